@@ -137,7 +137,7 @@ async function emissions(client: RejoinClient): Promise<void> {
 
 const folder = mkdtempSync(join(tmpdir(), 'rejoin-bench-'));
 const client = await RejoinClient.open({ path: join(folder, 'a.db') });
-await client.createTable(
+await client.schema.createTable(
   'item',
   'id TEXT PRIMARY KEY, title TEXT, body TEXT, count INTEGER, amount REAL, done INTEGER, note TEXT, updated_at TEXT',
 );

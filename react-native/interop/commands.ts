@@ -8,9 +8,9 @@ import {
   type ActionContext,
   ActionError,
   Actions,
-  type ClientConfig,
   real,
   RejoinClient,
+  type RejoinConfig,
   RejoinError,
   type RowBuffer,
   type Snapshot,
@@ -90,16 +90,16 @@ export class Device {
         return this.#client(step).read((snapshot) => this.#steps(step.steps, snapshot));
       case 'edit': {
         const change = step.steps === undefined ? statements(step) : (tx: Transaction) => this.#steps(step.steps, tx);
-        return { id: (await this.#client(step).edit(step.id, change)) ?? null };
+        return { id: (await this.#client(step).queue.edit(step.id, change)) ?? null };
       }
       case 'savepoint':
         return (target as Transaction).savepoint(() => this.#steps(step.steps, target));
       case 'row_id':
         return { id: await (target as ActionContext).rowId(step.table, step.row) };
       case 'refuse':
-        return (target as ActionContext).refuse(step.words);
+        return (target as ActionContext).refuse(step.detail);
       case 'throw':
-        throw new Own(step.words);
+        throw new Own(step.detail);
       case 'tokens':
         return void Object.assign(this.#tokens.get(step.on ?? 'main') ?? {}, { token: step.token, fresh: step.fresh });
       case 'asked':
@@ -117,7 +117,7 @@ export class Device {
 
   async #open(step: Json): Promise<void> {
     const { path, url, user, schema, token, fresh, actions, config = {} } = step;
-    const given = { path, serverUrl: url, userId: user, schemaJson: schema === undefined ? undefined : JSON.stringify(schema) };
+    const given = { path, serverUrl: url, userId: user, schema };
     const pace = url === undefined ? {} : { syncIntervalMs: 3_600_000, pushDebounceMs: 0 };
     const tokens: Tokens = { token, fresh, asked: [] };
     const provider = {
@@ -128,7 +128,7 @@ export class Device {
       },
     };
     const services = { tokens: token === undefined ? undefined : provider, actions: actions === undefined ? undefined : this.#actions(actions) };
-    const opened = await RejoinClient.open({ ...given, ...pace, ...configuration(config), integers: 'bigint' } as ClientConfig, services);
+    const opened = await RejoinClient.open({ ...given, ...pace, ...configuration(config), integers: 'bigint' } as RejoinConfig, services);
     this.#clients.set(step.on ?? 'main', opened);
     this.#tokens.set(step.on ?? 'main', tokens);
   }
@@ -183,34 +183,36 @@ export class Device {
 type Command = (client: RejoinClient, step: Json) => Promise<Json>;
 
 const timeout = (step: Json): number => step.timeout ?? LONGEST;
+/** The argument `limit` of a command; older scenarios call it `most`. */
+const limit = (step: Json): number => step.limit ?? 100;
 const list = async (name: string, values: Promise<Json>): Promise<Json> => ({ [name]: plain(await values) });
 
 /** Commands that are one call of the client. */
 const COMMANDS: Record<string, Command> = {
-  script: (client, { sql }) => client.executeBatch(sql),
-  rows_of: async (client, step) => ({ results: (await client.queryAll(statements(step))).map(rows) }),
-  create_table: (client, { name, definition }) => client.createTable(name, definition),
-  alter_table: (client, { name, definition }) => client.alterTable(name, definition),
-  create_index: (client, { table, columns }) => list('name', client.createIndex(table, columns)),
-  create_search_index: (client, { table, columns, tokenizer }) => list('name', client.createSearchIndex(table, columns, tokenizer)),
-  drop_search_index: (client, { table }) => client.dropSearchIndex(table),
+  script: (client, { sql }) => client.executeScript(sql),
+  rows_of: async (client, step) => ({ results: (await client.queryMany(statements(step))).map(rows) }),
+  create_table: (client, { name, definition }) => client.schema.createTable(name, definition),
+  alter_table: (client, { name, definition }) => client.schema.alterTable(name, definition),
+  create_index: (client, { table, columns }) => list('name', client.schema.createIndex(table, columns)),
+  create_search_index: (client, { table, columns, tokenizer }) => list('name', client.schema.createSearchIndex(table, columns, tokenizer)),
+  drop_search_index: (client, { table }) => client.schema.dropSearchIndex(table),
   start: (client) => client.start(),
   stop: (client) => client.stop(),
-  sync: async (client, step) => plain(await client.syncAndWait(timeout(step))),
+  sync: async (client, step) => plain(await client.sync.andWait(timeout(step))),
   settle: async (client, step) => {
-    const report = await client.syncAndWait(timeout(step));
+    const report = await client.sync.andWait(timeout(step));
     await client.stop();
     return plain(report);
   },
   wrote: async (client, step) => {
     await client.execute(step.sql, params(step));
-    return { id: (await client.pending()).at(-1)?.id };
+    return { id: (await client.queue.pending()).at(-1)?.id };
   },
-  sync_now: (client) => client.syncNow(),
-  first_sync: (client, step) => client.waitForFirstSync(timeout(step)),
-  credentials_changed: (client) => client.credentialsChanged(),
-  network: async (client, { online, metered = false }) => client.setNetwork({ online, metered }),
-  foreground: async (client) => client.foreground(),
+  sync_now: (client) => client.sync.now(),
+  first_sync: (client, step) => client.sync.firstSync(timeout(step)),
+  credentials_changed: (client) => client.sync.credentialsChanged(),
+  network: async (client, { online, metered = false }) => client.sync.setNetwork({ online, metered }),
+  foreground: async (client) => client.sync.foreground(),
   status: async (client) => plain(client.status()),
   reach: async (client, { state }) => {
     const deadline = Date.now() + LONGEST;
@@ -221,28 +223,28 @@ const COMMANDS: Record<string, Command> = {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   },
-  pending: (client) => list('pending', client.pending()),
-  counts: async (client) => plain(await client.pendingCounts()),
-  row_state: (client, { table, key }) => list('state', client.rowSyncState(table, param(key))),
-  verdict: async (client, step) => plain(await client.verdict(step.id, timeout(step))),
-  verdicts: async (client, { most = 100 }) => plain(await client.verdicts(most)),
-  acknowledge: (client, { through }) => client.acknowledgeVerdicts(Number(through)),
-  retry: (client, { id }) => client.retry(id),
-  retry_chain: (client, { id }) => list('ids', client.retryChain(id)),
-  discard: (client, { id }) => client.discard(id),
-  discard_chain: (client, { id }) => list('ids', client.discardChain(id)),
+  pending: (client) => list('pending', client.queue.pending()),
+  counts: async (client) => plain(await client.queue.counts()),
+  row_state: (client, { table, key }) => list('state', client.queue.rowState(table, param(key))),
+  verdict: async (client, step) => plain(await client.queue.verdict(step.id, timeout(step))),
+  verdicts: async (client, step) => plain(await client.queue.verdicts(limit(step))),
+  acknowledge: (client, { through }) => client.queue.acknowledgeVerdicts(Number(through)),
+  retry: (client, { id }) => client.queue.retry(id),
+  retry_chain: (client, { id }) => list('ids', client.queue.retryChain(id)),
+  discard: (client, { id }) => client.queue.discard(id),
+  discard_chain: (client, { id }) => list('ids', client.queue.discardChain(id)),
   perform: async (client, step) => plain(await client.perform(step.action, step.arguments ?? {}, { integers: 'auto' })),
-  perform_again: async (client, step) => plain(await client.performAgain(step.id, step.arguments ?? {}, { integers: 'auto' })),
-  history: (client, { most = 100 }) => list('history', client.history(most)),
-  undo: async (client, { id }) => plain(await client.undo(id)),
-  redo: async (client, { id }) => plain(await client.redo(id)),
-  prune: (client, { count, bytes, age }) => list('count', client.prune({ count, bytes, ageSeconds: age })),
-  reset: async (client, { keep, give_up = [] }) => plain(await client.reset(keep, give_up)),
-  import: async (client, { path }) => plain(await client.importSynchro(path)),
-  suspend: (client) => client.suspend(),
-  resume: (client) => client.resume(),
-  checkpoint: (client, { mode }) => client.checkpoint(mode),
-  diagnose: async (client) => ({ bundle: JSON.stringify(await client.diagnose()) }),
+  perform_again: async (client, step) => plain(await client.queue.performAgain(step.id, step.arguments ?? {}, { integers: 'auto' })),
+  history: (client, step) => list('history', client.queue.history(limit(step))),
+  undo: async (client, { id }) => plain(await client.queue.undo(id)),
+  redo: async (client, { id }) => plain(await client.queue.redo(id)),
+  prune: (client, { count, bytes, age }) => list('count', client.queue.prune({ count, bytes, ageSeconds: age })),
+  reset: async (client, { keep, give_up = [] }) => plain(await client.storage.reset(keep, give_up)),
+  import: async (client, { path }) => plain(await client.storage.importSynchro(path)),
+  suspend: (client) => client.sync.suspend(),
+  resume: (client) => client.sync.resume(),
+  checkpoint: (client, { mode }) => client.storage.checkpoint(mode),
+  diagnose: async (client) => ({ bundle: JSON.stringify(await client.storage.diagnose()) }),
   path: async (client) => ({ path: client.path }),
 };
 

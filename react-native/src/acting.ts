@@ -4,13 +4,14 @@
  * A run ends exactly once, whatever the handler does: throw, throw a non-error, leave a call un-awaited, or never return. An error
  * of the context that the handler rethrows keeps its type. The engine ends a run that makes no call for `transactionIdleMs`.
  */
-import type { ActionDefinition, ActionHandler, Performed, Projections } from './actions';
-import { crossing, directly, execute, type ffi, lowerAll, type Statement, statementText, thrownByAction, words } from './border';
+import type { ActionDefinition, ActionHandler, Performed, Projections } from './action-types';
+import { crossing, directly, type ffi, messageOf, thrownByAction } from './border';
 import { CallbackError, InvalidInputError } from './errors';
 import { decodeBytes, decodeJson, encodeJson, type JsonParam } from './json';
 import { Reader } from './reader';
 import { ActionError } from './refusals';
 import type { DecodeOptions, Row } from './row-buffer';
+import { execute, lowerAll, type Statement, statementText } from './statement';
 import type { IntegerMode, SqlParam } from './value';
 
 /**
@@ -46,7 +47,7 @@ export class ActionContext extends Reader {
    * Runs one statement and returns the number of rows that it changed.
    *
    * @throws InvalidInputError, ConstraintError: the statement is undone, and the action can continue; TransactionTimeoutError,
-   *   SuspendedError, EndedError if the engine has cancelled the run.
+   *   SuspendedError, ClosedError if the engine has cancelled the run.
    */
   execute(sql: string, params?: readonly SqlParam[]): Promise<number>;
   /** Runs a {@link Statement}, such as one that generated code returns, as `execute(sql, params)` does. */
@@ -78,7 +79,7 @@ export class ActionContext extends Reader {
    */
   refuse(message: string): never {
     const action = this.#action;
-    throw new ActionError(`action ${action}: ${message}`, { action, fault: 'refused', words: message });
+    throw new ActionError(`action ${action}: ${message}`, { action, fault: 'refused', detail: message });
   }
 
   /** Called when the handler has ended. @internal */
@@ -120,7 +121,7 @@ export function lowerHandler(
         const value = await handler(context, raiseArguments(definition, argumentsJson));
         return value === undefined ? '' : encodeJson(value, `the value of action ${name}`);
       } catch (error) {
-        thrown.push({ action: name, reason: words(error), error });
+        thrown.push({ action: name, reason: messageOf(error), error });
         if (thrown.length > KEPT) thrown.shift();
         throw thrownByAction(error);
       } finally {

@@ -1,9 +1,12 @@
 /**
- * Calls from the engine to functions of the app.
+ * Calls from the engine to functions of the app, and the changes that observers receive.
  *
  * An error that a function throws or rejects with is printed on the console and ends nothing. After a cancellation no call begins, not
  * even one that was already scheduled.
  */
+import { ffi } from './border';
+import { raise } from './statement';
+import type { IntegerMode, SqlValue } from './value';
 
 /**
  * A registered callback, active until it is cancelled or the client is shut down.
@@ -20,7 +23,7 @@ export class Subscription {
   #end: (() => void) | undefined;
   readonly #forget: (() => void)[] = [];
 
-  /** @internal */
+  /** Calls `end` once, at the first {@link cancel}. The client creates the subscriptions of an app; this is for fakes in tests. */
   constructor(end: () => void) {
     this.#end = end;
   }
@@ -61,4 +64,26 @@ export function report(error: unknown, where: string): void {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
+/** The tables and rows changed by one commit, or by several during a call of the observer. */
+export interface Change {
+  /** Whether the app on this device wrote, or the server. */
+  readonly origin: 'local' | 'remote';
+  /** The tables, with the keys of the rows if available, as for synced tables. */
+  readonly tables: readonly { readonly name: string; readonly keys?: readonly SqlValue[] }[];
+  /** Whether the queue, or the sync state of any row, changed. */
+  readonly queue: boolean;
+}
+
+/** @internal */
+export function raiseChange(change: ffi.Change, integers: IntegerMode): Change {
+  return {
+    origin: change.origin === ffi.ChangeOrigin.Local ? 'local' : 'remote',
+    tables: change.tables.map(({ name, keys }) => ({
+      name,
+      ...(keys === undefined ? {} : { keys: keys.map((key) => raise(key, integers)) }),
+    })),
+    queue: change.queue,
+  };
 }

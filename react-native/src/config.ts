@@ -51,7 +51,7 @@ export interface ActionBudget {
  * Opening the client checks it in two steps: first the types (also numbers below zero or beyond 32 bits), then the limits below. Each step
  * reports all its problems in one error. Fractions of a millisecond are rounded up.
  */
-export interface ClientConfig {
+export interface RejoinConfig {
   /** The path of the database file, which is created if absent. Its folder must exist. */
   readonly path: string;
   /** The server, as `https://host/prefix`. Without one the client works offline and queues writes. */
@@ -73,9 +73,10 @@ export interface ClientConfig {
   /** The app's version, as `1.2.3`; the server may require a newer one. Default `0.0.0`. */
   readonly appVersion?: string | undefined;
   /**
-   * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the server.
+   * The schema's manifest, bundled with the app, so that the first start works offline: an object, such as an imported JSON file, or JSON
+   * text. Default: fetched from the server.
    */
-  readonly schemaJson?: string | undefined;
+  readonly schema?: object | string | undefined;
   /** The conflict policy of each table. Default: the policy that the server declares for the table. */
   readonly policies?: Readonly<Record<string, ConflictPolicy>> | undefined;
   /** Interval between two syncs without another trigger, in milliseconds. Default 30,000; from a second to a day. */
@@ -137,7 +138,7 @@ const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'serverF
 const LONGEST = 2 ** 32 - 1;
 
 /** Converts the configuration for the engine. @internal */
-export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
+export function lowerConfig(config: RejoinConfig): ffi.ClientConfig {
   const problems: string[] = [];
   if (typeof config.path !== 'string') problems.push('path is not a text');
   const count = (name: string, value: number | undefined): number | undefined => {
@@ -162,6 +163,7 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
   const durability = config.durability === undefined ? undefined : DURABILITY[config.durability];
   if (config.durability !== undefined && durability === undefined) problems.push(`durability is ${String(config.durability)}`);
+  const schemaJson = lowerSchema(config.schema, problems);
   const policies = new Map<string, ffi.ConflictPolicy>();
   for (const [table, policy] of Object.entries(config.policies ?? {})) {
     const known = POLICY[policy];
@@ -169,9 +171,24 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
     else policies.set(table, known);
   }
   if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
-  const { integers: _, policies: __, ...rest } = config;
+  const { integers: _, policies: __, schema: ___, ...rest } = config;
   // The generated type allows absent members but not undefined ones; its code accepts both.
-  return ffi.ClientConfig.create({ ...rest, ...durations, actionBudget, metered, durability, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
+  return ffi.ClientConfig.create({ ...rest, ...durations, schemaJson, actionBudget, metered, durability, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
+}
+
+/** The JSON text of a schema. */
+function lowerSchema(schema: unknown, problems: string[]): string | undefined {
+  if (schema === undefined || typeof schema === 'string') return schema;
+  if (typeof schema === 'object' && schema !== null) {
+    try {
+      return JSON.stringify(schema);
+    } catch (error) {
+      problems.push(`schema cannot be written as JSON: ${String(error)}`);
+      return undefined;
+    }
+  }
+  problems.push(`schema is ${String(schema)}, neither an object nor JSON text`);
+  return undefined;
 }
 
 /**

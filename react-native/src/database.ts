@@ -1,231 +1,63 @@
 /**
- * The local part of a client: reading, writing, watching and local-only tables. None of it needs a network.
+ * The interface of the everyday calls of a client, for code that is tested with a fake.
  *
- * A fulfilled promise means that the write is on disk; a rejected one means that nothing was written. Syncing and shutdown are in
- * `client.ts`.
+ * It has only types that a fake can create. `rows` and `queryMany` return row buffers of the engine, and the handles belong to one file:
+ * code that needs them takes the {@link RejoinClient}, or a part of a handle such as `Pick<QueueHandle, 'pending'>`. The methods are
+ * documented in `local.ts` and `client.ts`.
  */
-import { performing } from './acting';
-import type { Performed } from './actions';
-import { crossing, directly, execute, ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
-import { Subscription, tell } from './callback';
-import { type Change, raiseChange } from './queue';
-import { encodeJson, type Json, type JsonParam } from './json';
-import { Reader } from './reader';
-import type { DecodeOptions, Row, RowBuffer } from './row-buffer';
-import { type AbortOptions, inSnapshot, inTransaction, type Snapshot, type Transaction } from './transaction';
-import type { IntegerMode, SqlParam } from './value';
-import { Watch, type WatchHandlers, type WatchOptions } from './watch';
+import type { Performed } from './action-types';
+import type { Change, Subscription } from './callback';
+import type { Json, JsonParam } from './json';
+import type { DecodeOptions, Row } from './row-buffer';
+import type { Statement } from './statement';
+import type { SyncStatus } from './status';
+import type { AbortOptions } from './transaction';
+import type { SqlParam } from './value';
+import type { WatchedQuery, WatchHandlers, WatchOptions } from './watch';
 
-/** The part of a client that uses only the file. */
-export abstract class Database extends Reader {
-  /** Keeps subscriptions alive: the engine does not call an observer that was garbage-collected. */
-  readonly #subscriptions = new Set<Subscription>();
+/** Queries of one state of the database: a {@link Snapshot}, or a fake. */
+export interface DatabaseReader {
+  query<T = Row>(sql: string, params?: readonly SqlParam[], options?: DecodeOptions): Promise<T[]>;
+  queryOne<T = Row>(sql: string, params?: readonly SqlParam[], options?: DecodeOptions): Promise<T | undefined>;
+}
 
-  /** @internal */
-  protected constructor(integers: IntegerMode) {
-    super(integers);
-  }
-
-  /** The engine's client, or an error if it has ended. @internal */
-  protected abstract ffi(): ffi.RejoinClientLike;
-
-  /** Runs several queries on the same state of the database, in one call. Throws as {@link query} does. */
-  async queryAll(statements: readonly Statement[], options: DecodeOptions = {}): Promise<RowBuffer[]> {
-    const results = await crossing(async () => this.ffi().queryAll(lowerStatements(statements)));
-    return results.map((bytes) => this.decoded(bytes, options));
-  }
-
-  /**
-   * Runs one statement in its own transaction and returns the number of rows that it changed.
-   *
-   * ```ts
-   * await client.execute('UPDATE task SET done = ? WHERE id = ?', [true, id]);
-   * ```
-   *
-   * When the promise is fulfilled, writes to synced tables are on disk and in the queue; they are pushed when there is a network.
-   *
-   * @throws InvalidInputError, ConstraintError: nothing was changed.
-   */
+/** Queries and writes. */
+export interface DatabaseWriter extends DatabaseReader {
   execute(sql: string, params?: readonly SqlParam[]): Promise<number>;
-  /** Runs a {@link Statement}, such as one that generated code returns, as `execute(sql, params)` does. */
   execute(statement: Statement): Promise<number>;
-  async execute(statement: string | Statement, params?: readonly SqlParam[]): Promise<number> {
-    return crossing(async () => execute(this.ffi(), statement, params));
-  }
+  executeReturning<T = Row>(sql: string, params?: readonly SqlParam[], options?: DecodeOptions): Promise<T[]>;
+  batch(statements: readonly Statement[]): Promise<number[]>;
+}
 
-  /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
-  async executeReturning<T = Row>(
-    sql: string,
-    params: readonly SqlParam[] = [],
-    options: DecodeOptions = {},
-  ): Promise<T[]> {
-    const bytes = await crossing(async () => this.ffi().executeReturning(statementText(sql), lowerAll(params)));
-    return this.decoded<T>(bytes, options).toArray();
-  }
+/** An open transaction: a {@link Transaction}, or a fake. */
+export interface DatabaseTransaction extends DatabaseWriter {
+  savepoint<T>(body: () => Promise<T> | T): Promise<T>;
+}
 
-  /** Runs several statements without parameters, separated by `;`, in one transaction: all or none. */
-  async executeBatch(sql: string): Promise<void> {
-    await crossing(async () => this.ffi().executeBatch(statementText(sql)));
-  }
-
-  /**
-   * Runs several statements in one transaction and one call, and returns the number of rows that each changed: all or none.
-   *
-   * ```ts
-   * await client.batch(tasks.map(({ id, title }) => ({ sql: 'INSERT INTO task (id, title) VALUES (?, ?)', params: [id, title] })));
-   * ```
-   *
-   * Their writes to synced tables are one mutation, which the server accepts or rejects as a whole.
-   */
-  async batch(statements: readonly Statement[]): Promise<number[]> {
-    return (await crossing(async () => this.ffi().batch(lowerStatements(statements)))).map(Number);
-  }
-
-  /**
-   * Runs `body` in one transaction: all or nothing. Its writes to synced tables are one mutation.
-   *
-   * ```ts
-   * const moved = await client.transaction(async (tx) => {
-   *   const stock = await tx.queryOne<{ n: number }>('SELECT n FROM stock WHERE place = ?', ['here']);
-   *   if (stock === undefined || stock.n < 3) throw new Error('too few');
-   *   await tx.execute('UPDATE stock SET n = n - 3 WHERE place = ?', ['here']);
-   *   return tx.execute('UPDATE stock SET n = n + 3 WHERE place = ?', ['there']);
-   * });
-   * ```
-   *
-   * Commits when the body's promise is fulfilled. Rolls back when it is rejected, when the signal is aborted, when the client is suspended
-   * or shut down, and after `transactionIdleMs` without a statement. Other writes wait; reads do not. Inside the body, use the
-   * {@link Transaction}: a write through the client waits for the end of this transaction.
-   *
-   * @throws what the body throws, after the rollback; EndedError, SuspendedError, TransactionTimeoutError.
-   */
-  async transaction<T>(body: (tx: Transaction) => Promise<T> | T, { signal }: AbortOptions = {}): Promise<T> {
-    return inTransaction(this.ffi(), this.integers, body, signal);
-  }
-
-  /**
-   * Performs a registered action in one transaction, which becomes one mutation with the action's name and arguments. Until it is sent, the
-   * action runs again when remote changes reach rows that it used.
-   *
-   * ```ts
-   * const { id, value } = await client.perform<{ left: number }>('take', { id: 'nails', n: 2 });
-   * ```
-   *
-   * Works offline. The type parameter is not checked. A running action cannot be cancelled by the caller; `suspend` and `shutdown` cancel
-   * one whose handler is waiting.
-   *
-   * @throws ActionError for an unknown action, invalid arguments, a refusal by its rules, and a handler that does not end;
-   *   ActionTooSlowError and ActionTooLargeError beyond its {@link ActionBudget}; CallbackError with the handler's error as `cause`; and
-   *   what {@link execute} throws. The action was rolled back then.
-   */
-  async perform<T = Json>(
+/**
+ * The everyday calls of a database: a {@link RejoinClient}, or a fake.
+ *
+ * ```ts
+ * async function addTask(db: RejoinDatabase, title: string): Promise<void> {
+ *   await db.execute('INSERT INTO task (id, title) VALUES (?, ?)', [newId(), title]);
+ * }
+ * ```
+ */
+export interface RejoinDatabase extends DatabaseWriter {
+  executeScript(sql: string): Promise<void>;
+  transaction<T>(body: (tx: DatabaseTransaction) => Promise<T> | T, options?: AbortOptions): Promise<T>;
+  read<T>(body: (snapshot: DatabaseReader) => Promise<T> | T, options?: AbortOptions): Promise<T>;
+  perform<T = Json>(
     name: string,
-    args: { readonly [name: string]: JsonParam | undefined } = {},
-    { integers = this.integers }: DecodeOptions = {},
-  ): Promise<Performed<T>> {
-    return performing<T>(async () => this.ffi().perform(name, encodeJson(args, 'the arguments')), integers, name);
-  }
-
-  /** Runs `body` on one state of the database, unaffected by concurrent writes. Throws what the body throws. */
-  async read<T>(body: (snapshot: Snapshot) => Promise<T> | T, { signal }: AbortOptions = {}): Promise<T> {
-    return inSnapshot(this.ffi(), this.integers, body, signal);
-  }
-
-  /**
-   * Watches a query: returns its rows now, and again after each local or remote commit that changes them.
-   *
-   * With handlers the watch starts at once, and the subscription ends it. Without handlers it starts with a loop over it; see
-   * {@link Watch}. A watch started while the client is suspended waits for `resume`.
-   *
-   * ```ts
-   * const subscription = client.watch<Task>('SELECT * FROM task', [], { onRows: setTasks, onError: setError });
-   * ```
-   */
+    args?: { readonly [name: string]: JsonParam | undefined },
+    options?: DecodeOptions,
+  ): Promise<Performed<T>>;
   watch<T = Row>(sql: string, params: readonly SqlParam[], handlers: WatchHandlers<T> & WatchOptions): Subscription;
-  watch<T = Row>(sql: string, params?: readonly SqlParam[], options?: WatchOptions): Watch<T>;
-  watch<T = Row>(
-    sql: string,
-    params: readonly SqlParam[] = [],
-    options: WatchOptions & Partial<WatchHandlers<T>> = {},
-  ): Watch<T> | Subscription {
-    const integers = options.integers ?? this.integers;
-    const watch = new Watch<T>(() => this.ffi(), sql, params, { key: options.key, signal: options.signal, integers });
-    const { onRows, onError } = options;
-    return onRows === undefined ? watch : this.keep(watch.subscribe({ onRows, onError }));
-  }
-
-  /**
-   * Calls `observer` after each commit that changed one of the tables, or any table if the list is empty, until it is cancelled.
-   *
-   * The observer may call any method of the client. An error that it throws is printed on the console and has no other effect.
-   */
-  onChange(tables: readonly string[], observer: (change: Change) => unknown): Subscription {
-    return this.observe((notify) => {
-      const onChange = (change: ffi.Change): void => notify(() => observer(raiseChange(change, this.integers)), 'an observer of changes');
-      return this.ffi().onChange([...tables], { onChange });
-    });
-  }
-
-  /** Creates a local-only table, if it does not exist. `definition` is the text between the parentheses of CREATE TABLE. */
-  async createTable(name: string, definition: string): Promise<void> {
-    await crossing(async () => this.ffi().createTable(name, definition));
-  }
-
-  /** Adds a column to a local-only table; `definition` is its name, type and constraints. */
-  async alterTable(name: string, definition: string): Promise<void> {
-    await crossing(async () => this.ffi().alterTable(name, definition));
-  }
-
-  /** Creates an index on columns of a table, if it does not exist, and returns its name. Synced tables are allowed. */
-  async createIndex(table: string, columns: readonly string[]): Promise<string> {
-    return crossing(async () => this.ffi().createIndex(table, [...columns]));
-  }
-
-  /**
-   * Creates a full-text index over columns of a synced table and returns its name, `search_<table>`. Local and remote writes update it; it
-   * is not synced. An existing index with the same definition is kept; one with another definition is rebuilt.
-   *
-   * Query it with `SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank`. `tokenizer` is an FTS5
-   * tokenizer, by default `unicode61 remove_diacritics 2`; `trigram` finds parts of words. Works offline; scans the table.
-   *
-   * @throws InvalidInputError for a table that is not synced, an empty column list, an unknown column, and an unknown tokenizer.
-   */
-  async createSearchIndex(table: string, columns: readonly string[], tokenizer?: string): Promise<string> {
-    return crossing(async () => this.ffi().createSearchIndex(table, [...columns], tokenizer));
-  }
-
-  /** Removes the full-text index of a synced table, if it has one. */
-  async dropSearchIndex(table: string): Promise<void> {
-    await crossing(async () => this.ffi().dropSearchIndex(table));
-  }
-
-  protected override async fetch(sql: string, params: readonly SqlParam[]): Promise<ArrayBuffer> {
-    return crossing(async () => this.ffi().query(statementText(sql), lowerAll(params)));
-  }
-
-  /** Registers an observer with the engine; `notify` calls the app unless the subscription was cancelled. @internal */
-  protected observe(begin: (notify: (call: () => unknown, where: string) => void) => ffi.SubscriptionLike): Subscription {
-    let live = true;
-    const inner = directly(() => begin((call, where) => void (live && tell(call, where))));
-    return this.keep(
-      new Subscription(() => {
-        live = false;
-        directly(() => inner.cancel());
-        (inner as { uniffiDestroy?: () => void }).uniffiDestroy?.();
-      }),
-    );
-  }
-
-  /** Keeps a subscription alive until it is cancelled. @internal */
-  protected keep(subscription: Subscription): Subscription {
-    if (subscription.isCancelled) return subscription;
-    this.#subscriptions.add(subscription);
-    subscription.onEnd(() => this.#subscriptions.delete(subscription));
-    return subscription;
-  }
-
-  /** Cancels all observers and watches. @internal */
-  protected cancelAll(): void {
-    for (const subscription of [...this.#subscriptions]) subscription.cancel();
-  }
+  watch<T = Row>(sql: string, params?: readonly SqlParam[], options?: WatchOptions): WatchedQuery<T>;
+  onChange(tables: readonly string[], observer: (change: Change) => unknown): Subscription;
+  status(): SyncStatus;
+  onStatus(observer: (status: SyncStatus) => unknown): Subscription;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  shutdown(): Promise<void>;
 }

@@ -19,7 +19,7 @@ export type RejoinErrorCode =
   | 'WrongUser'
   | 'Configuration'
   | 'Suspended'
-  | 'Ended'
+  | 'Closed'
   | 'TransactionTimeout'
   | 'Offline'
   | 'Unauthorized'
@@ -114,9 +114,9 @@ export class SuspendedError extends RejoinError {
  * The client was shut down before or during the call; what was committed stays. Using a transaction or a snapshot after its own end is an
  * {@link InvalidInputError} instead.
  */
-export class EndedError extends RejoinError {
+export class ClosedError extends RejoinError {
   constructor(message: string) {
-    super('Ended', message);
+    super('Closed', message);
   }
 }
 

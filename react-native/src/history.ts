@@ -1,11 +1,12 @@
 /**
- * Types of the history of accepted mutations, of undo results and of reset reports, and their conversion from the engine's types.
+ * The history of accepted mutations and the results of undo: types and their conversion from the engine's types. The calls are in
+ * `queue.ts`.
  *
  * Times are milliseconds since 1970; ids are strings.
  */
 import { ffi } from './border';
 import { InvalidInputError } from './errors';
-import { type PendingMutation, type PendingRow, raiseMutation, raiseRow } from './queue';
+import { type PendingRow, raiseRow } from './mutations';
 import type { IntegerMode } from './value';
 
 /** A mutation that the server has accepted. */
@@ -42,38 +43,6 @@ export interface HistoryBounds {
   readonly bytes?: number | undefined;
   /** Maximum age since the verdict, in seconds. Default thirty days. */
   readonly ageSeconds?: number | undefined;
-}
-
-/**
- * What a reset keeps in the file:
- *
- * - `'pending'`: everything except the server's rows, which the next sync fetches again as the first one did.
- * - `'local'`: local-only tables. Rows, queue, history, device id and user are deleted, so that another user can use the file.
- * - `'nothing'`: only the schema; all tables are empty.
- */
-export type Keep = 'pending' | 'local' | 'nothing';
-
-/** What a reset deleted. */
-export interface ResetReport {
-  /** The discarded mutations, pending or parked, with every value that they wrote. */
-  readonly givenUp: readonly PendingMutation[];
-  /** Deleted rows of synced tables, as the app saw them. */
-  readonly rows: number;
-  /** Deleted rows of local-only tables. */
-  readonly localRows: number;
-}
-
-const KEEP: Record<Keep, ffi.Keep> = {
-  pending: ffi.Keep.Pending,
-  local: ffi.Keep.Local,
-  nothing: ffi.Keep.Nothing,
-};
-
-/** @internal */
-export function lowerKeep(keep: Keep): ffi.Keep {
-  const lowered = KEEP[keep];
-  if (lowered === undefined) throw new InvalidInputError(`a reset keeps 'pending', 'local' or 'nothing', not ${String(keep)}`);
-  return lowered;
 }
 
 /** Checks a 32-bit whole number. @internal */
@@ -117,9 +86,4 @@ export function raiseUndone(undone: ffi.Undone): Undone {
     case ffi.Undone_Tags.Nothing:
       return { kind: 'nothing' };
   }
-}
-
-/** @internal */
-export function raiseReset({ givenUp, rows, localRows }: ffi.ResetReport, integers: IntegerMode): ResetReport {
-  return { givenUp: givenUp.map((one) => raiseMutation(one, integers)), rows: Number(rows), localRows: Number(localRows) };
 }

@@ -1,45 +1,38 @@
 /** The public API of the package. */
 export { ActionContext } from './acting';
-export {
-  type ActionDefinition,
-  type ActionHandler,
-  type ActionParameter,
-  Actions,
-  type ActionUpgrade,
-  type ArgumentOf,
-  type ArgumentsOf,
-  type DeclaredAction,
-  type ParameterType,
-  type Performed,
-  type Projection,
-} from './actions';
-export type { Statement } from './border';
-export { Subscription } from './callback';
-export { type CheckpointMode, RejoinClient, type Services } from './client';
-export type { ActionBudget, ClientConfig, ConflictPolicy, Durability, MeteredPolicy } from './config';
-export * from './errors';
-export type { AcceptedMutation, HistoryBounds, Keep, ResetReport, Undone } from './history';
-export type { ImportedTable, LeftOut, SynchroImport } from './import';
-export type { Json, JsonParam } from './json';
-export { type LogLevel, type LogRecord, type LogSink, setLogSink } from './log';
 export type {
-  Change,
-  MutationState,
-  ParkReason,
-  PendingColumn,
-  PendingCounts,
-  PendingMutation,
-  PendingRow,
-  RowSyncState,
-  SyncReport,
-  Verdict,
-} from './queue';
+  ActionDefinition,
+  ActionHandler,
+  ActionParameter,
+  ActionUpgrade,
+  ArgumentOf,
+  ArgumentsOf,
+  DeclaredAction,
+  ParameterType,
+  Performed,
+  Projection,
+} from './action-types';
+export { Actions } from './actions';
+export { type Change, Subscription } from './callback';
+export { RejoinClient, type Services } from './client';
+export type { ActionBudget, ConflictPolicy, Durability, MeteredPolicy, RejoinConfig } from './config';
+export type { DatabaseReader, DatabaseTransaction, DatabaseWriter, RejoinDatabase } from './database';
+export * from './errors';
+export type { AcceptedMutation, HistoryBounds, Undone } from './history';
+export type { Json, JsonParam } from './json';
+export { type LogLevel, type LogRecord, type RejoinLogger, setLogger } from './log';
+export type { MutationState, ParkReason, PendingColumn, PendingCounts, PendingMutation, PendingRow, RowSyncState } from './mutations';
+export type { QueueHandle } from './queue';
 export * from './refusals';
 export { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
+export type { SchemaHandle } from './schema';
+export type { Statement } from './statement';
 export type { FirstSync, SyncState, SyncStatus } from './status';
-export type { TokenProvider } from './tokens';
+export type { CheckpointMode, ImportedTable, Keep, LeftOut, ResetReport, StorageHandle, SynchroImport } from './storage';
+export type { SyncHandle, SyncReport } from './sync';
+export type { TokenFunction, TokenProvider } from './tokens';
 export { type AbortOptions, Snapshot, Transaction } from './transaction';
 export { type Fetch, type FetchInit, type FetchResponse, fetchTransport, type HttpRequest, type HttpResponse, type HttpTransport } from './transport';
 export { type IntegerMode, real, type SqlParam, SqlReal, type SqlValue } from './value';
-export type { VerdictEntry, Verdicts } from './verdicts';
-export { type RowDifference, Watch, type WatchHandlers, type WatchOptions, type WatchUpdate } from './watch';
+export type { Verdict, VerdictEntry, Verdicts } from './verdicts';
+export { type RowDifference, Watch, type WatchedQuery, type WatchHandlers, type WatchOptions, type WatchUpdate } from './watch';

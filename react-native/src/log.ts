@@ -1,7 +1,7 @@
 /**
  * Passes the engine's log to the app.
  *
- * Logging never blocks the engine: lines that a slow sink cannot take are dropped and counted in a later line. Messages of this package
+ * Logging never blocks the engine: lines that a slow logger cannot take are dropped and counted in a later line. Messages of this package
  * go to the console instead.
  */
 import { directly, ffi } from './border';
@@ -24,7 +24,7 @@ export interface LogRecord {
 }
 
 /** Receives one line of the log. An error that it throws is printed on the console. */
-export type LogSink = (record: LogRecord) => unknown;
+export type RejoinLogger = (record: LogRecord) => unknown;
 
 const LEVELS: Record<LogLevel, ffi.LogLevel> = {
   error: ffi.LogLevel.Error,
@@ -40,20 +40,20 @@ const NAMES = Object.fromEntries(Object.entries(LEVELS).map(([name, level]) => [
 >;
 
 /**
- * Sends the engine's log to `sink` and replaces the previous sink; without a sink, nothing is logged.
+ * Sends the engine's log to `logger` and replaces the previous one; without a logger, nothing is logged.
  *
  * ```ts
- * setLogSink('info', ({ level, text, fields }) => console.log(level, text, fields));
+ * setLogger('info', ({ level, text, fields }) => console.log(level, text, fields));
  * ```
  *
- * One sink serves all clients of the process. May be called at any time, also to change only the level. A sink that calls a client
+ * One logger serves all clients of the process. May be called at any time, also to change only the level. A logger that calls a client
  * receives the log lines of that call too: at `'trace'` that is an endless loop.
  */
-export function setLogSink(level: LogLevel, sink?: LogSink): void {
+export function setLogger(level: LogLevel, logger?: RejoinLogger): void {
   const onLog = (record: ffi.LogRecord): void => {
-    if (sink !== undefined) tell(() => sink(raiseRecord(record)), 'a log sink');
+    if (logger !== undefined) tell(() => logger(raiseRecord(record)), 'a logger');
   };
-  directly(() => ffi.setLogSink(LEVELS[level], sink === undefined ? undefined : { onLog }));
+  directly(() => ffi.setLogSink(LEVELS[level], logger === undefined ? undefined : { onLog }));
 }
 
 function raiseRecord({ level, at, target, text, fields }: ffi.LogRecord): LogRecord {

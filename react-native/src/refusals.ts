@@ -24,13 +24,13 @@ export class ActionError extends RejoinError {
    */
   readonly fault: ActionFault;
   /** The app's message for `'refused'`; the problem for `'arguments'`; the table for `'same-row'`; otherwise empty. */
-  readonly words: string;
+  readonly detail: string;
 
-  constructor(message: string, about: { action: string; fault: ActionFault; words: string }) {
+  constructor(message: string, about: { action: string; fault: ActionFault; detail: string }) {
     super('Action', message);
     this.action = about.action;
     this.fault = about.fault;
-    this.words = about.words;
+    this.detail = about.detail;
   }
 }
 
@@ -39,12 +39,12 @@ export class ActionTooSlowError extends RejoinError {
   /** The action's name. */
   readonly action: string;
   /** The limit in milliseconds: `runMs` of the budget. */
-  readonly mostMs: number;
+  readonly limitMs: number;
 
-  constructor(message: string, about: { action: string; mostMs: number }) {
+  constructor(message: string, about: { action: string; limitMs: number }) {
     super('ActionTooSlow', message);
     this.action = about.action;
-    this.mostMs = about.mostMs;
+    this.limitMs = about.limitMs;
   }
 }
 
@@ -53,12 +53,12 @@ export class ActionTooLargeError extends RejoinError {
   /** The action's name. */
   readonly action: string;
   /** The limit in bytes: `bytes` of the budget. */
-  readonly mostBytes: number;
+  readonly limitBytes: number;
 
-  constructor(message: string, about: { action: string; mostBytes: number }) {
+  constructor(message: string, about: { action: string; limitBytes: number }) {
     super('ActionTooLarge', message);
     this.action = about.action;
-    this.mostBytes = about.mostBytes;
+    this.limitBytes = about.limitBytes;
   }
 }
 

@@ -35,6 +35,13 @@ export interface TokenProvider {
   subject?(token: string, signal: AbortSignal): Promise<string | null | undefined> | string | null | undefined;
 }
 
+/**
+ * A token provider that is only a function, as {@link TokenProvider.token}: `tokens: (refresh) => session.token(refresh)`.
+ *
+ * Use the interface if a plain Synchro server needs the user of a token that is not a JWT.
+ */
+export type TokenFunction = TokenProvider['token'];
+
 /** The provider's result, checked: a string or undefined. */
 async function text(what: string, call: () => unknown): Promise<string | undefined> {
   try {
@@ -48,7 +55,8 @@ async function text(what: string, call: () => unknown): Promise<string | undefin
 }
 
 /** Wraps the provider for the engine. @internal */
-export function lowerTokens(tokens: TokenProvider): ffi.TokenProvider {
+export function lowerTokens(given: TokenProvider | TokenFunction): ffi.TokenProvider {
+  const tokens: TokenProvider = typeof given === 'function' ? { token: given } : given;
   const signal = (options?: { signal: AbortSignal }): AbortSignal => options?.signal ?? new AbortController().signal;
   return {
     token: (refresh, options) => text('token', () => tokens.token(refresh, signal(options))),

@@ -4,10 +4,12 @@
  * A transaction is all or nothing, whether its body throws, hangs, leaves a call un-awaited or is aborted. The engine rolls back a
  * transaction that is idle for too long.
  */
-import { execute, type ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
+import type { ffi } from './border';
+import type { DatabaseReader, DatabaseTransaction } from './database';
 import { hold, type Kind, type Open } from './held';
 import { Reader } from './reader';
 import type { DecodeOptions, Row } from './row-buffer';
+import { execute, lowerAll, lowerStatements, statementText, type Statement } from './statement';
 import type { IntegerMode, SqlParam } from './value';
 
 /** How a transaction or a snapshot can be ended from outside. */
@@ -27,7 +29,7 @@ export interface AbortOptions {
  * runs outside of any transaction. The same holds for every other call that needs the writer; `suspend` and `shutdown` end the
  * transaction. Other languages reject such calls at once, but JavaScript cannot detect that a call comes from the body.
  */
-export class Transaction extends Reader {
+export class Transaction extends Reader implements DatabaseTransaction {
   readonly #open: Open<ffi.HeldTransactionLike>;
 
   /** @internal */
@@ -105,7 +107,7 @@ export class Transaction extends Reader {
  *
  * All its queries see the same state, unaffected by concurrent writes. It does not block writers.
  */
-export class Snapshot extends Reader {
+export class Snapshot extends Reader implements DatabaseReader {
   readonly #open: Open<ffi.HeldSnapshotLike>;
 
   /** @internal */

@@ -4,9 +4,10 @@
  * An {@link OfflineError} means that the server has not received the request; any other error leaves that unknown. In both cases the
  * engine repeats the request, and the server recognises a repeated one. A transport follows no redirect and does not retry.
  */
-import { exactly, type ffi, thrown, words } from './border';
+import { type ffi, messageOf, thrown } from './border';
 import { report } from './callback';
 import { OfflineError } from './errors';
+import { exactly } from './statement';
 
 /** A request to the server. Its headers carry the user's token: do not log them. */
 export interface HttpRequest {
@@ -174,7 +175,7 @@ function raiseRequest(request: ffi.HttpRequest): HttpRequest {
 
 function lowerResponse(answer: HttpResponse): ffi.HttpResponse {
   const { status, body } = answer;
-  if (!Number.isInteger(status) || status < 0 || status > 65535) throw new Error(`the status ${words(status)} is none`);
+  if (!Number.isInteger(status) || status < 0 || status > 65535) throw new Error(`the status ${messageOf(status)} is none`);
   if (!(body instanceof Uint8Array)) throw new Error('the body is not a Uint8Array');
   const headers = [...answer.headers].map(([name, value]) => ({ name: String(name), value: String(value) }));
   return { status, headers, body: exactly(body) };

@@ -2,11 +2,17 @@
  * Verdicts, which are reported until the app acknowledges them.
  *
  * A loop gets every unacknowledged verdict, then new ones as they arrive, each once; a slow loop gets several in one batch. The file stores
- * unacknowledged verdicts. Decisions about parked mutations are in `decisions.ts`.
+ * unacknowledged verdicts. The calls are in `queue.ts`.
  */
 import { ffi } from './border';
 import type { Subscription } from './callback';
-import { type ParkReason, raiseReason } from './queue';
+import { type ParkReason, raiseReason } from './mutations';
+
+/** The verdict on a mutation: accepted and visible in the rows, parked, or unknown to this file. */
+export type Verdict =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'parked'; readonly reason?: ParkReason; readonly detail?: string }
+  | { readonly kind: 'unknown' };
 
 /** The verdict on one attempt of a mutation. */
 export interface VerdictEntry {
@@ -64,6 +70,24 @@ function raiseEntry({ number, id, attempt, kind, reason, becauseOf, action, deta
     ...(detail === undefined ? {} : { detail }),
     atMs: Number(atMs),
   };
+}
+
+/** @internal */
+export function raiseVerdict(verdict: ffi.Verdict): Verdict {
+  switch (verdict.tag) {
+    case ffi.Verdict_Tags.Accepted:
+      return { kind: 'accepted' };
+    case ffi.Verdict_Tags.Unknown:
+      return { kind: 'unknown' };
+    case ffi.Verdict_Tags.Parked: {
+      const { reason, detail } = verdict.inner;
+      return {
+        kind: 'parked',
+        ...(reason === undefined ? {} : { reason: raiseReason(reason) }),
+        ...(detail === undefined ? {} : { detail }),
+      };
+    }
+  }
 }
 
 /** Subscribes to verdicts. */

@@ -4,10 +4,11 @@
  * A slow consumer skips intermediate results and always gets the latest one. After the end no result follows, and every pending `next`
  * is settled. Results are pulled from the engine one at a time; there are no callbacks.
  */
-import { crossing, directly, type ffi, lowerAll, statementText } from './border';
+import { crossing, directly, type ffi } from './border';
 import { report, Subscription, tell } from './callback';
-import { CallbackError, EndedError, type RejoinError } from './errors';
+import { CallbackError, ClosedError, type RejoinError } from './errors';
 import { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
+import { lowerAll, statementText } from './statement';
 import type { SqlParam } from './value';
 
 /** Options of a watch. */
@@ -50,6 +51,11 @@ export interface RowDifference {
   readonly removed: readonly number[];
 }
 
+/** A query that a loop watches: a {@link Watch}, or a fake. */
+export interface WatchedQuery<T> extends AsyncIterable<T[]> {
+  updates(): AsyncIterable<WatchUpdate<T>>;
+}
+
 /**
  * A watchable query. Nothing runs until a loop starts, and each loop is a separate watch.
  *
@@ -61,7 +67,7 @@ export interface RowDifference {
  *
  * The loop ends when the client is shut down and throws if the query fails.
  */
-export class Watch<T = Row> implements AsyncIterable<T[]> {
+export class Watch<T = Row> implements WatchedQuery<T> {
   readonly #begin: () => ffi.QueryWatchLike;
   readonly #options: WatchOptions;
 
@@ -144,7 +150,7 @@ class Pull<T> {
     const watch = (this.#watch ??= this.#first());
     const update = await crossing(() => watch.next()).catch((error: unknown) => {
       // The client was shut down before the first result, which is a normal end.
-      if (error instanceof EndedError) return undefined;
+      if (error instanceof ClosedError) return undefined;
       throw error;
     });
     // A result that arrives after a cancellation is dropped.

@@ -5,9 +5,9 @@ import {
   ActionError,
   Actions,
   CallbackError,
+  ClosedError,
   ConfigurationError,
   ConstraintError,
-  EndedError,
   InvalidInputError,
   type Json,
   type RejoinClient,
@@ -32,16 +32,16 @@ const TAKE = {
 } as const;
 
 /** The number of pending mutations. */
-const pendingCount = async (client: RejoinClient): Promise<number> => (await client.pending()).length;
+const pendingCount = async (client: RejoinClient): Promise<number> => (await client.queue.pending()).length;
 
 describe('declared action', () => {
   test('given as JSON refuses with its message', async () => {
     const client = await withStock({ actions: new Actions().declare(JSON.stringify(TAKE)) });
     const cases: [string, Record<string, number | string>, object][] = [
-      ['take', { id: 'nails', n: 9 }, { fault: 'refused', words: 'not enough in stock' }],
-      ['take', { id: 'nails' }, { fault: 'arguments', words: 'n is missing' }],
-      ['take', { id: 'nails', n: 2 ** 60 }, { fault: 'arguments', words: 'n is no integer of 64 bits' }],
-      ['give', {}, { fault: 'unknown', words: '' }],
+      ['take', { id: 'nails', n: 9 }, { fault: 'refused', detail: 'not enough in stock' }],
+      ['take', { id: 'nails' }, { fault: 'arguments', detail: 'n is missing' }],
+      ['take', { id: 'nails', n: 2 ** 60 }, { fault: 'arguments', detail: 'n is no integer of 64 bits' }],
+      ['give', {}, { fault: 'unknown', detail: '' }],
     ];
     for (const [name, args, data] of cases) {
       const error = await caught(client.perform(name, args));
@@ -157,7 +157,7 @@ describe('error in a handler', () => {
     'undefined': () => Promise.reject(undefined as unknown as Error),
     'returns no JSON': () => () => 1,
     'refuses': (context) => context.refuse('too late'),
-    'throws a refusal': () => Promise.reject(new ActionError('', { action: '', fault: 'refused', words: 'by hand' })),
+    'throws a refusal': () => Promise.reject(new ActionError('', { action: '', fault: 'refused', detail: 'by hand' })),
     'rethrows a constraint error': (context) => context.execute("INSERT INTO stock (id) VALUES ('nails')"),
     'rethrows an SQL error': (context) => context.query('SELEC'),
     'binds an invalid value': (context) => context.query('SELECT ?', [undefined as never]),
@@ -178,8 +178,8 @@ describe('error in a handler', () => {
     expect(await errorOf('non-error')).toMatchObject({ code: 'Callback', cause: 'words' });
     expect(await errorOf('undefined')).toMatchObject({ code: 'Callback', message: expect.stringContaining('undefined') });
     expect(await errorOf('returns no JSON')).toMatchObject({ code: 'Callback', cause: { message: expect.stringContaining('a function') } });
-    expect(await errorOf('refuses')).toMatchObject({ code: 'Action', fault: 'refused', words: 'too late', action: 'try', message: 'action try: too late' });
-    expect(await errorOf('throws a refusal')).toMatchObject({ code: 'Action', fault: 'refused', words: 'by hand', action: 'try' });
+    expect(await errorOf('refuses')).toMatchObject({ code: 'Action', fault: 'refused', detail: 'too late', action: 'try', message: 'action try: too late' });
+    expect(await errorOf('throws a refusal')).toMatchObject({ code: 'Action', fault: 'refused', detail: 'by hand', action: 'try' });
     expect(await errorOf('rethrows a constraint error')).toBeInstanceOf(ConstraintError);
     expect(await errorOf('rethrows a constraint error')).toMatchObject({ table: 'stock', column: 'id' });
     expect(await errorOf('rethrows an SQL error')).toBeInstanceOf(InvalidInputError);
@@ -244,22 +244,22 @@ describe('handler cancellation', () => {
     const client = await withStock({ actions });
     const first = caught(client.perform('busy'));
     await begun.promise;
-    await within(client.suspend(), 'suspend');
+    await within(client.sync.suspend(), 'suspend');
     expect(await first).toBeInstanceOf(SuspendedError);
     expect(await caught(client.perform('busy'))).toBeInstanceOf(SuspendedError);
-    await client.resume();
+    await client.sync.resume();
     expect(await nails(client)).toBe(5);
     const second = caught(client.perform('busy'));
     await until(async () => within(client.query('SELECT 1'), 'a read').then(() => true), 'it runs');
     await within(client.shutdown(), 'shutdown');
-    expect(await second).toBeInstanceOf(EndedError);
-    expect(await caught(client.perform('busy'))).toBeInstanceOf(EndedError);
+    expect(await second).toBeInstanceOf(ClosedError);
+    expect(await caught(client.perform('busy'))).toBeInstanceOf(ClosedError);
   });
 });
 
 test('concurrent_actions_and_queries_all_end', async () => {
   const client = await withStock({ actions: new Actions().handler({ name: 'add' }, (context) => context.execute('UPDATE stock SET n = n + 1')) });
-  const calls = Array.from({ length: 200 }, (_, at) => [client.perform('add'), nails(client), at % 10 === 0 ? client.pendingCounts() : undefined]);
+  const calls = Array.from({ length: 200 }, (_, at) => [client.perform('add'), nails(client), at % 10 === 0 ? client.queue.counts() : undefined]);
   await within(Promise.all(calls.flat()), 'all calls');
   expect(await nails(client)).toBe(205);
 });
@@ -271,7 +271,7 @@ describe('registration', () => {
     expect(error).toBeInstanceOf(ConfigurationError);
     expect((error as Error).message).toMatch(/it has no statement[^]*needs a name|needs a name[^]*it has no statement/);
     const unknown = new Actions().declare({ ...TAKE, mispelt: 1 } as never);
-    expect(await caught(opened({ schemaJson: STOCK }, { actions: unknown }))).toMatchObject({ code: 'Configuration', message: expect.stringContaining('mispelt') });
+    expect(await caught(opened({ schema: STOCK }, { actions: unknown }))).toMatchObject({ code: 'Configuration', message: expect.stringContaining('mispelt') });
     expect(() => new Actions().handler({ name: 'x', parameters: [{ name: 'a', type: 'date' as never }] }, () => 1)).toThrow(ConfigurationError);
     expect(() => new Actions().handler({ name: 'x', version: 1.5 }, () => 1)).toThrow(/1\.5 is no version/);
     expect(() => new Actions().handler({ name: 'x' }, undefined as never)).toThrow(InvalidInputError);
@@ -283,7 +283,7 @@ describe('registration', () => {
       context.execute('UPDATE stock SET note = ?', [word]),
     );
     const before = await withStock({ actions: old });
-    const [first] = await before.pending();
+    const [first] = await before.queue.pending();
     await before.perform('annotate', { word: 'hello', gone: '' });
     await before.shutdown();
     const seen: object[] = [];
@@ -296,7 +296,7 @@ describe('registration', () => {
     const after = await withStock({ actions }, { path: before.path });
     expect(await after.queryOne('SELECT note FROM stock')).toEqual({ note: 'hello' });
     // Editing the mutation that it depends on makes it run again.
-    await after.edit(first?.id ?? '', [{ sql: 'UPDATE stock SET n = ?', params: [6] }]);
+    await after.queue.edit(first?.id ?? '', [{ sql: 'UPDATE stock SET n = ?', params: [6] }]);
     expect(seen).toEqual([{ text: 'hello', loud: true, data: new Uint8Array([1]) }]);
     expect(await after.queryOne('SELECT n, note FROM stock')).toEqual({ n: 6, note: 'HELLO' });
   });

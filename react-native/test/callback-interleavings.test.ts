@@ -16,7 +16,7 @@ import { folder, gate, within } from './support/world';
 const AT_ONCE = 4;
 /** The steps of each actor, in order; steps of different actors interleave. */
 const SCRIPTS = { handler: ['called', 'answers'], q: ['query'], w: ['write'], s: ['suspend'], e: ['shutdown'] };
-const LOCAL = ['Suspended', 'Ended'];
+const LOCAL = ['Suspended', 'Closed'];
 /** The possible errors of a sync without a server. */
 const SYNCING = [...LOCAL, 'Offline', 'Unauthorized', 'Callback', 'Server', 'Protocol'];
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
   watchdog = new Watchdog(30_000);
   place = folder();
   const client = await RejoinClient.open({ path: join(place, 'empty.db') });
-  await client.createTable('note', 'id TEXT PRIMARY KEY');
+  await client.schema.createTable('note', 'id TEXT PRIMARY KEY');
   await client.shutdown();
 });
 afterAll(async () => {
@@ -103,7 +103,7 @@ class Run {
         break;
       }
       case 'suspend': {
-        const outcome = this.#follow(name, client.suspend());
+        const outcome = this.#follow(name, client.sync.suspend());
         if (sequential) this.#expect(name, await outcome, this.#closed);
         this.#closed ??= 'Suspended';
         break;
@@ -111,7 +111,7 @@ class Run {
       default: {
         const outcome = this.#follow(name, client.shutdown());
         if (sequential) this.#expect(name, await outcome, undefined);
-        this.#closed = 'Ended';
+        this.#closed = 'Closed';
       }
     }
     // Gives the callback two turns of the event loop to run.
@@ -135,7 +135,7 @@ class Run {
   /** Makes the engine call the handler; settled when no further call can follow. */
   #call(): Promise<unknown> {
     const client = this.#client;
-    if (this.kind !== 'observers') return this.#follow('syncing', client.syncAndWait(), SYNCING);
+    if (this.kind !== 'observers') return this.#follow('syncing', client.sync.andWait(), SYNCING);
     try {
       client.watch('SELECT id FROM note', [], { onRows: () => this.#handler(), onError: () => this.#handler() });
       client.onChange(['note'], () => this.#handler());

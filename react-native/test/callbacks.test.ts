@@ -8,13 +8,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
   Actions,
-  type ClientConfig,
   type HttpTransport,
   OfflineError,
   RejoinClient,
+  type RejoinConfig,
   RejoinError,
   type Services,
-  setLogSink,
+  setLogger,
   type Subscription,
 } from '../src/index';
 import { StoryServer } from './support/server';
@@ -32,7 +32,7 @@ beforeAll(async () => {
   server = await StoryServer.start();
 });
 afterAll(async () => {
-  setLogSink('error');
+  setLogger('error');
   await server.quit();
   await watchdog.end();
 });
@@ -61,22 +61,22 @@ const ACTIONS: Record<string, Action> = {
   },
   'makes every synchronous call': ({ client }) => {
     client.status();
-    client.setNetwork({ online: true });
-    client.foreground();
+    client.sync.setNetwork({ online: true });
+    client.sync.foreground();
     client.onChange([], () => undefined).cancel();
     client.onStatus(() => undefined).cancel();
     client.watch('SELECT 1', [], { onRows: () => undefined }).cancel();
-    setLogSink('trace', () => undefined);
-    setLogSink('error');
+    setLogger('trace', () => undefined);
+    setLogger('error');
   },
-  'reads the queue': ({ client }) => client.pending(),
+  'reads the queue': ({ client }) => client.queue.pending(),
   'controls syncing': async ({ client }) => {
     await client.stop();
-    await client.credentialsChanged();
+    await client.sync.credentialsChanged();
   },
   'suspends and resumes': async ({ client }) => {
-    await client.suspend();
-    await client.resume();
+    await client.sync.suspend();
+    await client.sync.resume();
   },
   'shuts down': ({ client }) => client.shutdown(),
   'cancels itself': ({ subscription }) => subscription?.cancel(),
@@ -90,12 +90,12 @@ const ACTIONS: Record<string, Action> = {
 /** Sets up a client with one kind of callback that runs the action; settled when the callback has ended. */
 type Kind = (act: Action) => Promise<void>;
 
-async function open(services: Services = {}, config: Partial<ClientConfig> = {}): Promise<RejoinClient> {
+async function open(services: Services = {}, config: Partial<RejoinConfig> = {}): Promise<RejoinClient> {
   const path = join(place, `${(number += 1)}.db`);
   const unreachable = services.tokens ?? services.transport ? { serverUrl: 'http://127.0.0.1:9', userId: 'u1' } : {};
   const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 150, ...unreachable, ...config }, services);
   if (config.serverUrl !== undefined) return client; // The schema has the table `task`.
-  await client.createTable('task', 'id TEXT PRIMARY KEY, title TEXT, rank INTEGER DEFAULT 0');
+  await client.schema.createTable('task', 'id TEXT PRIMARY KEY, title TEXT, rank INTEGER DEFAULT 0');
   return client;
 }
 
@@ -194,15 +194,15 @@ const KINDS: Record<string, Kind> = {
     });
     await client.start();
     await until(() => client.status().state.kind === 'offline', 'the status is offline');
-    await client.suspend();
-    await client.resume().catch(() => undefined);
+    await client.sync.suspend();
+    await client.sync.resume().catch(() => undefined);
     await within(done, 'disconnect is called');
     await finish(client);
   },
-  'a log sink': async (action) => {
+  'a logger': async (action) => {
     const { act, done } = once();
     const client = await open();
-    setLogSink('trace', () => act(action, { client, subscription: undefined }));
+    setLogger('trace', () => act(action, { client, subscription: undefined }));
     // Makes the engine log an error.
     const disconnect = (): void => {
       throw new Error('own');
@@ -210,18 +210,18 @@ const KINDS: Record<string, Kind> = {
     const failing = await open({ transport: { ...offline, disconnect } });
     await failing.start();
     await until(() => failing.status().state.kind === 'offline', 'the status is offline');
-    await failing.suspend();
-    await failing.resume();
+    await failing.sync.suspend();
+    await failing.sync.resume();
     await done;
-    setLogSink('error');
+    setLogger('error');
     await finish(failing);
     await finish(client);
   },
   'an observer of verdicts': async (action) => {
     const user = `user-${(number += 1)}`;
-    const client = await open({}, { serverUrl: server.url, schemaJson: server.schemaJson, userId: user });
+    const client = await open({}, { serverUrl: server.url, schema: server.schema, userId: user });
     const { act, done } = once();
-    const subscription: Subscription = client.onVerdicts(() => act(action, { client, subscription }));
+    const subscription: Subscription = client.queue.onVerdicts(() => act(action, { client, subscription }));
     await client.execute("INSERT INTO task (id, user_id, title) VALUES (?, ?, 'refused')", [user, user]);
     await client.start();
     await done;
@@ -234,17 +234,17 @@ const KINDS: Record<string, Kind> = {
       await act(action, { client, subscription: undefined });
       await context.query('SELECT 1');
     });
-    const client: RejoinClient = await open({ actions }, { schemaJson: STOCK });
+    const client: RejoinClient = await open({ actions }, { schema: STOCK });
     await expectAllowedOutcome(client.perform('act'), ['Action', 'Callback']);
     await done;
     await finish(client);
   },
   'the body of an edit': async (action) => {
-    const client = await open({}, { schemaJson: STOCK });
+    const client = await open({}, { schema: STOCK });
     await client.execute("INSERT INTO stock (id) VALUES ('1')");
-    const [mutation] = await client.pending();
+    const [mutation] = await client.queue.pending();
     const { act, done } = once();
-    await expectAllowedOutcome(client.edit(mutation?.id ?? '', () => act(action, { client, subscription: undefined })));
+    await expectAllowedOutcome(client.queue.edit(mutation?.id ?? '', () => act(action, { client, subscription: undefined })));
     await done;
     await finish(client);
   },
@@ -284,12 +284,12 @@ async function expectAllowedOutcome(promise: Promise<unknown>, more: readonly st
   );
   if (error === undefined || (error instanceof Error && error.message === 'own')) return;
   expect(error).toBeInstanceOf(RejoinError);
-  expect(['Ended', 'Suspended', 'TransactionTimeout', ...more]).toContain((error as RejoinError).code);
+  expect(['Closed', 'Suspended', 'TransactionTimeout', ...more]).toContain((error as RejoinError).code);
 }
 
 /** Checks that the client works or was shut down, and shuts it down. */
 async function finish(client: RejoinClient): Promise<void> {
-  await client.resume().catch(() => undefined);
+  await client.sync.resume().catch(() => undefined);
   await expectAllowedOutcome(client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['afterwards', 'x']));
   await client.shutdown();
 }
@@ -316,7 +316,7 @@ test('synchronous calls return while the engine calls JavaScript', async () => {
   let calls = 0;
   client.onChange([], () => (calls += 1));
   client.onStatus(() => (calls += 1));
-  setLogSink('trace', () => (calls += 1));
+  setLogger('trace', () => (calls += 1));
   const alive = client.watch('SELECT * FROM task', [], { onRows: () => (calls += 1) });
   for (let round = 0; round < 50; round += 1) {
     watchdog.begin(`synchronous calls, round ${round}`);
@@ -326,20 +326,20 @@ test('synchronous calls return while the engine calls JavaScript', async () => {
     const start = client.start();
     // Long enough for every engine thread to block in a callback, none of which JavaScript can serve now.
     busy(5);
-    const subscriptions = [client.onChange([], () => undefined), client.onStatus(() => undefined), client.onVerdicts(() => undefined)];
+    const subscriptions = [client.onChange([], () => undefined), client.onStatus(() => undefined), client.queue.onVerdicts(() => undefined)];
     const watch = client.watch('SELECT * FROM task', [], { onRows: () => undefined });
     client.status();
-    client.setNetwork({ online: round % 2 === 0 });
-    client.foreground();
-    setLogSink('trace', () => (calls += 1));
+    client.sync.setNetwork({ online: round % 2 === 0 });
+    client.sync.foreground();
+    setLogger('trace', () => (calls += 1));
     busy(2);
     for (const subscription of [...subscriptions, watch]) subscription.cancel();
-    setLogSink('trace', () => (calls += 1));
+    setLogger('trace', () => (calls += 1));
     await within(Promise.all([write, performed, start]), `round ${round}`);
     await until(() => calls > before, 'the engine has called back');
   }
   alive.cancel();
-  setLogSink('error');
+  setLogger('error');
   await finish(client);
 });
 

@@ -2,9 +2,9 @@
 import { describe, expect, test, vi } from 'vitest';
 import {
   type Change,
+  ClosedError,
   ConfigurationError,
   ConstraintError,
-  EndedError,
   InvalidInputError,
   real,
   RejoinClient,
@@ -31,9 +31,9 @@ describe('opening', () => {
   test('negative timeout is refused and fractions are rounded up', async () => {
     const client = await opened();
     for (const timeout of [-1, -0.001, -Infinity, NaN, 'soon' as never]) {
-      await expect(client.syncAndWait(timeout)).rejects.toThrow(InvalidInputError);
-      await expect(client.waitForFirstSync(timeout)).rejects.toThrow(/^a timeout of /);
-      await expect(client.verdict('x', timeout)).rejects.toThrow(/^a timeout of /);
+      await expect(client.sync.andWait(timeout)).rejects.toThrow(InvalidInputError);
+      await expect(client.sync.firstSync(timeout)).rejects.toThrow(/^a timeout of /);
+      await expect(client.queue.verdict('x', timeout)).rejects.toThrow(/^a timeout of /);
     }
     const cases: [number | undefined, number | undefined][] = [
       [undefined, undefined],
@@ -96,7 +96,7 @@ describe('reading and writing', () => {
     expect(await client.queryOne(sql, ['3'])).toBeUndefined();
     const rows = await client.rows(sql, ['1']);
     expect([rows.length, rows.columns, rows.cell(1, 'title')]).toEqual([2, ['id', 'title'], 'bread']);
-    const [first, second] = await client.queryAll([{ sql, params: ['2'] }, { sql: 'SELECT count(*) AS n FROM task' }]);
+    const [first, second] = await client.queryMany([{ sql, params: ['2'] }, { sql: 'SELECT count(*) AS n FROM task' }]);
     expect([first?.toArray(), second?.toArray()]).toEqual([[{ id: '2', title: 'bread' }], [{ n: 2 }]]);
   });
 
@@ -109,7 +109,7 @@ describe('reading and writing', () => {
 
   test('write methods return what they changed', async () => {
     const client = await withTasks();
-    await client.executeBatch("INSERT INTO task VALUES ('1', 'a', 1); INSERT INTO task VALUES ('2', 'b', 2)");
+    await client.executeScript("INSERT INTO task VALUES ('1', 'a', 1); INSERT INTO task VALUES ('2', 'b', 2)");
     expect(await client.execute('UPDATE task SET rank = rank + 1')).toBe(2);
     expect(await client.executeReturning('DELETE FROM task WHERE id = ? RETURNING title', ['1'])).toEqual([{ title: 'a' }]);
     expect(await client.batch([{ sql: INSERT, params: ['3', 'c'] }, { sql: 'DELETE FROM task' }])).toEqual([1, 2]);
@@ -129,7 +129,7 @@ describe('reading and writing', () => {
 describe('observers', () => {
   test('observer gets changes of its tables until cancelled', async () => {
     const client = await withTasks();
-    await client.createTable('other', 'id TEXT PRIMARY KEY');
+    await client.schema.createTable('other', 'id TEXT PRIMARY KEY');
     const received: Change[] = [];
     const subscription = client.onChange(['task'], (change) => received.push(change));
     await client.execute("INSERT INTO other VALUES ('1')");
@@ -171,9 +171,9 @@ describe('observers', () => {
     await client.start();
     await until(() => received.at(-1)?.state.kind === 'offline', 'the status is offline');
     expect(client.status()).toEqual(received.at(-1));
-    await client.suspend();
+    await client.sync.suspend();
     await until(() => received.at(-1)?.state.kind === 'suspended', 'the status is suspended');
-    await client.resume();
+    await client.sync.resume();
     await client.shutdown();
     expect(client.status()).toEqual({ state: { kind: 'stopped' }, firstSync: 'absent' });
   });
@@ -198,16 +198,16 @@ describe('shutdown', () => {
       () => client.execute(INSERT, ['1', 'a']),
       () => client.transaction(() => 1),
       () => client.read(() => 1),
-      () => client.pending(),
+      () => client.queue.pending(),
       () => client.start(),
-      () => client.suspend(),
+      () => client.sync.suspend(),
       async () => client.onChange([], () => undefined),
       async () => client.onStatus(() => undefined),
-      async () => client.setNetwork({ online: true }),
-      async () => client.foreground(),
+      async () => client.sync.setNetwork({ online: true }),
+      async () => client.sync.foreground(),
       () => client.watch('SELECT 1')[Symbol.asyncIterator]().next(),
     ];
-    for (const call of calls) await expect(within(Promise.resolve(call()), String(call))).rejects.toThrow(EndedError);
+    for (const call of calls) await expect(within(Promise.resolve(call()), String(call))).rejects.toThrow(ClosedError);
   });
 
   test('writes made before shutdown complete', async () => {

@@ -18,12 +18,12 @@ const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
   InvalidInput: [new E.InvalidInput({ reason }), api.InvalidInputError, {}],
   Constraint: [new E.Constraint({ reason, table: 't', column: 'c', rule: 'UNIQUE' }), api.ConstraintError, { table: 't', column: 'c', rule: 'UNIQUE' }],
   Action: [
-    new E.Action({ reason, action: 'take', fault: ffi.ActionFault.SameRow, words: 'stock' }),
+    new E.Action({ reason, action: 'take', fault: ffi.ActionFault.SameRow, detail: 'stock' }),
     api.ActionError,
-    { action: 'take', fault: 'same-row', words: 'stock' },
+    { action: 'take', fault: 'same-row', detail: 'stock' },
   ],
-  ActionTooSlow: [new E.ActionTooSlow({ reason, action: 'take', mostMs: 2_000 }), api.ActionTooSlowError, { action: 'take', mostMs: 2_000 }],
-  ActionTooLarge: [new E.ActionTooLarge({ reason, action: 'take', mostBytes: 1_024 }), api.ActionTooLargeError, { action: 'take', mostBytes: 1_024 }],
+  ActionTooSlow: [new E.ActionTooSlow({ reason, action: 'take', limitMs: 2_000 }), api.ActionTooSlowError, { action: 'take', limitMs: 2_000 }],
+  ActionTooLarge: [new E.ActionTooLarge({ reason, action: 'take', limitBytes: 1_024 }), api.ActionTooLargeError, { action: 'take', limitBytes: 1_024 }],
   StandsOn: [new E.StandsOn({ reason, id: 'm1' }), api.StandsOnError, { id: 'm1' }],
   Unsent: [new E.Unsent({ reason, waiting: 3 }), api.UnsentError, { waiting: 3 }],
   Changed: [
@@ -35,7 +35,7 @@ const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
   WrongUser: [new E.WrongUser({ reason }), api.WrongUserError, {}],
   Configuration: [new E.Configuration({ reason }), api.ConfigurationError, {}],
   Suspended: [new E.Suspended({ reason }), api.SuspendedError, {}],
-  Ended: [new E.Ended({ reason }), api.EndedError, {}],
+  Closed: [new E.Closed({ reason }), api.ClosedError, {}],
   TransactionTimeout: [new E.TransactionTimeout({ reason }), api.TransactionTimeoutError, {}],
   Offline: [new E.Offline({ reason }), api.OfflineError, {}],
   Unauthorized: [new E.Unauthorized({ reason }), api.UnauthorizedError, {}],
@@ -55,15 +55,15 @@ test.each(Object.entries(KINDS))('%s is converted with its data and back', (code
 });
 
 test('each action fault has its name', () => {
-  const nameOf = (fault: ffi.ActionFault): string => (translated(new E.Action({ reason, action: 'a', fault, words: '' })) as api.ActionError).fault;
+  const nameOf = (fault: ffi.ActionFault): string => (translated(new E.Action({ reason, action: 'a', fault, detail: '' })) as api.ActionError).fault;
   const faults = [ffi.ActionFault.Unknown, ffi.ActionFault.Arguments, ffi.ActionFault.Refused, ffi.ActionFault.SameRow, ffi.ActionFault.TimedOut];
   expect(faults.map(nameOf)).toEqual(['unknown', 'arguments', 'refused', 'same-row', 'timed-out']);
 });
 
 test('app errors become a refusal or a callback error', () => {
-  const refusal = new api.ActionError('no', { action: '', fault: 'refused', words: 'too late' });
-  expect(thrownByAction(refusal)).toMatchObject({ tag: ffi.RejoinError_Tags.Action, inner: { fault: ffi.ActionFault.Refused, words: 'too late' } });
-  for (const own of [new api.StorageError('own'), new Error('own'), 'own', new api.ActionError('own', { action: '', fault: 'unknown', words: '' })]) {
+  const refusal = new api.ActionError('no', { action: '', fault: 'refused', detail: 'too late' });
+  expect(thrownByAction(refusal)).toMatchObject({ tag: ffi.RejoinError_Tags.Action, inner: { fault: ffi.ActionFault.Refused, detail: 'too late' } });
+  for (const own of [new api.StorageError('own'), new Error('own'), 'own', new api.ActionError('own', { action: '', fault: 'unknown', detail: '' })]) {
     expect(thrownByAction(own)).toMatchObject({ tag: ffi.RejoinError_Tags.Callback, inner: { reason: 'own' } });
   }
   expect(translated('nonsense')).toMatchObject({ code: 'Internal', cause: 'nonsense' });

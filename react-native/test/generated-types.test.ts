@@ -1,14 +1,14 @@
 /** The code that `rejoin generate` writes for `cli/tests/schema.json`, on the real engine: rows, statements and actions. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, expectTypeOf, test } from 'vitest';
-import { Actions, type ClientConfig, ConstraintError, InvalidInputError, type RejoinClient, type Services } from '../src/index';
+import { Actions, ConstraintError, InvalidInputError, type RejoinClient, type RejoinConfig, type Services } from '../src/index';
 import { places, type PlacesRow, resetAll, takePart } from './generated/rejoin-schema';
 import { opened } from './support/world';
 
 const file = (name: string): string => readFileSync(new URL(`../../cli/tests/${name}`, import.meta.url), 'utf8');
-const schemaJson = file('schema.json');
+const schema = file('schema.json');
 
-const withPlaces = (config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> => opened({ schemaJson, ...config }, services);
+const withPlaces = (config: Partial<RejoinConfig> = {}, services: Services = {}): Promise<RejoinClient> => opened({ schema, ...config }, services);
 
 /** All places, by id. */
 async function rows(client: RejoinClient): Promise<PlacesRow[]> {

@@ -8,7 +8,7 @@
 import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Actions, CallbackError, type ClientConfig, RejoinClient, RejoinError, SuspendedError } from '../src/index';
+import { Actions, CallbackError, RejoinClient, type RejoinConfig, RejoinError, SuspendedError } from '../src/index';
 import { mergeCount, merges, type Step } from './support/interleave';
 import { type Ending, type Frame, Model } from './support/model';
 import { Watchdog } from './support/watchdog';
@@ -30,7 +30,7 @@ afterAll(() => watchdog.end());
 
 /** The file that each order copies, because creating it takes most of the time of an order. */
 const EMPTY = 'empty.db';
-const config = (name: string): ClientConfig => ({ path: join(place, name), readers: 2, transactionIdleMs: 60_000, schemaJson: SCHEMA });
+const config = (name: string): RejoinConfig => ({ path: join(place, name), readers: 2, transactionIdleMs: 60_000, schema: SCHEMA });
 const column = (name: string, type: string, logical: string): object => ({ name, db_type: type, logical_type: logical });
 const SCHEMA = JSON.stringify({
   schema_version: 1,
@@ -192,9 +192,9 @@ class Run {
       case 'write':
         return this.#follow('write', client.execute("INSERT INTO cell (id, owner, part) VALUES ('write', 'write', 1)"));
       case 'suspend':
-        return this.#follow('suspend', client.suspend());
+        return this.#follow('suspend', client.sync.suspend());
       case 'resume':
-        return this.#follow('resume', client.resume());
+        return this.#follow('resume', client.sync.resume());
       case 'shutdown':
         this.#shutdown = true;
         return this.#follow('shutdown', client.shutdown());
@@ -214,7 +214,7 @@ class Run {
   /** Waits for all calls and returns the problems. */
   async check(): Promise<string[]> {
     await this.#settled();
-    if (!this.#shutdown) await within(this.client.resume(), 'resuming at the end', 15_000);
+    if (!this.#shutdown) await within(this.client.sync.resume(), 'resuming at the end', 15_000);
     const client = this.#shutdown ? await RejoinClient.open({ path: this.client.path }) : this.client;
     const rows = await client.query<Rows[number]>(ROWS);
     if (!this.#shutdown) await this.#checkStillWorks();
@@ -274,7 +274,7 @@ class Run {
     const code = outcome?.error instanceof RejoinError ? outcome.error.code : undefined;
     const ending = outcome?.afterwards === true || this.#calls.some(({ what }) => what === 'shutdown');
     const suspension = this.#calls.some(({ what }) => what === 'suspend');
-    return (code === 'Ended' && ending) || (code === 'Suspended' && suspension);
+    return (code === 'Closed' && ending) || (code === 'Suspended' && suspension);
   }
 
   #checkRows(where: string, rows: Rows, model?: Model): void {

@@ -1,8 +1,7 @@
 /** Arguments and values of actions are encoded exactly or refused. */
 import { describe, expect, test } from 'vitest';
-import { decodeBase64, encodeBase64 } from '../src/base64';
 import { InvalidInputError } from '../src/index';
-import { decodeJson, encodeJson } from '../src/json';
+import { decodeBase64, decodeJson, encodeBase64, encodeJson } from '../src/json';
 
 const loop: Record<string, unknown> = {};
 loop['deep'] = [loop];

@@ -1,9 +1,9 @@
-/** Log sinks of the app. */
+/** The logger of the app. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { type LogRecord, OfflineError, setLogSink } from '../src/index';
+import { type LogRecord, OfflineError, setLogger } from '../src/index';
 import { opened, until } from './support/world';
 
-afterEach(() => setLogSink('error'));
+afterEach(() => setLogger('error'));
 
 /** Makes the engine log an error: a transport whose `disconnect` throws. */
 async function causeLogLine(): Promise<void> {
@@ -16,14 +16,14 @@ async function causeLogLine(): Promise<void> {
   const client = await opened({ serverUrl: 'http://127.0.0.1:9', userId: 'u1' }, { transport });
   await client.start();
   await until(() => client.status().state.kind === 'offline', 'the status is offline');
-  await client.suspend();
-  await client.resume();
+  await client.sync.suspend();
+  await client.sync.resume();
 }
 
-test('sink gets level, time, target, text and fields', async () => {
+test('logger gets level, time, target, text and fields', async () => {
   const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const lines: LogRecord[] = [];
-  setLogSink('warn', (record) => lines.push(record));
+  setLogger('warn', (record) => lines.push(record));
   await causeLogLine();
   await until(() => lines.length > 0, 'the line arrives');
   const [line] = lines;
@@ -34,19 +34,19 @@ test('sink gets level, time, target, text and fields', async () => {
   shown.mockRestore();
 });
 
-test('sink can be replaced and removed, and its error is printed', async () => {
+test('logger can be replaced and removed, and its error is printed', async () => {
   const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   let [first, second] = [0, 0];
-  setLogSink('warn', () => (first += 1));
-  setLogSink('trace', () => {
+  setLogger('warn', () => (first += 1));
+  setLogger('trace', () => {
     second += 1;
     throw new Error('own');
   });
   await causeLogLine();
-  await until(() => second > 0, 'the second sink gets a line');
+  await until(() => second > 0, 'the second logger gets a line');
   expect(first).toBe(0);
-  expect(shown.mock.calls.some(([where]) => String(where).includes('log sink'))).toBe(true);
-  setLogSink('trace');
+  expect(shown.mock.calls.some(([where]) => String(where).includes('a logger'))).toBe(true);
+  setLogger('trace');
   const before = second;
   await causeLogLine();
   expect(second).toBe(before);

@@ -6,10 +6,10 @@ import { places, type PlacesRow, takePart } from './generated/rejoin-schema';
 export async function examples(
   path: string,
   serverUrl: string,
-  schemaJson: string,
+  schema: string,
   render: (tasks: unknown[]) => void,
 ): Promise<unknown> {
-  const client = await RejoinClient.open({ path, serverUrl, userId: 'u1', schemaJson });
+  const client = await RejoinClient.open({ path, serverUrl, userId: 'u1', schema });
   await client.start(); // Syncs in the background from here on; offline is a status, not an error.
 
   type Task = { id: string; title: string; done: number };
@@ -43,14 +43,14 @@ export async function examples(
     console.warn(`${error.table}.${error.column} is taken`);
   }
 
-  await client.suspend(); // Before the app goes to the background: no lock is left on the file.
-  await client.resume();
+  await client.sync.suspend(); // Before the app goes to the background: no lock is left on the file.
+  await client.sync.resume();
   await client.shutdown(); // Do not rely on garbage collection, which may be late.
   return { open, row };
 }
 
 /** Runs the examples of actions and verdicts and returns what they read. */
-export async function decisions(path: string, serverUrl: string, schemaJson: string): Promise<unknown> {
+export async function decisions(path: string, serverUrl: string, schema: string): Promise<unknown> {
   type Task = { id: string; title: string; done: number };
 
   const actions = new Actions()
@@ -69,49 +69,49 @@ export async function decisions(path: string, serverUrl: string, schemaJson: str
         await context.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]);
       },
     );
-  const client = await RejoinClient.open({ path, serverUrl, userId: 'u2', schemaJson }, { actions });
+  const client = await RejoinClient.open({ path, serverUrl, userId: 'u2', schema }, { actions });
 
   await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t2', 'u2', 'nails']);
   const ranked = await client.perform<{ rank: number }>('rank', { id: 't2', by: 2 }); // ranked.value: { rank: 2 }
   await client.perform('rename', { id: 't9', title: 'screws' }).catch((error: unknown) => {
     if (!(error instanceof ActionError)) throw error;
-    console.warn(error.fault, error.words); // refused, it is gone
+    console.warn(error.fault, error.detail); // refused, it is gone
   });
 
   await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t3', 'u2', 'refused']);
-  await client.syncAndWait();
-  for await (const { entries } of client.watchVerdicts()) {
+  await client.sync.andWait();
+  for await (const { entries } of client.queue.watchVerdicts()) {
     for (const { id, kind, reason } of entries) if (kind === 'parked') console.warn(id, reason);
     const last = entries.at(-1);
-    if (last !== undefined) await client.acknowledgeVerdicts(last.number); // Without this they are reported again, also after a restart.
+    if (last !== undefined) await client.queue.acknowledgeVerdicts(last.number); // Without this they are reported again, also after a restart.
     if (entries.some(({ kind }) => kind === 'parked')) break;
   }
 
-  for (const parked of await client.pending()) {
-    if (parked.reason === 'conflicted') await client.retry(parked.id); // Keep the local edit.
-    else if (parked.reason === 'rejected') await client.edit(parked.id, (tx) => tx.execute("UPDATE task SET title = 'good' WHERE id = 't3'"));
-    else await client.discardChain(parked.id);
+  for (const parked of await client.queue.pending()) {
+    if (parked.reason === 'conflicted') await client.queue.retry(parked.id); // Keep the local edit.
+    else if (parked.reason === 'rejected') await client.queue.edit(parked.id, (tx) => tx.execute("UPDATE task SET title = 'good' WHERE id = 't3'"));
+    else await client.queue.discardChain(parked.id);
   }
-  await client.syncAndWait();
+  await client.sync.andWait();
   await client.stop(); // Keeps the undo pending.
 
-  const [newest] = await client.history(1);
+  const [newest] = await client.queue.history(1);
   try {
-    if (newest !== undefined) await client.undo(newest.id);
+    if (newest !== undefined) await client.queue.undo(newest.id);
   } catch (error) {
     if (!(error instanceof ChangedError)) throw error;
     for (const { table, columns } of error.rows) console.warn(`${table}: ${columns.join(', ')} changed since`);
   }
 
-  const unsent = await client.pending();
-  const { givenUp } = await client.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
+  const unsent = await client.queue.pending();
+  const { givenUp } = await client.storage.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
   await client.shutdown();
   return { ranked: ranked.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };
 }
 
 /** Runs the example of generated types and returns what it writes. */
-export async function generatedTypes(path: string, schemaJson: string, takePartJson: string): Promise<PlacesRow[]> {
-  const client = await RejoinClient.open({ path, schemaJson }, { actions: new Actions().declare(takePartJson) });
+export async function generatedTypes(path: string, schema: string, takePartJson: string): Promise<PlacesRow[]> {
+  const client = await RejoinClient.open({ path, schema }, { actions: new Actions().declare(takePartJson) });
 
   const quay: PlacesRow = { id: 'p1', name: 'Quay', in: true, height: 12, visits: 0 };
   await client.execute(places.insert(quay));

@@ -19,13 +19,13 @@ test('each README example is part of the compiled examples', () => {
 test('README examples return the documented results', async () => {
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
   const server = await StoryServer.start();
-  const seen = await within(examples(join(folder(), 'a.db'), server.url, server.schemaJson, () => undefined), 'the examples');
+  const seen = await within(examples(join(folder(), 'a.db'), server.url, server.schema, () => undefined), 'the examples');
   expect(seen).toEqual({
     open: [{ id: 't1', title: 'buy milk', done: 0 }],
     row: { big: 9007199254740993n, small: 1, kind: 'real' },
   });
   expect(warned).toHaveBeenCalledWith('task.id is taken');
-  const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schemaJson), 'the examples of verdicts');
+  const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schema), 'the examples of verdicts');
   expect(decided).toEqual({ ranked: { rank: 2 }, undone: ['delete'] });
   expect(warned).toHaveBeenCalledWith('refused', 'it is gone');
   expect(warned).toHaveBeenCalledWith(expect.any(String), 'rejected');

@@ -64,7 +64,7 @@ test('handler runs again on server rows and both increments count', async () => 
   expect(runs()).toBeGreaterThan(1);
   for (const each of contexts) expect(each, 'time and id are those of the first run').toEqual([id, contexts[0]?.[1]]);
   expect([await rank(tablet), await onServer(user), await reasons(tablet)]).toEqual([111, [[111]], []]);
-  expect((await tablet.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'accepted', action: 'count' });
+  expect((await tablet.queue.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'accepted', action: 'count' });
 });
 
 describe('second run', () => {
@@ -78,11 +78,11 @@ describe('second run', () => {
     let succeeds = false;
     const { user, tablet, id } = await concurrentCounts((context, run) => (run === 1 || succeeds ? undefined : hook(context, run)));
     await sync(tablet);
-    expect(await tablet.pending()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(detail) }]);
+    expect(await tablet.queue.pending()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(detail) }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
-    expect((await tablet.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'parked', reason: 'unreplayable' });
+    expect((await tablet.queue.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'parked', reason: 'unreplayable' });
     succeeds = true;
-    await tablet.retry(id);
+    await tablet.queue.retry(id);
     expect(await rank(tablet)).toBe(111);
     await sync(tablet);
     expect([await onServer(user), await reasons(tablet)]).toEqual([[[111]], []]);
@@ -95,7 +95,7 @@ describe('second run', () => {
       if (run > 1) await gate().promise;
     }, 200);
     await sync(tablet);
-    expect(await tablet.pending()).toMatchObject([{ id, state: 'parked', reason: 'conflicted' }]);
+    expect(await tablet.queue.pending()).toMatchObject([{ id, state: 'parked', reason: 'conflicted' }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
     await until(() => aborted > 0, 'the signal of the handler is aborted');
   });
@@ -120,7 +120,7 @@ describe('second run', () => {
     await sync(tablet);
     expect(await within(Promise.all(writes), 'the writes')).toEqual(writes.map(() => 1));
     expect(writes.length).toBeGreaterThan(0);
-    expect((await tablet.pending()).find((one) => one.id === id)).toMatchObject({ state: 'parked' });
+    expect((await tablet.queue.pending()).find((one) => one.id === id)).toMatchObject({ state: 'parked' });
     expect(await tablet.queryOne('SELECT note FROM task')).toEqual({ note: 'by the client' });
   });
 
@@ -131,18 +131,18 @@ describe('second run', () => {
       again.open();
       await gate().promise;
     }, 200);
-    const synced = tablet.syncAndWait().then(() => 'done', (error: { code?: string }) => error.code);
+    const synced = tablet.sync.andWait().then(() => 'done', (error: { code?: string }) => error.code);
     await within(again.promise, 'it runs again');
-    await within(tablet[how](), how);
-    expect(['Suspended', 'Ended', 'Offline', 'done']).toContain(await within(synced, 'the sync'));
+    await within(how === 'suspend' ? tablet.sync.suspend() : tablet.shutdown(), how);
+    expect(['Suspended', 'Closed', 'Offline', 'done']).toContain(await within(synced, 'the sync'));
     const other = counting();
     if (how === 'suspend') await tablet.shutdown();
     const reopened = await device(server, user, { path: tablet.path }, { actions: other.actions });
-    expect(await reopened.pending()).toMatchObject([{ id, action: 'count' }]);
+    expect(await reopened.queue.pending()).toMatchObject([{ id, action: 'count' }]);
     await sync(reopened);
     if ((await reasons(reopened)).length > 0) {
       // The budget ended before the call; then the recorded writes were sent, and their verdict is a conflict.
-      await reopened.retry(id);
+      await reopened.queue.retry(id);
       await sync(reopened);
     }
     expect([await onServer(user), await reasons(reopened)]).toEqual([[[111]], []]);
@@ -176,8 +176,8 @@ test('no action hangs in 100 rounds of mixed handlers', { timeout: 240_000 }, as
     // Suspends in some rounds, at a different moment in each.
     if (round % 5 === 4) {
       for (let turn = 0; turn < round % 7; turn += 1) await new Promise(setImmediate);
-      await within(client.suspend(), `suspending in round ${round}`);
-      await within(client.resume(), `resuming in round ${round}`);
+      await within(client.sync.suspend(), `suspending in round ${round}`);
+      await within(client.sync.resume(), `resuming in round ${round}`);
     }
     for (const outcome of await within(Promise.all(performed), `round ${round}`)) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     await within(write, `the write of round ${round}`);

@@ -42,7 +42,7 @@ async function run(scenario: Json): Promise<void> {
 function opening(step: Json, place: string, server: StoryServer | undefined): Json {
   const { server: synced, ...open } = { path: join(place, `${step.on ?? 'main'}.db`), ...step };
   if (synced === true) Object.assign(open, { url: server?.url }, step.user === undefined && { user: 'u1' });
-  if (synced === true || step.schema === true) open.schema = JSON.parse(server?.schemaJson ?? '');
+  if (synced === true || step.schema === true) open.schema = JSON.parse(server?.schema ?? '');
   if (open.user === null) delete open.user;
   return open;
 }

@@ -3,13 +3,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
-  type ClientConfig,
   fetchTransport,
   type HttpTransport,
   OfflineError,
   type RejoinClient,
+  type RejoinConfig,
   RejoinError,
   type Services,
+  type TokenFunction,
 } from '../src/index';
 import { StoryServer } from './support/server';
 import { gate, opened, until, within } from './support/world';
@@ -32,10 +33,10 @@ type Task = { id: string; title: string };
 const newUser = (): string => `user-${(users += 1)}`;
 
 /** A device of a user with a bundled schema. */
-function device(user: string, config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> {
-  const { url: serverUrl, schemaJson } = server;
+function device(user: string, config: Partial<RejoinConfig> = {}, services: Services = {}): Promise<RejoinClient> {
+  const { url: serverUrl, schema } = server;
   const more = { syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config };
-  return opened({ serverUrl, schemaJson, userId: user, ...more }, services);
+  return opened({ serverUrl, schema, userId: user, ...more }, services);
 }
 
 const titles = async (client: RejoinClient): Promise<string[]> =>
@@ -50,8 +51,8 @@ describe('syncing', () => {
     tablet.watch<Task>(TITLES, [], { onRows: (rows) => seen.push(rows.map(({ title }) => title)) });
     tablet.onChange(['task'], ({ origin }) => origins.push(origin));
     await phone.execute(INSERT, [`${user}-1`, user, 'from the phone']);
-    await phone.syncAndWait();
-    await tablet.syncAndWait();
+    await phone.sync.andWait();
+    await tablet.sync.andWait();
     await until(() => seen.at(-1)?.[0] === 'from the phone', 'the watch gives it');
     await until(() => origins.includes('remote'), 'the observer gets the origin');
   });
@@ -60,7 +61,7 @@ describe('syncing', () => {
 describe('tokens', () => {
   test('faulty token provider stops only syncing', async () => {
     const user = newUser();
-    const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
+    const more = { serverUrl: locked.url, schema: locked.schema };
     const providers = {
       throws: () => Promise.reject(new Error('keychain is locked')),
       'throws undefined': () => Promise.reject(undefined as unknown as Error),
@@ -70,10 +71,23 @@ describe('tokens', () => {
     for (const [name, token] of Object.entries(providers)) {
       const phone = await device(user, more, { tokens: { token } });
       await phone.execute(INSERT, [`${user}-${name}`, user, name]);
-      await expect(within(phone.syncAndWait(2_000), `syncing: the provider ${name}`)).rejects.toThrow(RejoinError);
+      await expect(within(phone.sync.andWait(2_000), `syncing: the provider ${name}`)).rejects.toThrow(RejoinError);
       expect(await titles(phone), name).toContain(name);
       await within(phone.shutdown(), `shutting down: the provider ${name}`);
     }
+  });
+
+  test('token provider that is only a function syncs', async () => {
+    const user = newUser();
+    const asked: [refresh: boolean, aborted: boolean][] = [];
+    const tokens: TokenFunction = (refresh, signal) => {
+      asked.push([refresh, signal.aborted]);
+      return locked.token(user);
+    };
+    const phone = await device(user, { serverUrl: locked.url, schema: locked.schema }, { tokens });
+    await phone.execute(INSERT, [`${user}-1`, user, 'with a function']);
+    expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(1);
+    expect(asked[0]).toEqual([false, false]);
   });
 });
 
@@ -91,12 +105,12 @@ describe('transport of the app', () => {
     };
     const phone = await device(user, {}, { transport });
     await phone.execute(INSERT, [`${user}-1`, user, 'by fetch: é😀']);
-    expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
+    expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(1);
     expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['by fetch: é😀']]);
     expect(sent.every((line) => line.includes(server.url))).toBe(true);
-    await phone.suspend();
-    await phone.resume();
-    await within(phone.syncAndWait(), 'syncing after a suspension');
+    await phone.sync.suspend();
+    await phone.sync.resume();
+    await within(phone.sync.andWait(), 'syncing after a suspension');
   });
 
   test('error or invalid response of a transport is retried', async () => {
@@ -116,10 +130,10 @@ describe('transport of the app', () => {
     const phone = await device(user, {}, { transport });
     await phone.execute(INSERT, [`${user}-1`, user, 'at last']);
     const failures: string[] = [];
-    for (let round = 0; round < 20 && (await phone.pending()).length > 0; round += 1) {
-      await within(phone.syncAndWait(), 'an attempt').catch((error: RejoinError) => failures.push(error.code));
+    for (let round = 0; round < 20 && (await phone.queue.pending()).length > 0; round += 1) {
+      await within(phone.sync.andWait(), 'an attempt').catch((error: RejoinError) => failures.push(error.code));
     }
-    expect(await phone.pending()).toEqual([]);
+    expect(await phone.queue.pending()).toEqual([]);
     expect(failures.length).toBeGreaterThan(0);
     expect(faults).toEqual([]);
   });
@@ -181,7 +195,7 @@ test('exception in a callback does not affect the others', async () => {
   await expect(phone.read(boom)).rejects.toBe(own);
   await phone.execute(INSERT, [`${user}-1`, user, 'fine']);
   await until(() => good === 3, 'the good ones get the change');
-  expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
+  expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(1);
   expect(shown).toHaveBeenCalled();
   await phone.shutdown();
   shown.mockRestore();
@@ -190,7 +204,7 @@ test('exception in a callback does not affect the others', async () => {
 test('100 concurrent callers all succeed', async () => {
   const user = newUser();
   const phone = await device(user);
-  await phone.createTable('tally', 'id INTEGER PRIMARY KEY, n INTEGER NOT NULL');
+  await phone.schema.createTable('tally', 'id INTEGER PRIMARY KEY, n INTEGER NOT NULL');
   await phone.execute('INSERT INTO tally VALUES (1, 0)');
   const caller = async (at: number): Promise<void> => {
     await phone.execute(INSERT, [`${user}-${at}`, user, `by ${at}`]);
@@ -206,5 +220,5 @@ test('100 concurrent callers all succeed', async () => {
   };
   await within(Promise.all(Array.from({ length: 100 }, (_, at) => caller(at))), 'a hundred callers', 60_000);
   expect(await phone.queryOne('SELECT n FROM tally')).toEqual({ n: 100 });
-  expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(100);
+  expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(100);
 });

@@ -1,7 +1,7 @@
 /** Transactions with asynchronous bodies, run by the engine's writer thread. */
 import { describe, expect, test } from 'vitest';
 import {
-  EndedError,
+  ClosedError,
   InvalidInputError,
   SuspendedError,
   type Transaction,
@@ -235,10 +235,10 @@ describe('ended from outside', () => {
       await tx.execute(INSERT, ['2', 'b']);
     });
     await began.promise;
-    await within(client.suspend(), 'suspending does not wait for the body');
+    await within(client.sync.suspend(), 'suspending does not wait for the body');
     open();
     await expect(within(suspended, 'the transaction')).rejects.toThrow(SuspendedError);
-    await client.resume();
+    await client.sync.resume();
     expect(await count(client)).toBe(0);
   });
 
@@ -250,7 +250,7 @@ describe('ended from outside', () => {
       await client.shutdown();
       await tx.execute(INSERT, ['2', 'b']);
     });
-    await expect(within(ended, 'the transaction')).rejects.toThrow(EndedError);
+    await expect(within(ended, 'the transaction')).rejects.toThrow(ClosedError);
     expect(await count(await opened({ path }))).toBe(0);
   });
 });

@@ -69,11 +69,11 @@ describe('loop', () => {
 
   test('with a key gets added, changed and removed rows', async () => {
     const client = await withTasks();
-    await client.executeBatch("INSERT INTO task VALUES ('1', 'a', 0), ('2', 'b', 0), ('3', 'c', 0)");
+    await client.executeScript("INSERT INTO task VALUES ('1', 'a', 0), ('2', 'b', 0), ('3', 'c', 0)");
     const loop = client.watch<Task>(SQL, [], { key: ['id'] }).updates()[Symbol.asyncIterator]();
     const next = async (): Promise<WatchUpdate<Task>> => (await within(loop.next(), 'an update')).value as WatchUpdate<Task>;
     expect((await next()).difference).toEqual({ added: [0, 1, 2], changed: [], removed: [] });
-    await client.executeBatch("DELETE FROM task WHERE id = '1'; UPDATE task SET title = 'B' WHERE id = '2'; INSERT INTO task VALUES ('4', 'd', 0)");
+    await client.executeScript("DELETE FROM task WHERE id = '1'; UPDATE task SET title = 'B' WHERE id = '2'; INSERT INTO task VALUES ('4', 'd', 0)");
     const update = await next();
     expect(update.difference).toEqual({ added: [2], changed: [0], removed: [0] });
     expect(update.rows.map(({ title }) => title)).toEqual(['B', 'c', 'd']);
@@ -82,10 +82,10 @@ describe('loop', () => {
 
   test('started while suspended begins at resume', async () => {
     const client = await withTasks();
-    await client.suspend();
+    await client.sync.suspend();
     const loop = client.watch<Task>(SQL)[Symbol.asyncIterator]();
     const first = loop.next();
-    await client.resume();
+    await client.sync.resume();
     expect(await within(first, 'the first result')).toEqual({ done: false, value: [] });
     await loop.return?.();
   });
@@ -147,16 +147,16 @@ describe('handlers', () => {
 
   test('failing query is reported and recovers', async () => {
     const client = await withTasks();
-    await client.createTable('passing', 'id TEXT PRIMARY KEY');
+    await client.schema.createTable('passing', 'id TEXT PRIMARY KEY');
     const reported: (string | number)[] = [];
     client.watch('SELECT id FROM passing', [], {
       onRows: (rows) => reported.push(rows.length),
       onError: (error) => reported.push(error.code),
     });
     await until(() => reported.length === 1, 'the first result');
-    await client.executeBatch('DROP TABLE passing');
+    await client.executeScript('DROP TABLE passing');
     await until(() => reported.length === 2, 'the failure');
-    await client.createTable('passing', 'id TEXT PRIMARY KEY');
+    await client.schema.createTable('passing', 'id TEXT PRIMARY KEY');
     await client.execute("INSERT INTO passing VALUES ('1')");
     await until(() => reported.includes(1), 'it works again');
     expect(reported.slice(0, 2)).toEqual([0, 'InvalidInput']);
@@ -179,7 +179,7 @@ describe('handlers', () => {
     await client.shutdown();
     const late = client.watch('SELECT 1', [], handlers);
     await until(() => late.isCancelled, 'it has ended');
-    expect(codes).toEqual(['InvalidInput', 'Ended']);
+    expect(codes).toEqual(['InvalidInput', 'Closed']);
   });
 
   test('errors without a working onError are printed', async () => {

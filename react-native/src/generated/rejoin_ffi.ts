@@ -6002,7 +6002,7 @@ export interface ActionHandler {
  *
  * The code must await every call on the context before it returns. An exception rolls the
  * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
- * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+ * failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
  * parks the mutation as `Unreplayable`.
  *
  * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
@@ -6041,7 +6041,7 @@ private constructor(pointer: UniffiHandle) {
  *
  * The code must await every call on the context before it returns. An exception rolls the
  * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
- * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+ * failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
  * parks the mutation as `Unreplayable`.
  *
  * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
@@ -11400,7 +11400,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() !== 6236) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 53617) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 2828) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionhandler_run");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() !== 37913) {

@@ -1,5 +1,5 @@
 /** Devices of the real server that sync only on request. */
-import type { ClientConfig, RejoinClient, Services } from '../../src/index';
+import type { RejoinClient, RejoinConfig, Services } from '../../src/index';
 import type { StoryServer } from './server';
 import { opened, within } from './world';
 
@@ -9,15 +9,15 @@ let users = 0;
 export const newUser = (): string => `user-${(users += 1)}`;
 
 /** A device of a user with a bundled schema. */
-export function device(server: StoryServer, user: string, config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> {
-  const { url: serverUrl, schemaJson } = server;
-  return opened({ serverUrl, schemaJson, userId: user, syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services);
+export function device(server: StoryServer, user: string, config: Partial<RejoinConfig> = {}, services: Services = {}): Promise<RejoinClient> {
+  const { url: serverUrl, schema } = server;
+  return opened({ serverUrl, schema, userId: user, syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services);
 }
 
 /** Syncs the devices in order and stops their syncing. */
 export async function sync(...devices: RejoinClient[]): Promise<void> {
   for (const each of devices) {
-    await within(each.syncAndWait(), 'syncing');
+    await within(each.sync.andWait(), 'syncing');
     await each.stop();
   }
 }
@@ -25,7 +25,7 @@ export async function sync(...devices: RejoinClient[]): Promise<void> {
 /** Writes and returns the id of the mutation. */
 export async function wrote(client: RejoinClient, sql: string, params: (string | number)[] = []): Promise<string> {
   await client.execute(sql, params);
-  return (await client.pending()).at(-1)?.id ?? '';
+  return (await client.queue.pending()).at(-1)?.id ?? '';
 }
 
 /** Inserts a task of a user. */
@@ -38,5 +38,5 @@ export async function titles(client: RejoinClient): Promise<string[]> {
 
 /** Why the mutations in the queue are parked; `undefined` for a pending one. */
 export async function reasons(client: RejoinClient): Promise<(string | undefined)[]> {
-  return (await client.pending()).map(({ reason }) => reason);
+  return (await client.queue.pending()).map(({ reason }) => reason);
 }

@@ -1,11 +1,11 @@
 /** A program that exits without shutting its client down, in the way given by its argument; run by `exit.test.ts`. */
-import { RejoinClient, setLogSink } from '../../src/index';
+import { RejoinClient, setLogger } from '../../src/index';
 
 const [path = '', how] = process.argv.slice(2);
 const client = await RejoinClient.open({ path, serverUrl: 'http://127.0.0.1:9', userId: 'u1' }, { tokens: { token: () => 'token' } });
-await client.createTable('task', 'id INTEGER PRIMARY KEY');
+await client.schema.createTable('task', 'id INTEGER PRIMARY KEY');
 let calls = 0;
-setLogSink('trace', () => (calls += 1));
+setLogger('trace', () => (calls += 1));
 client.onChange([], () => (calls += 1));
 client.onStatus(() => (calls += 1));
 await client.start();

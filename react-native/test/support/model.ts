@@ -12,7 +12,7 @@ export type Ending = 'commits' | 'throws';
 /** What runs the body: a transaction or a handler of an action. */
 export type Frame = 'transaction' | 'action';
 /** The outcome of a call: done, the error of the body itself, or the code of an error. */
-export type Outcome = 'done' | 'own' | 'Suspended' | 'Ended';
+export type Outcome = 'done' | 'own' | 'Suspended' | 'Closed';
 
 /** The state of a transaction. */
 interface Transaction {
@@ -65,7 +65,7 @@ export class Model {
         this.#closed = undefined;
         break;
       default:
-        this.#close(name === 'suspend' ? 'Suspended' : 'Ended');
+        this.#close(name === 'suspend' ? 'Suspended' : 'Closed');
     }
     this.outcomes.set(name, 'done');
   }
@@ -129,7 +129,7 @@ export class Model {
     this.#holder = undefined;
     for (const caller of this.#queue.splice(0)) {
       // Shutdown completes waiting single writes; suspend refuses them.
-      const done = error === 'Ended' && !this.#transactions.has(caller);
+      const done = error === 'Closed' && !this.#transactions.has(caller);
       if (done) this.committed.add(caller);
       this.outcomes.set(this.#name(caller), done ? 'done' : error);
     }

@@ -13,7 +13,7 @@ export class StoryServer {
   /** The base URL. */
   url = '';
   /** The schema manifest, as an app bundles it. */
-  schemaJson = '';
+  schema = '';
 
   private constructor(child: ChildProcessWithoutNullStreams) {
     this.#child = child;
@@ -26,7 +26,7 @@ export class StoryServer {
     if (program === undefined) throw new Error('REJOIN_STORY_SERVER is not set; `cargo xtask test --only javascript` sets it');
     const server = new StoryServer(spawn(program, tokens ? ['--tokens'] : []));
     server.url = String((await server.#next())['url']);
-    server.schemaJson = JSON.stringify((await server.order({ do: 'schema' }))['schema']);
+    server.schema = JSON.stringify((await server.order({ do: 'schema' }))['schema']);
     return server;
   }
 

@@ -1,5 +1,5 @@
 /** A synced table with a bundled schema, for devices without a server. */
-import type { ClientConfig, RejoinClient, Services } from '../../src/index';
+import type { RejoinClient, RejoinConfig, Services } from '../../src/index';
 import { opened } from './world';
 
 const column = (name: string, type: string, logical: string): object => ({ name, db_type: type, logical_type: logical });
@@ -26,8 +26,8 @@ export const STOCK = JSON.stringify({
 });
 
 /** A device with five nails in its stock. */
-export async function withStock(services: Services = {}, config: Partial<ClientConfig> = {}): Promise<RejoinClient> {
-  const client = await opened({ schemaJson: STOCK, ...config }, services);
+export async function withStock(services: Services = {}, config: Partial<RejoinConfig> = {}): Promise<RejoinClient> {
+  const client = await opened({ schema: STOCK, ...config }, services);
   if ((await client.query('SELECT id FROM stock')).length === 0) await client.execute("INSERT INTO stock (id, n) VALUES ('nails', 5)");
   return client;
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach } from 'vitest';
-import { type ClientConfig, RejoinClient, type Services } from '../../src/index';
+import { RejoinClient, type RejoinConfig, type Services } from '../../src/index';
 
 const folders: string[] = [];
 const open: RejoinClient[] = [];
@@ -24,16 +24,16 @@ export function folder(): string {
 }
 
 /** A client on a new file, shut down after the test. */
-export async function opened(config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> {
+export async function opened(config: Partial<RejoinConfig> = {}, services: Services = {}): Promise<RejoinClient> {
   const client = await within(RejoinClient.open({ path: join(folder(), 'a.db'), ...config }, services), 'opening');
   open.push(client);
   return client;
 }
 
 /** A client with a local-only table `task`. */
-export async function withTasks(config: Partial<ClientConfig> = {}): Promise<RejoinClient> {
+export async function withTasks(config: Partial<RejoinConfig> = {}): Promise<RejoinClient> {
   const client = await opened(config);
-  await client.createTable('task', 'id TEXT PRIMARY KEY, title TEXT NOT NULL, rank INTEGER DEFAULT 0');
+  await client.schema.createTable('task', 'id TEXT PRIMARY KEY, title TEXT NOT NULL, rank INTEGER DEFAULT 0');
   return client;
 }
 

@@ -53,8 +53,8 @@ extension Item {
 
 enum Ours {
     static func open(_ path: URL) async throws -> RejoinClient {
-        let client = try await RejoinClient.open(RejoinConfiguration(path: path))
-        try await client.createTable("item", Item.columns)
+        let client = try await RejoinClient.open(RejoinConfig(path: path))
+        try await client.schema.createTable("item", Item.columns)
         try await client.batch((0..<Item.count).map { Statement(Item.insert, Item.values($0)) })
         return client
     }

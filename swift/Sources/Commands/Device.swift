@@ -84,15 +84,15 @@ package actor Device {
             try await tx.savepoint { _ = try await self.steps(step["steps"], target) }
         case "edit":
             let (client, id) = (try client(step), step["id"].text ?? "")
-            if step["steps"] == .null { return member("id", try await client.edit(id, try step.statements())) }
-            return member("id", try await client.edit(id) { tx in _ = try await self.steps(step["steps"], .transaction(tx)) })
+            if step["steps"] == .null { return member("id", try await client.queue.edit(id, try step.statements()) as Any) }
+            return member("id", try await client.queue.edit(id) { tx in _ = try await self.steps(step["steps"], .transaction(tx)) } as Any)
         case "row_id":
             guard case .context(let context) = target else { throw Malformed("no action") }
             return member("id", try await context.rowID(of: try step.text("table"), step["row"].object.mapValues { $0 }))
         case "refuse":
             guard case .context(let context) = target else { throw Malformed("no action") }
-            throw context.refuse(try step.text("words"))
-        case "throw": throw OfTheApp(description: try step.text("words"))
+            throw context.refuse(try step.text("detail"))
+        case "throw": throw OfTheApp(description: try step.text("detail"))
         case "tokens": await tokens[step.name]?.set(step["token"].text, step["fresh"].text)
         case "asked": return member("refreshes", await tokens[step.name]?.refreshes ?? 0)
         default: return try await client(step).call(step)
@@ -192,10 +192,9 @@ private func failure(_ error: any Error) -> JSON {
     guard let error = error as? RejoinError else {
         return .object(["error": .string(error is OfTheApp ? "Own" : "Other"), "reason": .string(String(describing: error))])
     }
-    let mirror = Mirror(reflecting: error)
-    let name = mirror.children.first?.label ?? ""
-    let parts: [String: JSON] = ["error": .string(name.prefix(1).uppercased() + name.dropFirst()), "reason": .string(error.reason)]
-    return .object(payload(mirror).merging(parts) { $1 })
+    guard let (name, carried) = Mirror(reflecting: error).children.first else { return .null }
+    let kind = name.map { $0.prefix(1).uppercased() + $0.dropFirst() } ?? ""
+    return .object(members(Mirror(reflecting: carried)).merging(["error": .string(kind)]) { $1 })
 }
 
 private func rows(_ rows: RowBuffer) throws -> JSON {
@@ -224,60 +223,60 @@ extension RejoinClient {
     fileprivate func call(_ step: JSON) async throws -> JSON {
         let id = step["id"].text ?? ""
         let timeout = Duration.milliseconds(step["timeout"].int ?? 30_000)
-        let most = step["most"].int ?? 100
+        let limit = step["limit"].int ?? 100
         switch step["do"].text {
-        case "script": try await executeBatch(try step.text("sql"))
+        case "script": try await executeScript(try step.text("sql"))
         case "returning": return try rows(try await executeReturning(try step.text("sql"), try step.params()))
-        case "rows_of": return .object(["results": .array(try await queryAll(try step.statements()).map(rows))])
-        case "create_table": try await createTable(try step.text("name"), try step.text("definition"))
-        case "alter_table": try await alterTable(try step.text("name"), addingColumn: try step.text("definition"))
-        case "create_index": return member("name", try await createIndex(on: try step.text("table"), columns: step.texts("columns")))
+        case "rows_of": return .object(["results": .array(try await queryMany(try step.statements()).map(rows))])
+        case "create_table": try await schema.createTable(try step.text("name"), try step.text("definition"))
+        case "alter_table": try await schema.alterTable(try step.text("name"), addingColumn: try step.text("definition"))
+        case "create_index": return member("name", try await schema.createIndex(on: try step.text("table"), columns: step.texts("columns")))
         case "create_search_index":
             let (table, columns) = (try step.text("table"), step.texts("columns"))
-            guard let tokenizer = step["tokenizer"].text else { return member("name", try await createSearchIndex(on: table, columns: columns)) }
-            return member("name", try await createSearchIndex(on: table, columns: columns, tokenizer: tokenizer))
-        case "drop_search_index": try await dropSearchIndex(on: try step.text("table"))
+            guard let tokenizer = step["tokenizer"].text else { return member("name", try await schema.createSearchIndex(on: table, columns: columns)) }
+            return member("name", try await schema.createSearchIndex(on: table, columns: columns, tokenizer: tokenizer))
+        case "drop_search_index": try await schema.dropSearchIndex(on: try step.text("table"))
         case "start": try await start()
         case "stop": try await stop()
-        case "sync": return JSON(of: try await syncAndWait(timeout: timeout))
+        case "sync": return JSON(of: try await sync.andWait(timeout: timeout))
         case "settle":
-            let report = try await syncAndWait(timeout: timeout)
+            let report = try await sync.andWait(timeout: timeout)
             try await stop()
             return JSON(of: report)
         case "wrote":
             try await execute(try step.text("sql"), try step.params())
-            return member("id", try await pending().last?.id as Any)
-        case "sync_now": try await syncNow()
-        case "first_sync": try await waitForFirstSync(timeout: timeout)
-        case "credentials_changed": try await credentialsChanged()
-        case "network": setNetwork(online: step["online"].isTrue, metered: step["metered"].isTrue)
-        case "foreground": foreground()
+            return member("id", try await queue.pending().last?.id as Any)
+        case "sync_now": try await sync.now()
+        case "first_sync": try await sync.firstSync(timeout: timeout)
+        case "credentials_changed": try await sync.credentialsChanged()
+        case "network": sync.setNetwork(online: step["online"].isTrue, metered: step["metered"].isTrue)
+        case "foreground": sync.foreground()
         case "status": return JSON(of: status)
         case "reach": return try await reach(step["state"])
-        case "pending": return member("pending", try await pending())
-        case "counts": return JSON(of: try await pendingCounts())
-        case "row_state": return member("state", try await rowSyncState(try step.text("table"), key: try SQLValue(cell: step["key"])))
-        case "verdict": return JSON(of: try await verdict(id, timeout: timeout))
-        case "verdicts": return JSON(of: try await verdicts(most))
-        case "acknowledge": try await acknowledgeVerdicts(through: Int64(step["through"].int ?? 0))
-        case "retry": try await retry(id)
-        case "retry_chain": return member("ids", try await retryChain(id))
-        case "discard": try await discard(id)
-        case "discard_chain": return member("ids", try await discardChain(id))
+        case "pending": return member("pending", try await queue.pending())
+        case "counts": return JSON(of: try await queue.counts())
+        case "row_state": return member("state", try await queue.rowState(try step.text("table"), key: try SQLValue(cell: step["key"])))
+        case "verdict": return JSON(of: try await queue.verdict(id, timeout: timeout))
+        case "verdicts": return JSON(of: try await queue.verdicts(limit))
+        case "acknowledge": try await queue.acknowledgeVerdicts(through: Int64(step["through"].int ?? 0))
+        case "retry": try await queue.retry(id)
+        case "retry_chain": return member("ids", try await queue.retryChain(id))
+        case "discard": try await queue.discard(id)
+        case "discard_chain": return member("ids", try await queue.discardChain(id))
         case "perform": return try performed(try await perform(try step.text("action"), step["arguments"].object.mapValues { $0 }))
-        case "perform_again": return try performed(try await performAgain(id, step["arguments"].object.mapValues { $0 }))
-        case "history": return member("history", try await history(most))
-        case "undo": return JSON(of: try await undo(id))
-        case "redo": return JSON(of: try await redo(id))
+        case "perform_again": return try performed(try await queue.performAgain(id, step["arguments"].object.mapValues { $0 }))
+        case "history": return member("history", try await queue.history(limit))
+        case "undo": return JSON(of: try await queue.undo(id))
+        case "redo": return JSON(of: try await queue.redo(id))
         case "prune":
             let age = step["age"].int.map { Duration.seconds($0) }
-            return member("count", try await prune(HistoryBounds(count: step["count"].int, bytes: step["bytes"].int, age: age)))
-        case "reset": return JSON(of: try await reset(keep: keeps[try step.text("keep")] ?? .pending, giveUp: step.texts("give_up")))
-        case "import": return JSON(of: try await importSynchro(URL(fileURLWithPath: try step.text("path"))))
-        case "suspend": try await suspend()
-        case "resume": try await resume()
-        case "checkpoint": return JSON(of: try await checkpoint(modes[try step.text("mode")] ?? .passive))
-        case "diagnose": return member("bundle", try await diagnose())
+            return member("count", try await queue.prune(HistoryBounds(count: step["count"].int, bytes: step["bytes"].int, age: age)))
+        case "reset": return JSON(of: try await storage.reset(keep: keeps[try step.text("keep")] ?? .pending, giveUp: step.texts("give_up")))
+        case "import": return JSON(of: try await storage.importSynchro(URL(fileURLWithPath: try step.text("path"))))
+        case "suspend": try await sync.suspend()
+        case "resume": try await sync.resume()
+        case "checkpoint": return JSON(of: try await storage.checkpoint(modes[try step.text("mode")] ?? .passive))
+        case "diagnose": return member("bundle", try await storage.diagnose())
         default: throw Malformed("no such command: \(step.line)")
         }
         return ok
@@ -316,8 +315,8 @@ extension JSON {
         try self["statements"].array.map { Statement(try $0.text("sql"), try $0.params()) }
     }
 
-    fileprivate func configuration() throws -> RejoinConfiguration {
-        var configuration = RejoinConfiguration(path: URL(fileURLWithPath: try text("path")))
+    fileprivate func configuration() throws -> RejoinConfig {
+        var configuration = RejoinConfig(path: URL(fileURLWithPath: try text("path")))
         let (more, milliseconds) = (self["config"], { (value: JSON) in value.int.map { Duration.milliseconds($0) } })
         configuration.userID = self["user"].text
         if self["schema"] != .null { configuration.schema = self["schema"].line }

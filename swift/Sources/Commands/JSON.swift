@@ -101,13 +101,14 @@ package enum JSON: Codable, Sendable, Equatable {
 }
 
 /// The associated values of an enum case.
-func payload(_ mirror: Mirror) -> [String: JSON] {
+private func payload(_ mirror: Mirror) -> [String: JSON] {
     guard let carried = mirror.children.first?.value else { return [:] }
     let parts = Mirror(reflecting: carried)
     return parts.displayStyle == .tuple ? members(parts) : ["id": JSON(of: carried)]
 }
 
-private func members(_ mirror: Mirror) -> [String: JSON] {
+/// The members of a struct or a tuple.
+func members(_ mirror: Mirror) -> [String: JSON] {
     let members = mirror.children.map { (($0.label == "date") ? "at" : snake($0.label ?? ""), JSON(of: $0.value)) }
     return Dictionary(members) { $1 }
 }

@@ -10,7 +10,7 @@ struct Program {
         let device = Device()
         while let line = readLine() {
             let command = try JSON(line)
-            StorageHandle.standardOutput.write(Data(await device.answer(command).line.utf8) + [0x0A])
+            FileHandle.standardOutput.write(Data(await device.answer(command).line.utf8) + [0x0A])
             if command["do"].text == "quit" { break }
         }
     }

@@ -1,9 +1,30 @@
-// Arguments and values of actions as JSON, through Foundation's coders; instants use the text format of SQL columns.
+// Arguments and results of actions as JSON, through Foundation's coders; instants use the text format of SQL columns.
 
 import Foundation
 
 /// Arguments of an action by parameter name; `nil` is null. Any `Encodable` value is allowed.
 public typealias ActionArguments = [String: (any Encodable & Sendable)?]
+
+/// The result of an action.
+public struct Performed: Sendable, Hashable {
+    /// The mutation that waits for the server; `nil` if the action wrote nothing to synced tables.
+    public let id: PendingMutation.ID?
+    /// The value that the action returned, as JSON; `null` if there is none.
+    public let json: String
+
+    /// Decodes the action's value.
+    ///
+    /// - Parameter type: the type of the value; optional if the value may be null.
+    /// - Throws: `DecodingError` if the value has another type. The action was performed nevertheless.
+    public func value<Value: Decodable>(as type: Value.Type = Value.self) throws -> Value { try JSONText(json).decode(type) }
+
+    /// - Parameter id: the mutation that waits for the server.
+    /// - Parameter json: the value of the action.
+    public init(id: PendingMutation.ID?, json: String = "null") {
+        self.id = id
+        self.json = json
+    }
+}
 
 /// JSON that crosses the FFI boundary; the empty string is null.
 struct JSONText {

@@ -31,7 +31,7 @@ public final class ActionContext: Sendable {
 
     /// Runs one statement and returns the number of changed rows.
     ///
-    /// - Throws: as ``RejoinClient/execute(_:_:)``, and ``RejoinError/invalidInput(reason:)`` for anything that could
+    /// - Throws: as ``RejoinClient/execute(_:_:)``, and ``RejoinError/invalidInput(_:)`` for anything that could
     ///   differ between runs: tables that are not synced, random values, clocks, connection counters and rowids.
     @discardableResult
     public func execute(_ sql: String, _ params: SQLParameters = []) async throws -> Int {
@@ -62,23 +62,23 @@ public final class ActionContext: Sendable {
     /// - Parameter table: a table with a declared identity (``Actions/identity(of:columns:)``,
     ///   ``Actions/projection(of:_:)``).
     /// - Parameter row: at least the columns of the identity, or the input of its projection.
-    /// - Throws: ``RejoinError/action(reason:action:fault:words:)`` with ``ActionFault/sameRow`` if this run already
+    /// - Throws: ``RejoinError/action(_:)`` with ``ActionFault/sameRow`` if this run already
     ///   received the same id; the action is rolled back even if its code catches the error.
-    ///   ``RejoinError/invalidInput(reason:)`` if the table has no identity, or the row lacks a column of it.
+    ///   ``RejoinError/invalidInput(_:)`` if the table has no identity, or the row lacks a column of it.
     public func rowID(of table: String, _ row: ActionArguments) async throws -> String {
         let identity = try projections[table.lowercased()]?(row) ?? row
         let row = try JSONText(identity).text
         return try await translated { try await ffi.rowId(table: table, rowJson: row) }
     }
 
-    /// Returns the error by which the action's code refuses: if thrown, the action is rolled back and `perform` throws it
-    /// with this message.
+    /// Returns the error by which the action's code refuses: if thrown, the action is rolled back and `perform` throws
+    /// it with this message.
     ///
     /// ```swift
     /// guard left >= wanted else { throw context.refuse("not enough in stock") }
     /// ```
-    public func refuse(_ words: String) -> RejoinError {
-        .action(reason: "action \(action): \(words)", action: action, fault: .refused, words: words)
+    public func refuse(_ detail: String) -> RejoinError {
+        .action(ActionError(reason: "action \(action): \(detail)", action: action, fault: .refused, detail: detail))
     }
 
     /// Whether the action's code is still running.

@@ -15,7 +15,7 @@ import Foundation
 ///
 /// Prefer declared actions (``declare(_:)``): they are the same in all languages. `docs/actions.md` describes what an
 /// action may do and when it runs again. ``RejoinClient/open(_:)`` reports all problems together as
-/// ``RejoinError/configuration(reason:)``.
+/// ``RejoinError/configuration(_:)``.
 public struct Actions: Sendable {
     private(set) var entries: [Entry] = []
 
@@ -29,16 +29,16 @@ public struct Actions: Sendable {
 
     /// Adds an action in code. Several versions of one name may be registered; the newest is performed.
     ///
-    /// The code runs when the action is performed, and again whenever its rows change before the server has accepted it.
-    /// It must depend only on its context and its arguments, and wait only for the context: all writers wait for it. It
-    /// runs on no actor.
+    /// The code runs when the action is performed, and again whenever its rows change before the server has accepted
+    /// it. It must depend only on its context and its arguments, and wait only for the context: all writers wait for
+    /// it. It runs on no actor.
     ///
-    /// If the code throws, the action is rolled back. ``ActionContext/refuse(_:)`` refuses with the app's message, errors
-    /// of the context are thrown unchanged, and any other error becomes ``RejoinError/callback(reason:)``. If that
+    /// If the code throws, the action is rolled back. ``ActionContext/refuse(_:)`` refuses with the app's message,
+    /// errors of the context are thrown unchanged, and any other error becomes ``RejoinError/callback(_:)``. If that
     /// happens when the action runs again, the mutation is parked as ``ParkReason/unreplayable``.
     ///
-    /// The task is cancelled after ``RejoinConfiguration/transactionIdle`` without a call on its context
-    /// (``ActionFault/timedOut``), and by ``RejoinClient/suspend()`` and ``RejoinClient/shutdown()``; later calls on the
+    /// The task is cancelled after ``RejoinConfig/transactionIdle`` without a call on its context
+    /// (``ActionFault/timedOut``), and by ``SyncHandle/suspend()`` and ``RejoinClient/shutdown()``; later calls on the
     /// context throw. Client calls inside follow the rules of a transaction. Do not capture the client strongly: it
     /// retains the code while the file is open.
     ///
@@ -88,7 +88,7 @@ public struct Actions: Sendable {
     /// Maps a row to its identity.
     public typealias Projection = @Sendable (_ row: ActionArguments) throws -> ActionArguments
 
-    /// Makes a table writable by actions only: any other local write throws ``RejoinError/invalidInput(reason:)``. Remote
+    /// Makes a table writable by actions only: any other local write throws ``RejoinError/invalidInput(_:)``. Remote
     /// rows are applied as usual.
     public mutating func onlyByActions(_ table: String) { entries.append(.onlyByActions(table)) }
 }

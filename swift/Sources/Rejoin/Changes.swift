@@ -9,13 +9,14 @@ internal import RejoinFFI
 public struct Change: Sendable, Hashable {
     /// The origin of the change.
     public let origin: ChangeOrigin
-    /// The keys of the changed rows by table, including `sqlite_schema` if the app changed the schema. `nil` if only the
-    /// table is known, as for local-only tables.
+    /// The keys of the changed rows by table, including `sqlite_schema` if the app changed the schema. `nil` if only
+    /// the table is known, as for local-only tables.
     public private(set) var tables: [String: [SQLValue]?]
     /// Whether the queue or the sync state of a row changed.
     public private(set) var queue: Bool
 
-    init(origin: ChangeOrigin, tables: [String: [SQLValue]?], queue: Bool) {
+    /// A change, for tests of an app.
+    public init(origin: ChangeOrigin, tables: [String: [SQLValue]?], queue: Bool = false) {
         self.origin = origin
         self.tables = tables
         self.queue = queue
@@ -37,8 +38,8 @@ public enum ChangeOrigin: Sendable, Hashable {
 }
 
 extension RejoinClient {
-    /// The changes of each commit from this call on until the client is shut down, limited to commits that change one of
-    /// the tables if any are given.
+    /// The changes of each commit from this call on until the client is shut down, limited to commits that change one
+    /// of the tables if any are given.
     ///
     /// ```swift
     /// for await change in client.changes(["task"]) where change.origin == .remote {
@@ -46,11 +47,11 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// To show data use ``watch(_:_:as:)``, which runs the query. A slow reader gets merged changes, beyond a limit
+    /// To show data use ``watch(_:_:)``, which runs the query. A slow reader gets merged changes, beyond a limit
     /// without keys. Leaving the loop or cancelling its task ends the stream.
     ///
     /// - Parameter tables: table names, in any case.
-    public func changes(_ tables: [String] = []) -> AsyncStream<Change> {
+    public func changes(_ tables: [String]) -> AsyncStream<Change> {
         let mailbox = Change.mailbox()
         let observer = ChangeBridge { mailbox.put($0) } end: { mailbox.end() }
         let reader = MailReader(mailbox, ffi.onChange(tables: tables, observer: observer))

@@ -5,11 +5,12 @@ internal import RejoinFFI
 
 /// Sends requests to the server in place of the built-in HTTP client.
 ///
-/// With a custom transport the client does not use the server's event stream: it syncs at its interval and after writes.
+/// With a custom transport the client does not use the server's event stream: it syncs at its interval and after
+/// writes.
 public protocol HTTPTransport: Sendable {
     /// Sends one request and returns the whole response, whatever its status. Must not follow redirects or retry.
     ///
-    /// - Throws: ``RejoinError/offline(reason:)`` only if the request cannot have reached the server. After any other
+    /// - Throws: ``RejoinError/offline(_:)`` only if the request cannot have reached the server. After any other
     ///   error the outcome is unknown and the request is sent again later.
     func send(_ request: HTTPRequest) async throws -> HTTPResponse
 
@@ -59,14 +60,14 @@ final class TransportBridge: RejoinFFI.HttpTransport {
     func send(request: HttpRequest) async throws -> HttpResponse {
         try await foreign {
             guard let url = URL(string: request.url) else {
-                throw RejoinError.offline(reason: "\(request.url) is no address")
+                throw RejoinError.offline("\(request.url) is no address")
             }
             let response = try await transport.send(
                 HTTPRequest(
                     method: request.method, url: url, headers: request.headers.map { ($0.name, $0.value) },
                     body: request.body, timeout: .milliseconds(Int64(request.timeoutMs))))
             guard let status = UInt16(exactly: response.status) else {
-                throw RejoinError.callback(reason: "the transport answered with status \(response.status)")
+                throw RejoinError.callback("the transport answered with status \(response.status)")
             }
             return HttpResponse(
                 status: status, headers: response.headers.map { HttpHeader(name: $0.name, value: $0.value) },

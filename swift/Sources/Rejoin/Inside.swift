@@ -3,6 +3,7 @@
 // A call that would wait for its own transaction or action is rejected at once.
 
 import Foundation
+internal import RejoinFFI
 
 /// The transaction or action that a task runs in. Child tasks inherit it, and may outlive it.
 final class Inside: Sendable {
@@ -41,11 +42,17 @@ extension RejoinClient {
         switch Inside.open(of: path) {
         case .transaction:
             throw RejoinError.invalidInput(
-                reason: "called from inside a transaction that it would wait for; use the methods of the transaction")
+                "called from inside a transaction that it would wait for; use the methods of the transaction")
         case .action:
             throw RejoinError.invalidInput(
-                reason: "called from inside an action, for whose end it would wait; use the methods of its context")
+                "called from inside an action, for whose end it would wait; use the methods of its context")
         case nil: break
         }
+    }
+
+    /// Makes a call that may wait for a transaction, and translates its errors.
+    func callEngine<Result: Sendable>(_ call: (RejoinFFI.RejoinClient) async throws -> Result) async throws -> Result {
+        try outsideOfTransaction()
+        return try await translated { try await call(ffi) }
     }
 }

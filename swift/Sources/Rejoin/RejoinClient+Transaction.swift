@@ -22,18 +22,18 @@ extension RejoinClient {
     /// whole.
     ///
     /// Keep the body short, without user input or network calls: every other write waits for it. After the configured
-    /// time without a statement it is rolled back with ``RejoinError/transactionTimeout(reason:)``.
+    /// time without a statement it is rolled back with ``RejoinError/transactionTimeout(_:)``.
     ///
-    /// Write with `tx` inside the body. `client.execute` would wait for the transaction that it is called in, and throws
-    /// ``RejoinError/invalidInput(reason:)`` at once. So do all other calls of the client except queries, watches,
-    /// ``read(isolation:_:)`` and notifications such as ``setNetwork(online:metered:)``. `client.query` sees the state
-    /// before the transaction.
+    /// Write with `tx` inside the body. `client.execute` would wait for the transaction that it is called in, and
+    /// throws ``RejoinError/invalidInput(_:)`` at once. So do all other calls of the client except queries, watches,
+    /// ``read(isolation:_:)`` and notifications such as ``SyncHandle/setNetwork(online:metered:)``. `client.query` sees
+    /// the state before the transaction.
     ///
     /// - Parameter isolation: the actor that `body` runs on; the caller's.
     /// - Parameter body: the work; not kept beyond the call.
     /// - Returns: the result of `body`.
-    /// - Throws: the error of `body`, `CancellationError` if the task was cancelled before the commit, and errors of the
-    ///   commit. Then nothing was changed.
+    /// - Throws: the error of `body`, `CancellationError` if the task was cancelled before the commit, and errors of
+    ///   the commit. Then nothing was changed.
     @discardableResult
     public func transaction<Result: Sendable>(
         isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Result
@@ -51,10 +51,10 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// It uses one of the configured read connections until it ends. If no query depends on another, ``queryAll(_:)`` is
-    /// faster.
+    /// It uses one of the configured read connections until it ends. If no query depends on another, ``queryMany(_:)``
+    /// is faster.
     ///
-    /// - Throws: the error of `body`, ``RejoinError/transactionTimeout(reason:)`` if no query ran for the configured
+    /// - Throws: the error of `body`, ``RejoinError/transactionTimeout(_:)`` if no query ran for the configured
     ///   time, and `CancellationError` if the task was cancelled.
     public func read<Result: Sendable>(
         isolation: isolated (any Actor)? = #isolation, _ body: (Snapshot) async throws -> Result

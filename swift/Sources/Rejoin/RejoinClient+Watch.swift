@@ -28,27 +28,19 @@ extension RejoinClient {
     /// The rows of a query now, and again after every commit that changes them, local or remote.
     ///
     /// ```swift
-    /// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Todo.self) {
-    ///     self.tasks = tasks
+    /// for try await rows in client.watch("SELECT id, title FROM task ORDER BY title") {
+    ///     list.show(rows)
     /// }
     /// ```
     ///
-    /// A slow reader skips stale results, never the latest. Nothing runs until the first result is requested. Leaving the
-    /// loop ends the watch; cancelling its task or shutting the client down ends the loop without an error. A stream
-    /// serves one loop. Works offline, and across ``suspend()`` and ``resume()``.
+    /// A slow reader skips stale results, never the latest. Nothing runs until the first result is requested. Leaving
+    /// the loop ends the watch; cancelling its task or shutting the client down ends the loop without an error. A
+    /// stream serves one loop. Works offline, and across ``SyncHandle/suspend()`` and ``SyncHandle/resume()``.
     ///
     /// - Parameter sql: one read-only statement.
     /// - Parameter params: a value for each question mark.
-    /// - Parameter type: the type of a row, or of the only column; see ``Row/decode(_:)``.
-    /// - Throws: in the loop, as ``query(_:_:as:)``, also later, for example when the table was dropped.
-    public func watch<Value: Decodable & Sendable>(
-        _ sql: String, _ params: SQLParameters = [], as type: Value.Type
-    ) -> AsyncThrowingStream<[Value], any Error> {
-        stream(sql, params, key: []) { try RowBuffer($0.rows).decode(type) }
-    }
-
-    /// As ``watch(_:_:as:)``, with undecoded rows.
-    public func watch(_ sql: String, _ params: SQLParameters = []) -> AsyncThrowingStream<RowBuffer, any Error> {
+    /// - Throws: in the loop, as ``query(_:_:)``, also later, for example when the table was dropped.
+    public func watch(_ sql: String, _ params: SQLParameters) -> AsyncThrowingStream<RowBuffer, any Error> {
         stream(sql, params, key: []) { try RowBuffer($0.rows) }
     }
 

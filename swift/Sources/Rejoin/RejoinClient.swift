@@ -1,7 +1,8 @@
-// The client: opening, shutdown, suspend, diagnosis and checkpoints.
+// The client: opening, shutdown, and syncing in the background. Its handles are in Queue.swift, Sync.swift,
+// Schema.swift and Storage.swift.
 //
-// Every call is safe from any task and blocks no thread. The client calls the generated bindings and translates types and
-// errors.
+// Every call is safe from any task and blocks no thread. The client calls the generated bindings and translates types
+// and errors.
 
 import Foundation
 internal import RejoinFFI
@@ -27,8 +28,10 @@ internal import RejoinFFI
 /// Cancelling a task never interrupts a statement: a query or write that has started completes, and the caller gets the
 /// result. A call that waits for the network or for its turn to write throws `CancellationError` at once.
 ///
-/// The client shuts down when it is released; ``shutdown()`` waits for that.
-public final class RejoinClient: Sendable {
+/// Further calls are in four handles: ``queue``, ``sync``, ``schema`` and ``storage``.
+///
+/// The client shuts down when it is released; ``shutdown()`` waits for that. A handle holds its client.
+public final class RejoinClient: RejoinDatabase {
     let ffi: RejoinFFI.RejoinClient
     /// URL of the database file.
     public let path: URL
@@ -43,18 +46,18 @@ public final class RejoinClient: Sendable {
     /// A file that is already open in this process is shared. It must be opened with the same configuration; the token
     /// provider, transport and actions of the first open stay in effect.
     ///
-    /// - Parameter configuration: the file, the server and the sync settings; see ``RejoinConfiguration``.
-    /// - Throws: ``RejoinError/configuration(reason:)`` with all problems found, ``RejoinError/storage(reason:)`` if the
-    ///   file cannot be opened, ``RejoinError/wrongUser(reason:)`` if it belongs to another user; nothing was changed.
-    public static func open(_ configuration: RejoinConfiguration) async throws -> RejoinClient {
-        let config = try configuration.ffi()
-        let tokens = configuration.tokens.map(TokenBridge.init)
-        let transport = configuration.transport.map(TransportBridge.init)
-        let file = Locked(configuration.path)
-        let actions = try configuration.actions.registry(of: file)
+    /// - Parameter config: the file, the server and the sync settings; see ``RejoinConfig``.
+    /// - Throws: ``RejoinError/configuration(_:)`` with all problems found, ``RejoinError/storage(_:)`` if the
+    ///   file cannot be opened, ``RejoinError/wrongUser(_:)`` if it belongs to another user; nothing was changed.
+    public static func open(_ config: RejoinConfig) async throws -> RejoinClient {
+        let values = try config.ffi()
+        let tokens = config.tokens.map(TokenBridge.init)
+        let transport = config.transport.map(TransportBridge.init)
+        let file = Locked(config.path)
+        let actions = try config.actions.registry(of: file)
         let client = try await translated {
             RejoinClient(
-                try await RejoinFFI.RejoinClient.open(config: config, tokens: tokens, transport: transport, actions: actions))
+                try await RejoinFFI.RejoinClient.open(config: values, tokens: tokens, transport: transport, actions: actions))
         }
         file.with { $0 = client.path }
         return client
@@ -64,73 +67,44 @@ public final class RejoinClient: Sendable {
     /// closed.
     ///
     /// Pending mutations stay in the file. Open transactions and reads are rolled back. Later calls throw
-    /// ``RejoinError/ended(reason:)``. Shutting down twice has no effect.
+    /// ``RejoinError/closed(_:)``. Shutting down twice has no effect.
     ///
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` inside this client's own transaction.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` inside this client's own transaction.
     public func shutdown() async throws {
-        try outsideOfTransaction()
-        try await translated { try await ffi.shutdown() }
+        try await callEngine { try await $0.shutdown() }
     }
 
-    /// Releases the file, as iOS requires of an app in the background: rolls back open transactions, closes all
-    /// connections and drops all locks.
+    /// Starts syncing in the background: at once, then after writes, when the server has changes, and at each interval.
     ///
-    /// No committed data is lost. Calls throw ``RejoinError/suspended(reason:)`` until ``resume()``; watches stay and
-    /// then deliver missed changes.
+    /// Being offline is a status, not an error. Starting twice has no effect.
     ///
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` inside this client's own transaction.
-    public func suspend() async throws {
-        try outsideOfTransaction()
-        try await translated { try await ffi.suspend() }
+    /// - Throws: ``RejoinError/invalidInput(_:)`` without a configured server.
+    public func start() async throws {
+        try await callEngine { try await $0.start() }
     }
 
-    /// Reopens the file after ``suspend()``.
-    ///
-    /// - Throws: as ``open(_:)``; then the client stays suspended.
-    public func resume() async throws {
-        try outsideOfTransaction()
-        try await translated { try await ffi.resume() }
+    /// Stops syncing; local work continues and writes wait. Stopping twice has no effect.
+    public func stop() async throws {
+        try await callEngine { try await $0.stop() }
     }
 
-    /// Returns a JSON bundle for a bug report: versions, configuration, pending mutations with their reasons, schema and
-    /// sizes.
+    /// The current sync status.
+    public var status: SyncStatus { SyncStatus(ffi.status()) }
+
+    /// The sync status now and after each change, until the client is shut down.
     ///
-    /// It contains no row data and no credentials.
-    public func diagnose() async throws -> String {
-        try outsideOfTransaction()
-        return try await translated { try await ffi.diagnose() }
+    /// ```swift
+    /// for await status in client.statusUpdates {
+    ///     banner.isHidden = status.state != .needsAuth
+    /// }
+    /// ```
+    ///
+    /// A slow reader skips to the latest status. Leaving the loop or cancelling its task ends the stream.
+    public var statusUpdates: AsyncStream<SyncStatus> {
+        AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
+            let observer = StatusBridge { continuation.yield($0) } end: { continuation.finish() }
+            let subscription = ffi.onStatus(observer: observer)
+            continuation.onTermination = { _ in subscription.cancel() }
+        }
     }
-
-    /// Writes the write-ahead log to the database file.
-    ///
-    /// Rarely needed, because the engine does so itself; for example before copying the file.
-    ///
-    /// - Parameter mode: the checkpoint mode; after ``CheckpointMode/truncate`` everything is in the one file.
-    /// - Returns: what was written.
-    public func checkpoint(_ mode: CheckpointMode) async throws -> Checkpointed {
-        try outsideOfTransaction()
-        return Checkpointed(try await translated { try await ffi.checkpoint(mode: mode.ffi) })
-    }
-}
-
-/// The checkpoint modes of SQLite's write-ahead log.
-public enum CheckpointMode: Sendable, Hashable {
-    /// Checkpoints as much as possible without blocking readers or writers.
-    case passive
-    /// Waits for writers and readers, and checkpoints everything.
-    case full
-    /// As full; the next write starts the log from its beginning.
-    case restart
-    /// As full; the log file is truncated to zero bytes.
-    case truncate
-}
-
-/// The result of a checkpoint.
-public struct Checkpointed: Sendable, Hashable {
-    /// Whether a reader or writer prevented it from finishing.
-    public let busy: Bool
-    /// Number of pages in the log.
-    public let pages: Int64
-    /// Number of pages written to the database file.
-    public let moved: Int64
 }

@@ -25,8 +25,8 @@ public struct Row: Sendable {
     ///
     /// - Parameter column: the name, exactly as the query returns it.
     /// - Parameter type: the type to read; an `Optional` if the cell may be NULL.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no such column or it has another type,
-    ///   ``RejoinError/internal(reason:)`` if the bytes are damaged.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` if there is no such column or it has another type,
+    ///   ``RejoinError/internal(_:)`` if the bytes are damaged.
     @inlinable
     public func get<Value: RowValue>(_ column: String, as type: Value.Type = Value.self) throws -> Value {
         guard let index = storage.column(column) else { throw storage.noColumn(column) }
@@ -51,7 +51,7 @@ public struct Row: Sendable {
     /// `[UInt8]` read bytes; enums read their raw values. A nested struct is an error that says so. A type of a single
     /// value reads the only column. Dates are an error because SQL has none: read the text or number and convert it.
     ///
-    /// - Throws: `DecodingError` if the row does not fit, ``RejoinError/internal(reason:)`` if it is damaged.
+    /// - Throws: `DecodingError` if the row does not fit, ``RejoinError/internal(_:)`` if it is damaged.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         let cursor = RowCursor(storage)
         cursor.move(toRow: number)

@@ -1,7 +1,7 @@
 // The rows of a result as one block of bytes (docs/row-buffer.md), decoded on access.
 //
-// Truncated or changed bytes cause an error, never a crash or an out-of-bounds read. RowValue.swift and RowDecoder.swift
-// convert cells; only Cell.swift reads bytes.
+// Truncated or changed bytes cause an error, never a crash or an out-of-bounds read. RowValue.swift and
+// RowDecoder.swift convert cells; only Cell.swift reads bytes.
 
 import Foundation
 
@@ -19,7 +19,7 @@ public struct RowBuffer: Sendable {
 
     /// Reads the header of `bytes`; cells are checked when they are read.
     ///
-    /// - Throws: ``RejoinError/internal(reason:)`` if the bytes are not a complete row buffer.
+    /// - Throws: ``RejoinError/internal(_:)`` if the bytes are not a complete row buffer.
     public init(_ bytes: [UInt8]) throws {
         storage = try Storage(bytes)
     }
@@ -38,7 +38,7 @@ public struct RowBuffer: Sendable {
     /// ```
     ///
     /// - Parameter type: the type of a row, or of the only column.
-    /// - Throws: `DecodingError` for a row that does not fit, ``RejoinError/internal(reason:)`` for a damaged one.
+    /// - Throws: `DecodingError` for a row that does not fit, ``RejoinError/internal(_:)`` for a damaged one.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> [Value] {
         let (cursor, isSingle) = (RowCursor(storage), RowDecoder.isSingle(type))
         var values: [Value] = []
@@ -103,8 +103,8 @@ final class Storage: Sendable {
         return columns.firstIndex(of: name)
     }
 
-    /// The cell of an existing row and column, searched from the nearest known offset. Cells have no index: skipping one
-    /// reads its tag.
+    /// The cell of an existing row and column, searched from the nearest known offset. Cells have no index: skipping
+    /// one reads its tag.
     @usableFromInline
     func cell(row: Int, column: Int, _ places: Places) throws -> Cell {
         try bytes.withUnsafeBytes { memory in
@@ -149,7 +149,7 @@ final class Storage: Sendable {
 
     @usableFromInline
     func noColumn(_ what: String) -> RejoinError {
-        .invalidInput(reason: "reading column \(what): the result has the columns \(columns.joined(separator: ", "))")
+        .invalidInput("reading column \(what): the result has the columns \(columns.joined(separator: ", "))")
     }
 }
 
@@ -193,5 +193,5 @@ private struct Header {
 }
 
 func damaged(_ how: String) -> RejoinError {
-    .internal(reason: "row buffer is damaged: \(how)")
+    .internal("row buffer is damaged: \(how)")
 }

@@ -1,5 +1,5 @@
-// Conversion of cells to Swift values. Lossy conversions are rejected, by the rules of all languages (docs/row-buffer.md,
-// "Reading a cell as a type").
+// Conversion of cells to Swift values. Lossy conversions are rejected, by the rules of all languages
+// (docs/row-buffer.md, "Reading a cell as a type").
 
 import Foundation
 
@@ -23,7 +23,7 @@ import Foundation
 public protocol RowValue {
     /// Reads a cell.
     ///
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` with the column's name and the stored type.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` with the column's name and the stored type.
     static func read(_ cell: CellReader) throws -> Self
 }
 
@@ -125,7 +125,7 @@ struct CellMismatch: Error {
     let why: String
 
     @usableFromInline
-    var asInvalidInput: RejoinError { .invalidInput(reason: "reading column \(column): \(why)") }
+    var asInvalidInput: RejoinError { .invalidInput("reading column \(column): \(why)") }
 }
 
 extension RowValue where Self: FixedWidthInteger {

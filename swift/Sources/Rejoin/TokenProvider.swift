@@ -16,9 +16,9 @@ internal import RejoinFFI
 public protocol TokenProvider: Sendable {
     /// Returns the token to send as `Authorization: Bearer`, or `nil` if no user is signed in.
     ///
-    /// Called with `refresh` false at the start of each pass: return the stored token. `refresh` is true after the server
-    /// rejected the last token: get a new one. An error, or no result within a minute, means "not now": it is called
-    /// again later, and local work continues.
+    /// Called with `refresh` false at the start of each pass: return the stored token. `refresh` is true after the
+    /// server rejected the last token: get a new one. An error, or no result within a minute, means "not now": it is
+    /// called again later, and local work continues.
     ///
     /// - Parameter refresh: whether the last token was rejected.
     func token(refresh: Bool) async throws -> String?
@@ -34,6 +34,23 @@ public protocol TokenProvider: Sendable {
 
 extension TokenProvider {
     public func subject(token _: String) async throws -> String? { nil }
+}
+
+/// A token provider made of a closure, for an app that needs no type for it.
+///
+/// ```swift
+/// config.tokens = TokenClosure { refresh in try await session.token(renew: refresh) }
+/// ```
+public struct TokenClosure: TokenProvider {
+    /// Returns the token, as ``TokenProvider/token(refresh:)``.
+    public typealias Body = @Sendable (_ refresh: Bool) async throws -> String?
+
+    private let body: Body
+
+    /// - Parameter body: returns the token; its argument says whether the last token was rejected.
+    public init(_ body: @escaping Body) { self.body = body }
+
+    public func token(refresh: Bool) async throws -> String? { try await body(refresh) }
 }
 
 /// Calls the app's token provider for the engine.

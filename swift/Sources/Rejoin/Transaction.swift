@@ -62,7 +62,7 @@ public final class Transaction: Sendable {
     /// ```
     ///
     /// Savepoints nest. They belong to one task at a time: only the innermost can end, ending another throws
-    /// ``RejoinError/invalidInput(reason:)`` and leaves it open. If a savepoint is open when the transaction's body
+    /// ``RejoinError/invalidInput(_:)`` and leaves it open. If a savepoint is open when the transaction's body
     /// returns, the transaction is rolled back and throws the same.
     ///
     /// - Throws: the error of `body`, after reverting.
@@ -75,8 +75,8 @@ public final class Transaction: Sendable {
         do {
             result = try await body()
         } catch {
-            // If the transaction has already ended, so has the savepoint; the body's error is the better one. A savepoint
-            // that cannot be reverted stays open and is never committed.
+            // If the transaction has already ended, so has the savepoint; the body's error is the better one. A
+            // savepoint that cannot be reverted stays open and is never committed.
             try? await held.rollbackTo(number: part)
             throw error
         }

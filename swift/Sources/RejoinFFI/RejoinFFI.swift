@@ -846,7 +846,7 @@ public protocol ActionHandler: AnyObject, Sendable {
      *
      * The code must await every call on the context before it returns. An exception rolls the
      * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
-     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
      * parks the mutation as `Unreplayable`.
      *
      * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
@@ -922,7 +922,7 @@ open class ActionHandlerImpl: ActionHandler, @unchecked Sendable {
      *
      * The code must await every call on the context before it returns. An exception rolls the
      * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
-     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
      * parks the mutation as `Unreplayable`.
      *
      * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
@@ -12088,7 +12088,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 6236) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 53617) {
+    if (uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 2828) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 35597) {

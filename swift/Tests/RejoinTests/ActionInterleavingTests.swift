@@ -15,7 +15,7 @@ import Testing
 
     @Test func actionOutcomeMatchesModelInEveryOrder() async throws {
         let ends = try await runAll(stepwise: true)
-        for end in ["returned", "callback", "suspended", "ended"] { #expect(ends[end, default: 0] > 0, "\(end)") }
+        for end in ["returned", "callback", "suspended", "closed"] { #expect(ends[end, default: 0] > 0, "\(end)") }
     }
 
     @Test func concurrentEventsNeverBlockOrSplitAnAction() async throws { _ = try await runAll(stepwise: false) }
@@ -24,7 +24,7 @@ import Testing
         var broken = One(try Folder(), [.perform, .opens, .query, .fires, .suspend, .shutdown], .never, stepwise: true)
         broken.perform = { client in
             try await client.execute("INSERT INTO task (id) VALUES ('x1'), ('x2')")
-            throw RejoinError.suspended(reason: "injected fault")
+            throw RejoinError.suspended("injected fault")
         }
         await #expect(throws: Broken.self) { _ = try await broken.run() }
     }
@@ -86,7 +86,7 @@ private struct One: Sendable {
             try await step(event, client, &tasks, model)
         }
         for other in tasks.others {
-            if case .failure(let error) = await other.result, !["suspended", "ended"].contains(kind(error)) { throw error }
+            if case .failure(let error) = await other.result, !["suspended", "closed"].contains(kind(error)) { throw error }
         }
         let performed = try await outcome(tasks.performed)
         if stepwise, performed != model.ended { throw broken("the action \(performed), not \(model.ended)") }
@@ -145,7 +145,7 @@ private struct One: Sendable {
             tasks.write = Task { try await client.execute("INSERT INTO task (id) VALUES ('f')") }
             if stepwise, !model.isOpen { _ = await tasks.write.result }
         case .suspend, .shutdown:
-            let stopping = Task { try await event == .suspend ? client.suspend() : client.shutdown() }
+            let stopping = Task { try await event == .suspend ? client.sync.suspend() : client.shutdown() }
             if stepwise { _ = await stopping.result }
             tasks.others.append(stopping)
         }
@@ -155,7 +155,7 @@ private struct One: Sendable {
     private func fileRows() async throws -> [String] {
         let again = try await open(Box())
         let there = try await again.query("SELECT id FROM task ORDER BY id", as: String.self)
-        let waiting = try await again.pending().flatMap { $0.rows.map(\.key) }
+        let waiting = try await again.queue.pending().flatMap { $0.rows.map(\.key) }
         try await again.shutdown()
         if Set(waiting) != Set(there.map { SQLValue.text($0) }) { throw broken("\(waiting) is queued, \(there) is in the file") }
         for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: folder.file(file).path + suffix) }
@@ -163,8 +163,8 @@ private struct One: Sendable {
     }
 
     private func check(_ performed: String, _ written: String, _ there: [String]) throws {
-        guard ["returned", "suspended", "ended", "callback", "action"].contains(performed),
-            ["returned", "suspended", "ended"].contains(written)
+        guard ["returned", "suspended", "closed", "callback", "action"].contains(performed),
+            ["returned", "suspended", "closed"].contains(written)
         else { throw broken("performing \(performed), writing \(written)") }
         if performed == "callback", end != .throws { throw broken("its code threw") }
         let expected = (written == "returned" ? ["f"] : []) + (performed == "returned" ? ["x1", "x2"] : [])
@@ -209,8 +209,8 @@ private struct Model {
             away = "suspended"
             if isOpen { ended = "suspended" }
         case .shutdown:
-            away = "ended"
-            if isOpen { ended = "ended" }
+            away = "closed"
+            if isOpen { ended = "closed" }
         default: break
         }
     }

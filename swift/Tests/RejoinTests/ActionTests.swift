@@ -17,7 +17,7 @@ import Testing
 
     /// A client with these actions and one task, titled `old`.
     private func client(
-        _ change: (inout RejoinConfiguration) -> Void = { _ in }, _ register: (inout Actions) -> Void
+        _ change: (inout RejoinConfig) -> Void = { _ in }, _ register: (inout Actions) -> Void
     ) async throws -> RejoinClient {
         var actions = Actions()
         register(&actions)
@@ -51,8 +51,9 @@ import Testing
         }
         try await client.perform("make")
         #expect(try await client.titles().count == 3)
-        guard case RejoinError.action(_, "twice", .sameRow, _)? = await thrown({ try await client.perform("twice") })
+        guard case RejoinError.action(let twice)? = await thrown({ try await client.perform("twice") })
         else { throw Own("a second row with the same id must be rejected") }
+        #expect(twice.action == "twice" && twice.fault == .sameRow)
         let wrong = await thrown { try await client.perform("wrong") }
         #expect(kind(wrong) == "callback" && "\(wrong!)".contains("no day"))
     }
@@ -123,7 +124,7 @@ import Testing
         #expect(made.before == "old" && made.mutation == swapped.id && made.now == made.time)
         #expect(abs(made.date.timeIntervalSinceNow) < 60)
         #expect(try await client.query("SELECT id FROM task WHERE title = 'made'", as: String.self) == [made.id])
-        #expect(try await client.pending().map(\.action) == [nil, "swap"], "one mutation with the action name")
+        #expect(try await client.queue.pending().map(\.action) == [nil, "swap"], "one mutation with the action name")
     }
 
     private struct How: Codable, Sendable { let how: String }
@@ -138,24 +139,27 @@ import Testing
                 case "chance": try await context.execute("UPDATE task SET title = random()")
                 case "twice": for _ in 0..<2 { _ = try? await context.rowID(of: "task", ["title": "x"]) }
                 case "row": _ = try await context.rowID(of: "task", [:])
-                case "other": throw RejoinError.offline(reason: "no identity server")
+                case "other": throw RejoinError.offline("no identity server")
                 default: throw Own("of the app")
                 }
             }
             actions.identity(of: "task", columns: ["title"])
         }
         func error(_ how: String) async -> (any Error)? { await thrown { try await client.perform("try", How(how: how)) } }
-        guard case RejoinError.action(_, "try", .refused, "too late")? = await error("refused"),
-            case RejoinError.constraint(_, "task", "id", "UNIQUE")? = await error("rule"),
+        guard case RejoinError.action(let refused)? = await error("refused"), case RejoinError.constraint(let rule)? = await error("rule"),
             case RejoinError.invalidInput(let chance)? = await error("chance"),
-            case RejoinError.action(_, "try", .sameRow, "task")? = await error("twice"),
+            case RejoinError.action(let twice)? = await error("twice"),
             case RejoinError.invalidInput(let row)? = await error("row"),
             case RejoinError.callback(let other)? = await error("other"),
             case RejoinError.callback(let own)? = await error("else")
         else { throw Own("another kind of error") }
-        #expect(chance.contains("random") && row.contains("title") && other.contains("no identity server") && own.contains("of the app"))
+        #expect(refused == ActionError(reason: refused.reason, action: "try", fault: .refused, detail: "too late"))
+        #expect(rule == ConstraintError(reason: rule.reason, table: "task", column: "id", rule: "UNIQUE"))
+        #expect(twice == ActionError(reason: twice.reason, action: "try", fault: .sameRow, detail: "task"))
+        #expect(chance.reason.contains("random") && row.reason.contains("title"))
+        #expect(other.reason.contains("no identity server") && own.reason.contains("of the app"))
         #expect(try await client.titles() == ["old"])
-        #expect(try await client.pending().count == 1)
+        #expect(try await client.queue.pending().count == 1)
     }
 
     @Test func endlessActionCodeIsCancelledAndItsContextEnds() async throws {
@@ -169,9 +173,10 @@ import Testing
             }
         }
         try await watched {
-            guard case RejoinError.action(_, "hang", .timedOut, "")? = await thrown({ try await client.perform("hang") }) else {
+            guard case RejoinError.action(let hung)? = await thrown({ try await client.perform("hang") }) else {
                 throw Own("it was waited for")
             }
+            #expect(hung == ActionError(reason: hung.reason, action: "hang", fault: .timedOut))
             try await client.execute("UPDATE task SET title = title || 'er'")
             #expect(try await client.titles() == ["older"], "a waiting writer continues")
             await cancelled.wait() // Its task was cancelled.
@@ -194,14 +199,14 @@ import Testing
             let signals = inside.with { $0 }
             let first = Task { try await client.perform("busy") }
             await signals[0].wait()
-            try await client.suspend()
+            try await client.sync.suspend()
             #expect(kind(await thrown { _ = try await first.value }) == "suspended")
-            try await client.resume()
+            try await client.sync.resume()
             #expect(try await client.titles() == ["old"])
             let second = Task { try await client.perform("busy") }
             await signals[1].wait()
             try await client.shutdown()
-            #expect(kind(await thrown { _ = try await second.value }) == "ended")
+            #expect(kind(await thrown { _ = try await second.value }) == "closed")
         }
     }
 
@@ -214,7 +219,7 @@ import Testing
                 try await context.execute("UPDATE task SET title = 'mine'")
                 let calls: [@Sendable () async throws -> Void] = [
                     { try await client.execute("UPDATE task SET title = 'other'") }, { try await client.perform("inward") },
-                    { try await client.transaction { _ in } }, { _ = try await client.pending() }, { try await client.shutdown() },
+                    { try await client.transaction { _ in } }, { _ = try await client.queue.pending() }, { try await client.shutdown() },
                 ]
                 for call in calls {
                     let error = await thrown(call)

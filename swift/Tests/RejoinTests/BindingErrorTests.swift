@@ -21,12 +21,12 @@ import Testing
             table: "task", key: .text(value: "a"), columns: ["title"],
             wrote: [ColumnValue(name: "id", value: .text(value: "a")), ColumnValue(name: "title", value: .null)], present: nil)
         let faults: [RejoinFFI.ActionFault] = [.unknown, .arguments, .refused, .sameRow, .timedOut]
-        let actions = faults.map { RejoinFFI.RejoinError.Action(reason: "r", action: "take", fault: $0, words: "w") }
+        let actions = faults.map { RejoinFFI.RejoinError.Action(reason: "r", action: "take", fault: $0, detail: "w") }
         let table: [RejoinFFI.RejoinError] = [
             .InvalidInput(reason: "r"), .Constraint(reason: "r", table: "t", column: "c", rule: "UNIQUE"), .StandsOn(reason: "r", id: "i"),
-            .ActionTooSlow(reason: "r", action: "take", mostMs: 2_000), .ActionTooLarge(reason: "r", action: "take", mostBytes: .max),
+            .ActionTooSlow(reason: "r", action: "take", limitMs: 2_000), .ActionTooLarge(reason: "r", action: "take", limitBytes: .max),
             .Unsent(reason: "r", waiting: 2), .Changed(reason: "r", rows: [row]), .Storage(reason: "r"), .WrongUser(reason: "r"),
-            .Configuration(reason: "r"), .Suspended(reason: "r"), .Ended(reason: "r"), .TransactionTimeout(reason: "r"),
+            .Configuration(reason: "r"), .Suspended(reason: "r"), .Closed(reason: "r"), .TransactionTimeout(reason: "r"),
             .Offline(reason: "r"), .Unauthorized(reason: "r"), .UpgradeRequired(reason: "r"),
             .Server(reason: "r", status: 503, code: "busy", retryable: true), .Protocol(reason: "r"), .Callback(reason: "r"),
             .Internal(reason: "r"),
@@ -38,14 +38,25 @@ import Testing
         let kinds = own.prefix(table.count).map { kind($0) }
         #expect(kinds == table.map { lowered(Mirror(reflecting: $0).children.first?.label ?? "") })
         #expect(Set(kinds).count == table.count)
+        #expect(own.prefix(table.count).map(\.code) == table.map { Mirror(reflecting: $0).children.first?.label ?? "" })
+        #expect(own.prefix(3).map(\.code) == ["InvalidInput", "Constraint", "StandsOn"])
+        #expect(Set(own.map(\.code)) == codesOfTypeScript())
+    }
+
+    /// The codes that react-native/src/errors.ts lists, one a line: `  | 'Constraint'`.
+    private func codesOfTypeScript() -> Set<String> {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../..")
+        let file = root.appendingPathComponent("react-native/src/errors.ts").standardizedFileURL
+        let lines = ((try? String(contentsOf: file, encoding: .utf8)) ?? "").components(separatedBy: "\n")
+        return Set(lines.filter { $0.hasPrefix("  | '") }.map { String($0.dropFirst(5).prefix { $0 != "'" }) })
     }
 
     private func lowered(_ name: String) -> String { name.prefix(1).lowercased() + name.dropFirst() }
 
     @Test func ownErrorsAndCancellationPassUnchanged() async throws {
         let table: [(any Error, String)] = [
-            (Rejoin.RejoinError.storage(reason: "full"), "storage"), (CancellationError(), "CancellationError"),
-            (RejoinFFI.RejoinError.Ended(reason: "over"), "ended"), (Own("of the bindings"), "internal"),
+            (Rejoin.RejoinError.storage("full"), "storage"), (CancellationError(), "CancellationError"),
+            (RejoinFFI.RejoinError.Closed(reason: "over"), "closed"), (Own("of the bindings"), "internal"),
         ]
         for (error, expected) in table {
             #expect(kind(await thrown { try translated { throw error } }) == expected)

@@ -35,19 +35,19 @@ private struct One: Sendable {
     func run() async throws {
         let provider = Provider(answer)
         // No server listens on this port: requests after the token callback are offline.
-        let configuration = RejoinConfiguration(path: path, serverURL: URL(string: "http://127.0.0.1:9"), tokens: provider)
+        let configuration = RejoinConfig(path: path, serverURL: URL(string: "http://127.0.0.1:9"), tokens: provider)
         let client = try await RejoinClient.open(configuration)
         await provider.use(client)
-        try await client.createTable("item", "id TEXT PRIMARY KEY")
+        try await client.schema.createTable("item", "id TEXT PRIMARY KEY")
         let watch = Task { for try await _ in client.watch("SELECT id FROM item") {} }
         var (others, write) = ([watch], Task<Void, any Error> {})
         for event in order {
             switch event {
-            case .called: others.append(Task { try await client.syncAndWait() })
+            case .called: others.append(Task { try await client.sync.andWait() })
             case .answers: await provider.gate.open()
             case .query: others.append(Task { _ = try await client.query("SELECT id FROM item") })
             case .fires: write = Task { try await client.execute("INSERT INTO item VALUES ('f')") }
-            case .suspend: others.append(Task { try await client.suspend() })
+            case .suspend: others.append(Task { try await client.sync.suspend() })
             case .shutdown: others.append(Task { try await client.shutdown() })
             }
         }
@@ -55,7 +55,7 @@ private struct One: Sendable {
             if case .failure(let error) = await other.result { try expected(error) }
         }
         for error in await provider.finish() { try expected(error) }
-        let again = try await RejoinClient.open(RejoinConfiguration(path: path))
+        let again = try await RejoinClient.open(RejoinConfig(path: path))
         let there = try await again.query("SELECT id FROM item", as: String.self)
         try await again.shutdown()
         let written = (try? await write.result.get()) != nil
@@ -64,7 +64,7 @@ private struct One: Sendable {
     }
 
     private func expected(_ error: any Error) throws {
-        guard ["suspended", "ended", "offline", "unauthorized", "CancellationError"].contains(kind(error)) else {
+        guard ["suspended", "closed", "offline", "unauthorized", "CancellationError"].contains(kind(error)) else {
             throw Broken("\(order) \(answer): unexpected \(error)")
         }
     }

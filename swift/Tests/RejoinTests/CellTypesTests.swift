@@ -98,8 +98,8 @@ import Testing
         do {
             try body()
             return "nothing: it was read"
-        } catch RejoinError.invalidInput(let reason) {
-            return reason.hasPrefix("reading column c: ") ? "c" : reason
+        } catch RejoinError.invalidInput(let error) {
+            return error.reason.hasPrefix("reading column c: ") ? "c" : error.reason
         } catch DecodingError.dataCorrupted(let context) {
             if let key = context.codingPath.first { return key.stringValue }
             return context.debugDescription.hasPrefix("column c: ") ? "c" : context.debugDescription

@@ -24,14 +24,14 @@ import Testing
         return (client, create, edit)
     }
 
-    private func reasons(_ client: RejoinClient) async throws -> [ParkReason?] { try await client.pending().map(\.reason) }
+    private func reasons(_ client: RejoinClient) async throws -> [ParkReason?] { try await client.queue.pending().map(\.reason) }
 
     @Test func cancelledEditChangesNothing() async throws {
         let (client, create, _) = try await refused()
         try await watched {
             let (inside, never) = (Signal(), Signal())
             let task = Task {
-                try await client.edit(create) { tx in
+                try await client.queue.edit(create) { tx in
                     try await tx.execute("UPDATE task SET title = 'half'")
                     await inside.set()
                     await never.wait()
@@ -55,14 +55,14 @@ import Testing
         let id = try await client.wrote("INSERT INTO task (id, user_id, title) VALUES ('a', 'u1', 'regretted')")
         #expect(kind(await thrown { try await client.settle() }) == "offline")
         try await client.stop()
-        #expect(try await client.pending().map(\.state) == [.uncertain])
+        #expect(try await client.queue.pending().map(\.state) == [.uncertain])
         #expect(try server.column("SELECT title FROM task") == ["regretted"], "the device has no verdict")
-        try await client.discard(id)
+        try await client.queue.discard(id)
         #expect(try await client.titles() == [], "at once")
         line.loses(false)
         try await client.settle()
         #expect(try server.column("SELECT id FROM task WHERE deleted_at IS NULL") == [])
-        let verdict = try #require(try await client.verdicts().entries.first)
+        let verdict = try #require(try await client.queue.verdicts().entries.first)
         #expect(verdict.id == id && verdict.kind == .withdrawn && verdict.becauseOf != nil)
     }
 
@@ -84,19 +84,19 @@ import Testing
 
     @Test func verdictsRepeatUntilAcknowledgedOncePerStream() async throws {
         let (client, create, edit) = try await refused()
-        let news = try await client.verdicts()
+        let news = try await client.queue.verdicts()
         #expect(news.missed == 0 && news.entries.map(\.id) == [create, edit])
         #expect(news.entries.map(\.kind) == [.parked, .parked] && news.entries.map(\.reason) == [.rejected, .depends])
         let (first, second) = (news.entries[0], news.entries[1])
         #expect(first.detail != nil && first.attempt == 1 && abs(first.date.timeIntervalSinceNow) < 60)
         #expect(second.becauseOf == create && second.action == nil)
-        #expect(try await client.verdicts(1).entries == [first])
-        #expect(kind(await thrown { _ = try await client.verdicts(-1) }) == "invalidInput")
-        try await client.acknowledgeVerdicts(through: first.number)
+        #expect(try await client.queue.verdicts(1).entries == [first])
+        #expect(kind(await thrown { _ = try await client.queue.verdicts(-1) }) == "invalidInput")
+        try await client.queue.acknowledgeVerdicts(through: first.number)
 
         let id = try await watched {
             var (received, id) = ([VerdictEntry](), "")
-            for await news in client.watchVerdicts() {
+            for await news in client.queue.watchVerdicts() {
                 received += news.entries
                 if received.count == 2 { break }
                 id = try await client.wrote("INSERT INTO task (id, user_id, title) VALUES ('b', 'u1', 'good')")
@@ -105,11 +105,11 @@ import Testing
             #expect(received.map(\.id) == [edit, id] && received.map(\.kind) == [.parked, .accepted])
             return id
         }
-        #expect(try await client.verdicts().entries.map(\.id) == [edit, id], "reported is not acknowledged")
+        #expect(try await client.queue.verdicts().entries.map(\.id) == [edit, id], "reported is not acknowledged")
         try await client.shutdown()
         let again = try await device("phone", folder, server)
         try await watched {
-            for await news in again.watchVerdicts() {
+            for await news in again.queue.watchVerdicts() {
                 #expect(news.entries.map(\.id) == [edit, id], "also after the next start")
                 break
             }
@@ -120,12 +120,12 @@ import Testing
         let (client, _, _) = try await refused()
         try await watched {
             let received = Signal()
-            let task = Task { for await _ in client.watchVerdicts() { await received.set() } }
+            let task = Task { for await _ in client.queue.watchVerdicts() { await received.set() } }
             await received.wait()
             task.cancel()
             await task.value
             let again = Signal()
-            let ended = Task { for await _ in client.watchVerdicts() { await again.set() } }
+            let ended = Task { for await _ in client.queue.watchVerdicts() { await again.set() } }
             await again.wait()
             try await client.shutdown()
             await ended.value

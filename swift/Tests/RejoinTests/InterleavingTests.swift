@@ -92,7 +92,7 @@ private struct One: Sendable {
 
     func run() async throws {
         try FileManager.default.copyItem(at: fresh, to: path)
-        let client = try await RejoinClient.open(RejoinConfiguration(path: path))
+        let client = try await RejoinClient.open(RejoinConfig(path: path))
         let seen = Signal()
         let watcher = Task { () throws -> [[String]] in
             var all: [[String]] = []
@@ -148,8 +148,8 @@ private struct One: Sendable {
             if stepwise && !model.isOpen { _ = await tasks.fire?.result }
         case .suspend, .shutdown:
             let stopping = Task { () throws -> Void in
-                let error = await thrown { try await event == .suspend ? client.suspend() : client.shutdown() }
-                if let error, kind(error) != "ended" { throw broken("stopping threw \(error)") }
+                let error = await thrown { try await event == .suspend ? client.sync.suspend() : client.shutdown() }
+                if let error, kind(error) != "closed" { throw broken("stopping threw \(error)") }
             }
             if stepwise { try await stopping.value } else { tasks.others.append(stopping) }
         }
@@ -167,13 +167,13 @@ private struct One: Sendable {
         let results = await watcher.result
         // Shutdown ends the watch; its last result may be older.
         for ids in (try? results.get()) ?? [] { try whole(ids) }
-        if case .failure(let error) = results, kind(error) != "ended" { throw broken("the watch threw \(error)") }
+        if case .failure(let error) = results, kind(error) != "closed" { throw broken("the watch threw \(error)") }
         if stepwise, ended != model.ended { throw broken("the transaction \(ended), not \(model.ended)") }
-        guard ["returned", "Own", "CancellationError", "suspended", "ended"].contains(ended) else {
+        guard ["returned", "Own", "CancellationError", "suspended", "closed"].contains(ended) else {
             throw broken("the transaction threw \(ended)")
         }
-        guard ["returned", "suspended", "ended"].contains(fired) else { throw broken("the write threw \(fired)") }
-        let again = try await RejoinClient.open(RejoinConfiguration(path: path))
+        guard ["returned", "suspended", "closed"].contains(fired) else { throw broken("the write threw \(fired)") }
+        let again = try await RejoinClient.open(RejoinConfig(path: path))
         let there = try await again.query("SELECT id FROM item ORDER BY id", as: String.self)
         try await again.shutdown()
         let expected = (fired == "returned" ? ["f"] : []) + (ended == "returned" ? ["x1", "x2"] : [])
@@ -188,7 +188,7 @@ private struct One: Sendable {
             found = ids.joined(separator: " ")
         case .failure(let error):
             found = kind(error)
-            guard ["suspended", "ended"].contains(found) else { throw broken("the query threw \(error)") }
+            guard ["suspended", "closed"].contains(found) else { throw broken("the query threw \(error)") }
         }
         if let expected, found != expected { throw broken("the query gave \(found), not \(expected)") }
     }
@@ -232,7 +232,7 @@ private struct Model {
         return ((fired == "returned" ? ["f"] : []) + (ended == "returned" ? ["x1", "x2"] : [])).joined(separator: " ")
     }
 
-    private var away: String? { isShutDown ? "ended" : isSuspended ? "suspended" : nil }
+    private var away: String? { isShutDown ? "closed" : isSuspended ? "suspended" : nil }
 
     mutating func apply(_ event: Event) {
         switch event {
@@ -253,7 +253,7 @@ private struct Model {
             if isOpen { lost = "suspended" }
         case .shutdown:
             isShutDown = true
-            if isOpen { lost = "ended" }
+            if isOpen { lost = "closed" }
         default: break
         }
     }

@@ -38,13 +38,13 @@ import Testing
 
     @Test func watchWithKeyReportsTheDifference() async throws {
         let client = try await localClient(folder)
-        try await client.executeBatch("INSERT INTO item VALUES ('a', 1, NULL), ('b', 1, NULL)")
+        try await client.executeScript("INSERT INTO item VALUES ('a', 1, NULL), ('b', 1, NULL)")
         try await watched {
             var seen: [RowDifference] = []
             for try await update in client.watch("SELECT id, n FROM item ORDER BY id", key: ["id"]) {
                 seen.append(update.difference)
                 if seen.count == 2 { break }
-                try await client.executeBatch(
+                try await client.executeScript(
                     "DELETE FROM item WHERE id = 'a'; UPDATE item SET n = 2; INSERT INTO item VALUES ('c', 3, NULL)")
             }
             #expect(seen == [
@@ -95,7 +95,7 @@ import Testing
             try await client.shutdown()
             // A stream that starts too late ends as well; a watch throws the reason.
             _ = await (statuses, changes)
-            do { _ = try await rows } catch { #expect(kind(error) == "ended") }
+            do { _ = try await rows } catch { #expect(kind(error) == "closed") }
             for await _ in client.statusUpdates {}
             for await _ in client.changes() {}
         }
@@ -116,8 +116,8 @@ import Testing
         try await watched {
             for try await ids in client.watch("SELECT id FROM item", as: String.self) {
                 if ids == ["a"] { break }
-                try await client.suspend()
-                try await client.resume()
+                try await client.sync.suspend()
+                try await client.sync.resume()
                 try await client.execute(insert, ["a"])
             }
         }
@@ -125,7 +125,7 @@ import Testing
 
     @Test func changesReportTablesAndOrigin() async throws {
         let client = try await localClient(folder)
-        try await client.createTable("other", "id TEXT PRIMARY KEY")
+        try await client.schema.createTable("other", "id TEXT PRIMARY KEY")
         try await watched {
             var changes = client.changes(["item"]).makeAsyncIterator()
             try await client.execute("INSERT INTO other VALUES ('x')")
@@ -167,7 +167,7 @@ import Testing
                 states.append(status.state)
                 switch status.state {
                 case .idle: try await client.start()
-                case .upToDate: try await client.suspend()
+                case .upToDate: try await client.sync.suspend()
                 case .suspended: try await client.stop()
                 default: break
                 }
@@ -194,14 +194,14 @@ import Testing
 
     @Test func logRecordsReachTheApp() async throws {
         let records = Records()
-        try RejoinLog.forward(from: .trace) { records.take($0) }
-        defer { try? RejoinLog.stop() }
+        try RejoinClient.setLogger(from: .trace) { records.take($0) }
+        defer { try? RejoinClient.setLogger(nil) }
         let server = try StoryServer()
         let client = try await device("logged", folder, server)
         try await client.insertTask("a", "a secret of the row")
-        try await client.syncAndWait(timeout: .seconds(30))
+        try await client.sync.andWait(timeout: .seconds(30))
         try await client.shutdown()
-        try RejoinLog.stop()
+        try RejoinClient.setLogger(nil)
         let all = records.all()
         #expect(!all.isEmpty)
         #expect(all.allSatisfy { $0.target.hasPrefix("rejoin") && !"\($0.text) \($0.fields)".contains("a secret of the row") })

@@ -5,6 +5,49 @@ import Rejoin
 import Testing
 
 @Suite struct ReadmeTests {
+    @Test func firstReadmeExampleRuns() async throws {
+        let (folder, server) = (try Folder(), try StoryServer(tokens: true))
+        let (file, url, schema, session) = (folder.file("app.db"), server.url, try server.schema(), Session(server))
+        let (printed, shown) = (Output(), Output())
+        let wasShown = Signal()
+        try await prepare(file, url, schema, session)
+        @Sendable func print(_ what: some Any) { printed.add("\(what)") }
+        @Sendable func show(_ places: RowBuffer) {
+            shown.add((try? places.first?.get("note", as: String.self)) ?? "no note")
+            Task { await wasShown.set() }
+        }
+
+        var config = RejoinConfig(path: file, serverURL: url, tokens: session)
+        config.schema = schema
+        let client = try await RejoinClient.open(config)
+        try await client.start() // Syncs in the background from now on; being offline is a status, not an error.
+        try await client.execute("UPDATE places SET note = ? WHERE id = ?", ["closed on Mondays", "p1"])
+        Task {
+            for try await places in client.watch("SELECT id, name, note FROM places ORDER BY name") { show(places) }
+        }
+        for mutation in try await client.queue.pending() {
+            if let reason = mutation.reason { print("\(mutation.id) is parked: \(reason)") }
+        }
+
+        try await watched { await wasShown.wait() }
+        #expect(shown.all() == ["closed on Mondays"])
+        let parked = try #require(try await client.queue.pending().first)
+        #expect(printed.all() == ["\(parked.id) is parked: rejected"])
+        try await client.shutdown()
+    }
+
+    /// Leaves a file with a row of `places` and a parked mutation.
+    private func prepare(_ file: URL, _ url: URL, _ schema: String, _ session: Session) async throws {
+        var config = RejoinConfig(path: file, serverURL: url, tokens: session)
+        config.schema = schema
+        let client = try await RejoinClient.open(config)
+        try await client.schema.createTable("places", "id TEXT PRIMARY KEY, name TEXT, note TEXT")
+        try await client.execute("INSERT INTO places (id, name) VALUES ('p1', 'Quay')")
+        try await client.insertTask("b", "refused")
+        try await client.settle()
+        try await client.shutdown()
+    }
+
     @Test func readmeExamplesRun() async throws {
         let (files, server) = (try Folder(), try StoryServer(tokens: true))
         let (folder, url, session) = (files.url, server.url, Session(server))
@@ -16,10 +59,10 @@ import Testing
             let note: String?
         }
 
-        var configuration = RejoinConfiguration(path: folder.appendingPathComponent("todo.db"), serverURL: url)
-        configuration.tokens = session
-        configuration.schema = try server.schema()
-        let client = try await RejoinClient.open(configuration)
+        var config = RejoinConfig(path: folder.appendingPathComponent("todo.db"), serverURL: url)
+        config.tokens = session
+        config.schema = try server.schema()
+        let client = try await RejoinClient.open(config)
         try await client.start()
 
         try await client.execute("INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)", ["a", "u1", "buy milk"])
@@ -42,10 +85,15 @@ import Testing
             }
         }
 
+        func titles(_ database: any RejoinDatabase) async throws -> [String] {
+            try await database.query("SELECT title FROM task", as: String.self)
+        }
+        #expect(try await titles(client) == ["buy milk"])
+
         try await client.insertTask("b", "refused")
-        try await client.syncAndWait(timeout: .seconds(30))
-        for mutation in try await client.pending() where mutation.state == .parked {
-            try await client.discard(mutation.id)
+        try await client.sync.andWait(timeout: .seconds(30))
+        for mutation in try await client.queue.pending() where mutation.state == .parked {
+            try await client.queue.discard(mutation.id)
         }
         #expect(try await client.titles() == ["buy milk"])
         #expect(try server.column("SELECT title FROM task") == ["buy milk"])
@@ -86,10 +134,10 @@ import Testing
 
     @Test func readmeExamplesOfActionsAndDecisionsRun() async throws {
         let (folder, server) = (try Folder(), try StoryServer())
-        var configuration = RejoinConfiguration(path: folder.file("todo.db"), serverURL: server.url)
-        configuration.schema = try server.schema()
-        configuration.userID = "u1"
-        configuration.syncInterval = .seconds(3600)
+        var config = RejoinConfig(path: folder.file("todo.db"), serverURL: server.url)
+        config.schema = try server.schema()
+        config.userID = "u1"
+        config.syncInterval = .seconds(3600)
 
         struct Raise: Codable, Sendable { let id: String, by: Int }
         struct Rank: Codable, Sendable { let rank: Int }
@@ -107,8 +155,8 @@ import Testing
             try await context.execute("UPDATE task SET rank = ? WHERE id = ?", [rank + raise.by, raise.id])
             return Rank(rank: rank + raise.by)
         }
-        configuration.actions = actions
-        let client = try await RejoinClient.open(configuration)
+        config.actions = actions
+        let client = try await RejoinClient.open(config)
         try await client.insertTask("a", "buy milk")
         let printed = Output()
         @Sendable func print(_ what: some Any) { printed.add("\(what)") }
@@ -118,8 +166,8 @@ import Testing
         try await client.perform("finish", ["id": "a"])
         do {
             try await client.perform("raise", ["id": "a", "by": 50])
-        } catch RejoinError.action(_, _, .refused, let words) {
-            print(words)
+        } catch RejoinError.action(let error) where error.fault == .refused {
+            print(error.detail)
         }
         #expect(printed.all() == ["3", "ten is the highest"])
 
@@ -129,20 +177,20 @@ import Testing
         try await decide(client)
         try await client.settle()
         #expect(try server.column("SELECT title || ' ' || coalesce(note, '') FROM task ORDER BY id") == ["buy milk ", "corrected depends on it"])
-        for mutation in try await client.pending() where mutation.state == .parked {
-            try await client.discardChain(mutation.id)
+        for mutation in try await client.queue.pending() where mutation.state == .parked {
+            try await client.queue.discardChain(mutation.id)
         }
-        #expect(try await client.pending().isEmpty)
+        #expect(try await client.queue.pending().isEmpty)
 
-        if let last = try await client.history(1).first {
+        if let last = try await client.queue.history(1).first {
             do {
-                try await client.undo(last.id)
-            } catch RejoinError.changed(_, let rows) {
-                print(rows.map { "\($0.table) \($0.columns)" })
+                try await client.queue.undo(last.id)
+            } catch RejoinError.changed(let error) {
+                print(error.rows.map { "\($0.table) \($0.columns)" })
             }
         }
-        let waiting = try await client.pending().map(\.id)
-        let gone = try await client.reset(keep: .local, giveUp: waiting)
+        let waiting = try await client.queue.pending().map(\.id)
+        let gone = try await client.storage.reset(keep: .local, giveUp: waiting)
         print(gone.givenUp.count)
         #expect(printed.all().last == "1", "the undo was pending")
     }
@@ -157,40 +205,25 @@ import Testing
     /// Decides on all parked mutations until all verdicts are acknowledged.
     private func decide(_ client: RejoinClient) async throws {
         try await watched {
-            for await news in client.watchVerdicts() {
+            for await news in client.queue.watchVerdicts() {
                 for verdict in news.entries where verdict.kind == .parked {
                     switch verdict.reason {
-                    case .conflicted: try await client.retry(verdict.id) // Keep the local edit.
+                    case .conflicted: try await client.queue.retry(verdict.id) // Keep the local edit.
                     case .depends: continue // Resolved with the mutation in becauseOf.
                     default:
-                        let edited = try await client.edit(verdict.id) { tx in
+                        let edited = try await client.queue.edit(verdict.id) { tx in
                             try await tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'")
                         }
-                        if let edited { try await client.retryChain(edited) }
+                        if let edited { try await client.queue.retryChain(edited) }
                     }
                 }
-                if let last = news.entries.last { try await client.acknowledgeVerdicts(through: last.number) }
-                if try await client.verdicts().entries.isEmpty { break }
+                if let last = news.entries.last { try await client.queue.acknowledgeVerdicts(through: last.number) }
+                if try await client.queue.verdicts().entries.isEmpty { break }
             }
         }
     }
 
-    @Test func readmeLinesMatchThisFile() throws {
-        let here = URL(fileURLWithPath: #filePath)
-        let readme = here.deletingLastPathComponent().appendingPathComponent("../../README.md").standardizedFileURL
-        let mine = Set(try lines(here))
-        var inside = false
-        for line in try lines(readme) {
-            if line.hasPrefix("```") {
-                inside = line == "```swift"
-            } else if inside {
-                #expect(mine.contains(line), "not run: \(line)")
-            }
-        }
-    }
-
-    private func lines(_ file: URL) throws -> [String] {
-        let text = try String(contentsOf: file, encoding: .utf8)
-        return text.components(separatedBy: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+    @Test func readmeExamplesMatchThisFile() throws {
+        try expectExamples(of: "swift/README.md", inOrderIn: #filePath, atLeast: 9)
     }
 }

@@ -133,10 +133,10 @@ private func isDamage(_ body: () throws -> Void) -> Bool {
     do {
         try body()
         return false
-    } catch RejoinError.internal(let reason) {
-        return reason.hasPrefix("row buffer is damaged: ")
-    } catch RejoinError.invalidInput(let reason) {
-        return reason.hasSuffix("it is not UTF-8; cast it to BLOB in the query")
+    } catch RejoinError.internal(let error) {
+        return error.reason.hasPrefix("row buffer is damaged: ")
+    } catch RejoinError.invalidInput(let error) {
+        return error.reason.hasSuffix("it is not UTF-8; cast it to BLOB in the query")
     } catch {
         Issue.record("another error: \(error)")
         return false

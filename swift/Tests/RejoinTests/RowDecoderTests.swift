@@ -114,14 +114,14 @@ import Testing
             ("reading column n: 300 is no Priority", { _ = try row.get("n", as: Priority.self) }),
         ]
         for (reason, read) in table {
-            #expect(throws: RejoinError.invalidInput(reason: reason), performing: read)
+            #expect(throws: RejoinError.invalidInput(PlainError(reason: reason)), performing: read)
         }
     }
 
     @Test func damagedRowIsNotADecodingError() throws {
         struct One: Decodable { let a: Int }
         let damaged = Vectors.all.damaged.first { $0.name == "an integer that is cut" }!
-        #expect(throws: RejoinError.internal(reason: "row buffer is damaged: a cell is cut")) {
+        #expect(throws: RejoinError.internal("row buffer is damaged: a cell is cut")) {
             try RowBuffer(damaged.bytes).decode(One.self)
         }
     }

@@ -20,7 +20,7 @@ import Testing
 
     @Test func errorsNameTheirCause() async throws {
         let client = try await localClient(folder)
-        try await client.createTable("strict", "id TEXT PRIMARY KEY, n INTEGER NOT NULL")
+        try await client.schema.createTable("strict", "id TEXT PRIMARY KEY, n INTEGER NOT NULL")
         let table: [(String, String)] = [
             ("SELECT nothing FROM item", "invalidInput"),
             ("SELEKT 1", "invalidInput"),
@@ -31,14 +31,15 @@ import Testing
             #expect(kind(error) == expected, "\(sql): \(error)")
             #expect(error.localizedDescription == (error as? RejoinError)?.reason)
         }
-        guard case RejoinError.constraint(_, "strict", "n", "NOT NULL")? = await thrown({
+        guard case RejoinError.constraint(let error)? = await thrown({
             try await client.execute("INSERT INTO strict (id) VALUES ('a')")
         }) else { throw Own("the rule is not named") }
+        #expect(error.table == "strict" && error.column == "n" && error.rule == "NOT NULL")
         #expect(kind(await thrown { _ = try await client.query("DELETE FROM item") }) == "invalidInput")
     }
 
     @Test func configurationProblemsAreReportedTogether() async throws {
-        var wrong = RejoinConfiguration(path: folder.file("x.db"))
+        var wrong = RejoinConfig(path: folder.file("x.db"))
         wrong.serverURL = URL(string: "ftp://a.example")
         wrong.pageSize = 5
         let error = try #require(await thrown { _ = try await RejoinClient.open(wrong) })
@@ -48,17 +49,17 @@ import Testing
         wrong.syncInterval = .seconds(1_000_000_000_000)
         let outside = try #require(await thrown { _ = try await RejoinClient.open(wrong) })
         #expect("\(outside)".contains("syncInterval") && "\(outside)".contains("pageSize"))
-        var negative = RejoinConfiguration(path: folder.file("x.db"))
+        var negative = RejoinConfig(path: folder.file("x.db"))
         negative.pushDebounce = .microseconds(-1)
         negative.transactionIdle = .seconds(-1)
         let past = try #require(await thrown { _ = try await RejoinClient.open(negative) })
         #expect(kind(past) == "configuration" && "\(past)".contains("pushDebounce") && "\(past)".contains("transactionIdle"))
         // Rounded up to 1 ms; the engine rejects that as too small.
-        var least = RejoinConfiguration(path: folder.file("x.db"))
+        var least = RejoinConfig(path: folder.file("x.db"))
         least.transactionIdle = .nanoseconds(1)
         let little = try #require(await thrown { _ = try await RejoinClient.open(least) })
         #expect(kind(little) == "configuration" && "\(little)".contains("transaction_idle"))
-        let nowhere = RejoinConfiguration(path: folder.file("none/x.db"))
+        let nowhere = RejoinConfig(path: folder.file("none/x.db"))
         #expect(kind(await thrown { _ = try await RejoinClient.open(nowhere) }) == "storage")
     }
 

@@ -46,15 +46,15 @@ import Testing
         try await client.insertTask("a", "kept")
 
         await session.fail(with: Own("no identity server"))
-        let noToken = await thrown { try await client.syncAndWait(timeout: .seconds(20)) }
+        let noToken = await thrown { try await client.sync.andWait(timeout: .seconds(20)) }
         #expect(kind(noToken) == "offline" && "\(noToken!)".contains("no identity server"))
 
         await session.fail(with: nil)
-        for (error, word) in [(Own("no tunnel"), "no tunnel"), (RejoinError.offline(reason: "no radio"), "no radio")]
+        for (error, word) in [(Own("no tunnel"), "no tunnel"), (RejoinError.offline("no radio"), "no radio")]
             as [(any Error, String)]
         {
             transport.fail(with: error)
-            let lost = await thrown { try await client.syncAndWait(timeout: .seconds(20)) }
+            let lost = await thrown { try await client.sync.andWait(timeout: .seconds(20)) }
             #expect(kind(lost) == "offline" && "\(lost!)".contains(word), "\(String(describing: lost))")
         }
 
@@ -66,7 +66,7 @@ import Testing
         #expect(await thrown { for try await _ in client.watch("SELECT title FROM task", as: Int.self) {} } is DecodingError)
 
         #expect(try await client.titles() == ["kept"])
-        #expect(try await client.pending().map(\.rows.count) == [1])
+        #expect(try await client.queue.pending().map(\.rows.count) == [1])
     }
 
     @Test func customTransportCarriesTheSync() async throws {
@@ -74,10 +74,10 @@ import Testing
         let transport = Forwarding()
         let client = try await device("phone", folder, server) { $0.transport = transport }
         try await client.insertTask("a", "by the app's own way")
-        #expect(try await client.syncAndWait(timeout: .seconds(30)).stillPending == 0)
+        #expect(try await client.sync.andWait(timeout: .seconds(30)).stillPending == 0)
         #expect(transport.requests() > 0)
-        try await client.suspend()
-        try await client.resume()
+        try await client.sync.suspend()
+        try await client.sync.resume()
         #expect(try server.column("SELECT title FROM task") == ["by the app's own way"])
     }
 
@@ -127,11 +127,11 @@ import Testing
     /// Opens a client, uses its resources and shuts it down; every third is only released. Every fourth syncs without a
     /// server.
     private func openAndShutDown(_ number: Int) async throws {
-        var configuration = RejoinConfiguration(path: folder.file("\(number % 4).db"))
+        var configuration = RejoinConfig(path: folder.file("\(number % 4).db"))
         if number % 4 == 3 { configuration.serverURL = URL(string: "http://127.0.0.1:9") }
         let client = try await RejoinClient.open(configuration)
         if number % 4 == 3 { try await client.start() }
-        try await client.createTable("item", "id TEXT PRIMARY KEY, n INTEGER, body TEXT")
+        try await client.schema.createTable("item", "id TEXT PRIMARY KEY, n INTEGER, body TEXT")
         try await client.transaction { tx in try await tx.execute("INSERT OR REPLACE INTO item VALUES ('a', ?, NULL)", [number]) }
         for try await n in client.watch("SELECT n FROM item", as: Int.self) {
             #expect(n == [number])

@@ -17,11 +17,11 @@ import Testing
         try server.hang()
         let client = try await device("phone", folder, server)
         try await client.insertTask("a", "kept")
-        let id = try await client.pending()[0].id
+        let id = try await client.queue.pending()[0].id
         try await watched(8) {
             let waits: [@Sendable () async throws -> Void] = [
-                { try await client.syncAndWait() }, { try await client.waitForFirstSync() },
-                { _ = try await client.verdict(id) },
+                { try await client.sync.andWait() }, { try await client.sync.firstSync() },
+                { _ = try await client.queue.verdict(id) },
             ]
             for wait in waits {
                 let task = Task { try await wait() }
@@ -37,7 +37,7 @@ import Testing
         try server.stop()
         var client: RejoinClient? = try await device("phone", folder, server)
         try await client?.insertTask("a", "kept")
-        let id = try #require(try await client?.pending().first?.id)
+        let id = try #require(try await client?.queue.pending().first?.id)
         try await giveUp(try #require(client), id)
         client = nil
         // Another configuration: the file cannot be opened with it while anything retains the client.
@@ -53,7 +53,7 @@ import Testing
 
     private func giveUp(_ client: RejoinClient, _ id: String) async throws {
         let tasks = (0..<20).flatMap { _ in
-            [Task { _ = try await client.verdict(id, timeout: nil, slice: 300) }, Task { try await client.waitForFirstSync() }]
+            [Task { _ = try await client.queue.verdict(id, timeout: nil, slice: 300) }, Task { try await client.sync.firstSync() }]
         }
         for await status in client.statusUpdates where status.state != .idle { break }
         for task in tasks { task.cancel() }
@@ -67,21 +67,21 @@ import Testing
         try server.stop()
         let client = try await device("phone", folder, server)
         try await client.insertTask("a", "kept")
-        let id = try await client.pending()[0].id
+        let id = try await client.queue.pending()[0].id
         try await watched {
-            let late = await thrown { _ = try await client.verdict(id, timeout: .milliseconds(120), slice: 50) }
+            let late = await thrown { _ = try await client.queue.verdict(id, timeout: .milliseconds(120), slice: 50) }
             #expect(kind(late) == "offline" && "\(late!)".contains("no verdict within"))
-            #expect(kind(await thrown { try await client.waitForFirstSync(timeout: .milliseconds(120)) }) == "offline")
-            #expect(kind(await thrown { try await client.waitForFirstSync(timeout: .zero) }) == "offline")
-            async let verdict = client.verdict(id, timeout: nil, slice: 50)
-            async let first: Void = client.waitForFirstSync()
-            #expect(kind(await thrown { _ = try await client.verdict(id, timeout: .milliseconds(120)) }) == "offline")
+            #expect(kind(await thrown { try await client.sync.firstSync(timeout: .milliseconds(120)) }) == "offline")
+            #expect(kind(await thrown { try await client.sync.firstSync(timeout: .zero) }) == "offline")
+            async let verdict = client.queue.verdict(id, timeout: nil, slice: 50)
+            async let first: Void = client.sync.firstSync()
+            #expect(kind(await thrown { _ = try await client.queue.verdict(id, timeout: .milliseconds(120)) }) == "offline")
             try server.go()
-            try await client.syncNow()
+            try await client.sync.now()
             #expect(try await verdict == .accepted)
             try await first
             try await client.stop()
-            try await client.waitForFirstSync()
+            try await client.sync.firstSync()
         }
     }
 
@@ -89,11 +89,11 @@ import Testing
         try server.stop()
         let client = try await device("phone", folder, server)
         try await watched {
-            let wait = Task { try await client.waitForFirstSync() }
+            let wait = Task { try await client.sync.firstSync() }
             for await status in client.statusUpdates where status.state != .idle { break }
             try await client.shutdown()
             let result = await wait.result
-            #expect(kind(await thrown { try result.get() }) == "ended")
+            #expect(kind(await thrown { try result.get() }) == "closed")
         }
     }
 
@@ -101,8 +101,8 @@ import Testing
         let client = try await device("phone", folder, server)
         for timeout in [Duration.seconds(-1), .microseconds(-1)] {
             let calls: [@Sendable () async throws -> Void] = [
-                { try await client.syncAndWait(timeout: timeout) }, { try await client.waitForFirstSync(timeout: timeout) },
-                { _ = try await client.verdict("x", timeout: timeout) },
+                { try await client.sync.andWait(timeout: timeout) }, { try await client.sync.firstSync(timeout: timeout) },
+                { _ = try await client.queue.verdict("x", timeout: timeout) },
             ]
             for call in calls {
                 let error = try #require(await thrown(call))

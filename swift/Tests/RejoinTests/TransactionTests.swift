@@ -78,7 +78,7 @@ import Testing
                     Task { try await tx.savepoint { await inside.set(); await never.wait() } }
                     await inside.wait()
                     // From a task outside of the transaction.
-                    try await Task.detached { try await client.suspend() }.value
+                    try await Task.detached { try await client.sync.suspend() }.value
                 }
             }
             #expect(kind(error) == "suspended")
@@ -134,7 +134,7 @@ import Testing
 
     @Test func clientWriteInsideATransactionIsRejected() async throws {
         let client = try await localClient(folder)
-        let other = try await RejoinClient.open(RejoinConfiguration(path: folder.file("other.db")))
+        let other = try await RejoinClient.open(RejoinConfig(path: folder.file("other.db")))
         try await watched(4) {
             try await client.transaction { tx in
                 for (name, call) in waitingCalls(client) {
@@ -145,9 +145,9 @@ import Testing
                 // Child tasks are inside as well; another file is not.
                 let child = await Task { try await client.execute(insert, ["a"]) }.result
                 #expect(throws: RejoinError.self) { try child.get() }
-                try await other.createTable("t", "id TEXT PRIMARY KEY")
+                try await other.schema.createTable("t", "id TEXT PRIMARY KEY")
                 // Still inside across another transaction or another client of the same file.
-                let same = try await RejoinClient.open(RejoinConfiguration(path: folder.file("local.db")))
+                let same = try await RejoinClient.open(RejoinConfig(path: folder.file("local.db")))
                 try await other.transaction { _ in
                     for inner in [client, same] {
                         #expect(kind(await thrown { try await inner.execute(insert, ["a"]) }) == "invalidInput")
@@ -221,44 +221,44 @@ import Testing
         [
             ("execute", { try await client.execute(insert, ["a"]) }),
             ("executeReturning", { _ = try await client.executeReturning(insert, ["a"]) }),
-            ("executeBatch", { try await client.executeBatch("") }),
+            ("executeScript", { try await client.executeScript("") }),
             ("batch", { try await client.batch([]) }),
             ("transaction", { try await client.transaction { _ in } }),
-            ("createTable", { try await client.createTable("t", "id TEXT PRIMARY KEY") }),
-            ("alterTable", { try await client.alterTable("item", addingColumn: "more TEXT") }),
-            ("createIndex", { try await client.createIndex(on: "item", columns: ["n"]) }),
-            ("createSearchIndex", { try await client.createSearchIndex(on: "item", columns: ["n"]) }),
-            ("dropSearchIndex", { try await client.dropSearchIndex(on: "item") }),
+            ("createTable", { try await client.schema.createTable("t", "id TEXT PRIMARY KEY") }),
+            ("alterTable", { try await client.schema.alterTable("item", addingColumn: "more TEXT") }),
+            ("createIndex", { try await client.schema.createIndex(on: "item", columns: ["n"]) }),
+            ("createSearchIndex", { try await client.schema.createSearchIndex(on: "item", columns: ["n"]) }),
+            ("dropSearchIndex", { try await client.schema.dropSearchIndex(on: "item") }),
             ("start", { try await client.start() }),
             ("stop", { try await client.stop() }),
-            ("syncNow", { try await client.syncNow() }),
-            ("syncAndWait", { try await client.syncAndWait() }),
-            ("waitForFirstSync", { try await client.waitForFirstSync() }),
-            ("credentialsChanged", { try await client.credentialsChanged() }),
-            ("pending", { _ = try await client.pending() }),
-            ("pendingCounts", { _ = try await client.pendingCounts() }),
-            ("rowSyncState", { _ = try await client.rowSyncState("item", key: "a") }),
-            ("discard", { try await client.discard("0") }),
-            ("verdict", { _ = try await client.verdict("0") }),
+            ("now", { try await client.sync.now() }),
+            ("andWait", { try await client.sync.andWait() }),
+            ("firstSync", { try await client.sync.firstSync() }),
+            ("credentialsChanged", { try await client.sync.credentialsChanged() }),
+            ("pending", { _ = try await client.queue.pending() }),
+            ("counts", { _ = try await client.queue.counts() }),
+            ("rowState", { _ = try await client.queue.rowState("item", key: "a") }),
+            ("discard", { try await client.queue.discard("0") }),
+            ("verdict", { _ = try await client.queue.verdict("0") }),
             ("perform", { try await client.perform("x") }),
             ("perform of a type", { try await client.perform("x", NoArguments()) }),
-            ("retry", { try await client.retry("0") }),
-            ("retryChain", { try await client.retryChain("0") }),
-            ("edit", { try await client.edit("0") { _ in } }),
-            ("edit by statements", { try await client.edit("0", []) }),
-            ("discardChain", { try await client.discardChain("0") }),
-            ("verdicts", { _ = try await client.verdicts() }),
-            ("acknowledgeVerdicts", { try await client.acknowledgeVerdicts(through: 0) }),
-            ("history", { _ = try await client.history() }),
-            ("undo", { try await client.undo("0") }),
-            ("redo", { try await client.redo("0") }),
-            ("prune", { try await client.prune(HistoryBounds()) }),
-            ("reset", { try await client.reset(keep: .pending) }),
-            ("suspend", { try await client.suspend() }),
-            ("resume", { try await client.resume() }),
+            ("retry", { try await client.queue.retry("0") }),
+            ("retryChain", { try await client.queue.retryChain("0") }),
+            ("edit", { try await client.queue.edit("0") { _ in } }),
+            ("edit by statements", { try await client.queue.edit("0", []) }),
+            ("discardChain", { try await client.queue.discardChain("0") }),
+            ("verdicts", { _ = try await client.queue.verdicts() }),
+            ("acknowledgeVerdicts", { try await client.queue.acknowledgeVerdicts(through: 0) }),
+            ("history", { _ = try await client.queue.history() }),
+            ("undo", { try await client.queue.undo("0") }),
+            ("redo", { try await client.queue.redo("0") }),
+            ("prune", { try await client.queue.prune(HistoryBounds()) }),
+            ("reset", { try await client.storage.reset(keep: .pending) }),
+            ("suspend", { try await client.sync.suspend() }),
+            ("resume", { try await client.sync.resume() }),
             ("shutdown", { try await client.shutdown() }),
-            ("diagnose", { _ = try await client.diagnose() }),
-            ("checkpoint", { _ = try await client.checkpoint(.passive) }),
+            ("diagnose", { _ = try await client.storage.diagnose() }),
+            ("checkpoint", { _ = try await client.storage.checkpoint(.passive) }),
         ]
     }
 }

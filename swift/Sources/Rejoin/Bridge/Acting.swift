@@ -110,12 +110,16 @@ extension ActionParameterType {
     }
 }
 
+extension Performed {
+    init(_ performed: RejoinFFI.Performed) { self.init(id: performed.id, json: performed.valueJson) }
+}
+
 extension ActionUpgrade {
     func ffi(of action: String) throws -> RejoinFFI.ActionUpgrade {
         do {
             return .init(version: Int64(version), rename: rename, setJson: try JSONText(set).text, drop: drop)
         } catch {
-            throw RejoinError.configuration(reason: "action \(action): upgrade of version \(version): \(error)")
+            throw RejoinError.configuration("action \(action): upgrade of version \(version): \(error)")
         }
     }
 }

@@ -1,5 +1,5 @@
-// Verdicts, history and reset at the FFI boundary. There is no `default`: a new case does not compile until it is handled
-// here.
+// Verdicts, history and reset at the FFI boundary. There is no `default`: a new case does not compile until it is
+// handled here.
 
 internal import RejoinFFI
 import Foundation
@@ -54,7 +54,7 @@ extension HistoryBounds {
     func ffi() throws -> RejoinFFI.HistoryBounds {
         let seconds = try age.map { age in
             // The whole seconds alone do not suffice: minus half a second has none.
-            guard age >= .zero else { throw RejoinError.invalidInput(reason: "age: \(age) is below zero") }
+            guard age >= .zero else { throw RejoinError.invalidInput("age: \(age) is below zero") }
             let (whole, part) = age.components
             return Int(clamping: whole) + (part > 0 && whole < Int64.max ? 1 : 0)
         }

@@ -5,8 +5,8 @@ import Foundation
 
 /// Runs `body`, which calls only the engine, and translates its errors.
 ///
-/// Only the package's own errors and cancellation pass unchanged. Any other error comes from the bindings: a panic of the
-/// engine or an unreadable result, both bugs. Rows are decoded outside, so a `DecodingError` is the app's.
+/// Only the package's own errors and cancellation pass unchanged. Any other error comes from the bindings: a panic of
+/// the engine or an unreadable result, both bugs. Rows are decoded outside, so a `DecodingError` is the app's.
 func translated<Result: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
 ) async throws -> Result {
@@ -30,7 +30,7 @@ private func translation(_ error: any Error) -> any Error {
     switch error {
     case let error as RejoinFFI.RejoinError: RejoinError(error)
     case is RejoinError, is CancellationError: error
-    default: RejoinError.internal(reason: String(describing: error))
+    default: RejoinError.internal(PlainError(reason: String(describing: error)))
     }
 }
 
@@ -38,8 +38,8 @@ private func translation(_ error: any Error) -> any Error {
 func foreign<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
     do {
         return try await body()
-    } catch RejoinError.offline(let reason) {
-        throw RejoinFFI.RejoinError.Offline(reason: reason)
+    } catch RejoinError.offline(let offline) {
+        throw RejoinFFI.RejoinError.Offline(reason: offline.reason)
     } catch {
         throw RejoinFFI.RejoinError.Callback(reason: String(describing: error))
     }
@@ -48,68 +48,77 @@ func foreign<Result: Sendable>(_ body: () async throws -> Result) async throws -
 extension RejoinError {
     // There is no `default`: a new case does not compile until it is handled here.
     init(_ error: RejoinFFI.RejoinError) {
-        switch error {
-        case .InvalidInput(let reason): self = .invalidInput(reason: reason)
-        case .Action(let reason, let action, let fault, let words):
-            self = .action(reason: reason, action: action, fault: ActionFault(fault), words: words)
-        case .ActionTooSlow(let reason, let action, let mostMs):
-            self = .actionTooSlow(reason: reason, action: action, most: .milliseconds(mostMs))
-        case .ActionTooLarge(let reason, let action, let mostBytes):
-            self = .actionTooLarge(reason: reason, action: action, mostBytes: Int(mostBytes))
-        case .StandsOn(let reason, let id): self = .standsOn(reason: reason, id: id)
-        case .Unsent(let reason, let waiting): self = .unsent(reason: reason, waiting: Int(waiting))
-        case .Changed(let reason, let rows): self = .changed(reason: reason, rows: rows.map(ChangedRow.init))
-        case .Constraint(let reason, let table, let column, let rule):
-            self = .constraint(reason: reason, table: table, column: column, rule: rule)
-        case .Storage(let reason): self = .storage(reason: reason)
-        case .WrongUser(let reason): self = .wrongUser(reason: reason)
-        case .Configuration(let reason): self = .configuration(reason: reason)
-        case .Suspended(let reason): self = .suspended(reason: reason)
-        case .Ended(let reason): self = .ended(reason: reason)
-        case .TransactionTimeout(let reason): self = .transactionTimeout(reason: reason)
-        case .Offline(let reason): self = .offline(reason: reason)
-        case .Unauthorized(let reason): self = .unauthorized(reason: reason)
-        case .UpgradeRequired(let reason): self = .upgradeRequired(reason: reason)
-        case .Server(let reason, let status, let code, let retryable):
-            self = .server(reason: reason, status: Int(status), code: code, retryable: retryable)
-        case .Protocol(let reason): self = .protocol(reason: reason)
-        case .Callback(let reason): self = .callback(reason: reason)
-        case .Internal(let reason): self = .internal(reason: reason)
-        }
+        self =
+            switch error {
+            case .InvalidInput(let reason): .invalidInput(PlainError(reason: reason))
+            case .Action(let reason, let action, let fault, let detail):
+                .action(.init(reason: reason, action: action, fault: ActionFault(fault), detail: detail))
+            case .ActionTooSlow(let reason, let action, let limitMs):
+                .actionTooSlow(.init(reason: reason, action: action, limit: .milliseconds(limitMs)))
+            case .ActionTooLarge(let reason, let action, let limitBytes):
+                .actionTooLarge(.init(reason: reason, action: action, limitBytes: Int(limitBytes)))
+            case .StandsOn(let reason, let id):
+                .standsOn(.init(reason: reason, id: id))
+            case .Unsent(let reason, let waiting):
+                .unsent(.init(reason: reason, waiting: Int(waiting)))
+            case .Changed(let reason, let rows):
+                .changed(.init(reason: reason, rows: rows.map(ChangedRow.init)))
+            case .Constraint(let reason, let table, let column, let rule):
+                .constraint(.init(reason: reason, table: table, column: column, rule: rule))
+            case .Storage(let reason): .storage(PlainError(reason: reason))
+            case .WrongUser(let reason): .wrongUser(PlainError(reason: reason))
+            case .Configuration(let reason): .configuration(PlainError(reason: reason))
+            case .Suspended(let reason): .suspended(PlainError(reason: reason))
+            case .Closed(let reason): .closed(PlainError(reason: reason))
+            case .TransactionTimeout(let reason): .transactionTimeout(PlainError(reason: reason))
+            case .Offline(let reason): .offline(PlainError(reason: reason))
+            case .Unauthorized(let reason): .unauthorized(PlainError(reason: reason))
+            case .UpgradeRequired(let reason): .upgradeRequired(PlainError(reason: reason))
+            case .Server(let reason, let status, let code, let retryable):
+                .server(.init(reason: reason, status: Int(status), code: code, retryable: retryable))
+            case .Protocol(let reason): .protocol(PlainError(reason: reason))
+            case .Callback(let reason): .callback(PlainError(reason: reason))
+            case .Internal(let reason): .internal(PlainError(reason: reason))
+            }
     }
 }
 
 extension RejoinFFI.RejoinError {
     // The exact inverse, so that the engine recognises its own errors when an action's code rethrows them.
     init(_ error: RejoinError) {
-        switch error {
-        case .invalidInput(let reason): self = .InvalidInput(reason: reason)
-        case .action(let reason, let action, let fault, let words):
-            self = .Action(reason: reason, action: action, fault: fault.ffi, words: words)
-        case .actionTooSlow(let reason, let action, let most):
-            self = .ActionTooSlow(reason: reason, action: action, mostMs: UInt32(clamping: most.milliseconds))
-        case .actionTooLarge(let reason, let action, let mostBytes):
-            self = .ActionTooLarge(reason: reason, action: action, mostBytes: UInt32(clamping: mostBytes))
-        case .standsOn(let reason, let id): self = .StandsOn(reason: reason, id: id)
-        case .unsent(let reason, let waiting): self = .Unsent(reason: reason, waiting: UInt32(clamping: waiting))
-        case .changed(let reason, let rows): self = .Changed(reason: reason, rows: rows.map(\.ffi))
-        case .constraint(let reason, let table, let column, let rule):
-            self = .Constraint(reason: reason, table: table, column: column, rule: rule)
-        case .storage(let reason): self = .Storage(reason: reason)
-        case .wrongUser(let reason): self = .WrongUser(reason: reason)
-        case .configuration(let reason): self = .Configuration(reason: reason)
-        case .suspended(let reason): self = .Suspended(reason: reason)
-        case .ended(let reason): self = .Ended(reason: reason)
-        case .transactionTimeout(let reason): self = .TransactionTimeout(reason: reason)
-        case .offline(let reason): self = .Offline(reason: reason)
-        case .unauthorized(let reason): self = .Unauthorized(reason: reason)
-        case .upgradeRequired(let reason): self = .UpgradeRequired(reason: reason)
-        case .server(let reason, let status, let code, let retryable):
-            self = .Server(reason: reason, status: UInt16(clamping: status), code: code, retryable: retryable)
-        case .protocol(let reason): self = .Protocol(reason: reason)
-        case .callback(let reason): self = .Callback(reason: reason)
-        case .internal(let reason): self = .Internal(reason: reason)
-        }
+        self =
+            switch error {
+            case .invalidInput(let error): .InvalidInput(reason: error.reason)
+            case .action(let error):
+                .Action(reason: error.reason, action: error.action, fault: error.fault.ffi, detail: error.detail)
+            case .actionTooSlow(let error):
+                .ActionTooSlow(
+                    reason: error.reason, action: error.action, limitMs: UInt32(clamping: error.limit.milliseconds))
+            case .actionTooLarge(let error):
+                .ActionTooLarge(
+                    reason: error.reason, action: error.action, limitBytes: UInt32(clamping: error.limitBytes))
+            case .standsOn(let error): .StandsOn(reason: error.reason, id: error.id)
+            case .unsent(let error): .Unsent(reason: error.reason, waiting: UInt32(clamping: error.waiting))
+            case .changed(let error): .Changed(reason: error.reason, rows: error.rows.map(\.ffi))
+            case .constraint(let error):
+                .Constraint(
+                    reason: error.reason, table: error.table, column: error.column, rule: error.rule)
+            case .storage(let error): .Storage(reason: error.reason)
+            case .wrongUser(let error): .WrongUser(reason: error.reason)
+            case .configuration(let error): .Configuration(reason: error.reason)
+            case .suspended(let error): .Suspended(reason: error.reason)
+            case .closed(let error): .Closed(reason: error.reason)
+            case .transactionTimeout(let error): .TransactionTimeout(reason: error.reason)
+            case .offline(let error): .Offline(reason: error.reason)
+            case .unauthorized(let error): .Unauthorized(reason: error.reason)
+            case .upgradeRequired(let error): .UpgradeRequired(reason: error.reason)
+            case .server(let error):
+                .Server(
+                    reason: error.reason, status: UInt16(clamping: error.status), code: error.code, retryable: error.retryable)
+            case .protocol(let error): .Protocol(reason: error.reason)
+            case .callback(let error): .Callback(reason: error.reason)
+            case .internal(let error): .Internal(reason: error.reason)
+            }
     }
 }
 

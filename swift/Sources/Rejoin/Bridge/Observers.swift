@@ -1,7 +1,7 @@
 // Observers that the engine calls. They only translate and pass on; nothing here waits.
 //
-// The engine releases its observers when the client ends and when their subscription is cancelled. A stream ends when its
-// observer is released.
+// The engine releases its observers when the client ends and when their subscription is cancelled. A stream ends when
+// its observer is released.
 
 internal import RejoinFFI
 import Foundation
@@ -49,7 +49,7 @@ final class VerdictBridge: VerdictObserver {
 }
 
 final class LogBridge: LogSink {
-    private let take: @Sendable (LogRecord) -> Void
-    init(_ take: @escaping @Sendable (LogRecord) -> Void) { self.take = take }
-    func onLog(record: RejoinFFI.LogRecord) throws { take(LogRecord(record)) }
+    private let logger: any RejoinLogger
+    init(_ logger: any RejoinLogger) { self.logger = logger }
+    func onLog(record: RejoinFFI.LogRecord) throws { logger.log(LogRecord(record)) }
 }

@@ -27,14 +27,14 @@ final class Forwarding: HTTPTransport {
         return Data((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
     }
 
-    private func dial(_ url: URL) throws -> StorageHandle {
+    private func dial(_ url: URL) throws -> FileHandle {
         #if os(Linux)
             let kind = Int32(SOCK_STREAM.rawValue)
         #else
             let kind = SOCK_STREAM
         #endif
         let descriptor = socket(AF_INET, kind, 0)
-        let connection = StorageHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        let connection = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = in_port_t(url.port ?? 80).bigEndian
@@ -44,7 +44,7 @@ final class Forwarding: HTTPTransport {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard connected == 0 else { throw RejoinError.offline(reason: "connection to \(url) refused") }
+        guard connected == 0 else { throw RejoinError.offline("connection to \(url) refused") }
         return connection
     }
 

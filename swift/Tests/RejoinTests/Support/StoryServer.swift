@@ -93,10 +93,10 @@ struct StoryError: Error, CustomStringConvertible {
 
 /// Lines of JSON from a pipe.
 private final class LineReader {
-    private let pipe: StorageHandle
+    private let pipe: FileHandle
     private var buffer = Data()
 
-    init(_ pipe: StorageHandle) { self.pipe = pipe }
+    init(_ pipe: FileHandle) { self.pipe = pipe }
 
     func object() throws -> [String: Any] {
         while !buffer.contains(0x0A) {

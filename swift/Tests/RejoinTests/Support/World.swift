@@ -18,19 +18,19 @@ final class Folder: Sendable {
 }
 
 /// A client with a local-only table and no server.
-func localClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void = { _ in }) async throws
+func localClient(_ folder: Folder, _ change: (inout RejoinConfig) -> Void = { _ in }) async throws
     -> RejoinClient
 {
-    var configuration = RejoinConfiguration(path: folder.file("local.db"))
+    var configuration = RejoinConfig(path: folder.file("local.db"))
     change(&configuration)
     let client = try await RejoinClient.open(configuration)
-    try await client.createTable("item", "id TEXT PRIMARY KEY, n INTEGER, body TEXT")
+    try await client.schema.createTable("item", "id TEXT PRIMARY KEY, n INTEGER, body TEXT")
     return client
 }
 
 /// A client with the synced table `task` from a bundled schema, and no server.
-func offlineClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void = { _ in }) async throws -> RejoinClient {
-    var configuration = RejoinConfiguration(path: folder.file("offline.db"))
+func offlineClient(_ folder: Folder, _ change: (inout RejoinConfig) -> Void = { _ in }) async throws -> RejoinClient {
+    var configuration = RejoinConfig(path: folder.file("offline.db"))
     configuration.schema = """
         {"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task", "push_policy": "owner_only",
          "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"], "columns": [
@@ -44,9 +44,9 @@ func offlineClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Vo
 
 /// A device of the user `u1` that syncs only on request.
 func device(
-    _ name: String, _ folder: Folder, _ server: StoryServer, _ change: (inout RejoinConfiguration) -> Void = { _ in }
+    _ name: String, _ folder: Folder, _ server: StoryServer, _ change: (inout RejoinConfig) -> Void = { _ in }
 ) async throws -> RejoinClient {
-    var configuration = RejoinConfiguration(path: folder.file("\(name).db"), serverURL: server.url)
+    var configuration = RejoinConfig(path: folder.file("\(name).db"), serverURL: server.url)
     configuration.userID = "u1"
     configuration.deviceName = name
     configuration.schema = try server.schema()
@@ -63,14 +63,14 @@ extension RejoinClient {
 
     /// Syncs once, then stops syncing.
     func settle() async throws {
-        try await syncAndWait(timeout: .seconds(30))
+        try await sync.andWait(timeout: .seconds(30))
         try await stop()
     }
 
     /// Writes and returns the mutation's id.
     func wrote(_ sql: String, _ params: SQLParameters = []) async throws -> PendingMutation.ID {
         try await execute(sql, params)
-        guard let id = try await pending().last?.id else { throw Own("nothing waits") }
+        guard let id = try await queue.pending().last?.id else { throw Own("nothing waits") }
         return id
     }
 
@@ -92,7 +92,7 @@ final class Watchdog: @unchecked Sendable {
                 Thread.sleep(forTimeInterval: 0.05)
                 if over() { return }
             }
-            StorageHandle.standardError.write(Data("watchdog: \(what) did not end within \(limit) s\n".utf8))
+            FileHandle.standardError.write(Data("watchdog: \(what) did not end within \(limit) s\n".utf8))
             exit(99)
         }
     }

@@ -25,7 +25,7 @@ public struct AcceptedMutation: Sendable, Hashable, Identifiable {
 
 /// The result of an undo or a redo.
 public enum Undone: Sendable, Hashable {
-    /// The mutation had no verdict yet and was discarded, as by ``RejoinClient/discard(_:)``.
+    /// The mutation had no verdict yet and was discarded, as by ``QueueHandle/discard(_:)``.
     case givenUp
     /// This new mutation reverts it and waits to be sent.
     case by(PendingMutation.ID)
@@ -52,15 +52,14 @@ public struct HistoryBounds: Sendable, Hashable {
     }
 }
 
-extension RejoinClient {
+extension QueueHandle {
     /// Returns the accepted mutations that are still in the history, newest first.
     ///
-    /// - Parameter most: maximum number of mutations.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a negative number.
-    public func history(_ most: Int = 100) async throws -> [AcceptedMutation] {
-        try outsideOfTransaction()
-        let most = try number(most, "most")
-        return try await translated { try await ffi.history(most: most) }.map(AcceptedMutation.init)
+    /// - Parameter limit: maximum number of mutations.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` for a negative number.
+    public func history(_ limit: Int = 100) async throws -> [AcceptedMutation] {
+        let limit = try number(limit, "limit")
+        return try await client.callEngine { try await $0.history(limit: limit) }.map(AcceptedMutation.init)
     }
 
     /// Undoes a mutation. Without a verdict it is discarded, as by ``discard(_:)``. If it was accepted, a new
@@ -68,42 +67,39 @@ extension RejoinClient {
     ///
     /// ```swift
     /// do {
-    ///     try await client.undo(last.id)
-    /// } catch RejoinError.changed(_, let rows) {
-    ///     show(rows)
+    ///     try await client.queue.undo(last.id)
+    /// } catch RejoinError.changed(let refused) {
+    ///     show(refused.rows)
     /// }
     /// ```
     ///
     /// - Parameter id: the mutation's id, from ``pending()`` or ``history(_:)``.
-    /// - Throws: ``RejoinError/changed(reason:rows:)`` if any of its rows was changed since;
-    ///   ``RejoinError/invalidInput(reason:)`` if it is no longer in the history, or is parked (a parked mutation has no
+    /// - Throws: ``RejoinError/changed(_:)`` if any of its rows was changed since;
+    ///   ``RejoinError/invalidInput(_:)`` if it is no longer in the history, or is parked (a parked mutation has no
     ///   effect on rows). Then nothing was changed.
     @discardableResult
     public func undo(_ id: PendingMutation.ID) async throws -> Undone {
-        try outsideOfTransaction()
-        return Undone(try await translated { try await ffi.undo(id: id) })
+        Undone(try await client.callEngine { try await $0.undo(id: id) })
     }
 
     /// Reverts the undo of a mutation.
     ///
     /// - Parameter id: the mutation that was undone.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if it was not undone or was already redone; otherwise as
+    /// - Throws: ``RejoinError/invalidInput(_:)`` if it was not undone or was already redone; otherwise as
     ///   ``undo(_:)``.
     @discardableResult
     public func redo(_ id: PendingMutation.ID) async throws -> Undone {
-        try outsideOfTransaction()
-        return Undone(try await translated { try await ffi.redo(id: id) })
+        Undone(try await client.callEngine { try await $0.redo(id: id) })
     }
 
     /// Deletes history entries beyond these limits at once; they can no longer be undone. Without this call the default
     /// limits are applied after each verdict.
     ///
     /// - Returns: the number of deleted entries.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a negative limit.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` for a negative limit.
     @discardableResult
     public func prune(_ bounds: HistoryBounds) async throws -> Int {
-        try outsideOfTransaction()
         let bounds = try bounds.ffi()
-        return Int(try await translated { try await ffi.prune(bounds: bounds) })
+        return Int(try await client.callEngine { try await $0.prune(bounds: bounds) })
     }
 }

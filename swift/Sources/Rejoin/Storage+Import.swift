@@ -40,17 +40,17 @@ public struct LeftOut: Sendable, Hashable {
     /// Number of unsent edits left out.
     public let unsent: Int
     /// The reason.
-    public let why: String
+    public let reason: String
 }
 
-extension RejoinClient {
+extension StorageHandle {
     /// Imports an app's old Synchro database. Its unsent changes are queued, and its rows are visible until the first
     /// sync replaces them.
     ///
     /// ```swift
     /// if FileManager.default.fileExists(atPath: old.path) {
-    ///     let report = try await client.importSynchro(old)
-    ///     for left in report.leftOut { log(left.table, left.why) }
+    ///     let report = try await client.storage.importSynchro(old)
+    ///     for left in report.leftOut { log(left.table, left.reason) }
     /// }
     /// ```
     ///
@@ -58,11 +58,10 @@ extension RejoinClient {
     /// repeated call imports only what is new. Works offline with a bundled schema.
     ///
     /// - Parameter old: the old file; its write-ahead log is expected next to it.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if the file is not a Synchro database or no schema is available
-    ///   yet; ``RejoinError/storage(reason:)`` if it is damaged. Then nothing was imported.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` if the file is not a Synchro database or no schema is available
+    ///   yet; ``RejoinError/storage(_:)`` if it is damaged. Then nothing was imported.
     public func importSynchro(_ old: URL) async throws -> SynchroImport {
-        try outsideOfTransaction()
-        return SynchroImport(try await translated { try await ffi.importSynchro(path: old.path) })
+        SynchroImport(try await client.callEngine { try await $0.importSynchro(path: old.path) })
     }
 }
 
@@ -91,6 +90,6 @@ extension LeftOut {
         table = left.table
         recordID = left.recordId
         unsent = Int(left.unsent)
-        why = left.why
+        reason = left.reason
     }
 }

@@ -19,11 +19,11 @@ public enum VerdictKind: Sendable, Hashable {
 
 /// The verdict on one attempt of a mutation.
 public struct VerdictEntry: Sendable, Hashable, Identifiable {
-    /// Ascending and never reused; for ``RejoinClient/acknowledgeVerdicts(through:)``.
+    /// Ascending and never reused; for ``QueueHandle/acknowledgeVerdicts(through:)``.
     public let number: Int64
     /// The mutation's id.
     public let id: PendingMutation.ID
-    /// The attempt's number, from 1: ``RejoinClient/retry(_:)`` starts another attempt with its own verdict.
+    /// The attempt's number, from 1: ``QueueHandle/retry(_:)`` starts another attempt with its own verdict.
     public let attempt: Int
     /// How the attempt ended.
     public let kind: VerdictKind
@@ -34,7 +34,7 @@ public struct VerdictEntry: Sendable, Hashable, Identifiable {
     /// The action's name; `nil` for plain SQL.
     public let action: String?
     /// The server's message and, for a conflict, both rows, as JSON. `nil` if there is none or it exceeds 64 KiB; then
-    /// see the `detail` of ``RejoinClient/pending()``.
+    /// see the `detail` of ``QueueHandle/pending()``.
     public let detail: String?
     /// When it arrived, by the device's clock.
     public let date: Date
@@ -48,41 +48,39 @@ public struct Verdicts: Sendable, Hashable {
     public let missed: Int
 }
 
-extension RejoinClient {
-    /// Returns the verdicts that the app has not acknowledged, oldest first. Each attempt that ended has one entry. It is
-    /// stored in the file when it arrives, so no crash or restart loses it.
+extension QueueHandle {
+    /// Returns the verdicts that the app has not acknowledged, oldest first. Each attempt that ended has one entry. It
+    /// is stored in the file when it arrives, so no crash or restart loses it.
     ///
-    /// - Parameter most: maximum number of verdicts.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a negative number.
-    public func verdicts(_ most: Int = 100) async throws -> Verdicts {
-        try outsideOfTransaction()
-        let most = try number(most, "most")
-        return Verdicts(try await translated { try await ffi.verdicts(most: most) })
+    /// - Parameter limit: maximum number of verdicts.
+    /// - Throws: ``RejoinError/invalidInput(_:)`` for a negative number.
+    public func verdicts(_ limit: Int = 100) async throws -> Verdicts {
+        let limit = try number(limit, "limit")
+        return Verdicts(try await client.callEngine { try await $0.verdicts(limit: limit) })
     }
 
     /// Acknowledges the verdicts up to this number; they are not reported again.
     ///
     /// - Parameter number: the ``VerdictEntry/number`` of the last one.
     public func acknowledgeVerdicts(through number: Int64) async throws {
-        try outsideOfTransaction()
-        try await translated { try await ffi.acknowledgeVerdicts(through: number) }
+        try await client.callEngine { try await $0.acknowledgeVerdicts(through: number) }
     }
 
     /// The unacknowledged verdicts, then new ones as they arrive, each once per stream, until the client is shut down.
     ///
     /// ```swift
-    /// for await news in client.watchVerdicts() {
+    /// for await news in client.queue.watchVerdicts() {
     ///     for verdict in news.entries where verdict.kind == .parked { show(verdict.id, because: verdict.reason) }
-    ///     if let last = news.entries.last { try await client.acknowledgeVerdicts(through: last.number) }
+    ///     if let last = news.entries.last { try await client.queue.acknowledgeVerdicts(through: last.number) }
     /// }
     /// ```
     ///
-    /// Unacknowledged verdicts are reported again to the next stream and after a restart. Leaving the loop or cancelling
-    /// its task ends the stream.
+    /// Unacknowledged verdicts are reported again to the next stream and after a restart. Leaving the loop or
+    /// cancelling its task ends the stream.
     public func watchVerdicts() -> AsyncStream<Verdicts> {
         let mailbox = Mailbox<Verdicts> { $0.count > 1 ? [Verdicts(together: $0)] : $0 }
         let observer = VerdictBridge { mailbox.put($0) } end: { mailbox.end() }
-        let reader = MailReader(mailbox, ffi.watchVerdicts(observer: observer))
+        let reader = MailReader(mailbox, client.ffi.watchVerdicts(observer: observer))
         return AsyncStream {
             await reader.next()
         } onCancel: {
@@ -104,6 +102,6 @@ extension Verdicts {
 
 /// Converts a number for the engine.
 func number(_ value: Int, _ name: String) throws -> UInt32 {
-    guard value >= 0 else { throw RejoinError.invalidInput(reason: "\(name): \(value) is below zero") }
+    guard value >= 0 else { throw RejoinError.invalidInput("\(name): \(value) is below zero") }
     return UInt32(clamping: value)
 }

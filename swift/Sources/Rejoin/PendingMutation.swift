@@ -1,7 +1,6 @@
-// The mutations that wait for the server, as values that an app can show, and their verdicts.
+// The mutations that wait for the server, as values that an app can show.
 
 import Foundation
-internal import RejoinFFI
 
 /// A mutation that the server has not accepted: one transaction of the app.
 public struct PendingMutation: Sendable, Hashable, Identifiable {
@@ -122,78 +121,8 @@ public enum Verdict: Sendable, Hashable {
     /// The server accepted it, and the rows show it.
     case accepted
     /// It was not accepted; it is kept with its reason and blocks nothing. `detail` has the server's message and, for a
-    /// conflict, both rows, as JSON. ``RejoinClient/pending()`` has the rest.
+    /// conflict, both rows, as JSON. ``QueueHandle/pending()`` has the rest.
     case parked(reason: ParkReason?, detail: String?)
     /// Neither waiting nor in the history: discarded, or never written on this device.
     case unknown
-}
-
-extension RejoinClient {
-    /// Returns all mutations that the server has not accepted, in the order in which they were written.
-    ///
-    /// ```swift
-    /// for mutation in try await client.pending() where mutation.state == .parked {
-    ///     show(mutation.rows, because: mutation.detail)
-    /// }
-    /// ```
-    ///
-    /// Works offline and reads from the file, so the list is complete after a crash.
-    public func pending() async throws -> [PendingMutation] {
-        try outsideOfTransaction()
-        return try await translated { try await ffi.pending() }.map(PendingMutation.init)
-    }
-
-    /// Returns the number of mutations in each state; cheap.
-    public func pendingCounts() async throws -> PendingCounts {
-        try outsideOfTransaction()
-        return PendingCounts(try await translated { try await ffi.pendingCounts() })
-    }
-
-    /// Returns the sync state of a row. For a list use the SQL function `rejoin_row_state('table', id)` in the query.
-    ///
-    /// - Parameter table: the table's name.
-    /// - Parameter key: the row's key.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if the table is not synced.
-    public func rowSyncState(_ table: String, key: any SQLConvertible) async throws -> RowSyncState {
-        try outsideOfTransaction()
-        return RowSyncState(try await translated { try await ffi.rowSyncState(table: table, key: key.sqlValue.ffi) })
-    }
-
-    /// Discards a waiting or parked mutation: its writes are removed from the rows. If it was sent and has no verdict, it
-    /// is also withdrawn from the server before anything else is sent.
-    ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no mutation with this id, or it was sent, has no
-    ///   verdict, and the server's version cannot withdraw it; nothing was changed.
-    public func discard(_ id: PendingMutation.ID) async throws {
-        try outsideOfTransaction()
-        try await translated { try await ffi.discard(id: id) }
-    }
-
-    /// Waits until the server's verdict on a mutation has arrived and is visible. Starts syncing if it is stopped.
-    ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
-    /// - Parameter timeout: how long to wait; `nil` waits until there is a network.
-    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, ``RejoinError/suspended(reason:)`` if the client
-    ///   stays suspended for long, `CancellationError` if the task is cancelled. The mutation keeps its state.
-    public func verdict(_ id: PendingMutation.ID, timeout: Duration? = nil) async throws -> Verdict {
-        try await verdict(id, timeout: timeout, slice: 30_000)
-    }
-
-    /// Polls with waits of at most `slice` milliseconds: an engine call continues after its task is cancelled and retains
-    /// the client, which without a network would be forever.
-    func verdict(_ id: PendingMutation.ID, timeout: Duration?, slice: UInt32) async throws -> Verdict {
-        try outsideOfTransaction()
-        var rest = try timeout.map(milliseconds)
-        while true {
-            let now = min(rest ?? slice, slice)
-            do {
-                return Verdict(try await abandonable { [ffi] in try await ffi.verdict(id: id, timeoutMs: now) })
-            } catch RejoinError.offline(let reason) {
-                // Waiting for a verdict is offline only by its timeout.
-                rest = rest.map { $0 - now }
-                if rest == 0 { throw RejoinError.offline(reason: timeout.map { "no verdict within \($0)" } ?? reason) }
-            }
-        }
-    }
 }

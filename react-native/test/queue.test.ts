@@ -1,6 +1,6 @@
 /** Decisions about mutations, and verdicts: devices with the real server. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { EndedError, fetchTransport, type HttpTransport, InvalidInputError, RejoinClient, type Verdicts } from '../src/index';
+import { ClosedError, fetchTransport, type HttpTransport, InvalidInputError, RejoinClient, type Verdicts } from '../src/index';
 import { CREATE, device, reasons, newUser, sync, titles, wrote } from './support/devices';
 import { StoryServer } from './support/server';
 import { gate, opened, until, within } from './support/world';
@@ -31,22 +31,22 @@ describe('parked mutation', () => {
   test('failed edit changes nothing', async () => {
     const { phone, create, edit } = await rejected();
     const own = new Error('own');
-    const before = await phone.pending();
-    expect(await caught(phone.edit(create, () => Promise.reject(own)))).toBe(own);
+    const before = await phone.queue.pending();
+    expect(await caught(phone.queue.edit(create, () => Promise.reject(own)))).toBe(own);
     const controller = new AbortController();
     const hanging = caught(
-      phone.edit(create, async (tx) => (await tx.execute("UPDATE task SET title = 'x'"), controller.abort(own), gate().promise), {
+      phone.queue.edit(create, async (tx) => (await tx.execute("UPDATE task SET title = 'x'"), controller.abort(own), gate().promise), {
         signal: controller.signal,
       }),
     );
     expect(await within(hanging, 'the abort')).toBe(own);
-    expect(await caught(phone.edit(create, [{ sql: 'SELEC' }]))).toBeInstanceOf(InvalidInputError);
-    expect(await caught(phone.edit('no such thing', () => 1))).toBeInstanceOf(InvalidInputError);
-    expect(await phone.pending()).toEqual(before);
-    expect(await phone.discardChain(create)).toEqual([create, edit]);
-    expect(await caught(phone.discardChain(create))).toBeInstanceOf(InvalidInputError);
-    expect(await caught(phone.edit(create, () => 1))).toBeInstanceOf(InvalidInputError);
-    expect(await phone.pending()).toEqual([]);
+    expect(await caught(phone.queue.edit(create, [{ sql: 'SELEC' }]))).toBeInstanceOf(InvalidInputError);
+    expect(await caught(phone.queue.edit('no such thing', () => 1))).toBeInstanceOf(InvalidInputError);
+    expect(await phone.queue.pending()).toEqual(before);
+    expect(await phone.queue.discardChain(create)).toEqual([create, edit]);
+    expect(await caught(phone.queue.discardChain(create))).toBeInstanceOf(InvalidInputError);
+    expect(await caught(phone.queue.edit(create, () => 1))).toBeInstanceOf(InvalidInputError);
+    expect(await phone.queue.pending()).toEqual([]);
   });
 });
 
@@ -55,9 +55,9 @@ describe('verdicts', () => {
     const { user, phone, create, edit } = await rejected();
     const reported: string[] = [];
     const loop = (async () => {
-      for await (const { entries } of phone.watchVerdicts()) {
+      for await (const { entries } of phone.queue.watchVerdicts()) {
         reported.push(...entries.map(({ id, kind }) => `${id} ${kind}`));
-        await phone.acknowledgeVerdicts(entries.at(-1)?.number ?? 0);
+        await phone.queue.acknowledgeVerdicts(entries.at(-1)?.number ?? 0);
         if (reported.length === 3) break;
       }
     })();
@@ -66,15 +66,15 @@ describe('verdicts', () => {
     await sync(phone);
     await within(loop, 'the new verdict');
     expect(reported).toEqual([`${create} parked`, `${edit} parked`, `${id} accepted`]);
-    expect((await phone.verdicts(10)).entries).toEqual([]);
+    expect((await phone.queue.verdicts(10)).entries).toEqual([]);
   });
 
   test('slow loop gets several at once and each loop gets all', async () => {
     const user = newUser();
     const phone = await device(server, user);
-    const slow = phone.watchVerdicts()[Symbol.asyncIterator]();
+    const slow = phone.queue.watchVerdicts()[Symbol.asyncIterator]();
     const received: Verdicts[] = [];
-    phone.onVerdicts((verdicts) => received.push(verdicts));
+    phone.queue.onVerdicts((verdicts) => received.push(verdicts));
     const first = slow.next();
     const ids: string[] = [];
     for (let at = 0; at < 5; at += 1) {
@@ -94,22 +94,22 @@ describe('verdicts', () => {
     const user = newUser();
     const phone = await device(server, user);
     const controller = new AbortController();
-    const aborted = phone.watchVerdicts({ signal: controller.signal })[Symbol.asyncIterator]();
+    const aborted = phone.queue.watchVerdicts({ signal: controller.signal })[Symbol.asyncIterator]();
     const [one, two] = [aborted.next(), aborted.next()];
     controller.abort();
     for (const next of [one, two, aborted.next()]) expect(await within(next, 'the abort')).toEqual({ done: true, value: undefined });
-    expect(await phone.watchVerdicts({ signal: AbortSignal.abort() })[Symbol.asyncIterator]().next()).toMatchObject({ done: true });
-    const waits = phone.watchVerdicts()[Symbol.asyncIterator]().next();
+    expect(await phone.queue.watchVerdicts({ signal: AbortSignal.abort() })[Symbol.asyncIterator]().next()).toMatchObject({ done: true });
+    const waits = phone.queue.watchVerdicts()[Symbol.asyncIterator]().next();
     await phone.shutdown();
     expect(await within(waits, 'the shutdown')).toEqual({ done: true, value: undefined });
-    expect(await caught(phone.watchVerdicts()[Symbol.asyncIterator]().next())).toBeInstanceOf(EndedError);
+    expect(await caught(phone.queue.watchVerdicts()[Symbol.asyncIterator]().next())).toBeInstanceOf(ClosedError);
   });
 
   test('observer error is printed and the observer called again', async () => {
     const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const { user, phone } = await rejected();
     let calls = 0;
-    const subscription = phone.onVerdicts(() => {
+    const subscription = phone.queue.onVerdicts(() => {
       calls += 1;
       throw new Error('own');
     });
@@ -136,15 +136,15 @@ describe('verdicts', () => {
     const phone = await device(server, user, {}, { transport });
     await sync(phone);
     const id = await wrote(phone, CREATE, [`${user}-1`, user, 'sent']);
-    expect(await caught(phone.syncAndWait())).toMatchObject({ code: 'Offline' });
+    expect(await caught(phone.sync.andWait())).toMatchObject({ code: 'Offline' });
     await phone.stop();
     losing = false;
     expect(await onServer(user)).toEqual(['sent']);
-    expect(await phone.pending()).toMatchObject([{ id, state: 'uncertain' }]);
-    await phone.discard(id);
-    expect([await titles(phone), await phone.pending()]).toEqual([[], []]);
+    expect(await phone.queue.pending()).toMatchObject([{ id, state: 'uncertain' }]);
+    await phone.queue.discard(id);
+    expect([await titles(phone), await phone.queue.pending()]).toEqual([[], []]);
     await sync(phone);
-    const [withdrawn, back] = (await phone.verdicts(10)).entries;
+    const [withdrawn, back] = (await phone.queue.verdicts(10)).entries;
     expect(withdrawn).toMatchObject({ id, kind: 'withdrawn', becauseOf: back?.id });
     expect(back).toMatchObject({ kind: 'accepted' });
     expect(await onServer(user)).toEqual([]);
@@ -156,20 +156,20 @@ test('decisions fail after shutdown', async () => {
   await client.shutdown();
   const calls: (() => Promise<unknown>)[] = [
     () => client.perform('x'),
-    () => client.retry('x'),
-    () => client.retryChain('x'),
-    () => client.edit('x', []),
-    () => client.edit('x', () => 1),
-    () => client.discard('x'),
-    () => client.discardChain('x'),
-    () => client.verdicts(1),
-    () => client.acknowledgeVerdicts(1),
-    () => client.history(1),
-    () => client.undo('x'),
-    () => client.redo('x'),
-    () => client.prune(),
-    () => client.reset('pending'),
-    async () => client.onVerdicts(() => undefined),
+    () => client.queue.retry('x'),
+    () => client.queue.retryChain('x'),
+    () => client.queue.edit('x', []),
+    () => client.queue.edit('x', () => 1),
+    () => client.queue.discard('x'),
+    () => client.queue.discardChain('x'),
+    () => client.queue.verdicts(1),
+    () => client.queue.acknowledgeVerdicts(1),
+    () => client.queue.history(1),
+    () => client.queue.undo('x'),
+    () => client.queue.redo('x'),
+    () => client.queue.prune(),
+    () => client.storage.reset('pending'),
+    async () => client.queue.onVerdicts(() => undefined),
   ];
-  for (const call of calls) expect(await within(caught(call()), String(call)), String(call)).toBeInstanceOf(EndedError);
+  for (const call of calls) expect(await within(caught(call()), String(call)), String(call)).toBeInstanceOf(ClosedError);
 });

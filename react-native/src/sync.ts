@@ -1,0 +1,79 @@
+/**
+ * `client.sync`: syncing on request, and the signals of the app that affect syncing. `start`, `stop` and the status are in `client.ts`.
+ */
+import { directly } from './border';
+import { lowerTimeout } from './config';
+import type { Engine } from './engine';
+
+/** Syncing beyond {@link RejoinClient.start} and {@link RejoinClient.stop}; from {@link RejoinClient.sync}. */
+export class SyncHandle {
+  readonly #engine: Engine;
+
+  /** @internal */
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Requests a sync now, regardless of backoff and metered policy, and does not wait for it. Starts syncing if it is stopped. */
+  async now(): Promise<void> {
+    await this.#engine.call((inner) => inner.syncNow());
+  }
+
+  /**
+   * Pushes and pulls everything and waits for it: every pending mutation has its verdict, and all changes of the server are applied.
+   * Starts syncing if it is stopped. A parked mutation is not an error: the report counts it.
+   *
+   * @param timeoutMs how long to wait. Default: until one attempt ends. Zero does not wait; fractions are rounded up; a negative number
+   *   or NaN is an InvalidInputError.
+   * @throws OfflineError without a server, and after the timeout (the sync then continues in the background); UnauthorizedError,
+   *   UpgradeRequiredError, ServerError or ProtocolError from the attempt.
+   */
+  async andWait(timeoutMs?: number): Promise<SyncReport> {
+    return this.#engine.call((inner) => inner.syncAndWait(lowerTimeout(timeoutMs)));
+  }
+
+  /** Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped. Throws OfflineError after the timeout. */
+  async firstSync(timeoutMs?: number): Promise<void> {
+    await this.#engine.call((inner) => inner.waitForFirstSync(lowerTimeout(timeoutMs)));
+  }
+
+  /** Reports the device's network state. Going online, or leaving a metered network, starts a sync. */
+  setNetwork({ online, metered = false }: { online: boolean; metered?: boolean }): void {
+    directly(() => this.#engine.ffi.setNetwork(online, metered));
+  }
+
+  /** Reports that the app came to the foreground: syncs now, unless the server has set a waiting time. */
+  foreground(): void {
+    directly(() => this.#engine.ffi.foreground());
+  }
+
+  /** Reports that the token provider has new credentials: syncing that waits for them tries again. */
+  async credentialsChanged(): Promise<void> {
+    await this.#engine.call((inner) => inner.credentialsChanged());
+  }
+
+  /**
+   * Releases the file: rolls back open transactions and drops every lock, as iOS requires of an app in the background. Nothing that was
+   * committed is lost. Calls throw SuspendedError until {@link resume}.
+   */
+  async suspend(): Promise<void> {
+    await this.#engine.call((inner) => inner.suspend());
+  }
+
+  /** Opens the file again after {@link suspend}; watched queries run once, to show changes made in between. */
+  async resume(): Promise<void> {
+    await this.#engine.call((inner) => inner.resume());
+  }
+}
+
+/** The result of a sync. */
+export interface SyncReport {
+  /** Mutations that the server accepted. */
+  readonly accepted: number;
+  /** Mutations that were parked. */
+  readonly parked: number;
+  /** Rows received. */
+  readonly pulled: number;
+  /** Mutations that are still pending. */
+  readonly stillPending: number;
+}

@@ -1,0 +1,122 @@
+// Syncing beyond start and stop: on request, waiting for it, and what the app reports about the device.
+
+import Foundation
+internal import RejoinFFI
+
+/// Controls when a client syncs, and releases the file in the background.
+///
+/// ```swift
+/// let report = try await client.sync.andWait(timeout: .seconds(20))
+/// ```
+///
+/// A handle is the client under another name: it costs nothing to get.
+public struct SyncHandle: Sendable {
+    let client: RejoinClient
+}
+
+extension RejoinClient {
+    /// Syncing on request, and signals of the device.
+    public var sync: SyncHandle { SyncHandle(client: self) }
+}
+
+extension SyncHandle {
+    /// Syncs now, regardless of the metered policy; the status reports the result. Starts syncing if it is stopped.
+    public func now() async throws {
+        try await client.callEngine { try await $0.syncNow() }
+    }
+
+    /// Pushes and pulls everything and waits: afterwards each mutation pending at the call has its verdict, and all
+    /// changes of the server are applied. Starts syncing if it is stopped.
+    ///
+    /// - Parameter timeout: how long to wait, rounded up to whole milliseconds; zero does not wait, a negative value
+    ///   throws ``RejoinError/invalidInput(_:)``, `nil` waits without limit.
+    /// - Returns: what was done. A parked mutation is not an error: the report counts it.
+    /// - Throws: ``RejoinError/offline(_:)`` after one attempt without a server, and after the timeout;
+    ///   `CancellationError` if the task is cancelled. The current attempt continues in the background.
+    @discardableResult
+    public func andWait(timeout: Duration? = nil) async throws -> SyncReport {
+        try client.outsideOfTransaction()
+        let limit = try timeout.map(milliseconds)
+        return SyncReport(try await abandonable { [ffi = client.ffi] in try await ffi.syncAndWait(timeoutMs: limit) })
+    }
+
+    /// Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped.
+    ///
+    /// - Parameter timeout: how long to wait; `nil` waits until there is a network.
+    /// - Throws: ``RejoinError/offline(_:)`` after the timeout, `CancellationError` if the task is cancelled.
+    public func firstSync(timeout: Duration? = nil) async throws {
+        try client.outsideOfTransaction()
+        let limit = try timeout.map(milliseconds)
+        do {
+            // Starts syncing and returns at once. The engine does not do the wait: it would continue after this task is
+            // cancelled and retain the client until there is a network.
+            return try await abandonable { [ffi = client.ffi] in try await ffi.waitForFirstSync(timeoutMs: 0) }
+        } catch RejoinError.offline where limit != 0 {}
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let timeout {
+                group.addTask {
+                    try await Task.sleep(for: timeout)
+                    throw RejoinError.offline("not done within \(timeout); it goes on in the background")
+                }
+            }
+            group.addTask { try await self.followFirstSync() }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Follows the status until the first sync is done, or cannot complete by waiting.
+    private func followFirstSync() async throws {
+        for await status in client.statusUpdates {
+            if status.firstSync == .done { return }
+            switch status.state {
+            case .needsAuth: throw RejoinError.unauthorized("credentials are missing or refused; provide new ones")
+            case .upgradeRequired(let why): throw RejoinError.upgradeRequired(PlainError(reason: why))
+            case .stopped: throw RejoinError.closed("syncing was stopped")
+            default: continue
+            }
+        }
+        try Task.checkCancellation()
+        throw RejoinError.closed("the client was shut down")
+    }
+
+    /// Reports the state of the network: whether there is one, and whether it is metered. Going online triggers a sync.
+    public func setNetwork(online: Bool, metered: Bool = false) {
+        client.ffi.setNetwork(online: online, metered: metered)
+    }
+
+    /// Reports that the app came to the foreground. Triggers a sync, unless the server asked to wait.
+    public func foreground() {
+        client.ffi.foreground()
+    }
+
+    /// Reports that the token provider has new credentials; requests that failed without them are retried.
+    public func credentialsChanged() async throws {
+        try await client.callEngine { try await $0.credentialsChanged() }
+    }
+
+    /// Releases the file, as iOS requires of an app in the background: rolls back open transactions, closes all
+    /// connections and drops all locks.
+    ///
+    /// No committed data is lost. Calls throw ``RejoinError/suspended(_:)`` until ``resume()``; watches stay and
+    /// then deliver missed changes.
+    ///
+    /// - Throws: ``RejoinError/invalidInput(_:)`` inside this client's own transaction.
+    public func suspend() async throws {
+        try await client.callEngine { try await $0.suspend() }
+    }
+
+    /// Reopens the file after ``suspend()``.
+    ///
+    /// - Throws: as ``RejoinClient/open(_:)``; then the client stays suspended.
+    public func resume() async throws {
+        try await client.callEngine { try await $0.resume() }
+    }
+}
+
+/// Converts a timeout for the engine; zero does not wait.
+func milliseconds(_ timeout: Duration) throws -> UInt32 {
+    guard timeout >= .zero else { throw RejoinError.invalidInput("a timeout of \(timeout) is below zero; zero does not wait") }
+    // The maximum, 49 days, is as good as longer.
+    return UInt32(clamping: timeout.milliseconds)
+}

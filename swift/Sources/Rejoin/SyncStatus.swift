@@ -1,0 +1,70 @@
+// The status of syncing, and the result of one sync.
+
+import Foundation
+
+/// The sync status.
+public struct SyncStatus: Sendable, Hashable {
+    /// The current state.
+    public let state: SyncState
+    /// Whether the tables have ever been complete.
+    public let firstSync: FirstSync
+
+    /// A status, for tests of an app.
+    public init(state: SyncState, firstSync: FirstSync) {
+        self.state = state
+        self.firstSync = firstSync
+    }
+}
+
+/// What syncing is doing; local work continues in every state except ``suspended``.
+public enum SyncState: Sendable, Hashable {
+    /// Not started yet.
+    case idle
+    /// A sync pass has started.
+    case connecting
+    /// Local mutations are being sent.
+    case pushing
+    /// Remote rows are being fetched and applied: the number applied in this pass, the total if the server returned it,
+    /// and the rate.
+    case applying(done: Int, total: Int?, rowsPerSecond: Int)
+    /// The server is temporarily unavailable; the next attempt is at this time.
+    case waiting(until: Date, why: String)
+    /// No server is reachable. `retryAt` is `nil` while the device reports no network.
+    case offline(retryAt: Date?, why: String)
+    /// The network is metered, and the policy defers the remaining work.
+    case metered
+    /// Credentials are missing or rejected; the queue waits for new ones.
+    case needsAuth
+    /// The server requires a newer version of the app, with its message; the queue waits.
+    case upgradeRequired(why: String)
+    /// An error that a quick retry does not fix; it is retried nevertheless.
+    case failed(why: String, retryAt: Date)
+    /// Everything is pushed and pulled; the time when the last pass ended.
+    case upToDate(since: Date)
+    /// The client is suspended and holds no file, lock or connection.
+    case suspended
+    /// Syncing was stopped.
+    case stopped
+}
+
+/// Whether the tables have ever been complete.
+public enum FirstSync: Sendable, Hashable {
+    /// No rows have arrived yet.
+    case absent
+    /// In progress: the tables hold a part of the rows.
+    case partial
+    /// Done, possibly long ago.
+    case done
+}
+
+/// The result of a sync.
+public struct SyncReport: Sendable, Hashable {
+    /// Number of mutations that the server accepted.
+    public let accepted: Int
+    /// Number of mutations that were parked; ``QueueHandle/pending()`` has the reasons.
+    public let parked: Int
+    /// Number of rows received.
+    public let pulled: Int
+    /// Number of mutations without a verdict: the server asked to retry later, or they were written during the sync.
+    public let stillPending: Int
+}

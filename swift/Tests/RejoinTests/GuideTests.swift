@@ -1,0 +1,210 @@
+// Runs the examples of docs/guide-ios.md on this system; the last test compares the lines.
+
+import Foundation
+import Rejoin
+import Testing
+
+@Suite struct GuideTests {
+    struct TaskItem: Decodable, Sendable, Equatable { let id: String, title: String, state: String }
+    struct TaskList: Sendable {
+        let database: any RejoinDatabase
+        var items: AsyncThrowingStream<[TaskItem], any Error> {
+            let sql = "SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title"
+            return database.watch(sql, as: TaskItem.self)
+        }
+    }
+
+    private struct FakeDatabase: RejoinDatabase {
+        let rows: RowBuffer
+        let status = SyncStatus(state: .idle, firstSync: .done)
+
+        func query(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer { rows }
+        func queryMany(_ statements: [Statement]) async throws -> [RowBuffer] { throw Own("not faked") }
+        func execute(_ sql: String, _ params: SQLParameters) async throws -> Int { 1 }
+        func executeReturning(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer { throw Own("not faked") }
+        func executeScript(_ sql: String) async throws { throw Own("not faked") }
+        func batch(_ statements: [Statement]) async throws -> [Int] { throw Own("not faked") }
+        func perform(_ name: String, json: String) async throws -> Performed { throw Own("not faked") }
+        func changes(_ tables: [String]) -> AsyncStream<Change> { AsyncStream { $0.finish() } }
+        var statusUpdates: AsyncStream<SyncStatus> { AsyncStream { $0.finish() } }
+
+        func watch(_ sql: String, _ params: SQLParameters) -> AsyncThrowingStream<RowBuffer, any Error> {
+            AsyncThrowingStream { continuation in
+                continuation.yield(rows)
+                continuation.finish()
+            }
+        }
+    }
+
+    @Test func guideExamplesOfStartBackgroundAndShippingRun() async throws {
+        let (files, server) = (try Folder(), try StoryServer(tokens: true))
+        let (folder, backup, url, user) = (files.url, files.file("backup"), server.url, "u1")
+        try FileManager.default.createDirectory(at: backup, withIntermediateDirectories: true)
+        let (schema, session) = (try server.schema(), TokenClosure { _ in try server.token() })
+
+        var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), serverURL: url, tokens: session)
+        config.schema = schema
+        let client = try await RejoinClient.open(config)
+        try await client.start() // From now on it syncs in the background.
+        try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t1", "buy milk"])
+        let titles = try await client.query("SELECT title FROM task ORDER BY title", as: String.self)
+        #expect(titles == ["buy milk"])
+
+        try await watched {
+            for try await items in TaskList(database: client).items {
+                #expect(items.map(\.title) == ["buy milk"])
+                if items[0].state == "synced" { break } // The server accepted it.
+            }
+        }
+
+        client.sync.setNetwork(online: true, metered: true) // The path is satisfied; metered: isExpensive or isConstrained.
+        client.sync.setNetwork(online: false) // Any other path.
+        try await watched {
+            for await status in client.statusUpdates { if case .offline(retryAt: nil, _) = status.state { break } }
+            client.sync.setNetwork(online: true)
+            for await status in client.statusUpdates { if case .upToDate = status.state { break } }
+        }
+
+        @Sendable func enterBackground() async throws { // scenePhase is .background
+            _ = try? await client.sync.andWait(timeout: .seconds(5)) // What is not sent stays in the queue.
+            try await client.sync.suspend()
+        }
+        @Sendable func enterForeground() async throws { // scenePhase is .active
+            try await client.sync.resume()
+            client.sync.foreground() // Syncs at once.
+        }
+
+        @Sendable func refresh() async throws -> Bool { // For setTaskCompleted(success:)
+            try await client.sync.resume()
+            let report = try? await client.sync.andWait(timeout: .seconds(20)) // nil offline: the queue is unchanged.
+            try await client.sync.suspend()
+            return report?.stillPending == 0
+        }
+        try await watched {
+            try await enterBackground()
+            #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
+            #expect(try await refresh())
+            #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
+            try await enterForeground()
+            try server.stop()
+            try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t2", "buy bread"])
+            try await enterBackground()
+            #expect(try await refresh() == false)
+            try await enterForeground()
+        }
+
+        try await client.sync.suspend()
+        for part in ["", "-wal"] where FileManager.default.fileExists(atPath: client.path.path + part) {
+            try FileManager.default.copyItem(atPath: client.path.path + part, toPath: backup.path + "/app.db" + part)
+        }
+        try await client.sync.resume()
+        let restored = try await RejoinClient.open(RejoinConfig(path: backup.appendingPathComponent("app.db")))
+        #expect(try await restored.titles() == ["buy milk", "buy bread"])
+        #expect(try await restored.queue.pending().count == 1)
+        try await restored.shutdown()
+
+        var questions: [String] = []
+        func confirm(_ question: String) -> Bool {
+            questions.append(question)
+            return true
+        }
+        try await client.stop()
+        let unsent = try await client.queue.pending()
+        if unsent.isEmpty || confirm("\(unsent.count) changes were not sent. Delete them?") {
+            try await client.storage.reset(keep: .local, giveUp: unsent.map(\.id))
+        }
+        #expect(questions == ["1 changes were not sent. Delete them?"])
+        #expect(try await client.titles() == [])
+        #expect(try await client.queue.pending().isEmpty)
+        try await client.shutdown()
+    }
+
+    struct Detail: Decodable { let message: String?, rows: [Versions]? }
+    struct Versions: Decodable { let table: String, columns: [String], mine: [String: Value]?, theirs: [String: Value]? }
+    struct Value: Decodable {
+        let text: String
+        init(from decoder: any Decoder) throws {
+            let value = try decoder.singleValueContainer()
+            let number = (try? value.decode(Int64.self)).map { "\($0)" } ?? (try? value.decode(Double.self)).map { "\($0)" }
+            let truth = (try? value.decode(Bool.self)).map { "\($0)" }
+            text = value.decodeNil() ? "empty" : (try? value.decode(String.self)) ?? truth ?? number ?? "not shown"
+        }
+    }
+
+    @Test func guideExamplesOfAScreenForConflictsRun() async throws {
+        let (files, server) = (try Folder(), try StoryServer())
+        let (tablet, client) = (try await device("tablet", files, server), try await device("phone", files, server))
+        for id in ["t1", "t2", "t3"] { try await tablet.insertTask(id, "first") }
+        for device in [tablet, client] { try await device.settle() }
+        try await tablet.execute("UPDATE task SET title = 'theirs', rank = 5")
+        try await client.execute("UPDATE task SET title = 'mine' WHERE id = 't1'")
+        try await client.execute("UPDATE task SET title = 'mine too' WHERE id = 't2'")
+        try await client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'") // In conflict first, then rejected.
+        try await client.insertTask("t4", "refused")
+        try await client.execute("INSERT INTO tag (id, task_id, name) VALUES ('g1', 't4', 'home')") // Depends on it.
+        for device in [tablet, client] { try await device.settle() }
+        var shown: [String] = []
+        func show(_ line: String) { shown.append(line) }
+
+        for parked in try await client.queue.pending() where parked.state == .parked {
+            let detail = try parked.detail.map { try JSONDecoder().decode(Detail.self, from: Data($0.utf8)) }
+            if let reason = parked.reason { show("\(reason) \(detail?.message ?? "")") }
+            for row in detail?.rows ?? [] {
+                for column in row.columns {
+                    show("\(column): mine \(row.mine?[column]?.text ?? "none"), theirs \(row.theirs?[column]?.text ?? "none")")
+                }
+            }
+        }
+        #expect(shown.contains("title: mine mine, theirs theirs"), "\(shown)")
+        #expect(shown.contains { $0.hasPrefix("rejected ") && $0.count > "rejected ".count }, "\(shown)")
+        #expect(shown.contains { $0.hasPrefix("depends ") }, "\(shown)")
+
+        func keepMine(_ conflict: PendingMutation) async throws { try await client.queue.retry(conflict.id) }
+        func takeTheirs(_ parked: PendingMutation) async throws { try await client.queue.discard(parked.id) }
+        func change(_ parked: PendingMutation, id: String, title: String) async throws {
+            let edited = try await client.queue.edit(parked.id) { tx in
+                try await tx.execute("UPDATE task SET title = ? WHERE id = ?", [title, id])
+            }
+            guard let edited, try await client.queue.pending().contains(where: { $0.becauseOf == edited }) else { return }
+            try await client.queue.retryChain(edited) // Those parked because of it.
+        }
+
+        let list = try await client.queue.pending()
+        try await keepMine(list[0])
+        try await takeTheirs(list[1])
+        try await keepMine(list[2]) // The value 'refused' was in conflict; now the server rejects it.
+        try await client.queue.retry(list[3].id) // The server rejects it again.
+        try await client.settle()
+        let left = try await client.queue.pending().filter { $0.reason != .depends }
+        #expect(left.map(\.id) == [list[2].id, list[3].id] && left.map(\.reason) == [.rejected, .rejected])
+        #expect(left.map(\.attempt) == [2, 2])
+        try await change(left[0], id: "t3", title: "changed")
+        try await change(left[1], id: "t4", title: "corrected")
+        try await watched { repeat { try await client.settle() } while try await !client.queue.pending().isEmpty }
+        #expect(try server.column("SELECT title || rank FROM task ORDER BY id") == ["mine5", "theirs5", "changed5", "corrected0"])
+        #expect(try server.column("SELECT name FROM tag") == ["home"])
+    }
+
+    @Test func guideExamplesOfAnAppsTestsRun() async throws {
+        let schema = try StoryServer().schema()
+
+        let fake = FakeDatabase(rows: RowBuffer(columns: ["id", "title", "state"], rows: [[.text("t1"), .text("buy milk"), .text("pending")]]))
+        for try await items in TaskList(database: fake).items {
+            #expect(items == [TaskItem(id: "t1", title: "buy milk", state: "pending")])
+        }
+
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        var config = RejoinConfig(path: folder.appendingPathComponent("app.db"))
+        config.schema = schema
+        let client = try await RejoinClient.open(config)
+        try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t1", "buy milk"])
+        #expect(try await client.queue.pending().count == 1)
+        try await client.shutdown()
+        try FileManager.default.removeItem(at: folder)
+    }
+
+    @Test func guideExamplesMatchThisFile() throws {
+        try expectExamples(of: "docs/guide-ios.md", inOrderIn: #filePath, atLeast: 12)
+    }
+}
