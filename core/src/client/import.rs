@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::StorageHandle;
-use super::open::in_background;
+use super::lifecycle::in_background;
 use crate::engine::import::take;
 use crate::engine::import::{OldFile, SynchroImport};
 use crate::error::{Error, Result};

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::open::{connections, in_background};
 use super::{Core, SyncHandle};
 use crate::block_on::block_until;
 use crate::ending::{CancelHandle, EndReason, LeaseOwner};
-use crate::engine::{Engine, Interrupt};
+use crate::engine::{Engine, Interrupt, Reader};
 use crate::error::{Error, Result};
+use crate::runtime;
 use crate::writer::Task;
 
 /// The lifecycle state of a client.
@@ -242,5 +243,23 @@ impl Core {
 pub(super) fn remove(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
         tracing::warn!(%error, folder = %folder.display(), "removing a temporary database");
+    }
+}
+
+/// New read connections: one for watched queries, and those of the pool.
+pub(super) fn connections(engine: &mut Engine, count: u32) -> Result<(Reader, Vec<Reader>)> {
+    let rest = (0..count).map(|_| engine.open_reader()).collect::<Result<_>>()?;
+    Ok((engine.open_reader()?, rest))
+}
+
+/// Runs `body` on its own thread, even if the future is dropped.
+pub(super) fn in_background<R: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> Result<R> + Send + 'static,
+) -> Task<R> {
+    let (reply, receiver) = oneshot::channel();
+    match runtime::thread(name, move || drop(reply.send(body()))) {
+        Ok(_) => Task::coming(receiver),
+        Err(error) => Task::ready(Err(error)),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::oneshot;
 
 use super::files::{OpenFile, OpenedFile, enter};
-use super::lifecycle::{InterruptHandle, remove};
+use super::lifecycle::{InterruptHandle, connections, in_background, remove};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
@@ -105,18 +105,6 @@ impl Client {
             core.end();
             Ok(())
         })
-    }
-}
-
-/// Runs `body` on its own thread, even if the future is dropped.
-pub(super) fn in_background<R: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> Result<R> + Send + 'static,
-) -> Task<R> {
-    let (reply, receiver) = oneshot::channel();
-    match runtime::thread(name, move || drop(reply.send(body()))) {
-        Ok(_) => Task::coming(receiver),
-        Err(error) => Task::ready(Err(error)),
     }
 }
 
@@ -274,12 +262,6 @@ fn engine(
         bundled.is_some() && bundled == present,
     )?;
     Ok(engine)
-}
-
-/// New read connections: one for watched queries, and those of the pool.
-pub(super) fn connections(engine: &mut Engine, count: u32) -> Result<(Reader, Vec<Reader>)> {
-    let rest = (0..count).map(|_| engine.open_reader()).collect::<Result<_>>()?;
-    Ok((engine.open_reader()?, rest))
 }
 
 impl Drop for Handle {

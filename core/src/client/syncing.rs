@@ -256,7 +256,7 @@ impl Syncing {
     pub(crate) fn stop(self: &Arc<Self>) -> Task<()> {
         let Some(running) = self.running().take() else { return Task::ready(Ok(())) };
         let syncing = Arc::clone(self);
-        super::open::in_background("stop", move || {
+        super::lifecycle::in_background("stop", move || {
             block_on(running.driver.stop());
             let first_sync = syncing.published().status.first_sync;
             syncing.published().transitions = running.driver.transitions();
