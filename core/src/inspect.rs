@@ -2,7 +2,7 @@
 //! digests.
 //!
 //! It writes nothing and takes no lock, so that it works while an app has the file open, and on a
-//! copy from a user. It shows one state. Unlike [`StorageHandle::diagnose`](crate::Client::diagnose) it
+//! copy from a user. It shows one state. Unlike [`StorageHandle::diagnose`](crate::StorageHandle::diagnose) it
 //! contains row data.
 
 use std::collections::BTreeMap;
