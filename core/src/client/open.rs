@@ -7,8 +7,6 @@ use crate::engine::checkpoint;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::oneshot;
-
 use super::files::{OpenFile, OpenedFile, enter};
 use super::lifecycle::{InterruptHandle, connections, in_background, remove};
 use super::syncing::Syncing;
@@ -19,7 +17,7 @@ use crate::engine::action::Actions;
 use crate::engine::action::perform;
 use crate::engine::change::Origin;
 use crate::engine::counters::Counters;
-use crate::engine::{Engine, OpenOptions, ReadStop, Reader};
+use crate::engine::{Engine, OpenOptions, ReadStop};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
