@@ -121,7 +121,7 @@ impl QueueHandle<'_> {
     /// whose id is [`HeldTransaction::edited`]. Any other end changes nothing.
     ///
     /// # Errors
-    /// As [`QueueHandle::edit`](crate::QueueHandle::edit) and [`Client::begin`].
+    /// As [`QueueHandle::edit`](crate::QueueHandle::edit) and [`Client::begin`](crate::Client::begin).
     pub fn begin_edit(&self, id: MutationId) -> Task<HeldTransaction> {
         transaction::begin_edit(self.0.core(), id)
     }
