@@ -100,11 +100,11 @@ impl SyncHandle<'_> {
     /// [`SyncHandle::resume`].
     ///
     /// An interactive transaction or snapshot ends immediately. The closure of
-    /// [`Client::transaction`] or [`Client::read`], or the code of an action, ends at its next
+    /// [`Client::transaction`](crate::Client::transaction) or [`Client::read`](crate::Client::read), or the code of an action, ends at its next
     /// statement.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`]. [`Error::Refused`] if
+    /// [`Error::Reentrant`] as for [`Client::shutdown`](crate::Client::shutdown); [`Error::Shutdown`]. [`Error::Refused`] if
     /// a closure runs for three seconds without a statement: the client is suspended, but the file
     /// stays open until the closure returns, and the closure's writes are rolled back.
     pub fn suspend(&self) -> Task<()> {

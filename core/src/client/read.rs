@@ -253,7 +253,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Reentrant`] inside the closure of [`Client::read`]; [`Error::Suspended`], [`Error::Shutdown`].
+    /// [`Error::Reentrant`](crate::Error::Reentrant) inside the closure of [`Client::read`]; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
     pub fn begin_read(&self) -> Task<HeldSnapshot> {
         snapshot::begin(self.core())
     }

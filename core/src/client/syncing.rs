@@ -1,4 +1,4 @@
-//! Control of syncing by the client: the driver runs from [`Client::start`] to [`Client::stop`].
+//! Control of syncing by the client: the driver runs from [`Client::start`](crate::Client::start) to [`Client::stop`].
 //!
 //! The network threads exist only while it runs. The status is published here, so that it outlives
 //! the driver.
@@ -81,7 +81,7 @@ impl SyncHandle<'_> {
     /// Syncs now, ignoring backoff and the metered policy. Starts syncing if it is not started.
     ///
     /// # Errors
-    /// As [`Client::start`]; the result is in the status.
+    /// As [`Client::start`](crate::Client::start); the result is in the status.
     pub fn now(&self) -> Result<()> {
         self.0.core().driven(Driver::sync_now)
     }
@@ -96,7 +96,7 @@ impl SyncHandle<'_> {
     /// # Errors
     /// [`Error::Offline`] after one attempt without a server, and after `timeout`; the work
     /// continues in the background. [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and other
-    /// errors of the attempt; those of [`Client::start`]. A parked mutation is no error: the report
+    /// errors of the attempt; those of [`Client::start`](crate::Client::start). A parked mutation is no error: the report
     /// counts it.
     pub fn and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
         self.0.core().driven_task(|driver| driver.sync_and_wait(timeout))
@@ -106,7 +106,7 @@ impl SyncHandle<'_> {
     ///
     /// # Errors
     /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`]
-    /// and [`Error::UpgradeRequired`], which waiting does not resolve; those of [`Client::start`].
+    /// and [`Error::UpgradeRequired`], which waiting does not resolve; those of [`Client::start`](crate::Client::start).
     pub fn first_sync(&self, timeout: Option<Duration>) -> Task<()> {
         if self.0.core().lifecycle().check().is_ok()
             && self.0.status().first_sync == FirstSync::Done

@@ -256,7 +256,7 @@ impl Client {
     /// runs alone. Use the handle instead. Reads never wait and see the state before.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
+    /// [`Error::Reentrant`](crate::Error::Reentrant) inside the closure of a transaction; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
     pub fn begin(&self) -> Task<HeldTransaction> {
         transaction::begin(self.core())
     }

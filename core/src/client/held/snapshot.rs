@@ -16,13 +16,13 @@ use crate::readers::Readers;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::writer::{Task, bug, caught};
 
-/// One state of the database that lasts until it is finished, created by [`Client::begin_read`].
+/// One state of the database that lasts until it is finished, created by [`Client::begin_read`](crate::Client::begin_read).
 ///
 /// Its methods may be called from any thread and from asynchronous code. It ends by
 /// [`finish`](Self::finish) or drop; with [`Error::TransactionTimeout`] when it is idle for
 /// [`transaction_idle`](crate::Config::transaction_idle), or when the write-ahead log has grown to
 /// 16 times [`wal_limit`](crate::Config::wal_limit); and by [`SyncHandle::suspend`](crate::SyncHandle::suspend) and
-/// [`Client::shutdown`]. Every later call returns the reason for the end.
+/// [`Client::shutdown`](crate::Client::shutdown). Every later call returns the reason for the end.
 #[derive(Debug)]
 pub struct HeldSnapshot {
     line: Arc<CommandQueue<Wish>>,
@@ -110,7 +110,7 @@ impl HeldSnapshot {
     /// The rows of a query, as of the snapshot.
     ///
     /// # Errors
-    /// As [`Client::query`]; the snapshot continues. The reason for the end, if it has ended.
+    /// As [`Client::query`](crate::Client::query); the snapshot continues. The reason for the end, if it has ended.
     pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |reader| reader.rows(&sql, &params))

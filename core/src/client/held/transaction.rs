@@ -18,7 +18,7 @@ use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
 use crate::writer::{Task, bug, caught};
 
-/// A transaction that lasts until it is committed or rolled back, created by [`Client::begin`].
+/// A transaction that lasts until it is committed or rolled back, created by [`Client::begin`](crate::Client::begin).
 ///
 /// Its methods may be called from any thread and from asynchronous code. Each starts its work at
 /// the call, in call order; dropping a future does not cancel it. The writes to synced tables are
@@ -28,7 +28,7 @@ use crate::writer::{Task, bug, caught};
 /// It ends by [`commit`](Self::commit), [`rollback`](Self::rollback) or drop, which rolls back. It
 /// is also rolled back when it is idle for [`transaction_idle`](crate::Config::transaction_idle)
 /// ([`Error::TransactionTimeout`]), by [`Error::PartialStatement`], by a commit with an open
-/// savepoint, and by [`SyncHandle::suspend`](crate::SyncHandle::suspend) and [`Client::shutdown`]. Every later call returns the
+/// savepoint, and by [`SyncHandle::suspend`](crate::SyncHandle::suspend) and [`Client::shutdown`](crate::Client::shutdown). Every later call returns the
 /// reason.
 #[derive(Debug)]
 pub struct HeldTransaction {
@@ -213,7 +213,7 @@ impl HeldTransaction {
     /// Runs one statement and returns the number of changed rows.
     ///
     /// # Errors
-    /// As [`Client::execute`]: the transaction continues without the statement, except after
+    /// As [`Client::execute`](crate::Client::execute): the transaction continues without the statement, except after
     /// [`Error::PartialStatement`], a full disk, and other errors that roll it back. The reason for
     /// the end, if it has ended.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
