@@ -2,6 +2,31 @@
 import { ActionError, Actions, ChangedError, ConstraintError, real, RejoinClient } from '../src/index';
 import { places, type PlacesRow, takePart } from './generated/rejoin-schema';
 
+/** Runs the first example until the watch has shown a result. */
+export async function tenLines(
+  path: string,
+  serverUrl: string,
+  schema: string,
+  session: { token(refresh: boolean): Promise<string> },
+  shown: { promise: Promise<unknown>; open: (places: unknown[]) => void },
+): Promise<void> {
+  const show = shown.open;
+
+  const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
+  await client.start(); // Syncs in the background from now on; being offline is a status, not an error.
+  await client.execute('UPDATE places SET note = ? WHERE id = ?', ['closed on Mondays', 'p1']);
+  const subscription = client.watch('SELECT id, name, note FROM places ORDER BY name', [], {
+    onRows: (places) => show(places), // Now, and after each commit that changes them.
+  });
+  for (const { id, state, reason } of await client.queue.pending()) {
+    if (state === 'parked') console.warn(`${id} is parked: ${reason}`);
+  }
+
+  await shown.promise;
+  subscription.cancel();
+  await client.shutdown();
+}
+
 /** Runs the examples and returns what they read. */
 export async function examples(
   path: string,
@@ -10,7 +35,7 @@ export async function examples(
   render: (tasks: unknown[]) => void,
 ): Promise<unknown> {
   const client = await RejoinClient.open({ path, serverUrl, userId: 'u1', schema });
-  await client.start(); // Syncs in the background from here on; offline is a status, not an error.
+  await client.start();
 
   type Task = { id: string; title: string; done: number };
 

@@ -1,19 +1,33 @@
 /** The examples of the README run as shown. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { decisions, examples, generatedTypes } from './readme.example';
+import { RejoinClient } from '../src/index';
+import { decisions, examples, generatedTypes, tenLines } from './readme.example';
+import { expectExamples, text } from './support/pages';
 import { StoryServer } from './support/server';
-import { folder, within } from './support/world';
+import { folder, gate, within } from './support/world';
 
-const text = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8');
-const lines = (code: string): string[] => code.split('\n').map((line) => line.trim()).filter((line) => line !== '');
+test('each README example is part of the compiled examples', () => expectExamples('../README.md', 'readme.example.ts', 14));
 
-test('each README example is part of the compiled examples', () => {
-  const run = lines(text('readme.example.ts')).join('\n');
-  const shown = [...text('../README.md').matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => lines(code ?? '').join('\n'));
-  expect(shown.length).toBeGreaterThan(5);
-  for (const code of shown) expect(run).toContain(code);
+test('first README example writes, watches and lists parked ones', async () => {
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  const server = await StoryServer.start({ tokens: true });
+  const { url: serverUrl, schema } = server;
+  const session = { token: (): Promise<string> => server.token('u1') };
+  const path = join(folder(), 'a.db');
+  const before = await RejoinClient.open({ path, serverUrl, schema }, { tokens: session.token });
+  // Only on the device, because the server has fixed tables.
+  await before.schema.createTable('places', 'id TEXT PRIMARY KEY, name TEXT, note TEXT');
+  await before.execute("INSERT INTO places VALUES ('p1', 'Quay', NULL)");
+  await before.execute("INSERT INTO task (id, title) VALUES ('t1', 'refused')");
+  await before.sync.andWait();
+  await before.shutdown();
+  const shown = gate<unknown[]>();
+  await within(tenLines(path, serverUrl, schema, session, shown), 'the first example');
+  expect(await shown.promise).toEqual([{ id: 'p1', name: 'Quay', note: 'closed on Mondays' }]);
+  expect(warned.mock.calls).toEqual([[expect.stringMatching(/^\S+ is parked: rejected$/)]]);
+  warned.mockRestore();
+  await server.quit();
 });
 
 test('README examples return the documented results', async () => {

@@ -1,0 +1,216 @@
+/** The examples of the guide for React Native, compiled and run; the last test compares the texts. */
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { type PendingMutation, RejoinClient, type RejoinDatabase, SuspendedError } from '../src/index';
+import { device, newUser, sync } from './support/devices';
+import { FakeDatabase } from './support/fake';
+import { expectExamples } from './support/pages';
+import { StoryServer } from './support/server';
+import { folder as newFolder, until } from './support/world';
+
+type TaskItem = { id: string; title: string; state: string };
+
+class TaskList {
+  #items: readonly TaskItem[] = [];
+  constructor(readonly db: RejoinDatabase) {}
+
+  readonly subscribe = (changed: () => void): (() => void) => {
+    const sql = "SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title";
+    const subscription = this.db.watch<TaskItem>(sql, [], {
+      onRows: (items) => ((this.#items = items), changed()),
+    });
+    return () => subscription.cancel();
+  };
+  readonly items = (): readonly TaskItem[] => this.#items;
+}
+
+/** Stands in for an object of the platform that reports events. */
+class Events<T> {
+  #listener: ((event: T) => void) | undefined;
+
+  listen(listener: (event: T) => void): void {
+    this.#listener = listener;
+  }
+
+  report(event: T): void {
+    this.#listener?.(event);
+  }
+}
+
+test('examples of start, background and shipping run', async () => {
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  const server = await StoryServer.start({ tokens: true });
+  const { url: serverUrl, schema } = server;
+  const session = { token: (_refresh: boolean): Promise<string> => server.token('u1') };
+  const [folder, user] = [newFolder(), 'u1'];
+  const backup = join(folder, 'backup');
+  mkdirSync(backup);
+  const states = new Events<string>();
+  const networks = new Events<{ isConnected: boolean | null; details: { isConnectionExpensive: boolean } | null }>();
+  const AppState = { addEventListener: (_: 'change', listener: (state: string) => void) => states.listen(listener) };
+  const NetInfo = { addEventListener: networks.listen.bind(networks) };
+  const Platform = { OS: 'ios' };
+
+  const path = `${folder}/user-${user}.db`;
+  const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
+  await client.start(); // Syncs in the background from now on.
+  await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t1', 'buy milk']);
+  const tasks = await client.query<{ title: string }>('SELECT title FROM task ORDER BY title');
+  expect(tasks).toEqual([{ title: 'buy milk' }]);
+
+  const list = new TaskList(client);
+  let changes = 0;
+  const end = list.subscribe(() => (changes += 1));
+  await until(() => list.items()[0]?.state === 'synced', 'the server accepts the write');
+  expect(changes).toBeGreaterThan(0);
+
+  let last: Promise<unknown> = Promise.resolve();
+  const afterLast = (step: () => Promise<unknown>): void => {
+    last = last.then(step).catch((error: unknown) => console.warn(error)); // In the order of the events.
+  };
+  AppState.addEventListener('change', (state) => {
+    if (state === 'background' && Platform.OS === 'ios') afterLast(() => client.sync.suspend());
+    // `resume` changes nothing if the client is not suspended; `foreground` syncs at once.
+    if (state === 'active') afterLast(() => client.sync.resume().then(() => client.sync.foreground()));
+  });
+  NetInfo.addEventListener(({ isConnected, details }) => {
+    client.sync.setNetwork({ online: isConnected !== false, metered: details?.isConnectionExpensive === true });
+  });
+
+  states.report('active');
+  states.report('background');
+  await last;
+  await expect(client.query('SELECT 1')).rejects.toBeInstanceOf(SuspendedError);
+  networks.report({ isConnected: true, details: { isConnectionExpensive: true } });
+  await server.sql("UPDATE task SET title = 'buy oat milk'");
+  for (const state of ['active', 'background', 'active']) states.report(state);
+  await last;
+  await until(() => list.items()[0]?.title === 'buy oat milk', 'the watch delivers what it missed');
+  networks.report({ isConnected: false, details: null });
+  await until(() => client.status().state.kind === 'offline', 'the client is offline');
+  networks.report({ isConnected: true, details: { isConnectionExpensive: false } });
+  await until(() => client.status().state.kind === 'up-to-date', 'the client is online');
+  expect(warned).not.toHaveBeenCalled();
+
+  async function work(): Promise<boolean> {
+    const report = await client.sync.andWait(20_000).catch(() => undefined); // For instance offline: the queue is unchanged.
+    return report?.stillPending === 0;
+  }
+  expect(await work()).toBe(true);
+  await server.order({ do: 'stop' });
+  await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t2', 'buy bread']);
+  expect(await work()).toBe(false);
+
+  await client.sync.suspend();
+  for (const part of ['', '-wal']) if (existsSync(client.path + part)) copyFileSync(client.path + part, `${backup}/app.db${part}`);
+  await client.sync.resume();
+  const restored = await RejoinClient.open({ path: join(backup, 'app.db') });
+  expect(await restored.query('SELECT title FROM task ORDER BY id')).toEqual([{ title: 'buy oat milk' }, { title: 'buy bread' }]);
+  expect(await restored.queue.pending()).toHaveLength(1);
+  await restored.shutdown();
+
+  const confirm = vi.fn(async (_question: string) => true);
+  await client.stop();
+  const unsent = await client.queue.pending();
+  if (unsent.length === 0 || (await confirm(`${unsent.length} changes were not sent. Delete them?`))) {
+    await client.storage.reset('local', unsent.map(({ id }) => id));
+  }
+  expect(confirm).toHaveBeenCalledWith('1 changes were not sent. Delete them?');
+  expect([await client.query('SELECT * FROM task'), await client.queue.pending()]).toEqual([[], []]);
+
+  end();
+  await client.shutdown();
+  warned.mockRestore();
+  await server.quit();
+});
+
+test('examples of a screen for conflicts run', async () => {
+  const server = await StoryServer.start();
+  const user = newUser();
+  const [tablet, client] = [await device(server, user), await device(server, user)];
+  for (const id of ['t1', 't2', 't3']) await tablet.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', [id, user, 'first']);
+  await sync(tablet, client);
+  await tablet.execute("UPDATE task SET title = 'theirs', rank = 5");
+  await client.execute("UPDATE task SET title = 'mine' WHERE id = 't1'");
+  await client.execute("UPDATE task SET title = 'mine too', rank = 9007199254740993 WHERE id = 't2'");
+  await client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'"); // In conflict first, then rejected.
+  await client.execute('INSERT INTO task (id, user_id, title, note) VALUES (?, ?, ?, ?)', ['t4', user, 'refused', 'kept']);
+  await client.execute("INSERT INTO tag (id, task_id, name) VALUES ('g1', 't4', 'home')"); // Depends on it.
+  await sync(tablet, client);
+  const shown: string[] = [];
+  const show = (line: string): unknown => shown.push(line);
+
+  type Version = Record<string, unknown> | null; // Null if that side has no such row.
+  type Detail = { message?: string; rows?: { table: string; columns: string[]; mine: Version; theirs: Version }[] };
+
+  for (const parked of (await client.queue.pending()).filter(({ state }) => state === 'parked')) {
+    const detail = JSON.parse(parked.detail ?? '{}') as Detail;
+    show(`${parked.reason} ${detail.message ?? ''}`);
+    for (const { columns, mine, theirs } of detail.rows ?? []) {
+      for (const column of columns) show(`${column}: mine ${mine?.[column]}, theirs ${theirs?.[column]}`);
+    }
+  }
+  expect(shown).toEqual([
+    expect.stringMatching(/^conflicted /),
+    'title: mine mine, theirs theirs',
+    expect.stringMatching(/^conflicted /),
+    'title: mine mine too, theirs theirs',
+    'rank: mine 9007199254740992, theirs 5', // Rounded by `JSON.parse`.
+    expect.stringMatching(/^conflicted /),
+    'title: mine refused, theirs theirs',
+    expect.stringMatching(/^rejected ./),
+    'depends ',
+  ]);
+
+  const keepMine = (conflict: PendingMutation): Promise<void> => client.queue.retry(conflict.id);
+  const takeTheirs = (parked: PendingMutation): Promise<void> => client.queue.discard(parked.id);
+  const change = async (parked: PendingMutation, id: string, title: string): Promise<void> => {
+    const edited = await client.queue.edit(parked.id, (tx) => tx.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]));
+    if (edited !== undefined) await client.queue.retryChain(edited); // Those parked because of it.
+  };
+
+  type Four = [PendingMutation, PendingMutation, PendingMutation, PendingMutation];
+  const [first, second, third, fourth] = (await client.queue.pending()) as unknown as Four;
+  expect(second.rows[0]?.columns).toContainEqual({ name: 'rank', oldValue: 0, newValue: 9007199254740993n });
+  await keepMine(first);
+  await takeTheirs(second);
+  await keepMine(third); // The value 'refused' was in conflict; now the server rejects it.
+  await client.queue.retry(fourth.id); // The server rejects it again.
+  await sync(client);
+  const left = (await client.queue.pending()).filter(({ reason }) => reason !== 'depends') as [PendingMutation, PendingMutation];
+  expect(left.map(({ id, reason, attempt }) => [id, reason, attempt])).toEqual([[third.id, 'rejected', 2], [fourth.id, 'rejected', 2]]);
+  await change(left[0], 't3', 'changed');
+  await change(left[1], 't4', 'corrected');
+  await until(async () => (await sync(client), (await client.queue.pending()).length === 0), 'the server accepts what is left');
+  expect(await server.rows('SELECT title, rank, note FROM task ORDER BY id')).toEqual([
+    ['mine', 5, null],
+    ['theirs', 5, null],
+    ['changed', 5, null],
+    ['corrected', 0, 'kept'],
+  ]);
+  expect(await server.rows('SELECT name FROM tag')).toEqual([['home']]);
+  await server.quit();
+});
+
+test("examples of an app's tests run", async () => {
+  const server = await StoryServer.start();
+  const { schema } = server;
+
+  const list = new TaskList(new FakeDatabase([{ id: 't1', title: 'buy milk', state: 'pending' }]));
+  const end = list.subscribe(() => undefined);
+  expect(list.items()).toEqual([{ id: 't1', title: 'buy milk', state: 'pending' }]);
+  end();
+
+  const folder = mkdtempSync(join(tmpdir(), 'app-test-'));
+  const client = await RejoinClient.open({ path: join(folder, 'app.db'), schema });
+  await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t1', 'buy milk']);
+  expect(await client.queue.pending()).toHaveLength(1);
+  await client.shutdown();
+
+  rmSync(folder, { recursive: true });
+  await server.quit();
+});
+
+test('each example of the guide is part of this file', () => expectExamples('../../docs/guide-react-native.md', 'guide.test.ts', 9));
