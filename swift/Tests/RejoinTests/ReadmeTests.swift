@@ -224,6 +224,6 @@ import Testing
     }
 
     @Test func readmeExamplesMatchThisFile() throws {
-        try expectExamples(of: "swift/README.md", inOrderIn: #filePath, atLeast: 9)
+        try expectExamples(of: "swift/README.md", inOrderIn: #filePath, atLeast: 11)
     }
 }
