@@ -25,9 +25,11 @@ pub enum Metered {
     /// As on any other network.
     #[default]
     Allow,
-    /// Local writes are pushed, but pulls wait for an unmetered network or for `sync_now`.
+    /// Local writes are pushed, but pulls wait for an unmetered network or for
+    /// [`SyncHandle::now`](crate::SyncHandle::now).
     PushOnly,
-    /// Nothing is exchanged until the network is unmetered or the app calls `sync_now`.
+    /// Nothing is exchanged until the network is unmetered or the app calls
+    /// [`SyncHandle::now`](crate::SyncHandle::now).
     Never,
 }
 
@@ -109,9 +111,9 @@ pub struct Config {
     /// Limits of actions: time of one run, time of all re-runs per batch of remote rows, and bytes
     /// written by one run. Defaults and limits: see [`Budget`].
     pub action_budget: Budget,
-    /// Whether the folder of the file was made for it and is removed with it.
+    /// The folder that opening creates for a temporary file, and that shutting down removes.
     #[setters(skip)]
-    pub(crate) is_temporary: bool,
+    pub(crate) temporary_folder: Option<PathBuf>,
 }
 
 impl Config {
@@ -129,14 +131,8 @@ impl Config {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     pub fn temporary() -> Self {
-        let folder = format!("rejoin-{}", uuid::Uuid::new_v4());
-        let path = std::env::temp_dir().join(folder).join("app.db");
-        Self { is_temporary: true, ..Self::new(path) }
-    }
-
-    /// The folder that is removed with the file.
-    pub(crate) fn temporary_folder(&self) -> Option<&Path> {
-        self.path.parent().filter(|_| self.is_temporary)
+        let folder = std::env::temp_dir().join(format!("rejoin-{}", uuid::Uuid::new_v4()));
+        Self { temporary_folder: Some(folder.clone()), ..Self::new(folder.join("app.db")) }
     }
 
     /// The default configuration for this file.
@@ -165,7 +161,7 @@ impl Config {
             wal_limit: 4 << 20,
             transaction_idle: Duration::from_secs(5),
             action_budget: Budget::default(),
-            is_temporary: false,
+            temporary_folder: None,
         }
     }
 
@@ -237,7 +233,7 @@ impl Config {
             wal_limit,
             transaction_idle,
             action_budget,
-            is_temporary: _,
+            temporary_folder: _,
         } = self;
         [
             ("server_url", *server_url == other.server_url),

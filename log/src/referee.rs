@@ -6,7 +6,6 @@
 //! that was read. The referee creates no entries. It is built on a replica, so it runs an entry
 //! again only when something before it has changed, and its corrections end like those of authors.
 
-use crate::replica::{fetch, snapshot};
 use std::sync::Arc;
 
 use super::handler::Handlers;
@@ -17,6 +16,7 @@ use super::replica::Replica;
 use super::replica::store::{AuthorityEntry, ReplicaStore};
 use super::row::{LogRow, Placement, RowName};
 use super::store::StoreError;
+use crate::replica::{fetch, snapshot};
 
 /// A referee with its own store.
 #[derive(Debug)]

@@ -1,8 +1,6 @@
 //! A server, devices and a referee for the scenario tests of this crate. Time advances only when a
 //! test moves it.
 
-use crate::replica::{check, fetch, publish, snapshot};
-use crate::server::{correct, horizon};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +18,8 @@ use super::replica::{LogError, Replica};
 use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
 use super::server::{self, Limits, Server};
+use crate::replica::{check, fetch, publish, snapshot};
+use crate::server::{correct, horizon};
 
 pub(crate) type Device = Replica<MemoryReplica>;
 

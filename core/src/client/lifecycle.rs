@@ -233,7 +233,7 @@ impl Core {
         self.hub.hang_up();
         self.syncing.hang_up();
         self.place.leave();
-        if let Some(folder) = self.config.temporary_folder() {
+        if let Some(folder) = &self.config.temporary_folder {
             remove(folder);
         }
     }

@@ -3,7 +3,7 @@
 //! A file that is already open in this process is shared: closing a second SQLite connection would
 //! drop the process-wide POSIX locks of the first.
 
-use crate::engine::checkpoint;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::engine::action::Actions;
 use crate::engine::action::perform;
 use crate::engine::change::Origin;
+use crate::engine::checkpoint;
 use crate::engine::counters::Counters;
 use crate::engine::{Engine, OpenOptions, ReadStop};
 use crate::error::{Error, Result};
@@ -107,11 +108,15 @@ impl Client {
 }
 
 fn open(config: Config, services: Services) -> Result<Client> {
-    let Some(folder) = config.temporary_folder().map(Path::to_owned) else {
+    let Some(folder) = config.temporary_folder.clone() else {
         return open_file(config, services);
     };
-    std::fs::create_dir_all(&folder).map_err(|error| io_error(&error, &folder))?;
-    open_file(config, services).inspect_err(|_| remove(&folder))
+    match std::fs::create_dir(&folder) {
+        Ok(()) => open_file(config, services).inspect_err(|_| remove(&folder)),
+        // The file is open: its client removes the folder.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_file(config, services),
+        Err(error) => Err(io_error(&error, &folder)),
+    }
 }
 
 fn io_error(error: &std::io::Error, path: &Path) -> Error {

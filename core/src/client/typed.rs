@@ -5,23 +5,28 @@
 //! a schema, checked by the compiler.
 
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_value::Value as Member;
 
 use super::Transaction;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// The members of a value, or why it cannot be a row.
-pub(super) type Members = Result<serde_json::Map<String, Json>>;
+/// The members of a value by name, or why it cannot be a row.
+///
+/// They are not JSON, which has neither bytes nor infinity.
+pub(super) type Members = Result<Vec<(String, Member)>>;
 
 /// Converts a value of the app. The error is returned by the call that uses the members.
 pub(super) fn members(table: &str, value: &impl Serialize) -> Members {
-    match serde_json::to_value(value) {
-        Ok(Json::Object(members)) => Ok(members),
-        Ok(_) => Err(refused(table, "it has no named members: use a struct or a map")),
-        Err(error) => Err(refused(table, &error.to_string())),
-    }
+    let unnamed = || refused(table, "it has no named members: use a struct or a map");
+    let value = serde_value::to_value(value).map_err(|error| refused(table, &error.to_string()))?;
+    let Member::Map(members) = value else { return Err(unnamed()) };
+    let named = |(name, member)| match name {
+        Member::String(name) => Ok((name, member)),
+        _ => Err(unnamed()),
+    };
+    members.into_iter().map(named).collect()
 }
 
 /// A column, as SQLite describes it.
@@ -63,56 +68,39 @@ impl Transaction<'_, '_> {
     }
 
     pub(super) fn insert_members(&mut self, table: &str, members: Members) -> Result<()> {
-        let (names, values) = self.cells(table, members?)?;
-        let places = vec!["?"; names.len()].join(", ");
-        let names: Vec<String> = names.iter().map(|column| quoted(&column.name)).collect();
-        let sql = match names.len() {
+        let cells = cells(table, self.columns(table)?, members?)?;
+        let places = vec!["?"; cells.len()].join(", ");
+        let names: Vec<String> = cells.iter().map(|(column, _)| quoted(&column.name)).collect();
+        let sql = match cells.len() {
             0 => format!("INSERT INTO {} DEFAULT VALUES", quoted(table)),
             _ => format!("INSERT INTO {} ({}) VALUES ({places})", quoted(table), names.join(", ")),
         };
+        let values: Vec<Value> = cells.into_iter().map(|(_, value)| value).collect();
         self.execute(&sql, values).map(drop)
     }
 
     pub(super) fn update_members(&mut self, table: &str, members: Members) -> Result<bool> {
-        let keys = self.columns(table)?.into_iter().filter(|column| column.is_key).count();
-        let (names, values) = self.cells(table, members?)?;
-        let cells: Vec<(TableColumn, Value)> = names.into_iter().zip(values).collect();
-        let (key, rest): (Vec<_>, Vec<_>) = cells.into_iter().partition(|(name, _)| name.is_key);
+        let columns = self.columns(table)?;
+        let keys = columns.iter().filter(|column| column.is_key).count();
+        let cells = cells(table, columns, members?)?;
+        let (key, rest): (Vec<_>, Vec<_>) =
+            cells.into_iter().partition(|(column, _)| column.is_key);
         if key.len() != keys || key.is_empty() {
             return Err(refused(table, "the value must have each column of the key"));
         }
         let equal = |cells: &[(TableColumn, Value)], join| {
-            let one = |(name, _): &(TableColumn, Value)| format!("{} = ?", quoted(&name.name));
+            let one = |(column, _): &(TableColumn, Value)| format!("{} = ?", quoted(&column.name));
             cells.iter().map(one).collect::<Vec<_>>().join(join)
         };
-        if rest.is_empty() {
-            let sql = format!("SELECT 1 FROM {} WHERE {}", quoted(table), equal(&key, " AND "));
-            let key: Vec<Value> = key.into_iter().map(|(_, value)| value).collect();
-            return Ok(!self.query(&sql, key)?.is_empty());
-        }
         let (set, which) = (equal(&rest, ", "), equal(&key, " AND "));
-        let sql = format!("UPDATE {} SET {set} WHERE {which}", quoted(table));
+        let has_rest = !rest.is_empty();
         let values: Vec<Value> = rest.into_iter().chain(key).map(|(_, value)| value).collect();
-        Ok(self.execute(&sql, values)? > 0)
-    }
-
-    /// The columns that the members name, with their values.
-    fn cells(
-        &mut self,
-        table: &str,
-        mut members: serde_json::Map<String, Json>,
-    ) -> Result<(Vec<TableColumn>, Vec<Value>)> {
-        let (mut names, mut values) = (Vec::new(), Vec::new());
-        for column in self.columns(table)? {
-            if let Some(member) = members.remove(&column.name) {
-                values.push(cell(table, &column, member)?);
-                names.push(column);
-            }
+        if has_rest {
+            let sql = format!("UPDATE {} SET {set} WHERE {which}", quoted(table));
+            return Ok(self.execute(&sql, values)? > 0);
         }
-        match members.keys().next() {
-            Some(unknown) => Err(refused(table, &format!("it has no column {unknown}"))),
-            None => Ok((names, values)),
-        }
+        let sql = format!("SELECT 1 FROM {} WHERE {which}", quoted(table));
+        Ok(!self.query(&sql, values)?.is_empty())
     }
 
     fn columns(&mut self, table: &str) -> Result<Vec<TableColumn>> {
@@ -130,26 +118,53 @@ impl Transaction<'_, '_> {
     }
 }
 
-/// The value of a cell: JSON text for lists and objects, except bytes for a column of BLOB.
-fn cell(table: &str, column: &TableColumn, member: Json) -> Result<Value> {
-    Ok(match member {
-        Json::Null => Value::Null,
-        Json::Bool(is) => Value::Integer(is.into()),
-        Json::String(text) => Value::Text(text),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Value::Integer(whole),
-            (None, Some(real)) if !number.is_u64() => Value::Real(real),
-            _ => {
-                let why = format!("{number} in {} does not fit 64 bits with a sign", column.name);
-                return Err(refused(table, &why));
-            }
-        },
-        list @ Json::Array(_) if column.is_blob => {
-            Value::Blob(serde_json::from_value(list).map_err(|error| {
-                refused(table, &format!("{} needs bytes: {error}", column.name))
-            })?)
+/// The columns that the members name, with their values.
+fn cells(
+    table: &str,
+    columns: Vec<TableColumn>,
+    mut members: Vec<(String, Member)>,
+) -> Result<Vec<(TableColumn, Value)>> {
+    let mut cells = Vec::new();
+    for column in columns {
+        if let Some(at) = members.iter().position(|(name, _)| *name == column.name) {
+            let value = cell(&column, members.swap_remove(at).1);
+            let value = value.map_err(|why| refused(table, &format!("{}: {why}", column.name)))?;
+            cells.push((column, value));
         }
-        nested => Value::Text(nested.to_string()),
+    }
+    match members.first() {
+        Some((unknown, _)) => {
+            Err(refused(table, &format!("it has no column {unknown} that can be written")))
+        }
+        None => Ok(cells),
+    }
+}
+
+/// The value of a cell: JSON text for lists and objects, except bytes for a column of BLOB.
+fn cell(column: &TableColumn, member: Member) -> Result<Value, String> {
+    Ok(match member {
+        Member::Unit | Member::Option(None) => Value::Null,
+        Member::Option(Some(inner)) | Member::Newtype(inner) => cell(column, *inner)?,
+        Member::Bool(is) => Value::Integer(is.into()),
+        Member::U64(number) => Value::Integer(
+            i64::try_from(number).map_err(|_| "the number does not fit 64 bits with a sign")?,
+        ),
+        Member::U8(number) => Value::Integer(number.into()),
+        Member::U16(number) => Value::Integer(number.into()),
+        Member::U32(number) => Value::Integer(number.into()),
+        Member::I8(number) => Value::Integer(number.into()),
+        Member::I16(number) => Value::Integer(number.into()),
+        Member::I32(number) => Value::Integer(number.into()),
+        Member::I64(number) => Value::Integer(number),
+        Member::F32(number) => Value::Real(number.into()),
+        Member::F64(number) => Value::Real(number),
+        Member::Char(char) => Value::Text(char.into()),
+        Member::String(text) => Value::Text(text),
+        Member::Bytes(bytes) => Value::Blob(bytes),
+        list @ Member::Seq(_) if column.is_blob => Value::Blob(
+            list.deserialize_into().map_err(|error| format!("bytes are needed: {error}"))?,
+        ),
+        nested => Value::Text(serde_json::to_string(&nested).map_err(|error| error.to_string())?),
     })
 }
 

@@ -195,8 +195,8 @@ impl Client {
     /// Inserts a row: each member of the struct or map is the column of its name. Columns without a
     /// member get their default. [`Client::query_as`] has an example.
     ///
-    /// Booleans are stored as 0 and 1, lists and structs as JSON text, lists of bytes in a column of
-    /// type BLOB as bytes. A NaN is stored as NULL.
+    /// Booleans are stored as 0 and 1, lists and structs as JSON text (which has null for an
+    /// infinite number), lists of bytes in a column of type BLOB as bytes.
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) for an unknown table, a member without a column,

@@ -1,8 +1,9 @@
 //! Rows as the app's own types, by serde: structs and maps by the names of the columns, tuples by their order, a single value from
 //! a single column.
 //!
-//! An integer decodes as a boolean if it is 0 or 1. Bytes decode as a list of bytes. A value of another type is an error that
-//! names the column; nothing is converted with a loss.
+//! An integer decodes as a boolean if it is 0 or 1, bytes as a list of bytes, and JSON text as a list, map or struct, as
+//! [`Client::insert`](crate::Client::insert) stores them. A value of another type is an error that names the column; nothing is
+//! converted with a loss.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
@@ -165,6 +166,14 @@ impl Named<'_> {
     fn of<T>(self, read: std::result::Result<T, Failed>) -> std::result::Result<T, Failed> {
         read.map_err(|why| Failed::custom(format!("column {}: {why}", self.name)))
     }
+
+    /// Reads a list, map or struct, which are stored as JSON text.
+    fn nested<'any, V: Visitor<'any>>(self, visitor: V) -> std::result::Result<V::Value, Failed> {
+        let Cell::Text(text) = self.cell else { return self.deserialize_any(visitor) };
+        let mut json = serde_json::Deserializer::from_reader(text.as_bytes());
+        let read = json.deserialize_any(visitor).and_then(|value| json.end().map(|()| value));
+        self.of(read.map_err(Failed::custom))
+    }
 }
 
 impl IntoDeserializer<'_, Failed> for Named<'_> {
@@ -240,13 +249,43 @@ impl<'de> Deserializer<'de> for Named<'_> {
             Cell::Blob(bytes) => {
                 self.of(visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())))
             }
-            _ => self.deserialize_any(visitor),
+            _ => self.nested(visitor),
         }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> std::result::Result<V::Value, Failed> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> std::result::Result<V::Value, Failed> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Failed> {
+        self.nested(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> std::result::Result<V::Value, Failed> {
+        self.nested(visitor)
     }
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct tuple tuple_struct map struct identifier ignored_any
+        unit_struct identifier ignored_any
     }
 }
 

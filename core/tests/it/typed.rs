@@ -1,6 +1,7 @@
 //! Tests of rows as values of the app's own types, and of temporary files.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use rejoin_core::{Client, Config, Error};
 use serde::{Deserialize, Serialize};
@@ -55,8 +56,32 @@ fn inserted_value_is_stored_by_its_columns_types() {
                  typeof(tags) || typeof(note) FROM part";
     let types: Option<String> = client.query_scalar(types, ()).wait().unwrap();
     assert_eq!(types.unwrap(), "integerrealintegerblobtextnull");
+    let read: Vec<Part> = client.query_as("SELECT * FROM part", ()).wait().unwrap();
+    assert_eq!(read, [bolt()], "it is read as it was inserted");
     let tags: Option<String> = client.query_scalar("SELECT tags FROM part", ()).wait().unwrap();
     assert_eq!(tags.unwrap(), "[\"steel\"]");
+}
+
+#[test]
+fn members_of_nested_types_are_read_as_they_were_inserted() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Nested {
+        id: Ipv4Addr,
+        count: u8,
+        tags: BTreeMap<String, (f64, Option<bool>)>,
+        photo: [u8; 2],
+    }
+    let World { client, .. } = &world();
+    let id = Ipv4Addr::LOCALHOST;
+    let tags = BTreeMap::from([("a".to_owned(), (0.5, None)), ("b".to_owned(), (1.0, Some(true)))]);
+    let nested = Nested { id, count: 3, tags, photo: [0, 255] };
+    client.insert("part", &nested).wait().unwrap();
+    assert_eq!(client.query_as::<Nested>("SELECT * FROM part", ()).wait().unwrap(), [nested]);
+    let stored = client.query_scalar::<String>("SELECT id FROM part", ()).wait().unwrap();
+    assert_eq!(stored.unwrap(), "127.0.0.1", "as a type is in JSON, not its bytes");
+    client.execute("UPDATE part SET tags = '{} and more'", ()).wait().unwrap();
+    let why = refusal(client.query_as::<Nested>("SELECT * FROM part", ()).wait());
+    assert!(why.contains("column tags: trailing characters"), "{why}");
 }
 
 #[test]
@@ -89,15 +114,15 @@ fn scalar_of_no_row_is_none_and_null_is_an_error_or_an_option() {
 fn value_that_is_no_row_of_the_table_is_refused_by_name() {
     let World { client, .. } = &world();
     let why = refusal(client.insert("part", &BTreeMap::from([("id", "a"), ("size", "9")])).wait());
-    assert_eq!(why, "a row of part: it has no column size");
+    assert_eq!(why, "a row of part: it has no column size that can be written");
     let why = refusal(client.insert("screw", &bolt()).wait());
     assert_eq!(why, "a row of screw: there is no such table");
     let why = refusal(client.insert("part", &"bolt").wait());
     assert_eq!(why, "a row of part: it has no named members: use a struct or a map");
     let why = refusal(client.insert("part", &BTreeMap::from([("count", u64::MAX)])).wait());
-    assert!(why.contains("count does not fit 64 bits"), "{why}");
+    assert!(why.contains("count: the number does not fit 64 bits"), "{why}");
     let why = refusal(client.insert("part", &BTreeMap::from([("photo", [999])])).wait());
-    assert!(why.contains("photo needs bytes"), "{why}");
+    assert!(why.contains("photo: bytes are needed"), "{why}");
     let why = refusal(client.update("part", &BTreeMap::from([("count", 1)])).wait());
     assert!(why.contains("each column of the key"), "{why}");
     client.schema().create_table("pair", "a, b, PRIMARY KEY (a, b)").wait().unwrap();
@@ -105,6 +130,40 @@ fn value_that_is_no_row_of_the_table_is_refused_by_name() {
     assert!(why.contains("not one column"), "{why}");
     assert!(!client.exists("SELECT 1 FROM part", ()).wait().unwrap(), "nothing was written");
 }
+
+/// JSON has no such numbers; the row got NULL instead, without an error.
+#[test]
+fn infinity_is_stored_as_by_execute() {
+    let World { client, .. } = &world();
+    client.insert("part", &Part { weight: f64::INFINITY, ..bolt() }).wait().unwrap();
+    let weight = client.query_scalar::<f64>("SELECT weight FROM part", ()).wait().unwrap();
+    assert_eq!(weight, Some(f64::INFINITY));
+}
+
+#[test]
+fn update_of_a_synced_row_sends_only_what_differs() {
+    #[derive(Serialize)]
+    struct Task {
+        id: &'static str,
+        title: &'static str,
+        done: bool,
+    }
+    let world = World::with(|config| config.schema = Some(serde_json::from_str(TASK).unwrap()));
+    let client = &world.client;
+    let task = Task { id: "t1", title: "Milk", done: false };
+    client.insert("task", &task).wait().unwrap();
+    client.update("task", &Task { done: true, ..task }).wait().unwrap();
+    let pending = client.queue().pending().wait().unwrap();
+    let columns = pending[1].rows[0].columns.iter().map(|column| column.name.as_str());
+    assert_eq!(columns.collect::<Vec<_>>(), ["done"]);
+}
+
+const TASK: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+    "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"],
+    "columns": [
+      {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+      {"name": "title", "db_type": "text", "logical_type": "string", "nullable": true},
+      {"name": "done", "db_type": "boolean", "logical_type": "boolean", "nullable": true}]}]}"#;
 
 #[test]
 fn typed_writes_of_a_transaction_are_undone_with_it() {
@@ -137,9 +196,29 @@ fn temporary_file_and_its_folder_are_removed_at_shutdown() {
 
 #[test]
 fn temporary_folder_is_removed_if_opening_fails() {
-    let config = Config::temporary();
+    let config = Config::temporary().page_size(0);
     let folder = config.path.parent().unwrap().to_owned();
-    std::fs::create_dir_all(&config.path).unwrap(); // A folder is no database.
     Client::open(config).wait().unwrap_err();
     assert!(!folder.exists());
+}
+
+/// The refused opening removed the folder of the open client.
+#[test]
+fn refused_second_opening_of_a_temporary_file_keeps_it() {
+    let config = Config::temporary();
+    let client = Client::open(config.clone()).wait().unwrap();
+    Client::open(config.page_size(500)).wait().unwrap_err();
+    assert!(client.path().exists());
+    client.shutdown().wait().unwrap();
+}
+
+/// The parent folder of the app's own path was removed.
+#[test]
+fn path_set_after_temporary_is_never_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::temporary();
+    config.path = folder.path().join("app.db");
+    let client = Client::open(config).wait().unwrap();
+    client.shutdown().wait().unwrap();
+    assert!(folder.path().join("app.db").exists());
 }
