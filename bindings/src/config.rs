@@ -7,6 +7,9 @@ use rejoin_core::{Budget, Config, Metered, Policy};
 
 use crate::error::{RejoinError, Result};
 
+/// The path that stands for a temporary file.
+const TEMPORARY: &str = ":temporary:";
+
 /// When background syncing may use a metered network. A sync that the app requests always runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum MeteredPolicy {
@@ -66,7 +69,8 @@ pub struct ActionBudget {
 /// How a client opens its file and syncs. Every field except the path is optional.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ClientConfig {
-    /// The database file; created if missing. Its folder must exist.
+    /// The database file; created if missing. Its folder must exist. `:temporary:` is a new file in
+    /// the system's folder for temporary files, which shutting down removes: for tests and previews.
     pub path: String,
     /// The server, as `https://host/prefix`. Without one, writes stay in the queue.
     #[uniffi(default = None)]
@@ -88,8 +92,8 @@ pub struct ClientConfig {
     /// Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
     #[uniffi(default = None)]
     pub app_version: Option<String>,
-    /// The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
-    /// server.
+    /// The schema's manifest as JSON, bundled with the app, so that the first start works offline.
+    /// Default: fetched from the server.
     #[uniffi(default = None)]
     pub schema_json: Option<String>,
     /// Conflict policy by table. Default: the policy in the server's manifest.
@@ -179,7 +183,10 @@ impl TryFrom<ClientConfig> for Config {
     type Error = RejoinError;
 
     fn try_from(config: ClientConfig) -> Result<Self> {
-        let default = Self::new(&config.path);
+        let default = match config.path.as_str() {
+            TEMPORARY => Self::temporary(),
+            path => Self::new(path),
+        };
         let mut converted = default.clone();
         converted.server_url = config.server_url;
         converted.allow_http = config.allow_http.unwrap_or(default.allow_http);

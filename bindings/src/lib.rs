@@ -40,7 +40,7 @@ pub use actions::{
 };
 pub use change::{Change, ChangeObserver, ChangeOrigin, ChangedTable};
 pub use client::RejoinClient;
-pub use config::{ActionBudget, ClientConfig, ConflictPolicy, MeteredPolicy};
+pub use config::{ActionBudget, ClientConfig, ConflictPolicy, Durability, MeteredPolicy};
 pub use error::{ActionFault, ChangedRow, ColumnValue, RejoinError};
 pub use held::{HeldSnapshot, HeldTransaction};
 pub use history::{AcceptedMutation, HistoryBounds, Undone};

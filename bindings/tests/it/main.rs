@@ -5,6 +5,7 @@
 
 mod callbacks;
 mod cloud;
+mod config;
 mod errors;
 mod home;
 mod log;
