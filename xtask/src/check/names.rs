@@ -134,6 +134,7 @@ mod tests {
             ("    fn open(path: &Path) {", None),
             ("public suspend inline fun <reified T> RowBuffer.decode(): T", Some("decode")),
             ("public enum class State {", Some("State")),
+            ("pub struct QueueHandle<'c>(pub(super) &'c Client);", Some("QueueHandle")),
             ("    public val status: Status", Some("status")),
             ("    public static func open() {", Some("open")),
             ("export type Json = null | Json[];", Some("Json")),
