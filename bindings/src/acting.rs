@@ -107,8 +107,8 @@ impl ActionContext {
             RejoinError::Action { fault: ActionFault::Refused, detail, reason, .. } => {
                 self.inner.refuse(if detail.is_empty() { reason } else { detail })
             }
-            RejoinError::Callback { reason } => Error::Foreign(reason),
-            other => Error::Foreign(other.to_string()),
+            RejoinError::Callback { reason } => Error::Callback(reason),
+            other => Error::Callback(other.to_string()),
         }
     }
 
@@ -166,7 +166,7 @@ impl AsyncAction for ForeignAction {
             let given = Arc::clone(&context);
             let ended = calm(async move { handler.run(given, arguments.to_json()).await }).await;
             let value = ended.map_err(|error| context.thrown(error))?;
-            let wrong = |why| Err(Error::Foreign(format!("what it gave back is no JSON: {why}")));
+            let wrong = |why| Err(Error::Callback(format!("what it gave back is no JSON: {why}")));
             json(&value).or_else(wrong)
         })
     }

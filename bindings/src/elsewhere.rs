@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use rejoin_core::Error;
+use rejoin_core::{Error, StorageFault};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -37,5 +37,7 @@ pub(crate) fn thread(
     body: impl FnOnce() + Send + 'static,
 ) -> rejoin_core::Result<JoinHandle<()>> {
     let started = std::thread::Builder::new().name(format!("rejoin-{name}")).spawn(body);
-    started.map_err(|error| Error::Io(format!("starting the thread rejoin-{name}: {error}")))
+    started.map_err(|error| {
+        Error::Storage(StorageFault::Io(format!("starting the thread rejoin-{name}: {error}")))
+    })
 }

@@ -1,15 +1,15 @@
 //! The error type of the FFI boundary: a few kinds, by what a caller can do, each with a reason.
 //!
-//! The conversion lists each error of the core without a wildcard, so that a new one does not
-//! compile until it has a kind. The field is called `reason` because exceptions in Kotlin already
-//! have a `message`.
+//! They are the variants of the core's error, with those of its queue and its exchanges that a
+//! caller handles apart. The field is called `reason` because exceptions in Kotlin already have a
+//! `message`.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 use rejoin_core as core;
-use rejoin_core::Error;
+use rejoin_core::{Error, QueueFault, SyncFault};
 
 use crate::value::{SqlValue, small};
 
@@ -136,7 +136,7 @@ pub enum RejoinError {
         /// The rows, as the mutation left them and as they are.
         rows: Vec<ChangedRow>,
     },
-    /// The file or the disk failed: damaged, read-only, full, open in another process, or written
+    /// The file, the disk or the memory failed: damaged, read-only, full, open in another process, or written
     /// by a newer release. The transaction was rolled back.
     #[error("{reason}")]
     Storage {
@@ -234,57 +234,57 @@ impl From<Error> for RejoinError {
 }
 
 impl From<&Error> for RejoinError {
-    // No wildcard arm: a new error of the core does not compile until it has a kind.
     fn from(error: &Error) -> Self {
         let reason = error.to_string();
         match error {
-            Error::Sql(_)
-            | Error::Refused { .. }
-            | Error::Value { .. }
-            | Error::PartialStatement(_)
-            | Error::Reentrant
-            | Error::NotSynced(_)
-            | Error::UnknownMutation(_)
-            | Error::Uncertain(_)
-            | Error::SchemaRefused { .. } => Self::InvalidInput { reason },
-            Error::Rule { table, column, rule } => {
+            Error::InvalidInput(_) => Self::InvalidInput { reason },
+            Error::Constraint { table, column, rule } => {
                 let (table, column, rule) = (table.clone(), column.clone(), rule.clone());
                 Self::Constraint { reason, table, column, rule }
             }
             Error::Action { action, fault } => Self::of_action(reason, action.clone(), fault),
-            Error::StandsOn(id) => Self::StandsOn { reason, id: id.to_string() },
-            Error::Unsent { waiting } => Self::Unsent { reason, waiting: small(*waiting) },
-            Error::Changed { rows } => {
-                Self::Changed { reason, rows: rows.iter().map(ChangedRow::from).collect() }
-            }
-            Error::TooNew { .. }
-            | Error::Corrupt(_)
-            | Error::ReadOnly(_)
-            | Error::Full
-            | Error::Io(_)
-            | Error::Locked { .. } => Self::Storage { reason },
-            Error::TransactionTimeout => Self::TransactionTimeout { reason },
             // The kind of the failed statement, with a reason that names the statement.
             Error::Batch { error, .. } => Self::from(&**error).because(reason),
+            Error::Queue(fault) => Self::of_queue(reason, fault),
+            Error::Storage(_) => Self::Storage { reason },
             Error::WrongUser { .. } => Self::WrongUser { reason },
-            Error::Config(_) => Self::Configuration { reason },
+            Error::Configuration(_) => Self::Configuration { reason },
             Error::Suspended => Self::Suspended { reason },
-            Error::Shutdown => Self::Closed { reason },
-            Error::Offline(_) => Self::Offline { reason },
-            Error::NeedsAuth => Self::Unauthorized { reason },
-            Error::UpgradeRequired(_) => Self::UpgradeRequired { reason },
-            Error::Server { status, code, message: _, retryable } => {
-                let (status, code, retryable) = (*status, code.clone(), *retryable);
-                Self::Server { reason, status, code, retryable }
-            }
-            Error::Protocol(_) => Self::Protocol { reason },
-            Error::Foreign(_) => Self::Callback { reason },
-            Error::Internal(_) => Self::Internal { reason },
+            Error::Closed => Self::Closed { reason },
+            Error::TransactionTimeout => Self::TransactionTimeout { reason },
+            Error::Sync(fault) => Self::of_sync(reason, fault),
+            Error::Callback(_) => Self::Callback { reason },
+            // Also an error that a newer core has: its reason says what to do.
+            _ => Self::Internal { reason },
         }
     }
 }
 
 impl RejoinError {
+    fn of_queue(reason: String, fault: &QueueFault) -> Self {
+        match fault {
+            QueueFault::StandsOn(id) => Self::StandsOn { reason, id: id.to_string() },
+            QueueFault::Unsent { waiting } => Self::Unsent { reason, waiting: small(*waiting) },
+            QueueFault::Changed { rows } => {
+                Self::Changed { reason, rows: rows.iter().map(ChangedRow::from).collect() }
+            }
+            _ => Self::InvalidInput { reason },
+        }
+    }
+
+    fn of_sync(reason: String, fault: &SyncFault) -> Self {
+        match fault {
+            SyncFault::Offline(_) => Self::Offline { reason },
+            SyncFault::Unauthorized => Self::Unauthorized { reason },
+            SyncFault::UpgradeRequired(_) => Self::UpgradeRequired { reason },
+            SyncFault::Server { status, code, message: _, retryable } => {
+                let (status, code, retryable) = (*status, code.clone(), *retryable);
+                Self::Server { reason, status, code, retryable }
+            }
+            _ => Self::Protocol { reason },
+        }
+    }
+
     /// The error of a failed action.
     fn of_action(reason: String, action: String, fault: &core::ActionFault) -> Self {
         let (fault, detail) = match fault {

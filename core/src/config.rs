@@ -168,7 +168,7 @@ impl Config {
     /// Checks that every field is within its limits.
     ///
     /// # Errors
-    /// [`Error::Config`] with one line per problem, each beginning with the field's name.
+    /// [`Error::Configuration`] with one line per problem, each beginning with the field's name.
     pub fn check(&self) -> Result<()> {
         let mut problems = Problems::default();
         problems.path(&self.path);
@@ -201,7 +201,7 @@ impl Config {
         if let Some(schema) = &self.schema {
             problems.schema(schema);
         }
-        if problems.0.is_empty() { Ok(()) } else { Err(Error::Config(problems.0)) }
+        if problems.0.is_empty() { Ok(()) } else { Err(Error::Configuration(problems.0)) }
     }
 
     /// The names of the fields in which `other` differs. An open file is shared only if there are
@@ -358,7 +358,7 @@ mod tests {
         };
         assert!(with(&schema, "Notes").check().is_ok());
         assert!(with(&None, "noets").check().is_ok(), "no schema is bundled");
-        let Err(Error::Config(problems)) = with(&schema, "noets").check() else {
+        let Err(Error::Configuration(problems)) = with(&schema, "noets").check() else {
             panic!("accepted")
         };
         assert_eq!(problems, ["policies: the bundled schema has no synced table noets"]);
@@ -371,7 +371,7 @@ mod tests {
             assert!(config.check().is_ok());
             spoil(&mut config);
             match config.check() {
-                Err(Error::Config(problems)) => {
+                Err(Error::Configuration(problems)) => {
                     assert_eq!(problems.len(), 1, "{problems:?}");
                     assert!(problems[0].starts_with(beginning), "{problems:?}: {beginning}");
                 }
@@ -386,7 +386,7 @@ mod tests {
         for (spoil, _) in WRONG {
             spoil(&mut config);
         }
-        let Err(Error::Config(problems)) = config.check() else { panic!("accepted") };
+        let Err(Error::Configuration(problems)) = config.check() else { panic!("accepted") };
         assert_eq!(problems.len(), 20, "{problems:#?}");
     }
 

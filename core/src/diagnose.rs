@@ -51,7 +51,7 @@ impl StorageHandle<'_> {
     /// ```
     ///
     /// # Errors
-    /// Those of reading the file; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
+    /// Those of reading the file; [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
     pub fn diagnose(&self) -> Task<Json> {
         let client = self.0;
         let config = client.config();

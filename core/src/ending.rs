@@ -3,7 +3,7 @@
 //! The owners of connections (the writer, the readers) decide when to end it; the code that serves
 //! a handle ends it and stores the reason. Both depend only on these types, not on each other.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use std::sync::Arc;
 
 /// A transaction or snapshot that can be ended from outside.
@@ -33,13 +33,15 @@ impl Ended {
     /// The error of later statements and of the commit.
     pub(crate) fn error(&self) -> Error {
         match self {
-            Self::Partial(message) => Error::PartialStatement(message.clone()),
-            Self::BySqlite(message) => Error::Refused {
+            Self::Partial(message) => {
+                Error::InvalidInput(InputFault::PartialStatement(message.clone()))
+            }
+            Self::BySqlite(message) => Error::InvalidInput(InputFault::Refused {
                 what: String::from("the transaction"),
                 why: format!(
                     "an earlier statement ended it, everything was rolled back: {message}"
                 ),
-            },
+            }),
         }
     }
 }
@@ -67,33 +69,35 @@ impl EndReason {
     pub(crate) fn of_failure(error: &Error) -> Self {
         match error {
             Error::Suspended => Self::Suspended,
-            Error::Shutdown => Self::Shutdown,
+            Error::Closed => Self::Shutdown,
             error => Self::Failed(error.to_string()),
         }
     }
 
     /// The error of later calls.
     pub(crate) fn error(&self) -> Error {
-        let over = |what: &str, why: &str| Error::Refused {
-            what: format!("a call on {what}"),
-            why: format!("it {why} before; begin a new one"),
+        let over = |what: &str, why: &str| {
+            Error::InvalidInput(InputFault::Refused {
+                what: format!("a call on {what}"),
+                why: format!("it {why} before; begin a new one"),
+            })
         };
         match self {
             Self::Committed => over("the transaction", "was committed"),
             Self::RolledBack => over("the transaction", "was rolled back"),
             Self::Finished => over("the snapshot", "was finished"),
-            Self::Acted => Error::Refused {
+            Self::Acted => Error::InvalidInput(InputFault::Refused {
                 what: "a call on an action's context".to_owned(),
                 why: "the action has ended; it must wait for each call before".to_owned(),
-            },
+            }),
             Self::TimedOut => Error::TransactionTimeout,
             Self::Suspended => Error::Suspended,
-            Self::Shutdown => Error::Shutdown,
+            Self::Shutdown => Error::Closed,
             Self::Ended(ended) => ended.error(),
-            Self::Failed(message) => Error::Refused {
+            Self::Failed(message) => Error::InvalidInput(InputFault::Refused {
                 what: "a call on the transaction".to_owned(),
                 why: format!("it failed and was rolled back: {message}"),
-            },
+            }),
         }
     }
 }

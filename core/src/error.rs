@@ -1,47 +1,40 @@
 //! The error type of the crate: one variant per decision that a caller can take.
 //!
 //! Expected events are not errors: a rejected write is a verdict, being offline is a status. Each
-//! variant documents the state of the data. The enum is not `non_exhaustive`, so that the FFI crate
-//! fails to compile until it translates a new variant.
+//! variant documents the state of the data; what exactly failed is in its payload (`fault.rs`).
 
-use crate::ids::MutationId;
-use crate::value::Value;
+mod fault;
 
-/// A row that differs from what a mutation wrote.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChangedRow {
-    /// The table's name.
-    pub table: String,
-    /// The row's key.
-    pub key: Value,
-    /// The columns that have another value; empty if the row was deleted or inserted again.
-    pub columns: Vec<String>,
-    /// What the mutation wrote, by column; `None` if it deleted the row.
-    pub wrote: Option<Vec<(String, Value)>>,
-    /// The current row; `None` if there is none.
-    pub present: Option<Vec<(String, Value)>>,
-}
+pub use fault::{ActionFault, ChangedRow, InputFault, QueueFault, StorageFault, SyncFault};
 
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error of the engine; each variant documents the state of the data.
+/// Any error of the engine, by what a caller can do about it.
+///
+/// A failed statement or transaction was rolled back as a whole, and pending mutations stay in the
+/// queue.
+///
+/// ```
+/// # use rejoin_core::{Client, Config, Error, StorageFault};
+/// # let client = Client::open(Config::temporary()).wait()?;
+/// match client.execute("INSERT INTO note (body) VALUES ('milk')", ()).wait() {
+///     Ok(rows) => println!("{rows} row(s) inserted"),
+///     Err(Error::Constraint { column, rule, .. }) => println!("{column} violates {rule}"),
+///     Err(Error::Storage(StorageFault::Full)) => println!("free some space, then try again"),
+///     Err(error) => println!("{error}"), // Here: `sql: no such table: note`.
+/// }
+/// # client.shutdown().wait()
+/// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// The statement does not compile or failed; it was rolled back, alone or with its transaction.
-    #[error("sql: {0}")]
-    Sql(#[source] rusqlite::Error),
-    /// The engine does not allow apps to do this; nothing was changed.
-    #[error("refused {what}: {why}")]
-    Refused {
-        /// What was attempted.
-        what: String,
-        /// The reason, and what to do instead.
-        why: String,
-    },
+    /// The call is wrong: change it. Nothing was changed.
+    #[error(transparent)]
+    InvalidInput(#[from] InputFault),
     /// A declared rule does not hold; the statement was rolled back.
     #[error("{rule} constraint failed: {table}.{column}")]
-    Rule {
+    Constraint {
         /// The table.
         table: String,
         /// The column, or columns joined by a comma.
@@ -49,25 +42,6 @@ pub enum Error {
         /// `NOT NULL`, `UNIQUE`, `CHECK name` or `FOREIGN KEY`, as in SQLite's messages.
         rule: String,
     },
-    /// A value cannot be synced; the statement was rolled back.
-    #[error("value of {table}.{column}: {why}")]
-    Value {
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-        /// What is wrong and how to fix it.
-        why: String,
-    },
-    /// A failed statement left rows behind (`OR FAIL`, `RAISE(FAIL)`); the whole transaction was rolled back.
-    #[error("a failed statement had already changed rows; the transaction was rolled back: {0}")]
-    PartialStatement(String),
-    /// An interactive transaction or snapshot was idle for longer than `transaction_idle`, or a
-    /// read was open while the write-ahead log grew to 16 times `wal_limit`. It was rolled back.
-    #[error(
-        "open for too long; the transaction was rolled back: begin a new one, and end it sooner"
-    )]
-    TransactionTimeout,
     /// An action failed; its transaction was rolled back.
     #[error("action {action}: {fault}")]
     Action {
@@ -81,180 +55,59 @@ pub enum Error {
     Batch {
         /// Index of the statement; the first is 0.
         index: usize,
-        /// Its error. Never [`Error::Suspended`] or [`Error::Shutdown`], which no statement causes.
+        /// Its error. Never [`Error::Suspended`] or [`Error::Closed`], which no statement causes.
         #[source]
         error: Box<Error>,
     },
-    /// The call would wait for itself: use the open transaction instead.
-    #[error("called from inside a transaction; use the transaction's own methods")]
-    Reentrant,
-    /// The table is not synced.
-    #[error("table {0} is not synced")]
-    NotSynced(String),
-    /// The queue has no such mutation.
-    #[error("no mutation {0} in the queue")]
-    UnknownMutation(MutationId),
-    /// The mutation was sent and has no verdict yet; it can only be cancelled.
-    #[error("mutation {0} was sent and has no verdict yet")]
-    Uncertain(MutationId),
-    /// The parked mutation `0` creates a row that this one needs; retry that one or the chain
-    /// first.
-    #[error("depends on mutation {0}, which is parked: retry that one, with its chain")]
-    StandsOn(MutationId),
-    /// A reset would delete pending or parked mutations that the call does not list. Nothing was
-    /// changed.
-    #[error(
-        "{waiting} mutations that are not accepted were not named: send them, or name them to give them up"
-    )]
-    Unsent {
-        /// How many.
-        waiting: u64,
-    },
-    /// The undo would overwrite later changes of these rows. Nothing was changed.
-    #[error("{} row(s) have changed since; look at them, and write what is wanted", .rows.len())]
-    Changed {
-        /// The rows, as the mutation left them and as they are.
-        rows: Vec<ChangedRow>,
-    },
-    /// The schema has a table that this device cannot store; tables and queue are unchanged. A
-    /// removed column or table never causes this.
-    #[error("schema of table {table} refused: {why}")]
-    SchemaRefused {
-        /// The table.
-        table: String,
-        /// The reason, and what to do.
-        why: String,
-    },
-    /// A newer release wrote this file; nothing was changed.
-    #[error("database was written by a newer release (format {found}, this one knows {known})")]
-    TooNew {
-        /// The file's format.
-        found: i64,
-        /// The newest format of this release.
-        known: i64,
-    },
-    /// The file is not a database, or is damaged; nothing was written.
-    #[error("database is corrupt: {0}")]
-    Corrupt(String),
-    /// The file or its folder cannot be written; nothing was changed.
-    #[error("database is read-only: {0}")]
-    ReadOnly(String),
-    /// The disk is full; the transaction was rolled back.
-    #[error("disk full; the transaction was rolled back")]
-    Full,
-    /// The disk failed; the transaction was rolled back.
-    #[error("input or output failed: {0}")]
-    Io(String),
-    /// Another process has the file open; nothing was changed.
-    #[error("{path} is open in another process")]
-    Locked {
-        /// The file.
-        path: String,
-    },
+    /// The queue, or the rows that a mutation wrote, do not allow the decision. Nothing was changed.
+    #[error(transparent)]
+    Queue(#[from] QueueFault),
+    /// The file, the disk or the memory failed; the transaction was rolled back.
+    #[error(transparent)]
+    Storage(#[from] StorageFault),
     /// The file belongs to another user; nothing was changed.
     #[error("database belongs to another user and holds {pending} unsent mutations")]
     WrongUser {
         /// Number of pending mutations of the other user.
         pending: u64,
     },
-    /// The configuration is invalid; the list has every problem.
+    /// The configuration is invalid; the list has every problem. Nothing was opened.
     #[error("configuration: {}", .0.join("; "))]
-    Config(Vec<String>),
+    Configuration(Vec<String>),
     /// The engine is suspended, or was suspended during the call; the transaction was rolled back.
+    /// Call [`SyncHandle::resume`](crate::SyncHandle::resume) first.
     #[error("suspended; the transaction was rolled back")]
     Suspended,
-    /// The client was shut down.
+    /// The client was shut down; open it again.
     #[error("the client was shut down")]
-    Shutdown,
-    /// No server could be reached; the queue is unchanged and will be sent later.
-    #[error("server unreachable: {0}")]
-    Offline(String),
-    /// Credentials are missing or rejected; the queue waits for new ones.
-    #[error("credentials are missing or refused")]
-    NeedsAuth,
-    /// The server requires a newer version of the app; the queue waits.
-    #[error("the server asks for a newer version of the app: {0}")]
-    UpgradeRequired(String),
-    /// The server returned an error; the queue is unchanged.
-    #[error("server answered {status} {code}: {message}")]
-    Server {
-        /// HTTP status.
-        status: u16,
-        /// One of `rejoin_protocol::wire::code`, or empty from a plain server.
-        code: String,
-        /// Message for developers.
-        message: String,
-        /// Whether the same request may succeed later.
-        retryable: bool,
-    },
-    /// The server's response is invalid; nothing of it was applied.
-    #[error("answer not understood: {0}")]
-    Protocol(String),
+    Closed,
+    /// An interactive transaction or snapshot was idle for longer than `transaction_idle`, or a
+    /// read was open while the write-ahead log grew to 16 times `wal_limit`. It was rolled back.
+    #[error(
+        "open for too long; the transaction was rolled back: begin a new one, and end it sooner"
+    )]
+    TransactionTimeout,
+    /// An exchange with the server failed. The queue is unchanged and will be sent later.
+    #[error(transparent)]
+    Sync(#[from] SyncFault),
     /// A function of the app failed.
     #[error("callback failed: {0}")]
-    Foreign(String),
+    Callback(String),
     /// A bug in the engine; the transaction was rolled back. Please report it with `diagnose()`.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
-/// Why an action failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ActionFault {
-    /// No action of this name is registered.
-    #[error("no such action is registered; name it in Services::actions")]
-    Unknown,
-    /// The arguments are invalid; the list has every problem.
-    #[error("arguments: {}", .0.join("; "))]
-    Arguments(Vec<String>),
-    /// A precondition of the action failed; its message.
-    #[error("{0}")]
-    Precondition(String),
-    /// It exceeded its time limit ([`Budget::run`](crate::Budget::run)) and was rolled back.
-    #[error("it took longer than {limit:?}; do less at a time, or allow more by the action budget")]
-    TooSlow {
-        /// The limit.
-        limit: std::time::Duration,
-    },
-    /// It writes more than its limit ([`Budget::bytes`](crate::Budget::bytes)).
-    #[error(
-        "it writes more than {limit} bytes; do less at a time, or allow more by the action budget"
-    )]
-    TooLarge {
-        /// The limit.
-        limit: usize,
-    },
-    /// It inserts two rows with the same identity, which would get the same id.
-    #[error("two rows of {table} with one identity; add to the identity what tells them apart")]
-    SameRow {
-        /// The table.
-        table: String,
-    },
-    /// Its code was idle for too long.
-    #[error("its code did not end in time; let it wait for nothing but its context")]
-    TimedOut,
-}
-
 impl Error {
     /// Whether the machine caused the error, so that it says nothing about the write.
     pub(crate) fn is_of_the_machine(&self) -> bool {
-        matches!(
-            self,
-            Self::Suspended
-                | Self::Shutdown
-                | Self::Full
-                | Self::Io(_)
-                | Self::Corrupt(_)
-                | Self::ReadOnly(_)
-                | Self::Locked { .. }
-                | Self::Internal(_)
-        )
+        matches!(self, Self::Suspended | Self::Closed | Self::Internal(_) | Self::Storage(_))
     }
 
     /// Wraps an error that a statement of a batch caused.
     pub(crate) fn in_batch(self, index: usize) -> Self {
         match self {
-            Self::Suspended | Self::Shutdown => self,
+            Self::Suspended | Self::Closed => self,
             error => Self::Batch { index, error: Box::new(error) },
         }
     }

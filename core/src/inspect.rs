@@ -115,9 +115,9 @@ impl Inspection {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors [`Error::Corrupt`](crate::Error::Corrupt) if it is no database or is damaged,
-    /// [`Error::TooNew`](crate::Error::TooNew), [`Error::Refused`](crate::Error::Refused) for a
-    /// file of another application or an older release, [`Error::Io`](crate::Error::Io) if it
+    /// # Errors [`StorageFault::Corrupt`](crate::StorageFault::Corrupt) if it is no database or is damaged,
+    /// [`StorageFault::TooNew`](crate::StorageFault::TooNew), [`InputFault::Refused`](crate::InputFault::Refused) for a
+    /// file of another application or an older release, [`StorageFault::Io`](crate::StorageFault::Io) if it
     /// cannot be read.
     pub fn of(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();

@@ -133,7 +133,9 @@ pub use engine::rebase::take_back::Undone;
 pub use engine::reset::Keep;
 pub use engine::row_state::RowSyncState;
 pub use engine::rows::patch::PatchKind;
-pub use error::{ActionFault, ChangedRow, Error, Result};
+pub use error::{
+    ActionFault, ChangedRow, Error, InputFault, QueueFault, Result, StorageFault, SyncFault,
+};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
 pub use inspect::{AcceptedMutation, InspectedTable, Inspection};

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::ending::{CancelHandle, EndReason};
 use crate::engine::{ReadStop, Reader};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::runtime;
 use crate::writer::{Task, caught, panic_text};
 
@@ -82,14 +82,14 @@ impl Readers {
     /// Runs `body` with a reader.
     ///
     /// # Errors
-    /// Those of `body`; [`Error::Foreign`] if it panics; [`Error::Reentrant`] inside another body
-    /// of this pool, which could deadlock; [`Error::Suspended`]; [`Error::Shutdown`].
+    /// Those of `body`; [`Error::Callback`] if it panics; [`InputFault::Reentrant`] inside another body
+    /// of this pool, which could deadlock; [`Error::Suspended`]; [`Error::Closed`].
     pub(crate) fn call<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Reader) -> Result<R> + Send + 'static,
     ) -> Task<R> {
         if self.is_current() {
-            return Task::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         let (reply, receiver) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
@@ -99,9 +99,7 @@ impl Readers {
             });
             // Replaces the error of an interrupted read by its cause.
             let result = match result {
-                Err(Error::Suspended) if shared.desk().state == State::Ended => {
-                    Err(Error::Shutdown)
-                }
+                Err(Error::Suspended) if shared.desk().state == State::Ended => Err(Error::Closed),
                 result => result,
             };
             let _ = reply.send(result);
@@ -116,13 +114,13 @@ impl Readers {
     /// itself.
     ///
     /// # Errors
-    /// [`Error::Reentrant`], [`Error::Suspended`], [`Error::Shutdown`]: `body` was dropped.
+    /// [`InputFault::Reentrant`], [`Error::Suspended`], [`Error::Closed`]: `body` was dropped.
     pub(crate) fn hold(
         &self,
         body: impl FnOnce(Result<&mut Reader>) + Send + 'static,
     ) -> Result<()> {
         if self.is_current() {
-            return Err(Error::Reentrant);
+            return Err(InputFault::Reentrant.into());
         }
         self.shared.hand_in(Box::new(move |reader| {
             if let Err(panic) = caught(|| body(reader)) {
@@ -134,7 +132,7 @@ impl Readers {
     /// Ends `held` when the pool is suspended or shut down, until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Error::Suspended`], [`Error::Shutdown`]: the pool is already closing.
+    /// [`Error::Suspended`], [`Error::Closed`]: the pool is already closing.
     pub(crate) fn note_held(&self, held: Arc<dyn CancelHandle>) -> Result<impl Drop + use<>> {
         struct Noted(Arc<Shared>, Arc<dyn CancelHandle>);
         impl Drop for Noted {
@@ -288,13 +286,13 @@ impl State {
     }
 
     fn refusal(self) -> Error {
-        if self == Self::Ended { Error::Shutdown } else { Error::Suspended }
+        if self == Self::Ended { Error::Closed } else { Error::Suspended }
     }
 }
 
 /// The error for a panic of the app's closure.
 pub(crate) fn foreign(panic: &(dyn Any + Send)) -> Error {
-    Error::Foreign(format!("panicked: {}", panic_text(panic)))
+    Error::Callback(format!("panicked: {}", panic_text(panic)))
 }
 
 impl fmt::Debug for Readers {

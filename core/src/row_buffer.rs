@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 
 mod cell;
 mod decode;
@@ -189,12 +189,14 @@ impl Row<'_> {
     /// A cell as a Rust value, by the column's number or name.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the column does not exist or has another type; the message names both.
+    /// [`InputFault::Refused`] if the column does not exist or has another type; the message names both.
     pub fn get<'r, T: FromCell<'r>>(&'r self, column: impl ColumnIndex) -> Result<T> {
         let number = column.number(self.columns())?;
-        T::from_cell(self.cell(number)?).map_err(|why| Error::Refused {
-            what: format!("reading column {}", self.columns()[number]),
-            why,
+        T::from_cell(self.cell(number)?).map_err(|why| {
+            Error::InvalidInput(InputFault::Refused {
+                what: format!("reading column {}", self.columns()[number]),
+                why,
+            })
         })
     }
 

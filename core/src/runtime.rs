@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault};
 use rejoin_protocol::mutant;
 
 /// Two threads for the transport and the driver, and separate threads for app code that may block.
@@ -33,7 +33,7 @@ pub enum Foreign {
 }
 
 impl Runtime {
-    /// Starts the threads, named `rejoin-net`. Fails with [`Error::Io`] if no thread can be
+    /// Starts the threads, named `rejoin-net`. Fails with [`StorageFault::Io`] if no thread can be
     /// started.
     pub fn new() -> Result<Self> {
         Self::beside(&[])
@@ -67,7 +67,9 @@ fn threads(name: &str, count: usize) -> Result<tokio::runtime::Runtime> {
         .thread_name(name)
         .enable_all()
         .build()
-        .map_err(|error| Error::Io(format!("starting the threads {name}: {error}")))
+        .map_err(|error| {
+            Error::Storage(StorageFault::Io(format!("starting the threads {name}: {error}")))
+        })
 }
 
 impl Drop for Runtime {
@@ -138,12 +140,12 @@ impl<T> Drop for SpawnedTask<T> {
 impl<T> Future for SpawnedTask<T> {
     type Output = Result<T>;
 
-    /// The task's result; [`Error::Shutdown`] if it was aborted.
+    /// The task's result; [`Error::Closed`] if it was aborted.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(handle) = self.0.as_mut() else {
-            return Poll::Ready(Err(Error::Shutdown));
+            return Poll::Ready(Err(Error::Closed));
         };
-        Pin::new(handle).poll(context).map(|outcome| outcome.map_err(|_| Error::Shutdown))
+        Pin::new(handle).poll(context).map(|outcome| outcome.map_err(|_| Error::Closed))
     }
 }
 
@@ -155,7 +157,9 @@ pub fn thread(
     std::thread::Builder::new()
         .name(format!("rejoin-{name}"))
         .spawn(mutant::inherited(body))
-        .map_err(|error| Error::Io(format!("starting the thread rejoin-{name}: {error}")))
+        .map_err(|error| {
+            Error::Storage(StorageFault::Io(format!("starting the thread rejoin-{name}: {error}")))
+        })
 }
 
 #[cfg(test)]
@@ -192,7 +196,7 @@ mod tests {
         let spawner = runtime.spawner();
         let endless = spawner.spawn(std::future::pending::<()>());
         drop(runtime);
-        assert!(matches!(block_on(endless), Err(Error::Shutdown)));
+        assert!(matches!(block_on(endless), Err(Error::Closed)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::block_on::{block_on, block_until};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::runtime;
 use crate::slow::{self, Calls};
 
@@ -69,7 +69,7 @@ impl<T: 'static> Writer<T> {
     /// Starts the thread, which creates its engine with `open`. Completes when the engine is open.
     ///
     /// # Errors
-    /// Those of `open`, and [`Error::Io`] if no thread can be started.
+    /// Those of `open`, and [`StorageFault::Io`](crate::StorageFault::Io) if no thread can be started.
     pub fn start(open: impl FnMut() -> Result<T> + Send + 'static) -> Task<Self> {
         Self::start_with(open, |_, _| {})
     }
@@ -111,8 +111,8 @@ impl<T: 'static> Writer<T> {
     /// Runs `body` with the engine, after all earlier tasks.
     ///
     /// # Errors
-    /// Those of `body`; [`Error::Reentrant`] on the writer's own thread; [`Error::Internal`] if it
-    /// panics; [`Error::Suspended`] and [`Error::Shutdown`] if `body` did not run.
+    /// Those of `body`; [`InputFault::Reentrant`] on the writer's own thread; [`Error::Internal`] if it
+    /// panics; [`Error::Suspended`] and [`Error::Closed`] if `body` did not run.
     pub fn call<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
@@ -128,10 +128,10 @@ impl<T: 'static> Writer<T> {
     /// returns its results itself. It is dropped if the thread ends before.
     ///
     /// # Errors
-    /// [`Error::Reentrant`], [`Error::Shutdown`]: `body` was dropped without running.
+    /// [`InputFault::Reentrant`], [`Error::Closed`]: `body` was dropped without running.
     pub(crate) fn hold(&self, body: impl FnOnce(Result<&mut T>) + Send + 'static) -> Result<()> {
         if self.is_current() {
-            return Err(Error::Reentrant);
+            return Err(InputFault::Reentrant.into());
         }
         let shared = Arc::downgrade(&self.shared);
         let work: Job<T> = Box::new(move |desk| {
@@ -139,7 +139,7 @@ impl<T: 'static> Writer<T> {
                 tracing::error!(panic = panic_text(&*panic), "engine closure panicked");
             }
         });
-        self.shared.work.send(work).map_err(|_| Error::Shutdown)
+        self.shared.work.send(work).map_err(|_| Error::Closed)
     }
 
     /// [`Writer::call`] that blocks this thread.
@@ -186,7 +186,7 @@ impl<T: 'static> Writer<T> {
     }
 
     /// Ends the thread after all earlier tasks; the file is closed when this completes. Later calls
-    /// fail with [`Error::Shutdown`].
+    /// fail with [`Error::Closed`].
     pub fn shutdown(&self) -> Task<()> {
         self.hand_in(|desk| {
             desk.engine = None;
@@ -210,7 +210,7 @@ impl<T: 'static> Writer<T> {
         body: impl FnOnce(&mut WorkerState<T>) -> Result<R> + Send + 'static,
     ) -> Task<R> {
         if self.is_current() {
-            return Task::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         let (reply, receiver) = oneshot::channel();
         let work: Job<T> = Box::new(move |desk| {
@@ -218,7 +218,7 @@ impl<T: 'static> Writer<T> {
         });
         match self.shared.work.send(work) {
             Ok(()) => Task(TaskState::Coming(receiver)),
-            Err(_) => Task::ready(Err(Error::Shutdown)),
+            Err(_) => Task::ready(Err(Error::Closed)),
         }
     }
 }
@@ -286,7 +286,7 @@ impl<R> Task<R> {
         Self(TaskState::Ready(Some(result)))
     }
 
-    /// A future for the value from `receiver`; [`Error::Shutdown`] if its sender is dropped.
+    /// A future for the value from `receiver`; [`Error::Closed`] if its sender is dropped.
     pub(crate) fn coming(receiver: oneshot::Receiver<Result<R>>) -> Self {
         Self(TaskState::Coming(receiver))
     }
@@ -310,10 +310,10 @@ impl<R> Future for Task<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         match &mut self.0 {
-            TaskState::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Shutdown))),
-            TaskState::Coming(receiver) => Pin::new(receiver)
-                .poll(context)
-                .map(|result| result.unwrap_or(Err(Error::Shutdown))),
+            TaskState::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Closed))),
+            TaskState::Coming(receiver) => {
+                Pin::new(receiver).poll(context).map(|result| result.unwrap_or(Err(Error::Closed)))
+            }
         }
     }
 }

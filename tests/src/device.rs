@@ -440,7 +440,7 @@ impl Device {
 
 fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
     session.lost(engine)?;
-    Err(rejoin_core::Error::Offline("the test lost it".to_owned()))
+    Err(rejoin_core::Error::Sync(rejoin_core::SyncFault::Offline("the test lost it".to_owned())))
 }
 
 /// The response to this push of a server that cannot decide at the moment.

@@ -1,6 +1,7 @@
 //! Checks that run no test; each function is a stage or, in `rules`, one of its rules.
 
 mod cycles;
+mod examples;
 mod files;
 mod impls;
 mod layers;
@@ -32,6 +33,7 @@ pub(crate) fn rules() -> Result<Count> {
         ("cycles", cycles::cycles(&files)?),
         ("methods", impls::spread(&files)?),
         ("names", names::undeclared(&files)),
+        ("examples", examples::untested(&files)),
     ];
     let mut count = Count::default();
     for (name, problems) in rules {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rejoin_core::{ActionFault, Error, MutationId, block_on};
+use rejoin_core::{
+    ActionFault, Error, InputFault, MutationId, QueueFault, StorageFault, SyncFault, block_on,
+};
 use rejoin_ffi::{MeteredPolicy, RejoinClient, RejoinError};
 
 use crate::home::Home;
@@ -11,44 +13,51 @@ use crate::home::Home;
 fn table() -> Vec<(Error, &'static str)> {
     let id = MutationId::parse("00000000-0000-4000-8000-000000000000").unwrap();
     let text = || "message".to_owned();
-    let rule = || Error::Rule { table: "t".into(), column: "c".into(), rule: "UNIQUE".into() };
+    let rule =
+        || Error::Constraint { table: "t".into(), column: "c".into(), rule: "UNIQUE".into() };
     vec![
         (sql(), "InvalidInput"),
-        (Error::Refused { what: text(), why: text() }, "InvalidInput"),
+        (Error::InvalidInput(InputFault::Refused { what: text(), why: text() }), "InvalidInput"),
         (rule(), "Constraint"),
-        (Error::Value { table: text(), column: text(), why: text() }, "InvalidInput"),
-        (Error::PartialStatement(text()), "InvalidInput"),
+        (
+            Error::InvalidInput(InputFault::Value { table: text(), column: text(), why: text() }),
+            "InvalidInput",
+        ),
+        (Error::InvalidInput(InputFault::PartialStatement(text())), "InvalidInput"),
         (Error::TransactionTimeout, "TransactionTimeout"),
         (Error::Batch { index: 7, error: Box::new(rule()) }, "Constraint"),
-        (Error::Batch { index: 7, error: Box::new(Error::Full) }, "Storage"),
-        (Error::Reentrant, "InvalidInput"),
-        (Error::NotSynced(text()), "InvalidInput"),
-        (Error::UnknownMutation(id), "InvalidInput"),
-        (Error::Uncertain(id), "InvalidInput"),
-        (Error::StandsOn(id), "StandsOn"),
-        (Error::Changed { rows: Vec::new() }, "Changed"),
-        (Error::Unsent { waiting: 3 }, "Unsent"),
+        (Error::Batch { index: 7, error: Box::new(Error::Storage(StorageFault::Full)) }, "Storage"),
+        (Error::InvalidInput(InputFault::Reentrant), "InvalidInput"),
+        (Error::InvalidInput(InputFault::NotSynced(text())), "InvalidInput"),
+        (Error::Queue(QueueFault::Unknown(id)), "InvalidInput"),
+        (Error::Queue(QueueFault::Uncertain(id)), "InvalidInput"),
+        (Error::Queue(QueueFault::StandsOn(id)), "StandsOn"),
+        (Error::Queue(QueueFault::Changed { rows: Vec::new() }), "Changed"),
+        (Error::Queue(QueueFault::Unsent { waiting: 3 }), "Unsent"),
         (action(ActionFault::Unknown), "Action"),
         (action(ActionFault::TimedOut), "Action"),
         (action(ActionFault::TooSlow { limit: Duration::from_secs(2) }), "ActionTooSlow"),
         (action(ActionFault::TooLarge { limit: 8 << 20 }), "ActionTooLarge"),
-        (Error::SchemaRefused { table: text(), why: text() }, "InvalidInput"),
-        (Error::TooNew { found: 2, known: 1 }, "Storage"),
-        (Error::Corrupt(text()), "Storage"),
-        (Error::ReadOnly(text()), "Storage"),
-        (Error::Full, "Storage"),
-        (Error::Io(text()), "Storage"),
-        (Error::Locked { path: text() }, "Storage"),
+        (
+            Error::InvalidInput(InputFault::SchemaRefused { table: text(), why: text() }),
+            "InvalidInput",
+        ),
+        (Error::Storage(StorageFault::TooNew { found: 2, known: 1 }), "Storage"),
+        (Error::Storage(StorageFault::Corrupt(text())), "Storage"),
+        (Error::Storage(StorageFault::ReadOnly(text())), "Storage"),
+        (Error::Storage(StorageFault::Full), "Storage"),
+        (Error::Storage(StorageFault::Io(text())), "Storage"),
+        (Error::Storage(StorageFault::Locked { path: text() }), "Storage"),
         (Error::WrongUser { pending: 3 }, "WrongUser"),
-        (Error::Config(vec![text(), text()]), "Configuration"),
+        (Error::Configuration(vec![text(), text()]), "Configuration"),
         (Error::Suspended, "Suspended"),
-        (Error::Shutdown, "Closed"),
-        (Error::Offline(text()), "Offline"),
-        (Error::NeedsAuth, "Unauthorized"),
-        (Error::UpgradeRequired(text()), "UpgradeRequired"),
+        (Error::Closed, "Closed"),
+        (Error::Sync(SyncFault::Offline(text())), "Offline"),
+        (Error::Sync(SyncFault::Unauthorized), "Unauthorized"),
+        (Error::Sync(SyncFault::UpgradeRequired(text())), "UpgradeRequired"),
         (server(), "Server"),
-        (Error::Protocol(text()), "Protocol"),
-        (Error::Foreign(text()), "Callback"),
+        (Error::Sync(SyncFault::Protocol(text())), "Protocol"),
+        (Error::Callback(text()), "Callback"),
         (Error::Internal(text()), "Internal"),
     ]
 }
@@ -58,7 +67,12 @@ fn action(fault: ActionFault) -> Error {
 }
 
 fn server() -> Error {
-    Error::Server { status: 507, code: "quota".into(), message: "full".into(), retryable: true }
+    Error::Sync(SyncFault::Server {
+        status: 507,
+        code: "quota".into(),
+        message: "full".into(),
+        retryable: true,
+    })
 }
 
 /// A real error of SQLite.

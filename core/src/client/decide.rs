@@ -16,9 +16,9 @@ impl QueueHandle<'_> {
     /// changed. Works offline.
     ///
     /// # Errors
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
-    /// [`Error::Refused`](crate::Error::Refused) if it is not parked;
-    /// [`Error::StandsOn`](crate::Error::StandsOn) if it needs a row of a parked mutation. Nothing
+    /// [`QueueFault::Unknown`](crate::QueueFault::Unknown);
+    /// [`InputFault::Refused`](crate::InputFault::Refused) if it is not parked;
+    /// [`QueueFault::StandsOn`](crate::QueueFault::StandsOn) if it needs a row of a parked mutation. Nothing
     /// changed.
     pub fn retry(&self, id: MutationId) -> Task<()> {
         self.0.core().writer.call(move |engine| decide::retry(engine, id))
@@ -29,7 +29,7 @@ impl QueueHandle<'_> {
     /// them: none if nothing is parked, as after an edit of a mutation that blocked no other.
     ///
     /// # Errors
-    /// As [`QueueHandle::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if the
+    /// As [`QueueHandle::retry`]; [`QueueFault::Unknown`](crate::QueueFault::Unknown) if the
     /// queue has neither the mutation nor any that was parked because of it.
     pub fn retry_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
         self.0.core().writer.call(move |engine| decide::retry_chain(engine, id))
@@ -55,10 +55,10 @@ impl QueueHandle<'_> {
     /// call [`QueueHandle::retry_chain`] with its id. Changes to deleted rows are left out.
     ///
     /// # Errors
-    /// Those of `body`, and [`Error::Foreign`](crate::Error::Foreign) if it panics;
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
-    /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent and has no verdict;
-    /// [`Error::Refused`](crate::Error::Refused) in a table that only actions write: use
+    /// Those of `body`, and [`Error::Callback`](crate::Error::Callback) if it panics;
+    /// [`QueueFault::Unknown`](crate::QueueFault::Unknown);
+    /// [`QueueFault::Uncertain`](crate::QueueFault::Uncertain) if it was sent and has no verdict;
+    /// [`InputFault::Refused`](crate::InputFault::Refused) in a table that only actions write: use
     /// [`QueueHandle::perform_again`]. Nothing changed.
     pub fn edit(
         &self,
@@ -87,9 +87,9 @@ impl QueueHandle<'_> {
     /// [`QueueHandle::edit`].
     ///
     /// # Errors
-    /// As [`Client::perform`](crate::Client::perform); [`Error::UnknownMutation`](crate::Error::UnknownMutation);
-    /// [`Error::Refused`](crate::Error::Refused) if it is no action;
-    /// [`Error::Uncertain`](crate::Error::Uncertain) as [`QueueHandle::discard`]. Nothing changed.
+    /// As [`Client::perform`](crate::Client::perform); [`QueueFault::Unknown`](crate::QueueFault::Unknown);
+    /// [`InputFault::Refused`](crate::InputFault::Refused) if it is no action;
+    /// [`QueueFault::Uncertain`](crate::QueueFault::Uncertain) as [`QueueHandle::discard`]. Nothing changed.
     pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Task<Performed> {
         self.0.core().writer.call(move |engine| decide::perform_again(engine, id, &arguments))
     }
@@ -100,8 +100,8 @@ impl QueueHandle<'_> {
     /// `docs/plain-server.md`.
     ///
     /// # Errors
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
-    /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent to any other server and has no
+    /// [`QueueFault::Unknown`](crate::QueueFault::Unknown);
+    /// [`QueueFault::Uncertain`](crate::QueueFault::Uncertain) if it was sent to any other server and has no
     /// verdict: nothing changed.
     pub fn discard(&self, id: MutationId) -> Task<()> {
         self.0.core().writer.call(move |engine| decide::discard(engine, id))

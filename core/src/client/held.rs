@@ -143,7 +143,7 @@ impl<O: HandleCommand> CommandQueue<O> {
     pub(super) fn explain(&self, error: Error) -> Error {
         let state = self.state();
         match (error, state.ended.as_ref().or(state.closing.as_ref())) {
-            (Error::Suspended, Some(EndReason::Shutdown)) => Error::Shutdown,
+            (Error::Suspended, Some(EndReason::Shutdown)) => Error::Closed,
             (error, _) => error,
         }
     }

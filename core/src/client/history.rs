@@ -27,9 +27,9 @@ impl QueueHandle<'_> {
     /// before-image. Works offline, in one transaction.
     ///
     /// # Errors
-    /// [`Error::Changed`](crate::Error::Changed) with the rows if any of them has changed since:
-    /// they are never overwritten. [`Error::UnknownMutation`](crate::Error::UnknownMutation) if it
-    /// was pruned; [`Error::Refused`](crate::Error::Refused) for a parked one, whose changes are
+    /// [`QueueFault::Changed`](crate::QueueFault::Changed) with the rows if any of them has changed since:
+    /// they are never overwritten. [`QueueFault::Unknown`](crate::QueueFault::Unknown) if it
+    /// was pruned; [`InputFault::Refused`](crate::InputFault::Refused) for a parked one, whose changes are
     /// not in the rows.
     pub fn undo(&self, id: MutationId) -> Task<Undone> {
         self.0.core().writer.call(move |engine| decide::undo(engine, id))
@@ -38,7 +38,7 @@ impl QueueHandle<'_> {
     /// Reverts the undo of a mutation: `id` is the mutation that was undone.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) if it is not undone; otherwise as
+    /// [`InputFault::Refused`](crate::InputFault::Refused) if it is not undone; otherwise as
     /// [`QueueHandle::undo`].
     pub fn redo(&self, id: MutationId) -> Task<Undone> {
         self.0.core().writer.call(move |engine| decide::redo(engine, id))

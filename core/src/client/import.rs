@@ -6,7 +6,7 @@ use super::StorageHandle;
 use super::lifecycle::in_background;
 use crate::engine::import::take;
 use crate::engine::import::{OldFile, SynchroImport};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::writer::Task;
 
 impl StorageHandle<'_> {
@@ -27,14 +27,14 @@ impl StorageHandle<'_> {
     /// `docs/from-synchro.md`.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the file is no Synchro database, has an unknown version, or is this
-    /// client's own, and if no schema is known; [`Error::Corrupt`] if it is damaged; [`Error::Io`],
-    /// [`Error::ReadOnly`], [`Error::Full`] if the copy fails; [`Error::Reentrant`] in a
+    /// [`InputFault::Refused`] if the file is no Synchro database, has an unknown version, or is this
+    /// client's own, and if no schema is known; [`StorageFault::Corrupt`](crate::StorageFault::Corrupt) if it is damaged; [`StorageFault::Io`](crate::StorageFault::Io),
+    /// [`StorageFault::ReadOnly`](crate::StorageFault::ReadOnly), [`StorageFault::Full`](crate::StorageFault::Full) if the copy fails; [`InputFault::Reentrant`] in a
     /// transaction.
     pub fn import_synchro(&self, old: impl AsRef<Path>) -> Task<SynchroImport> {
         let core = self.0.core().clone();
         if core.writer.is_current() || core.readers.is_current() {
-            return Task::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         let old = old.as_ref().to_owned();
         // The copy does not block the writer.

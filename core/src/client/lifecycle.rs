@@ -14,7 +14,7 @@ use super::{Core, SyncHandle};
 use crate::block_on::block_until;
 use crate::ending::{CancelHandle, EndReason, LeaseOwner};
 use crate::engine::{Engine, Interrupt, Reader};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::runtime;
 use crate::writer::Task;
 
@@ -87,7 +87,7 @@ impl Lifecycle {
     /// Whether work can begin.
     pub(super) fn check(&self) -> Result<()> {
         match (self.ended, self.suspended) {
-            (true, _) => Err(Error::Shutdown),
+            (true, _) => Err(Error::Closed),
             (_, true) => Err(Error::Suspended),
             _ => Ok(()),
         }
@@ -104,13 +104,13 @@ impl SyncHandle<'_> {
     /// statement.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] as for [`Client::shutdown`](crate::Client::shutdown); [`Error::Shutdown`]. [`Error::Refused`] if
+    /// [`InputFault::Reentrant`] as for [`Client::shutdown`](crate::Client::shutdown); [`Error::Closed`]. [`InputFault::Refused`] if
     /// a closure runs for three seconds without a statement: the client is suspended, but the file
     /// stays open until the closure returns, and the closure's writes are rolled back.
     pub fn suspend(&self) -> Task<()> {
         let core = Arc::clone(self.0.core());
         if core.writer.is_current() || core.readers.is_current() {
-            return Task::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         in_background("suspend", move || core.suspend())
     }
@@ -118,12 +118,12 @@ impl SyncHandle<'_> {
     /// Opens the file again after [`SyncHandle::suspend`]; watched queries run once to catch up.
     ///
     /// # Errors
-    /// Those of opening, including [`Error::Locked`]; the client then stays suspended.
-    /// [`Error::Reentrant`], [`Error::Shutdown`].
+    /// Those of opening, including [`StorageFault::Locked`](crate::StorageFault::Locked); the client then stays suspended.
+    /// [`InputFault::Reentrant`], [`Error::Closed`].
     pub fn resume(&self) -> Task<()> {
         let core = Arc::clone(self.0.core());
         if core.writer.is_current() || core.readers.is_current() {
-            return Task::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         in_background("resume", move || core.resume())
     }
@@ -134,12 +134,12 @@ const SUSPEND: Duration = Duration::from_secs(3);
 
 /// The error if the file could not be closed in time.
 fn still_open(what: &str) -> Error {
-    Error::Refused {
+    Error::InvalidInput(InputFault::Refused {
         what: "suspending".to_owned(),
         why: format!(
             "{what} has not returned within {SUSPEND:?}; the file closes when it does. Keep closures short, or split the work"
         ),
-    }
+    })
 }
 
 impl Core {
@@ -158,7 +158,7 @@ impl Core {
         {
             let mut lifecycle = self.lifecycle();
             if lifecycle.ended {
-                return Err(Error::Shutdown);
+                return Err(Error::Closed);
             }
             // Refuses syncs that start from now on; the running one is suspended below.
             lifecycle.suspended = true;

@@ -19,7 +19,7 @@ use crate::engine::change::Origin;
 use crate::engine::checkpoint;
 use crate::engine::counters::Counters;
 use crate::engine::{Engine, OpenOptions, ReadStop};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault};
 use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
 use crate::runtime;
@@ -68,9 +68,9 @@ impl Client {
     /// stay.
     ///
     /// # Errors
-    /// [`Error::Config`] with all problems; [`Error::Locked`] if another process has the file open;
-    /// [`Error::TooNew`], [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Io`]: nothing changed.
-    /// [`Error::SchemaRefused`] if this device cannot store the bundled schema.
+    /// [`Error::Configuration`] with all problems; [`StorageFault::Locked`] if another process has the file open;
+    /// [`StorageFault::TooNew`], [`StorageFault::Corrupt`], [`StorageFault::ReadOnly`], [`StorageFault::Io`]: nothing changed.
+    /// [`InputFault::SchemaRefused`] if this device cannot store the bundled schema.
     pub fn open(config: Config) -> Task<Self> {
         Self::open_with(config, Services::default())
     }
@@ -89,16 +89,16 @@ impl Client {
 
     /// Shuts the client down: earlier calls complete, watches and callbacks end, syncing stops, the
     /// file is closed. An interactive transaction without a requested commit is rolled back. The
-    /// queue stays in the file. Later calls return [`Error::Shutdown`]. May be called from a
+    /// queue stays in the file. Later calls return [`Error::Closed`]. May be called from a
     /// callback.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] inside the closure of a transaction or of [`Client::read`], which would
+    /// [`InputFault::Reentrant`] inside the closure of a transaction or of [`Client::read`], which would
     /// wait for itself; the client stays open.
     pub fn shutdown(&self) -> Task<()> {
         let core = Arc::clone(self.core());
         if core.writer.is_current() || core.readers.is_current() {
-            return Task::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         in_background("shutdown", move || {
             core.end();
@@ -120,7 +120,7 @@ fn open(config: Config, services: Services) -> Result<Client> {
 }
 
 fn io_error(error: &std::io::Error, path: &Path) -> Error {
-    Error::Io(format!("{}: {error}", path.display()))
+    Error::Storage(StorageFault::Io(format!("{}: {error}", path.display())))
 }
 
 fn open_file(config: Config, services: Services) -> Result<Client> {
@@ -153,7 +153,7 @@ fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Cl
             ));
         }
     }
-    if problems.is_empty() { Ok(Client { handle }) } else { Err(Error::Config(problems)) }
+    if problems.is_empty() { Ok(Client { handle }) } else { Err(Error::Configuration(problems)) }
 }
 
 /// The canonical path of the file. The file may be missing; its folder must exist.

@@ -78,7 +78,7 @@ impl QueueHandle<'_> {
     /// Number of mutations by state; cheap.
     ///
     /// # Errors
-    /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
+    /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
     pub fn counts(&self) -> Task<Counts> {
         self.0.core().writer.call(|engine| Ok(engine.queue.counts()))
     }
@@ -87,7 +87,7 @@ impl QueueHandle<'_> {
     /// whole list use the SQL function `rejoin_row_state('table', id)` in the query.
     ///
     /// # Errors
-    /// [`Error::NotSynced`](crate::Error::NotSynced).
+    /// [`InputFault::NotSynced`](crate::InputFault::NotSynced).
     pub fn row_state(&self, table: &str, key: impl Into<Value>) -> Task<RowSyncState> {
         let (table, key) = (table.to_owned(), key.into());
         self.0.core().writer.call(move |engine| engine.row_sync_state(&table, &key))

@@ -51,7 +51,7 @@ impl Client {
     /// Works offline; never waits for a write. Inside a transaction's closure it sees the state before that transaction.
     ///
     /// # Errors
-    /// [`Error::Sql`](crate::Error::Sql) if it does not compile or fails; [`Error::Refused`](crate::Error::Refused) if it
+    /// [`InputFault::Sql`](crate::InputFault::Sql) if it does not compile or fails; [`InputFault::Refused`](crate::InputFault::Refused) if it
     /// writes: use [`Client::execute_returning`].
     pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
@@ -104,7 +104,7 @@ impl Client {
     /// `Option<_>` also accepts NULL.
     ///
     /// # Errors
-    /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if the cell is no `T`.
+    /// As [`Client::query`]; [`InputFault::Refused`](crate::InputFault::Refused) if the cell is no `T`.
     pub fn query_scalar<T>(&self, sql: &str, params: impl IntoParams) -> Task<Option<T>>
     where
         T: for<'cell> FromCell<'cell> + Send + 'static,
@@ -141,8 +141,8 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors Those of `body`; [`Error::Foreign`](crate::Error::Foreign) if it panics. Other
-    /// queries of this client inside it fail with [`Error::Reentrant`](crate::Error::Reentrant):
+    /// # Errors Those of `body`; [`Error::Callback`](crate::Error::Callback) if it panics. Other
+    /// queries of this client inside it fail with [`InputFault::Reentrant`](crate::InputFault::Reentrant):
     /// use the snapshot.
     pub fn read<T: Send + 'static>(
         &self,
@@ -192,7 +192,7 @@ impl Client {
     /// A watch that is created while the client is suspended starts with [`SyncHandle::resume`](crate::SyncHandle::resume).
     ///
     /// # Errors
-    /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if a key column is not in
+    /// As [`Client::query`]; [`InputFault::Refused`](crate::InputFault::Refused) if a key column is not in
     /// the result.
     pub fn watch(
         &self,
@@ -253,7 +253,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Reentrant`](crate::Error::Reentrant) inside the closure of [`Client::read`]; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
+    /// [`InputFault::Reentrant`](crate::InputFault::Reentrant) inside the closure of [`Client::read`]; [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
     pub fn begin_read(&self) -> Task<HeldSnapshot> {
         snapshot::begin(self.core())
     }

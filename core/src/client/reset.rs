@@ -40,7 +40,7 @@ impl StorageHandle<'_> {
     /// # let client = Client::open(config).wait()?;
     /// client.execute("INSERT INTO task (id) VALUES ('t1')", ()).wait()?;
     /// let refused = client.storage().reset(Keep::Nothing, Vec::new()).wait();
-    /// assert!(matches!(refused, Err(Error::Unsent { waiting: 1 })));
+    /// assert!(matches!(refused, Err(QueueFault::Unsent { waiting: 1 })));
     ///
     /// let waiting = client.queue().pending().wait()?; // Show it, or store it.
     /// let reset = client.storage().reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
@@ -54,8 +54,8 @@ impl StorageHandle<'_> {
     /// deleted, not overwritten on disk; if that matters, shut the client down and delete the file.
     ///
     /// # Errors
-    /// [`Error::Unsent`](crate::Error::Unsent) if an unaccepted mutation is not listed;
-    /// [`Error::Refused`](crate::Error::Refused) if any is listed with [`Keep::Pending`]; those of
+    /// [`QueueFault::Unsent`](crate::QueueFault::Unsent) if an unaccepted mutation is not listed;
+    /// [`InputFault::Refused`](crate::InputFault::Refused) if any is listed with [`Keep::Pending`]; those of
     /// writing the file. Nothing changed.
     pub fn reset(&self, keep: Keep, give_up: Vec<MutationId>) -> Task<Reset> {
         let syncing = Arc::clone(&self.0.core().syncing);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{Core, SyncHandle};
 use crate::block_on::block_on;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::host::Host;
 use crate::runtime::{Foreign, Runtime, SpawnedTask};
 use crate::slow::SlowPart;
@@ -94,8 +94,8 @@ impl SyncHandle<'_> {
     /// is not counted.
     ///
     /// # Errors
-    /// [`Error::Offline`] after one attempt without a server, and after `timeout`; the work
-    /// continues in the background. [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and other
+    /// [`SyncFault::Offline`](crate::SyncFault::Offline) after one attempt without a server, and after `timeout`; the work
+    /// continues in the background. [`SyncFault::Unauthorized`](crate::SyncFault::Unauthorized), [`SyncFault::UpgradeRequired`](crate::SyncFault::UpgradeRequired) and other
     /// errors of the attempt; those of [`Client::start`](crate::Client::start). A parked mutation is no error: the report
     /// counts it.
     pub fn and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
@@ -105,8 +105,8 @@ impl SyncHandle<'_> {
     /// Waits until the first sync is complete. Starts syncing if it is not started.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`]
-    /// and [`Error::UpgradeRequired`], which waiting does not resolve; those of [`Client::start`](crate::Client::start).
+    /// [`SyncFault::Offline`](crate::SyncFault::Offline) after `timeout`; without one it waits for a network. [`SyncFault::Unauthorized`](crate::SyncFault::Unauthorized)
+    /// and [`SyncFault::UpgradeRequired`](crate::SyncFault::UpgradeRequired), which waiting does not resolve; those of [`Client::start`](crate::Client::start).
     pub fn first_sync(&self, timeout: Option<Duration>) -> Task<()> {
         if self.0.core().lifecycle().check().is_ok()
             && self.0.status().first_sync == FirstSync::Done
@@ -221,9 +221,11 @@ impl Syncing {
         if let Some(running) = &*running {
             return Ok(ask(&running.driver));
         }
-        let transport = self.transport.clone().ok_or_else(|| Error::Refused {
-            what: "syncing".to_owned(),
-            why: "the configuration has no server_url".to_owned(),
+        let transport = self.transport.clone().ok_or_else(|| {
+            Error::InvalidInput(InputFault::Refused {
+                what: "syncing".to_owned(),
+                why: "the configuration has no server_url".to_owned(),
+            })
         })?;
         let runtime = Runtime::beside(&self.foreign)?;
         let spawner = runtime.spawner();

@@ -21,7 +21,7 @@ impl SchemaHandle<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) for a FOREIGN KEY to a synced table; nothing
+    /// [`InputFault::Refused`](crate::InputFault::Refused) for a FOREIGN KEY to a synced table; nothing
     /// changed.
     pub fn create_table(&self, name: &str, definition: &str) -> Task<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
@@ -31,7 +31,7 @@ impl SchemaHandle<'_> {
     /// Adds a column to a local-only table; `definition` is its name, type and constraints.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) for a synced table, whose columns the server
+    /// [`InputFault::Refused`](crate::InputFault::Refused) for a synced table, whose columns the server
     /// defines.
     pub fn alter_table(&self, name: &str, definition: &str) -> Task<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
@@ -88,8 +88,8 @@ impl SchemaHandle<'_> {
     /// index continues with the others.
     ///
     /// # Errors
-    /// [`Error::NotSynced`](crate::Error::NotSynced) for another table;
-    /// [`Error::Refused`](crate::Error::Refused) for a missing or unknown column, an unknown
+    /// [`InputFault::NotSynced`](crate::InputFault::NotSynced) for another table;
+    /// [`InputFault::Refused`](crate::InputFault::Refused) for a missing or unknown column, an unknown
     /// tokenizer, or a name that is in use. Nothing changed.
     pub fn create_search_index(
         &self,
@@ -108,7 +108,7 @@ impl SchemaHandle<'_> {
     /// Removes the full-text index of a table, if it has one.
     ///
     /// # Errors
-    /// [`Error::NotSynced`](crate::Error::NotSynced), and those of writing the file.
+    /// [`InputFault::NotSynced`](crate::InputFault::NotSynced), and those of writing the file.
     pub fn drop_search_index(&self, table: &str) -> Task<()> {
         let table = table.to_owned();
         self.0.core().writer.call(move |engine| search::drop_search_index(engine, &table))

@@ -9,7 +9,7 @@ use serde_value::Value as Member;
 
 use super::Transaction;
 use crate::engine::schema::sql::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
 /// The members of a value by name, or why it cannot be a row.
@@ -169,5 +169,8 @@ fn cell(column: &TableColumn, member: Member) -> Result<Value, String> {
 }
 
 fn refused(table: &str, why: &str) -> Error {
-    Error::Refused { what: format!("a row of {table}"), why: why.to_owned() }
+    Error::InvalidInput(InputFault::Refused {
+        what: format!("a row of {table}"),
+        why: why.to_owned(),
+    })
 }

@@ -21,7 +21,7 @@ impl StorageHandle<'_> {
     /// this before copying the file or before the app is suspended.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), [`Error::Full`](crate::Error::Full): the log is unchanged.
+    /// [`StorageFault::Io`](crate::StorageFault::Io), [`StorageFault::Full`](crate::StorageFault::Full): the log is unchanged.
     /// A reader that prevents the checkpoint is no error; the result reports it.
     pub fn checkpoint(&self, mode: CheckpointMode) -> Task<Checkpointed> {
         self.0.core().writer.call(move |engine| checkpoint::checkpoint(engine, mode))

@@ -20,7 +20,7 @@ impl QueueHandle<'_> {
     /// the server has it and the rows show it. Starts syncing if it is not started.
     ///
     /// # Errors
-    /// [`Error::Offline`](crate::Error::Offline) after `timeout`; without one it waits for a network. The mutation stays
+    /// [`SyncFault::Offline`](crate::SyncFault::Offline) after `timeout`; without one it waits for a network. The mutation stays
     /// in the queue. Those of [`Client::start`](crate::Client::start).
     pub fn verdict(&self, id: MutationId, timeout: Option<Duration>) -> Task<Verdict> {
         let writer = self.0.core().writer.clone();

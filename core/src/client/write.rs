@@ -73,9 +73,9 @@ impl Client {
     /// network.
     ///
     /// # Errors
-    /// [`Error::Sql`](crate::Error::Sql), [`Error::Rule`](crate::Error::Rule),
-    /// [`Error::Value`](crate::Error::Value), [`Error::Refused`](crate::Error::Refused): nothing
-    /// changed. [`Error::Reentrant`](crate::Error::Reentrant) inside a transaction's closure.
+    /// [`InputFault::Sql`](crate::InputFault::Sql), [`Error::Constraint`](crate::Error::Constraint),
+    /// [`InputFault::Value`](crate::InputFault::Value), [`InputFault::Refused`](crate::InputFault::Refused): nothing
+    /// changed. [`InputFault::Reentrant`](crate::InputFault::Reentrant) inside a transaction's closure.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().writer.call(move |engine| engine.execute(&sql, &params))
@@ -151,7 +151,7 @@ impl Client {
     /// ```
     ///
     /// # Errors [`Error::Action`](crate::Error::Action) for an unknown action, invalid arguments,
-    /// and failed preconditions; [`Error::Foreign`](crate::Error::Foreign) if its code panics;
+    /// and failed preconditions; [`Error::Callback`](crate::Error::Callback) if its code panics;
     /// otherwise as [`Client::transaction`]. Nothing changed.
     pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Task<Performed> {
         let name = name.to_owned();
@@ -179,12 +179,12 @@ impl Client {
     ///
     /// Keep it short: other writes and remote changes wait for it. Dropping the future does not
     /// stop it. Writes through the client inside `body` fail with
-    /// [`Error::Reentrant`](crate::Error::Reentrant): use the transaction. Reads through the client
+    /// [`InputFault::Reentrant`](crate::InputFault::Reentrant): use the transaction. Reads through the client
     /// see the state before the transaction.
     ///
     /// # Errors
-    /// Those of `body`; [`Error::Foreign`](crate::Error::Foreign) if it panics;
-    /// [`Error::PartialStatement`](crate::Error::PartialStatement).
+    /// Those of `body`; [`Error::Callback`](crate::Error::Callback) if it panics;
+    /// [`InputFault::PartialStatement`](crate::InputFault::PartialStatement).
     pub fn transaction<T: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
@@ -199,7 +199,7 @@ impl Client {
     /// infinite number), lists of bytes in a column of type BLOB as bytes.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) for an unknown table, a member without a column,
+    /// [`InputFault::Refused`](crate::InputFault::Refused) for an unknown table, a member without a column,
     /// and a value that SQLite cannot store; as [`Client::execute`]. Nothing was written.
     pub fn insert(&self, table: &str, value: &impl Serialize) -> Task<()> {
         let (table, members) = (table.to_owned(), members(table, value));
@@ -222,7 +222,7 @@ impl Client {
     /// Deletes the row with this key. Returns whether there was one.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) for an unknown table or one whose key is not one
+    /// [`InputFault::Refused`](crate::InputFault::Refused) for an unknown table or one whose key is not one
     /// column; as [`Client::execute`].
     pub fn delete(&self, table: &str, key: impl Into<Value>) -> Task<bool> {
         let (table, key) = (table.to_owned(), key.into());
@@ -256,7 +256,7 @@ impl Client {
     /// runs alone. Use the handle instead. Reads never wait and see the state before.
     ///
     /// # Errors
-    /// [`Error::Reentrant`](crate::Error::Reentrant) inside the closure of a transaction; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
+    /// [`InputFault::Reentrant`](crate::InputFault::Reentrant) inside the closure of a transaction; [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
     pub fn begin(&self) -> Task<HeldTransaction> {
         transaction::begin(self.core())
     }

@@ -158,7 +158,7 @@ impl Actions {
     }
 
     /// Declares that only actions write this table: any other local write fails with
-    /// [`Error::Refused`]. Rows from the server are applied as usual.
+    /// [`InputFault::Refused`](crate::InputFault::Refused). Rows from the server are applied as usual.
     #[must_use]
     pub fn only_by_actions(mut self, table: &str) -> Self {
         self.guarded.insert(table.to_ascii_lowercase());
@@ -173,9 +173,13 @@ impl Actions {
     /// Checks all actions; [`Client::open_with`](crate::Client::open_with) calls this, too.
     ///
     /// # Errors
-    /// [`Error::Config`] with every problem of every action.
+    /// [`Error::Configuration`] with every problem of every action.
     pub fn check(&self) -> Result<()> {
-        if self.problems.is_empty() { Ok(()) } else { Err(Error::Config(self.problems.clone())) }
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Configuration(self.problems.clone()))
+        }
     }
 
     fn add(&mut self, action: Arc<dyn Action>) {

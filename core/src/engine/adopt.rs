@@ -100,8 +100,9 @@ pub(crate) fn load_schema(engine: &mut Engine) -> Result<()> {
 /// Reads the schema of the file, if it has one, without changing the file.
 pub(crate) fn know_schema(engine: &mut Engine) -> Result<bool> {
     let Some(json) = engine.meta("manifest")? else { return Ok(false) };
-    let manifest: Manifest = serde_json::from_str(&json)
-        .map_err(|error| crate::Error::Corrupt(format!("the stored manifest: {error}")))?;
+    let manifest: Manifest = serde_json::from_str(&json).map_err(|error| {
+        crate::Error::Storage(crate::StorageFault::Corrupt(format!("the stored manifest: {error}")))
+    })?;
     let mut catalogue = Catalogue::load(engine.db.conn())?;
     let mut schema = build::build(&manifest, &mut catalogue)?;
     catalogue.note_removed(&mut schema);

@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::database::timing::ActionDeadline;
 use crate::engine::migrate;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault};
 use authorizer::Authorizer;
 
 /// Prefix of every cached statement of the engine; no statement of an app may start with it.
@@ -76,7 +76,7 @@ impl Database {
             conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
         };
         if conn.is_readonly("main").map_err(fault::of)? {
-            return Err(Error::ReadOnly(path.display().to_string()));
+            return Err(StorageFault::ReadOnly(path.display().to_string()).into());
         }
         let application = number(&conn, "application_id")?;
         if application == 0 {
@@ -162,7 +162,9 @@ impl Database {
     /// Adds the file's path to a lock error.
     pub(crate) fn named(&self, error: Error) -> Error {
         match error {
-            Error::Locked { .. } => Error::Locked { path: self.path.display().to_string() },
+            Error::Storage(StorageFault::Locked { .. }) => {
+                Error::Storage(StorageFault::Locked { path: self.path.display().to_string() })
+            }
             other => other,
         }
     }
@@ -222,12 +224,12 @@ fn not_of_synchro(conn: &Connection, path: &Path) -> Result<()> {
     }
     // Otherwise closing the last connection would checkpoint its log.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
-    Err(Error::Refused {
+    Err(Error::InvalidInput(InputFault::Refused {
         what: path.display().to_string(),
         why: String::from(
             "it is a database of the Synchro SDK; use another file for Rejoin, and take this one over with import_synchro",
         ),
-    })
+    }))
 }
 
 fn settings(conn: &Connection) -> rusqlite::Result<()> {
@@ -277,7 +279,7 @@ fn look_at_header(path: &Path) -> Result<()> {
         return Ok(());
     }
     if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
-        return Err(Error::Corrupt(String::from("the file is no SQLite database")));
+        return Err(StorageFault::Corrupt(String::from("the file is no SQLite database")).into());
     }
     let number =
         |at: usize| header[at..at + 4].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));

@@ -12,7 +12,7 @@ use crate::engine::database::{Database, fault};
 use crate::engine::schema::app_trigger::raises;
 use crate::engine::schema::sql::quoted;
 use crate::engine::statement;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 
 /// Creates an index; on synced tables too, where it survives migration and snapshot. It cannot
 /// be UNIQUE there: a base row is never rejected, so uniqueness is declared as a rule.
@@ -164,7 +164,9 @@ fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
     ] {
         conn.prepare(&sql)
             .map_err(|error| match statement::explain(error, &db.gate) {
-                Error::Sql(error) if is_view_objection(&error) => None,
+                Error::InvalidInput(InputFault::Sql(message)) if is_view_objection(&message) => {
+                    None
+                }
                 other => Some(other),
             })
             .map_or_else(|error| error.map_or(Ok(()), Err), |_| Ok(()))?;
@@ -173,10 +175,10 @@ fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
 }
 
 /// Whether SQLite rejects the statement because a view lacks that INSTEAD OF trigger.
-fn is_view_objection(error: &rusqlite::Error) -> bool {
-    error.to_string().contains("because it is a view")
+fn is_view_objection(message: &str) -> bool {
+    message.contains("because it is a view")
 }
 
 fn refuse<T>(what: impl Into<String>, why: &str) -> Result<T> {
-    Err(Error::Refused { what: what.into(), why: why.to_owned() })
+    Err(Error::InvalidInput(InputFault::Refused { what: what.into(), why: why.to_owned() }))
 }

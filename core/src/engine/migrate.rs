@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::database::fault;
 use crate::death::{self, Failpoint};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault};
 
 /// "RJN1", in the header of each of our files.
 pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
@@ -38,13 +38,15 @@ pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
     match application_id {
         0 if user_version == 0 => Ok(()),
         APPLICATION_ID if user_version <= FORMAT => Ok(()),
-        APPLICATION_ID => Err(Error::TooNew { found: user_version, known: FORMAT }),
-        _ => Err(Error::Refused {
+        APPLICATION_ID => {
+            Err(Error::Storage(StorageFault::TooNew { found: user_version, known: FORMAT }))
+        }
+        _ => Err(Error::InvalidInput(InputFault::Refused {
             what: String::from("the file"),
             why: String::from(
                 "it belongs to another application; use another file for Rejoin (import_synchro imports a Synchro database)",
             ),
-        }),
+        })),
     }
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64)
     } else {
         String::from("it is no file of Rejoin's")
     };
-    Err(Error::Refused { what: path.display().to_string(), why })
+    Err(Error::InvalidInput(InputFault::Refused { what: path.display().to_string(), why }))
 }
 
 /// Migrates the engine's tables to this release.

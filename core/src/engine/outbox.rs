@@ -17,7 +17,7 @@ use super::queue::view::QueueView;
 use super::queue::{Staged, store};
 use super::row_state::RowSyncState;
 use super::rows::patch::RowKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
@@ -50,7 +50,10 @@ impl Engine {
     /// # Errors
     /// `NotSynced` if the table is not.
     pub fn row_sync_state(&self, table: &str, key: &Value) -> Result<RowSyncState> {
-        let known = self.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
+        let known = self
+            .schema
+            .named(table)
+            .ok_or_else(|| Error::InvalidInput(InputFault::NotSynced(table.to_owned())))?;
         Ok(self.queue.states().read().state(&known.name, key))
     }
 

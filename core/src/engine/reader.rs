@@ -13,7 +13,7 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::host::Host;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
@@ -189,10 +189,11 @@ impl Reader {
         }
         let mut prepared = statement::prepare(&self.conn, &self.gate, sql)?;
         if !prepared.readonly() {
-            return Err(Error::Refused {
+            return Err(InputFault::Refused {
                 what: String::from("a writing statement in query()"),
                 why: String::from("readers cannot write; use execute() or execute_returning()"),
-            });
+            }
+            .into());
         }
         statement::bind(&mut prepared, params)?;
         Ok(prepared)

@@ -19,7 +19,7 @@ use super::staging::{self, Staging};
 use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, QueueFault, Result};
 use crate::ids::MutationId;
 
 /// What a reset keeps.
@@ -85,7 +85,7 @@ fn check_named(engine: &Engine, keep: Keep, give_up: &[MutationId]) -> Result<()
     if unnamed == 0 {
         return Ok(());
     }
-    Err(Error::Unsent { waiting: unnamed as u64 })
+    Err(Error::Queue(QueueFault::Unsent { waiting: unnamed as u64 }))
 }
 
 /// Empties the base and applies the pending mutations to the empty tables.
@@ -149,10 +149,10 @@ fn forget_queue(engine: &mut Engine) {
 }
 
 fn kept() -> Error {
-    Error::Refused {
+    Error::InvalidInput(InputFault::Refused {
         what: String::from("discarding mutations in a reset that keeps the queue"),
         why: String::from("discard them first, or keep less"),
-    }
+    })
 }
 
 /// Empties the synced tables. An app trigger that fails is dropped and recorded, as with rows of

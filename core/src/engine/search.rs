@@ -18,7 +18,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::fault;
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault};
 use crate::ids::ColumnId;
 
 /// The key in `rejoin_meta`: the indexes, by table number.
@@ -52,7 +52,10 @@ pub fn create_search_index(
     columns: &[&str],
     tokenizer: Option<&str>,
 ) -> Result<String> {
-    let found = engine.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
+    let found = engine
+        .schema
+        .named(table)
+        .ok_or_else(|| Error::InvalidInput(InputFault::NotSynced(table.to_owned())))?;
     let number = found.number.0;
     let wanted = define(found, columns, tokenizer.unwrap_or(TOKENIZER))?;
     let mut all = search_indexes(engine)?;
@@ -76,7 +79,10 @@ pub fn create_search_index(
 /// # Errors
 /// `NotSynced`, and those of writing the file.
 pub fn drop_search_index(engine: &mut Engine, table: &str) -> Result<()> {
-    let found = engine.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
+    let found = engine
+        .schema
+        .named(table)
+        .ok_or_else(|| Error::InvalidInput(InputFault::NotSynced(table.to_owned())))?;
     let mut all = search_indexes(engine)?;
     let Some(old) = all.remove(&found.number.0) else { return Ok(()) };
     engine.write(Origin::Local, |engine| {
@@ -136,7 +142,8 @@ pub(crate) fn mend_search(engine: &mut Engine) -> Result<()> {
 
 fn search_indexes(engine: &Engine) -> Result<Definitions> {
     let Some(json) = engine.meta(SEARCH)? else { return Ok(Definitions::new()) };
-    serde_json::from_str(&json).map_err(|error| Error::Corrupt(format!("fact {SEARCH}: {error}")))
+    serde_json::from_str(&json)
+        .map_err(|error| Error::Storage(StorageFault::Corrupt(format!("fact {SEARCH}: {error}"))))
 }
 
 fn keep(engine: &mut Engine, all: &Definitions) -> Result<()> {
@@ -150,18 +157,21 @@ fn name_of(table: &Table) -> String {
 
 fn define(table: &Table, columns: &[&str], tokenizer: &str) -> Result<Definition> {
     let id = |name: &&str| {
-        let at = table.column_named(name).ok_or_else(|| Error::Refused {
-            what: format!("a full-text index on {}.{name}", table.name),
-            why: String::from("the table has no such column"),
+        let at = table.column_named(name).ok_or_else(|| {
+            Error::InvalidInput(InputFault::Refused {
+                what: format!("a full-text index on {}.{name}", table.name),
+                why: String::from("the table has no such column"),
+            })
         })?;
         Ok(table.columns[at].id.0)
     };
     let columns = columns.iter().map(id).collect::<Result<Vec<u32>>>()?;
     if columns.is_empty() {
-        return Err(Error::Refused {
+        return Err(InputFault::Refused {
             what: format!("a full-text index on {}", table.name),
             why: String::from("it names no column"),
-        });
+        }
+        .into());
     }
     Ok(Definition { name: name_of(table), columns, tokenizer: tokenizer.to_owned() })
 }
@@ -188,9 +198,11 @@ fn drop_objects(conn: &Connection, old: &Definition) -> Result<()> {
 fn make(conn: &Connection, schema: &Schema, all: &Definitions, number: u32) -> Result<()> {
     let known = schema.tables.values().find(|table| table.number.0 == number);
     let (Some(table), Some(definition)) = (known, all.get(&number)) else { return Ok(()) };
-    conn.execute_batch(&sql(table, definition)).map_err(|error| Error::Refused {
-        what: format!("the full-text index {}", definition.name),
-        why: error.to_string(),
+    conn.execute_batch(&sql(table, definition)).map_err(|error| {
+        Error::InvalidInput(InputFault::Refused {
+            what: format!("the full-text index {}", definition.name),
+            why: error.to_string(),
+        })
     })
 }
 

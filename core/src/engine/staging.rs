@@ -22,7 +22,7 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
@@ -164,7 +164,8 @@ fn sweep(at: Staging<'_>, range: &KeyRange) -> Result<()> {
 }
 
 fn key_of(table: &Table, id: &str) -> Result<Value> {
-    let wrong = |_| Error::Protocol(format!("{id:?} is no key of table {}", table.name));
+    let wrong =
+        |_| Error::Sync(SyncFault::Protocol(format!("{id:?} is no key of table {}", table.name)));
     match table.key_column().kind {
         ColumnKind::Int | ColumnKind::Int64 => id.parse().map(Value::Integer).map_err(wrong),
         _ => Ok(id.into()),
@@ -177,24 +178,28 @@ fn lay_set(at: Staging<'_>, set: &RowSet) -> Result<usize> {
     let mut kinds = Vec::with_capacity(set.columns.len());
     for name in &set.columns {
         let Some(column) = table.columns.iter().find(|column| column.name == *name) else {
-            return Err(Error::Protocol(format!("table {} has no column {name}", table.name)));
+            return Err(
+                SyncFault::Protocol(format!("table {} has no column {name}", table.name)).into()
+            );
         };
         if columns.contains(&column.id) {
             let why = format!("rows of table {} with column {name} twice", table.name);
-            return Err(Error::Protocol(why));
+            return Err(SyncFault::Protocol(why).into());
         }
         columns.push(column.id);
         kinds.push(column.kind);
     }
     if !columns.contains(&table.key_column().id) {
-        return Err(Error::Protocol(format!("rows of table {} without their key", table.name)));
+        return Err(
+            SyncFault::Protocol(format!("rows of table {} without their key", table.name)).into()
+        );
     }
     let sql = insert(table, &columns);
     let written = codec::each_row(&set.rows, &kinds, |cells| execute(at, &sql, cells.iter()));
     written.map_err(|error| match error {
         codec::RowError::Each(error) => error,
         codec::RowError::Decode(error) => {
-            Error::Protocol(format!("rows of table {}: {error}", table.name))
+            Error::Sync(SyncFault::Protocol(format!("rows of table {}: {error}", table.name)))
         }
     })
 }
@@ -242,7 +247,9 @@ fn insert(table: &Table, columns: &[ColumnId]) -> String {
 fn named<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
     match schema.named(name) {
         Some(table) => Ok(table),
-        None => Err(Error::Protocol(format!("rows of table {name}, which is not synced"))),
+        None => Err(Error::Sync(SyncFault::Protocol(format!(
+            "rows of table {name}, which is not synced"
+        )))),
     }
 }
 

@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, Statement};
 use crate::engine::capture::guard::Capture;
 use crate::engine::database::authorizer::{Authorizer, Footprint, TRIGGER_FUNCTIONS};
 use crate::engine::database::{OURS, fault};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
 /// Footprints by the text of the statement.
@@ -97,10 +97,11 @@ impl Footprints {
 /// does not run.
 fn not_one_of_ours(sql: &str) -> Result<()> {
     if sql.trim_start().starts_with(OURS) {
-        return Err(Error::Refused {
+        return Err(InputFault::Refused {
             what: format!("a statement that begins with {OURS}"),
             why: String::from("this prefix is reserved for the engine"),
-        });
+        }
+        .into());
     }
     Ok(())
 }
@@ -112,10 +113,10 @@ fn may_be_an_apps(sql: &str) -> Result<()> {
     not_one_of_ours(sql)?;
     let lower = sql.to_ascii_lowercase();
     match TRIGGER_FUNCTIONS.iter().find(|name| lower.contains(**name)) {
-        Some(name) => Err(Error::Refused {
+        Some(name) => Err(Error::InvalidInput(InputFault::Refused {
             what: format!("a call of {name}"),
             why: String::from("only the engine's triggers record what was written"),
-        }),
+        })),
         None => Ok(()),
     }
 }
@@ -150,19 +151,19 @@ pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
 /// Translates an error of a statement of the app.
 pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
     if let Some((what, why)) = gate.take_refusal() {
-        return Error::Refused { what, why };
+        return Error::InvalidInput(InputFault::Refused { what, why });
     }
     if error.to_string().starts_with("cannot VACUUM") {
-        return Error::Refused {
+        return Error::InvalidInput(InputFault::Refused {
             what: String::from("VACUUM"),
             why: String::from("the engine maintains the file; it cannot run in a transaction"),
-        };
+        });
     }
     if matches!(error, rusqlite::Error::MultipleStatement) {
-        return Error::Refused {
+        return Error::InvalidInput(InputFault::Refused {
             what: String::from("several statements at once"),
             why: String::from("use execute_batch()"),
-        };
+        });
     }
     fault::of(error)
 }
@@ -171,12 +172,12 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
 fn explain_compile(error: rusqlite::Error, gate: &Authorizer, footprint: &Footprint) -> Error {
     let words = error.to_string();
     if footprint.synced && words.contains("ON CONFLICT clause does not match") {
-        return Error::Refused {
+        return Error::InvalidInput(InputFault::Refused {
             what: String::from("ON CONFLICT on a column that is not the key"),
             why: String::from(
                 "UNIQUE on a synced table is the engine's rule, not SQLite's; an upsert can name the key only",
             ),
-        };
+        });
     }
     explain(error, gate)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::engine::tests::notes;
-use crate::error::Error;
+use crate::error::{Error, StorageFault};
 use crate::value::Value;
 
 #[test]
@@ -55,7 +55,7 @@ fn read_only_engine_rejects_writes() {
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
     let mut looking = Engine::open_to_read(engine.path(), Arc::new(SystemHost::default())).unwrap();
     let error = looking.set_meta("epoch", Some("another")).unwrap_err();
-    assert!(matches!(error, Error::ReadOnly(_)), "{error}");
+    assert!(matches!(error, Error::Storage(StorageFault::ReadOnly(_))), "{error}");
     let found = Inspection::of(engine.path()).unwrap();
     assert!(!found.facts.contains_key("epoch"));
 }

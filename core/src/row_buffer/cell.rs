@@ -1,7 +1,7 @@
 //! One cell of a row buffer: its tags and its conversion to Rust types.
 
 use super::layout::{damaged, number_at};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
 /// The tag of a cell. Integers use the narrowest width, lengths up to 255 one byte.
@@ -106,9 +106,11 @@ fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|_| Error::Refused {
-        what: "reading a text".to_owned(),
-        why: "it is not UTF-8; cast it to BLOB in the query".to_owned(),
+    std::str::from_utf8(bytes).map_err(|_| {
+        Error::InvalidInput(InputFault::Refused {
+            what: "reading a text".to_owned(),
+            why: "it is not UTF-8; cast it to BLOB in the query".to_owned(),
+        })
     })
 }
 
@@ -133,18 +135,20 @@ impl ColumnIndex for usize {
         if self < columns.len() {
             return Ok(self);
         }
-        Err(Error::Refused {
+        Err(Error::InvalidInput(InputFault::Refused {
             what: format!("reading column {self}"),
             why: format!("the result has {} columns", columns.len()),
-        })
+        }))
     }
 }
 
 impl ColumnIndex for &str {
     fn number(self, columns: &[String]) -> Result<usize> {
-        columns.iter().position(|name| name == self).ok_or_else(|| Error::Refused {
-            what: format!("reading column {self}"),
-            why: format!("the result has the columns {}", columns.join(", ")),
+        columns.iter().position(|name| name == self).ok_or_else(|| {
+            Error::InvalidInput(InputFault::Refused {
+                what: format!("reading column {self}"),
+                why: format!("the result has the columns {}", columns.join(", ")),
+            })
         })
     }
 }

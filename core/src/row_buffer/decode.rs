@@ -12,7 +12,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::{Cell, Row, RowBuffer};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 
 type Failed = serde::de::value::Error;
 
@@ -35,7 +35,7 @@ impl RowBuffer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`] for a row that is no `T`; it names the column or the member.
+    /// [`InputFault::Refused`] for a row that is no `T`; it names the column or the member.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
         self.iter().map(|row| row.decode()).collect()
     }
@@ -44,9 +44,11 @@ impl RowBuffer {
 impl Row<'_> {
     /// The row as a value of `T`. Errors as [`RowBuffer::decode`].
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(self).map_err(|why: Failed| Error::Refused {
-            what: format!("decoding a row as {}", std::any::type_name::<T>()),
-            why: why.to_string(),
+        T::deserialize(self).map_err(|why: Failed| {
+            Error::InvalidInput(InputFault::Refused {
+                what: format!("decoding a row as {}", std::any::type_name::<T>()),
+                why: why.to_string(),
+            })
         })
     }
 

@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 use super::RowBuffer;
 use super::cell::tag;
 use super::layout::{HEADER, MAGIC};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
 /// Builds a [`RowBuffer`], row by row.
@@ -38,11 +38,12 @@ impl Encoder {
     /// Adds the current row of a statement.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the result exceeds 4 GiB.
+    /// [`InputFault::Refused`] if the result exceeds 4 GiB.
     pub fn step(&mut self, row: &rusqlite::Row<'_>) -> Result<()> {
         self.start()?;
         for column in 0..self.columns {
-            match row.get_ref(column).map_err(Error::Sql)? {
+            let cell = row.get_ref(column).map_err(|error| InputFault::Sql(error.to_string()))?;
+            match cell {
                 ValueRef::Null => self.bytes.push(tag::NULL),
                 ValueRef::Integer(number) => self.integer(number),
                 ValueRef::Real(number) => self.real(number),
@@ -56,14 +57,15 @@ impl Encoder {
     /// Adds a row of values, one per column.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the number of values differs from the number of columns, or the result
+    /// [`InputFault::Refused`] if the number of values differs from the number of columns, or the result
     /// exceeds 4 GiB.
     pub fn row(&mut self, values: &[Value]) -> Result<()> {
         if values.len() != self.columns {
-            return Err(Error::Refused {
+            return Err(InputFault::Refused {
                 what: format!("a row of {} values", values.len()),
                 why: format!("the result has {} columns", self.columns),
-            });
+            }
+            .into());
         }
         self.start()?;
         for value in values {
@@ -81,7 +83,7 @@ impl Encoder {
     /// The finished buffer.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it exceeds 4 GiB.
+    /// [`InputFault::Refused`] if it exceeds 4 GiB.
     pub fn finish(mut self) -> Result<RowBuffer> {
         let rows_length = self.bytes.len() - self.body;
         let lengths = [self.columns, self.starts.len(), self.body - HEADER, rows_length];
@@ -141,8 +143,8 @@ impl Encoder {
 }
 
 fn too_large() -> Error {
-    Error::Refused {
+    Error::InvalidInput(InputFault::Refused {
         what: "a result larger than 4 GiB".to_owned(),
         why: "ask for it in parts, with LIMIT".to_owned(),
-    }
+    })
 }

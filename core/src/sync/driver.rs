@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::host::Host;
 use crate::runtime::{SpawnedTask, Spawner};
 use crate::slow::{self, SlowPart};
@@ -163,14 +163,14 @@ impl Driver {
     /// verdict or are to be retried, and a pull that began after the last push is complete.
     ///
     /// # Errors
-    /// [`Error::Offline`] after one attempt without an available server, and after `timeout`; the
-    /// loop continues. [`Error::NeedsAuth`], [`Error::UpgradeRequired`], [`Error::Suspended`],
-    /// [`Error::Shutdown`] and other errors of the attempt. A parked mutation is no error.
+    /// [`SyncFault::Offline`] after one attempt without an available server, and after `timeout`; the
+    /// loop continues. [`SyncFault::Unauthorized`], [`SyncFault::UpgradeRequired`], [`Error::Suspended`],
+    /// [`Error::Closed`] and other errors of the attempt. A parked mutation is no error.
     pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
         let (reply, receiver) = oneshot::channel();
         let refused = self.shared.wish(|inbox| {
             let refused = match (inbox.stopped, inbox.suspended) {
-                (true, _) => Some(Error::Shutdown),
+                (true, _) => Some(Error::Closed),
                 (_, true) => Some(Error::Suspended),
                 _ => None,
             };
@@ -186,7 +186,7 @@ impl Driver {
         match timeout {
             None => Task::coming(receiver),
             Some(timeout) => {
-                self.within(timeout, async move { receiver.await.unwrap_or(Err(Error::Shutdown)) })
+                self.within(timeout, async move { receiver.await.unwrap_or(Err(Error::Closed)) })
             }
         }
     }
@@ -194,9 +194,9 @@ impl Driver {
     /// Waits until the first sync is complete; returns immediately if it is.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for the network.
-    /// [`Error::NeedsAuth`] and [`Error::UpgradeRequired`], which waiting does not resolve;
-    /// [`Error::Shutdown`].
+    /// [`SyncFault::Offline`] after `timeout`; without one it waits for the network.
+    /// [`SyncFault::Unauthorized`] and [`SyncFault::UpgradeRequired`], which waiting does not resolve;
+    /// [`Error::Closed`].
     pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Task<()> {
         let mut status = self.status();
         if status.borrow().first_sync == FirstSync::Done {
@@ -208,12 +208,12 @@ impl Driver {
                 let Status { state, first_sync } = status.borrow_and_update().clone();
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
-                    SyncState::NeedsAuth => return Err(Error::NeedsAuth),
+                    SyncState::NeedsAuth => return Err(SyncFault::Unauthorized.into()),
                     SyncState::UpgradeRequired { message } => {
-                        return Err(Error::UpgradeRequired(message));
+                        return Err(SyncFault::UpgradeRequired(message).into());
                     }
-                    SyncState::Stopped => return Err(Error::Shutdown),
-                    _ => status.changed().await.map_err(|_| Error::Shutdown)?,
+                    SyncState::Stopped => return Err(Error::Closed),
+                    _ => status.changed().await.map_err(|_| Error::Closed)?,
                 }
             }
         };
@@ -231,7 +231,7 @@ impl Driver {
             .spawn(async move {
                 let late = || {
                     let why = format!("not done within {timeout:?}; it goes on in the background");
-                    Err(Error::Offline(why))
+                    Err(Error::Sync(SyncFault::Offline(why)))
                 };
                 let outcome = tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| late());
                 // The caller may be gone.

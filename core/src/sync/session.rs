@@ -17,7 +17,7 @@ use rejoin_protocol::wire::{ErrorBody, code, path};
 use crate::engine::Engine;
 use crate::engine::rebase::import;
 use crate::engine::staging::{self, Staging};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 pub use crate::sync::request::{Phase, Request, Response, SessionConfig};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::{fact, register, schema};
@@ -255,7 +255,7 @@ impl Session {
         let fetched = (manifest.schema_version, &manifest.schema_hash);
         if self.named.as_ref().is_some_and(|(version, hash)| (*version, hash) != fetched) {
             let why = "the schema is not the one that the server named (an old one from a cache?)";
-            return Err(Error::Offline(why.to_owned()));
+            return Err(SyncFault::Offline(why.to_owned()).into());
         }
         let peer = self.peer.as_ref().filter(|_| self.is_registered);
         if let Some(peer) = peer {
@@ -302,7 +302,7 @@ impl Session {
             return Ok(());
         }
         let why = "the file was reset during a pass; the next pass starts from what is in it";
-        Err(Error::Offline(why.to_owned()))
+        Err(Error::Sync(SyncFault::Offline(why.to_owned())))
     }
 
     /// Forgets the state of a file that was reset since.

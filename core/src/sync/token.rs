@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use rejoin_protocol::USER_HEADER;
 use tokio::sync::Mutex;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::runtime::{Foreign, Spawner};
 use crate::slow::Calls;
 use crate::sync::subject::{self, Signer};
@@ -32,7 +32,7 @@ pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
     ///
     /// Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
     /// reports the user of a token: without a result, nothing is synced with it
-    /// ([`Error::Refused`]), because it may belong to another user than the file. A Rejoin server
+    /// ([`InputFault::Refused`](crate::InputFault::Refused)), because it may belong to another user than the file. A Rejoin server
     /// reports it. Errors and timeouts are treated as those of [`token`](Self::token).
     fn subject(&self, token: &str) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
         let _ = token;
@@ -106,7 +106,7 @@ impl Keyring {
         Self { credentials, held, changed, spawner, calls }
     }
 
-    /// The header for the requests of a pass, from a new call of the provider. [`Error::NeedsAuth`]
+    /// The header for the requests of a pass, from a new call of the provider. [`SyncFault::Unauthorized`]
     /// without a request if no user is signed in, or nothing changed since the refusal.
     pub(crate) async fn begin(&self) -> Result<Option<Header>> {
         let provider = match &self.credentials {
@@ -118,9 +118,9 @@ impl Keyring {
         if self.changed.swap(false, Ordering::AcqRel) {
             *held = Held::default();
         }
-        let token = self.ask(provider, false).await?.ok_or(Error::NeedsAuth)?;
+        let token = self.ask(provider, false).await?.ok_or(Error::Sync(SyncFault::Unauthorized))?;
         if held.refused.as_ref() == Some(&token) {
-            return Err(Error::NeedsAuth);
+            return Err(SyncFault::Unauthorized.into());
         }
         held.token = Some(token.clone());
         Ok(Some(bearer(&token)))
@@ -211,7 +211,7 @@ impl Keyring {
             Ok(answer) => answer?,
             Err(late) => silent(late),
         }
-        .map_err(|error| Error::Offline(error.to_string()))
+        .map_err(|error| Error::Sync(SyncFault::Offline(error.to_string())))
     }
 }
 
@@ -229,7 +229,7 @@ pub(crate) mod tests {
     use rejoin_protocol::USER_HEADER;
 
     use super::{Credentials, Keyring, Signer, TokenError, TokenProvider, bearer};
-    use crate::error::Error;
+    use crate::error::{Error, SyncFault};
     use crate::runtime::Spawner;
 
     type Answer = Result<Option<String>, TokenError>;
@@ -304,9 +304,12 @@ pub(crate) mod tests {
             let used = keyring.begin().await.unwrap();
             assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), None);
             *script.current.lock().unwrap() = Some("old".into());
-            assert!(matches!(keyring.begin().await, Err(Error::NeedsAuth)));
+            assert!(matches!(keyring.begin().await, Err(Error::Sync(SyncFault::Unauthorized))));
             *script.current.lock().unwrap() = None;
-            assert!(matches!(keyring.begin().await, Err(Error::NeedsAuth)), "signed out");
+            assert!(
+                matches!(keyring.begin().await, Err(Error::Sync(SyncFault::Unauthorized))),
+                "signed out"
+            );
             *script.current.lock().unwrap() = Some("another".into());
             assert_eq!(keyring.begin().await.unwrap(), Some(bearer("another")));
             let refreshes = script.asked.lock().unwrap().iter().filter(|refresh| **refresh).count();
@@ -320,7 +323,10 @@ pub(crate) mod tests {
         let script = Script::new("old", vec![later, Ok(Some("new".into()))]);
         let keyring = signed(Credentials::Tokens(script));
         let used = keyring.begin().await.unwrap();
-        assert!(matches!(keyring.renewed(used.as_ref(), true).await, Err(Error::Offline(_))));
+        assert!(matches!(
+            keyring.renewed(used.as_ref(), true).await,
+            Err(Error::Sync(SyncFault::Offline(_)))
+        ));
         assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), Some(bearer("new")));
     }
 
@@ -335,7 +341,7 @@ pub(crate) mod tests {
         }
         let keyring = signed(Credentials::Tokens(Arc::new(Silent)));
         for _ in 0..2 {
-            assert!(matches!(keyring.begin().await, Err(Error::Offline(_))));
+            assert!(matches!(keyring.begin().await, Err(Error::Sync(SyncFault::Offline(_)))));
         }
     }
 

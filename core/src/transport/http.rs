@@ -50,9 +50,9 @@ impl fmt::Debug for HttpTransport {
 impl HttpTransport {
     /// A transport to `server_url` (`https://host/prefix`, or `http://` for development) that
     /// accepts responses of at most `answer_limit` bytes ([`ANSWER_LIMIT`]). Opens no connection.
-    /// [`Error::Config`] describes an invalid URL.
+    /// [`Error::Configuration`] describes an invalid URL.
     pub fn new(server_url: &str, answer_limit: u64) -> Result<Self> {
-        let base = checked(server_url).map_err(|why| Error::Config(vec![why]))?;
+        let base = checked(server_url).map_err(|why| Error::Configuration(vec![why]))?;
         let client = client().map_err(Error::Internal)?;
         Ok(Self { base: base.into(), limit: answer_limit, client: Arc::new(RwLock::new(client)) })
     }

@@ -12,7 +12,7 @@ use super::delivery::{Cancel as _, Dispatcher};
 use super::slot::Slot;
 use crate::engine::change::Change;
 use crate::engine::{ReadSet, ReadStop, Reader};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault};
 use crate::row_buffer::RowBuffer;
 use crate::runtime;
 use crate::value::Value;
@@ -133,7 +133,7 @@ impl Hub {
         let (reply, receiver) = oneshot::channel();
         let mut desk = self.desk();
         if desk.state == State::Ended {
-            return (slot, Task::ready(Err(Error::Shutdown)));
+            return (slot, Task::ready(Err(Error::Closed)));
         }
         // Counted before its first run, so that no later commit is missed.
         self.followers.fetch_add(1, Ordering::AcqRel);
@@ -206,7 +206,7 @@ impl Hub {
         if desk.state != State::Ended {
             desk.state = state;
         } else if state == State::Ended {
-            return Task::ready(Err(Error::Shutdown));
+            return Task::ready(Err(Error::Closed));
         }
         self.stop.set_all(true);
         desk.leaving.push(reply);
@@ -308,7 +308,9 @@ impl Watches {
         tracing::warn!(%error, "running the watched queries failed");
         let count = refused.len();
         for arriving in refused {
-            let _ = arriving.reply.send(Err(Error::Io(format!("no read transaction: {error}"))));
+            let _ = arriving.reply.send(Err(Error::Storage(StorageFault::Io(format!(
+                "no read transaction: {error}"
+            )))));
         }
         count
     }
@@ -412,10 +414,10 @@ fn unindex(by_table: &mut HashMap<String, BTreeSet<usize>>, number: usize, reads
 fn check_key(key: &[String], rows: &RowBuffer) -> Result<()> {
     match key.iter().find(|column| !rows.columns().contains(column)) {
         None => Ok(()),
-        Some(column) => Err(Error::Refused {
+        Some(column) => Err(Error::InvalidInput(InputFault::Refused {
             what: format!("the key column {column}"),
             why: format!("the query has the columns {}", rows.columns().join(", ")),
-        }),
+        })),
     }
 }
 

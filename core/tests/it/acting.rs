@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use rejoin_core::host::TestHost;
 use rejoin_core::{
     ActionFault, Actions, Arguments, AsyncAction, Client, Config, Error, HeldContext, Parameter,
-    Performed, Result, Services, Value,
+    Performed, QueueFault, Result, Services, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -227,8 +227,8 @@ fn suspend_and_shutdown_do_not_wait_for_an_action() {
     let performed = world.client.perform("do", Json::Null);
     let context = next(&contexts);
     within(world.client.shutdown()).unwrap();
-    assert!(matches!(within(performed), Err(Error::Shutdown)));
-    assert!(matches!(within(context.execute(PUT, ("c",))), Err(Error::Shutdown)));
+    assert!(matches!(within(performed), Err(Error::Closed)));
+    assert!(matches!(within(context.execute(PUT, ("c",))), Err(Error::Closed)));
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn panic_of_an_action_is_an_error_and_ends_its_context() {
         }
     });
     let error = perform(&world).unwrap_err();
-    assert!(matches!(&error, Error::Foreign(message) if message.contains("a bug of the app")));
+    assert!(matches!(&error, Error::Callback(message) if message.contains("a bug of the app")));
     let context = kept.lock().unwrap().take().unwrap();
     let error = within(context.execute(PUT, ("b",))).unwrap_err();
     assert!(error.to_string().contains("the action has ended"), "{error}");
@@ -282,7 +282,7 @@ fn mutation_is_edited_by_an_interactive_transaction() {
     assert_eq!((tx.edited(), pending.len()), (Some(pending[0].id), 1));
     assert_eq!((title("a"), title("b")), (Some(Value::from("y")), None));
     let error = within(world.client.queue().begin_edit(old)).unwrap_err();
-    assert!(matches!(error, Error::UnknownMutation(id) if id == old), "{error}");
+    assert!(matches!(error, Error::Queue(QueueFault::Unknown(id)) if id == old), "{error}");
     // The edit removes everything.
     let tx = within(world.client.queue().begin_edit(pending[0].id)).unwrap();
     within(tx.execute("DELETE FROM task", ())).unwrap();

@@ -129,7 +129,7 @@ fn everything(client: &Client) {
     assert!(matches!(client.begin().wait(), Err(Error::Suspended)));
     client.sync().resume().wait().unwrap();
     client.shutdown().wait().unwrap();
-    assert!(matches!(client.begin().wait(), Err(Error::Shutdown)));
+    assert!(matches!(client.begin().wait(), Err(Error::Closed)));
 }
 
 #[test]

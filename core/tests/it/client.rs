@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Barrier, mpsc};
 
-use rejoin_core::{Error, RowBuffer, Value};
+use rejoin_core::{Error, InputFault, RowBuffer, Value};
 
 use crate::world::{World, next, number, within};
 
@@ -82,9 +82,9 @@ fn transaction_commits_completely_or_not_at_all() {
     assert_eq!(committed.wait().unwrap(), 1, "the transaction does not see its own write");
     let failed = world.client.transaction(|tx| {
         tx.execute("INSERT INTO note (id) VALUES ('b')", ())?;
-        Err::<(), _>(Error::Foreign("changed my mind".into()))
+        Err::<(), _>(Error::Callback("changed my mind".into()))
     });
-    assert!(matches!(failed.wait(), Err(Error::Foreign(_))));
+    assert!(matches!(failed.wait(), Err(Error::Callback(_))));
     assert_eq!(world.number("SELECT count(*) FROM note"), 1);
 }
 
@@ -97,7 +97,7 @@ fn failed_savepoint_keeps_the_outer_ones() {
             tx.execute("INSERT INTO note (id) VALUES ('b')", ())?;
             let inner = tx.savepoint(|tx| {
                 tx.execute("INSERT INTO note (id) VALUES ('c')", ())?;
-                Err::<(), _>(Error::Foreign("not this".into()))
+                Err::<(), _>(Error::Callback("not this".into()))
             });
             assert!(inner.is_err());
             Ok(())
@@ -115,9 +115,9 @@ fn panic_in_closure_rolls_back_and_client_stays_usable() {
         panic!("out of ideas")
     });
     let error = panicked.wait().unwrap_err();
-    assert!(matches!(&error, Error::Foreign(why) if why.contains("out of ideas")), "{error}");
+    assert!(matches!(&error, Error::Callback(why) if why.contains("out of ideas")), "{error}");
     let panicked = world.client.read(|_| -> rejoin_core::Result<()> { panic!("while reading") });
-    assert!(matches!(panicked.wait(), Err(Error::Foreign(_))));
+    assert!(matches!(panicked.wait(), Err(Error::Callback(_))));
 
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
     assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1);
@@ -130,10 +130,19 @@ fn client_inside_transaction_reads_old_state_and_cannot_write() {
     let count = world.client.transaction(move |tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
         let write = client.execute("INSERT INTO note (id) VALUES ('b')", ()).wait();
-        assert!(matches!(write, Err(Error::Reentrant)));
-        assert!(matches!(client.transaction(|_| Ok(())).wait(), Err(Error::Reentrant)));
-        assert!(matches!(client.shutdown().wait(), Err(Error::Reentrant)));
-        assert!(matches!(client.sync().suspend().wait(), Err(Error::Reentrant)));
+        assert!(matches!(write, Err(Error::InvalidInput(InputFault::Reentrant))));
+        assert!(matches!(
+            client.transaction(|_| Ok(())).wait(),
+            Err(Error::InvalidInput(InputFault::Reentrant))
+        ));
+        assert!(matches!(
+            client.shutdown().wait(),
+            Err(Error::InvalidInput(InputFault::Reentrant))
+        ));
+        assert!(matches!(
+            client.sync().suspend().wait(),
+            Err(Error::InvalidInput(InputFault::Reentrant))
+        ));
         Ok(number(&client, "SELECT count(*) FROM note"))
     });
     assert_eq!(count.wait().unwrap(), 0);
@@ -148,8 +157,14 @@ fn client_inside_read_can_write_and_cannot_query() {
         let before = snapshot.query_one("SELECT count(*) FROM note", ())?.unwrap().get::<i64>(0)?;
         client.execute("INSERT INTO note (id) VALUES ('a')", ()).wait()?;
         let after = snapshot.query_one("SELECT count(*) FROM note", ())?.unwrap().get::<i64>(0)?;
-        assert!(matches!(client.query("SELECT 1", ()).wait(), Err(Error::Reentrant)));
-        assert!(matches!(client.shutdown().wait(), Err(Error::Reentrant)));
+        assert!(matches!(
+            client.query("SELECT 1", ()).wait(),
+            Err(Error::InvalidInput(InputFault::Reentrant))
+        ));
+        assert!(matches!(
+            client.shutdown().wait(),
+            Err(Error::InvalidInput(InputFault::Reentrant))
+        ));
         Ok((before, after))
     });
     assert_eq!(counts.wait().unwrap(), (0, 0), "the snapshot shows a later commit");

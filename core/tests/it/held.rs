@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_core::host::TestHost;
-use rejoin_core::{Client, Config, Error, HeldTransaction, MutationState, Services, Value};
+use rejoin_core::{
+    Client, Config, Error, HeldTransaction, InputFault, MutationState, Services, Value,
+};
 
 use crate::world::{World, number, shown, within};
 
@@ -42,7 +44,7 @@ fn add(tx: &HeldTransaction, id: &str) {
 }
 
 fn is_over(error: &Error, why: &str) -> bool {
-    matches!(error, Error::Refused { why: message, .. } if message.contains(why))
+    matches!(error, Error::InvalidInput(InputFault::Refused { why: message, .. }) if message.contains(why))
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn only_the_innermost_savepoint_can_be_ended() {
         for error in [within(tx.release(number)), within(tx.rollback_to(number))] {
             let error = error.unwrap_err();
             let text = error.to_string();
-            assert!(matches!(error, Error::Refused { .. }), "{text}");
+            assert!(matches!(error, Error::InvalidInput(InputFault::Refused { .. })), "{text}");
             assert!(text.contains(&format!("ending savepoint {number}: {why}")), "{text}");
         }
     };
@@ -173,9 +175,15 @@ fn partial_statement_ends_the_transaction() {
     let tx = begin(&world);
     add(&tx, "a");
     let partial = "INSERT OR FAIL INTO task (id, title) VALUES ('new', 't'), ('there', 't')";
-    assert!(matches!(within(tx.execute(partial, ())), Err(Error::PartialStatement(_))));
+    assert!(matches!(
+        within(tx.execute(partial, ())),
+        Err(Error::InvalidInput(InputFault::PartialStatement(_)))
+    ));
     assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "the writer is still in use");
-    assert!(matches!(within(tx.commit()), Err(Error::PartialStatement(_))));
+    assert!(matches!(
+        within(tx.commit()),
+        Err(Error::InvalidInput(InputFault::PartialStatement(_)))
+    ));
     assert_eq!(world.number("SELECT count(*) FROM task"), 1);
     assert_eq!(world.number(COUNT), 1);
 }
@@ -203,7 +211,9 @@ fn failed_batch_in_a_transaction_is_rolled_back_alone() {
     let tx = begin(&world);
     assert_eq!(within(tx.batch(vec![put("a"), put("b")])).unwrap(), [1, 1]);
     match within(tx.batch(vec![put("c"), put("d"), put("a")])) {
-        Err(Error::Batch { index: 2, error }) => assert!(matches!(*error, Error::Rule { .. })),
+        Err(Error::Batch { index: 2, error }) => {
+            assert!(matches!(*error, Error::Constraint { .. }));
+        }
         other => panic!("{other:?}"),
     }
     within(tx.commit()).unwrap();
@@ -223,7 +233,9 @@ fn batch_is_one_mutation_and_names_the_failed_statement() {
     assert_eq!(within(world.client.queue().pending()).unwrap().len(), 1);
     let wrong = within(world.client.batch(vec![put("c"), ("nonsense".to_owned(), Vec::new())]));
     match wrong {
-        Err(Error::Batch { index: 1, error }) => assert!(matches!(*error, Error::Sql(_))),
+        Err(Error::Batch { index: 1, error }) => {
+            assert!(matches!(*error, Error::InvalidInput(InputFault::Sql(_))));
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(within(world.client.queue().pending()).unwrap().len(), 1);
@@ -273,12 +285,12 @@ fn shutdown_ends_handles_after_queued_commands() {
     let waiting = world.client.begin();
     let write = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
     within(world.client.shutdown()).unwrap();
-    assert!(matches!(within(tx.commit()), Err(Error::Shutdown)));
-    assert!(matches!(within(snapshot.query(COUNT, ())), Err(Error::Shutdown)));
-    assert!(matches!(within(waiting), Err(Error::Shutdown)));
+    assert!(matches!(within(tx.commit()), Err(Error::Closed)));
+    assert!(matches!(within(snapshot.query(COUNT, ())), Err(Error::Closed)));
+    assert!(matches!(within(waiting), Err(Error::Closed)));
     assert_eq!(within(write).unwrap(), 1, "an earlier write was not completed");
-    assert!(matches!(within(world.client.begin()), Err(Error::Shutdown)));
-    assert!(matches!(within(world.client.begin_read()), Err(Error::Shutdown)));
+    assert!(matches!(within(world.client.begin()), Err(Error::Closed)));
+    assert!(matches!(within(world.client.begin_read()), Err(Error::Closed)));
 
     let again = Client::open(Config::new(world.folder.path().join("app.db"))).wait().unwrap();
     assert_eq!(number(&again, COUNT), 1);
@@ -299,7 +311,7 @@ fn drop_of_the_last_client_ends_open_handles() {
     let World { client, folder: _folder } = world;
     drop(client);
     let again = Client::open(Config::new(path)).wait().unwrap();
-    assert!(matches!(within(tx.commit()), Err(Error::Shutdown)));
+    assert!(matches!(within(tx.commit()), Err(Error::Closed)));
     drop(again);
 }
 
@@ -308,10 +320,10 @@ fn begin_inside_a_closure_is_reentrant() {
     let (world, _) = timed();
     let client = world.client.clone();
     let inner = world.client.transaction(move |_| client.begin().wait().map(drop)).wait();
-    assert!(matches!(inner, Err(Error::Reentrant)));
+    assert!(matches!(inner, Err(Error::InvalidInput(InputFault::Reentrant))));
     let client = world.client.clone();
     let inner = world.client.read(move |_| client.begin_read().wait().map(drop)).wait();
-    assert!(matches!(inner, Err(Error::Reentrant)));
+    assert!(matches!(inner, Err(Error::InvalidInput(InputFault::Reentrant))));
 }
 
 #[test]
@@ -333,8 +345,14 @@ fn snapshot_shows_one_state_until_it_ends() {
     world.run("INSERT INTO note (id) VALUES ('a')");
     let read = |sql| within(snapshot.query_one(sql, ())).unwrap().unwrap().get::<i64>(0).unwrap();
     assert_eq!(read(COUNT), 0);
-    assert!(matches!(within(snapshot.query("nonsense", ())), Err(Error::Sql(_))));
-    assert!(matches!(within(snapshot.query("DELETE FROM note", ())), Err(Error::Refused { .. })));
+    assert!(matches!(
+        within(snapshot.query("nonsense", ())),
+        Err(Error::InvalidInput(InputFault::Sql(_)))
+    ));
+    assert!(matches!(
+        within(snapshot.query("DELETE FROM note", ())),
+        Err(Error::InvalidInput(InputFault::Refused { .. }))
+    ));
     world.run("INSERT INTO note (id) VALUES ('b')");
     assert_eq!((read(COUNT), world.number(COUNT)), (0, 2));
     within(snapshot.finish()).unwrap();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rejoin_core::{Client, Config, Error, Services, SyncState, TokenError, TokenProvider, runtime};
+use rejoin_core::{
+    Client, Config, Error, Services, StorageFault, SyncState, TokenError, TokenProvider, runtime,
+};
 
 use crate::world::{World, next, number, shown, within};
 
@@ -29,7 +31,7 @@ fn file_opened_twice_shares_one_client() {
     }
     world.client.shutdown().wait().unwrap();
     assert!(
-        matches!(other.query("SELECT 1", ()).wait(), Err(Error::Shutdown)),
+        matches!(other.query("SELECT 1", ()).wait(), Err(Error::Closed)),
         "the shared client is still open"
     );
 }
@@ -39,7 +41,7 @@ fn second_open_with_another_configuration_is_refused() {
     let world = World::new();
     let config = world.client.config().clone().device_name("other").page_size(500);
     match Client::open(config).wait() {
-        Err(Error::Config(problems)) => assert_eq!(
+        Err(Error::Configuration(problems)) => assert_eq!(
             problems,
             [
                 "device_name: the file is open already, with another value",
@@ -64,7 +66,7 @@ fn later_token_provider_is_refused() {
     let world = World::new();
     let services = Services { tokens: Some(Arc::new(SignedOut)), ..Services::default() };
     match Client::open_with(world.client.config().clone(), services.clone()).wait() {
-        Err(Error::Config(problems)) => assert_eq!(
+        Err(Error::Configuration(problems)) => assert_eq!(
             problems,
             ["tokens: the file is already open without one; shut that client down first"]
         ),
@@ -85,7 +87,7 @@ fn file_opens_after_a_failed_open() {
     let path = folder.path().join("app.db");
     std::fs::write(&path, vec![7; 4096]).unwrap();
     let failed = within(Client::open(Config::new(&path)));
-    assert!(matches!(failed, Err(Error::Corrupt(_))), "{failed:?}");
+    assert!(matches!(failed, Err(Error::Storage(StorageFault::Corrupt(_)))), "{failed:?}");
     std::fs::remove_file(&path).unwrap();
     assert!(within(Client::open(Config::new(&path))).is_ok());
 }
@@ -151,7 +153,7 @@ fn open_does_not_wait_for_the_close_of_another_file() {
     });
     next(&begun);
     let ending = world.client.shutdown();
-    while !matches!(on_thread(&world.client, Client::start), Err(Error::Shutdown)) {
+    while !matches!(on_thread(&world.client, Client::start), Err(Error::Closed)) {
         std::thread::yield_now(); // The shutdown has not begun.
     }
     let again = Client::open(world.client.config().clone());
@@ -183,11 +185,11 @@ fn committed_rows_survive_drop_of_the_last_client() {
 fn invalid_configuration_or_missing_folder_is_an_error() {
     let config = Config::new("").page_size(1).readers(99);
     match Client::open(config).wait() {
-        Err(Error::Config(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
+        Err(Error::Configuration(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
         other => panic!("{other:?}"),
     }
     let missing = Client::open(Config::new("/nowhere/at/all/app.db")).wait();
-    assert!(matches!(missing, Err(Error::Io(_))), "{missing:?}");
+    assert!(matches!(missing, Err(Error::Storage(StorageFault::Io(_)))), "{missing:?}");
 }
 
 #[test]
@@ -200,10 +202,10 @@ fn shutdown_from_a_callback_ends_the_client() {
     });
     world.run("INSERT INTO note (id) VALUES ('a')");
     next(&receiver).unwrap();
-    assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Shutdown)));
-    assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Shutdown)));
+    assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Closed)));
+    assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Closed)));
     let watch = within(world.client.watch("SELECT 1", (), &[]));
-    assert!(matches!(watch, Err(Error::Shutdown)));
+    assert!(matches!(watch, Err(Error::Closed)));
     world.client.shutdown().wait().unwrap();
 }
 
@@ -317,7 +319,7 @@ fn shutdown_interrupts_a_running_read() {
     });
     next(&receiver);
     world.client.shutdown().wait().unwrap();
-    assert!(matches!(reading.wait(), Err(Error::Shutdown)));
+    assert!(matches!(reading.wait(), Err(Error::Closed)));
 }
 
 #[test]
@@ -326,8 +328,8 @@ fn suspended_client_can_be_shut_down() {
     world.client.sync().suspend().wait().unwrap();
     let waiting = world.client.watch("SELECT 1", (), &[]);
     world.client.shutdown().wait().unwrap();
-    assert!(matches!(world.client.sync().resume().wait(), Err(Error::Shutdown)));
-    assert!(matches!(within(waiting), Err(Error::Shutdown)));
+    assert!(matches!(world.client.sync().resume().wait(), Err(Error::Closed)));
+    assert!(matches!(within(waiting), Err(Error::Closed)));
     let again = Client::open(world.client.config().clone()).wait().unwrap();
     assert_eq!(number(&again, "SELECT count(*) FROM note"), 0);
 }

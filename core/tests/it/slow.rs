@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rejoin_core::transport::{EventStream, HttpRequest, HttpResponse, TransportError};
-use rejoin_core::{Client, Config, Error, Services, SlowPart, Transport};
+use rejoin_core::{Client, Config, Error, InputFault, Services, SlowPart, SyncFault, Transport};
 use tempfile::TempDir;
 
 use crate::world::{PATIENCE, World, next, within};
@@ -127,7 +127,9 @@ fn suspended_in_time(world: &World, what: &str) {
     let outcome = within(world.client.sync().suspend());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     match outcome {
-        Err(Error::Refused { why, .. }) => assert!(why.contains(what), "{why}"),
+        Err(Error::InvalidInput(InputFault::Refused { why, .. })) => {
+            assert!(why.contains(what), "{why}");
+        }
         other => panic!("{other:?}"),
     }
     let refused = within(world.client.query("SELECT 1", ()));
@@ -165,7 +167,7 @@ fn blocking_transport_does_not_block_the_client() {
     next(&receiver);
     let begun = Instant::now();
     let outcome = within(client.sync().and_wait(None));
-    assert!(matches!(outcome, Err(Error::Offline(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::Sync(SyncFault::Offline(_)))), "{outcome:?}");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let begun = Instant::now();
     within(client.sync().suspend()).unwrap();

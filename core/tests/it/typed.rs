@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use rejoin_core::{Client, Config, Error};
+use rejoin_core::{Client, Config, Error, InputFault};
 use serde::{Deserialize, Serialize};
 
 use crate::world::World;
@@ -43,7 +43,7 @@ fn world() -> World {
 /// The `why` of a refusal.
 fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     match result {
-        Err(Error::Refused { what, why }) => format!("{what}: {why}"),
+        Err(Error::InvalidInput(InputFault::Refused { what, why })) => format!("{what}: {why}"),
         other => panic!("not refused: {other:?}"),
     }
 }
@@ -175,7 +175,10 @@ fn typed_writes_of_a_transaction_are_undone_with_it() {
         tx.insert("part", &bolt())?;
         tx.execute("INSERT INTO part (id) VALUES ('bolt')", ()).map(drop)
     });
-    assert!(matches!(undone.wait(), Err(Error::Rule { .. } | Error::Sql(_))));
+    assert!(matches!(
+        undone.wait(),
+        Err(Error::Constraint { .. } | Error::InvalidInput(InputFault::Sql(_)))
+    ));
     assert!(!client.exists("SELECT 1 FROM part", ()).wait().unwrap());
 }
 

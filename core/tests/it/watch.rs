@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
-use rejoin_core::{Client, Error, Origin, RowBuffer, Update};
+use rejoin_core::{Client, Error, InputFault, Origin, RowBuffer, Update};
 
 use crate::world::{World, next, shown, within};
 
@@ -189,8 +189,11 @@ fn applied_differences_equal_the_result() {
 fn watch_of_invalid_query_or_key_is_refused() {
     let world = World::with_notes();
     let watch = |sql: &str, key: &[&str]| within(world.client.watch(sql, (), key)).unwrap_err();
-    assert!(matches!(watch("SELECT * FROM nothing", &[]), Error::Sql(_)));
-    assert!(matches!(watch("DELETE FROM note", &[]), Error::Refused { .. }));
+    assert!(matches!(watch("SELECT * FROM nothing", &[]), Error::InvalidInput(InputFault::Sql(_))));
+    assert!(matches!(
+        watch("DELETE FROM note", &[]),
+        Error::InvalidInput(InputFault::Refused { .. })
+    ));
     let error = watch("SELECT body FROM note", &["id"]).to_string();
     assert_eq!(error, "refused the key column id: the query has the columns body");
 }

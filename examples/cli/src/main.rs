@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rejoin_core::{Client, Config, Error, MutationState, RowBuffer};
+use rejoin_core::{Client, Config, Error, MutationState, RowBuffer, SyncFault};
 
 const USAGE: &str = "todo [list | add TITLE | done NUMBER | remove NUMBER | sync | watch]";
 
@@ -69,7 +69,7 @@ async fn open() -> Result<Client> {
 async fn sync(client: &Client) -> Result<()> {
     match client.sync().and_wait(Some(Duration::from_secs(5))).await {
         Ok(report) => println!("sent {}, received {}", report.accepted, report.pulled),
-        Err(Error::Offline(_)) => println!("offline; the change is queued"),
+        Err(Error::Sync(SyncFault::Offline(_))) => println!("offline; the change is queued"),
         Err(error) => return Err(error.into()),
     }
     Ok(())

@@ -11,7 +11,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rejoin_core::SyncState as State;
-use rejoin_core::{ActionFault, Actions, Client, Config, Error, MutationId, Services, Undone};
+use rejoin_core::{
+    ActionFault, Actions, Client, Config, Error, InputFault, MutationId, QueueFault, Services,
+    SyncFault, Undone,
+};
 
 use crate::control::{Order, QueueItem, Report};
 use crate::scene::USER;
@@ -30,8 +33,9 @@ pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
         let order: Order = serde_json::from_str(&order)?;
         let last = order == Order::Shutdown;
         let report = follow(&client, order).unwrap_or_else(|error| match error {
-            Error::Offline(_) => Report::Offline,
-            Error::Action { fault: ActionFault::Precondition(_), .. } | Error::Changed { .. } => {
+            Error::Sync(SyncFault::Offline(_)) => Report::Offline,
+            Error::Action { fault: ActionFault::Precondition(_), .. }
+            | Error::Queue(QueueFault::Changed { .. }) => {
                 Report::Refused { why: error.to_string() }
             }
             other => Report::Failed { why: other.to_string() },
@@ -109,7 +113,12 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
 }
 
 fn parse(id: &str) -> rejoin_core::Result<MutationId> {
-    let why = || Error::Refused { what: id.to_owned(), why: String::from("not a mutation id") };
+    let why = || {
+        Error::InvalidInput(InputFault::Refused {
+            what: id.to_owned(),
+            why: String::from("not a mutation id"),
+        })
+    };
     MutationId::parse(id).ok_or_else(why)
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rejoin_core::engine::adopt;
 use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::TestHost;
-use rejoin_core::{Error, Manifest};
+use rejoin_core::{Error, InputFault, Manifest};
 use rejoin_protocol::manifest::{
     ColumnManifest, GeneratedColumn, Index, Rule, TableExtension, TableManifest,
 };
@@ -63,7 +63,7 @@ impl Site {
                 });
                 assert!(undone.is_err());
             }
-            Err(Error::SchemaRefused { .. }) => {}
+            Err(Error::InvalidInput(InputFault::SchemaRefused { .. })) => {}
             Err(error) => panic!("{text:?} is refused otherwise: {error}"),
         }
         assert_eq!(facts(&self.look), self.before, "{text:?}");

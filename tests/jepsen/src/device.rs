@@ -277,7 +277,9 @@ impl Writer {
                 write(transaction, *register, &value)?;
             }
             let begun = Event::Begun { number, reads, writes };
-            record(&recorder, &begun).map_err(|error| rejoin_core::Error::Io(format!("{error:#}")))
+            record(&recorder, &begun).map_err(|error| {
+                rejoin_core::Error::Storage(rejoin_core::StorageFault::Io(format!("{error:#}")))
+            })
         });
         let done = done.wait().and_then(|()| {
             let rest = move |transaction: &mut rejoin_core::Transaction<'_, '_>| {

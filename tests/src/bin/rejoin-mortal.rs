@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use rejoin_core::death::{self, Failpoint};
-use rejoin_core::{CheckpointMode, Client, Config, Error, Keep};
+use rejoin_core::{CheckpointMode, Client, Config, Error, Keep, StorageFault};
 use rejoin_tests::mortal::{Said, place};
 
 /// The arguments of one run.
@@ -81,8 +81,10 @@ fn expect_death(die: Option<Failpoint>, nth: u32) {
 }
 
 fn live(life: &Life) -> rejoin_core::Result<()> {
-    let schema = std::fs::read(&life.schema).map_err(|error| Error::Io(error.to_string()))?;
-    let schema = serde_json::from_slice(&schema).map_err(|error| Error::Io(error.to_string()))?;
+    let schema = std::fs::read(&life.schema)
+        .map_err(|error| Error::Storage(StorageFault::Io(error.to_string())))?;
+    let schema = serde_json::from_slice(&schema)
+        .map_err(|error| Error::Storage(StorageFault::Io(error.to_string())))?;
     let client = Client::open(
         Config::new(&life.file)
             .schema(schema)

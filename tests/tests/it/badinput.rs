@@ -5,11 +5,11 @@
 //! Bad responses are in `hostile`, `hostile_push` and `bounds`; bad requests in the server's
 //! `hostile`.
 
-use rejoin_core::Error;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::shortage;
 use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::Phase;
+use rejoin_core::{Error, InputFault, StorageFault};
 use rejoin_tests::{Backend, Device, Moment};
 
 use crate::hostile::imprint;
@@ -92,7 +92,10 @@ fn full_disk_at_any_page_loses_nothing() {
             // Existing pages stay; each round allows a few more.
             shortage::limit_room(device.engine(), Some(11 * (full / 2))).unwrap();
             let Some(error) = first_error(&mut device, &server, what) else { break };
-            assert!(matches!(error, Error::Full), "{what} {full}: {error:?}");
+            assert!(
+                matches!(error, Error::Storage(StorageFault::Full)),
+                "{what} {full}: {error:?}"
+            );
             full += 1;
             assert!(full < 200, "{what}: it never ends");
         }
@@ -123,9 +126,13 @@ fn file_locked_by_another_program_is_a_temporary_error() {
         let other = rusqlite::Connection::open(device.path()).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let error = first_error(&mut device, &server, what).unwrap();
-        assert!(matches!(error, Error::Locked { .. }), "{what}: {error:?}");
+        assert!(matches!(error, Error::Storage(StorageFault::Locked { .. })), "{what}: {error:?}");
         let wrote = device.engine().execute("DELETE FROM places", &[]);
-        assert!(phase != Phase::Pulling || matches!(wrote, Err(Error::Locked { .. })), "{wrote:?}");
+        assert!(
+            phase != Phase::Pulling
+                || matches!(wrote, Err(Error::Storage(StorageFault::Locked { .. }))),
+            "{wrote:?}"
+        );
         other.execute_batch("COMMIT").unwrap();
         device.sync(&server);
         in_step(&mut device, &server, what);
@@ -246,7 +253,13 @@ fn unsyncable_local_write_is_refused_whole() {
             tx.execute(sql, &[])
         });
         let refused = together.err().unwrap_or_else(|| panic!("{what} was taken"));
-        assert!(matches!(refused, Error::Value { .. } | Error::Rule { .. }), "{what}: {refused:?}");
+        assert!(
+            matches!(
+                refused,
+                Error::InvalidInput(InputFault::Value { .. }) | Error::Constraint { .. }
+            ),
+            "{what}: {refused:?}"
+        );
         assert_eq!((device.see(SEE), device.waiting()), (before.clone(), String::new()), "{what}");
     }
     device.write("UPDATE places SET name = 'Good'");

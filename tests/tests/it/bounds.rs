@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rejoin_core::sync::session::{Phase, Response};
-use rejoin_core::{Client, Config, Error};
+use rejoin_core::{Client, Config, Error, SyncFault};
 use rejoin_tests::{Device, Door, Loss, Moment, PlainBackend};
 use serde_json::json;
 use tempfile::TempDir;
@@ -90,7 +90,7 @@ fn endless(side: &Side) {
     };
     let typed = error.downcast_ref::<Error>();
     assert!(
-        matches!(typed, Some(Error::Protocol(why)) if why.contains("without an end")),
+        matches!(typed, Some(Error::Sync(SyncFault::Protocol(why))) if why.contains("without an end")),
         "{error}"
     );
     for _ in 0..2 {
@@ -134,7 +134,10 @@ fn client_drops_oversized_responses_and_continues() {
         door.lose(flood, path);
         let sync = || client.sync().and_wait(Some(PATIENCE)).wait();
         let refused = sync();
-        assert!(matches!(refused, Err(Error::Protocol(_))), "{flood:?} {path}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Sync(SyncFault::Protocol(_)))),
+            "{flood:?} {path}: {refused:?}"
+        );
         let poured = door.poured();
         // Beyond the limit only what the sockets' buffers hold, which depends on the machine.
         assert!(poured < 2 * BOUND as u64, "{flood:?} {path}: {poured} bytes");

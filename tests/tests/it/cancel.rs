@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rejoin_core::engine::action::perform;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::{Actions, Error, VerdictKind};
+use rejoin_core::{Actions, Error, QueueFault, VerdictKind};
 use rejoin_tests::{Backend, Device, Fault, Store};
 use serde_json::json;
 
@@ -169,7 +169,10 @@ fn discard_is_refused_if_server_cannot_withdraw(store: Store) {
     device.lose_push(&server, Fault::AnswerLost);
     let id = device.queue()[0].id;
     let refused = decide::discard(device.engine(), id);
-    assert!(matches!(refused, Err(Error::Uncertain(other)) if other == id), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Queue(QueueFault::Uncertain(other))) if other == id),
+        "{refused:?}"
+    );
     assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
 }
 

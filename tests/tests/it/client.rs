@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rejoin_core::{
-    Client, Config, Error, FirstSync, MutationState, Network, Origin, ParkReason, PatchKind,
-    RowSyncState, Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
+    Client, Config, Error, FirstSync, InputFault, MutationState, Network, Origin, ParkReason,
+    PatchKind, QueueFault, RowSyncState, Services, SyncFault, SyncState, TokenError, TokenProvider,
+    Update, Value, block_on,
 };
 use rejoin_tests::{Backend, Proxy, Store};
 use tempfile::TempDir;
@@ -173,14 +174,14 @@ fn rejected_write_is_parked_and_blocks_nothing() {
     assert!(phone.client.queue().pending().wait().unwrap().is_empty());
     assert!(matches!(
         phone.client.queue().discard(parked.id).wait(),
-        Err(Error::UnknownMutation(_))
+        Err(Error::Queue(QueueFault::Unknown(_)))
     ));
     phone.run("INSERT INTO places (id, name) VALUES ('p9', 'Awaited')");
     let awaited = phone.client.queue().pending().wait().unwrap()[0].id;
     let verdict = phone.client.queue().verdict(awaited, Some(PATIENCE)).wait().unwrap();
     assert_eq!(verdict, rejoin_core::Verdict::Accepted);
     let unsynced = phone.client.queue().row_state("nothing", "a").wait();
-    assert!(matches!(unsynced, Err(Error::NotSynced(_))));
+    assert!(matches!(unsynced, Err(Error::InvalidInput(InputFault::NotSynced(_)))));
 }
 
 #[test]
@@ -192,9 +193,9 @@ fn first_start_works_offline_with_bundled_schema() {
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Offline')");
     assert_eq!(phone.names(), "p1=Offline");
     let offline = phone.client.sync().and_wait(Some(PATIENCE)).wait();
-    assert!(matches!(offline, Err(Error::Offline(_))), "{offline:?}");
+    assert!(matches!(offline, Err(Error::Sync(SyncFault::Offline(_)))), "{offline:?}");
     let waiting = phone.client.sync().first_sync(Some(Duration::from_millis(50))).wait();
-    assert!(matches!(waiting, Err(Error::Offline(_))), "{waiting:?}");
+    assert!(matches!(waiting, Err(Error::Sync(SyncFault::Offline(_)))), "{waiting:?}");
     assert_eq!(phone.client.queue().counts().wait().unwrap().pending, 1);
     phone.client.shutdown().wait().unwrap();
 }
@@ -267,7 +268,7 @@ fn missing_token_is_reported_and_writes_are_kept() {
     let client = Client::open_with(config, services).wait().unwrap();
     client.execute("INSERT INTO places (id, name) VALUES ('p1', 'Kept')", ()).wait().unwrap();
     let refused = client.sync().and_wait(Some(PATIENCE)).wait();
-    assert!(matches!(refused, Err(Error::NeedsAuth)), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Sync(SyncFault::Unauthorized))), "{refused:?}");
     assert_eq!(client.status().state, SyncState::NeedsAuth);
     client.sync().credentials_changed().wait().unwrap();
     assert!(*sign_in.asked.lock().unwrap() >= 1);

@@ -3,7 +3,7 @@
 
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
-use rejoin_core::{Error, Transaction};
+use rejoin_core::{Error, InputFault, QueueFault, Transaction};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::served_phone;
@@ -126,11 +126,11 @@ fn retried_delete_removes_the_newer_row(store: Store) {
 fn retry_requires_parked_mutation_without_parked_dependency(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
     let error = decide::retry(device.engine(), ids[2]).unwrap_err();
-    assert!(matches!(error, Error::StandsOn(on) if on == ids[0]), "{error}");
+    assert!(matches!(error, Error::Queue(QueueFault::StandsOn(on)) if on == ids[0]), "{error}");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let waiting = device.queue()[3].id;
     let error = decide::retry(device.engine(), waiting).unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(matches!(error, Error::InvalidInput(InputFault::Refused { .. })), "{error}");
     decide::discard(device.engine(), waiting).unwrap();
     for chain in [false, true] {
         let engine = device.engine();
@@ -139,7 +139,7 @@ fn retry_requires_parked_mutation_without_parked_dependency(store: Store) {
         } else {
             decide::retry(engine, waiting)
         };
-        assert!(matches!(gone, Err(Error::UnknownMutation(id)) if id == waiting));
+        assert!(matches!(gone, Err(Error::Queue(QueueFault::Unknown(id))) if id == waiting));
     }
     assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2 Parked:Depends/2");
 }
@@ -158,7 +158,10 @@ fn delete_depends_on_the_create_of_its_row(store: Store) {
         let [create, delete] = device.queue().try_into().unwrap();
         assert_eq!(delete.because_of, Some(create.id));
         let error = decide::retry(device.engine(), delete.id).unwrap_err();
-        assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
+        assert!(
+            matches!(error, Error::Queue(QueueFault::StandsOn(on)) if on == create.id),
+            "{error}"
+        );
         decide::discard_chain(device.engine(), create.id).unwrap();
         device.sync(&server);
         assert_eq!(
@@ -211,7 +214,7 @@ fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
         tx.execute("UPDATE places SET name = 'half' WHERE id = 'p1'", &[])?;
         tx.execute("UPDATE no_such_table SET name = 'x'", &[]).map(drop)
     });
-    assert!(matches!(failed, Err(Error::Sql(_))));
+    assert!(matches!(failed, Err(Error::InvalidInput(InputFault::Sql(_)))));
     assert_eq!(
         (device.waiting(), device.see(PLACES)),
         ("Parked:Conflicted/1".into(), "p1|theirs|n|3".into())
@@ -223,7 +226,7 @@ fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
     device.sync(&server);
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|n|3".into()));
     let gone = decide::edit(device.engine(), id, |_| Ok(()));
-    assert!(matches!(gone, Err(Error::UnknownMutation(_))));
+    assert!(matches!(gone, Err(Error::Queue(QueueFault::Unknown(_)))));
 }
 
 #[apply(each_store)]
@@ -236,9 +239,12 @@ fn client_edits_and_retries_parked_mutations(store: Store) {
     let pending = phone.client.queue().pending().wait().unwrap();
     let [refused, visit] = pending.as_slice() else { panic!("{pending:?}") };
     assert_eq!(visit.because_of, Some(refused.id));
-    assert!(matches!(phone.client.queue().retry(visit.id).wait(), Err(Error::StandsOn(_))));
+    assert!(matches!(
+        phone.client.queue().retry(visit.id).wait(),
+        Err(Error::Queue(QueueFault::StandsOn(_)))
+    ));
     let panicked = phone.client.queue().edit(refused.id, |_| panic!("a panic of the app")).wait();
-    assert!(matches!(panicked, Err(Error::Foreign(_))), "{panicked:?}");
+    assert!(matches!(panicked, Err(Error::Callback(_))), "{panicked:?}");
     let correct = |tx: &mut Transaction<'_, '_>| {
         tx.execute("UPDATE places SET score = 5 WHERE id = 'p1'", ()).map(drop)
     };

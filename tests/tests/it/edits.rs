@@ -4,7 +4,7 @@
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::{Error, Policy};
+use rejoin_core::{Error, InputFault, Policy};
 use rejoin_tests::{Backend, Device, Fault, Store};
 use serde_json::json;
 
@@ -296,9 +296,14 @@ fn remainder_can_be_retried_edited_and_discarded() {
     assert!(device.engine().was_accepted(edited).unwrap());
 
     let (server, mut device, id) = remainder();
-    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Refused { .. })));
+    assert!(matches!(
+        decide::undo(device.engine(), id),
+        Err(Error::InvalidInput(InputFault::Refused { .. }))
+    ));
     let again = decide::perform_again(device.engine(), id, &json!({}));
-    assert!(matches!(&again, Err(Error::Refused { why, .. }) if why.contains("accepted rows")));
+    assert!(
+        matches!(&again, Err(Error::InvalidInput(InputFault::Refused { why, .. })) if why.contains("accepted rows"))
+    );
     device.write("INSERT INTO parts (id, note_id, body) VALUES ('x', 'n1', 'b')");
     assert_eq!(decide::discard_chain(device.engine(), id).unwrap(), [id]);
     device.sync(&server);

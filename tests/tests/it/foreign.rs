@@ -4,8 +4,8 @@
 //! At any endpoint of either wire and however often they occur, they cause no rejection, parking or
 //! discard.
 
-use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
+use rejoin_core::{Error, SyncFault};
 use rejoin_plain::Column;
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_tests::{Backend, Device, Fault, Moment, Peer, PlainBackend};
@@ -94,7 +94,7 @@ fn foreign_answer_is_a_transport_fault_at_every_endpoint() {
                     .unwrap_or_else(|error| panic!("{name}: {error}"));
                 let refused = device.step_with(&*side.server, |_| foreign(status, body));
                 match refused.map_err(anyhow::Error::downcast::<Error>) {
-                    Err(Ok(Error::Offline(_))) => {}
+                    Err(Ok(Error::Sync(SyncFault::Offline(_)))) => {}
                     other => panic!("{name}: {other:?}"),
                 }
                 assert_eq!(imprint(&device), before, "{name}");

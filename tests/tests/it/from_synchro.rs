@@ -3,7 +3,7 @@
 mod files;
 pub(crate) mod world;
 
-use rejoin_core::{Client, Error, LeftOut, MutationState, ParkReason, PatchKind};
+use rejoin_core::{Client, Error, InputFault, LeftOut, MutationState, ParkReason, PatchKind};
 use rejoin_tests::synchro::connect;
 
 use world::{App, Move, counts};
@@ -273,7 +273,7 @@ fn import_inside_a_transaction_is_refused() {
     let app = story.open();
     let inside = app.0.clone();
     let refused = app.0.transaction(move |_| inside.storage().import_synchro(&path).wait());
-    assert!(matches!(refused.wait(), Err(Error::Reentrant)));
+    assert!(matches!(refused.wait(), Err(Error::InvalidInput(InputFault::Reentrant))));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rejoin_core::Error;
+use rejoin_core::{Error, SyncFault};
 use rejoin_tests::{Backend, Door, Flow, PlainBackend, Proxy};
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ fn behind(url: &str, deadline: Duration) -> (Proxy, Phone) {
 fn attempt(phone: &Phone) -> Duration {
     let begun = Instant::now();
     let outcome = phone.client.sync().and_wait(Some(20 * SECOND)).wait();
-    assert!(matches!(outcome, Err(Error::Offline(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::Sync(SyncFault::Offline(_)))), "{outcome:?}");
     begun.elapsed()
 }
 

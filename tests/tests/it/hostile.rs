@@ -1,7 +1,7 @@
 //! Responses of a broken or hostile peer: typed errors, nothing applied in part; the next try succeeds.
 
-use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
+use rejoin_core::{Error, SyncFault};
 use rejoin_tests::{Backend, Device, Moment, Peer, PlainBackend, cases};
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ pub(crate) fn refuses(
     change: &dyn Fn(Response) -> Response,
 ) -> String {
     match meet(side, phase, what, change) {
-        Some(Error::Protocol(why)) => why,
+        Some(Error::Sync(SyncFault::Protocol(why))) => why,
         other => panic!("{} {phase:?} {what}: {other:?}", side.name),
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn refuses(
 #[track_caller]
 fn ignores(side: &Side, phase: Phase, what: &str, change: &dyn Fn(Response) -> Response) {
     match meet(side, phase, what, change) {
-        Some(Error::Offline(_) | Error::Protocol(_)) => {}
+        Some(Error::Sync(SyncFault::Offline(_) | SyncFault::Protocol(_))) => {}
         other => panic!("{} {phase:?} {what}: {other:?}", side.name),
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rejoin_core::{Client, Config, Error};
+use rejoin_core::{Client, Config, Error, SyncFault};
 use rejoin_tests::{Backend, Door, Loss, OldApp, PlainBackend, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -106,7 +106,10 @@ fn network_faults_lose_and_double_nothing_of_an_import() {
             app.import(&old);
             story.door.lose(loss, path);
             let lost = app.0.sync().and_wait(Some(PATIENCE)).wait();
-            assert!(matches!(lost, Err(Error::Offline(_))), "{loss:?} of {path}: {lost:?}");
+            assert!(
+                matches!(lost, Err(Error::Sync(SyncFault::Offline(_)))),
+                "{loss:?} of {path}: {lost:?}"
+            );
             assert!(story.door.has_lost());
             // Written while the outcome of the rest is unknown.
             app.0.execute("UPDATE places SET score = 1 WHERE id = 'a'", ()).wait().unwrap();

@@ -1,8 +1,8 @@
 //! A session with a plain server: register, schema, refusals, and a server that gains or loses our
 //! extensions.
 
-use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
+use rejoin_core::{Error, SyncFault};
 use rejoin_plain::{Config, Outage};
 use rejoin_tests::{Backend, Device, Fault, PlainBackend, Store};
 use serde_json::{Value, json};
@@ -46,7 +46,9 @@ fn refusals_of_plain_server_have_typed_errors() {
         device.sync(&server);
         server.server().outage(Some(outage));
         let error = device.pass(&server).unwrap_err();
-        let Some(Error::Server { status: was, retryable: may, .. }) = error.downcast_ref() else {
+        let Some(Error::Sync(SyncFault::Server { status: was, retryable: may, .. })) =
+            error.downcast_ref()
+        else {
             panic!("{outage:?}: {error}")
         };
         assert_eq!((*was, *may), (status, retryable), "{outage:?}");
@@ -57,10 +59,13 @@ fn refusals_of_plain_server_have_typed_errors() {
     let mut device = Device::new("ana", 1);
     server.server().config.minimum_version = Some("2.0.0".to_owned());
     let error = device.pass(&server).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(Error::UpgradeRequired(_))), "{error}");
+    assert!(
+        matches!(error.downcast_ref(), Some(Error::Sync(SyncFault::UpgradeRequired(_)))),
+        "{error}"
+    );
     let mut anonymous = Device::new("", 1);
     let error = anonymous.pass(&notes()).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(Error::NeedsAuth)), "{error}");
+    assert!(matches!(error.downcast_ref(), Some(Error::Sync(SyncFault::Unauthorized))), "{error}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Resets with a server: responses to earlier requests are ignored, and kept mutations are synced.
 
-use rejoin_core::Error;
 use rejoin_core::engine::reset;
 use rejoin_core::engine::reset::Keep;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
+use rejoin_core::{Error, QueueFault};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
 use crate::places::{each, in_step};
@@ -45,7 +45,7 @@ fn next_user_starts_empty_after_a_reset(store: Store) {
     let error = device.pass(&server).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 2 })), "{error}");
     let refused = reset::reset(device.engine(), Keep::Nothing, &[]);
-    assert!(matches!(refused, Err(Error::Unsent { waiting: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Queue(QueueFault::Unsent { waiting: 2 }))), "{refused:?}");
     reset(&mut device, Keep::Nothing);
     assert_eq!(device.see(PLACES), "");
     let from = device.sent.len();

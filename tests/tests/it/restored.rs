@@ -1,10 +1,10 @@
 //! Servers that were restored from a backup, or came back empty, where neither cursor nor log can
 //! show it.
 
-use rejoin_core::Error;
 use rejoin_core::engine::reset;
 use rejoin_core::engine::reset::Keep;
 use rejoin_core::sync::session::{PassReport, Phase};
+use rejoin_core::{Error, InputFault};
 use rejoin_tests::{Backend, Device, Store};
 
 use crate::places::{PLACES, in_step, outlive_the_log, pages, places};
@@ -134,7 +134,10 @@ fn empty_server_at_the_same_url_removes_no_device_rows(store: Store) {
         for _ in 0..3 {
             device.crash();
             let error = device.pass(&server).unwrap_err();
-            let refused = matches!(error.downcast_ref(), Some(Error::Refused { .. }));
+            let refused = matches!(
+                error.downcast_ref(),
+                Some(Error::InvalidInput(InputFault::Refused { .. }))
+            );
             assert!(refused && error.to_string().contains("places"), "{error}");
             assert_eq!(device.see(PLACES), rows, "nothing is wiped");
             assert_eq!(server.see("SELECT count(*) FROM places"), "0", "nothing is offered");

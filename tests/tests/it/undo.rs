@@ -5,7 +5,7 @@ use std::time::Duration;
 use rejoin_core::engine::queue::history::HistoryBounds;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
-use rejoin_core::{Error, PatchKind, Undone, Value};
+use rejoin_core::{Error, InputFault, PatchKind, QueueFault, Undone, Value};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::served_phone;
@@ -66,7 +66,7 @@ fn undo_of_changed_row_is_refused_with_the_row(store: Store) {
     let id = accepted(&server, &mut device, sql);
     server.outside("UPDATE places SET name = 'theirs', score = 1 WHERE id = 'p1'");
     device.sync(&server);
-    let Err(Error::Changed { rows }) = decide::undo(device.engine(), id) else {
+    let Err(Error::Queue(QueueFault::Changed { rows })) = decide::undo(device.engine(), id) else {
         panic!("it was overwritten: {}", device.see(PLACES));
     };
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
@@ -78,7 +78,10 @@ fn undo_of_changed_row_is_refused_with_the_row(store: Store) {
     // A later edit of this device counts as well.
     let id = accepted(&server, &mut device, "UPDATE places SET score = 2 WHERE id = 'p1'");
     device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
-    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Changed { .. })));
+    assert!(matches!(
+        decide::undo(device.engine(), id),
+        Err(Error::Queue(QueueFault::Changed { .. }))
+    ));
 }
 
 #[apply(each_store)]
@@ -112,13 +115,19 @@ fn undo_discards_unsent_and_refuses_parked_mutations(store: Store) {
     let id = device.queue()[0].id;
     assert_eq!(decide::undo(device.engine(), id).unwrap(), Undone::GivenUp);
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|A|n|3".into()));
-    assert!(matches!(decide::undo(device.engine(), id), Err(Error::UnknownMutation(_))));
+    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Queue(QueueFault::Unknown(_)))));
     device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
     device.sync(&server);
     let id = device.queue()[0].id;
-    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Refused { .. })));
+    assert!(matches!(
+        decide::undo(device.engine(), id),
+        Err(Error::InvalidInput(InputFault::Refused { .. }))
+    ));
     assert!(
-        matches!(decide::redo(device.engine(), id), Err(Error::Refused { .. })),
+        matches!(
+            decide::redo(device.engine(), id),
+            Err(Error::InvalidInput(InputFault::Refused { .. }))
+        ),
         "never undone"
     );
 }
@@ -152,7 +161,7 @@ fn history_is_bounded_by_count_bytes_and_age(store: Store) {
     assert_eq!(device.raw(kept), "1", "the newest stays");
     assert_eq!(device.engine().prune(&HistoryBounds { count: 0, ..all }).unwrap(), 1);
     assert!(
-        matches!(decide::undo(device.engine(), id), Err(Error::UnknownMutation(_))),
+        matches!(decide::undo(device.engine(), id), Err(Error::Queue(QueueFault::Unknown(_)))),
         "forgotten"
     );
 }

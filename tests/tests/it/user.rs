@@ -11,7 +11,8 @@ use rejoin_core::transport::{
     EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
 };
 use rejoin_core::{
-    Client, Config, Error, Keep, Services, TokenError, TokenProvider, Verdict, block_on,
+    Client, Config, Error, InputFault, Keep, QueueFault, Services, TokenError, TokenProvider,
+    Verdict, block_on,
 };
 use rejoin_tests::{Backend, Door, PlainBackend};
 use tempfile::TempDir;
@@ -195,7 +196,7 @@ fn opaque_token_on_a_plain_server_needs_a_subject() {
     let is_unknown = |client: &Client| {
         let refused = sync(client);
         assert!(
-            matches!(&refused, Err(Error::Refused { why, .. }) if why.contains("`subject`")),
+            matches!(&refused, Err(Error::InvalidInput(InputFault::Refused { why, .. })) if why.contains("`subject`")),
             "{refused:?}"
         );
     };
@@ -220,7 +221,7 @@ fn opaque_token_is_refused_at_the_first_register() {
     let phone = Phone::new(&door.url, "ana");
     let client = phone.open();
     phone.signs_in_opaquely(&client, "ana", false);
-    assert!(matches!(sync(&client), Err(Error::Refused { .. })));
+    assert!(matches!(sync(&client), Err(Error::InvalidInput(InputFault::Refused { .. }))));
     assert!(phone.requests_of("ana").iter().all(|one| one == "ana register"));
     phone.signs_in_opaquely(&client, "ana", true);
     sync(&client).unwrap();
@@ -288,7 +289,7 @@ fn next_user_takes_over_the_file_after_a_reset() {
     is_refused(&client, 1);
     assert!(matches!(
         client.storage().reset(Keep::Local, Vec::new()).wait(),
-        Err(Error::Unsent { waiting: 1 })
+        Err(Error::Queue(QueueFault::Unsent { waiting: 1 }))
     ));
     let waiting = client.queue().pending().wait().unwrap();
     let verdict = client.queue().verdict(waiting[0].id, Some(PATIENCE));

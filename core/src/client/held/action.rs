@@ -164,7 +164,7 @@ impl<A: AsyncAction> Waiting<A> {
             // An aborted future has no result.
             if let Ok(ended) = block_on(code) {
                 let panicked = |panic: Box<dyn std::any::Any + Send>| {
-                    Err(Error::Foreign(panic_text(&*panic).to_owned()))
+                    Err(Error::Callback(panic_text(&*panic).to_owned()))
                 };
                 done.push(Wish::Done(ended.unwrap_or_else(panicked)));
             }

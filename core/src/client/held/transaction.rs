@@ -11,7 +11,7 @@ use super::{CommandQueue, HandleCommand};
 use crate::ending::{EndReason, LeaseOwner as _};
 use crate::engine::rebase::decide;
 use crate::engine::{Engine, EngineTransaction, Savepoint};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::MutationId;
 use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
@@ -27,7 +27,7 @@ use crate::writer::{Task, bug, caught};
 ///
 /// It ends by [`commit`](Self::commit), [`rollback`](Self::rollback) or drop, which rolls back. It
 /// is also rolled back when it is idle for [`transaction_idle`](crate::Config::transaction_idle)
-/// ([`Error::TransactionTimeout`]), by [`Error::PartialStatement`], by a commit with an open
+/// ([`Error::TransactionTimeout`]), by [`InputFault::PartialStatement`], by a commit with an open
 /// savepoint, and by [`SyncHandle::suspend`](crate::SyncHandle::suspend) and [`Client::shutdown`](crate::Client::shutdown). Every later call returns the
 /// reason.
 #[derive(Debug)]
@@ -205,7 +205,10 @@ impl<'a, 'engine> Desk<'a, 'engine> {
             }
             None => "none is open in this transaction; begin one with savepoint()".to_owned(),
         };
-        Err(Error::Refused { what: format!("ending savepoint {number}"), why })
+        Err(Error::InvalidInput(InputFault::Refused {
+            what: format!("ending savepoint {number}"),
+            why,
+        }))
     }
 }
 
@@ -214,7 +217,7 @@ impl HeldTransaction {
     ///
     /// # Errors
     /// As [`Client::execute`](crate::Client::execute): the transaction continues without the statement, except after
-    /// [`Error::PartialStatement`], a full disk, and other errors that roll it back. The reason for
+    /// [`InputFault::PartialStatement`], a full disk, and other errors that roll it back. The reason for
     /// the end, if it has ended.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
@@ -268,7 +271,7 @@ impl HeldTransaction {
     /// Ends the savepoint with this number and keeps its writes.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is not the innermost open one: nothing changes and the transaction
+    /// [`InputFault::Refused`] if it is not the innermost open one: nothing changes and the transaction
     /// continues. The reason for the end, if the transaction has ended.
     pub fn release(&self, number: i64) -> Task<()> {
         self.order(move |desk| desk.end_savepoint(number, true))
@@ -286,8 +289,8 @@ impl HeldTransaction {
     /// notified. On an error nothing was written.
     ///
     /// # Errors
-    /// [`Error::Refused`] if a savepoint is open: the whole transaction is rolled back.
-    /// [`Error::Full`], [`Error::Io`] and others of the commit; the reason for the end, if it has
+    /// [`InputFault::Refused`] if a savepoint is open: the whole transaction is rolled back.
+    /// [`StorageFault::Full`](crate::StorageFault::Full), [`StorageFault::Io`](crate::StorageFault::Io) and others of the commit; the reason for the end, if it has
     /// ended.
     pub fn commit(&self) -> Task<()> {
         self.finish(true)

@@ -14,7 +14,7 @@ use super::{Actions, Arguments};
 use crate::engine::database::fit::ActionStatement;
 use crate::engine::queue::seen::Keyed;
 use crate::engine::transaction::EngineTransaction;
-use crate::error::{ActionFault, Error, Result};
+use crate::error::{ActionFault, Error, InputFault, Result};
 use crate::ids::{MutationId, TableNumber};
 use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
@@ -86,14 +86,15 @@ impl<'a, 'engine> Context<'a, 'engine> {
     ///
     /// # Errors
     /// [`Error::Action`] if this run has already used the id: two rows with one identity cannot be
-    /// distinguished, and the whole action is rolled back. [`Error::Refused`] if the table has no
+    /// distinguished, and the whole action is rolled back. [`InputFault::Refused`] if the table has no
     /// identity, or the row lacks a column of it.
     pub fn row_id(&mut self, table: &str, row: &Json) -> Result<String> {
         let Some(identity) = self.actions.identity_of(table) else {
-            return Err(Error::Refused {
+            return Err(InputFault::Refused {
                 what: format!("an id for a row of {table}"),
                 why: String::from("its identity is not declared; use Actions::identity"),
-            });
+            }
+            .into());
         };
         let empty = Map::new();
         self.id_by(identity, table, row.as_object().unwrap_or(&empty))
@@ -117,7 +118,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
     /// Runs one statement; returns the number of changed rows.
     ///
     /// # Errors
-    /// As [`EngineTransaction::execute`](crate::Transaction::execute); [`Error::Refused`] for what an
+    /// As [`EngineTransaction::execute`](crate::Transaction::execute); [`InputFault::Refused`] for what an
     /// action may not use: tables that are not synced, random values, clocks, counters of the
     /// connection, rowids.
     pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {

@@ -17,7 +17,7 @@ use crate::engine::database::fit::{ActionStatement, CLOCK, CLOCKS, KeySource, Ke
 use crate::engine::database::{OURS, fault};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
@@ -79,7 +79,10 @@ struct Statement<'a> {
 }
 
 fn refuse<T>(what: impl Into<String>, why: &str) -> Result<T> {
-    Err(Error::Refused { what: format!("{} in an action", what.into()), why: why.to_owned() })
+    Err(Error::InvalidInput(InputFault::Refused {
+        what: format!("{} in an action", what.into()),
+        why: why.to_owned(),
+    }))
 }
 
 impl Statement<'_> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::MutationId;
 use crate::ids::row_id::row_id;
 
@@ -46,9 +46,11 @@ impl Identity {
             }
             Self::Projection(project) => row_id(&action, table, &project(row), None),
         };
-        id.map(|id| id.to_string()).map_err(|missing| Error::Refused {
-            what: format!("an id for a row of {table}"),
-            why: missing.to_string(),
+        id.map(|id| id.to_string()).map_err(|missing| {
+            Error::InvalidInput(InputFault::Refused {
+                what: format!("an id for a row of {table}"),
+                why: missing.to_string(),
+            })
         })
     }
 }

@@ -25,7 +25,7 @@ pub fn set_actions(engine: &mut Engine, actions: Arc<Actions>, strict: bool) -> 
     let problems =
         if engine.schema.manifest.is_some() { problems_of(engine, &actions) } else { vec![] };
     if strict && !problems.is_empty() {
-        return Err(Error::Config(problems));
+        return Err(Error::Configuration(problems));
     }
     for problem in problems {
         tracing::warn!(problem, "an action does not fit the tables");

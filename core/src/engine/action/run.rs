@@ -61,7 +61,7 @@ pub(crate) fn run(parts: StatementContext<'_>, order: ActionRun<'_>) -> RunResul
     let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
     let (reads, keyed, counts) = context.finish();
     bounds.spend(bounds.host.elapsed().saturating_sub(began));
-    let result = done.unwrap_or_else(|panic| Err(Error::Foreign(panic_text(&*panic))));
+    let result = done.unwrap_or_else(|panic| Err(Error::Callback(panic_text(&*panic))));
     let ended = tx.ended().map_or(Ok(()), |ended| Err(ended.error()));
     // A run that exceeded its limit fails even if the code ignores the error.
     let spent = db.awake().and_then(|()| {

@@ -13,7 +13,7 @@ use crate::engine::queue::intent::decode_reads;
 use crate::engine::rebase::decide;
 use crate::engine::tests::{all, base, mutations, queued, table};
 use crate::engine::{Engine, OpenOptions};
-use crate::error::{ActionFault, Error, Result};
+use crate::error::{ActionFault, Error, InputFault, Result};
 use crate::host::{Host, TestHost};
 
 pub(crate) const TAKE: &str = r#"{"name": "take", "version": 2,
@@ -97,7 +97,7 @@ fn refused_action_leaves_nothing() {
         perform::perform(&mut engine, "take", &json!({"id": "screws", "n": 1})).unwrap_err();
     assert_eq!(fault(error), ActionFault::Precondition("not enough in stock".to_owned()));
     let error = perform::perform(&mut engine, "greedy", &Json::Null).unwrap_err();
-    assert!(matches!(error, Error::Rule { .. }), "{error}");
+    assert!(matches!(error, Error::Constraint { .. }), "{error}");
     assert_eq!(
         (mutations(&engine), all(&mut engine, "SELECT n FROM stock")),
         (0, vec!["5".to_owned()])
@@ -123,7 +123,7 @@ fn invalid_actions_list_every_problem() {
         [Parameter::new("a b", ParameterType::Text)],
         |_, _| Ok(Json::Null),
     );
-    let Err(Error::Config(problems)) = actions.check() else { panic!("accepted") };
+    let Err(Error::Configuration(problems)) = actions.check() else { panic!("accepted") };
     assert_eq!(problems.len(), 4, "{problems:#?}");
 
     let (_folder, mut engine) = shop(Actions::new());
@@ -136,7 +136,7 @@ fn invalid_actions_list_every_problem() {
         )
         .only_by_actions("stok");
     let actions = Arc::new(actions);
-    let Err(Error::Config(problems)) =
+    let Err(Error::Configuration(problems)) =
         perform::set_actions(&mut engine, Arc::clone(&actions), true)
     else {
         panic!("accepted")
@@ -186,7 +186,9 @@ fn nondeterministic_statements_are_refused_by_name() {
     let (_folder, mut engine) = shop(any());
     for (sql, what) in refused {
         let error = perform::perform(&mut engine, "any", &json!({"sql": sql})).unwrap_err();
-        let Error::Refused { what: refused, .. } = &error else { panic!("{sql}: {error}") };
+        let Error::InvalidInput(InputFault::Refused { what: refused, .. }) = &error else {
+            panic!("{sql}: {error}")
+        };
         assert_eq!(*refused, format!("{what} in an action"), "{sql}");
     }
     let late = json!({"sql": "SELECT date(?)", "value": "now"});
@@ -334,7 +336,7 @@ fn panicking_action_leaves_nothing_and_the_next_works() {
         context.execute("UPDATE stock SET n = n - 1", ())?;
         match counted.fetch_add(1, Ordering::SeqCst) {
             0 => panic!("by accident"),
-            1 => Err(Error::Foreign("on purpose".to_owned())),
+            1 => Err(Error::Callback("on purpose".to_owned())),
             // A failed statement is rolled back alone, and the action may continue.
             _ => Ok(context.execute("UPDATE stock SET n = -1", ()).is_err().into()),
         }

@@ -16,7 +16,7 @@ use crate::engine::capture::check;
 use crate::engine::capture::guard::{Capture, CaptureState};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::guarded::GuardedTable;
-use crate::error::Error;
+use crate::error::{Error, InputFault};
 use crate::host::Host;
 use crate::ids::TableNumber;
 use crate::value::Value;
@@ -84,10 +84,10 @@ fn roomy(capture: &Capture, state: &CaptureState) -> Result<(), Error> {
     if capture.has_room(state.buffer.len()) {
         return Ok(());
     }
-    Err(Error::Refused {
+    Err(Error::InvalidInput(InputFault::Refused {
         what: String::from("another row of this action"),
         why: String::from("the action exceeds its byte limit"),
-    })
+    }))
 }
 
 /// Stores the error and gives SQLite its text.
@@ -123,16 +123,18 @@ fn record(state: &mut CaptureState, context: &Context<'_>, acting: bool) -> Resu
         return Err(Error::Internal(format!("a stale trigger on {}", table.table.name)));
     }
     if !table.table.writable {
-        return Err(Error::Refused {
+        return Err(InputFault::Refused {
             what: format!("a write to {}", table.table.name),
             why: String::from("the table is read-only on devices"),
-        });
+        }
+        .into());
     }
     if !acting && !guarded.is_empty() && guarded.contains(&table.table.name.to_ascii_lowercase()) {
-        return Err(Error::Refused {
+        return Err(InputFault::Refused {
             what: format!("a write to {}", table.table.name),
             why: String::from("only actions write this table; use perform()"),
-        });
+        }
+        .into());
     }
     let mark = buffer.len();
     let first = |at: usize| context.get_raw(2 + at);
@@ -161,11 +163,11 @@ fn test(table: &GuardedTable, position: usize, value: ValueRef<'_>) -> Result<()
     let name = || (table.table.name.clone(), table.table.columns[position].name.clone());
     if guard.not_null && value == ValueRef::Null {
         let (table, column) = name();
-        return Err(Error::Rule { table, column, rule: String::from("NOT NULL") });
+        return Err(Error::Constraint { table, column, rule: String::from("NOT NULL") });
     }
     check::value(guard, value).map_err(|why| {
         let (table, column) = name();
-        Error::Value { table, column, why }
+        Error::InvalidInput(InputFault::Value { table, column, why })
     })
 }
 
@@ -175,12 +177,12 @@ fn broken(state: &CaptureState, context: &Context<'_>) -> Error {
         .zip(integer(context, 1).and_then(|position| usize::try_from(position).ok()))
         .and_then(|(table, position)| Some((table, table.table.rules.get(position)?)));
     match rule {
-        Some((table, Rule::Check { name, .. })) => Error::Rule {
+        Some((table, Rule::Check { name, .. })) => Error::Constraint {
             table: table.table.name.clone(),
             column: name.clone(),
             rule: String::from("CHECK"),
         },
-        Some((table, Rule::References { column, .. })) => Error::Rule {
+        Some((table, Rule::References { column, .. })) => Error::Constraint {
             table: table.table.name.clone(),
             column: column.clone(),
             rule: String::from("FOREIGN KEY"),

@@ -36,7 +36,7 @@ pub(crate) fn check(db: &Database, capture: &Capture, mark: usize) -> Result<()>
             .and_then(|mut statement| statement.exists([&question.key]))
             .map_err(fault::of)?;
         if found {
-            return Err(Error::Rule {
+            return Err(Error::Constraint {
                 table: rule.table.clone(),
                 column: rule.column.clone(),
                 rule: rule.rule.to_owned(),

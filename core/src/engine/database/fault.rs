@@ -2,23 +2,28 @@
 
 use rusqlite::ErrorCode;
 
-use crate::error::Error;
+use crate::error::{Error, InputFault, StorageFault};
 
 /// Translates an error of SQLite.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
 pub(crate) fn of(error: rusqlite::Error) -> Error {
-    let Some(code) = error.sqlite_error_code() else { return Error::Sql(error) };
+    let code = error.sqlite_error_code();
     let words = error.to_string();
+    let Some(code) = code else { return InputFault::Sql(words).into() };
     match code {
-        ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => Error::Corrupt(words),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Error::ReadOnly(words),
-        ErrorCode::DiskFull => Error::Full,
-        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Error::Io(words),
+        ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => StorageFault::Corrupt(words).into(),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageFault::ReadOnly(words).into(),
+        ErrorCode::DiskFull => StorageFault::Full.into(),
+        ErrorCode::OutOfMemory => StorageFault::OutOfMemory.into(),
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StorageFault::Io(words).into(),
         ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed => {
-            Error::Locked { path: String::from("the database") }
+            StorageFault::Locked { path: String::from("the database") }.into()
         }
         ErrorCode::OperationInterrupted => Error::Suspended,
-        ErrorCode::ConstraintViolation => broken_rule(&words).unwrap_or(Error::Sql(error)),
-        _ => Error::Sql(error),
+        ErrorCode::ConstraintViolation => {
+            broken_rule(&words).unwrap_or_else(|| InputFault::Sql(words).into())
+        }
+        _ => InputFault::Sql(words).into(),
     }
 }
 
@@ -36,7 +41,7 @@ fn broken_rule(words: &str) -> Option<Error> {
         column.push(',');
         column.push_str(other.strip_prefix(table)?.strip_prefix('.')?);
     }
-    Some(Error::Rule { table: table.to_owned(), column, rule: rule.to_owned() })
+    Some(Error::Constraint { table: table.to_owned(), column, rule: rule.to_owned() })
 }
 
 /// Translates an error of the file system.
@@ -44,9 +49,9 @@ pub(crate) fn of_file(error: &std::io::Error, what: &str) -> Error {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Error::ReadOnly(format!("{what}: {error}"))
+            Error::Storage(StorageFault::ReadOnly(format!("{what}: {error}")))
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full,
-        _ => Error::Io(format!("{what}: {error}")),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Storage(StorageFault::Full),
+        _ => Error::Storage(StorageFault::Io(format!("{what}: {error}"))),
     }
 }

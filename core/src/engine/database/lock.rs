@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::fault;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault};
 
 /// The path of a database's lock file. The file stays when the lock is released: removing it would
 /// race with the next holder.
@@ -40,7 +40,7 @@ pub(crate) fn take(database: &Path) -> Result<Lock> {
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::Locked { path: database.display().to_string() })
+            Err(Error::Storage(StorageFault::Locked { path: database.display().to_string() }))
         }
         Err(TryLockError::Error(error)) => Err(fault::of_file(&error, &path.display().to_string())),
     }
@@ -56,7 +56,7 @@ mod tests {
         let database = folder.path().join("app.db");
         let lock = take(&database).unwrap();
         let copy = lock.0.try_clone().unwrap();
-        assert!(matches!(take(&database), Err(Error::Locked { .. })));
+        assert!(matches!(take(&database), Err(Error::Storage(StorageFault::Locked { .. }))));
 
         drop(lock);
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::engine::database::copy::Copy;
 use crate::engine::database::{fault, is_synchro};
 use crate::engine::migrate::APPLICATION_ID;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault};
 
 /// An opened old file.
 #[derive(Debug)]
@@ -66,8 +66,12 @@ impl OldFile {
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         body(&self.conn).map_err(|error| match fault::of(error) {
-            Error::Corrupt(words) => Error::Corrupt(format!("{}: {words}", self.name)),
-            Error::Sql(error) => self.refused(format!("it cannot be read: {error}")),
+            Error::Storage(StorageFault::Corrupt(words)) => {
+                Error::Storage(StorageFault::Corrupt(format!("{}: {words}", self.name)))
+            }
+            Error::InvalidInput(InputFault::Sql(error)) => {
+                self.refused(format!("it cannot be read: {error}"))
+            }
             other => other,
         })
     }
@@ -82,7 +86,7 @@ impl OldFile {
         let found: String =
             self.run(|conn| conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
         if found != "ok" {
-            return Err(Error::Corrupt(format!("{}: {found}", self.name)));
+            return Err(StorageFault::Corrupt(format!("{}: {found}", self.name)).into());
         }
         if !self.run(is_synchro)? {
             return Err(
@@ -113,7 +117,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn refused(name: &str, why: impl Into<String>) -> Error {
-    Error::Refused { what: format!("the import of {name}"), why: why.into() }
+    Error::InvalidInput(InputFault::Refused {
+        what: format!("the import of {name}"),
+        why: why.into(),
+    })
 }
 
 fn look_at_header(path: &Path, name: &str) -> Result<()> {
@@ -122,7 +129,7 @@ fn look_at_header(path: &Path, name: &str) -> Result<()> {
         .and_then(|file| file.take(100).read_to_end(&mut header))
         .map_err(|error| fault::of_file(&error, name))?;
     if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
-        return Err(Error::Corrupt(format!("{name} is no SQLite database")));
+        return Err(StorageFault::Corrupt(format!("{name} is no SQLite database")).into());
     }
     let application = header[68..72].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
     if application == APPLICATION_ID {

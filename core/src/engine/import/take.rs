@@ -22,7 +22,7 @@ use crate::engine::rows::apply::RowWriter;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, RowKey};
 use crate::engine::rows::undo::{Undo, UndoRow};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault};
 use crate::ids::Seq;
 use crate::value::Value;
 
@@ -78,7 +78,8 @@ pub(crate) fn import_synchro(engine: &mut Engine, old: &OldFile) -> Result<Synch
 
 fn imported(engine: &Engine) -> Result<HashSet<String>> {
     let Some(json) = engine.meta(TAKEN)? else { return Ok(HashSet::new()) };
-    serde_json::from_str(&json).map_err(|error| Error::Corrupt(format!("fact {TAKEN}: {error}")))
+    serde_json::from_str(&json)
+        .map_err(|error| Error::Storage(StorageFault::Corrupt(format!("fact {TAKEN}: {error}"))))
 }
 
 /// Reads the old tables and the queue, and converts each entry.

@@ -15,7 +15,7 @@ use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::rows::binary::Malformed;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::Effect;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault};
 use crate::ids::{MutationId, Seq};
 
 const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
@@ -328,7 +328,7 @@ pub(super) fn read_awaiting(conn: &Connection) -> Result<Awaiting> {
         .map_err(fault::of)?;
     let Some(json) = json else { return Ok(Awaiting::new()) };
     let known: std::collections::BTreeMap<i64, Option<String>> = serde_json::from_str(&json)
-        .map_err(|error| Error::Corrupt(format!("{AWAITING}: {error}")))?;
+        .map_err(|error| Error::Storage(StorageFault::Corrupt(format!("{AWAITING}: {error}"))))?;
     Ok(known.into_iter().map(|(seq, version)| (Seq(seq), version)).collect())
 }
 

@@ -24,7 +24,7 @@ use crate::engine::rows::key_order::{Ordered, in_key_order};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::ids::{ColumnId, Seq};
 
 /// Largest number of keys of a table that are reported individually to observers.
@@ -73,9 +73,9 @@ struct Base<'w, 'a> {
 impl Base<'_, '_> {
     fn table(&self, name: &str) -> Result<Arc<Table>> {
         let table = self.work.schema.named(name);
-        table
-            .cloned()
-            .ok_or_else(|| Error::Protocol(format!("rows of {name}, which is not synced")))
+        table.cloned().ok_or_else(|| {
+            Error::Sync(SyncFault::Protocol(format!("rows of {name}, which is not synced")))
+        })
     }
 
     /// Prepares a row for a change: undoes the mutations above it and remembers the base row. If a
@@ -136,7 +136,9 @@ impl Base<'_, '_> {
         let count = codec::each_row(&set.rows, &columns.kinds, |cells| {
             std::mem::swap(&mut row.key, &mut cells[columns.key]);
             if !matches!(row.key, Value::Text(_) | Value::Integer(_)) {
-                return Err(Error::Protocol(format!("a row of {} without a key", table.name)));
+                return Err(
+                    SyncFault::Protocol(format!("a row of {} without a key", table.name)).into()
+                );
             }
             if !lacking.is_empty() {
                 lacking.remove(&Ordered(row.clone()));
@@ -151,7 +153,9 @@ impl Base<'_, '_> {
         });
         let count = count.map_err(|error| match error {
             RowError::Each(error) => error,
-            RowError::Decode(why) => Error::Protocol(format!("rows of {}: {why}", table.name)),
+            RowError::Decode(why) => {
+                Error::Sync(SyncFault::Protocol(format!("rows of {}: {why}", table.name)))
+            }
         })?;
         self.rows += count;
         if count > keys.len() {
@@ -183,9 +187,9 @@ impl Base<'_, '_> {
         let kind = table.key_column().kind;
         let end = |text: &Option<String>| -> Result<Option<Value>> {
             let Some(text) = text else { return Ok(None) };
-            key_of(text, kind)
-                .map(Some)
-                .ok_or_else(|| Error::Protocol(format!("a range of {} without a key", table.name)))
+            key_of(text, kind).map(Some).ok_or_else(|| {
+                Error::Sync(SyncFault::Protocol(format!("a range of {} without a key", table.name)))
+            })
         };
         let (after, through) = (end(&range.after)?, end(&range.through)?);
         let within = |key: &Value| {
@@ -243,7 +247,7 @@ impl Columns {
             columns.kinds.push(table.columns[at].kind);
             if columns.positions.contains(&at) || at == table.key && columns.key != usize::MAX {
                 let why = format!("rows of {} with column {name} twice", table.name);
-                return Err(Error::Protocol(why));
+                return Err(SyncFault::Protocol(why).into());
             }
             if at == table.key {
                 columns.key = cell;
@@ -252,7 +256,9 @@ impl Columns {
             }
         }
         if columns.key == usize::MAX {
-            return Err(Error::Protocol(format!("rows of {} without their key", table.name)));
+            return Err(
+                SyncFault::Protocol(format!("rows of {} without their key", table.name)).into()
+            );
         }
         Ok(columns)
     }
@@ -267,5 +273,5 @@ pub(super) fn key_of(text: &str, kind: ColumnKind) -> Option<Value> {
 }
 
 fn unknown(table: &Table, column: impl std::fmt::Display) -> Error {
-    Error::Protocol(format!("table {} has no column {column}", table.name))
+    Error::Sync(SyncFault::Protocol(format!("table {} has no column {column}", table.name)))
 }

@@ -27,7 +27,7 @@ use crate::engine::queue::step::OpOutcome;
 use crate::engine::queue::{QueueEntry, again, history, store};
 use crate::engine::rows::patch::RowPatch;
 use crate::engine::{Engine, EngineTransaction};
-use crate::error::{ActionFault, Error, Result};
+use crate::error::{ActionFault, Error, InputFault, QueueFault, Result};
 use crate::ids::{MutationId, Seq};
 
 /// Removes a mutation from the queue and its edits from the rows. Mutations that edit a row it
@@ -84,7 +84,7 @@ pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<Mutation
 /// `UnknownMutation`; `Refused` if it is not parked, or names a table or a column that the server has removed: edit or
 /// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
 pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
-    let entry = engine.queue.find(id).ok_or(Error::UnknownMutation(id))?;
+    let entry = engine.queue.find(id).ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     if entry.state != MutationState::Parked {
         return refused("retry", id, "it is not parked, and will be sent as it is");
     }
@@ -99,7 +99,11 @@ pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
 pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     let chain = parked_chain(engine, id)?;
     if chain.is_empty() {
-        return engine.queue.find(id).map(|_| Vec::new()).ok_or(Error::UnknownMutation(id));
+        return engine
+            .queue
+            .find(id)
+            .map(|_| Vec::new())
+            .ok_or(Error::Queue(QueueFault::Unknown(id)));
     }
     let seqs: Vec<Seq> = chain.iter().map(|(seq, _)| *seq).collect();
     retry_all(engine, &seqs)?;
@@ -150,9 +154,11 @@ pub fn perform_again(engine: &mut Engine, id: MutationId, arguments: &Json) -> R
     let entry = can_go(engine, id)?;
     let step = store::read_step(engine.db.conn(), entry.seq)?;
     let step = step.ok_or_else(|| missing(entry.seq))?;
-    let refuse = |why: &str| Error::Refused {
-        what: format!("to perform mutation {id} again"),
-        why: why.to_owned(),
+    let refuse = |why: &str| {
+        Error::InvalidInput(InputFault::Refused {
+            what: format!("to perform mutation {id} again"),
+            why: why.to_owned(),
+        })
     };
     if !step.parts.accepted.is_empty() {
         return Err(refuse("the server has accepted rows of it; retry, edit or discard it"));
@@ -188,7 +194,8 @@ pub fn undo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
         discard(engine, id)?;
         return Ok(Undone::GivenUp);
     }
-    let done = history::read_done(engine.db.conn(), id)?.ok_or(Error::UnknownMutation(id))?;
+    let done =
+        history::read_done(engine.db.conn(), id)?.ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
         with_capture_off(engine, |engine| {
             let capture = engine.capture.clone();
@@ -307,13 +314,13 @@ fn may_be_edited(engine: &Engine, id: MutationId, rows: &[RowPatch]) -> Result<(
 
 /// The mutation, if it can be discarded.
 fn can_go(engine: &Engine, id: MutationId) -> Result<QueueEntry> {
-    let entry = engine.queue.find(id).ok_or(Error::UnknownMutation(id))?;
+    let entry = engine.queue.find(id).ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     match entry.state {
         MutationState::Sent | MutationState::Uncertain
             if !engine.queue.records().knows(entry.seq) =>
         {
             let cancels = engine.meta(SERVER_CANCELS)?.is_some();
-            if cancels { Ok(entry.clone()) } else { Err(Error::Uncertain(id)) }
+            if cancels { Ok(entry.clone()) } else { Err(Error::Queue(QueueFault::Uncertain(id))) }
         }
         _ => Ok(entry.clone()),
     }
@@ -345,5 +352,8 @@ fn with_capture_off<T>(
 }
 
 fn refused<T>(what: &str, id: MutationId, why: &str) -> Result<T> {
-    Err(Error::Refused { what: format!("the {what} of mutation {id}"), why: why.to_owned() })
+    Err(Error::InvalidInput(InputFault::Refused {
+        what: format!("the {what} of mutation {id}"),
+        why: why.to_owned(),
+    }))
 }

@@ -15,7 +15,7 @@ use crate::engine::queue::mutation::{BasisValue, MutationState};
 use crate::engine::queue::step::PendingOp;
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, QueueFault, Result};
 use crate::ids::Seq;
 use crate::value::Value;
 
@@ -56,7 +56,9 @@ fn see(
     step.basis.clear();
     if let Some(missing) = work.schema.missing(&step.effect.rows) {
         let what = format!("the retry of mutation {}", step.id);
-        return Err(Error::Refused { what, why: format!("{missing}; edit or discard it") });
+        return Err(
+            InputFault::Refused { what, why: format!("{missing}; edit or discard it") }.into()
+        );
     }
     for (index, patch) in step.effect.rows.iter().enumerate() {
         let row = &patch.row;
@@ -111,5 +113,5 @@ fn check_required_row(work: &RebaseContext<'_>, row: &RowKey, retried: &[Seq]) -
         entry.rows.iter().any(|(other, kind)| other == row && *kind == PatchKind::Insert)
     };
     let found = parked.filter_map(|one| work.queue.entry(one.seq)).find(makes);
-    found.map_or(Ok(()), |entry| Err(Error::StandsOn(entry.id)))
+    found.map_or(Ok(()), |entry| Err(Error::Queue(QueueFault::StandsOn(entry.id))))
 }

@@ -12,7 +12,7 @@ use super::work::RebaseContext;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{PatchKind, RowPatch};
 use crate::engine::schema::model::Table;
-use crate::error::{ChangedRow, Error, Result};
+use crate::error::{ChangedRow, Error, InputFault, QueueFault, Result};
 use crate::ids::MutationId;
 use rejoin_protocol::mutant::{self, Mutant};
 
@@ -32,7 +32,7 @@ pub enum Undone {
 pub(super) fn taken_back(work: &mut RebaseContext<'_>, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
     if let Some(missing) = work.schema.missing(done).filter(|missing| missing.column.is_none()) {
         let what = "the undo".to_owned();
-        return Err(Error::Refused { what, why: missing.to_string() });
+        return Err(InputFault::Refused { what, why: missing.to_string() }.into());
     }
     let mut changed = Vec::new();
     let mut back = Vec::new();
@@ -46,7 +46,11 @@ pub(super) fn taken_back(work: &mut RebaseContext<'_>, done: &[RowPatch]) -> Res
             _ => back.extend(reversal(table, &patch.row, present.as_deref(), &[patch])),
         }
     }
-    if changed.is_empty() { Ok(back) } else { Err(Error::Changed { rows: changed }) }
+    if changed.is_empty() {
+        Ok(back)
+    } else {
+        Err(Error::Queue(QueueFault::Changed { rows: changed }))
+    }
 }
 
 /// The columns that differ from the patch's result; empty if the row itself was created or deleted.

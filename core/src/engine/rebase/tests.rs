@@ -132,7 +132,10 @@ fn unknown_table_or_column_fails_the_whole_batch() {
             ..Batch::default()
         };
         let error = engine.apply(batch).unwrap_err();
-        assert!(matches!(error, crate::Error::Protocol(_)), "{table} {columns:?}: {error}");
+        assert!(
+            matches!(error, crate::Error::Sync(crate::SyncFault::Protocol(_))),
+            "{table} {columns:?}: {error}"
+        );
         assert_eq!(shown(&engine), "", "{table} {columns:?}");
         assert_eq!(engine.meta("cursor").unwrap(), None, "the cursor is rolled back");
     }

@@ -5,6 +5,7 @@
 //! a byte and `i64::MIN` ten.
 
 use crate::engine::rows::patch::RowKey;
+use crate::error::StorageFault;
 use crate::ids::TableNumber;
 use crate::value::Value;
 
@@ -15,7 +16,7 @@ pub struct Malformed(pub &'static str);
 
 impl From<Malformed> for crate::Error {
     fn from(malformed: Malformed) -> Self {
-        Self::Corrupt(malformed.to_string())
+        StorageFault::Corrupt(malformed.to_string()).into()
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::quoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 
 /// Key in `rejoin_meta`: a JSON list of the dropped triggers, with table, error and SQL.
 pub(crate) const TRIGGER_DISABLED: &str = "trigger_disabled";
@@ -58,7 +58,11 @@ pub(crate) fn without_failing(
     mut attempt: impl FnMut() -> rusqlite::Result<usize>,
 ) -> Result<usize> {
     let why = first.to_string();
-    if !matches!(first, Error::Sql(_) | Error::Rule { .. } | Error::Refused { .. }) {
+    if !matches!(
+        first,
+        Error::InvalidInput(InputFault::Sql(_) | InputFault::Refused { .. })
+            | Error::Constraint { .. }
+    ) {
         return Err(first);
     }
     let triggers = triggers_of(conn, table).map_err(fault::of)?;

@@ -13,7 +13,7 @@ use rejoin_protocol::manifest::{
 
 use crate::engine::schema::expression;
 use crate::engine::schema::model::{Column, Schema, Table};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::{ColumnId, TableNumber};
 
 /// Old and new values of a row are arguments of one SQL function; SQLite allows at most 1,000.
@@ -60,7 +60,7 @@ pub(crate) fn build(manifest: &Manifest, numbers: &mut dyn Numbers) -> Result<Sc
 
 /// The error for a table that cannot be synced.
 pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
-    Error::SchemaRefused { table: table.to_owned(), why: why.into() }
+    Error::InvalidInput(InputFault::SchemaRefused { table: table.to_owned(), why: why.into() })
 }
 
 /// Checks that an expression of a manifest stays one expression inside a statement of the engine.

@@ -11,7 +11,7 @@ use crate::engine::schema::app_trigger;
 use crate::engine::schema::build::refused;
 use crate::engine::schema::model::{Column, Table};
 use crate::engine::schema::sql::{self, listed, quoted};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::ColumnId;
 
 /// Changes the table, whose engine triggers must be dropped. Returns the added columns.
@@ -143,7 +143,7 @@ pub(crate) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -
 /// Trailing text is an error, so that text of a manifest never becomes a statement.
 pub(crate) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
     conn.execute(sql, []).map(drop).map_err(|error| match fault::of(error) {
-        Error::Sql(error) => refused(&table.name, error.to_string()),
+        Error::InvalidInput(InputFault::Sql(message)) => refused(&table.name, message),
         other => other,
     })
 }

@@ -11,7 +11,7 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::meta::set_meta;
 use crate::engine::schema::build::Numbers;
 use crate::engine::schema::model::{Column, Removed, Schema};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
@@ -28,8 +28,9 @@ pub(crate) fn unfilled(conn: &Connection) -> Result<Vec<(TableNumber, ColumnId)>
         .and_then(|mut statement| statement.query_row([UNFILLED], |row| row.get(0)).optional())
         .map_err(fault::of)?;
     let Some(json) = json else { return Ok(Vec::new()) };
-    let pairs: Vec<(u32, u32)> = serde_json::from_str(&json)
-        .map_err(|error| Error::Corrupt(format!("fact {UNFILLED}: {error}")))?;
+    let pairs: Vec<(u32, u32)> = serde_json::from_str(&json).map_err(|error| {
+        Error::Storage(StorageFault::Corrupt(format!("fact {UNFILLED}: {error}")))
+    })?;
     Ok(pairs.into_iter().map(|(table, column)| (TableNumber(table), ColumnId(column))).collect())
 }
 

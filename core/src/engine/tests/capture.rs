@@ -4,7 +4,7 @@ use rejoin_protocol::manifest::{ColumnManifest, GeneratedColumn, TableExtension}
 
 use super::{all, column, engine, mutations, notes, queued, settle, table};
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, InputFault};
 use crate::value::Value;
 
 /// Runs `before` without capture, then `sql` in one transaction; returns the queue's lines.
@@ -106,7 +106,10 @@ fn blob_differs_from_text_of_the_same_bytes() {
         "INSERT OR REPLACE INTO notes (id, body, b) VALUES ('a', x'78', x'78')",
     ] {
         let refused = engine.execute_batch(sql);
-        assert!(matches!(refused, Err(Error::Value { .. })), "{sql}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::InvalidInput(InputFault::Value { .. }))),
+            "{sql}: {refused:?}"
+        );
         let types = "SELECT typeof(body) || ' ' || typeof(b) FROM notes";
         assert_eq!(all(&mut engine, types), ["'text blob'"], "{sql}");
         assert!(queued(&engine).is_empty(), "{sql}");
@@ -251,7 +254,7 @@ fn table_of_499_columns_is_captured_and_500_is_refused() {
     let manifest = rejoin_protocol::Manifest::new(1, vec![table("wider", &wider, Vec::new())]);
     let error = super::open(&folder, Some(manifest)).unwrap_err();
     assert!(
-        matches!(&error, Error::SchemaRefused { table, why } if table == "wider" && why.contains("499"))
+        matches!(&error, Error::InvalidInput(InputFault::SchemaRefused { table, why }) if table == "wider" && why.contains("499"))
     );
 }
 

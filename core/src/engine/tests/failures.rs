@@ -3,7 +3,7 @@
 
 use super::{all, mutations, notes, queued};
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, InputFault};
 
 /// Runs `first`, `failing` and `last` in one transaction that continues after errors; returns its
 /// result, and the error of `failing`.
@@ -27,10 +27,13 @@ fn partial_statement_fails_the_whole_transaction() {
     engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
     let sql = "INSERT OR FAIL INTO notes (id) VALUES ('behind'), ('there')";
     let (end, middle) = three(&mut engine, sql);
-    assert!(matches!(middle, Error::PartialStatement(_)), "{middle}");
-    assert!(matches!(end, Err(Error::PartialStatement(_))), "{end:?}");
+    assert!(matches!(middle, Error::InvalidInput(InputFault::PartialStatement(_))), "{middle}");
+    assert!(matches!(end, Err(Error::InvalidInput(InputFault::PartialStatement(_)))), "{end:?}");
     let alone = engine.execute(sql, &[]);
-    assert!(matches!(alone, Err(Error::PartialStatement(_))), "{alone:?}");
+    assert!(
+        matches!(alone, Err(Error::InvalidInput(InputFault::PartialStatement(_)))),
+        "{alone:?}"
+    );
     assert_eq!(keys(&mut engine), ["'there'"]);
     assert_eq!(mutations(&engine), 1);
     engine.execute("INSERT INTO notes (id) VALUES ('after')", &[]).unwrap();
@@ -45,7 +48,7 @@ fn hidden_partial_statement_still_rolls_back() {
         let _ = tx.execute("INSERT OR FAIL INTO notes (id) VALUES ('behind'), ('there')", &[]);
         Ok(())
     });
-    assert!(matches!(result, Err(Error::PartialStatement(_))));
+    assert!(matches!(result, Err(Error::InvalidInput(InputFault::PartialStatement(_)))));
     assert_eq!(keys(&mut engine), ["'there'"]);
 }
 

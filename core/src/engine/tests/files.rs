@@ -11,7 +11,7 @@ use super::{all, mutations, notes, open, queued};
 use crate::engine::checkpoint;
 use crate::engine::checkpoint::Durability;
 use crate::engine::{CheckpointMode, Engine};
-use crate::error::Error;
+use crate::error::{Error, InputFault, StorageFault};
 
 /// A closed file with one note and one mutation.
 fn closed() -> TempDir {
@@ -46,7 +46,10 @@ fn file_of_a_newer_release_is_refused_unchanged() {
     raw(&folder).execute_batch("PRAGMA user_version = 99").unwrap();
     let before = (fs::read(file(&folder)).unwrap(), fs::read_dir(folder.path()).unwrap().count());
     let error = open(&folder, None).unwrap_err();
-    assert!(matches!(error, Error::TooNew { found: 99, known } if known < 99), "{error}");
+    assert!(
+        matches!(error, Error::Storage(StorageFault::TooNew { found: 99, known }) if known < 99),
+        "{error}"
+    );
     let after = (fs::read(file(&folder)).unwrap(), fs::read_dir(folder.path()).unwrap().count());
     assert!(before == after);
     let known = crate::engine::migrate::FORMAT;
@@ -83,7 +86,10 @@ fn file_of_another_application_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         raw(&folder).execute_batch(&format!("CREATE TABLE theirs (x); {sql}")).unwrap();
         let before = fs::read(file(&folder)).unwrap();
-        assert!(matches!(open(&folder, None), Err(Error::Refused { .. })), "{sql}");
+        assert!(
+            matches!(open(&folder, None), Err(Error::InvalidInput(InputFault::Refused { .. }))),
+            "{sql}"
+        );
         assert!(before == fs::read(file(&folder)).unwrap());
     }
 }
@@ -93,7 +99,7 @@ fn non_database_file_is_corrupt_and_not_overwritten() {
     for bytes in [b"x".repeat(5000), b"SQLite format 3\0 but cut".to_vec()] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(file(&folder), &bytes).unwrap();
-        assert!(matches!(open(&folder, None), Err(Error::Corrupt(_))));
+        assert!(matches!(open(&folder, None), Err(Error::Storage(StorageFault::Corrupt(_)))));
         assert_eq!(fs::read(file(&folder)).unwrap(), bytes);
         fs::remove_file(file(&folder)).unwrap();
         open(&folder, None).unwrap();
@@ -111,7 +117,7 @@ fn damaged_file_is_corrupt_until_restored() {
     for damaged in [&whole[..4096 + 100], &scribbled[..]] {
         fs::write(file(&folder), damaged).unwrap();
         let result = open(&folder, None);
-        assert!(matches!(result, Err(Error::Corrupt(_))), "{result:?}");
+        assert!(matches!(result, Err(Error::Storage(StorageFault::Corrupt(_)))), "{result:?}");
     }
     fs::write(file(&folder), &whole).unwrap();
     is_well(&folder);
@@ -124,7 +130,10 @@ fn second_process_gets_locked_until_the_first_closes() {
     // The lock belongs to an open file, so a second one in this process behaves like another
     // process.
     let error = open(&folder, None).unwrap_err();
-    assert!(matches!(&error, Error::Locked { path } if path.ends_with("app.db")), "{error}");
+    assert!(
+        matches!(&error, Error::Storage(StorageFault::Locked { path }) if path.ends_with("app.db")),
+        "{error}"
+    );
     first.close().unwrap();
     is_well(&folder);
 }
@@ -137,7 +146,7 @@ fn file_written_by_another_program_is_locked() {
     let other = raw(&folder);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let result = engine.execute("DELETE FROM notes", &[]);
-    assert!(matches!(result, Err(Error::Locked { .. })), "{result:?}");
+    assert!(matches!(result, Err(Error::Storage(StorageFault::Locked { .. }))), "{result:?}");
     other.execute_batch("COMMIT").unwrap();
     drop((other, engine));
     is_well(&folder);
@@ -181,7 +190,7 @@ fn foreign_trigger_cannot_write_a_synced_table() {
     let mut engine = open(&folder, None).unwrap();
     let local = engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]);
     assert!(
-        matches!(&local, Err(Error::Refused { what, .. }) if what.contains("sly")),
+        matches!(&local, Err(Error::InvalidInput(InputFault::Refused { what, .. })) if what.contains("sly")),
         "{local:?}"
     );
     let base = engine.write(crate::engine::change::Origin::Remote, |engine| {
@@ -207,7 +216,7 @@ fn full_disk_rolls_back_and_the_next_write_works() {
     let pages = limit(&engine, 1);
     let big = "INSERT INTO notes (id, body) VALUES ('big', hex(zeroblob(200000)))";
     let result = engine.execute(big, &[]);
-    assert!(matches!(result, Err(Error::Full)), "{result:?}");
+    assert!(matches!(result, Err(Error::Storage(StorageFault::Full))), "{result:?}");
     // Also if a closure continues after it.
     let result = engine.transaction(|tx| {
         tx.execute("UPDATE notes SET body = 'y'", &[])?;
@@ -268,9 +277,9 @@ fn expect_read_only(folder: &Path) {
         Engine::open(&options, std::sync::Arc::new(crate::host::TestHost::new(1)))
     };
     let result = open("app.db");
-    assert!(matches!(result, Err(Error::ReadOnly(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::Storage(StorageFault::ReadOnly(_)))), "{result:?}");
     if fs::write(folder.join("probe2"), "x").is_err() {
-        assert!(matches!(open("new.db"), Err(Error::ReadOnly(_))));
+        assert!(matches!(open("new.db"), Err(Error::Storage(StorageFault::ReadOnly(_)))));
     }
 }
 

@@ -18,7 +18,7 @@ use super::{engine, queued, settle, table, text_of};
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
 use crate::engine::{Engine, EngineTransaction};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
 const TABLES: &[(&str, &[&str])] = &[
@@ -155,9 +155,9 @@ fn statement(tx: &mut EngineTransaction<'_>, rng: &mut Rng, seen: &mut Coverage)
             seen.failed += 1;
             *seen.failed_by_clause.entry(clause).or_default() += 1;
             match &error {
-                Error::PartialStatement(_) => seen.partial += 1,
-                Error::Refused { .. } => seen.ended += 1,
-                Error::Rule { rule, column, .. } if column != "id" => {
+                Error::InvalidInput(InputFault::PartialStatement(_)) => seen.partial += 1,
+                Error::InvalidInput(InputFault::Refused { .. }) => seen.ended += 1,
+                Error::Constraint { rule, column, .. } if column != "id" => {
                     *seen.by_rule.entry(rule.clone()).or_default() += 1;
                 }
                 _ => {}
@@ -179,7 +179,7 @@ fn some(
             let give_up = rng.bool();
             let result = tx.savepoint(|tx| {
                 some(tx, rng, seen, depth + 1)?;
-                if give_up { Err(Error::Foreign(String::from("given up"))) } else { Ok(()) }
+                if give_up { Err(Error::Callback(String::from("given up"))) } else { Ok(()) }
             });
             seen.savepoints_undone += u64::from(result.is_err());
         } else {

@@ -4,7 +4,7 @@ use super::{all, mutations, notes, open, queued};
 use crate::engine::Engine;
 use crate::engine::ddl;
 use crate::engine::schema::app_trigger;
-use crate::error::Error;
+use crate::error::{Error, InputFault, StorageFault};
 
 /// What happened instead, if it was not refused.
 fn not_refused(engine: &mut Engine, sql: &str) -> Option<String> {
@@ -14,7 +14,7 @@ fn not_refused(engine: &mut Engine, sql: &str) -> Option<String> {
         return Some(format!("{sql}: left something behind"));
     }
     match result {
-        Err(Error::Refused { .. }) => None,
+        Err(Error::InvalidInput(InputFault::Refused { .. })) => None,
         other => Some(format!("{sql}: {other:?}")),
     }
 }
@@ -169,7 +169,9 @@ fn index_on_synced_table_is_created_unless_unique() {
         ddl::create_index(&mut engine, "rejoin_x", "notes", &["n"]),
     ];
     assert!(
-        refused.iter().all(|result| matches!(result, Err(Error::Refused { .. }))),
+        refused
+            .iter()
+            .all(|result| matches!(result, Err(Error::InvalidInput(InputFault::Refused { .. })))),
         "{refused:?}"
     );
 }
@@ -196,7 +198,11 @@ fn reader_cannot_write() {
     ] {
         let result = reader.query(sql, &[], |_| Ok(()));
         assert!(
-            matches!(result, Err(Error::Refused { .. } | Error::ReadOnly(_))),
+            matches!(
+                result,
+                Err(Error::InvalidInput(InputFault::Refused { .. })
+                    | Error::Storage(StorageFault::ReadOnly(_)))
+            ),
             "{sql}: {result:?}"
         );
     }
@@ -236,7 +242,9 @@ fn row_states_are_read_in_one_query() {
 fn several_statements_need_execute_batch() {
     let (_folder, mut engine) = notes();
     let result = engine.execute("SELECT 1; SELECT 2", &[]);
-    assert!(matches!(result, Err(Error::Refused { why, .. }) if why.contains("execute_batch")));
+    assert!(
+        matches!(result, Err(Error::InvalidInput(InputFault::Refused { why, .. })) if why.contains("execute_batch"))
+    );
     engine.execute_batch("INSERT INTO notes (id) VALUES ('a;b'); -- done\n;").unwrap();
     assert_eq!(mutations(&engine), 1);
 }

@@ -11,7 +11,7 @@ use crate::engine::reset;
 use crate::engine::reset::Keep;
 use crate::engine::rows::ServerRow;
 use crate::engine::search;
-use crate::error::Error;
+use crate::error::{Error, InputFault, QueueFault};
 use crate::ids::MutationId;
 use crate::value::Value;
 
@@ -52,13 +52,13 @@ fn reset_removes_pending_mutations_only_by_name() {
             let refused = reset::reset(&mut engine, keep, named);
             let left = (ids.len() - named.len()) as u64;
             assert!(
-                matches!(refused, Err(Error::Unsent { waiting }) if waiting == left),
+                matches!(refused, Err(Error::Queue(QueueFault::Unsent { waiting })) if waiting == left),
                 "{refused:?}"
             );
         }
     }
     let refused = reset::reset(&mut engine, Keep::Pending, &ids);
-    assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::InvalidInput(InputFault::Refused { .. }))), "{refused:?}");
     assert_eq!(waiting(&engine), ids);
     assert_eq!(engine.resets(), 0);
 }

@@ -4,7 +4,7 @@ use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
 use super::{all, base, engine, mutations, queued, table};
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, InputFault};
 
 fn refer(column: &str, table: &str, on_delete: ReferenceAction) -> Rule {
     Rule::References {
@@ -139,7 +139,7 @@ fn upsert_on_more_than_the_key_is_explained() {
     let sql = "INSERT INTO u VALUES ('3', 1, 1) ON CONFLICT (n) DO UPDATE SET m = 9";
     let error = engine.execute(sql, &[]).unwrap_err();
     assert!(
-        matches!(&error, Error::Refused { why, .. } if why.contains("the key only")),
+        matches!(&error, Error::InvalidInput(InputFault::Refused { why, .. }) if why.contains("the key only")),
         "{error}"
     );
 }
@@ -283,7 +283,7 @@ fn values_that_cannot_be_synced_are_refused_by_column() {
             let sql = format!("INSERT OR REPLACE INTO v (id, {column}) VALUES ('a', {value})");
             let error = engine.execute(&sql, &[]).expect_err(&sql);
             assert!(
-                matches!(&error, Error::Value { table, column: named, .. } if table == "v" && named == column),
+                matches!(&error, Error::InvalidInput(InputFault::Value { table, column: named, .. }) if table == "v" && named == column),
                 "{sql}: {error}"
             );
         }
@@ -307,7 +307,10 @@ fn key_is_required_and_a_uuid_has_one_text() {
         (String::from("INSERT INTO s VALUES (x'00', 1)"), "BLOB"),
     ] {
         let error = engine.execute(&sql, &[]).expect_err(&sql);
-        assert!(matches!(&error, Error::Value { why, .. } if why.contains(word)), "{sql}: {error}");
+        assert!(
+            matches!(&error, Error::InvalidInput(InputFault::Value { why, .. }) if why.contains(word)),
+            "{sql}: {error}"
+        );
     }
     engine.execute(&format!("INSERT INTO s VALUES ('{}', 1)", uuid.to_lowercase()), &[]).unwrap();
     engine.execute("INSERT INTO s VALUES ('d41d8cd98f00b204e9800998ecf8427e', 1)", &[]).unwrap();
@@ -324,6 +327,9 @@ fn read_only_table_refuses_writes_by_name() {
     for sql in ["INSERT INTO fixed VALUES ('b', 1)", "UPDATE fixed SET x = 2", "DELETE FROM fixed"]
     {
         let error = engine.execute(sql, &[]).expect_err(sql);
-        assert!(matches!(&error, Error::Refused { what, .. } if what.contains("fixed")), "{error}");
+        assert!(
+            matches!(&error, Error::InvalidInput(InputFault::Refused { what, .. }) if what.contains("fixed")),
+            "{error}"
+        );
     }
 }

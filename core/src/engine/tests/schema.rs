@@ -11,7 +11,7 @@ use super::{all, column, engine, mutations, open, queued, table};
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::rebase::{Batch, ServerVerdict, decide};
 use crate::engine::{Engine, adopt, ddl};
-use crate::error::Error;
+use crate::error::{Error, InputFault};
 use crate::host::TestHost;
 use crate::ids::{ColumnId, Seq, TableNumber};
 use crate::sync::rows::push::group::{ActionParts, group};
@@ -48,7 +48,9 @@ fn pending(first: TableManifest) -> (tempfile::TempDir, Engine) {
 
 fn reason(result: Result<crate::engine::Adopted, Error>) -> String {
     match result {
-        Err(Error::SchemaRefused { table, why }) => format!("{table}: {why}"),
+        Err(Error::InvalidInput(InputFault::SchemaRefused { table, why })) => {
+            format!("{table}: {why}")
+        }
         other => panic!("not refused: {other:?}"),
     }
 }
@@ -171,7 +173,10 @@ fn additive_change_keeps_pending_work_and_lists_additions() {
         "SELECT name FROM pragma_index_list('notes') WHERE origin = 'c' ORDER BY name",
     );
     assert_eq!(indexes, ["'by_at'", "'mine'"]);
-    assert!(matches!(engine.execute("UPDATE notes SET body = NULL", &[]), Err(Error::Rule { .. })));
+    assert!(matches!(
+        engine.execute("UPDATE notes SET body = NULL", &[]),
+        Err(Error::Constraint { .. })
+    ));
     // The same manifest again changes nothing.
     assert!(!adopt::adopt(&mut engine, &manifest(2, vec![notes, more])).unwrap().changed);
 }

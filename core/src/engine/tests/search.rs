@@ -6,7 +6,7 @@ use super::{all, base, notes, open, table};
 use crate::engine::Engine;
 use crate::engine::adopt;
 use crate::engine::search;
-use crate::error::Error;
+use crate::error::{Error, InputFault};
 
 /// The ids of notes that a search finds.
 fn find(engine: &mut Engine, words: &str) -> Vec<String> {
@@ -84,7 +84,7 @@ fn invalid_index_is_refused_and_nothing_is_created() {
     let (_folder, mut engine) = notes();
     assert!(matches!(
         search::create_search_index(&mut engine, "mirror", &["body"], None),
-        Err(Error::NotSynced(_))
+        Err(Error::InvalidInput(InputFault::NotSynced(_)))
     ));
     engine.execute("CREATE TABLE search_notes (a)", &[]).unwrap();
     let table: [(&[&str], Option<&str>, &str); 4] = [
@@ -96,7 +96,7 @@ fn invalid_index_is_refused_and_nothing_is_created() {
     for (columns, tokenizer, words) in table {
         let error =
             search::create_search_index(&mut engine, "notes", columns, tokenizer).unwrap_err();
-        let is_refused = matches!(error, Error::Refused { .. });
+        let is_refused = matches!(error, Error::InvalidInput(InputFault::Refused { .. }));
         assert!(is_refused && error.to_string().contains(words), "{columns:?}: {error}");
     }
     let triggers = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search_notes_%'";

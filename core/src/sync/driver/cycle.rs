@@ -10,7 +10,7 @@ use super::pass::{PassContext, PassFacts, PassResult};
 use super::schedule::{Halt, Schedule};
 use super::shared::{Network, Report, Waiter, random};
 use crate::config::Metered;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, StorageFault, SyncFault};
 use crate::runtime::{SpawnedTask, Spawner};
 use crate::sync::status::SyncState;
 
@@ -68,7 +68,7 @@ impl Cycle {
         }
         loop {
             match self.step() {
-                Step::Stop => return self.rest(SyncState::Stopped, || Error::Shutdown),
+                Step::Stop => return self.rest(SyncState::Stopped, || Error::Closed),
                 Step::Suspend => {
                     self.rest(SyncState::Suspended, || Error::Suspended);
                     self.pass.shared.bell.notified().await;
@@ -170,7 +170,7 @@ impl Cycle {
             let _ = waiter.send(match &outcome {
                 Ok(PassResult::Finished(report)) => Ok(Report::from(*report)),
                 Ok(PassResult::HeldBack) => {
-                    Err(Error::Offline("held back by the metered policy".into()))
+                    Err(Error::Sync(SyncFault::Offline("held back by the metered policy".into())))
                 }
                 Err(error) => Err(duplicate(error)),
             });
@@ -183,7 +183,7 @@ impl Cycle {
             {
                 let inbox = self.pass.shared.lock();
                 if inbox.stopped {
-                    return Error::Shutdown;
+                    return Error::Closed;
                 }
                 if inbox.suspended {
                     return Error::Suspended;
@@ -297,18 +297,20 @@ impl Cycle {
 
 fn course(error: &Error) -> Course {
     match error {
-        Error::Offline(_) => Course::Away,
-        Error::Server { retryable: true, .. } | Error::Protocol(_) => Course::Unwell,
-        Error::NeedsAuth => Course::Halt(Halt::Auth),
-        Error::UpgradeRequired(_) => Course::Halt(Halt::Upgrade),
-        Error::Suspended | Error::Shutdown => Course::Gone,
+        Error::Sync(SyncFault::Offline(_)) => Course::Away,
+        Error::Sync(SyncFault::Server { retryable: true, .. } | SyncFault::Protocol(_)) => {
+            Course::Unwell
+        }
+        Error::Sync(SyncFault::Unauthorized) => Course::Halt(Halt::Auth),
+        Error::Sync(SyncFault::UpgradeRequired(_)) => Course::Halt(Halt::Upgrade),
+        Error::Suspended | Error::Closed => Course::Gone,
         _ => Course::Broken,
     }
 }
 
 fn message_of(error: &Error) -> String {
     match error {
-        Error::UpgradeRequired(message) => message.clone(),
+        Error::Sync(SyncFault::UpgradeRequired(message)) => message.clone(),
         other => other.to_string(),
     }
 }
@@ -317,29 +319,46 @@ fn message_of(error: &Error) -> String {
 fn duplicate(error: &Error) -> Error {
     match error {
         // For a waiter, a failing server is the same as none; the loop continues.
-        Error::Server { status: 500.., .. } => Error::Offline(error.to_string()),
-        Error::Offline(why) => Error::Offline(why.clone()),
-        Error::Server { status, code, message, retryable } => Error::Server {
-            status: *status,
-            code: code.clone(),
-            message: message.clone(),
-            retryable: *retryable,
-        },
-        Error::Protocol(why) => Error::Protocol(why.clone()),
-        Error::NeedsAuth => Error::NeedsAuth,
-        Error::UpgradeRequired(message) => Error::UpgradeRequired(message.clone()),
-        Error::Suspended => Error::Suspended,
-        Error::Shutdown => Error::Shutdown,
-        Error::Full => Error::Full,
-        Error::Locked { path } => Error::Locked { path: path.clone() },
-        Error::WrongUser { pending } => Error::WrongUser { pending: *pending },
-        Error::Refused { what, why } => Error::Refused { what: what.clone(), why: why.clone() },
-        Error::SchemaRefused { table, why } => {
-            Error::SchemaRefused { table: table.clone(), why: why.clone() }
+        Error::Sync(SyncFault::Server { status: 500.., .. }) => {
+            Error::Sync(SyncFault::Offline(error.to_string()))
         }
-        Error::Corrupt(why) => Error::Corrupt(why.clone()),
-        Error::ReadOnly(why) => Error::ReadOnly(why.clone()),
-        Error::Io(why) => Error::Io(why.clone()),
+        Error::Sync(SyncFault::Offline(why)) => Error::Sync(SyncFault::Offline(why.clone())),
+        Error::Sync(SyncFault::Server { status, code, message, retryable }) => {
+            Error::Sync(SyncFault::Server {
+                status: *status,
+                code: code.clone(),
+                message: message.clone(),
+                retryable: *retryable,
+            })
+        }
+        Error::Sync(SyncFault::Protocol(why)) => Error::Sync(SyncFault::Protocol(why.clone())),
+        Error::Sync(SyncFault::Unauthorized) => Error::Sync(SyncFault::Unauthorized),
+        Error::Sync(SyncFault::UpgradeRequired(message)) => {
+            Error::Sync(SyncFault::UpgradeRequired(message.clone()))
+        }
+        Error::Suspended => Error::Suspended,
+        Error::Closed => Error::Closed,
+        Error::Storage(StorageFault::Full) => Error::Storage(StorageFault::Full),
+        Error::Storage(StorageFault::Locked { path }) => {
+            Error::Storage(StorageFault::Locked { path: path.clone() })
+        }
+        Error::WrongUser { pending } => Error::WrongUser { pending: *pending },
+        Error::InvalidInput(InputFault::Refused { what, why }) => {
+            Error::InvalidInput(InputFault::Refused { what: what.clone(), why: why.clone() })
+        }
+        Error::InvalidInput(InputFault::SchemaRefused { table, why }) => {
+            Error::InvalidInput(InputFault::SchemaRefused {
+                table: table.clone(),
+                why: why.clone(),
+            })
+        }
+        Error::Storage(StorageFault::Corrupt(why)) => {
+            Error::Storage(StorageFault::Corrupt(why.clone()))
+        }
+        Error::Storage(StorageFault::ReadOnly(why)) => {
+            Error::Storage(StorageFault::ReadOnly(why.clone()))
+        }
+        Error::Storage(StorageFault::Io(why)) => Error::Storage(StorageFault::Io(why.clone())),
         other => Error::Internal(other.to_string()),
     }
 }

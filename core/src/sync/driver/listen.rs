@@ -8,7 +8,7 @@ use rejoin_protocol::wire::event::Event;
 
 use super::pass::PassContext;
 use super::shared::random;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
 
@@ -26,7 +26,7 @@ pub(super) async fn listen(pass: PassContext, path: String) {
             }
             Ok(None) => slowly,
             // The transport has no streams.
-            Err(Error::Refused { .. }) => return,
+            Err(Error::InvalidInput(InputFault::Refused { .. })) => return,
             // A temporary failure.
             Err(_) => soon,
         };

@@ -13,7 +13,7 @@ use super::exchange::{Exchange, SessionState};
 use super::shared::{DriverConfig, Shared};
 use crate::config::Metered;
 use crate::death::{self, Failpoint};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, SyncFault};
 use crate::host::Host;
 use crate::runtime::{Foreign, SpawnedTask, Spawner};
 use crate::sync::rows::answer;
@@ -145,10 +145,10 @@ impl PassContext {
         if who != *signer {
             // A request of one user must not be sent for another.
             self.exchange.signed_by(who).await?;
-            return Err(Error::Offline(
+            return Err(SyncFault::Offline(
                 "the token provider switched users during a pass; the next pass registers the new user"
                     .to_owned(),
-            ));
+            ).into());
         }
         *header = Some(fresh);
         let answer = self.send(&request, header.as_ref(), phase).await?;
@@ -202,16 +202,18 @@ impl PassContext {
             .unwrap_or_else(|_| Err(TransportError::Lost("the transport panicked".to_owned())))
             .map_err(|error| unanswered(&error))?;
         if answer.status < 400 && (answer.is_page() || answer.status >= 300) {
-            return Err(Error::Offline(
+            return Err(SyncFault::Offline(
                 "expected JSON from the sync server, got an HTML page; sign in to this network"
                     .to_owned(),
-            ));
+            )
+            .into());
         }
         // A schema may be cached: the server names its hash.
         if is_post && answer.age().is_some_and(|age| !age.is_zero()) {
-            return Err(Error::Offline(
+            return Err(SyncFault::Offline(
                 "the response came from a cache; exclude the sync server from caching".to_owned(),
-            ));
+            )
+            .into());
         }
         Ok(answer)
     }
@@ -249,10 +251,11 @@ pub(super) fn unanswered(error: &TransportError) -> Error {
         TransportError::Unreachable(_)
         | TransportError::Lost(_)
         | TransportError::Timeout(_)
-        | TransportError::Status(_) => Error::Offline(error.to_string()),
-        TransportError::TooLarge { .. } => Error::Protocol(error.to_string()),
-        TransportError::Refused(_) => {
-            Error::Refused { what: "the request".to_owned(), why: error.to_string() }
-        }
+        | TransportError::Status(_) => Error::Sync(SyncFault::Offline(error.to_string())),
+        TransportError::TooLarge { .. } => Error::Sync(SyncFault::Protocol(error.to_string())),
+        TransportError::Refused(_) => Error::InvalidInput(InputFault::Refused {
+            what: "the request".to_owned(),
+            why: error.to_string(),
+        }),
     }
 }

@@ -29,7 +29,7 @@ impl Driver {
     /// Waits until the mutation has its verdict. Does not request a sync: a local write does.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; [`Error::Suspended`], [`Error::Shutdown`]. The mutation
+    /// [`SyncFault::Offline`](crate::SyncFault::Offline) after `timeout`; [`Error::Suspended`], [`Error::Closed`]. The mutation
     /// stays in the queue.
     pub fn verdict(
         &self,
@@ -53,7 +53,7 @@ async fn wait(
         if let Some(verdict) = writer.call(move |engine| look(engine, id)).await? {
             return Ok(verdict);
         }
-        answers.changed().await.map_err(|_| Error::Shutdown)?;
+        answers.changed().await.map_err(|_| Error::Closed)?;
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
         }
         let ids: Vec<MutationId> = engine.pending().unwrap().iter().map(|one| one.id).collect();
         let mut engine = Some(engine);
-        let writer = Writer::start(move || engine.take().ok_or(Error::Shutdown)).await.unwrap();
+        let writer = Writer::start(move || engine.take().ok_or(Error::Closed)).await.unwrap();
         let answers = tokio::sync::watch::Sender::new(0_u64);
         let begin = |id| Box::pin(wait(writer.clone(), answers.subscribe(), id));
         let mut waits = [begin(ids[0]), begin(ids[1]), begin(ids[2])];

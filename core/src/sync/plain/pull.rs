@@ -14,7 +14,7 @@ use crate::engine::rebase::{Applied, Batch};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault, SyncFault};
 use crate::sync::rows::fact::{self, Fact, RefetchReason};
 use crate::sync::rows::pull::leads_on;
 use crate::sync::rows::{cell, register};
@@ -61,7 +61,9 @@ pub(crate) enum ResponseUse {
 pub(crate) fn checkpoint(engine: &Engine) -> Result<Option<i64>> {
     let Some(text) = engine.meta(fact::CHECKPOINT)? else { return Ok(None) };
     let number = text.parse();
-    number.map(Some).map_err(|_| Error::Corrupt(format!("position {text:?} in a plain log")))
+    number.map(Some).map_err(|_| {
+        Error::Storage(StorageFault::Corrupt(format!("position {text:?} in a plain log")))
+    })
 }
 
 /// Whether the device was offline for so long that the log may be incomplete, or its clock was set
@@ -183,10 +185,11 @@ pub(crate) fn rows(
 /// The current row on the server; a soft-deleted row is absent.
 pub(crate) fn image(schema: &Schema, record: &Record) -> Result<ServerRow> {
     if time::parse(&record.updated_at).is_none() {
-        return Err(Error::Protocol(format!(
+        return Err(SyncFault::Protocol(format!(
             "row {} of {} with the time {:?}",
             record.id, record.table_name, record.updated_at
-        )));
+        ))
+        .into());
     }
     let mut image = cell::image_read_by(
         decode_from_plain,

@@ -6,7 +6,7 @@ use rejoin_protocol::wire::register::RegisterResponse;
 
 use super::{pull, push};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::sync::request::SessionConfig;
 use crate::sync::rows::fact::{self, Fact, RefetchReason, SnapshotProgress};
 use crate::sync::rows::register;
@@ -92,7 +92,7 @@ fn same_token(engine: &Engine, who: &Signer) -> Result<()> {
 fn unknown_user() -> Error {
     let why = "it is no JWT with a `sub`, and a plain Synchro server does not say whose it is; \
                name its user in the token provider's `subject`";
-    Error::Refused { what: "the token".to_owned(), why: why.to_owned() }
+    Error::InvalidInput(InputFault::Refused { what: "the token".to_owned(), why: why.to_owned() })
 }
 
 fn wrong_user(engine: &Engine) -> Error {

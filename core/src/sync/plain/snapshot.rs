@@ -18,7 +18,7 @@ use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::sql::quoted;
 use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::sync::rows::fact::{self, Fact, RefetchReason, SnapshotMode, SnapshotProgress};
 use crate::sync::rows::{register, snapshot as rows};
 
@@ -118,7 +118,11 @@ pub(crate) fn page(
 
 fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<ServerRow>> {
     if answer.checkpoint < 0 {
-        return Err(Error::Protocol(format!("a snapshot as of position {}", answer.checkpoint)));
+        return Err(SyncFault::Protocol(format!(
+            "a snapshot as of position {}",
+            answer.checkpoint
+        ))
+        .into());
     }
     let images = answer.records.iter().map(|record| pull::image(&engine.schema, record));
     images.filter(|image| image.as_ref().map_or(true, |image| image.row.is_some())).collect()
@@ -135,13 +139,16 @@ fn went_on(
         return Ok(());
     }
     let Some(next) = &answer.cursor else {
-        return Err(Error::Protocol("a page that is not the last, without a cursor".to_owned()));
+        return Err(SyncFault::Protocol(
+            "a page that is not the last, without a cursor".to_owned(),
+        )
+        .into());
     };
     // A position after all tables is the end, and a negative one crashes the server.
     let tables = engine.schema.tables.len();
     let within = usize::try_from(next.table_idx).is_ok_and(|table| table <= tables);
     if !within || next.checkpoint < 0 {
-        return Err(Error::Protocol(format!("a page which ends nowhere: {next:?}")));
+        return Err(SyncFault::Protocol(format!("a page which ends nowhere: {next:?}")).into());
     }
     let before = snapshot.cursor.as_ref();
     let table_before = before.map_or(0, |before| before.table_idx);

@@ -15,7 +15,7 @@ use serde_json::error::Category;
 use serde_json::{Map, Value as Json};
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::Response;
 
 /// The server's time of a push response, in milliseconds since 1970; `None` if invalid.
@@ -73,10 +73,12 @@ stamped!(PushResponse, PullResponse, SnapshotResponse);
 /// `Offline` for a body that is not JSON (a page, a truncated body); `Protocol` for other JSON.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Error::Protocol(format!("{error}; it begins with {}", start_of(body))),
-        Category::Io | Category::Syntax | Category::Eof => {
-            Error::Offline(format!("the answer is not the sync server's JSON: {error}"))
+        Category::Data => {
+            Error::Sync(SyncFault::Protocol(format!("{error}; it begins with {}", start_of(body))))
         }
+        Category::Io | Category::Syntax | Category::Eof => Error::Sync(SyncFault::Offline(
+            format!("the answer is not the sync server's JSON: {error}"),
+        )),
     })
 }
 
@@ -99,10 +101,10 @@ pub(crate) fn is_too_large(response: &Response) -> bool {
 /// The error for a response that is not from a sync server: as if there were none.
 pub(crate) fn foreign(response: &Response) -> Error {
     let start = start_of(&response.body);
-    Error::Offline(format!(
+    Error::Sync(SyncFault::Offline(format!(
         "expected the sync server's JSON, got status {} with {start} (a proxy or a captive portal?)",
         response.status
-    ))
+    )))
 }
 
 /// The error for a too large request that cannot be made smaller.
@@ -110,12 +112,12 @@ pub(crate) fn cannot_be_smaller(response: &Response) -> Error {
     if !is_too_large(response) {
         return foreign(response);
     }
-    Error::Server {
+    Error::Sync(SyncFault::Server {
         status: response.status,
         code: code::TOO_LARGE.to_owned(),
         message: "the server takes less than this device must send".to_owned(),
         retryable: false,
-    }
+    })
 }
 
 fn start_of(body: &[u8]) -> String {
@@ -132,7 +134,9 @@ pub(crate) fn check(engine: &Engine, request: i64, answer: &impl Stamped) -> Res
         return Ok(NextStep::Register); // It supported the extensions at register, and now does not.
     };
     if number != request {
-        return Err(Error::Protocol(format!("answer to request {number}, not to {request}")));
+        return Err(
+            SyncFault::Protocol(format!("answer to request {number}, not to {request}")).into()
+        );
     }
     let stored = engine.meta(super::fact::EPOCH)?;
     Ok(if stored.as_deref() == Some(epoch) { NextStep::Onward } else { NextStep::Register })
@@ -166,18 +170,18 @@ pub(crate) fn refusal(response: &Response) -> Result<NextStep> {
     let code = body.code.clone().unwrap_or_default();
     let message = body.message.or(body.error).unwrap_or_default();
     match (response.status, code.as_str()) {
-        (401, _) => Err(Error::NeedsAuth),
-        (426, _) => Err(Error::UpgradeRequired(message)),
+        (401, _) => Err(Error::Sync(SyncFault::Unauthorized)),
+        (426, _) => Err(Error::Sync(SyncFault::UpgradeRequired(message))),
         (_, code::SCHEMA_MISMATCH) => Ok(NextStep::Schema),
         (409, _) if body.server_schema_hash.is_some() => Ok(NextStep::Schema),
         (_, code::NOT_REGISTERED | code::EPOCH | code::CLIENT_REPLACED) => Ok(NextStep::Register),
         (413, _) | (400..=499, code::TOO_LARGE) => Ok(NextStep::Smaller),
-        (status, _) => Err(Error::Server {
+        (status, _) => Err(Error::Sync(SyncFault::Server {
             status,
             code,
             message,
             retryable: body.retryable.unwrap_or(status == 408 || status == 429 || status >= 500),
-        }),
+        })),
     }
 }
 
@@ -193,10 +197,12 @@ mod tests {
             Response { status, retry_after: None, body: Bytes::from_static(body.as_bytes()) };
         match refusal(&response) {
             Ok(turn) => format!("{turn:?}"),
-            Err(Error::Server { code, retryable, .. }) => format!("server {code} {retryable}"),
-            Err(Error::NeedsAuth) => "auth".to_owned(),
-            Err(Error::UpgradeRequired(message)) => format!("upgrade {message}"),
-            Err(Error::Offline(_)) => "offline".to_owned(),
+            Err(Error::Sync(SyncFault::Server { code, retryable, .. })) => {
+                format!("server {code} {retryable}")
+            }
+            Err(Error::Sync(SyncFault::Unauthorized)) => "auth".to_owned(),
+            Err(Error::Sync(SyncFault::UpgradeRequired(message))) => format!("upgrade {message}"),
+            Err(Error::Sync(SyncFault::Offline(_))) => "offline".to_owned(),
             Err(other) => panic!("{other}"),
         }
     }
@@ -260,9 +266,9 @@ mod tests {
     fn html_and_truncated_bodies_are_offline() {
         for body in ["<html>captive portal</html>", r#"{"changes":[],"dele"#, ""] {
             let read: Result<PullResponse> = read(body.as_bytes());
-            assert!(matches!(read, Err(Error::Offline(_))), "{body}");
+            assert!(matches!(read, Err(Error::Sync(SyncFault::Offline(_)))), "{body}");
         }
         let read: Result<PullResponse> = read(b"[]");
-        assert!(matches!(read, Err(Error::Protocol(_))));
+        assert!(matches!(read, Err(Error::Sync(SyncFault::Protocol(_)))));
     }
 }

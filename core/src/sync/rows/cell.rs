@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, SyncFault};
 use crate::ids::ColumnId;
 use crate::value::Value;
 
@@ -19,7 +19,9 @@ use crate::value::Value;
 pub(crate) fn table<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
     match schema.named(name) {
         Some(table) => Ok(table),
-        None => Err(Error::Protocol(format!("a row of table {name}, which the schema lacks"))),
+        None => Err(Error::Sync(SyncFault::Protocol(format!(
+            "a row of table {name}, which the schema lacks"
+        )))),
     }
 }
 
@@ -27,7 +29,10 @@ pub(crate) fn table<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
 pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
     match table.key_column().kind {
         ColumnKind::Int | ColumnKind::Int64 => id.parse().map(Value::Integer).map_err(|_| {
-            Error::Protocol(format!("key {id:?} of table {} is no integer", table.name))
+            Error::Sync(SyncFault::Protocol(format!(
+                "key {id:?} of table {} is no integer",
+                table.name
+            )))
         }),
         _ => Ok(Value::Text(id.to_owned())),
     }
@@ -47,10 +52,12 @@ pub(crate) fn object(
         Some(at) => (table.columns[at].name.as_str(), value, table.columns[at].kind),
         None => (gone.as_str(), &Value::Null, ColumnKind::String),
     });
-    encode(&mut named).map_err(|error| Error::Value {
-        table: table.name.clone(),
-        column: error.column,
-        why: error.why.to_string(),
+    encode(&mut named).map_err(|error| {
+        Error::InvalidInput(InputFault::Value {
+            table: table.name.clone(),
+            column: error.column,
+            why: error.why.to_string(),
+        })
     })
 }
 
@@ -100,8 +107,9 @@ pub(crate) fn image_read_by(
     let Some(data) = row.data.as_deref().filter(|_| !row.absent) else {
         return Ok(ServerRow { table: table.number, key, row: None });
     };
-    let cells = codec::members(data)
-        .map_err(|error| Error::Protocol(format!("row {} of {}: {error}", row.id, table.name)))?;
+    let cells = codec::members(data).map_err(|error| {
+        Error::Sync(SyncFault::Protocol(format!("row {} of {}: {error}", row.id, table.name)))
+    })?;
     let mut columns: Vec<(ColumnId, Value)> = Vec::with_capacity(cells.len());
     for (name, raw) in &cells {
         let column = column(table, name)?;
@@ -111,10 +119,11 @@ pub(crate) fn image_read_by(
         let found = &table.columns[column];
         if columns.iter().any(|(candidate, _)| *candidate == found.id) {
             let why = format!("row {} of {} has {name} twice", row.id, table.name);
-            return Err(Error::Protocol(why));
+            return Err(SyncFault::Protocol(why).into());
         }
-        let value = decode(raw.get(), found.kind)
-            .map_err(|error| Error::Protocol(format!("{}.{name}: {error}", table.name)))?;
+        let value = decode(raw.get(), found.kind).map_err(|error| {
+            Error::Sync(SyncFault::Protocol(format!("{}.{name}: {error}", table.name)))
+        })?;
         columns.push((found.id, value));
     }
     if let (Some(position), Some(version)) = (table.updated_at, &row.updated_at) {
@@ -155,7 +164,9 @@ pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<ServerRow>>
             Ok::<(), std::convert::Infallible>(())
         });
         if let Err(codec::RowError::Decode(error)) = each {
-            return Err(Error::Protocol(format!("rows of table {}: {error}", table.name)));
+            return Err(
+                SyncFault::Protocol(format!("rows of table {}: {error}", table.name)).into()
+            );
         }
     }
     Ok(images)
@@ -184,7 +195,7 @@ pub(crate) fn any_key(
         Err(codec::RowError::Each(None)) => Ok(true),
         Err(codec::RowError::Each(Some(error))) => Err(error),
         Err(codec::RowError::Decode(error)) => {
-            Err(Error::Protocol(format!("rows of table {}: {error}", table.name)))
+            Err(Error::Sync(SyncFault::Protocol(format!("rows of table {}: {error}", table.name))))
         }
     }
 }
@@ -196,11 +207,17 @@ fn columns(table: &Table, set: &RowSet) -> Result<Vec<usize>> {
     if columns.contains(&table.key) {
         return Ok(columns);
     }
-    Err(Error::Protocol(format!("rows of table {} come without their key", table.name)))
+    Err(Error::Sync(SyncFault::Protocol(format!(
+        "rows of table {} come without their key",
+        table.name
+    ))))
 }
 
 fn column(table: &Table, name: &str) -> Result<usize> {
     table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-        Error::Protocol(format!("column {name} of table {}, which the schema lacks", table.name))
+        Error::Sync(SyncFault::Protocol(format!(
+            "column {name} of table {}, which the schema lacks",
+            table.name
+        )))
     })
 }

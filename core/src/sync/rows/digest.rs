@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::database::{OURS, fault};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
 /// The digest of a synced table's base rows. Costs one scan of the table.
@@ -20,7 +20,10 @@ use crate::value::Value;
 /// # Errors
 /// `NotSynced` if there is no such synced table.
 pub fn digest(engine: &Engine, table: &str) -> Result<Digest> {
-    let found = engine.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
+    let found = engine
+        .schema
+        .named(table)
+        .ok_or_else(|| Error::InvalidInput(InputFault::NotSynced(table.to_owned())))?;
     let cells = cells(engine, found)?;
     let touched: HashSet<RowKey> =
         engine.queue.rows().into_iter().filter(|row| row.table == found.number).collect();
@@ -72,7 +75,7 @@ fn cells(engine: &Engine, table: &Table) -> Result<Vec<(usize, ColumnKind)>> {
         .manifest
         .as_ref()
         .and_then(|ours| ours.tables.iter().find(|one| one.table_name == table.name))
-        .ok_or_else(|| Error::NotSynced(table.name.clone()))?;
+        .ok_or_else(|| Error::InvalidInput(InputFault::NotSynced(table.name.clone())))?;
     covered(manifest)
         .into_iter()
         .map(|(at, kind)| {

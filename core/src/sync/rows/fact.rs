@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageFault};
 
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// The previous client id, until the server has confirmed the current one.
@@ -198,5 +198,5 @@ fn json<T: for<'de> Deserialize<'de>>(engine: &Engine, key: &str) -> Result<Opti
     let Some(text) = engine.meta(key)? else { return Ok(None) };
     serde_json::from_str(&text)
         .map(Some)
-        .map_err(|error| Error::Corrupt(format!("fact {key}: {error}")))
+        .map_err(|error| Error::Storage(StorageFault::Corrupt(format!("fact {key}: {error}"))))
 }

@@ -13,7 +13,7 @@ use crate::engine::rebase::Batch;
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 
 /// Maximum number of rows that one request names again; the rest waits for the next.
 const RECHECK_MOST: usize = 500;
@@ -110,7 +110,7 @@ pub(crate) fn request(
 pub(crate) fn leads_on(more: bool, before: &str, after: &str) -> Result<()> {
     if more && before == after {
         let why = "a page which leads nowhere and is not the last";
-        return Err(Error::Protocol(why.to_owned()));
+        return Err(SyncFault::Protocol(why.to_owned()).into());
     }
     Ok(())
 }

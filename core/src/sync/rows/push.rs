@@ -22,7 +22,7 @@ use crate::engine::rebase::{Batch, ServerVerdict};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Schema;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::ids::{MutationId, Seq, TableNumber};
 use rejoin_protocol::mutant::{self, Mutant};
 
@@ -201,7 +201,10 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
     let mut rest: HashSet<MutationId> = sent.iter().map(|group| group.id).collect();
     for verdict in &answer.verdicts {
         let id = MutationId::parse(&verdict.id).filter(|id| rest.remove(id)).ok_or_else(|| {
-            Error::Protocol(format!("a verdict on {:?}, which was not requested", verdict.id))
+            Error::Sync(SyncFault::Protocol(format!(
+                "a verdict on {:?}, which was not requested",
+                verdict.id
+            )))
         })?;
         let group = sent.iter().find(|group| group.id == id);
         if !verdict.displaced.is_empty() {

@@ -8,7 +8,7 @@ use super::fact::{self, Fact, RefetchReason, SnapshotProgress};
 use crate::engine::Engine;
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::MutationState;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result};
 use crate::ids::Seq;
 use crate::sync::request::SessionConfig;
 use crate::sync::subject::Signer;
@@ -105,10 +105,11 @@ pub(crate) fn accept(
         .filter(|&needed| !welcome.capabilities.iter().any(|name| name == needed))
         .collect();
     if !missing.is_empty() || welcome.epoch.is_empty() {
-        return Err(Error::Refused {
+        return Err(InputFault::Refused {
             what: "the server".to_owned(),
             why: format!("it lacks {}; a newer rejoin-server has it", missing.join(", ")),
-        });
+        }
+        .into());
     }
     let mut facts = subject(engine, config, &welcome)?;
     facts.extend(token(engine, who)?);

@@ -11,7 +11,7 @@ use rejoin_protocol::manifest::TableManifest;
 
 use super::fact::{self, RefetchReason, SnapshotMode, SnapshotProgress};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Result, SyncFault};
 
 /// Adopts the server's schema; returns the number of mutations that were parked because of it.
 ///
@@ -22,7 +22,7 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> 
     if manifest.hash() != manifest.schema_hash {
         let why =
             format!("a schema that has not the hash {:?} which it names", manifest.schema_hash);
-        return Err(Error::Protocol(why));
+        return Err(SyncFault::Protocol(why).into());
     }
     if let Some(ours) = engine.schema.manifest.clone() {
         // Before the first page nothing must be filled: the first snapshot has every column.

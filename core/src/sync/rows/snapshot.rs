@@ -19,7 +19,7 @@ use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputFault, Result, SyncFault};
 
 /// Consecutive pages without new rows: on a plain server, rows that were pushed meanwhile.
 const STALE_MOST: u32 = 1_000;
@@ -99,13 +99,16 @@ pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
 /// The error for a server without an end; the next attempt restarts.
 pub(crate) fn endless<T>(engine: &mut Engine, why: &str) -> Result<T> {
     restart(engine)?;
-    Err(Error::Protocol(format!("a snapshot without an end: {why}")))
+    Err(Error::Sync(SyncFault::Protocol(format!("a snapshot without an end: {why}"))))
 }
 
 /// Counts a page that the server refuses or answers with something else. Ignores errors of the
 /// file: the response's error is more useful.
 pub(crate) fn failed_by(engine: &mut Engine, error: &Error) {
-    if matches!(error, Error::Protocol(_) | Error::Server { status: 400 | 404 | 500, .. }) {
+    if matches!(
+        error,
+        Error::Sync(SyncFault::Protocol(_) | SyncFault::Server { status: 400 | 404 | 500, .. })
+    ) {
         let _ = failed(engine);
     }
 }
@@ -173,9 +176,10 @@ pub(crate) fn page(
     if answer.has_more {
         let before = before.as_ref();
         let Some(next) = &snapshot.cursor else {
-            return Err(Error::Protocol(
+            return Err(SyncFault::Protocol(
                 "a page that is not the last, without a cursor".to_owned(),
-            ));
+            )
+            .into());
         };
         if before == Some(next) {
             return endless(engine, "its cursor does not go on");
@@ -299,10 +303,10 @@ fn check_emptied(engine: &Engine) -> Result<()> {
         return Ok(());
     }
     let Some(table) = staging::emptied(engine)? else { return Ok(()) };
-    Err(Error::Refused {
+    Err(Error::InvalidInput(InputFault::Refused {
         what: format!("to empty table {table}"),
         why: "another server answers under this URL and has no row of it: restore the server's database, or take \
               this one's rows by reset, which keeps what waits"
             .to_owned(),
-    })
+    }))
 }

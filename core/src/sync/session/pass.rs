@@ -6,7 +6,7 @@
 use crate::engine::Engine;
 use crate::engine::rebase::Applied;
 use crate::engine::staging;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Phase, Request, SessionConfig};
 use crate::sync::rows::answer::NextStep;
 use crate::sync::rows::fact;
@@ -184,7 +184,7 @@ impl Pass {
     pub(super) fn count_pull(&mut self) -> Result<()> {
         if self.pulls == PULLS {
             let why = format!("a log without an end: {PULLS} pages in one pass, and there is more");
-            return Err(Error::Protocol(why));
+            return Err(SyncFault::Protocol(why).into());
         }
         self.pulls += 1;
         Ok(())
@@ -197,9 +197,9 @@ impl Pass {
                 self.patience = rest;
                 Ok(turn)
             }
-            None => Err(Error::Protocol(format!(
+            None => Err(Error::Sync(SyncFault::Protocol(format!(
                 "server and device have turned {MAX_TURNS} times without agreeing; the last: {turn:?}"
-            ))),
+            )))),
         }
     }
 

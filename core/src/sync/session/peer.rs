@@ -10,14 +10,14 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 
 use super::pass::{Next, Pass};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Response, SessionConfig};
 use crate::sync::rows::answer::NextStep;
 use crate::sync::subject::Signer;
 
 /// The error for a response without a request.
 pub(super) fn unrequested() -> Error {
-    Error::Protocol("a response arrived, but no request is in flight".to_owned())
+    Error::Sync(SyncFault::Protocol("a response arrived, but no request is in flight".to_owned()))
 }
 
 /// One kind of server. Durable state is in the engine's file; a peer keeps the state of a pass.

@@ -259,7 +259,7 @@ fn invalid_server_url_is_refused_with_the_reason() {
     for (url, expected) in table {
         match (HttpTransport::new(url, 1), expected) {
             (Ok(_), None) => {}
-            (Err(Error::Config(problems)), Some(part)) => {
+            (Err(Error::Configuration(problems)), Some(part)) => {
                 assert!(problems[0].contains(part), "{url}: {problems:?}");
             }
             (outcome, _) => panic!("{url}: {outcome:?}"),

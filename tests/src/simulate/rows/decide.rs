@@ -7,7 +7,7 @@ use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::rows::patch::PatchKind;
 use rejoin_core::ids::MutationId;
-use rejoin_core::{Error, Undone};
+use rejoin_core::{Error, InputFault, QueueFault, Undone};
 
 use super::book::{Doing, Written, number};
 use super::history::{Name, Rows, is_live};
@@ -150,7 +150,9 @@ impl World<'_> {
         let (name, arguments) = doing.words();
         let done = perform::perform(self.seats[at].device.engine(), name, &arguments);
         match done {
-            Err(Error::Refused { what, .. }) if what.contains("drafts") => {
+            Err(Error::InvalidInput(InputFault::Refused { what, .. }))
+                if what.contains("drafts") =>
+            {
                 self.report.count("an action that reads a local-only table");
             }
             // Before the first schema there is no table of marks.
@@ -344,7 +346,7 @@ impl World<'_> {
             }
             Ok(Undone::GivenUp) => (vec![id], None),
             Ok(Undone::Nothing) => (Vec::new(), None),
-            Err(Error::Changed { .. }) => {
+            Err(Error::Queue(QueueFault::Changed { .. })) => {
                 self.report.count("an undo of a row changed since");
                 return self.look(at, &Why::Opened);
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rejoin_core::{Client, Error, Services, SystemHost};
+use rejoin_core::{Client, Error, InputFault, Services, StorageFault, SystemHost};
 use rejoin_tests::OldApp;
 use rejoin_tests::synchro::connect;
 
@@ -65,7 +65,7 @@ fn damaged_file_is_refused_until_it_is_repaired() {
     for damaged in [scribbled.as_slice(), cut] {
         std::fs::write(&path, damaged).unwrap();
         let error = app.0.storage().import_synchro(&path).wait().unwrap_err();
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(matches!(error, Error::Storage(StorageFault::Corrupt(_))), "{error}");
         assert!(error.to_string().contains("old.db"), "{error}");
         assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()));
         assert_eq!(std::fs::read(&path).unwrap(), damaged);
@@ -122,7 +122,7 @@ fn open_of_an_old_file_names_the_remedy_and_changes_nothing() {
     let wal = || std::fs::read(story.path("app.db-wal")).unwrap();
     let before = (std::fs::read(&path).unwrap(), wal());
     let error = Client::open(story.config(None)).wait().unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(matches!(error, Error::InvalidInput(InputFault::Refused { .. })), "{error}");
     assert!(error.to_string().contains("take this one over with import_synchro"), "{error}");
     assert!(before == (std::fs::read(&path).unwrap(), wal()), "the old file was changed");
 

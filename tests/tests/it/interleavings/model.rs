@@ -1,7 +1,7 @@
 //! The expected state: which transaction is open, which callers wait for the writer, and what has
 //! been committed.
 
-use rejoin_core::Error;
+use rejoin_core::{Error, InputFault};
 
 /// The next step of a caller. A holder is 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +159,10 @@ impl Over {
     #[track_caller]
     pub(super) fn is(self, error: &Error) {
         let is = match self {
-            Self::Ended => matches!(error, Error::Refused { .. }),
+            Self::Ended => matches!(error, Error::InvalidInput(InputFault::Refused { .. })),
             Self::TimedOut => matches!(error, Error::TransactionTimeout),
             Self::Suspended => matches!(error, Error::Suspended),
-            Self::Shutdown => matches!(error, Error::Shutdown),
+            Self::Shutdown => matches!(error, Error::Closed),
         };
         assert!(is, "{error:?}, {self:?} expected");
     }

@@ -1,10 +1,9 @@
 //! Failing SQLite allocations at chosen points of a device's scenario, one or several at a time.
 
 use fastrand::Rng;
-use rejoin_core::Error;
 use rejoin_core::engine::CheckpointMode::Passive;
+use rejoin_core::{Error, StorageFault};
 use rejoin_vfs::{allocations, fail_allocations};
-use rusqlite::ErrorCode;
 
 use crate::points::{points, seed};
 use crate::world::Step::{Act, Checkpoint, Outside, Pass, Write};
@@ -32,9 +31,7 @@ fn is_of_the_device(step: Step) -> bool {
 #[track_caller]
 fn is_out_of_memory(error: &anyhow::Error) {
     match error.downcast_ref::<Error>() {
-        Some(Error::Sql(error)) => {
-            assert_eq!(error.sqlite_error_code(), Some(ErrorCode::OutOfMemory), "{error:?}");
-        }
+        Some(Error::Storage(StorageFault::OutOfMemory)) => (),
         _ => is_typed(error),
     }
 }

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use rejoin_core::engine::checkpoint;
 use rejoin_core::engine::{CheckpointMode, Engine, OpenOptions};
 use rejoin_core::host::TestHost;
-use rejoin_core::{Client, Config, Error, Manifest};
+use rejoin_core::{Client, Config, Error, Manifest, StorageFault};
 use rejoin_tests::{Backend, OldApp};
 use rejoin_vfs::{Disk, Fault, Style};
 use tempfile::TempDir;
@@ -160,7 +160,10 @@ impl Opening {
         let (place, disk) = self.prepared(manifest);
         disk.fail(fault, at, times);
         let done = (self.run)(&place);
-        assert!(matches!(done, Ok(()) | Err(Error::Io(_) | Error::Full)), "{done:?}");
+        assert!(
+            matches!(done, Ok(()) | Err(Error::Storage(StorageFault::Io(_) | StorageFault::Full))),
+            "{done:?}"
+        );
         let struck = disk.recover();
         (self.check)(&place);
         assert_eq!(integrity(&place), "ok");

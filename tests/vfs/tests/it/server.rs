@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use fastrand::Rng;
-use rejoin_core::Error;
 use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::{Request, Response};
+use rejoin_core::{Error, SyncFault};
 use rejoin_tests::{Backend, Device, Peer, Store, tables};
 use rejoin_vfs::{Disk, Fault, Style};
 use rusqlite::Connection;
@@ -83,7 +83,7 @@ impl World {
                 let statuses = peer.1.into_inner();
                 let failed = statuses.iter().filter(|status| **status != 200);
                 assert!(failed.clone().all(|status| [500, 503].contains(status)), "{statuses:?}");
-                if let Err(Some(Error::Server { retryable, .. })) =
+                if let Err(Some(Error::Sync(SyncFault::Server { retryable, .. }))) =
                     done.as_ref().map_err(|error| error.downcast_ref::<Error>())
                 {
                     assert!(retryable, "{statuses:?}: {done:?}");

@@ -12,7 +12,7 @@ use rejoin_core::engine::CheckpointMode;
 use rejoin_core::engine::action::perform;
 use rejoin_core::engine::checkpoint;
 use rejoin_core::sync::rows::digest;
-use rejoin_core::{Actions, Error, Inspection};
+use rejoin_core::{Actions, Error, Inspection, StorageFault};
 use rejoin_tests::{Backend, Device, Store, tables};
 use rejoin_vfs::{Disk, Fault, Style};
 use serde_json::json;
@@ -228,6 +228,9 @@ fn transaction(number: u32) -> String {
 pub(crate) fn is_typed(error: &anyhow::Error) {
     if let Some(error) = error.downcast_ref::<Error>() {
         let inner = if let Error::Batch { error, .. } = error { error } else { error };
-        assert!(matches!(inner, Error::Io(_) | Error::Full), "{inner:?}");
+        assert!(
+            matches!(inner, Error::Storage(StorageFault::Io(_) | StorageFault::Full)),
+            "{inner:?}"
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::action::{Actions, Parameter, ParameterType};
 use crate::engine::queue::mutation::MutationState;
 use crate::engine::rebase::Batch;
 use crate::engine::rebase::decide;
-use crate::error::Error;
+use crate::error::{Error, QueueFault};
 use crate::ids::MutationId;
 
 const INSERT: &str = "INSERT INTO notes (id, body) VALUES ('a', 'new')";
@@ -108,5 +108,5 @@ fn retry_chain_of_an_edit_without_followers_retries_nothing() {
         decide::edit(&mut engine, sent[0].id, |tx| tx.execute(edit, &[]).map(drop)).unwrap();
     assert_eq!(decide::retry_chain(&mut engine, edited.unwrap()).unwrap(), []);
     let gone = decide::retry_chain(&mut engine, sent[0].id).unwrap_err();
-    assert!(matches!(gone, Error::UnknownMutation(_)), "{gone}");
+    assert!(matches!(gone, Error::Queue(QueueFault::Unknown(_))), "{gone}");
 }

@@ -49,7 +49,7 @@ fn same_column_changed_on_both_sides_is_parked_with_both() {
     assert_eq!(engine.row_sync_state("notes", &"z".into()).unwrap(), RowSyncState::Synced);
     assert!(matches!(
         engine.row_sync_state("strangers", &"a".into()),
-        Err(crate::Error::NotSynced(table)) if table == "strangers"
+        Err(crate::Error::InvalidInput(crate::InputFault::NotSynced(table))) if table == "strangers"
     ));
 }
 

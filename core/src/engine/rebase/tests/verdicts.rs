@@ -84,7 +84,7 @@ fn undecided_mutation_is_uncertain_and_sent_unchanged() {
     assert_eq!(engine.queue.counts().uncertain, 1);
     assert!(matches!(
         decide::discard(&mut engine, sent.mutation.id),
-        Err(crate::Error::Uncertain(id)) if id == sent.mutation.id
+        Err(crate::Error::Queue(crate::QueueFault::Uncertain(id))) if id == sent.mutation.id
     ));
     let again = send(&mut engine, 2).remove(0);
     assert_eq!((again.hash, again.rows, again.after), (sent.hash, sent.rows, sent.after));

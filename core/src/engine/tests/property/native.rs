@@ -76,7 +76,7 @@ fn rules_match_native_constraints_except_deferred_unique() {
             settle(&engine);
             match (&ours, &theirs) {
                 (Ok(_), Ok(_)) => same += 1,
-                (Err(Error::Rule { .. }), Err(_)) => both_refused += 1,
+                (Err(Error::Constraint { .. }), Err(_)) => both_refused += 1,
                 (Ok(_), Err(why)) if promised(clause, &why.to_string()) => {
                     only_we_take += 1;
                     follow(&reference, &rows);

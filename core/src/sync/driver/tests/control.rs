@@ -86,8 +86,8 @@ async fn stop_is_permanent() {
     rig.run_until(1000).await;
     rig.driver.stop().await;
     assert_eq!(rig.state(), SyncState::Stopped);
-    assert!(matches!(waits.await, Err(Error::Shutdown)));
-    assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Shutdown)));
+    assert!(matches!(waits.await, Err(Error::Closed)));
+    assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Closed)));
     rig.driver.suspend().await;
     rig.driver.resume();
     rig.driver.sync_now();
@@ -105,7 +105,7 @@ async fn dropped_driver_sends_nothing_and_fails_its_waiters() {
     rig.run_until(1000).await;
     let Rig { driver, server, .. } = rig;
     drop(driver);
-    assert!(matches!(waits.await, Err(Error::Shutdown)));
+    assert!(matches!(waits.await, Err(Error::Closed)));
     server.arrivals.lock().unwrap().clear();
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert!(server.arrivals.lock().unwrap().is_empty());

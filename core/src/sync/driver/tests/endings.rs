@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Fault, Peer, RealSession, Rig, config};
-use crate::error::Error;
+use crate::error::{Error, SyncFault};
 use crate::sync::driver::DriverConfig;
 use crate::sync::status::{SyncState, SyncedRows};
 use crate::sync::subject::Signer;
@@ -53,8 +53,14 @@ async fn refused_credentials_wait_for_new_ones_without_requests() {
     assert_eq!(rig.state(), SyncState::NeedsAuth);
     rig.write(1);
     rig.run_until(100_000).await;
-    assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::NeedsAuth)));
-    assert!(matches!(rig.driver.wait_for_first_sync(None).await, Err(Error::NeedsAuth)));
+    assert!(matches!(
+        rig.driver.sync_and_wait(None).await,
+        Err(Error::Sync(SyncFault::Unauthorized))
+    ));
+    assert!(matches!(
+        rig.driver.wait_for_first_sync(None).await,
+        Err(Error::Sync(SyncFault::Unauthorized))
+    ));
     assert_eq!(sent_tokens(&rig), [""; 0]);
     let refreshes = || tokens.asked.lock().unwrap().iter().filter(|asked| **asked).count();
     assert_eq!(refreshes(), 1);
@@ -89,7 +95,9 @@ async fn outdated_app_retries_once_an_hour() {
     assert_eq!(rig.state(), SyncState::UpgradeRequired { message: "2.0.0".into() });
     rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     let outcome = rig.driver.sync_and_wait(None).await;
-    assert!(matches!(outcome, Err(Error::UpgradeRequired(message)) if message == "2.0.0"));
+    assert!(
+        matches!(outcome, Err(Error::Sync(SyncFault::UpgradeRequired(message))) if message == "2.0.0")
+    );
     rig.write(1);
     rig.run_until(3_629_000).await;
     assert_eq!(rig.take_pulls(), [30_000, 30_000]);
@@ -103,7 +111,10 @@ async fn offline_is_returned_after_one_attempt_and_loop_continues() {
     rig.transport.set_offline(true);
     rig.inside().write(2, 1);
     let before = rig.passes();
-    assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Offline(_))));
+    assert!(matches!(
+        rig.driver.sync_and_wait(None).await,
+        Err(Error::Sync(SyncFault::Offline(_)))
+    ));
     assert_eq!(rig.passes(), before + 1);
     rig.transport.set_offline(false);
     rig.run_until(1000).await;
@@ -231,7 +242,7 @@ async fn wait_for_first_sync_waits_for_a_network() {
     rig.transport.set_offline(true);
     let second = Duration::from_secs(1);
     let late = rig.driver.wait_for_first_sync(Some(5 * second)).await;
-    assert!(matches!(late, Err(Error::Offline(_))));
+    assert!(matches!(late, Err(Error::Sync(SyncFault::Offline(_)))));
     let wait = rig.driver.wait_for_first_sync(None);
     rig.transport.set_offline(false);
     wait.await.unwrap();

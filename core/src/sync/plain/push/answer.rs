@@ -21,7 +21,7 @@ use crate::engine::queue::record::Record;
 use crate::engine::rebase::{RecordEnding, Settled};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyncFault};
 use crate::sync::plain::pull;
 use crate::sync::rows::cell;
 use crate::value::Value;
@@ -66,9 +66,9 @@ pub(super) fn results(
         let name = (result.table_name.clone(), result.id.clone(), result.operation.clone());
         let place = places.remove(&name).ok_or_else(|| {
             let PushResult { operation, table_name, id, .. } = &result;
-            Error::Protocol(format!(
+            Error::Sync(SyncFault::Protocol(format!(
                 "a result of {operation} {id:?} in {table_name}, not requested"
-            ))
+            )))
         })?;
         found.insert(place, result);
     }
@@ -104,7 +104,9 @@ pub(super) fn meaning(
         }
         "rejected_retryable" if record.tries + 1 < TRIES => RecordEnding::Again,
         "rejected_terminal" | "rejected_retryable" => refused(record, ParkReason::Rejected),
-        other => return Err(Error::Protocol(format!("a result of status {other:?}"))),
+        other => {
+            return Err(SyncFault::Protocol(format!("a result of status {other:?}")).into());
+        }
     };
     let detail = Some(message_of(result).to_string());
     meaning.settled = Some(Settled { place: record.place, ending, detail });
@@ -125,11 +127,13 @@ fn conflict(
     meaning: &mut Meaning,
 ) -> Result<RecordEnding> {
     let Some(row) = &result.server_version else {
-        return Err(Error::Protocol("a conflict without the row".to_owned()));
+        return Err(SyncFault::Protocol("a conflict without the row".to_owned()).into());
     };
     let image = pull::image(&engine.schema, row)?;
     if image.table != record.row.table || image.key != record.row.key {
-        return Err(Error::Protocol(format!("a conflict with another row, {:?}", row.id)));
+        return Err(
+            SyncFault::Protocol(format!("a conflict with another row, {:?}", row.id)).into()
+        );
     }
     let ending = if is_own(engine, record, &image, was_sent)? {
         RecordEnding::Accepted
@@ -156,7 +160,7 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
     }
     let Some(version) = &result.server_updated_at else { return Ok(None) };
     if time::parse(version).is_none() {
-        return Err(Error::Protocol(format!("a row with the time {version:?}")));
+        return Err(SyncFault::Protocol(format!("a row with the time {version:?}")).into());
     }
     if mutant::on(Mutant::BaseNotFolded) {
         return Ok(None);

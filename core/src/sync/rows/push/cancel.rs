@@ -12,7 +12,7 @@ use super::{body_of, recheck};
 use crate::engine::Engine;
 use crate::engine::queue::cancel::Cancelled;
 use crate::engine::rebase::{Batch, Withdrawn};
-use crate::error::{Error, Result};
+use crate::error::{Result, SyncFault};
 use crate::ids::{MutationId, Seq};
 use crate::sync::rows::{cell, fact};
 
@@ -60,7 +60,7 @@ pub(crate) fn batch(
         let cancelled = requested.iter().find(|(_, id)| id.to_string() == verdict.id);
         let Some((seq, id)) = cancelled else {
             let why = format!("a verdict on {:?}, which was not requested", verdict.id);
-            return Err(Error::Protocol(why));
+            return Err(SyncFault::Protocol(why).into());
         };
         if verdict.verdict != Ending::Retry {
             undecided.retain(|other| other != seq);

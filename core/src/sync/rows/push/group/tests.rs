@@ -11,6 +11,7 @@ use crate::engine::queue::mutation::MutationState;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Column;
 use crate::engine::tests::known_table;
+use crate::error::InputFault;
 use crate::ids::{MutationId, Seq, TableNumber};
 
 const NUMBER: TableNumber = TableNumber(4);
@@ -154,7 +155,9 @@ fn renamed_column_is_sent_by_its_current_name() {
 fn unencodable_value_is_refused_with_its_column() {
     let update = row(Operation::Update, &[(3, f64::NAN.into())], &[(3, 1.into())]);
     let refused = group(&schema(), &offer(update), ActionParts::default()).unwrap_err();
-    assert!(matches!(refused, Error::Value { column, .. } if column == "score"));
+    assert!(
+        matches!(refused, Error::InvalidInput(InputFault::Value { column, .. }) if column == "score")
+    );
 }
 
 #[test]
