@@ -31,7 +31,8 @@ impl RejoinClient {
     /// Opens the file, or creates it; works offline.
     ///
     /// A file that is already open in this process is shared. The configuration must then be equal;
-    /// its token provider, transport and actions stay. `tokens` provides the token that identifies
+    /// its token provider, transport and actions are replaced by those that are given now. A kind
+    /// of service that the first open lacked is a `Configuration` error. `tokens` provides the token that identifies
     /// the user; without it, requests carry the configured user, which a server accepts on its own
     /// machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
     /// `perform`.

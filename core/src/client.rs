@@ -32,6 +32,7 @@ mod open;
 mod queue;
 mod read;
 mod reset;
+mod services;
 mod syncing;
 mod table;
 mod typed;
@@ -41,11 +42,11 @@ mod write;
 
 pub use handles::{QueueHandle, SchemaHandle, StorageHandle, SyncHandle};
 pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
-pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};
 pub(crate) use queue::{pending_of, to_pending, to_pending_rows};
 pub use read::Snapshot;
 pub use reset::Reset;
+pub use services::Services;
 pub use write::Transaction;
 
 use lifecycle::{InterruptHandle, Lifecycle};
@@ -85,7 +86,7 @@ pub(crate) struct Core {
     config: Config,
     /// Canonical.
     path: PathBuf,
-    brought: open::GivenServices,
+    given: services::GivenServices,
     host: Arc<dyn Host>,
     writer: Writer,
     /// Interrupts the engine.

@@ -76,8 +76,9 @@ export class RejoinClient extends LocalClient implements RejoinDatabase {
   /**
    * Opens the file, or creates it; works offline.
    *
-   * A file that is already open in this process is shared, and must be opened with the same configuration. The token provider, the
-   * transport and the actions of the first opening stay; passing one that the first opening lacked is a ConfigurationError.
+   * A file that is already open in this process is shared, and must be opened with the same configuration. Its token
+   * provider, transport and actions are replaced by those that are given now, for example after a reload; one of a kind that the first
+   * opening lacked is a ConfigurationError.
    *
    * @throws ConfigurationError with every problem (see {@link RejoinConfig}), also those of actions; StorageError if the file cannot be
    *   opened. Nothing was changed.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::files::{OpenFile, OpenedFile, enter};
 use super::lifecycle::{InterruptHandle, connections, in_background, remove};
+use super::services::{GivenServices, Services};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
@@ -24,48 +25,13 @@ use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
 use crate::runtime;
 use crate::sync::status::FirstSync;
-use crate::sync::token::TokenProvider;
-use crate::transport::Transport;
 use crate::watch::{Dispatcher, Hub};
 use crate::writer::{Task, Writer};
-
-/// Services that a client uses; the default is the real machine.
-#[derive(Debug, Clone, Default)]
-pub struct Services {
-    /// Clock and randomness. Default: the machine's.
-    pub host: Option<Arc<dyn Host>>,
-    /// Provides the token that identifies the user. Without one, requests carry the configured
-    /// `user_id`, which a server accepts on loopback only, or nothing.
-    pub tokens: Option<Arc<dyn TokenProvider>>,
-    /// Sends bytes to the server. Default: HTTP to the configured `server_url`.
-    pub transport: Option<Arc<dyn Transport>>,
-    /// The actions for [`Client::perform`]. Default: none.
-    pub actions: Option<Arc<Actions>>,
-}
-
-/// Which services the app provided when it opened the file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GivenServices {
-    tokens: bool,
-    transport: bool,
-    actions: bool,
-}
-
-impl GivenServices {
-    fn of(services: &Services) -> Self {
-        let Services { tokens, transport, actions, .. } = services;
-        Self {
-            tokens: tokens.is_some(),
-            transport: transport.is_some(),
-            actions: actions.is_some(),
-        }
-    }
-}
 
 impl Client {
     /// Opens the file, or creates it; works offline. If it is open in this process, that client is
     /// shared. The configuration must then be equal; its token provider, transport and actions
-    /// stay.
+    /// are replaced by those that are given now.
     ///
     /// # Errors
     /// [`Error::Configuration`] with all problems; [`StorageFault::Locked`] if another process has the file open;
@@ -126,7 +92,7 @@ fn io_error(error: &std::io::Error, path: &Path) -> Error {
 fn open_file(config: Config, services: Services) -> Result<Client> {
     let path = canonical(&config.path)?;
     let place = match enter(&path) {
-        OpenedFile::Shared(handle) => return share(handle, &config, &services),
+        OpenedFile::Shared(handle) => return share(handle, &config, services),
         OpenedFile::Free(place) => place,
     };
     let core = Arc::new(Core::open(config, path, services, place)?);
@@ -135,25 +101,26 @@ fn open_file(config: Config, services: Services) -> Result<Client> {
     Ok(Client { handle })
 }
 
-/// The first open decides the services. A later one must not expect a service that was not given.
-fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Client> {
+/// The services of the last open are used: those of an earlier one may belong to a part of the app
+/// that has ended, as after a reload of JavaScript.
+fn share(handle: Arc<Handle>, config: &Config, services: Services) -> Result<Client> {
     let core = &handle.core;
     let differences = core.config.differences(config).into_iter();
     let mut problems: Vec<String> = differences
         .map(|field| format!("{field}: the file is open already, with another value"))
         .collect();
-    for (name, is_new) in [
-        ("tokens", services.tokens.is_some() && !core.brought.tokens),
-        ("transport", services.transport.is_some() && !core.brought.transport),
-        ("actions", services.actions.is_some() && !core.brought.actions),
-    ] {
-        if is_new {
-            problems.push(format!(
-                "{name}: the file is already open without one; shut that client down first"
-            ));
-        }
+    problems.extend(core.given.missing(&services).into_iter().map(|name| {
+        format!("{name}: the file is already open without one; shut that client down first")
+    }));
+    if !problems.is_empty() {
+        return Err(Error::Configuration(problems));
     }
-    if problems.is_empty() { Ok(Client { handle }) } else { Err(Error::Configuration(problems)) }
+    if let Some(actions) = core.given.replace(services) {
+        // Not waited for: the writer may be in a closure that waits for this open. Later calls
+        // come after it.
+        drop(core.writer.call(move |engine| perform::set_actions(engine, actions, false)));
+    }
+    Ok(Client { handle })
 }
 
 /// The canonical path of the file. The file may be missing; its folder must exist.
@@ -184,10 +151,10 @@ fn observe_commits(engine: &mut Engine, hub: Arc<Mutex<Weak<Hub>>>, syncing: Wea
 
 impl Core {
     fn open(config: Config, path: PathBuf, services: Services, place: OpenFile) -> Result<Self> {
-        let brought = GivenServices::of(&services);
-        let Services { host, tokens, transport, actions } = services;
+        let given = GivenServices::of(&services);
+        let host = services.host;
         let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
-        let syncing = Syncing::new(&config, transport, tokens, Arc::clone(&host))?;
+        let syncing = Syncing::new(&config, given.transport(), given.tokens(), Arc::clone(&host))?;
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
         let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
         let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
@@ -200,7 +167,9 @@ impl Core {
         let durability = config.durability;
         let (fault_attempts, fault_age) = (config.server_fault_attempts, config.server_fault_age);
         let counters = Arc::<Counters>::default();
+        let actions = given.actions.clone();
         let open = move || {
+            let actions = actions.as_ref().map(|actions| actions.get());
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
             checkpoint::set_durability(&mut engine, durability)?;
@@ -234,7 +203,7 @@ impl Core {
         Ok(Self {
             config,
             path,
-            brought,
+            given,
             host,
             writer,
             brake,

@@ -1,14 +1,17 @@
 //! Tests of opening, sharing, suspending and shutting down.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rejoin_core::{
-    Client, Config, Error, Services, StorageFault, SyncState, TokenError, TokenProvider, runtime,
+    ActionFault, Actions, Client, Config, Error, Services, StorageFault, SyncState, TokenError,
+    TokenProvider, runtime,
 };
+use serde_json::json;
 
 use crate::world::{World, next, number, shown, within};
 
@@ -79,6 +82,49 @@ fn later_token_provider_is_refused() {
     assert!(second.is_ok(), "an equal configuration was refused");
     assert!(Client::open(config).wait().is_ok(), "a later open without a provider was refused");
     drop(first);
+}
+
+/// After a reload of JavaScript, the provider and the handlers of the old runtime are dead, and the
+/// new ones were not used.
+#[test]
+fn services_of_a_later_open_replace_those_of_the_first() {
+    #[derive(Debug, Default)]
+    struct Counted(AtomicU64);
+    impl TokenProvider for Counted {
+        fn token(&self, _: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Err(TokenError("not now".to_owned()))).boxed()
+        }
+    }
+    let declared = |name: &str| {
+        let action = format!(r#"{{"name": "{name}", "statements": ["SELECT 1"]}}"#);
+        Some(Arc::new(Actions::new().declare(&action)))
+    };
+    let config = Config::temporary().server_url("http://127.0.0.1:9");
+    let open = |tokens: &Arc<Counted>, actions| {
+        let tokens = Some(Arc::clone(tokens) as Arc<dyn TokenProvider>);
+        let services = Services { tokens, actions, ..Services::default() };
+        Client::open_with(config.clone(), services).wait().unwrap()
+    };
+    let (old, new) = <(Arc<Counted>, Arc<Counted>)>::default();
+    let first = open(&old, declared("old"));
+    first.sync().and_wait(Some(Duration::from_secs(20))).wait().unwrap_err();
+    let asked = old.0.load(Ordering::Relaxed);
+    assert!(asked > 0);
+    let second = open(&new, declared("new"));
+    first.sync().and_wait(Some(Duration::from_secs(20))).wait().unwrap_err();
+    assert!(new.0.load(Ordering::Relaxed) > 0);
+    assert_eq!(old.0.load(Ordering::Relaxed), asked);
+    for _ in 0..2 {
+        second.perform("new", json!({})).wait().unwrap();
+        let unknown = first.perform("old", json!({})).wait();
+        let unknown = matches!(unknown, Err(Error::Action { fault: ActionFault::Unknown, .. }));
+        assert!(unknown, "it is registered no longer");
+        // A suspension opens the engine again.
+        first.sync().suspend().wait().unwrap();
+        first.sync().resume().wait().unwrap();
+    }
+    second.shutdown().wait().unwrap();
 }
 
 #[test]

@@ -43,8 +43,9 @@ public final class RejoinClient: RejoinDatabase {
 
     /// Opens the file, creating it if it does not exist. Works offline.
     ///
-    /// A file that is already open in this process is shared. It must be opened with the same configuration; the token
-    /// provider, transport and actions of the first open stay in effect.
+    /// A file that is already open in this process is shared. It must be opened with the same configuration. Its token
+    /// provider, transport and actions are replaced by those that are given now; one of a kind that the first open
+    /// lacked is a ``RejoinError/configuration(_:)``.
     ///
     /// - Parameter config: the file, the server and the sync settings; see ``RejoinConfig``.
     /// - Throws: ``RejoinError/configuration(_:)`` with all problems found, ``RejoinError/storage(_:)`` if the

@@ -170,8 +170,9 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, priva
         /**
          * Opens the file, creating it if it does not exist. Works offline.
          *
-         * A file that is already open in this process is shared. It must be opened with the same configuration; the
-         * token provider, transport and actions of the first open stay in effect.
+         * A file that is already open in this process is shared. It must be opened with the same configuration. Its
+         * token provider, transport and actions are replaced by those that are given now; one of a kind that the first
+         * open lacked is a [RejoinException.Configuration].
          *
          * @param tokens provides the token that identifies the user, as a lambda or an object. Without it, requests
          *   carry the configured user, which a server accepts only from its own machine.
