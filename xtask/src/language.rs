@@ -5,8 +5,8 @@
 //! end.
 
 pub(crate) mod javascript;
-mod kotlin;
-mod swift;
+pub(crate) mod kotlin;
+pub(crate) mod swift;
 
 use crate::built::Built;
 use crate::junit;

@@ -4,6 +4,7 @@
 //! Every command prints the commands that it runs, so that each can be run manually.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod api;
 mod bench;
 mod bindings;
 mod built;
@@ -62,6 +63,8 @@ enum Command {
     Bench(bench::Options),
     /// Generate Kotlin, Swift and TypeScript from the library, or check that the committed code is current
     Bindings(bindings::Options),
+    /// List the public API of each language, or check that the committed lists are current
+    Api(api::Options),
     /// Build the library as packages ship it, and check its surface and size
     Library(library::Options),
     /// Install a tool that no package manager has; kept outside the tree
@@ -107,6 +110,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),
+        Command::Api(options) => api::run(&options),
         Command::Library(options) => Ok(library::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
         Command::Stage(options) => test::stage(&options),

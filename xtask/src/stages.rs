@@ -6,7 +6,7 @@ use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, LYCHEE, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
-    bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
+    api, bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
     nextest, simulate,
 };
 use anyhow::Result;
@@ -47,6 +47,7 @@ pub(crate) const GATE: &[Stage] = &[
     cargo("rustdoc", 10, &["build"], check::rustdoc),
     cargo("doctests", 10, &["build"], nextest::doctests),
     stage("bindings", 10, &["build", "tools"], bindings::compared),
+    cargo("api", 10, &["kotlin", "swift", "npm", "rustdoc"], api::compared),
     stage("interop", 5, &["kotlin", "swift", "javascript"], interop::agree),
     stage("demo", 5, &["kotlin", "interop"], demo::claims_hold),
     stage("jepsen", 5, &["build"], jepsen::gate),

@@ -2,7 +2,7 @@
 
 use super::{shown, variables};
 use crate::built::Built;
-use crate::process::version;
+use crate::process::{output, version};
 use crate::workspace::root;
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
@@ -35,22 +35,36 @@ pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     shown(test)
 }
 
-/// A class among the tests, on Maven's class path.
+/// A class among the tests.
 pub(super) fn device(built: &Built) -> Result<Command> {
+    let folder = built.library()?.parent().context("the library has a folder")?;
+    let mut device = java()?;
+    device.arg(format!("-Djna.library.path={}", folder.display()));
+    device.arg("dev.rejoin.interop.DeviceKt");
+    Ok(device)
+}
+
+/// The public API of the package, from its compiled classes.
+pub(crate) fn api() -> Result<String> {
+    let mut list = java()?;
+    list.arg("dev.rejoin.api.ListKt").arg(root().join("kotlin/rejoin/target/classes"));
+    output(list)
+}
+
+/// Java with the tests on Maven's class path.
+fn java() -> Result<Command> {
     let printed = "target/test-classpath";
     let mut goals = maven();
     goals.args(["--quiet", "test-compile", CLASS_PATH, "-Dmdep.includeScope=test"]);
     goals.arg(format!("-Dmdep.outputFile={printed}"));
-    ensure!(shown(goals)?, "the device in Kotlin does not compile");
+    ensure!(shown(goals)?, "the Kotlin code does not compile");
     let module = root().join("kotlin/rejoin");
     let libraries =
         fs::read_to_string(module.join(printed)).context("Maven printed no class path")?;
     let own = [module.join("target/test-classes"), module.join("target/classes")];
     let class_path = own.into_iter().chain(std::env::split_paths(libraries.trim()));
-    let folder = built.library()?.parent().context("the library has a folder")?;
     let mut java = Command::new("java");
-    java.arg(format!("-Djna.library.path={}", folder.display()));
-    java.arg("-cp").arg(std::env::join_paths(class_path)?).arg("dev.rejoin.interop.DeviceKt");
+    java.arg("-cp").arg(std::env::join_paths(class_path)?);
     Ok(java)
 }
 

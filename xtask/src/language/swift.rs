@@ -2,6 +2,7 @@
 
 use super::{shown, variables};
 use crate::built::Built;
+use crate::process::output;
 use crate::report::skips_allowed;
 use crate::toolchain::swift::{self, Swift};
 use crate::workspace::root;
@@ -38,6 +39,34 @@ pub(super) fn device(built: &Built) -> Result<Command> {
     compile.envs(variables(built)?);
     ensure!(shown(compile)?, "the device in Swift does not compile");
     Ok(swift.command(scratch().join("debug/rejoin-interop-device")))
+}
+
+/// A command that writes the symbols of the built module into the folder.
+pub(crate) fn symbol_graph(folder: &Path) -> Result<Command> {
+    let swift = present()?;
+    let mut graph = swift.command("swift");
+    graph.args([
+        "symbolgraph-extract",
+        "-module-name",
+        "Rejoin",
+        "-minimum-access-level",
+        "public",
+    ]);
+    graph.arg("-target").arg(triple(&swift)?);
+    for modules in ["debug/Modules", "debug"] {
+        graph.arg("-I").arg(scratch().join(modules));
+    }
+    graph.arg("-I").arg(root().join("swift/Sources/CRejoinFFI"));
+    graph.args(["-skip-synthesized-members", "-output-dir"]).arg(folder);
+    Ok(graph)
+}
+
+/// The triple for which this Swift compiles.
+fn triple(swift: &Swift) -> Result<String> {
+    let mut info = swift.command("swift");
+    info.args(["-print-target-info"]);
+    let info: serde_json::Value = serde_json::from_str(&output(info)?)?;
+    Ok(info["target"]["triple"].as_str().context("swift names no target")?.to_owned())
 }
 
 /// Swift's build folder: next to cargo's, outside the tree.

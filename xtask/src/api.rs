@@ -1,0 +1,105 @@
+//! `cargo xtask api`: lists the public API of each language, as text that is committed.
+//!
+//! A change of the API is then a line in the diff of a commit. The tools of each language make the
+//! list: rustdoc, the Kotlin compiler, the Swift compiler and the TypeScript compiler. Generated
+//! code below the SDKs is no part of it.
+
+mod rust;
+mod swift;
+mod typescript;
+
+use crate::language::{JAVASCRIPT, KOTLIN, Language, SWIFT, kotlin};
+use crate::report::Count;
+use crate::workspace::root;
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::process::ExitCode;
+
+/// Arguments of `cargo xtask api`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Change nothing; show what differs from the committed lists
+    #[arg(long)]
+    check: bool,
+    /// Only this language: rust, kotlin, swift or typescript; may be repeated
+    #[arg(long, value_name = "LANGUAGE")]
+    only: Vec<String>,
+}
+
+/// A language with the tools that it needs besides Rust, and the function that lists its API.
+type Listed = (&'static str, Option<Language>, fn() -> Result<String>);
+
+const LISTED: [Listed; 4] = [
+    ("rust", None, rust::listing),
+    ("kotlin", Some(KOTLIN), kotlin::api),
+    ("swift", Some(SWIFT), swift::listing),
+    ("typescript", Some(JAVASCRIPT), typescript::listing),
+];
+
+/// Writes or compares the lists.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let mut is_current = true;
+    for (name, _, listing) in LISTED.into_iter().filter(|(name, ..)| wanted(name)) {
+        let listing = listing()?;
+        if options.check {
+            is_current &= compare(name, &listing)?;
+        } else {
+            fs::write(root().join(path(name)), listing)?;
+        }
+    }
+    Ok(if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Counts the languages whose committed list is current.
+pub(crate) fn compared() -> Result<Count> {
+    let mut count = Count::default();
+    for (name, language, listing) in LISTED {
+        let missing = language.map(|language| (language.missing)()).transpose()?.flatten();
+        count += match missing {
+            Some(missing) => Count::skipped(&format!("{name}: {missing}")),
+            None => Count::one(compare(name, &listing()?)?),
+        };
+    }
+    Ok(count)
+}
+
+fn path(name: &str) -> String {
+    format!("docs/api/{name}.txt")
+}
+
+/// Shows the lines that only one side has.
+fn compare(name: &str, listing: &str) -> Result<bool> {
+    let path = path(name);
+    let committed = fs::read_to_string(root().join(&path)).with_context(|| path.clone())?;
+    let lines = differences(&committed, listing);
+    if !lines.is_empty() {
+        println!("{path} is not what `cargo xtask api` writes:");
+    }
+    for line in &lines {
+        println!("  {line}");
+    }
+    Ok(lines.is_empty())
+}
+
+/// Removed lines, then added ones; a moved line is none.
+fn differences(committed: &str, listing: &str) -> Vec<String> {
+    let only = |of: &str, than: &str, sign: &str| -> Vec<String> {
+        let than: std::collections::HashSet<&str> = than.lines().collect();
+        let lines = of.lines().filter(|line| !than.contains(line));
+        lines.map(|line| format!("{sign} {line}")).collect()
+    };
+    [only(committed, listing, "-"), only(listing, committed, "+")].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differences;
+
+    #[test]
+    fn removed_and_added_lines_differ() {
+        assert_eq!(differences("a\nb\nc\n", "c\na\nd\n"), ["- b", "+ d"]);
+        assert_eq!(differences("a\r\n", "a\n"), Vec::<String>::new());
+    }
+}
