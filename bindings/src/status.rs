@@ -30,14 +30,14 @@ pub enum SyncState {
         /// Time of the next attempt.
         at: i64,
         /// The result of the last attempt.
-        why: String,
+        reason: String,
     },
     /// No server can be reached. Local work continues.
     Offline {
         /// The next attempt; nothing while the device reports that there is no network.
         retry_at: Option<i64>,
         /// The result of the last attempt.
-        why: String,
+        reason: String,
     },
     /// The network is metered and the policy does not allow the rest.
     Metered,
@@ -46,12 +46,12 @@ pub enum SyncState {
     /// The server requires a newer app. Local work continues; the queue waits.
     UpgradeRequired {
         /// The server's message.
-        why: String,
+        reason: String,
     },
     /// An error that a quick retry does not resolve; it is retried later.
     Failed {
         /// The error.
-        why: String,
+        reason: String,
         /// The next attempt.
         retry_at: i64,
     },
@@ -109,12 +109,12 @@ impl From<rejoin_core::SyncState> for SyncState {
                 total: total.map(small),
                 rows_per_second: small(rows_per_second),
             },
-            Core::WaitingUntil { at, why } => Self::WaitingUntil { at, why },
-            Core::Offline { retry_at, why } => Self::Offline { retry_at, why },
+            Core::WaitingUntil { at, reason } => Self::WaitingUntil { at, reason },
+            Core::Offline { retry_at, reason } => Self::Offline { retry_at, reason },
             Core::Metered => Self::Metered,
             Core::NeedsAuth => Self::NeedsAuth,
-            Core::UpgradeRequired { message } => Self::UpgradeRequired { why: message },
-            Core::Failed { why, retry_at } => Self::Failed { why, retry_at },
+            Core::UpgradeRequired { reason } => Self::UpgradeRequired { reason },
+            Core::Failed { reason, retry_at } => Self::Failed { reason, retry_at },
             Core::UpToDate { since } => Self::UpToDate { since },
             Core::Suspended => Self::Suspended,
             Core::Stopped => Self::Stopped,

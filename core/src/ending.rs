@@ -38,7 +38,7 @@ impl Ended {
             }
             Self::BySqlite(message) => Error::InvalidInput(InputFault::Refused {
                 what: String::from("the transaction"),
-                why: format!(
+                reason: format!(
                     "an earlier statement ended it, everything was rolled back: {message}"
                 ),
             }),
@@ -79,7 +79,7 @@ impl EndReason {
         let over = |what: &str, why: &str| {
             Error::InvalidInput(InputFault::Refused {
                 what: format!("a call on {what}"),
-                why: format!("it {why} before; begin a new one"),
+                reason: format!("it {why} before; begin a new one"),
             })
         };
         match self {
@@ -88,7 +88,7 @@ impl EndReason {
             Self::Finished => over("the snapshot", "was finished"),
             Self::Acted => Error::InvalidInput(InputFault::Refused {
                 what: "a call on an action's context".to_owned(),
-                why: "the action has ended; it must wait for each call before".to_owned(),
+                reason: "the action has ended; it must wait for each call before".to_owned(),
             }),
             Self::TimedOut => Error::TransactionTimeout,
             Self::Suspended => Error::Suspended,
@@ -96,7 +96,7 @@ impl EndReason {
             Self::Ended(ended) => ended.error(),
             Self::Failed(message) => Error::InvalidInput(InputFault::Refused {
                 what: "a call on the transaction".to_owned(),
-                why: format!("it failed and was rolled back: {message}"),
+                reason: format!("it failed and was rolled back: {message}"),
             }),
         }
     }

@@ -195,7 +195,7 @@ impl Row<'_> {
         T::from_cell(self.cell(number)?).map_err(|why| {
             Error::InvalidInput(InputFault::Refused {
                 what: format!("reading column {}", self.columns()[number]),
-                why,
+                reason: why,
             })
         })
     }

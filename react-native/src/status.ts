@@ -16,17 +16,17 @@ export type SyncState =
   /** Applying rows of the server; `total` if known. */
   | { readonly kind: 'applying'; readonly done: number; readonly total?: number; readonly rowsPerSecond: number }
   /** The server has requested a pause until `at`. */
-  | { readonly kind: 'waiting'; readonly at: number; readonly why: string }
+  | { readonly kind: 'waiting'; readonly at: number; readonly reason: string }
   /** No response; the next attempt is at `retryAt` or when the network is available again. */
-  | { readonly kind: 'offline'; readonly retryAt?: number; readonly why: string }
+  | { readonly kind: 'offline'; readonly retryAt?: number; readonly reason: string }
   /** The metered policy prevents syncing. */
   | { readonly kind: 'metered' }
   /** The user must sign in; then call `credentialsChanged`. */
   | { readonly kind: 'needs-auth' }
   /** The server requires a newer version of the app. */
-  | { readonly kind: 'upgrade-required'; readonly why: string }
+  | { readonly kind: 'upgrade-required'; readonly reason: string }
   /** `maxRetries` attempts have failed; attempts continue. */
-  | { readonly kind: 'failed'; readonly why: string; readonly retryAt: number }
+  | { readonly kind: 'failed'; readonly reason: string; readonly retryAt: number }
   /** Everything is pushed and pulled. */
   | { readonly kind: 'up-to-date'; readonly since: number }
   /** The client is suspended. */
@@ -76,19 +76,19 @@ function raiseState(state: ffi.SyncState): SyncState {
       return { kind: 'applying', done, rowsPerSecond, ...(total === undefined ? {} : { total }) };
     }
     case ffi.SyncState_Tags.WaitingUntil:
-      return { kind: 'waiting', at: milliseconds(state.inner.at), why: state.inner.why };
+      return { kind: 'waiting', at: milliseconds(state.inner.at), reason: state.inner.reason };
     case ffi.SyncState_Tags.Offline: {
-      const { retryAt, why } = state.inner;
-      return { kind: 'offline', why, ...(retryAt === undefined ? {} : { retryAt: milliseconds(retryAt) }) };
+      const { retryAt, reason } = state.inner;
+      return { kind: 'offline', reason, ...(retryAt === undefined ? {} : { retryAt: milliseconds(retryAt) }) };
     }
     case ffi.SyncState_Tags.Metered:
       return { kind: 'metered' };
     case ffi.SyncState_Tags.NeedsAuth:
       return { kind: 'needs-auth' };
     case ffi.SyncState_Tags.UpgradeRequired:
-      return { kind: 'upgrade-required', why: state.inner.why };
+      return { kind: 'upgrade-required', reason: state.inner.reason };
     case ffi.SyncState_Tags.Failed:
-      return { kind: 'failed', why: state.inner.why, retryAt: milliseconds(state.inner.retryAt) };
+      return { kind: 'failed', reason: state.inner.reason, retryAt: milliseconds(state.inner.retryAt) };
     case ffi.SyncState_Tags.UpToDate:
       return { kind: 'up-to-date', since: milliseconds(state.inner.since) };
     case ffi.SyncState_Tags.Suspended:

@@ -17,10 +17,14 @@ fn table() -> Vec<(Error, &'static str)> {
         || Error::Constraint { table: "t".into(), column: "c".into(), rule: "UNIQUE".into() };
     vec![
         (sql(), "InvalidInput"),
-        (Error::InvalidInput(InputFault::Refused { what: text(), why: text() }), "InvalidInput"),
+        (Error::InvalidInput(InputFault::Refused { what: text(), reason: text() }), "InvalidInput"),
         (rule(), "Constraint"),
         (
-            Error::InvalidInput(InputFault::Value { table: text(), column: text(), why: text() }),
+            Error::InvalidInput(InputFault::Value {
+                table: text(),
+                column: text(),
+                reason: text(),
+            }),
             "InvalidInput",
         ),
         (Error::InvalidInput(InputFault::PartialStatement(text())), "InvalidInput"),
@@ -39,7 +43,7 @@ fn table() -> Vec<(Error, &'static str)> {
         (action(ActionFault::TooSlow { limit: Duration::from_secs(2) }), "ActionTooSlow"),
         (action(ActionFault::TooLarge { limit: 8 << 20 }), "ActionTooLarge"),
         (
-            Error::InvalidInput(InputFault::SchemaRefused { table: text(), why: text() }),
+            Error::InvalidInput(InputFault::SchemaRefused { table: text(), reason: text() }),
             "InvalidInput",
         ),
         (Error::Storage(StorageFault::TooNew { found: 2, known: 1 }), "Storage"),

@@ -136,7 +136,7 @@ const SUSPEND: Duration = Duration::from_secs(3);
 fn still_open(what: &str) -> Error {
     Error::InvalidInput(InputFault::Refused {
         what: "suspending".to_owned(),
-        why: format!(
+        reason: format!(
             "{what} has not returned within {SUSPEND:?}; the file closes when it does. Keep closures short, or split the work"
         ),
     })

@@ -224,7 +224,7 @@ impl Syncing {
         let transport = self.transport.clone().ok_or_else(|| {
             Error::InvalidInput(InputFault::Refused {
                 what: "syncing".to_owned(),
-                why: "the configuration has no server_url".to_owned(),
+                reason: "the configuration has no server_url".to_owned(),
             })
         })?;
         let runtime = Runtime::beside(&self.foreign)?;

@@ -171,6 +171,6 @@ fn cell(column: &TableColumn, member: Member) -> Result<Value, String> {
 fn refused(table: &str, why: &str) -> Error {
     Error::InvalidInput(InputFault::Refused {
         what: format!("a row of {table}"),
-        why: why.to_owned(),
+        reason: why.to_owned(),
     })
 }

@@ -226,7 +226,7 @@ fn not_of_synchro(conn: &Connection, path: &Path) -> Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
     Err(Error::InvalidInput(InputFault::Refused {
         what: path.display().to_string(),
-        why: String::from(
+        reason: String::from(
             "it is a database of the Synchro SDK; use another file for Rejoin, and take this one over with import_synchro",
         ),
     }))

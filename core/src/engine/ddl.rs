@@ -180,5 +180,5 @@ fn is_view_objection(message: &str) -> bool {
 }
 
 fn refuse<T>(what: impl Into<String>, why: &str) -> Result<T> {
-    Err(Error::InvalidInput(InputFault::Refused { what: what.into(), why: why.to_owned() }))
+    Err(Error::InvalidInput(InputFault::Refused { what: what.into(), reason: why.to_owned() }))
 }

@@ -43,7 +43,7 @@ pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
         }
         _ => Err(Error::InvalidInput(InputFault::Refused {
             what: String::from("the file"),
-            why: String::from(
+            reason: String::from(
                 "it belongs to another application; use another file for Rejoin (import_synchro imports a Synchro database)",
             ),
         })),
@@ -63,7 +63,7 @@ pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64)
     } else {
         String::from("it is no file of Rejoin's")
     };
-    Err(Error::InvalidInput(InputFault::Refused { what: path.display().to_string(), why }))
+    Err(Error::InvalidInput(InputFault::Refused { what: path.display().to_string(), reason: why }))
 }
 
 /// Migrates the engine's tables to this release.

@@ -191,7 +191,7 @@ impl Reader {
         if !prepared.readonly() {
             return Err(InputFault::Refused {
                 what: String::from("a writing statement in query()"),
-                why: String::from("readers cannot write; use execute() or execute_returning()"),
+                reason: String::from("readers cannot write; use execute() or execute_returning()"),
             }
             .into());
         }

@@ -151,7 +151,7 @@ fn forget_queue(engine: &mut Engine) {
 fn kept() -> Error {
     Error::InvalidInput(InputFault::Refused {
         what: String::from("discarding mutations in a reset that keeps the queue"),
-        why: String::from("discard them first, or keep less"),
+        reason: String::from("discard them first, or keep less"),
     })
 }
 

@@ -160,7 +160,7 @@ fn define(table: &Table, columns: &[&str], tokenizer: &str) -> Result<Definition
         let at = table.column_named(name).ok_or_else(|| {
             Error::InvalidInput(InputFault::Refused {
                 what: format!("a full-text index on {}.{name}", table.name),
-                why: String::from("the table has no such column"),
+                reason: String::from("the table has no such column"),
             })
         })?;
         Ok(table.columns[at].id.0)
@@ -169,7 +169,7 @@ fn define(table: &Table, columns: &[&str], tokenizer: &str) -> Result<Definition
     if columns.is_empty() {
         return Err(InputFault::Refused {
             what: format!("a full-text index on {}", table.name),
-            why: String::from("it names no column"),
+            reason: String::from("it names no column"),
         }
         .into());
     }
@@ -201,7 +201,7 @@ fn make(conn: &Connection, schema: &Schema, all: &Definitions, number: u32) -> R
     conn.execute_batch(&sql(table, definition)).map_err(|error| {
         Error::InvalidInput(InputFault::Refused {
             what: format!("the full-text index {}", definition.name),
-            why: error.to_string(),
+            reason: error.to_string(),
         })
     })
 }

@@ -99,7 +99,7 @@ fn not_one_of_ours(sql: &str) -> Result<()> {
     if sql.trim_start().starts_with(OURS) {
         return Err(InputFault::Refused {
             what: format!("a statement that begins with {OURS}"),
-            why: String::from("this prefix is reserved for the engine"),
+            reason: String::from("this prefix is reserved for the engine"),
         }
         .into());
     }
@@ -115,7 +115,7 @@ fn may_be_an_apps(sql: &str) -> Result<()> {
     match TRIGGER_FUNCTIONS.iter().find(|name| lower.contains(**name)) {
         Some(name) => Err(Error::InvalidInput(InputFault::Refused {
             what: format!("a call of {name}"),
-            why: String::from("only the engine's triggers record what was written"),
+            reason: String::from("only the engine's triggers record what was written"),
         })),
         None => Ok(()),
     }
@@ -151,18 +151,18 @@ pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
 /// Translates an error of a statement of the app.
 pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
     if let Some((what, why)) = gate.take_refusal() {
-        return Error::InvalidInput(InputFault::Refused { what, why });
+        return Error::InvalidInput(InputFault::Refused { what, reason: why });
     }
     if error.to_string().starts_with("cannot VACUUM") {
         return Error::InvalidInput(InputFault::Refused {
             what: String::from("VACUUM"),
-            why: String::from("the engine maintains the file; it cannot run in a transaction"),
+            reason: String::from("the engine maintains the file; it cannot run in a transaction"),
         });
     }
     if matches!(error, rusqlite::Error::MultipleStatement) {
         return Error::InvalidInput(InputFault::Refused {
             what: String::from("several statements at once"),
-            why: String::from("use execute_batch()"),
+            reason: String::from("use execute_batch()"),
         });
     }
     fault::of(error)
@@ -174,7 +174,7 @@ fn explain_compile(error: rusqlite::Error, gate: &Authorizer, footprint: &Footpr
     if footprint.synced && words.contains("ON CONFLICT clause does not match") {
         return Error::InvalidInput(InputFault::Refused {
             what: String::from("ON CONFLICT on a column that is not the key"),
-            why: String::from(
+            reason: String::from(
                 "UNIQUE on a synced table is the engine's rule, not SQLite's; an upsert can name the key only",
             ),
         });

@@ -12,22 +12,22 @@ pub enum InputFault {
     #[error("sql: {0}")]
     Sql(String),
     /// The engine does not allow apps to do this.
-    #[error("refused {what}: {why}")]
+    #[error("refused {what}: {reason}")]
     Refused {
         /// What was attempted.
         what: String,
         /// The reason, and what to do instead.
-        why: String,
+        reason: String,
     },
     /// A value cannot be synced; the statement was rolled back.
-    #[error("value of {table}.{column}: {why}")]
+    #[error("value of {table}.{column}: {reason}")]
     Value {
         /// The table.
         table: String,
         /// The column.
         column: String,
         /// What is wrong and how to fix it.
-        why: String,
+        reason: String,
     },
     /// A failed statement left rows behind (`OR FAIL`, `RAISE(FAIL)`); the whole transaction was
     /// rolled back.
@@ -41,12 +41,12 @@ pub enum InputFault {
     NotSynced(String),
     /// The schema has a table that this device cannot store; tables and queue are unchanged. A
     /// removed column or table never causes this.
-    #[error("schema of table {table} refused: {why}")]
+    #[error("schema of table {table} refused: {reason}")]
     SchemaRefused {
         /// The table.
         table: String,
         /// The reason, and what to do.
-        why: String,
+        reason: String,
     },
 }
 

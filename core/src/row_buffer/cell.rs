@@ -109,7 +109,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| {
         Error::InvalidInput(InputFault::Refused {
             what: "reading a text".to_owned(),
-            why: "it is not UTF-8; cast it to BLOB in the query".to_owned(),
+            reason: "it is not UTF-8; cast it to BLOB in the query".to_owned(),
         })
     })
 }
@@ -137,7 +137,7 @@ impl ColumnIndex for usize {
         }
         Err(Error::InvalidInput(InputFault::Refused {
             what: format!("reading column {self}"),
-            why: format!("the result has {} columns", columns.len()),
+            reason: format!("the result has {} columns", columns.len()),
         }))
     }
 }
@@ -147,7 +147,7 @@ impl ColumnIndex for &str {
         columns.iter().position(|name| name == self).ok_or_else(|| {
             Error::InvalidInput(InputFault::Refused {
                 what: format!("reading column {self}"),
-                why: format!("the result has the columns {}", columns.join(", ")),
+                reason: format!("the result has the columns {}", columns.join(", ")),
             })
         })
     }

@@ -47,7 +47,7 @@ impl Row<'_> {
         T::deserialize(self).map_err(|why: Failed| {
             Error::InvalidInput(InputFault::Refused {
                 what: format!("decoding a row as {}", std::any::type_name::<T>()),
-                why: why.to_string(),
+                reason: why.to_string(),
             })
         })
     }

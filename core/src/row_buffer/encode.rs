@@ -63,7 +63,7 @@ impl Encoder {
         if values.len() != self.columns {
             return Err(InputFault::Refused {
                 what: format!("a row of {} values", values.len()),
-                why: format!("the result has {} columns", self.columns),
+                reason: format!("the result has {} columns", self.columns),
             }
             .into());
         }
@@ -145,6 +145,6 @@ impl Encoder {
 fn too_large() -> Error {
     Error::InvalidInput(InputFault::Refused {
         what: "a result larger than 4 GiB".to_owned(),
-        why: "ask for it in parts, with LIMIT".to_owned(),
+        reason: "ask for it in parts, with LIMIT".to_owned(),
     })
 }

@@ -209,7 +209,7 @@ impl Driver {
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
                     SyncState::NeedsAuth => return Err(SyncFault::Unauthorized.into()),
-                    SyncState::UpgradeRequired { message } => {
+                    SyncState::UpgradeRequired { reason: message } => {
                         return Err(SyncFault::UpgradeRequired(message).into());
                     }
                     SyncState::Stopped => return Err(Error::Closed),

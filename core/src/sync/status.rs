@@ -32,14 +32,14 @@ pub enum SyncState {
         /// Time of the next attempt.
         at: i64,
         /// The result of the last attempt.
-        why: String,
+        reason: String,
     },
     /// No server can be reached. Local work continues.
     Offline {
         /// The next attempt; `None` while the device reports that there is no network.
         retry_at: Option<i64>,
         /// The result of the last attempt.
-        why: String,
+        reason: String,
     },
     /// The network is metered and the policy does not allow the rest; `sync_now` ignores the
     /// policy.
@@ -49,12 +49,12 @@ pub enum SyncState {
     /// The server requires a newer app. Local work continues; the queue waits.
     UpgradeRequired {
         /// The server's message.
-        message: String,
+        reason: String,
     },
     /// An error that a quick retry does not resolve; it is retried later.
     Failed {
         /// The error.
-        why: String,
+        reason: String,
         /// The next attempt.
         retry_at: i64,
     },

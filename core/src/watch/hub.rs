@@ -416,7 +416,7 @@ fn check_key(key: &[String], rows: &RowBuffer) -> Result<()> {
         None => Ok(()),
         Some(column) => Err(Error::InvalidInput(InputFault::Refused {
             what: format!("the key column {column}"),
-            why: format!("the query has the columns {}", rows.columns().join(", ")),
+            reason: format!("the query has the columns {}", rows.columns().join(", ")),
         })),
     }
 }

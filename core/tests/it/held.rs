@@ -44,7 +44,7 @@ fn add(tx: &HeldTransaction, id: &str) {
 }
 
 fn is_over(error: &Error, why: &str) -> bool {
-    matches!(error, Error::InvalidInput(InputFault::Refused { why: message, .. }) if message.contains(why))
+    matches!(error, Error::InvalidInput(InputFault::Refused { reason: message, .. }) if message.contains(why))
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn suspended_in_time(world: &World, what: &str) {
     let outcome = within(world.client.sync().suspend());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     match outcome {
-        Err(Error::InvalidInput(InputFault::Refused { why, .. })) => {
+        Err(Error::InvalidInput(InputFault::Refused { reason: why, .. })) => {
             assert!(why.contains(what), "{why}");
         }
         other => panic!("{other:?}"),

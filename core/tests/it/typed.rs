@@ -43,7 +43,9 @@ fn world() -> World {
 /// The `why` of a refusal.
 fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     match result {
-        Err(Error::InvalidInput(InputFault::Refused { what, why })) => format!("{what}: {why}"),
+        Err(Error::InvalidInput(InputFault::Refused { what, reason: why })) => {
+            format!("{what}: {why}")
+        }
         other => panic!("not refused: {other:?}"),
     }
 }

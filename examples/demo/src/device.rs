@@ -116,7 +116,7 @@ fn parse(id: &str) -> rejoin_core::Result<MutationId> {
     let why = || {
         Error::InvalidInput(InputFault::Refused {
             what: id.to_owned(),
-            why: String::from("not a mutation id"),
+            reason: String::from("not a mutation id"),
         })
     };
     MutationId::parse(id).ok_or_else(why)

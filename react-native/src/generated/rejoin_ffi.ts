@@ -1412,7 +1412,8 @@ const FfiConverterTypeDurability = (() => {
  */
 export type ClientConfig = {
     /**
-     * The database file; created if missing. Its folder must exist.
+     * The database file; created if missing. Its folder must exist. `:temporary:` is a new file in
+     * the system's folder for temporary files, which shutting down removes: for tests and previews.
      */
     path: string,
     /**
@@ -1442,8 +1443,8 @@ export type ClientConfig = {
      */
     appVersion?: string,
     /**
-     * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
-     * server.
+     * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
+     * Default: fetched from the server.
      */
     schemaJson?: string,
     /**
@@ -2934,7 +2935,7 @@ inner: {done: number; total?: number; rowsPerSecond: number }): Applying_ {
     type WaitingUntil__interface = {
         tag: SyncState_Tags.WaitingUntil;
         inner:
-Readonly<{at: bigint; why: string}>
+Readonly<{at: bigint; reason: string}>
     };
     /**
      * The server asked to retry later.
@@ -2947,15 +2948,15 @@ Readonly<{at: bigint; why: string}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.WaitingUntil;
         readonly inner:
-Readonly<{at: bigint; why: string}>;
+Readonly<{at: bigint; reason: string}>;
         constructor(
-inner: {at: bigint; why: string }) {
+inner: {at: bigint; reason: string }) {
             super("SyncState", "WaitingUntil");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {at: bigint; why: string }): WaitingUntil_ {
+inner: {at: bigint; reason: string }): WaitingUntil_ {
             return new WaitingUntil_(inner);
         }
 
@@ -2968,7 +2969,7 @@ inner: {at: bigint; why: string }): WaitingUntil_ {
     type Offline__interface = {
         tag: SyncState_Tags.Offline;
         inner:
-Readonly<{retryAt?: bigint; why: string}>
+Readonly<{retryAt?: bigint; reason: string}>
     };
     /**
      * No server can be reached. Local work continues.
@@ -2981,15 +2982,15 @@ Readonly<{retryAt?: bigint; why: string}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.Offline;
         readonly inner:
-Readonly<{retryAt?: bigint; why: string}>;
+Readonly<{retryAt?: bigint; reason: string}>;
         constructor(
-inner: {retryAt?: bigint; why: string }) {
+inner: {retryAt?: bigint; reason: string }) {
             super("SyncState", "Offline");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {retryAt?: bigint; why: string }): Offline_ {
+inner: {retryAt?: bigint; reason: string }): Offline_ {
             return new Offline_(inner);
         }
 
@@ -3056,7 +3057,7 @@ inner: {retryAt?: bigint; why: string }): Offline_ {
     type UpgradeRequired__interface = {
         tag: SyncState_Tags.UpgradeRequired;
         inner:
-Readonly<{why: string}>
+Readonly<{reason: string}>
     };
     /**
      * The server requires a newer app. Local work continues; the queue waits.
@@ -3069,15 +3070,15 @@ Readonly<{why: string}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.UpgradeRequired;
         readonly inner:
-Readonly<{why: string}>;
+Readonly<{reason: string}>;
         constructor(
-inner: {why: string }) {
+inner: {reason: string }) {
             super("SyncState", "UpgradeRequired");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {why: string }): UpgradeRequired_ {
+inner: {reason: string }): UpgradeRequired_ {
             return new UpgradeRequired_(inner);
         }
 
@@ -3090,7 +3091,7 @@ inner: {why: string }): UpgradeRequired_ {
     type Failed__interface = {
         tag: SyncState_Tags.Failed;
         inner:
-Readonly<{why: string; retryAt: bigint}>
+Readonly<{reason: string; retryAt: bigint}>
     };
     /**
      * An error that a quick retry does not resolve; it is retried later.
@@ -3103,15 +3104,15 @@ Readonly<{why: string; retryAt: bigint}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.Failed;
         readonly inner:
-Readonly<{why: string; retryAt: bigint}>;
+Readonly<{reason: string; retryAt: bigint}>;
         constructor(
-inner: {why: string; retryAt: bigint }) {
+inner: {reason: string; retryAt: bigint }) {
             super("SyncState", "Failed");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {why: string; retryAt: bigint }): Failed_ {
+inner: {reason: string; retryAt: bigint }): Failed_ {
             return new Failed_(inner);
         }
 
@@ -3248,12 +3249,12 @@ const FfiConverterTypeSyncState = (() => {
                 case 2: return new SyncState.Connecting();
                 case 3: return new SyncState.Pushing();
                 case 4: return new SyncState.Applying({done: FfiConverterUInt32.readFromCursor(c), total: FfiConverterOptionalUInt32.readFromCursor(c), rowsPerSecond: FfiConverterUInt32.readFromCursor(c) });
-                case 5: return new SyncState.WaitingUntil({at: FfiConverterInt64.readFromCursor(c), why: FfiConverterString.readFromCursor(c) });
-                case 6: return new SyncState.Offline({retryAt: FfiConverterOptionalInt64.readFromCursor(c), why: FfiConverterString.readFromCursor(c) });
+                case 5: return new SyncState.WaitingUntil({at: FfiConverterInt64.readFromCursor(c), reason: FfiConverterString.readFromCursor(c) });
+                case 6: return new SyncState.Offline({retryAt: FfiConverterOptionalInt64.readFromCursor(c), reason: FfiConverterString.readFromCursor(c) });
                 case 7: return new SyncState.Metered();
                 case 8: return new SyncState.NeedsAuth();
-                case 9: return new SyncState.UpgradeRequired({why: FfiConverterString.readFromCursor(c) });
-                case 10: return new SyncState.Failed({why: FfiConverterString.readFromCursor(c), retryAt: FfiConverterInt64.readFromCursor(c) });
+                case 9: return new SyncState.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
+                case 10: return new SyncState.Failed({reason: FfiConverterString.readFromCursor(c), retryAt: FfiConverterInt64.readFromCursor(c) });
                 case 11: return new SyncState.UpToDate({since: FfiConverterInt64.readFromCursor(c) });
                 case 12: return new SyncState.Suspended();
                 case 13: return new SyncState.Stopped();
@@ -3286,14 +3287,14 @@ const FfiConverterTypeSyncState = (() => {
                     c.writeI32(5);
                     const inner = value.inner;
                     FfiConverterInt64.writeIntoCursor(inner.at, c);
-                    FfiConverterString.writeIntoCursor(inner.why, c);
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case SyncState_Tags.Offline: {
                     c.writeI32(6);
                     const inner = value.inner;
                     FfiConverterOptionalInt64.writeIntoCursor(inner.retryAt, c);
-                    FfiConverterString.writeIntoCursor(inner.why, c);
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case SyncState_Tags.Metered: {
@@ -3307,13 +3308,13 @@ const FfiConverterTypeSyncState = (() => {
                 case SyncState_Tags.UpgradeRequired: {
                     c.writeI32(9);
                     const inner = value.inner;
-                    FfiConverterString.writeIntoCursor(inner.why, c);
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case SyncState_Tags.Failed: {
                     c.writeI32(10);
                     const inner = value.inner;
-                    FfiConverterString.writeIntoCursor(inner.why, c);
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterInt64.writeIntoCursor(inner.retryAt, c);
                     return;
                 }
@@ -3359,14 +3360,14 @@ const FfiConverterTypeSyncState = (() => {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterInt64.allocationSize(inner.at);
-                    size += FfiConverterString.allocationSize(inner.why);
+                    size += FfiConverterString.allocationSize(inner.reason);
                     return size;
                 }
                 case SyncState_Tags.Offline: {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterOptionalInt64.allocationSize(inner.retryAt);
-                    size += FfiConverterString.allocationSize(inner.why);
+                    size += FfiConverterString.allocationSize(inner.reason);
                     return size;
                 }
                 case SyncState_Tags.Metered: {
@@ -3378,13 +3379,13 @@ const FfiConverterTypeSyncState = (() => {
                 case SyncState_Tags.UpgradeRequired: {
                     const inner = value.inner;
                     let size = 4;
-                    size += FfiConverterString.allocationSize(inner.why);
+                    size += FfiConverterString.allocationSize(inner.reason);
                     return size;
                 }
                 case SyncState_Tags.Failed: {
                     const inner = value.inner;
                     let size = 4;
-                    size += FfiConverterString.allocationSize(inner.why);
+                    size += FfiConverterString.allocationSize(inner.reason);
                     size += FfiConverterInt64.allocationSize(inner.retryAt);
                     return size;
                 }
@@ -4344,7 +4345,7 @@ Readonly<{reason: string; rows: Array<ChangedRow>}> {
 Readonly<{reason: string}>
     };
     /**
-     * The file or the disk failed: damaged, read-only, full, open in another process, or written
+     * The file, the disk or the memory failed: damaged, read-only, full, open in another process, or written
      * by a newer release. The transaction was rolled back.
      */
     class Storage_ extends UniffiError implements Storage__interface {

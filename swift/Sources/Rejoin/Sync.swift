@@ -71,7 +71,7 @@ extension SyncHandle {
             if status.firstSync == .done { return }
             switch status.state {
             case .needsAuth: throw RejoinError.unauthorized("credentials are missing or refused; provide new ones")
-            case .upgradeRequired(let why): throw RejoinError.upgradeRequired(PlainError(reason: why))
+            case .upgradeRequired(let reason): throw RejoinError.upgradeRequired(PlainError(reason: reason))
             case .stopped: throw RejoinError.closed("syncing was stopped")
             default: continue
             }

@@ -28,17 +28,17 @@ public enum SyncState: Sendable, Hashable {
     /// and the rate.
     case applying(done: Int, total: Int?, rowsPerSecond: Int)
     /// The server is temporarily unavailable; the next attempt is at this time.
-    case waiting(until: Date, why: String)
+    case waiting(until: Date, reason: String)
     /// No server is reachable. `retryAt` is `nil` while the device reports no network.
-    case offline(retryAt: Date?, why: String)
+    case offline(retryAt: Date?, reason: String)
     /// The network is metered, and the policy defers the remaining work.
     case metered
     /// Credentials are missing or rejected; the queue waits for new ones.
     case needsAuth
     /// The server requires a newer version of the app, with its message; the queue waits.
-    case upgradeRequired(why: String)
+    case upgradeRequired(reason: String)
     /// An error that a quick retry does not fix; it is retried nevertheless.
-    case failed(why: String, retryAt: Date)
+    case failed(reason: String, retryAt: Date)
     /// Everything is pushed and pulled; the time when the last pass ended.
     case upToDate(since: Date)
     /// The client is suspended and holds no file, lock or connection.

@@ -3213,7 +3213,8 @@ open class RejoinClient: RejoinClientProtocol, @unchecked Sendable {
      * Opens the file, or creates it; works offline.
      *
      * A file that is already open in this process is shared. The configuration must then be equal;
-     * its token provider, transport and actions stay. `tokens` provides the token that identifies
+     * its token provider, transport and actions are replaced by those that are given now. A kind
+     * of service that the first open lacked is a `Configuration` error. `tokens` provides the token that identifies
      * the user; without it, requests carry the configured user, which a server accepts on its own
      * machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
      * `perform`.
@@ -6097,7 +6098,8 @@ public func FfiConverterTypeCheckpointed_lower(_ value: Checkpointed) -> RustBuf
  */
 public struct ClientConfig: Equatable, Hashable {
     /**
-     * The database file; created if missing. Its folder must exist.
+     * The database file; created if missing. Its folder must exist. `:temporary:` is a new file in
+     * the system's folder for temporary files, which shutting down removes: for tests and previews.
      */
     public var path: String
     /**
@@ -6127,8 +6129,8 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var appVersion: String?
     /**
-     * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
-     * server.
+     * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
+     * Default: fetched from the server.
      */
     public var schemaJson: String?
     /**
@@ -6201,7 +6203,8 @@ public struct ClientConfig: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The database file; created if missing. Its folder must exist.
+         * The database file; created if missing. Its folder must exist. `:temporary:` is a new file in
+         * the system's folder for temporary files, which shutting down removes: for tests and previews.
          */path: String,
         /**
          * The server, as `https://host/prefix`. Without one, writes stay in the queue.
@@ -6224,8 +6227,8 @@ public struct ClientConfig: Equatable, Hashable {
          * Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
          */appVersion: String? = nil,
         /**
-         * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
-         * server.
+         * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
+         * Default: fetched from the server.
          */schemaJson: String? = nil,
         /**
          * Conflict policy by table. Default: the policy in the server's manifest.
@@ -9765,7 +9768,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */rows: [ChangedRow]
     )
     /**
-     * The file or the disk failed: damaged, read-only, full, open in another process, or written
+     * The file, the disk or the memory failed: damaged, read-only, full, open in another process, or written
      * by a newer release. The transaction was rolled back.
      */
     case Storage(
@@ -10417,7 +10420,7 @@ public enum SyncState: Equatable, Hashable {
          */at: Int64,
         /**
          * The result of the last attempt.
-         */why: String
+         */reason: String
     )
     /**
      * No server can be reached. Local work continues.
@@ -10428,7 +10431,7 @@ public enum SyncState: Equatable, Hashable {
          */retryAt: Int64?,
         /**
          * The result of the last attempt.
-         */why: String
+         */reason: String
     )
     /**
      * The network is metered and the policy does not allow the rest.
@@ -10444,7 +10447,7 @@ public enum SyncState: Equatable, Hashable {
     case upgradeRequired(
         /**
          * The server's message.
-         */why: String
+         */reason: String
     )
     /**
      * An error that a quick retry does not resolve; it is retried later.
@@ -10452,7 +10455,7 @@ public enum SyncState: Equatable, Hashable {
     case failed(
         /**
          * The error.
-         */why: String,
+         */reason: String,
         /**
          * The next attempt.
          */retryAt: Int64
@@ -10503,20 +10506,20 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
         case 4: return .applying(done: try FfiConverterUInt32.read(from: &buf), total: try FfiConverterOptionUInt32.read(from: &buf), rowsPerSecond: try FfiConverterUInt32.read(from: &buf)
         )
 
-        case 5: return .waitingUntil(at: try FfiConverterInt64.read(from: &buf), why: try FfiConverterString.read(from: &buf)
+        case 5: return .waitingUntil(at: try FfiConverterInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
         )
 
-        case 6: return .offline(retryAt: try FfiConverterOptionInt64.read(from: &buf), why: try FfiConverterString.read(from: &buf)
+        case 6: return .offline(retryAt: try FfiConverterOptionInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
         )
 
         case 7: return .metered
 
         case 8: return .needsAuth
 
-        case 9: return .upgradeRequired(why: try FfiConverterString.read(from: &buf)
+        case 9: return .upgradeRequired(reason: try FfiConverterString.read(from: &buf)
         )
 
-        case 10: return .failed(why: try FfiConverterString.read(from: &buf), retryAt: try FfiConverterInt64.read(from: &buf)
+        case 10: return .failed(reason: try FfiConverterString.read(from: &buf), retryAt: try FfiConverterInt64.read(from: &buf)
         )
 
         case 11: return .upToDate(since: try FfiConverterInt64.read(from: &buf)
@@ -10553,16 +10556,16 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
             FfiConverterUInt32.write(rowsPerSecond, into: &buf)
 
 
-        case let .waitingUntil(at,why):
+        case let .waitingUntil(at,reason):
             writeInt(&buf, Int32(5))
             FfiConverterInt64.write(at, into: &buf)
-            FfiConverterString.write(why, into: &buf)
+            FfiConverterString.write(reason, into: &buf)
 
 
-        case let .offline(retryAt,why):
+        case let .offline(retryAt,reason):
             writeInt(&buf, Int32(6))
             FfiConverterOptionInt64.write(retryAt, into: &buf)
-            FfiConverterString.write(why, into: &buf)
+            FfiConverterString.write(reason, into: &buf)
 
 
         case .metered:
@@ -10573,14 +10576,14 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
             writeInt(&buf, Int32(8))
 
 
-        case let .upgradeRequired(why):
+        case let .upgradeRequired(reason):
             writeInt(&buf, Int32(9))
-            FfiConverterString.write(why, into: &buf)
+            FfiConverterString.write(reason, into: &buf)
 
 
-        case let .failed(why,retryAt):
+        case let .failed(reason,retryAt):
             writeInt(&buf, Int32(10))
-            FfiConverterString.write(why, into: &buf)
+            FfiConverterString.write(reason, into: &buf)
             FfiConverterInt64.write(retryAt, into: &buf)
 
 
@@ -12331,7 +12334,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 37913) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 24510) {
+    if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 30625) {
         return InitializationResult.apiChecksumMismatch
     }
 

@@ -302,7 +302,7 @@ fn remainder_can_be_retried_edited_and_discarded() {
     ));
     let again = decide::perform_again(device.engine(), id, &json!({}));
     assert!(
-        matches!(&again, Err(Error::InvalidInput(InputFault::Refused { why, .. })) if why.contains("accepted rows"))
+        matches!(&again, Err(Error::InvalidInput(InputFault::Refused { reason: why, .. })) if why.contains("accepted rows"))
     );
     device.write("INSERT INTO parts (id, note_id, body) VALUES ('x', 'n1', 'b')");
     assert_eq!(decide::discard_chain(device.engine(), id).unwrap(), [id]);

@@ -196,7 +196,7 @@ fn opaque_token_on_a_plain_server_needs_a_subject() {
     let is_unknown = |client: &Client| {
         let refused = sync(client);
         assert!(
-            matches!(&refused, Err(Error::InvalidInput(InputFault::Refused { why, .. })) if why.contains("`subject`")),
+            matches!(&refused, Err(Error::InvalidInput(InputFault::Refused { reason: why, .. })) if why.contains("`subject`")),
             "{refused:?}"
         );
     };

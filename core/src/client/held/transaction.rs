@@ -207,7 +207,7 @@ impl<'a, 'engine> Desk<'a, 'engine> {
         };
         Err(Error::InvalidInput(InputFault::Refused {
             what: format!("ending savepoint {number}"),
-            why,
+            reason: why,
         }))
     }
 }

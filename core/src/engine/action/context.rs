@@ -92,7 +92,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
         let Some(identity) = self.actions.identity_of(table) else {
             return Err(InputFault::Refused {
                 what: format!("an id for a row of {table}"),
-                why: String::from("its identity is not declared; use Actions::identity"),
+                reason: String::from("its identity is not declared; use Actions::identity"),
             }
             .into());
         };

@@ -81,7 +81,7 @@ struct Statement<'a> {
 fn refuse<T>(what: impl Into<String>, why: &str) -> Result<T> {
     Err(Error::InvalidInput(InputFault::Refused {
         what: format!("{} in an action", what.into()),
-        why: why.to_owned(),
+        reason: why.to_owned(),
     }))
 }
 

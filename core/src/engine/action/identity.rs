@@ -49,7 +49,7 @@ impl Identity {
         id.map(|id| id.to_string()).map_err(|missing| {
             Error::InvalidInput(InputFault::Refused {
                 what: format!("an id for a row of {table}"),
-                why: missing.to_string(),
+                reason: missing.to_string(),
             })
         })
     }

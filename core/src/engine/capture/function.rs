@@ -86,7 +86,7 @@ fn roomy(capture: &Capture, state: &CaptureState) -> Result<(), Error> {
     }
     Err(Error::InvalidInput(InputFault::Refused {
         what: String::from("another row of this action"),
-        why: String::from("the action exceeds its byte limit"),
+        reason: String::from("the action exceeds its byte limit"),
     }))
 }
 
@@ -125,14 +125,14 @@ fn record(state: &mut CaptureState, context: &Context<'_>, acting: bool) -> Resu
     if !table.table.writable {
         return Err(InputFault::Refused {
             what: format!("a write to {}", table.table.name),
-            why: String::from("the table is read-only on devices"),
+            reason: String::from("the table is read-only on devices"),
         }
         .into());
     }
     if !acting && !guarded.is_empty() && guarded.contains(&table.table.name.to_ascii_lowercase()) {
         return Err(InputFault::Refused {
             what: format!("a write to {}", table.table.name),
-            why: String::from("only actions write this table; use perform()"),
+            reason: String::from("only actions write this table; use perform()"),
         }
         .into());
     }
@@ -167,7 +167,7 @@ fn test(table: &GuardedTable, position: usize, value: ValueRef<'_>) -> Result<()
     }
     check::value(guard, value).map_err(|why| {
         let (table, column) = name();
-        Error::InvalidInput(InputFault::Value { table, column, why })
+        Error::InvalidInput(InputFault::Value { table, column, reason: why })
     })
 }
 

@@ -119,7 +119,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn refused(name: &str, why: impl Into<String>) -> Error {
     Error::InvalidInput(InputFault::Refused {
         what: format!("the import of {name}"),
-        why: why.into(),
+        reason: why.into(),
     })
 }
 

@@ -157,7 +157,7 @@ pub fn perform_again(engine: &mut Engine, id: MutationId, arguments: &Json) -> R
     let refuse = |why: &str| {
         Error::InvalidInput(InputFault::Refused {
             what: format!("to perform mutation {id} again"),
-            why: why.to_owned(),
+            reason: why.to_owned(),
         })
     };
     if !step.parts.accepted.is_empty() {
@@ -354,6 +354,6 @@ fn with_capture_off<T>(
 fn refused<T>(what: &str, id: MutationId, why: &str) -> Result<T> {
     Err(Error::InvalidInput(InputFault::Refused {
         what: format!("the {what} of mutation {id}"),
-        why: why.to_owned(),
+        reason: why.to_owned(),
     }))
 }

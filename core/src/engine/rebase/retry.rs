@@ -57,7 +57,7 @@ fn see(
     if let Some(missing) = work.schema.missing(&step.effect.rows) {
         let what = format!("the retry of mutation {}", step.id);
         return Err(
-            InputFault::Refused { what, why: format!("{missing}; edit or discard it") }.into()
+            InputFault::Refused { what, reason: format!("{missing}; edit or discard it") }.into()
         );
     }
     for (index, patch) in step.effect.rows.iter().enumerate() {

@@ -32,7 +32,7 @@ pub enum Undone {
 pub(super) fn taken_back(work: &mut RebaseContext<'_>, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
     if let Some(missing) = work.schema.missing(done).filter(|missing| missing.column.is_none()) {
         let what = "the undo".to_owned();
-        return Err(InputFault::Refused { what, why: missing.to_string() }.into());
+        return Err(InputFault::Refused { what, reason: missing.to_string() }.into());
     }
     let mut changed = Vec::new();
     let mut back = Vec::new();

@@ -60,7 +60,7 @@ pub(crate) fn build(manifest: &Manifest, numbers: &mut dyn Numbers) -> Result<Sc
 
 /// The error for a table that cannot be synced.
 pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
-    Error::InvalidInput(InputFault::SchemaRefused { table: table.to_owned(), why: why.into() })
+    Error::InvalidInput(InputFault::SchemaRefused { table: table.to_owned(), reason: why.into() })
 }
 
 /// Checks that an expression of a manifest stays one expression inside a statement of the engine.

@@ -254,7 +254,7 @@ fn table_of_499_columns_is_captured_and_500_is_refused() {
     let manifest = rejoin_protocol::Manifest::new(1, vec![table("wider", &wider, Vec::new())]);
     let error = super::open(&folder, Some(manifest)).unwrap_err();
     assert!(
-        matches!(&error, Error::InvalidInput(InputFault::SchemaRefused { table, why }) if table == "wider" && why.contains("499"))
+        matches!(&error, Error::InvalidInput(InputFault::SchemaRefused { table, reason: why }) if table == "wider" && why.contains("499"))
     );
 }
 

@@ -243,7 +243,7 @@ fn several_statements_need_execute_batch() {
     let (_folder, mut engine) = notes();
     let result = engine.execute("SELECT 1; SELECT 2", &[]);
     assert!(
-        matches!(result, Err(Error::InvalidInput(InputFault::Refused { why, .. })) if why.contains("execute_batch"))
+        matches!(result, Err(Error::InvalidInput(InputFault::Refused { reason: why, .. })) if why.contains("execute_batch"))
     );
     engine.execute_batch("INSERT INTO notes (id) VALUES ('a;b'); -- done\n;").unwrap();
     assert_eq!(mutations(&engine), 1);

@@ -139,7 +139,7 @@ fn upsert_on_more_than_the_key_is_explained() {
     let sql = "INSERT INTO u VALUES ('3', 1, 1) ON CONFLICT (n) DO UPDATE SET m = 9";
     let error = engine.execute(sql, &[]).unwrap_err();
     assert!(
-        matches!(&error, Error::InvalidInput(InputFault::Refused { why, .. }) if why.contains("the key only")),
+        matches!(&error, Error::InvalidInput(InputFault::Refused { reason: why, .. }) if why.contains("the key only")),
         "{error}"
     );
 }
@@ -308,7 +308,7 @@ fn key_is_required_and_a_uuid_has_one_text() {
     ] {
         let error = engine.execute(&sql, &[]).expect_err(&sql);
         assert!(
-            matches!(&error, Error::InvalidInput(InputFault::Value { why, .. }) if why.contains(word)),
+            matches!(&error, Error::InvalidInput(InputFault::Value { reason: why, .. }) if why.contains(word)),
             "{sql}: {error}"
         );
     }

@@ -48,7 +48,7 @@ fn pending(first: TableManifest) -> (tempfile::TempDir, Engine) {
 
 fn reason(result: Result<crate::engine::Adopted, Error>) -> String {
     match result {
-        Err(Error::InvalidInput(InputFault::SchemaRefused { table, why })) => {
+        Err(Error::InvalidInput(InputFault::SchemaRefused { table, reason: why })) => {
             format!("{table}: {why}")
         }
         other => panic!("not refused: {other:?}"),

@@ -100,7 +100,7 @@ impl Cycle {
         let is_explicit = inbox.wishes.explicit;
         if !is_explicit && !inbox.network.online {
             let why = "the device has no network".to_owned();
-            shared.board.set(SyncState::Offline { retry_at: None, why });
+            shared.board.set(SyncState::Offline { retry_at: None, reason: why });
             return Step::Wait(None);
         }
         if !is_explicit && held == Metered::Never {
@@ -210,7 +210,7 @@ impl Cycle {
                 // The server asked to retry some mutations; they must not wait for the interval.
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let why = format!("{} mutations wait to be sent again", report.still_pending);
-                SyncState::WaitingUntil { at: self.wall(at), why }
+                SyncState::WaitingUntil { at: self.wall(at), reason: why }
             }
             Ok(PassResult::Finished(_)) => {
                 self.schedule.succeeded(now);
@@ -236,15 +236,15 @@ impl Cycle {
         Some(match course(error) {
             Course::Away => {
                 let at = self.schedule.failed(now, random(&*self.pass.host), None);
-                SyncState::Offline { retry_at: Some(self.wall(at)), why }
+                SyncState::Offline { retry_at: Some(self.wall(at)), reason: why }
             }
             Course::Unwell => {
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let at = self.wall(at);
                 if self.schedule.is_tired() {
-                    SyncState::Failed { why, retry_at: at }
+                    SyncState::Failed { reason: why, retry_at: at }
                 } else {
-                    SyncState::WaitingUntil { at, why }
+                    SyncState::WaitingUntil { at, reason: why }
                 }
             }
             Course::Halt(halt) => {
@@ -252,12 +252,12 @@ impl Cycle {
                 self.schedule.halt(now, halt);
                 match halt {
                     Halt::Auth => SyncState::NeedsAuth,
-                    Halt::Upgrade => SyncState::UpgradeRequired { message: message_of(error) },
+                    Halt::Upgrade => SyncState::UpgradeRequired { reason: message_of(error) },
                 }
             }
             Course::Broken => {
                 let at = self.schedule.broke(now);
-                SyncState::Failed { why, retry_at: self.wall(at) }
+                SyncState::Failed { reason: why, retry_at: self.wall(at) }
             }
             Course::Gone => {
                 // The loop is usually about to be stopped; otherwise it retries.
@@ -343,13 +343,13 @@ fn duplicate(error: &Error) -> Error {
             Error::Storage(StorageFault::Locked { path: path.clone() })
         }
         Error::WrongUser { pending } => Error::WrongUser { pending: *pending },
-        Error::InvalidInput(InputFault::Refused { what, why }) => {
-            Error::InvalidInput(InputFault::Refused { what: what.clone(), why: why.clone() })
+        Error::InvalidInput(InputFault::Refused { what, reason: why }) => {
+            Error::InvalidInput(InputFault::Refused { what: what.clone(), reason: why.clone() })
         }
-        Error::InvalidInput(InputFault::SchemaRefused { table, why }) => {
+        Error::InvalidInput(InputFault::SchemaRefused { table, reason: why }) => {
             Error::InvalidInput(InputFault::SchemaRefused {
                 table: table.clone(),
-                why: why.clone(),
+                reason: why.clone(),
             })
         }
         Error::Storage(StorageFault::Corrupt(why)) => {

@@ -255,7 +255,7 @@ pub(super) fn unanswered(error: &TransportError) -> Error {
         TransportError::TooLarge { .. } => Error::Sync(SyncFault::Protocol(error.to_string())),
         TransportError::Refused(_) => Error::InvalidInput(InputFault::Refused {
             what: "the request".to_owned(),
-            why: error.to_string(),
+            reason: error.to_string(),
         }),
     }
 }

@@ -92,7 +92,10 @@ fn same_token(engine: &Engine, who: &Signer) -> Result<()> {
 fn unknown_user() -> Error {
     let why = "it is no JWT with a `sub`, and a plain Synchro server does not say whose it is; \
                name its user in the token provider's `subject`";
-    Error::InvalidInput(InputFault::Refused { what: "the token".to_owned(), why: why.to_owned() })
+    Error::InvalidInput(InputFault::Refused {
+        what: "the token".to_owned(),
+        reason: why.to_owned(),
+    })
 }
 
 fn wrong_user(engine: &Engine) -> Error {

@@ -56,7 +56,7 @@ pub(crate) fn object(
         Error::InvalidInput(InputFault::Value {
             table: table.name.clone(),
             column: error.column,
-            why: error.why.to_string(),
+            reason: error.why.to_string(),
         })
     })
 }

@@ -107,7 +107,7 @@ pub(crate) fn accept(
     if !missing.is_empty() || welcome.epoch.is_empty() {
         return Err(InputFault::Refused {
             what: "the server".to_owned(),
-            why: format!("it lacks {}; a newer rejoin-server has it", missing.join(", ")),
+            reason: format!("it lacks {}; a newer rejoin-server has it", missing.join(", ")),
         }
         .into());
     }

@@ -305,7 +305,7 @@ fn check_emptied(engine: &Engine) -> Result<()> {
     let Some(table) = staging::emptied(engine)? else { return Ok(()) };
     Err(Error::InvalidInput(InputFault::Refused {
         what: format!("to empty table {table}"),
-        why: "another server answers under this URL and has no row of it: restore the server's database, or take \
+        reason: "another server answers under this URL and has no row of it: restore the server's database, or take \
               this one's rows by reset, which keeps what waits"
             .to_owned(),
     }))

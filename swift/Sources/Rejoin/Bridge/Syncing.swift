@@ -38,12 +38,12 @@ extension SyncState {
             case .pushing: .pushing
             case .applying(let done, let total, let pace):
                 .applying(done: Int(done), total: total.map(Int.init), rowsPerSecond: Int(pace))
-            case .waitingUntil(let at, let why): .waiting(until: Date(micros: at), why: why)
-            case .offline(let retryAt, let why): .offline(retryAt: retryAt.map(Date.init(micros:)), why: why)
+            case .waitingUntil(let at, let reason): .waiting(until: Date(micros: at), reason: reason)
+            case .offline(let retryAt, let reason): .offline(retryAt: retryAt.map(Date.init(micros:)), reason: reason)
             case .metered: .metered
             case .needsAuth: .needsAuth
-            case .upgradeRequired(let why): .upgradeRequired(why: why)
-            case .failed(let why, let retryAt): .failed(why: why, retryAt: Date(micros: retryAt))
+            case .upgradeRequired(let reason): .upgradeRequired(reason: reason)
+            case .failed(let reason, let retryAt): .failed(reason: reason, retryAt: Date(micros: retryAt))
             case .upToDate(let since): .upToDate(since: Date(micros: since))
             case .suspended: .suspended
             case .stopped: .stopped

@@ -92,7 +92,7 @@ async fn outdated_app_retries_once_an_hour() {
     let rig = Rig::settled().await;
     rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     rig.run_until(30_000).await;
-    assert_eq!(rig.state(), SyncState::UpgradeRequired { message: "2.0.0".into() });
+    assert_eq!(rig.state(), SyncState::UpgradeRequired { reason: "2.0.0".into() });
     rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     let outcome = rig.driver.sync_and_wait(None).await;
     assert!(

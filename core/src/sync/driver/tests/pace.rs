@@ -189,7 +189,9 @@ async fn retry_after_delays_all_but_explicit_syncs() {
     rig.server.answers(503, r#"{"error":"busy"}"#, Some(60));
     rig.run_until(30_000).await;
     assert_eq!(rig.take_pulls(), [30_000]);
-    let SyncState::WaitingUntil { at, why } = rig.state() else { panic!("{:?}", rig.state()) };
+    let SyncState::WaitingUntil { at, reason: why } = rig.state() else {
+        panic!("{:?}", rig.state())
+    };
     assert!(why.contains("503"), "{why}");
     assert_eq!(at, super::NEW_YEAR + 90_000_000);
     rig.driver.foreground();

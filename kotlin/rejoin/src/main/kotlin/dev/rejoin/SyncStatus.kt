@@ -53,17 +53,17 @@ public sealed interface SyncState {
      * The server is temporarily unavailable.
      *
      * @property at the time of the next attempt.
-     * @property why the error of the last attempt.
+     * @property reason the error of the last attempt.
      */
-    public data class WaitingUntil(val at: Instant, val why: String) : SyncState
+    public data class WaitingUntil(val at: Instant, val reason: String) : SyncState
 
     /**
      * No server is reachable.
      *
      * @property retryAt the time of the next attempt; null while the device reports no network.
-     * @property why the error of the last attempt.
+     * @property reason the error of the last attempt.
      */
-    public data class Offline(val retryAt: Instant?, val why: String) : SyncState
+    public data class Offline(val retryAt: Instant?, val reason: String) : SyncState
 
     /** The network is metered, and the policy defers the remaining work. */
     public data object Metered : SyncState
@@ -74,17 +74,17 @@ public sealed interface SyncState {
     /**
      * The server requires a newer version of the app; the queue waits.
      *
-     * @property why the server's message.
+     * @property reason the server's message.
      */
-    public data class UpgradeRequired(val why: String) : SyncState
+    public data class UpgradeRequired(val reason: String) : SyncState
 
     /**
      * An error that a quick retry does not fix; it is retried nevertheless.
      *
-     * @property why the error.
+     * @property reason the error.
      * @property retryAt the time of the next attempt.
      */
-    public data class Failed(val why: String, val retryAt: Instant) : SyncState
+    public data class Failed(val reason: String, val retryAt: Instant) : SyncState
 
     /**
      * Everything is pushed and pulled.
@@ -129,12 +129,12 @@ private fun FfiSyncState.toPublic(): SyncState =
         is FfiSyncState.Connecting -> SyncState.Connecting
         is FfiSyncState.Pushing -> SyncState.Pushing
         is FfiSyncState.Applying -> SyncState.Applying(done.toLong(), total?.toLong(), rowsPerSecond.toLong())
-        is FfiSyncState.WaitingUntil -> SyncState.WaitingUntil(instant(at), why)
-        is FfiSyncState.Offline -> SyncState.Offline(retryAt?.let(::instant), why)
+        is FfiSyncState.WaitingUntil -> SyncState.WaitingUntil(instant(at), reason)
+        is FfiSyncState.Offline -> SyncState.Offline(retryAt?.let(::instant), reason)
         is FfiSyncState.Metered -> SyncState.Metered
         is FfiSyncState.NeedsAuth -> SyncState.NeedsAuth
-        is FfiSyncState.UpgradeRequired -> SyncState.UpgradeRequired(why)
-        is FfiSyncState.Failed -> SyncState.Failed(why, instant(retryAt))
+        is FfiSyncState.UpgradeRequired -> SyncState.UpgradeRequired(reason)
+        is FfiSyncState.Failed -> SyncState.Failed(reason, instant(retryAt))
         is FfiSyncState.UpToDate -> SyncState.UpToDate(instant(since))
         is FfiSyncState.Suspended -> SyncState.Suspended
         is FfiSyncState.Stopped -> SyncState.Stopped

@@ -1643,7 +1643,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 37913) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 24510) {
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 30625) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -7484,7 +7484,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
      * Opens the file, or creates it; works offline.
      *
      * A file that is already open in this process is shared. The configuration must then be equal;
-     * its token provider, transport and actions stay. `tokens` provides the token that identifies
+     * its token provider, transport and actions are replaced by those that are given now. A kind
+     * of service that the first open lacked is a `Configuration` error. `tokens` provides the token that identifies
      * the user; without it, requests carry the configured user, which a server accepts on its own
      * machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
      * `perform`.
@@ -9465,7 +9466,8 @@ internal object FfiConverterTypeCheckpointed: FfiConverterRustBuffer<Checkpointe
  */
 internal data class ClientConfig (
     /**
-     * The database file; created if missing. Its folder must exist.
+     * The database file; created if missing. Its folder must exist. `:temporary:` is a new file in
+     * the system's folder for temporary files, which shutting down removes: for tests and previews.
      */
     var `path`: kotlin.String
     ,
@@ -9502,8 +9504,8 @@ internal data class ClientConfig (
     var `appVersion`: kotlin.String? = null
     ,
     /**
-     * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
-     * server.
+     * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
+     * Default: fetched from the server.
      */
     var `schemaJson`: kotlin.String? = null
     ,
@@ -11955,7 +11957,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The file or the disk failed: damaged, read-only, full, open in another process, or written
+     * The file, the disk or the memory failed: damaged, read-only, full, open in another process, or written
      * by a newer release. The transaction was rolled back.
      */
     class Storage(
@@ -12798,7 +12800,7 @@ internal sealed class SyncState {
         /**
          * The result of the last attempt.
          */
-        val `why`: kotlin.String) : SyncState()
+        val `reason`: kotlin.String) : SyncState()
 
     {
 
@@ -12817,7 +12819,7 @@ internal sealed class SyncState {
         /**
          * The result of the last attempt.
          */
-        val `why`: kotlin.String) : SyncState()
+        val `reason`: kotlin.String) : SyncState()
 
     {
 
@@ -12844,7 +12846,7 @@ internal sealed class SyncState {
         /**
          * The server's message.
          */
-        val `why`: kotlin.String) : SyncState()
+        val `reason`: kotlin.String) : SyncState()
 
     {
 
@@ -12859,7 +12861,7 @@ internal sealed class SyncState {
         /**
          * The error.
          */
-        val `why`: kotlin.String,
+        val `reason`: kotlin.String,
         /**
          * The next attempt.
          */
@@ -12981,7 +12983,7 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             (
                 4UL
                 + FfiConverterLong.allocationSize(value.`at`)
-                + FfiConverterString.allocationSize(value.`why`)
+                + FfiConverterString.allocationSize(value.`reason`)
             )
         }
         is SyncState.Offline -> {
@@ -12989,7 +12991,7 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             (
                 4UL
                 + FfiConverterOptionalLong.allocationSize(value.`retryAt`)
-                + FfiConverterString.allocationSize(value.`why`)
+                + FfiConverterString.allocationSize(value.`reason`)
             )
         }
         is SyncState.Metered -> {
@@ -13008,14 +13010,14 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterString.allocationSize(value.`why`)
+                + FfiConverterString.allocationSize(value.`reason`)
             )
         }
         is SyncState.Failed -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterString.allocationSize(value.`why`)
+                + FfiConverterString.allocationSize(value.`reason`)
                 + FfiConverterLong.allocationSize(value.`retryAt`)
             )
         }
@@ -13064,13 +13066,13 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             is SyncState.WaitingUntil -> {
                 buf.putInt(5)
                 FfiConverterLong.write(value.`at`, buf)
-                FfiConverterString.write(value.`why`, buf)
+                FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is SyncState.Offline -> {
                 buf.putInt(6)
                 FfiConverterOptionalLong.write(value.`retryAt`, buf)
-                FfiConverterString.write(value.`why`, buf)
+                FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is SyncState.Metered -> {
@@ -13083,12 +13085,12 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             }
             is SyncState.UpgradeRequired -> {
                 buf.putInt(9)
-                FfiConverterString.write(value.`why`, buf)
+                FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is SyncState.Failed -> {
                 buf.putInt(10)
-                FfiConverterString.write(value.`why`, buf)
+                FfiConverterString.write(value.`reason`, buf)
                 FfiConverterLong.write(value.`retryAt`, buf)
                 Unit
             }
