@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rejoin_core::{Budget, Config, Metered, Policy};
+use rejoin_core::{self as core, Config, Metered, Policy};
 
 use crate::error::{RejoinError, Result};
 
@@ -221,9 +221,9 @@ fn policies(policies: HashMap<String, ConflictPolicy>) -> BTreeMap<String, Polic
     policies.into_iter().map(|(table, policy)| (table, policy.into())).collect()
 }
 
-fn budget(given: ActionBudget) -> Budget {
-    let Budget { run, rebase, bytes } = Budget::default();
-    Budget {
+fn budget(given: ActionBudget) -> core::ActionBudget {
+    let core::ActionBudget { run, rebase, bytes } = core::ActionBudget::default();
+    core::ActionBudget {
         run: given.run_ms.map_or(run, millis),
         rebase: given.rebase_ms.map_or(rebase, millis),
         bytes: given.bytes.map_or(bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),

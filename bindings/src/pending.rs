@@ -196,8 +196,8 @@ impl From<core::PendingRow> for PendingRow {
     }
 }
 
-impl From<core::Pending> for PendingMutation {
-    fn from(pending: core::Pending) -> Self {
+impl From<core::PendingMutation> for PendingMutation {
+    fn from(pending: core::PendingMutation) -> Self {
         Self {
             seq: pending.seq.0,
             id: pending.id.to_string(),
@@ -214,8 +214,8 @@ impl From<core::Pending> for PendingMutation {
     }
 }
 
-impl From<core::Counts> for PendingCounts {
-    fn from(counts: core::Counts) -> Self {
+impl From<core::PendingCounts> for PendingCounts {
+    fn from(counts: core::PendingCounts) -> Self {
         Self {
             pending: small(counts.pending),
             sent: small(counts.sent),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rejoin_core::{Status, SyncedRows};
+use rejoin_core::{self as core, SyncedRows};
 
 use crate::error::Result;
 use crate::value::small;
@@ -132,14 +132,16 @@ impl From<rejoin_core::FirstSync> for FirstSync {
     }
 }
 
-impl From<Status> for SyncStatus {
-    fn from(status: Status) -> Self {
+impl From<core::SyncStatus> for SyncStatus {
+    fn from(status: core::SyncStatus) -> Self {
         Self { state: status.state.into(), first_sync: status.first_sync.into() }
     }
 }
 
 /// The core's callback.
-pub(crate) fn telling(observer: Arc<dyn StatusObserver>) -> impl FnMut(Status) + Send + 'static {
+pub(crate) fn telling(
+    observer: Arc<dyn StatusObserver>,
+) -> impl FnMut(core::SyncStatus) + Send + 'static {
     move |status| {
         if let Err(error) = observer.on_status(status.into()) {
             tracing::warn!(%error, "a status observer threw");

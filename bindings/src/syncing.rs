@@ -1,6 +1,6 @@
 //! Control of syncing by the app.
 
-use rejoin_core::{Network, Report};
+use rejoin_core::{self as core, Network};
 
 use crate::RejoinClient;
 use crate::config::millis;
@@ -90,8 +90,8 @@ impl RejoinClient {
     }
 }
 
-impl From<Report> for SyncReport {
-    fn from(report: Report) -> Self {
+impl From<core::SyncReport> for SyncReport {
+    fn from(report: core::SyncReport) -> Self {
         Self {
             accepted: small(report.accepted),
             parked: small(report.parked),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use rejoin_core::{
-    AcceptedMutation, Inspection, MutationState, PatchKind, Pending, PendingColumn, PendingRow,
-    Value,
+    AcceptedMutation, Inspection, MutationState, PatchKind, PendingColumn, PendingMutation,
+    PendingRow, Value,
 };
 
 /// Maximum number of characters shown of a value.
@@ -17,7 +17,7 @@ pub(crate) fn inspection(found: &Inspection) -> String {
     let write = |out: &mut String| {
         head(out, found)?;
         tables(out, found)?;
-        let parked = |one: &&Pending| one.state == MutationState::Parked;
+        let parked = |one: &&PendingMutation| one.state == MutationState::Parked;
         let (parked, waiting): (Vec<_>, Vec<_>) = found.queue.iter().partition(parked);
         section(out, "pending", &waiting, |out, one| pending(out, one))?;
         section(out, "parked", &parked, |out, one| pending(out, one))?;
@@ -70,7 +70,7 @@ fn section<T>(
     all.iter().try_for_each(|one| each(out, one))
 }
 
-fn pending(out: &mut String, one: &Pending) -> std::fmt::Result {
+fn pending(out: &mut String, one: &PendingMutation) -> std::fmt::Result {
     let by = one.action.as_ref().map(|action| format!("  by {action}")).unwrap_or_default();
     let (state, written) = (word(&one.state), time(one.written_ms));
     writeln!(out, "  #{} {}  {state}  {written}  attempt {}{by}", one.seq.0, one.id, one.attempt)?;

@@ -14,7 +14,7 @@ mod check;
 
 use check::Problems;
 
-use crate::engine::action::Budget;
+use crate::engine::action::ActionBudget;
 use crate::engine::checkpoint::Durability;
 use crate::engine::queue::faults;
 use crate::error::{Error, Result};
@@ -109,8 +109,8 @@ pub struct Config {
     /// may be idle before it is rolled back. Default 5 s; from 100 ms to a minute.
     pub transaction_idle: Duration,
     /// Limits of actions: time of one run, time of all re-runs per batch of remote rows, and bytes
-    /// written by one run. Defaults and limits: see [`Budget`].
-    pub action_budget: Budget,
+    /// written by one run. Defaults and limits: see [`ActionBudget`].
+    pub action_budget: ActionBudget,
     /// The folder that opening creates for a temporary file, and that shutting down removes.
     #[setters(skip)]
     pub(crate) temporary_folder: Option<PathBuf>,
@@ -160,7 +160,7 @@ impl Config {
             readers: 4,
             wal_limit: 4 << 20,
             transaction_idle: Duration::from_secs(5),
-            action_budget: Budget::default(),
+            action_budget: ActionBudget::default(),
             temporary_folder: None,
         }
     }
@@ -193,7 +193,7 @@ impl Config {
         problems.number("wal_limit", self.wal_limit, 64 << 10, 1 << 30);
         let idle = self.transaction_idle;
         problems.duration("transaction_idle", idle, second / 10, 60 * second);
-        let Budget { run, rebase, bytes } = self.action_budget;
+        let ActionBudget { run, rebase, bytes } = self.action_budget;
         problems.duration("action_budget.run", run, second / 10, 60 * second);
         problems.duration("action_budget.rebase", rebase, second / 10, 60 * second);
         problems.number("action_budget.bytes", bytes as u64, 1 << 10, 1 << 30);

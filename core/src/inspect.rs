@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::client::{Pending, PendingRow, pending_of, to_pending_rows};
+use crate::client::{PendingMutation, PendingRow, pending_of, to_pending_rows};
 use crate::engine::Engine;
 use crate::engine::database::fault;
-use crate::engine::queue::Counts;
+use crate::engine::queue::PendingCounts;
 use crate::engine::queue::history::{self, Kept};
 use crate::engine::queue::store;
 use crate::engine::schema::model::{Schema, Table};
@@ -39,11 +39,11 @@ pub struct Inspection {
     /// Whether a first sync has completed.
     pub first_sync: FirstSync,
     /// Number of mutations by state.
-    pub counts: Counts,
+    pub counts: PendingCounts,
     /// The synced tables, by name.
     pub tables: Vec<InspectedTable>,
     /// Mutations that the server has not accepted, in queue order: waiting, sent, parked.
-    pub queue: Vec<Pending>,
+    pub queue: Vec<PendingMutation>,
     /// Accepted mutations that the file still keeps, oldest first.
     pub history: Vec<AcceptedMutation>,
 }

@@ -4,7 +4,6 @@
 //! tables. A write to a synced table is captured in its own transaction and queued in the file
 //! until a network is available. The app sees the server's confirmed rows with its own pending
 //! writes on top.
-//! server's confirmed rows with its own pending writes on top.
 //!
 //! ```
 //! use rejoin_core::{Client, Config, MutationState, block_on};
@@ -45,10 +44,10 @@
 //!   [`Client::perform`].
 //! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure.
 //!   [`HeldTransaction`] and [`HeldSnapshot`]: the same through a handle, for asynchronous code.
-//! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: results of writes until
+//! - [`PendingMutation`]: a write that the server has not accepted. [`Verdicts`]: results of writes until
 //!   the app acknowledges them. [`AcceptedMutation`], [`Undone`], [`HistoryBounds`]: accepted writes and
 //!   their undo.
-//! - [`Status`] and [`Report`]: what syncing does and did. [`Keep`] and [`Reset`]: clear the file,
+//! - [`SyncStatus`] and [`SyncReport`]: what syncing does and did. [`Keep`] and [`Reset`]: clear the file,
 //!   for example for another user.
 //! - [`Inspection`]: the content of a file, readable while an app has it open.
 //! - [`Error`]: one variant per decision of the caller; each documents the state of the data.
@@ -113,19 +112,19 @@ mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
-    PendingRow, QueueHandle, Reset, SchemaHandle, Services, Snapshot, StorageHandle, SyncHandle,
-    Transaction,
+    AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, PendingColumn,
+    PendingMutation, PendingRow, QueueHandle, ReadOnlyClient, Reset, SchemaHandle, Services,
+    Snapshot, StorageHandle, SyncHandle, Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::action::{
-    Action, Actions, Arguments, Budget, Context, Parameter, ParameterType, Performed, Upgrade,
+    Action, ActionBudget, Actions, Arguments, Context, Parameter, ParameterType, Performed, Upgrade,
 };
 pub use engine::change::{Change, Origin};
 pub use engine::checkpoint::{CheckpointMode, Checkpointed, Durability};
 #[cfg(feature = "synchro-import")]
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
-pub use engine::queue::Counts;
+pub use engine::queue::PendingCounts;
 pub use engine::queue::history::HistoryBounds;
 pub use engine::queue::mutation::{MutationState, ParkReason};
 pub use engine::queue::verdict::{VerdictEntry, VerdictKind, Verdicts};
@@ -143,8 +142,8 @@ pub use params::IntoParams;
 pub use rejoin_protocol::{Manifest, Policy};
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
 pub use slow::SlowPart;
-pub use sync::driver::{Network, Report, Verdict};
-pub use sync::status::{FirstSync, Status, SyncState, SyncedRows, Transition};
+pub use sync::driver::{Network, SyncReport, Verdict};
+pub use sync::status::{FirstSync, SyncState, SyncStatus, SyncedRows, Transition};
 pub use sync::token::{TokenError, TokenProvider};
 pub use transport::{HttpTransport, Transport};
 pub use value::Value;

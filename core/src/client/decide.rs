@@ -25,7 +25,7 @@ impl QueueHandle<'_> {
     }
 
     /// [`QueueHandle::retry`] of a mutation, if it is parked, and of all mutations that were parked
-    /// because of it ([`Pending::because_of`](crate::Pending::because_of)), in queue order. Returns
+    /// because of it ([`PendingMutation::because_of`](crate::PendingMutation::because_of)), in queue order. Returns
     /// them: none if nothing is parked, as after an edit of a mutation that blocked no other.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::QueueHandle;
 use crate::engine::Engine;
-use crate::engine::queue::Counts;
+use crate::engine::queue::PendingCounts;
 use crate::engine::queue::faults;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::row_state::RowSyncState;
@@ -15,7 +15,7 @@ use crate::writer::Task;
 
 /// A local write that the server has not accepted: one transaction of the app.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pending {
+pub struct PendingMutation {
     /// Its position in the queue.
     pub seq: Seq,
     /// Its id, here and on the server.
@@ -71,7 +71,7 @@ impl QueueHandle<'_> {
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn pending(&self) -> Task<Vec<Pending>> {
+    pub fn pending(&self) -> Task<Vec<PendingMutation>> {
         self.0.core().writer.call(|engine| pending_of(engine))
     }
 
@@ -79,7 +79,7 @@ impl QueueHandle<'_> {
     ///
     /// # Errors
     /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
-    pub fn counts(&self) -> Task<Counts> {
+    pub fn counts(&self) -> Task<PendingCounts> {
         self.0.core().writer.call(|engine| Ok(engine.queue.counts()))
     }
 
@@ -95,19 +95,19 @@ impl QueueHandle<'_> {
 }
 
 /// All pending and parked mutations in their public form.
-pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<Pending>> {
+pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<PendingMutation>> {
     let mut blocked = faults::blocked(engine.queue_view())?;
     let mutations = engine.pending()?.into_iter();
     let pending = mutations.map(|mutation| {
         let blocked_by = blocked.remove(&mutation.seq);
-        Pending { blocked_by, ..to_pending(mutation, engine.schema()) }
+        PendingMutation { blocked_by, ..to_pending(mutation, engine.schema()) }
     });
     Ok(pending.collect())
 }
 
 /// A mutation in its public form.
-pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> Pending {
-    Pending {
+pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> PendingMutation {
+    PendingMutation {
         seq: mutation.seq,
         id: mutation.id,
         state: mutation.state,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Pending, StorageHandle, to_pending};
+use super::{PendingMutation, StorageHandle, to_pending};
 use crate::engine::reset;
 use crate::engine::reset::Keep;
 use crate::ids::MutationId;
@@ -12,7 +12,7 @@ use crate::writer::Task;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reset {
     /// The pending and parked mutations that the call listed, with all written values.
-    pub given_up: Vec<Pending>,
+    pub given_up: Vec<PendingMutation>,
     /// Number of removed rows of synced tables, with pending changes.
     pub rows: u64,
     /// Number of removed rows of local-only tables.

@@ -16,9 +16,9 @@ use crate::error::{Error, InputFault, Result};
 use crate::host::Host;
 use crate::runtime::{Foreign, Runtime, SpawnedTask};
 use crate::slow::SlowPart;
-use crate::sync::driver::{Driver, DriverConfig, Network, Report};
+use crate::sync::driver::{Driver, DriverConfig, Network, SyncReport};
 use crate::sync::session::SessionConfig;
-use crate::sync::status::{FirstSync, Status, SyncState, Transition};
+use crate::sync::status::{FirstSync, SyncState, SyncStatus, Transition};
 use crate::sync::token::{Credentials, TokenProvider};
 use crate::transport::http::ANSWER_LIMIT;
 use crate::transport::{HttpTransport, Transport};
@@ -48,7 +48,7 @@ struct Running {
 }
 
 struct Published {
-    status: Status,
+    status: SyncStatus,
     listeners: Vec<Arc<Listener>>,
     /// Status changes of stopped drivers.
     transitions: Vec<Transition>,
@@ -57,7 +57,7 @@ struct Published {
 }
 
 /// Publishes the driver's status until the driver or the client ends.
-async fn forward_status(mut statuses: watch::Receiver<Status>, syncing: Weak<Syncing>) {
+async fn forward_status(mut statuses: watch::Receiver<SyncStatus>, syncing: Weak<Syncing>) {
     loop {
         let status = statuses.borrow_and_update().clone();
         let Some(syncing) = syncing.upgrade() else { return };
@@ -72,8 +72,8 @@ async fn forward_status(mut statuses: watch::Receiver<Status>, syncing: Weak<Syn
 /// A status listener; it gets the latest status, not each one.
 struct Listener {
     itself: Weak<Listener>,
-    latest: Mutex<Option<Status>>,
-    callback: Callback<Status>,
+    latest: Mutex<Option<SyncStatus>>,
+    callback: Callback<SyncStatus>,
     dispatcher: Arc<Dispatcher>,
 }
 
@@ -98,7 +98,7 @@ impl SyncHandle<'_> {
     /// continues in the background. [`SyncFault::Unauthorized`](crate::SyncFault::Unauthorized), [`SyncFault::UpgradeRequired`](crate::SyncFault::UpgradeRequired) and other
     /// errors of the attempt; those of [`Client::start`](crate::Client::start). A parked mutation is no error: the report
     /// counts it.
-    pub fn and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
+    pub fn and_wait(&self, timeout: Option<Duration>) -> Task<SyncReport> {
         self.0.core().driven_task(|driver| driver.sync_and_wait(timeout))
     }
 
@@ -156,7 +156,7 @@ impl Core {
         self.driven(ask).unwrap_or_else(|error| Task::ready(Err(error)))
     }
 
-    pub(super) fn on_status(&self, callback: Box<dyn FnMut(Status) + Send>) -> Subscription {
+    pub(super) fn on_status(&self, callback: Box<dyn FnMut(SyncStatus) + Send>) -> Subscription {
         let listener = Listener::new(callback, Arc::clone(&self.hub.dispatcher));
         self.syncing.listen(&listener);
         Subscription::new(Arc::new(Listening { listener, syncing: Arc::downgrade(&self.syncing) }))
@@ -195,7 +195,7 @@ impl Syncing {
         let mut foreign = Vec::new();
         foreign.extend((!is_ours).then_some(Foreign::Transport));
         foreign.extend(matches!(credentials, Credentials::Tokens(_)).then_some(Foreign::Tokens));
-        let status = Status { state: SyncState::Idle, first_sync: FirstSync::Absent };
+        let status = SyncStatus { state: SyncState::Idle, first_sync: FirstSync::Absent };
         let published =
             Published { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
         Ok(Arc::new(Self {
@@ -263,7 +263,7 @@ impl Syncing {
             let first_sync = syncing.published().status.first_sync;
             syncing.published().transitions = running.driver.transitions();
             drop(running);
-            syncing.publish(&Status { state: SyncState::Stopped, first_sync });
+            syncing.publish(&SyncStatus { state: SyncState::Stopped, first_sync });
             Ok(())
         })
     }
@@ -303,13 +303,13 @@ impl Syncing {
     }
 
     /// The driver's current status, which may be newer than the published one.
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self) -> SyncStatus {
         let now = self.with(|driver| driver.status().borrow().clone());
         let published = self.published().status.clone();
         now.map_or(published.clone(), |now| with_first_sync(now, published.first_sync))
     }
 
-    fn publish(&self, status: &Status) {
+    fn publish(&self, status: &SyncStatus) {
         let listeners = {
             let mut published = self.published();
             let status = &with_first_sync(status.clone(), published.status.first_sync);
@@ -358,12 +358,12 @@ impl Syncing {
 }
 
 /// A driver that has not read the file yet does not have the first-sync state.
-fn with_first_sync(status: Status, first_sync: FirstSync) -> Status {
-    if status.state == SyncState::Idle { Status { first_sync, ..status } } else { status }
+fn with_first_sync(status: SyncStatus, first_sync: FirstSync) -> SyncStatus {
+    if status.state == SyncState::Idle { SyncStatus { first_sync, ..status } } else { status }
 }
 
 impl Listener {
-    fn new(function: Box<dyn FnMut(Status) + Send>, dispatcher: Arc<Dispatcher>) -> Arc<Self> {
+    fn new(function: Box<dyn FnMut(SyncStatus) + Send>, dispatcher: Arc<Dispatcher>) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             itself: Weak::clone(itself),
             latest: Mutex::default(),
@@ -372,11 +372,11 @@ impl Listener {
         })
     }
 
-    fn latest(&self) -> MutexGuard<'_, Option<Status>> {
+    fn latest(&self) -> MutexGuard<'_, Option<SyncStatus>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notify(&self, status: Status) {
+    fn notify(&self, status: SyncStatus) {
         // If a status is already waiting, the dispatcher has this listener in its queue.
         if self.latest().replace(status).is_none()
             && let Some(itself) = self.itself.upgrade()

@@ -26,7 +26,7 @@ pub mod perform;
 pub(crate) mod run;
 mod token;
 
-pub use budget::Budget;
+pub use budget::ActionBudget;
 pub use context::{Action, Context};
 pub use declared::Upgrade;
 pub use rejoin_protocol::argument::{Arguments, Parameter, ParameterType};

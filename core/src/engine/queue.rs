@@ -76,7 +76,7 @@ impl NewMutation {
 
 /// Number of mutations by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct PendingCounts {
     /// Waiting to be sent.
     pub pending: u64,
     /// Sent, waiting for the response.
@@ -93,7 +93,7 @@ pub struct Queue {
     entries: BTreeMap<Seq, QueueEntry>,
     ids: HashMap<MutationId, Seq>,
     states: SharedRowStates,
-    counts: Counts,
+    counts: PendingCounts,
     /// Number of mutations that have read anything.
     actions: usize,
     /// Frozen records for a plain server; empty with a Rejoin server.
@@ -308,7 +308,7 @@ impl Queue {
     }
 
     /// Number of mutations by state.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> PendingCounts {
         self.counts
     }
 
@@ -413,7 +413,7 @@ impl Queue {
     }
 }
 
-impl Counts {
+impl PendingCounts {
     fn of(&mut self, state: MutationState) -> &mut u64 {
         match state {
             MutationState::Pending => &mut self.pending,

@@ -172,13 +172,13 @@ pub enum ActionFault {
     /// A precondition of the action failed; its message.
     #[error("{0}")]
     Precondition(String),
-    /// It exceeded its time limit ([`Budget::run`](crate::Budget::run)) and was rolled back.
+    /// It exceeded its time limit ([`ActionBudget::run`](crate::ActionBudget::run)) and was rolled back.
     #[error("it took longer than {limit:?}; do less at a time, or allow more by the action budget")]
     TooSlow {
         /// The limit.
         limit: std::time::Duration,
     },
-    /// It writes more than its limit ([`Budget::bytes`](crate::Budget::bytes)).
+    /// It writes more than its limit ([`ActionBudget::bytes`](crate::ActionBudget::bytes)).
     #[error(
         "it writes more than {limit} bytes; do less at a time, or allow more by the action budget"
     )]

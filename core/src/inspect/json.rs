@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::{AcceptedMutation, InspectedTable, Inspection};
-use crate::client::{Pending, PendingColumn, PendingRow};
+use crate::client::{PendingColumn, PendingMutation, PendingRow};
 use crate::engine::rows::patch::PatchKind;
 use crate::value::Value;
 
@@ -41,7 +41,7 @@ fn table(table: &InspectedTable) -> Json {
     })
 }
 
-fn pending(one: &Pending) -> Json {
+fn pending(one: &PendingMutation) -> Json {
     // The server's detail is usually JSON; other text is kept as text.
     let detail = one
         .detail

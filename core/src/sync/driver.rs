@@ -28,7 +28,7 @@ use crate::host::Host;
 use crate::runtime::{SpawnedTask, Spawner};
 use crate::slow::{self, SlowPart};
 use crate::sync::session::SessionConfig;
-use crate::sync::status::{FirstSync, Status, SyncState, Transition};
+use crate::sync::status::{FirstSync, SyncState, SyncStatus, Transition};
 use crate::sync::token::{Credentials, Keyring};
 use crate::transport::Transport;
 use crate::writer::{Task, Writer};
@@ -36,7 +36,7 @@ use cycle::Cycle;
 use exchange::{Exchange, WriterExchange};
 use pass::PassContext;
 pub(crate) use shared::Shared;
-pub use shared::{DriverConfig, Network, Report};
+pub use shared::{DriverConfig, Network, SyncReport};
 pub use verdict::Verdict;
 
 /// The handle of a loop. Dropping it ends the loop.
@@ -97,7 +97,7 @@ impl Driver {
     }
 
     /// The current status and its changes.
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> watch::Receiver<SyncStatus> {
         self.shared.board.watch()
     }
 
@@ -166,7 +166,7 @@ impl Driver {
     /// [`SyncFault::Offline`] after one attempt without an available server, and after `timeout`; the
     /// loop continues. [`SyncFault::Unauthorized`], [`SyncFault::UpgradeRequired`], [`Error::Suspended`],
     /// [`Error::Closed`] and other errors of the attempt. A parked mutation is no error.
-    pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
+    pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Task<SyncReport> {
         let (reply, receiver) = oneshot::channel();
         let refused = self.shared.wish(|inbox| {
             let refused = match (inbox.stopped, inbox.suspended) {
@@ -205,7 +205,7 @@ impl Driver {
         self.sync_now();
         let wait = async move {
             loop {
-                let Status { state, first_sync } = status.borrow_and_update().clone();
+                let SyncStatus { state, first_sync } = status.borrow_and_update().clone();
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
                     SyncState::NeedsAuth => return Err(SyncFault::Unauthorized.into()),

@@ -106,7 +106,7 @@ impl FirstSync {
 
 /// The status of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub struct SyncStatus {
     /// The state of the driver.
     #[serde(flatten)]
     pub state: SyncState,
@@ -128,21 +128,21 @@ pub struct Transition {
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
     host: Arc<dyn Host>,
-    status: watch::Sender<Status>,
+    status: watch::Sender<SyncStatus>,
     history: Mutex<VecDeque<Transition>>,
 }
 
 impl StatusBoard {
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
-        let status = Status { state: SyncState::Idle, first_sync: FirstSync::Absent };
+        let status = SyncStatus { state: SyncState::Idle, first_sync: FirstSync::Absent };
         Self { host, status: watch::Sender::new(status), history: Mutex::default() }
     }
 
-    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+    pub(crate) fn watch(&self) -> watch::Receiver<SyncStatus> {
         self.status.subscribe()
     }
 
-    pub(crate) fn now(&self) -> Status {
+    pub(crate) fn now(&self) -> SyncStatus {
         self.status.borrow().clone()
     }
 

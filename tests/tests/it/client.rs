@@ -71,7 +71,7 @@ impl Phone {
         Self { client, _folder: folder }
     }
 
-    pub(crate) fn sync(&self) -> rejoin_core::Report {
+    pub(crate) fn sync(&self) -> rejoin_core::SyncReport {
         self.client.sync().and_wait(Some(PATIENCE)).wait().unwrap()
     }
 

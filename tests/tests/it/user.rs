@@ -140,7 +140,7 @@ impl Phone {
     }
 }
 
-fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::Report> {
+fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::SyncReport> {
     client.sync().and_wait(Some(PATIENCE)).wait()
 }
 

@@ -32,7 +32,7 @@ use rejoin_protocol::time;
 ///
 /// - A performed action is aborted after [`transaction_idle`](crate::Config::transaction_idle)
 ///   without a command: [`ActionFault::TimedOut`], and nothing is kept.
-/// - Re-runs under remote rows share [`Budget::rebase`](crate::Budget::rebase). Actions that exceed
+/// - Re-runs under remote rows share [`ActionBudget::rebase`](crate::ActionBudget::rebase). Actions that exceed
 ///   it are applied as recorded, if that still fits.
 /// - [`SyncHandle::suspend`](crate::SyncHandle::suspend) and [`Client::shutdown`](crate::Client::shutdown)
 ///   do not wait for it; it is rolled back.

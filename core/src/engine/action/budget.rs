@@ -14,7 +14,7 @@ use crate::host::Host;
 /// [`ActionFault::TooLarge`](crate::ActionFault::TooLarge), and its writes are rolled back; one
 /// that does so when it runs again is parked as `Unreplayable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
+pub struct ActionBudget {
     /// Time limit of one run. For an asynchronous action ([`AsyncAction`](crate::AsyncAction)) it
     /// applies to each statement, and [`transaction_idle`](crate::Config::transaction_idle) limits
     /// the time between two of them. Default 2 s; from 100 ms to a minute.
@@ -30,7 +30,7 @@ pub struct Budget {
     pub bytes: usize,
 }
 
-impl Default for Budget {
+impl Default for ActionBudget {
     fn default() -> Self {
         let two = Duration::from_secs(2);
         Self { run: two, rebase: two, bytes: 8 << 20 }
@@ -46,8 +46,8 @@ pub(crate) struct Bounds {
     pub(crate) keeper: Option<Arc<dyn LeaseOwner>>,
     /// How long an asynchronous action may be idle.
     pub(crate) idle: Duration,
-    pub(crate) budget: Budget,
-    /// The rest of [`Budget::rebase`]; `None` for an action that is performed.
+    pub(crate) budget: ActionBudget,
+    /// The rest of [`ActionBudget::rebase`]; `None` for an action that is performed.
     left: Option<Arc<Mutex<Duration>>>,
 }
 
@@ -55,7 +55,7 @@ impl Bounds {
     /// The default limits.
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
         let idle = Duration::from_secs(5);
-        Self { host, keeper: None, idle, budget: Budget::default(), left: None }
+        Self { host, keeper: None, idle, budget: ActionBudget::default(), left: None }
     }
 
     /// The same for one rebase, with its full time.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::budget::Budget;
+use super::budget::ActionBudget;
 use super::run::{ActionRun, run};
 use super::{Actions, Arguments, Performed, Registered};
 use crate::ending::LeaseOwner;
@@ -54,7 +54,7 @@ fn problems_of(engine: &mut Engine, actions: &Actions) -> Vec<String> {
 
 /// Sets the limits of actions. They are not validated here: [`Config`](crate::Config) does
 /// that.
-pub fn set_action_budget(engine: &mut Engine, budget: Budget) {
+pub fn set_action_budget(engine: &mut Engine, budget: ActionBudget) {
     engine.bounds.budget = budget;
 }
 

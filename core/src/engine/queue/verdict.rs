@@ -50,7 +50,7 @@ pub struct VerdictEntry {
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// The server's error, and both rows of a conflict, as JSON. `None` if there is none or it
-    /// exceeds 64 KiB: then it is in [`Pending::detail`](crate::Pending::detail).
+    /// exceeds 64 KiB: then it is in [`PendingMutation::detail`](crate::PendingMutation::detail).
     pub detail: Option<String>,
     /// Time of the verdict: milliseconds since 1970, by the device's clock.
     pub at_ms: i64,

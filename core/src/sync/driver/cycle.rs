@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::listen;
 use super::pass::{PassContext, PassFacts, PassResult};
 use super::schedule::{Halt, Schedule};
-use super::shared::{Network, Report, Waiter, random};
+use super::shared::{Network, SyncReport, Waiter, random};
 use crate::config::Metered;
 use crate::error::{Error, InputFault, Result, StorageFault, SyncFault};
 use crate::runtime::{SpawnedTask, Spawner};
@@ -168,7 +168,7 @@ impl Cycle {
         for waiter in waiting {
             // The waiter may be gone.
             let _ = waiter.send(match &outcome {
-                Ok(PassResult::Finished(report)) => Ok(Report::from(*report)),
+                Ok(PassResult::Finished(report)) => Ok(SyncReport::from(*report)),
                 Ok(PassResult::HeldBack) => {
                     Err(Error::Sync(SyncFault::Offline("held back by the metered policy".into())))
                 }

@@ -43,7 +43,7 @@ pub struct Network {
 
 /// The result of [`Driver::sync_and_wait`](super::Driver::sync_and_wait).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Report {
+pub struct SyncReport {
     /// Mutations that the server accepted.
     pub accepted: u64,
     /// Mutations that were parked.
@@ -54,7 +54,7 @@ pub struct Report {
     pub still_pending: u64,
 }
 
-impl From<PassReport> for Report {
+impl From<PassReport> for SyncReport {
     fn from(pass: PassReport) -> Self {
         let PassReport { accepted, parked, pulled, still_pending, first_sync_done: _ } = pass;
         Self { accepted, parked, pulled, still_pending }
@@ -84,7 +84,7 @@ pub(super) struct Inbox {
     pub(super) waiting: Vec<Waiter>,
 }
 
-pub(super) type Waiter = oneshot::Sender<Result<Report>>;
+pub(super) type Waiter = oneshot::Sender<Result<SyncReport>>;
 
 impl Shared {
     pub(super) fn new(host: Arc<dyn Host>) -> Self {

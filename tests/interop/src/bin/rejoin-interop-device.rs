@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rejoin_core::client::HeldTransaction;
 use rejoin_core::{
-    Client, Config, Error, Pending, RowBuffer, Services, TokenError, TokenProvider, Transaction,
-    Value,
+    Client, Config, Error, PendingMutation, RowBuffer, Services, TokenError, TokenProvider,
+    Transaction, Value,
 };
 use rejoin_story_server::cell;
 use serde::Deserialize;
@@ -161,7 +161,7 @@ fn rows(buffer: &RowBuffer) -> Result<Json> {
     Ok(json!({"columns": buffer.columns(), "rows": rows}))
 }
 
-fn mutation(pending: &Pending) -> Json {
+fn mutation(pending: &PendingMutation) -> Json {
     let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let rows = pending.rows.iter().map(|row| {
         let columns = row.columns.iter().map(|column| {

@@ -187,7 +187,7 @@ impl World {
         self.book().or_else(|| self.digests())
     }
 
-    fn sync(&self) -> rejoin_core::Report {
+    fn sync(&self) -> rejoin_core::SyncReport {
         let served = Served::new(&self.backend);
         let mut config = Config::new(self.file());
         config.server_url = Some(served.url.clone());

@@ -89,7 +89,7 @@ impl App {
         self.0.storage().import_synchro(path).wait().unwrap()
     }
 
-    pub(crate) fn sync(&self) -> rejoin_core::Report {
+    pub(crate) fn sync(&self) -> rejoin_core::SyncReport {
         self.0.sync().and_wait(Some(PATIENCE)).wait().unwrap()
     }
 
@@ -111,7 +111,7 @@ impl App {
         self.see("SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id")
     }
 
-    pub(crate) fn pending(&self) -> Vec<rejoin_core::Pending> {
+    pub(crate) fn pending(&self) -> Vec<rejoin_core::PendingMutation> {
         self.0.queue().pending().wait().unwrap()
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::engine::action::perform;
 use crate::engine::action::tests::{TAKE, shop, shop_on};
-use crate::engine::action::{Actions, Arguments, Budget, Context};
+use crate::engine::action::{ActionBudget, Actions, Arguments, Context};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::rebase::decide;
 use crate::error::{ActionFault, Error};
@@ -53,7 +53,7 @@ fn fault(error: &Error) -> &ActionFault {
 /// A shop on such a host, whose actions have a short time limit.
 fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
     let (folder, mut engine) = shop_on(Arc::new(Ticking(TestHost::new(1))), actions);
-    perform::set_action_budget(&mut engine, Budget { run: RUN, ..Budget::default() });
+    perform::set_action_budget(&mut engine, ActionBudget { run: RUN, ..ActionBudget::default() });
     (folder, engine)
 }
 
@@ -121,7 +121,10 @@ fn action_beyond_the_byte_limit_is_stopped() {
         r#"SELECT 'l' || i, i FROM c"]}"#
     );
     let (_folder, mut engine) = shop(Actions::new().declare(fill));
-    perform::set_action_budget(&mut engine, Budget { bytes: 1_000, ..Budget::default() });
+    perform::set_action_budget(
+        &mut engine,
+        ActionBudget { bytes: 1_000, ..ActionBudget::default() },
+    );
     let error = perform::perform(&mut engine, "fill", &json!({"n": 5_000})).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooLarge { limit: 1_000 });
     assert!(column(&engine, "SELECT id FROM line").is_empty());
@@ -151,7 +154,7 @@ fn reruns_beyond_the_rebase_budget_apply_recorded_effects() {
     let (_folder, mut engine) = shop_on(host, Actions::new().handler("one", [], one));
     perform::set_action_budget(
         &mut engine,
-        Budget { run: seconds, rebase: seconds, ..Budget::default() },
+        ActionBudget { run: seconds, rebase: seconds, ..ActionBudget::default() },
     );
     for _ in 0..3 {
         perform::perform(&mut engine, "one", &Json::Null).unwrap();
