@@ -22,6 +22,7 @@ mod import;
 mod log;
 mod pending;
 mod queue;
+mod read_only;
 mod reset;
 mod status;
 mod storage;
@@ -50,6 +51,7 @@ pub use pending::{
     MutationState, ParkReason, PatchKind, PendingColumn, PendingCounts, PendingMutation,
     PendingRow, RowSyncState, Verdict,
 };
+pub use read_only::ReadOnlyClient;
 pub use reset::{Keep, ResetReport};
 pub use status::{FirstSync, StatusObserver, SyncState, SyncStatus};
 pub use storage::{CheckpointMode, Checkpointed};

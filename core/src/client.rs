@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::host::Host;
 use crate::readers::Readers;
-use crate::sync::status::{Status, Transition};
+use crate::sync::status::{SyncStatus, Transition};
 use crate::watch::{Hub, Subscription};
 use crate::writer::{Task, Writer};
 
@@ -31,6 +31,7 @@ mod lifecycle;
 mod open;
 mod queue;
 mod read;
+mod read_only;
 mod reset;
 mod services;
 mod syncing;
@@ -42,9 +43,10 @@ mod write;
 
 pub use handles::{QueueHandle, SchemaHandle, StorageHandle, SyncHandle};
 pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
-pub use queue::{Pending, PendingColumn, PendingRow};
+pub use queue::{PendingColumn, PendingMutation, PendingRow};
 pub(crate) use queue::{pending_of, to_pending, to_pending_rows};
 pub use read::Snapshot;
+pub use read_only::ReadOnlyClient;
 pub use reset::Reset;
 pub use services::Services;
 pub use write::Transaction;
@@ -151,14 +153,14 @@ impl Client {
     }
 
     /// The sync status.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> SyncStatus {
         self.core().syncing.status()
     }
 
     /// Calls `callback` with the current status and after each change. It ends, and drops
     /// `callback`, when the subscription is dropped or the client shuts down. Changes during a call
     /// are combined: the next call gets the latest status.
-    pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
+    pub fn on_status(&self, callback: impl FnMut(SyncStatus) + Send + 'static) -> Subscription {
         self.core().on_status(Box::new(callback))
     }
 

@@ -59,5 +59,5 @@ fn inspect_refuses_a_file_that_is_no_database() {
     std::fs::write(&file, "milk").unwrap();
     let output = inspect(&file, &[]);
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && message.contains("no SQLite database"), "{message}");
+    assert!(!output.status.success() && message.contains("not a database"), "{message}");
 }

@@ -14,13 +14,13 @@ use crate::error::Result;
 use crate::params::IntoParams;
 use crate::row_buffer::{FromCell, Row, RowBuffer};
 use crate::value::Value;
-use crate::watch::{Cancel, Listener, Query, Subscription, Watch};
+use crate::watch::{Cancel, Hub, Listener, Query, Subscription, Watch};
 use crate::writer::Task;
 
 /// One state of the database, while the closure of [`Client::read`] runs.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
-    reader: &'a mut Reader,
+    pub(super) reader: &'a mut Reader,
 }
 
 impl Snapshot<'_> {
@@ -156,14 +156,7 @@ impl Client {
     /// # Errors
     /// As [`Client::query`], in [`Error::Batch`](crate::Error::Batch) with the index of the query.
     pub fn query_many(&self, queries: Vec<(String, Vec<Value>)>) -> Task<Vec<RowBuffer>> {
-        self.core().readers.call(move |reader| {
-            reader.snapshot(|reader| {
-                let run = |(index, (sql, params)): (usize, (String, Vec<Value>))| {
-                    reader.rows(&sql, &params).map_err(|error| error.in_batch(index))
-                };
-                queries.into_iter().enumerate().map(run).collect()
-            })
-        })
+        self.core().readers.call(move |reader| many(reader, queries))
     }
 
     /// Watches a query: delivers its result now, and after each commit that changes it.
@@ -200,11 +193,7 @@ impl Client {
         params: impl IntoParams,
         key: &[&str],
     ) -> impl Future<Output = Result<Watch>> + Send + 'static {
-        let query = Query { sql: sql.to_owned(), params: params.into_params() };
-        let key = key.iter().map(|&column| column.to_owned()).collect();
-        let (slot, first) = self.core().hub.watch(query, key);
-        let watch = Watch::new(slot);
-        async move { first.await.map(|()| watch) }
+        watch(&self.core().hub, sql, params, key)
     }
 
     /// Calls `callback` after each commit to one of `tables`, or to any table if the list is empty.
@@ -257,6 +246,33 @@ impl Client {
     pub fn begin_read(&self) -> Task<HeldSnapshot> {
         snapshot::begin(self.core())
     }
+}
+
+/// The rows of several queries on one state.
+pub(super) fn many(
+    reader: &mut Reader,
+    queries: Vec<(String, Vec<Value>)>,
+) -> Result<Vec<RowBuffer>> {
+    reader.snapshot(|reader| {
+        let run = |(index, (sql, params)): (usize, (String, Vec<Value>))| {
+            reader.rows(&sql, &params).map_err(|error| error.in_batch(index))
+        };
+        queries.into_iter().enumerate().map(run).collect()
+    })
+}
+
+/// Starts a watch, whose first result the future waits for.
+pub(super) fn watch(
+    hub: &Hub,
+    sql: &str,
+    params: impl IntoParams,
+    key: &[&str],
+) -> impl Future<Output = Result<Watch>> + Send + 'static {
+    let query = Query { sql: sql.to_owned(), params: params.into_params() };
+    let key = key.iter().map(|&column| column.to_owned()).collect();
+    let (slot, first) = hub.watch(query, key);
+    let watch = Watch::new(slot);
+    async move { first.await.map(|()| watch) }
 }
 
 /// A listener that can remove itself from its list.

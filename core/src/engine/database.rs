@@ -91,7 +91,8 @@ impl Database {
     /// Opens the file read-only while another process may hold it: takes no lock and writes
     /// nothing.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self> {
-        look_at_header(path)?;
+        // The header is not read here: closing the file would release the locks that SQLite holds on
+        // it for the rest of this process.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
         let number = |name: &str| {

@@ -126,6 +126,14 @@ impl Hub {
         }
     }
 
+    /// Receives commits of another process, whose tables are not known.
+    pub(crate) fn committed_elsewhere(&self) {
+        if self.followers.load(Ordering::Acquire) > 0 {
+            self.desk().touched.all = true;
+            self.wake.notify_all();
+        }
+    }
+
     /// Creates a watch; completes when its first result is available. While suspended it waits for
     /// [`Hub::resume`], because UI code would not start the watch again by itself.
     pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Task<()>) {

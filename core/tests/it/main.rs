@@ -8,6 +8,7 @@ mod client;
 mod held;
 mod lifecycle;
 mod log;
+mod read_only;
 mod slow;
 mod typed;
 mod watch;

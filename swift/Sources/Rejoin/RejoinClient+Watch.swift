@@ -41,7 +41,7 @@ extension RejoinClient {
     /// - Parameter params: a value for each question mark.
     /// - Throws: in the loop, as ``query(_:_:)``, also later, for example when the table was dropped.
     public func watch(_ sql: String, _ params: SQLParameters) -> AsyncThrowingStream<RowBuffer, any Error> {
-        stream(sql, params, key: []) { try RowBuffer($0.rows) }
+        updates({ [ffi] in ffi.watch(sql: sql, params: params.ffi) }) { try RowBuffer($0.rows) }
     }
 
     /// As ``watch(_:_:)``, with the rows added, changed and removed since the previous update.
@@ -56,20 +56,20 @@ extension RejoinClient {
     public func watch(_ sql: String, _ params: SQLParameters = [], key: [String])
         -> AsyncThrowingStream<WatchUpdate, any Error>
     {
-        stream(sql, params, key: key) { update in
+        updates({ [ffi] in ffi.watch(sql: sql, params: params.ffi, key: key) }) { update in
             let difference = update.difference.map(RowDifference.init)
             return WatchUpdate(
                 rows: try RowBuffer(update.rows), difference: difference ?? .init(added: [], changed: [], removed: []))
         }
     }
+}
 
-    private func stream<Element: Sendable>(
-        _ sql: String, _ params: SQLParameters, key: [String],
-        _ read: @escaping @Sendable (RejoinFFI.WatchUpdate) throws -> Element
-    ) -> AsyncThrowingStream<Element, any Error> {
-        let puller = Puller { [ffi] in ffi.watch(sql: sql, params: params.ffi, key: key) }
-        return AsyncThrowingStream(unfolding: { try await puller.next().map(read) })
-    }
+/// The results of a watch, which starts when the first is requested.
+func updates<Element: Sendable>(
+    _ begin: @escaping @Sendable () -> QueryWatch, _ read: @escaping @Sendable (RejoinFFI.WatchUpdate) throws -> Element
+) -> AsyncThrowingStream<Element, any Error> {
+    let puller = Puller(begin)
+    return AsyncThrowingStream(unfolding: { try await puller.next().map(read) })
 }
 
 /// Starts a watch when the first result is requested, and cancels it when released.

@@ -24,6 +24,28 @@ import Testing
         }
     }
 
+    @Test func readOnlyClientFollowsTheCommitsOfAnotherOne() async throws {
+        let client = try await localClient(folder)
+        let reader = try await ReadOnlyClient.open(client.path)
+        try await watched {
+            var seen: [[String]] = []
+            for try await rows in reader.watch("SELECT id FROM item WHERE n = ?", [1]) {
+                seen.append(try rows.decode(String.self))
+                if seen.count == 2 { break }
+                try await client.execute(insert, ["a"])
+            }
+            #expect(seen == [[], ["a"]])
+        }
+        let both = try await reader.queryMany([Statement("SELECT 1"), Statement("SELECT id FROM item")])
+        #expect(both.map(\.count) == [1, 1])
+        await #expect(throws: RejoinError.self) { try await reader.query("DELETE FROM item RETURNING id") }
+        try await reader.shutdown()
+        await #expect(throws: RejoinError.self) { try await reader.query("SELECT 1") }
+        await #expect(throws: RejoinError.self) {
+            try await ReadOnlyClient.open(client.path.appendingPathExtension("missing"))
+        }
+    }
+
     @Test func watchStartsWithItsFirstReader() async throws {
         let client = try await localClient(folder)
         let stream = client.watch("SELECT id FROM item")

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use rejoin_core::{Client, block_on};
 use rejoin_server::{Config, Server};
 use tempfile::TempDir;
 
@@ -33,6 +34,22 @@ fn todo(file: &Path, url: &str, words: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {text}{errors}");
     text
+}
+
+/// As a widget or an app extension reads the file of the app.
+#[test]
+fn read_only_client_follows_another_process() {
+    let folder = TempDir::new().unwrap();
+    let (file, unreachable) = (folder.path().join("one.db"), "http://127.0.0.1:9");
+    todo(&file, unreachable, &["list"]);
+    let reader = Client::open_read_only(&file).wait().unwrap();
+    let list = "SELECT title, rejoin_row_state('tasks', id) FROM tasks";
+    let mut watch = block_on(reader.watch(list, (), &[])).unwrap();
+    assert!(block_on(watch.next()).unwrap().unwrap().rows.is_empty());
+    todo(&file, unreachable, &["add", "buy", "milk"]);
+    let update = block_on(watch.next()).unwrap().unwrap();
+    let row = update.rows.row(0).unwrap();
+    assert_eq!((row.get::<&str>(0).unwrap(), row.get::<&str>(1).unwrap()), ("buy milk", "pending"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,24 +31,22 @@ public class WatchUpdate(public val rows: RowBuffer, public val difference: RowD
 public data class RowDifference(val added: List<Int>, val changed: List<Int>, val removed: List<Int>)
 
 /** The flow of [RejoinDatabase.watch]. */
-internal fun FfiClient.watched(sql: String, params: Array<out Any?>): Flow<RowBuffer> =
-    updates(sql, params, emptyList()) { RowBuffer.fromBytes(it.rows) }
+internal fun FfiClient.watched(sql: String, params: Array<out Any?>): Flow<RowBuffer> {
+    val values = params.toSql()
+    return updates({ watch(sql, values, emptyList()) }) { RowBuffer.fromBytes(it.rows) }
+}
 
 /** The flow of [RejoinDatabase.watchDifferences]. */
 internal fun FfiClient.watchedDifferences(sql: String, params: Array<out Any?>, key: List<String>): Flow<WatchUpdate> {
     if (key.isEmpty()) throw RejoinException.InvalidInput("watching differences: name the columns that identify a row")
-    return updates(sql, params, key) { it.toPublic() }
+    val values = params.toSql()
+    return updates({ watch(sql, values, key) }) { it.toPublic() }
 }
 
-private fun <T> FfiClient.updates(
-    sql: String,
-    params: Array<out Any?>,
-    key: List<String>,
-    make: suspend (FfiWatchUpdate) -> T,
-): Flow<T> {
-    val values = params.toSql()
-    return flow {
-        val watch = crossing { watch(sql, values, key) }
+/** The results of the watch that [begin] starts for each collector. */
+internal fun <T> updates(begin: () -> QueryWatch, make: suspend (FfiWatchUpdate) -> T): Flow<T> =
+    flow {
+        val watch = crossing { begin() }
         try {
             while (true) emit(make(watch.pull() ?: break))
         } finally {
@@ -57,7 +55,6 @@ private fun <T> FfiClient.updates(
             watch.destroy()
         }
     }
-}
 
 private suspend fun QueryWatch.pull(): FfiWatchUpdate? = crossing { next() }
 

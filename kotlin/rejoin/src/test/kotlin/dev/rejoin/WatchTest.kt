@@ -41,6 +41,25 @@ class WatchTest {
         }
 
     @Test
+    fun `read-only client follows the commits of another one`() =
+        story {
+            val client = local()
+            val reader = ReadOnlyClient.open(client.path)
+            reader.watch("SELECT body FROM note WHERE id = ?", "a").map { rows -> rows.map { it.string(0) } }.test(60.seconds) {
+                assertEquals(emptyList<String>(), awaitItem())
+                client.execute(insert, "a", "one")
+                assertEquals(listOf("one"), awaitItem())
+                val counts = reader.queryMany(Statement("SELECT 1"), Statement("SELECT id FROM note WHERE id = ?", "a"))
+                assertEquals(listOf(1, 1), counts.map { it.size })
+                refused<RejoinException.InvalidInput> { reader.query("DELETE FROM note RETURNING id") }
+                reader.shutdown()
+                awaitComplete()
+            }
+            refused<RejoinException.Closed> { reader.query("SELECT 1") }
+            refused<RejoinException.Storage> { ReadOnlyClient.open("${client.path}.missing") }
+        }
+
+    @Test
     fun `watch maps its rows`() =
         story {
             val client = local()

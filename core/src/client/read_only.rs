@@ -1,0 +1,222 @@
+//! A file that another process writes, opened for reading: in a widget, an app extension, a tool.
+//!
+//! It takes part in no lock between processes and writes nothing. Commits of the other process are
+//! noticed within [`INTERVAL`].
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::Client;
+use super::lifecycle::in_background;
+use super::read::{Snapshot, many, watch};
+use crate::engine::follow::Follower;
+use crate::engine::{ReadStop, Reader};
+use crate::error::{Error, InputFault, Result};
+use crate::host::SystemHost;
+use crate::params::IntoParams;
+use crate::readers::Readers;
+use crate::row_buffer::RowBuffer;
+use crate::runtime;
+use crate::value::Value;
+use crate::watch::{Dispatcher, Hub, Watch};
+use crate::writer::Task;
+
+/// Time between two looks for a commit of the other process.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Read connections, besides the one of the watched queries.
+const READERS: u32 = 2;
+
+/// A file opened by [`Client::open_read_only`]. Clones share it. When the last one is dropped, watches
+/// end, and the file closes after the calls that run.
+#[derive(Debug, Clone)]
+pub struct ReadOnlyClient {
+    opened: Arc<Opened>,
+}
+
+struct Opened {
+    path: PathBuf,
+    readers: Readers,
+    followed: Arc<Followed>,
+    /// Its end ends the thread that looks for commits.
+    _looks: Sender<()>,
+}
+
+/// The other process's commits, and the watched queries that run again after them.
+struct Followed {
+    follower: Mutex<Follower>,
+    hub: Arc<Hub>,
+}
+
+impl Client {
+    /// Opens a file for reading, while another process may have it open: in a widget, an app
+    /// extension, a tool. Works offline; syncing is left to the process that writes.
+    ///
+    /// The file must exist, in the format of this release: open it once with [`Client::open`].
+    /// On iOS, close it before the extension is suspended: SQLite keeps a lock on an open file.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, block_on};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("a.db");
+    /// # let app = Client::open(Config::new(&path)).wait()?;
+    /// # app.schema().create_table("note", "id TEXT PRIMARY KEY").wait()?;
+    /// # block_on(async {
+    /// let widget = Client::open_read_only(&path).await?;
+    /// let mut notes = widget.watch("SELECT id FROM note", (), &[]).await?;
+    /// assert!(notes.next().await.unwrap()?.rows.is_empty());
+    /// app.execute("INSERT INTO note VALUES ('a')", ()).await?; // In another process, usually.
+    /// assert_eq!(notes.next().await.unwrap()?.rows.len(), 1);
+    /// widget.shutdown().await?;
+    /// # app.shutdown().await
+    /// # })?;
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As those of [`Inspection::of`](crate::Inspection::of).
+    pub fn open_read_only(path: impl AsRef<Path>) -> Task<ReadOnlyClient> {
+        let path = path.as_ref().to_owned();
+        in_background("open", move || ReadOnlyClient::open(path))
+    }
+}
+
+impl ReadOnlyClient {
+    fn open(path: PathBuf) -> Result<Self> {
+        let host = Arc::new(SystemHost::default());
+        let (follower, mut connections) = Follower::open(&path, host, READERS + 1)?;
+        let first = connections.pop().ok_or(Error::Closed)?;
+        let readers = Readers::new(connections, Arc::<ReadStop>::default())?;
+        let hub = Hub::start(first, Dispatcher::start()?)?;
+        let followed = Arc::new(Followed { follower: Mutex::new(follower), hub });
+        let (looks, ends) = channel();
+        let follows = Arc::downgrade(&followed);
+        let opened = Arc::new(Opened { path, readers, followed, _looks: looks });
+        runtime::thread("follow", move || follow(&follows, &ends))?;
+        Ok(Self { opened })
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.opened.path
+    }
+
+    /// The rows of a query, from the last commit of any process.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
+        let (sql, params) = (sql.to_owned(), params.into_params());
+        self.call(move |reader| reader.rows(&sql, &params))
+    }
+
+    /// Runs several queries with their parameters on one state.
+    ///
+    /// # Errors
+    /// As [`Client::query_many`].
+    pub fn query_many(&self, queries: Vec<(String, Vec<Value>)>) -> Task<Vec<RowBuffer>> {
+        self.call(move |reader| many(reader, queries))
+    }
+
+    /// Runs several queries on one state, each after the result of the one before.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub fn read<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
+    ) -> Task<T> {
+        self.call(|reader| reader.snapshot(|reader| body(&mut Snapshot { reader })))
+    }
+
+    /// Watches a query as [`Client::watch`] does. Each watched query runs again after a commit to
+    /// any table, and delivers only if its rows changed.
+    ///
+    /// # Errors
+    /// As [`Client::watch`].
+    pub fn watch(
+        &self,
+        sql: &str,
+        params: impl IntoParams,
+        key: &[&str],
+    ) -> impl Future<Output = Result<Watch>> + Send + 'static {
+        watch(&self.opened.followed.hub, sql, params, key)
+    }
+
+    /// Ends reads and watches, and closes the file; completes when no connection is open.
+    ///
+    /// # Errors
+    /// [`InputFault::Reentrant`] inside the closure of [`ReadOnlyClient::read`]. Closing twice is no
+    /// error.
+    pub fn shutdown(&self) -> Task<()> {
+        if self.opened.readers.is_current() {
+            return Task::ready(Err(InputFault::Reentrant.into()));
+        }
+        let opened = Arc::clone(&self.opened);
+        in_background("shutdown", move || {
+            let (readers, watches) = opened.end();
+            readers.wait()?;
+            match watches.wait() {
+                Err(Error::Closed) => Ok(()),
+                done => done,
+            }
+        })
+    }
+
+    fn call<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&mut Reader) -> Result<T> + Send + 'static,
+    ) -> Task<T> {
+        let opened = Arc::clone(&self.opened); // Open until the call ends.
+        self.opened.readers.call(move |reader| {
+            opened.followed.look()?; // So that the states of rows are not older than the rows.
+            body(reader)
+        })
+    }
+}
+
+impl Opened {
+    fn end(&self) -> (Task<()>, Task<()>) {
+        let hub = &self.followed.hub;
+        let ended = (self.readers.shutdown(), hub.shutdown());
+        hub.dispatcher.shutdown();
+        ended
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        drop(self.end());
+    }
+}
+
+impl Followed {
+    /// Runs the watched queries again if there is a new commit.
+    fn look(&self) -> Result<()> {
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        if follower.refresh()? {
+            self.hub.committed_elsewhere();
+        }
+        Ok(())
+    }
+}
+
+/// Looks for commits until the client is gone.
+fn follow(followed: &Weak<Followed>, ends: &Receiver<()>) {
+    while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(INTERVAL) {
+        let Some(followed) = followed.upgrade() else { return };
+        if let Err(error) = followed.look() {
+            tracing::warn!(%error, "looking for commits of the other process; tried again");
+        }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Opened").field("path", &self.path).finish_non_exhaustive()
+    }
+}
