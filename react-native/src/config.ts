@@ -45,6 +45,20 @@ export interface ActionBudget {
   readonly bytes?: number | undefined;
 }
 
+/** Ready-made configurations. */
+export const RejoinConfig = {
+  /**
+   * A new file, for tests and previews: `{ ...RejoinConfig.temporary(), schema }`.
+   *
+   * It is a real database in a new folder within the system's folder for temporary files, and works offline. Every open creates a database
+   * of its own; the client's `path` is its file. `shutdown` removes the folder. After a crash the folder stays until the system removes it.
+   * Before Android 13, the native code of the app must first set the environment variable `TMPDIR` to the cache folder.
+   */
+  temporary(): RejoinConfig {
+    return { path: ':temporary:' };
+  },
+};
+
 /**
  * How a client is opened and how it syncs. Every member but the path is optional.
  *

@@ -15,7 +15,7 @@ export type {
 export { Actions } from './actions';
 export { type Change, Subscription } from './callback';
 export { RejoinClient, type Services } from './client';
-export type { ActionBudget, ConflictPolicy, Durability, MeteredPolicy, RejoinConfig } from './config';
+export { type ActionBudget, type ConflictPolicy, type Durability, type MeteredPolicy, RejoinConfig } from './config';
 export type { DatabaseReader, DatabaseTransaction, DatabaseWriter, RejoinDatabase } from './database';
 export * from './errors';
 export type { AcceptedMutation, HistoryBounds, Undone } from './history';

@@ -1,4 +1,6 @@
 /** The client on the real engine without a server: success and failure of each method. */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import {
   type Change,
@@ -8,6 +10,7 @@ import {
   InvalidInputError,
   real,
   RejoinClient,
+  RejoinConfig,
   type SyncStatus,
 } from '../src/index';
 import { lowerTimeout } from '../src/config';
@@ -26,6 +29,17 @@ describe('opening', () => {
     await expect(RejoinClient.open({ path: `${folder()}/a.db`, transactionIdleMs: 0.5 })).rejects.toThrow(/transaction_idle/);
     await expect(RejoinClient.open({ path: 'a.db', metered: 'some' as never })).rejects.toThrow(/metered is some/);
     await expect(RejoinClient.open({} as never)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('temporary files are separate and removed at shutdown', async () => {
+    const [client, other] = [await withTasks(RejoinConfig.temporary()), await withTasks(RejoinConfig.temporary())];
+    await client.execute(INSERT, ['t1', 'text']);
+    expect([await count(client), await count(other)]).toEqual([1, 0]);
+    for (const device of [client, other]) {
+      expect(existsSync(device.path)).toBe(true);
+      await device.shutdown();
+      expect(existsSync(dirname(device.path))).toBe(false);
+    }
   });
 
   test('negative timeout is refused and fractions are rounded up', async () => {

@@ -1,9 +1,8 @@
 /** The examples of the guide for React Native, compiled and run; the last test compares the texts. */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { type PendingMutation, RejoinClient, type RejoinDatabase, SuspendedError } from '../src/index';
+import { type PendingMutation, RejoinClient, RejoinConfig, type RejoinDatabase, SuspendedError } from '../src/index';
 import { device, newUser, sync } from './support/devices';
 import { FakeDatabase } from './support/fake';
 import { expectExamples } from './support/pages';
@@ -203,13 +202,11 @@ test("examples of an app's tests run", async () => {
   expect(list.items()).toEqual([{ id: 't1', title: 'buy milk', state: 'pending' }]);
   end();
 
-  const folder = mkdtempSync(join(tmpdir(), 'app-test-'));
-  const client = await RejoinClient.open({ path: join(folder, 'app.db'), schema });
+  const client = await RejoinClient.open({ ...RejoinConfig.temporary(), schema });
   await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t1', 'buy milk']);
   expect(await client.queue.pending()).toHaveLength(1);
-  await client.shutdown();
+  await client.shutdown(); // Removes the file.
 
-  rmSync(folder, { recursive: true });
   await server.quit();
 });
 

@@ -95,4 +95,14 @@ public struct RejoinConfig: Sendable {
     public init(path: URL, serverURL: URL? = nil, tokens: @escaping TokenClosure.Body) {
         self.init(path: path, serverURL: serverURL, tokens: TokenClosure(tokens))
     }
+
+    /// Default settings for a new file, for tests and previews: `RejoinClient.open(.temporary())`.
+    ///
+    /// It is a real database in a new folder within the system's folder for temporary files, and works offline. Every
+    /// open creates a database of its own; ``RejoinClient/path`` is its file. ``RejoinClient/shutdown()`` removes the
+    /// folder. After a crash the folder stays until the system removes it.
+    public static func temporary() -> RejoinConfig { RejoinConfig(path: temporaryPath) }
+
+    /// The path of each temporary configuration; the engine creates the real one.
+    static let temporaryPath = URL(fileURLWithPath: "/:temporary:", isDirectory: false)
 }

@@ -192,15 +192,12 @@ import Testing
             #expect(items == [TaskItem(id: "t1", title: "buy milk", state: "pending")])
         }
 
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        var config = RejoinConfig(path: folder.appendingPathComponent("app.db"))
+        var config = RejoinConfig.temporary()
         config.schema = schema
         let client = try await RejoinClient.open(config)
         try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t1", "buy milk"])
         #expect(try await client.queue.pending().count == 1)
-        try await client.shutdown()
-        try FileManager.default.removeItem(at: folder)
+        try await client.shutdown() // Removes the file.
     }
 
     @Test func guideExamplesMatchThisFile() throws {

@@ -63,6 +63,20 @@ import Testing
         #expect(kind(await thrown { _ = try await RejoinClient.open(nowhere) }) == "storage")
     }
 
+    @Test func temporaryFilesAreSeparateAndRemovedAtShutdown() async throws {
+        let client = try await RejoinClient.open(.temporary())
+        let other = try await RejoinClient.open(.temporary())
+        for device in [client, other] { try await device.schema.createTable("item", "id TEXT PRIMARY KEY") }
+        try await client.execute("INSERT INTO item VALUES ('a')")
+        #expect(try await client.items() == 1)
+        #expect(try await other.items() == 0)
+        for device in [client, other] {
+            #expect(FileManager.default.fileExists(atPath: device.path.path))
+            try await device.shutdown()
+            #expect(!FileManager.default.fileExists(atPath: device.path.deletingLastPathComponent().path))
+        }
+    }
+
     @Test func releasedClientClosesItsFile() async throws {
         var client: RejoinClient? = try await localClient(folder)
         try await client?.execute("INSERT INTO item VALUES ('a', 1, NULL)")

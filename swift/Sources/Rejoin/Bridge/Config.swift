@@ -17,7 +17,7 @@ extension RejoinConfig {
         }
         if !path.isFileURL { problems.append("path: \(path) names no file") }
         let config = ClientConfig(
-            path: path.path,
+            path: path == Self.temporaryPath ? ":temporary:" : path.path,
             serverUrl: serverURL?.absoluteString,
             allowHttp: allowHTTP,
             userId: userID,

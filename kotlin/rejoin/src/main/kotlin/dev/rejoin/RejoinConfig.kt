@@ -134,7 +134,19 @@ public data class RejoinConfig(
     val walLimit: Int? = null,
     val durability: Durability? = null,
     val allowHttp: Boolean? = null,
-)
+) {
+    public companion object {
+        /**
+         * A new file, for tests and previews: `RejoinConfig.temporary().copy(schemaJson = schema)`.
+         *
+         * It is a real database in a new folder within the system's folder for temporary files, and works offline.
+         * Every open creates a database of its own; [RejoinClient.path] is its file. [RejoinClient.shutdown] removes
+         * the folder. After a crash the folder stays until the system removes it. Before Android 13, set the
+         * environment variable `TMPDIR` to the app's cache folder first.
+         */
+        public fun temporary(): RejoinConfig = RejoinConfig(":temporary:")
+    }
+}
 
 internal fun RejoinConfig.toFfi(): ClientConfig {
     val problems = mutableListOf<String>()

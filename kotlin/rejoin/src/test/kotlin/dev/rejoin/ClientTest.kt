@@ -28,6 +28,20 @@ class ClientTest {
         }
 
     @Test
+    fun `temporary files are separate and removed at shutdown`() =
+        story {
+            val (client, other) = List(2) { local(RejoinConfig.temporary()) }
+            client.execute("INSERT INTO note VALUES ('n1', 'text')")
+            val rows = listOf(client, other).map { device -> device.query("SELECT body FROM note") { it.string("body") } }
+            assertEquals(listOf(listOf("text"), emptyList()), rows)
+            val files = listOf(client, other).map { File(it.path) }
+            assertTrue(files.all(File::isFile), files.toString())
+            client.shutdown()
+            other.shutdown()
+            assertFalse(files.any { it.exists() || it.parentFile.exists() }, files.toString())
+        }
+
+    @Test
     fun `values beyond the engine's range are reported together`() =
         story {
             val wrong =

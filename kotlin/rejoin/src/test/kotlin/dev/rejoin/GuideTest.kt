@@ -200,12 +200,10 @@ class GuideTest {
             val items = TaskList(fake, scope).items.first { it.isNotEmpty() }
             assertEquals(listOf(TaskItem("t1", "buy milk", "pending")), items)
 
-            val folder = Files.createTempDirectory("app-test").toFile()
-            val client = RejoinClient.open(RejoinConfig(File(folder, "app.db").path, schemaJson = schema))
+            val client = RejoinClient.open(RejoinConfig.temporary().copy(schemaJson = schema))
             client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
             assertEquals(1, client.queue.pending().size)
-            client.shutdown()
-            folder.deleteRecursively()
+            client.shutdown() // Removes the file.
             scope.cancel()
         }
 
