@@ -352,6 +352,16 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_clone_readonlyclient": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_readonlyclient": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_clone_rejoinclient": {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
@@ -591,6 +601,31 @@ const DEFINITIONS = {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_constructor_readonlyclient_open": {
+      args: [FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_readonlyclient_query": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_readonlyclient_query_many": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_readonlyclient_watch": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
     },
     "uniffi_rejoin_ffi_fn_constructor_rejoinclient_open": {
       args: [FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
@@ -1038,6 +1073,31 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_querywatch_next": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_readonlyclient_query": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_readonlyclient_watch": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1590,6 +1650,8 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_free_logsink(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_querywatch(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_querywatch(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_readonlyclient(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_readonlyclient(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_rejoinclient(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_rejoinclient(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_statusobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -1638,6 +1700,11 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_logsink_on_log(uniffiSelf: bigint, record: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_querywatch_cancel(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_querywatch_next(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(path: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_readonlyclient_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(uniffiSelf: bigint, statements: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_readonlyclient_watch(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array, key: Uint8Array, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(config: Uint8Array, tokens: Uint8Array, transport: Uint8Array, actions: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(uniffiSelf: bigint, through: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_alter_table(uniffiSelf: bigint, name: Uint8Array, definition: Uint8Array): bigint;
@@ -1728,6 +1795,11 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_logsink_on_log(): number;
     uniffi_rejoin_ffi_checksum_method_querywatch_cancel(): number;
     uniffi_rejoin_ffi_checksum_method_querywatch_next(): number;
+    uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open(): number;
+    uniffi_rejoin_ffi_checksum_method_readonlyclient_query(): number;
+    uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many(): number;
+    uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown(): number;
+    uniffi_rejoin_ffi_checksum_method_readonlyclient_watch(): number;
     uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table(): number;

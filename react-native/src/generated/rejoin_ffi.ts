@@ -7964,6 +7964,324 @@ const uniffiTypeQueryWatchObjectFactory: UniffiObjectFactory<QueryWatchLike> = (
 const FfiConverterTypeQueryWatch = new FfiConverterObject(uniffiTypeQueryWatchObjectFactory);
 
 /**
+ * A file that another process may have open, for reading: in a widget, an app extension, a tool.
+ *
+ * It closes when no reference is left; `shutdown` waits for that.
+ */
+export interface ReadOnlyClientLike {
+
+/**
+ * The rows of a query, as a row buffer, from the last commit of any process.
+ *
+ * Throws `InvalidInput` if the statement does not compile, or writes.
+ */
+    query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
+/**
+ * The rows of several queries, a row buffer each, all from one state of the database.
+ *
+ * Throws as `query` does.
+ */
+    queryMany(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<ArrayBuffer>>;
+/**
+ * Ends reads and watches, and closes the file. Closing twice is no error.
+ */
+    shutdown(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Watches a query: delivers its result now, and after each commit of any process that changes
+ * it. Commits of another process are noticed within a quarter of a second.
+ *
+ * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+ * that identify a row: each update then lists the added, changed and removed rows.
+ */
+    watch(sql: string, params: Array<SqlValue>, key: Array<string>): QueryWatchLike;
+}
+/**
+ * @deprecated Use `ReadOnlyClientLike` instead.
+ */
+export type ReadOnlyClientInterface = ReadOnlyClientLike;
+
+
+/**
+ * A file that another process may have open, for reading: in a widget, an app extension, a tool.
+ *
+ * It closes when no reference is left; `shutdown` waits for that.
+ */
+export class ReadOnlyClient extends UniffiAbstractObject implements ReadOnlyClientLike {
+
+    readonly [uniffiTypeNameSymbol] = "ReadOnlyClient";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeReadOnlyClientObjectFactory.bless(pointer);
+}
+
+
+/**
+ * Opens the file; works offline. An app must have created it, with this release of the engine.
+ *
+ * Throws `Storage` if it does not exist, is no database or is damaged, and `InvalidInput` if it
+ * belongs to another application or an older release.
+ */
+    static async open(path: string, asyncOpts_?: { signal: AbortSignal }): Promise<ReadOnlyClientLike> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(FfiConverterString.lower(path, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterTypeReadOnlyClient.lift.bind(FfiConverterTypeReadOnlyClient),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+
+
+/**
+ * The rows of a query, as a row buffer, from the last commit of any process.
+ *
+ * Throws `InvalidInput` if the statement does not compile, or writes.
+ */
+    async query(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<ArrayBuffer> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_query(
+                    uniffiTypeReadOnlyClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterArrayBuffer.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The rows of several queries, a row buffer each, all from one state of the database.
+ *
+ * Throws as `query` does.
+ */
+    async queryMany(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<ArrayBuffer>> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(
+                    uniffiTypeReadOnlyClientObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterSequenceBytes.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Ends reads and watches, and closes the file. Closing twice is no error.
+ */
+    async shutdown(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(
+                    uniffiTypeReadOnlyClientObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Watches a query: delivers its result now, and after each commit of any process that changes
+ * it. Commits of another process are noticed within a quarter of a second.
+ *
+ * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+ * that identify a row: each update then lists the added, changed and removed rows.
+ */
+    watch(sql: string, params: Array<SqlValue> = [], key: Array<string> = []): QueryWatchLike {
+    return FfiConverterTypeQueryWatch.lift(uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_watch(
+                uniffiTypeReadOnlyClientObjectFactory.clonePointer(this),
+        FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),
+        FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc),
+        FfiConverterSequenceString.lower(key, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    ));
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeReadOnlyClientObjectFactory.pointer(this);
+            uniffiTypeReadOnlyClientObjectFactory.freePointer(pointer);
+            uniffiTypeReadOnlyClientObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is ReadOnlyClient {
+        return uniffiTypeReadOnlyClientObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeReadOnlyClientObjectFactory: UniffiObjectFactory<ReadOnlyClientLike> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeReadOnlyClientObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): ReadOnlyClientLike {
+        const instance = Object.create(ReadOnlyClient.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "ReadOnlyClient";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: ReadOnlyClientLike): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: ReadOnlyClientLike): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_readonlyclient(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_readonlyclient(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is ReadOnlyClientLike {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "ReadOnlyClient";
+    },
+}})();
+const FfiConverterTypeReadOnlyClient = new FfiConverterObject(uniffiTypeReadOnlyClientObjectFactory);
+
+/**
  * Keeps an observer registered until it is cancelled or no reference is left.
  *
  * In languages with garbage collection, call `cancel`.
@@ -8842,7 +9160,8 @@ private constructor(pointer: UniffiHandle) {
  * Opens the file, or creates it; works offline.
  *
  * A file that is already open in this process is shared. The configuration must then be equal;
- * its token provider, transport and actions stay. `tokens` provides the token that identifies
+ * its token provider, transport and actions are replaced by those that are given now. A kind
+ * of service that the first open lacked is a `Configuration` error. `tokens` provides the token that identifies
  * the user; without it, requests carry the configured user, which a server accepts on its own
  * machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
  * `perform`.
@@ -11343,11 +11662,11 @@ const FfiConverterSequenceInt64 = new FfiConverterArray(FfiConverterInt64);
 // FfiConverter for WatchUpdate | undefined
 const FfiConverterOptionalTypeWatchUpdate = new FfiConverterOptional(FfiConverterTypeWatchUpdate);
 
-// FfiConverter for Array<AcceptedMutation>
-const FfiConverterSequenceTypeAcceptedMutation = new FfiConverterArray(FfiConverterTypeAcceptedMutation);
-
 // FfiConverter for Array<ArrayBuffer>
 const FfiConverterSequenceBytes = new FfiConverterArray(FfiConverterArrayBuffer);
+
+// FfiConverter for Array<AcceptedMutation>
+const FfiConverterSequenceTypeAcceptedMutation = new FfiConverterArray(FfiConverterTypeAcceptedMutation);
 
 // FfiConverter for LogSink | undefined
 const FfiConverterOptionalTypeLogSink = new FfiConverterOptional(FfiConverterTypeLogSink);
@@ -11473,7 +11792,22 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_next() !== 15598) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_querywatch_next");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 24510) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open() !== 22251) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_query() !== 10554) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_query");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many() !== 8928) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown() !== 34848) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_watch() !== 29110) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_watch");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 30625) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 16170) {
@@ -11706,6 +12040,7 @@ export default Object.freeze({
     FfiConverterTypePendingRow,
     FfiConverterTypePerformed,
     FfiConverterTypeQueryWatch,
+    FfiConverterTypeReadOnlyClient,
     FfiConverterTypeRejoinClient,
     FfiConverterTypeRejoinError,
     FfiConverterTypeResetReport,

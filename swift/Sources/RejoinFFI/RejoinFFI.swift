@@ -2743,6 +2743,253 @@ public func FfiConverterTypeQueryWatch_lower(_ value: QueryWatch) -> UInt64 {
 
 
 /**
+ * A file that another process may have open, for reading: in a widget, an app extension, a tool.
+ *
+ * It closes when no reference is left; `shutdown` waits for that.
+ */
+public protocol ReadOnlyClientProtocol: AnyObject, Sendable {
+
+    /**
+     * The rows of a query, as a row buffer, from the last commit of any process.
+     *
+     * Throws `InvalidInput` if the statement does not compile, or writes.
+     */
+    func query(sql: String, params: [SqlValue]) async throws  -> Data
+
+    /**
+     * The rows of several queries, a row buffer each, all from one state of the database.
+     *
+     * Throws as `query` does.
+     */
+    func queryMany(statements: [Statement]) async throws  -> [Data]
+
+    /**
+     * Ends reads and watches, and closes the file. Closing twice is no error.
+     */
+    func shutdown() async throws
+
+    /**
+     * Watches a query: delivers its result now, and after each commit of any process that changes
+     * it. Commits of another process are noticed within a quarter of a second.
+     *
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
+     */
+    func watch(sql: String, params: [SqlValue], key: [String])  -> QueryWatch
+
+}
+/**
+ * A file that another process may have open, for reading: in a widget, an app extension, a tool.
+ *
+ * It closes when no reference is left; `shutdown` waits for that.
+ */
+open class ReadOnlyClient: ReadOnlyClientProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_readonlyclient(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_readonlyclient(handle, $0) }
+    }
+
+
+    /**
+     * Opens the file; works offline. An app must have created it, with this release of the engine.
+     *
+     * Throws `Storage` if it does not exist, is no database or is damaged, and `InvalidInput` if it
+     * belongs to another application or an older release.
+     */
+public static func `open`(path: String)async throws  -> ReadOnlyClient  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(FfiConverterString.lower(path)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeReadOnlyClient_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+
+
+    /**
+     * The rows of a query, as a row buffer, from the last commit of any process.
+     *
+     * Throws `InvalidInput` if the statement does not compile, or writes.
+     */
+open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_readonlyclient_query(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql),FfiConverterSequenceTypeSqlValue.lower(params)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterData.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The rows of several queries, a row buffer each, all from one state of the database.
+     *
+     * Throws as `query` does.
+     */
+open func queryMany(statements: [Statement])async throws  -> [Data]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(
+                    self.uniffiCloneHandle(),
+                    FfiConverterSequenceTypeStatement.lower(statements)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceData.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Ends reads and watches, and closes the file. Closing twice is no error.
+     */
+open func shutdown()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Watches a query: delivers its result now, and after each commit of any process that changes
+     * it. Commits of another process are noticed within a quarter of a second.
+     *
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
+     */
+open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> QueryWatch  {
+    return try!  FfiConverterTypeQueryWatch_lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_readonlyclient_watch(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(sql),
+        FfiConverterSequenceTypeSqlValue.lower(params),
+        FfiConverterSequenceString.lower(key),$0
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReadOnlyClient: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = ReadOnlyClient
+
+    public static func lift(_ handle: UInt64) throws -> ReadOnlyClient {
+        return ReadOnlyClient(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: ReadOnlyClient) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReadOnlyClient {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ReadOnlyClient, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReadOnlyClient_lift(_ handle: UInt64) throws -> ReadOnlyClient {
+    return try FfiConverterTypeReadOnlyClient.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReadOnlyClient_lower(_ value: ReadOnlyClient) -> UInt64 {
+    return FfiConverterTypeReadOnlyClient.lower(value)
+}
+
+
+
+
+
+
+/**
  * An open database that syncs with a server.
  *
  * Everything except syncing works without a network. Each call starts its work immediately, and
@@ -12304,6 +12551,18 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 46720) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_readonlyclient_query() != 10554) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many() != 8928) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown() != 34848) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_readonlyclient_watch() != 29110) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 36948) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -12335,6 +12594,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 30625) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open() != 22251) {
         return InitializationResult.apiChecksumMismatch
     }
 

@@ -30,7 +30,7 @@ import Testing
     @Test func action_code_continues_after_a_failed_statement() async throws { try await run() }
     @Test func two_rows_of_one_identity_are_refused() async throws { try await run() }
     @Test func table_written_only_by_actions_refuses_other_writes() async throws { try await run() }
-    @Test func actions_of_an_open_file_are_those_of_its_first_opener() async throws { try await run() }
+    @Test func actions_of_a_later_open_replace_those_of_the_first() async throws { try await run() }
     @Test func wrong_actions_are_named_together_at_open() async throws { try await run() }
     @Test func newer_action_takes_over_arguments_of_the_older() async throws { try await run() }
     @Test func action_code_runs_again_on_rows_of_the_server() async throws { try await run() }

@@ -965,6 +965,14 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_logsink_on_log(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_readonlyclient_query(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_readonlyclient_watch(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_subscription_cancel(
@@ -986,6 +994,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_constructor_actionregistry_new(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open(
     ): Int
     external fun ffi_rejoin_ffi_uniffi_contract_version(
     ): Int
@@ -1208,6 +1218,20 @@ external fun uniffi_rejoin_ffi_fn_init_callback_vtable_logsink(`vtable`: UniffiV
 ): Unit
 external fun uniffi_rejoin_ffi_fn_method_logsink_on_log(`ptr`: Long,`record`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
+external fun uniffi_rejoin_ffi_fn_clone_readonlyclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_readonlyclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(`path`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_readonlyclient_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(`ptr`: Long,`statements`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_readonlyclient_watch(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+): Long
 external fun uniffi_rejoin_ffi_fn_clone_statusobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
 external fun uniffi_rejoin_ffi_fn_free_statusobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1613,6 +1637,18 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 46720) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_readonlyclient_query() != 10554) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many() != 8928) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown() != 34848) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_readonlyclient_watch() != 29110) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 36948) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1644,6 +1680,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 30625) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open() != 22251) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -5522,6 +5561,396 @@ internal object FfiConverterTypeQueryWatch: FfiConverter<QueryWatch, Long> {
     override fun allocationSize(value: QueryWatch) = 8UL
 
     override fun write(value: QueryWatch, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A file that another process may have open, for reading: in a widget, an app extension, a tool.
+ *
+ * It closes when no reference is left; `shutdown` waits for that.
+ */
+internal interface ReadOnlyClientInterface {
+
+    /**
+     * The rows of a query, as a row buffer, from the last commit of any process.
+     *
+     * Throws `InvalidInput` if the statement does not compile, or writes.
+     */
+    suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
+
+    /**
+     * The rows of several queries, a row buffer each, all from one state of the database.
+     *
+     * Throws as `query` does.
+     */
+    suspend fun `queryMany`(`statements`: List<Statement>): List<kotlin.ByteArray>
+
+    /**
+     * Ends reads and watches, and closes the file. Closing twice is no error.
+     */
+    suspend fun `shutdown`()
+
+    /**
+     * Watches a query: delivers its result now, and after each commit of any process that changes
+     * it. Commits of another process are noticed within a quarter of a second.
+     *
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
+     */
+    fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf(), `key`: List<kotlin.String> = listOf()): QueryWatch
+
+    companion object
+}
+
+/**
+ * A file that another process may have open, for reading: in a widget, an app extension, a tool.
+ *
+ * It closes when no reference is left; `shutdown` waits for that.
+ */
+internal open class ReadOnlyClient: Disposable, AutoCloseable, ReadOnlyClientInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_readonlyclient(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_readonlyclient(handle, status)
+        }
+    }
+
+
+    /**
+     * The rows of a query, as a row buffer, from the last commit of any process.
+     *
+     * Throws `InvalidInput` if the statement does not compile, or writes.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue>) : kotlin.ByteArray {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_readonlyclient_query(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterByteArray.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The rows of several queries, a row buffer each, all from one state of the database.
+     *
+     * Throws as `query` does.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `queryMany`(`statements`: List<Statement>) : List<kotlin.ByteArray> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(
+                uniffiHandle,
+                FfiConverterSequenceTypeStatement.lower(`statements`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceByteArray.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Ends reads and watches, and closes the file. Closing twice is no error.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `shutdown`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Watches a query: delivers its result now, and after each commit of any process that changes
+     * it. Commits of another process are noticed within a quarter of a second.
+     *
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
+     */override fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue>, `key`: List<kotlin.String>): QueryWatch {
+            return FfiConverterTypeQueryWatch.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_readonlyclient_watch(
+        it,
+        FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),FfiConverterSequenceString.lower(`key`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+    companion object {
+
+    /**
+     * Opens the file; works offline. An app must have created it, with this release of the engine.
+     *
+     * Throws `Storage` if it does not exist, is no database or is damaged, and `InvalidInput` if it
+     * belongs to another application or an older release.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+     suspend fun `open`(`path`: kotlin.String) : ReadOnlyClient {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(FfiConverterString.lower(`path`),),
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeReadOnlyClient.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    }
+
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeReadOnlyClient: FfiConverter<ReadOnlyClient, Long> {
+    override fun lower(value: ReadOnlyClient): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): ReadOnlyClient {
+        return ReadOnlyClient(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): ReadOnlyClient {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ReadOnlyClient) = 8UL
+
+    override fun write(value: ReadOnlyClient, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
