@@ -52,7 +52,13 @@ impl ColumnKind {
         })
     }
 
-    /// The declared type of the column in the device's table.
+    /// The declared type of the column in the device's table: BOOLEAN for a boolean, whose values are
+    /// integers, so that the columns of a result show it.
+    pub fn declared_type(self) -> &'static str {
+        if self == Self::Boolean { "BOOLEAN" } else { self.sqlite_type() }
+    }
+
+    /// The type of the column's values on the device.
     pub fn sqlite_type(self) -> &'static str {
         match self {
             Self::Int | Self::Int64 | Self::Boolean => "INTEGER",

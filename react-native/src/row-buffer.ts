@@ -180,6 +180,10 @@ export class RowBuffer<T = Row> implements Iterable<T> {
         this.until(at + 4);
         this.until(at + 4 + this.view.getUint32(at, true));
         return bytes.slice(at + 4, this.next);
+      case 10:
+      case 11:
+        this.next = at;
+        return bytes[at - 1] === 11;
       default:
         throw damaged('a cell has an unknown tag');
     }
@@ -191,7 +195,7 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     const at = this.next + 1;
     if (at > end) throw damaged('a cell is cut');
     const tag = bytes[at - 1] as number;
-    if (tag > 9) throw damaged('a cell has an unknown tag');
+    if (tag > 11) throw damaged('a cell has an unknown tag');
     this.until(at + (WIDTH[tag] as number));
     if (tag === 6 || tag === 8) this.until(at + 1 + (bytes[at] as number));
     if (tag === 7 || tag === 9) this.until(at + 4 + this.view.getUint32(at, true));
@@ -225,7 +229,7 @@ export class RowBuffer<T = Row> implements Iterable<T> {
 }
 
 /** The minimum number of bytes after each tag: the value, or its length. */
-const WIDTH = [0, 1, 2, 4, 8, 8, 1, 4, 1, 4];
+const WIDTH = [0, 1, 2, 4, 8, 8, 1, 4, 1, 4, 0, 0];
 
 function names(view: DataView, texts: Texts, count: number, end: number): string[] {
   // Each name takes at least four bytes, so a damaged count cannot allocate more memory than the buffer has.

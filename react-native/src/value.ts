@@ -6,8 +6,11 @@
  */
 import { InvalidInputError } from './errors';
 
-/** A value read from the database: NULL, INTEGER, REAL, TEXT or BLOB. */
-export type SqlValue = null | number | bigint | string | Uint8Array;
+/**
+ * A value read from the database: NULL, INTEGER, REAL, TEXT or BLOB. A 0 or 1 of a column that is declared BOOLEAN is a boolean, as in
+ * synced tables whose schema says so; the value of an expression is not.
+ */
+export type SqlValue = null | boolean | number | bigint | string | Uint8Array;
 
 /**
  * How integers are decoded. SQLite integers have 64 bits, JavaScript numbers hold 53.
@@ -32,7 +35,7 @@ export type IntegerMode = 'auto' | 'number' | 'bigint';
  *
  * Everything else, such as a `Date` or an object, is refused with an {@link InvalidInputError}: convert it first.
  */
-export type SqlParam = SqlValue | boolean | SqlReal;
+export type SqlParam = SqlValue | SqlReal;
 
 /** A number that is bound as REAL even if it is whole; created by {@link real}. */
 export class SqlReal {

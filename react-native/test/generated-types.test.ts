@@ -60,6 +60,18 @@ describe('generated row', () => {
     expect(await rows(client)).toStrictEqual([sparse]);
   });
 
+  test('of a plain query has booleans where the schema says so', async () => {
+    const client = await withPlaces();
+    await client.execute(places.insert(FULL));
+    const sql = 'SELECT "in", open, "in" + 0 AS sum FROM places';
+    const expected = { in: true, open: false, sum: 1 };
+    expect(await client.queryOne(sql)).toStrictEqual(expected);
+    expect((await client.transaction((tx) => tx.query(sql))).at(0)).toStrictEqual(expected);
+    await client.execute('CREATE TABLE own (is_new BOOLEAN, n INTEGER)');
+    expect(await client.executeReturning('INSERT INTO own VALUES (?, 1), (7, 0) RETURNING *', [true])).toHaveLength(2);
+    expect((await client.query('SELECT * FROM own')).toArray()).toStrictEqual([{ is_new: true, n: 1 }, { is_new: 7, n: 0 }]);
+  });
+
   test('keeps its storage classes', async () => {
     const client = await withPlaces();
     const types = (): Promise<unknown> => client.queryOne('SELECT typeof("in") AS "in", typeof(open) AS open, typeof(height) AS height, typeof(visits) AS visits FROM places');

@@ -121,11 +121,11 @@ impl Reader {
         while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
             // Names are read after the first step, which recompiles the statement after a schema
             // change.
-            let encoder = encoder.get_or_insert_with(|| Encoder::new(row.as_ref().column_names()));
+            let encoder = encoder.get_or_insert_with(|| Encoder::of(row.as_ref()));
             encoder.step(row)?;
         }
         drop(rows);
-        encoder.unwrap_or_else(|| Encoder::new(prepared.column_names())).finish()
+        encoder.unwrap_or_else(|| Encoder::of(&prepared)).finish()
     }
 
     /// Runs `body` in one read transaction: its queries see the same state.

@@ -266,7 +266,7 @@ impl EngineTransaction<'_> {
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
         self.run(sql, params, |rows, _| {
             let names = |rows: &rusqlite::Rows<'_>| {
-                rows.as_ref().map(|statement| Encoder::new(statement.column_names()))
+                rows.as_ref().map(Encoder::of)
             };
             let mut encoder = names(rows).map_or_else(|| Ok(Encoder::new([])), Ok);
             let mut first = true;
@@ -274,7 +274,7 @@ impl EngineTransaction<'_> {
                 // The first step recompiles the statement after a schema change; names are read
                 // after it.
                 if std::mem::take(&mut first) {
-                    encoder = Ok(Encoder::new(row.as_ref().column_names()));
+                    encoder = Ok(Encoder::of(row.as_ref()));
                 }
                 encoder = encoder.and_then(|mut encoder| encoder.step(row).map(|()| encoder));
             }

@@ -16,6 +16,8 @@ pub(super) mod tag {
     pub(crate) const TEXT32: u8 = 7;
     pub(crate) const BLOB8: u8 = 8;
     pub(crate) const BLOB32: u8 = 9;
+    pub(crate) const FALSE: u8 = 10;
+    pub(crate) const TRUE: u8 = 11;
 }
 
 /// A cell, borrowed from its row.
@@ -23,7 +25,7 @@ pub(super) mod tag {
 pub enum Cell<'a> {
     /// NULL.
     Null,
-    /// A 64-bit integer.
+    /// A 64-bit integer; 0 or 1 for a boolean.
     Integer(i64),
     /// A double; the sign of zero is kept.
     Real(f64),
@@ -51,6 +53,8 @@ impl<'a> Cell<'a> {
         let (payload, after) = rest.split_at_checked(width(tag, rest)?).ok_or_else(cut)?;
         let cell = match tag {
             tag::NULL => Self::Null,
+            tag::FALSE => Self::Integer(0),
+            tag::TRUE => Self::Integer(1),
             tag::INT8 => Self::Integer(i64::from(i8::from_le_bytes(fixed(payload)?))),
             tag::INT16 => Self::Integer(i64::from(i16::from_le_bytes(fixed(payload)?))),
             tag::INT32 => Self::Integer(i64::from(i32::from_le_bytes(fixed(payload)?))),
@@ -88,7 +92,7 @@ impl<'a> Cell<'a> {
 /// The number of bytes after a tag, including the length.
 fn width(tag: u8, rest: &[u8]) -> Result<usize> {
     Ok(match tag {
-        tag::NULL => 0,
+        tag::NULL | tag::FALSE | tag::TRUE => 0,
         tag::INT8 => 1,
         tag::INT16 => 2,
         tag::INT32 => 4,

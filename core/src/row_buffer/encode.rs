@@ -13,6 +13,8 @@ use crate::value::Value;
 pub struct Encoder {
     bytes: Vec<u8>,
     columns: usize,
+    /// For each column whether it is declared BOOLEAN; empty if none is.
+    booleans: Vec<bool>,
     body: usize,
     /// The start of each row, relative to the first row.
     starts: Vec<u32>,
@@ -32,7 +34,20 @@ impl Encoder {
             bytes.extend_from_slice(name.as_bytes());
         }
         let body = bytes.len();
-        Self { bytes, columns: count, body, starts: Vec::new() }
+        Self { bytes, columns: count, booleans: Vec::new(), body, starts: Vec::new() }
+    }
+
+    /// Creates a buffer for the rows of a statement. Integers 0 and 1 of a result column that is a
+    /// table's column of the declared type BOOLEAN are encoded as booleans.
+    pub fn of(statement: &rusqlite::Statement<'_>) -> Self {
+        let is_boolean = |column: rusqlite::Column<'_>| {
+            column.decl_type().is_some_and(|declared| declared.eq_ignore_ascii_case("BOOLEAN"))
+        };
+        let mut booleans: Vec<bool> = statement.columns().into_iter().map(is_boolean).collect();
+        if !booleans.contains(&true) {
+            booleans.clear();
+        }
+        Self { booleans, ..Self::new(statement.column_names()) }
     }
 
     /// Adds the current row of a statement.
@@ -45,6 +60,9 @@ impl Encoder {
             let cell = row.get_ref(column).map_err(|error| InputFault::Sql(error.to_string()))?;
             match cell {
                 ValueRef::Null => self.bytes.push(tag::NULL),
+                ValueRef::Integer(number @ 0..=1) if self.is_boolean(column) => {
+                    self.bytes.push(if number == 0 { tag::FALSE } else { tag::TRUE });
+                }
                 ValueRef::Integer(number) => self.integer(number),
                 ValueRef::Real(number) => self.real(number),
                 ValueRef::Text(text) => self.run(tag::TEXT8, text)?,
@@ -102,6 +120,10 @@ impl Encoder {
         let start = u32::try_from(self.bytes.len() - self.body).map_err(|_| too_large())?;
         self.starts.push(start);
         Ok(())
+    }
+
+    fn is_boolean(&self, column: usize) -> bool {
+        self.booleans.get(column).copied().unwrap_or(false)
     }
 
     fn integer(&mut self, number: i64) {

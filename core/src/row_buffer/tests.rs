@@ -12,7 +12,8 @@ const VECTORS: &str = include_str!("../../vectors/row-buffer.json");
 
 fn value(json: &Json) -> Value {
     let cell = json.as_object().unwrap();
-    let (class, text) = cell.iter().find(|(class, _)| *class != "times").unwrap();
+    let is_class = |name: &str| !["times", "declared"].contains(&name);
+    let (class, text) = cell.iter().find(|(name, _)| is_class(name)).unwrap();
     let (text, times) = (text.as_str().unwrap(), times(json));
     match class.as_str() {
         "null" => Value::Null,
@@ -149,6 +150,36 @@ fn buffer_equals_the_stepped_rows() {
     let mut rows = statement.query(rusqlite::params_from_iter(&values)).unwrap();
     encoder.step(rows.next().unwrap().unwrap()).unwrap();
     assert_eq!(encoder.finish().unwrap(), encode(&["a", "b", "c", "d", "e"], &[values.to_vec()]));
+}
+
+/// JavaScript has no other means to see which integers are booleans.
+#[test]
+fn integers_of_columns_declared_boolean_are_marked() {
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE task (done BOOLEAN, n INTEGER);
+             INSERT INTO task VALUES (0, 0), (1, 1), (2, 2), (NULL, NULL);
+             CREATE VIEW shown AS SELECT n, done AS is_done FROM task",
+        )
+        .unwrap();
+    for (sql, expected) in [
+        ("SELECT done, n FROM task", "0a0100 0b0101 01020102 0000"),
+        ("SELECT n, is_done FROM (SELECT * FROM shown)", "01000a 01010b 01020102 0000"),
+        ("SELECT done + 0, max(done) OVER () FROM task", "01000102 01010102 01020102 000102"),
+    ] {
+        let mut statement = connection.prepare(sql).unwrap();
+        let mut encoder = Encoder::of(&statement);
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            encoder.step(row).unwrap();
+        }
+        let buffer = encoder.finish().unwrap();
+        let names: usize = buffer.columns().iter().map(|name| 4 + name.len()).sum();
+        let body = &buffer.as_bytes()[layout::HEADER + names..];
+        assert!(body.starts_with(&unhex(&expected.replace(' ', ""))), "{sql}: {body:?}");
+        assert_eq!(buffer.row(1).unwrap().get::<i64>(0).unwrap(), 1);
+    }
 }
 
 #[test]

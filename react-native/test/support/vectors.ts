@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { SqlValue } from '../../src/value';
 
-type CellText = { integer?: string; real?: string; text?: string; blob?: string; null?: string; times?: number };
+type CellText = { declared?: string; integer?: string; real?: string; text?: string; blob?: string; null?: string; times?: number };
 type Piece = { hex?: string; index?: number; step?: number; times?: number };
 interface Stored {
   name: string;
@@ -60,6 +60,7 @@ function piece({ hex, index, step = 0, times = 1 }: Piece): Buffer {
 }
 
 function value(cell: CellText): SqlValue {
+  if (cell.declared === 'BOOLEAN') return cell.integer === '1';
   if (cell.integer !== undefined) {
     const exact = BigInt(cell.integer);
     return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact;

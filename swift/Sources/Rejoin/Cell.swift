@@ -74,6 +74,8 @@ enum Cell: Sendable {
         static let text32: UInt8 = 7
         static let blob8: UInt8 = 8
         static let blob32: UInt8 = 9
+        static let `false`: UInt8 = 10
+        static let `true`: UInt8 = 11
     }
 
     /// Reads the cell at `at` and moves `at` past it.
@@ -86,6 +88,8 @@ enum Cell: Sendable {
         at = next
         switch tag {
         case Tag.null: return .null
+        case Tag.false: return .integer(0)
+        case Tag.true: return .integer(1)
         case Tag.int8: return .integer(Int64(try bytes.load(Int8.self, at: payload, end: end)))
         case Tag.int16: return .integer(Int64(try bytes.load(Int16.self, at: payload, end: end)))
         case Tag.int32: return .integer(Int64(try bytes.load(Int32.self, at: payload, end: end)))
@@ -111,7 +115,7 @@ enum Cell: Sendable {
     @inline(__always)
     private static func width(_ tag: UInt8, _ bytes: Bytes, _ at: Int, _ end: Int) throws -> Int {
         switch tag {
-        case Tag.null: return 0
+        case Tag.null, Tag.false, Tag.true: return 0
         case Tag.int8: return 1
         case Tag.int16: return 2
         case Tag.int32: return 4

@@ -22,7 +22,7 @@ pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<C
     rename_columns(conn, old, new)?;
     if can_add(old, new) {
         for column in new.columns.iter().filter(|column| gained.contains(&column.id)) {
-            let column = format!("{} {}", quoted(&column.name), column.kind.sqlite_type());
+            let column = format!("{} {}", quoted(&column.name), column.kind.declared_type());
             run(conn, new, &format!("ALTER TABLE {} ADD COLUMN {column}", quoted(&new.name)))?;
         }
     } else {

@@ -99,7 +99,7 @@ fn definitions(table: &TableManifest) -> Result<Vec<(String, String)>> {
         let default = (column.sqlite_default_sql.as_ref())
             .map(|sql| format!(" DEFAULT ({sql})"))
             .unwrap_or_default();
-        let sql = format!("{} {}{default}", quoted(&column.name), kind.sqlite_type());
+        let sql = format!("{} {}{default}", quoted(&column.name), kind.declared_type());
         out.push((column.name.clone(), sql));
     }
     Ok(out)

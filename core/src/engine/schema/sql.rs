@@ -26,7 +26,7 @@ fn declared_type(table: &Table, position: usize) -> &'static str {
     let kind = table.columns[position].kind;
     match kind {
         ColumnKind::Int | ColumnKind::Int64 if position == table.key => "INT",
-        _ => kind.sqlite_type(),
+        _ => kind.declared_type(),
     }
 }
 

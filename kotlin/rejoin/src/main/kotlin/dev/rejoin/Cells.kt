@@ -30,7 +30,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
         val tag = tag(at)
         val after =
             when (tag) {
-                Tag.NULL -> at + 1
+                Tag.NULL, Tag.FALSE, Tag.TRUE -> at + 1
                 Tag.INT8 -> at + 2
                 Tag.INT16 -> at + 3
                 Tag.INT32 -> at + 5
@@ -51,6 +51,8 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
     fun integer(at: Int): Long {
         after(at)
         return when (bytes[at].toInt()) {
+            Tag.FALSE -> 0
+            Tag.TRUE -> 1
             Tag.INT8 -> bytes[at + 1].toLong()
             Tag.INT16 -> view.getShort(at + 1).toLong()
             Tag.INT32 -> view.getInt(at + 1).toLong()
@@ -58,7 +60,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
         }
     }
 
-    fun isInteger(at: Int): Boolean = tag(at).let { it >= Tag.INT8 && it <= Tag.INT64 }
+    fun isInteger(at: Int): Boolean = tag(at).let { it in Tag.INT8..Tag.INT64 || it == Tag.FALSE || it == Tag.TRUE }
 
     /** The real number in the cell at [at], bit for bit. */
     fun real(at: Int): Double {
@@ -87,7 +89,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
     fun kind(at: Int): String =
         when (tag(at)) {
             Tag.NULL -> "NULL"
-            Tag.INT8, Tag.INT16, Tag.INT32, Tag.INT64 -> "an integer"
+            Tag.INT8, Tag.INT16, Tag.INT32, Tag.INT64, Tag.FALSE, Tag.TRUE -> "an integer"
             Tag.REAL -> "a real number"
             Tag.TEXT8, Tag.TEXT32 -> "text"
             Tag.BLOB8, Tag.BLOB32 -> "bytes"
@@ -119,6 +121,8 @@ internal object Tag {
     const val TEXT32 = 7
     const val BLOB8 = 8
     const val BLOB32 = 9
+    const val FALSE = 10
+    const val TRUE = 11
 }
 
 internal fun damaged(how: String): RejoinException = RejoinException.Internal("row buffer is damaged: $how")
