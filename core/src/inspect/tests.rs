@@ -37,7 +37,7 @@ fn unreadable_file_is_refused_with_its_reason() {
     made("newer.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 99", 0x524A_4E31));
     let table = [
         ("missing.db", "unable to open"),
-        ("text.db", "no SQLite database"),
+        ("text.db", "not a database"),
         ("other.db", "no file of Rejoin's"),
         ("older.db", "its format is 1"),
         ("newer.db", "99"),
