@@ -70,7 +70,7 @@ private fun FfiWatchUpdate.toPublic(): WatchUpdate {
 /** Returns when the client is shut down. */
 internal suspend fun FfiClient.awaitEnd() {
     try {
-        updates("SELECT 1", emptyArray(), emptyList()) {}.collect()
+        updates({ watch("SELECT 1", emptyList(), emptyList()) }) {}.collect()
     } catch (_: RejoinException.Closed) {
         // The client ended before the watch began.
     }
