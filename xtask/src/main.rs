@@ -1,5 +1,5 @@
 //! The project's commands: `cargo xtask demo | test | deep | check | simulate | jepsen | fuzz |
-//! bench | bindings | library | toolchain`.
+//! bench | bindings | api | site | library | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that each can be run manually.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
@@ -24,6 +24,7 @@ mod nextest;
 mod process;
 mod report;
 mod simulate;
+mod site;
 mod stages;
 mod test;
 mod toolchain;
@@ -65,6 +66,8 @@ enum Command {
     Bindings(bindings::Options),
     /// List the public API of each language, or check that the committed lists are current
     Api(api::Options),
+    /// Build the documentation site in target/site and check its links
+    Site,
     /// Build the library as packages ship it, and check its surface and size
     Library(library::Options),
     /// Install a tool that no package manager has; kept outside the tree
@@ -111,6 +114,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),
         Command::Api(options) => api::run(&options),
+        Command::Site => Ok(site::run()),
         Command::Library(options) => Ok(library::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
         Command::Stage(options) => test::stage(&options),

@@ -3,11 +3,11 @@
 use crate::gate::Stage;
 use crate::language::{JAVASCRIPT, KOTLIN, SWIFT};
 use crate::report::{Count, skips_allowed};
-use crate::toolchain::cargo::{DENY, LYCHEE, NEXTEST};
+use crate::toolchain::cargo::{DENY, LYCHEE, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
     api, bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
-    nextest, simulate,
+    nextest, simulate, site,
 };
 use anyhow::Result;
 
@@ -54,6 +54,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("instructions", 10, &["build"], bench::gate),
     stage("licences", 2, &["tools"], check::licences),
     stage("links", 2, &["tools"], check::links),
+    stage("site", 3, &["tools"], site::built),
     stage("invariants", 1, &["tests", "kotlin", "swift", "javascript"], invariants::tests_exist),
 ];
 
@@ -87,7 +88,7 @@ fn build() -> Result<Count> {
 /// with `CI=true`; elsewhere the stages that need them are skipped by name.
 fn tools() -> Result<Count> {
     let mut count = Count::default();
-    for tool in [NEXTEST, DENY, LYCHEE] {
+    for tool in [NEXTEST, DENY, LYCHEE, MDBOOK] {
         tool.ensure()?;
         count += Count::one(true);
     }

@@ -53,17 +53,22 @@ impl File {
     }
 }
 
-/// All text files of the project: tracked ones, and new ones that are not ignored.
-pub(crate) fn files() -> Result<Vec<File>> {
+/// The paths of all files of the project: tracked ones, and new ones that are not ignored.
+pub(crate) fn paths() -> Result<Vec<String>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    let listing = process::output(git).context("the file rules need a git checkout")?;
+    let listing = process::output(git).context("the list of files needs a git checkout")?;
+    let paths = listing.split('\0').filter(|path| !path.is_empty());
+    // A deleted tracked file is listed until the deletion is committed.
+    Ok(paths.filter(|path| root().join(path).is_file()).map(str::to_owned).collect())
+}
+
+/// All text files of the project.
+pub(crate) fn files() -> Result<Vec<File>> {
     let mut files = Vec::new();
-    for path in listing.split('\0').filter(|path| !path.is_empty()) {
-        // A deleted tracked file is listed until the deletion is committed.
-        let Ok(bytes) = std::fs::read(root().join(path)) else { continue };
-        if let Ok(text) = String::from_utf8(bytes) {
-            files.push(File { path: path.to_owned(), text });
+    for path in paths()? {
+        if let Ok(text) = std::fs::read_to_string(root().join(&path)) {
+            files.push(File { path, text });
         }
     }
     Ok(files)

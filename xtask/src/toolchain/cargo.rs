@@ -12,6 +12,8 @@ pub(crate) struct Subcommand {
     tool: Cached,
     /// Its name as a subcommand: `nextest` for `cargo-nextest`.
     name: &'static str,
+    /// Further arguments of `cargo install`.
+    features: &'static [&'static str],
 }
 
 /// Runs Rust's tests, each in its own process.
@@ -20,14 +22,21 @@ pub(crate) const NEXTEST: Subcommand = subcommand("cargo-nextest", "0.9.151", "n
 pub(crate) const DENY: Subcommand = subcommand("cargo-deny", "0.20.2", "deny");
 /// Checks links of Markdown pages. Not a subcommand, but installed in the same way.
 pub(crate) const LYCHEE: Subcommand = subcommand("lychee", "0.24.2", "");
+/// Builds the documentation site, without its web server. Not a subcommand either.
+pub(crate) const MDBOOK: Subcommand =
+    subcommand("mdbook", "0.5.4", "").features(&["--no-default-features", "--features", "search"]);
 /// Mutates product code and checks whether a test fails. For the deep run.
 pub(crate) const MUTANTS: Subcommand = subcommand("cargo-mutants", "27.1.0", "mutants");
 
 const fn subcommand(name: &'static str, version: &'static str, short: &'static str) -> Subcommand {
-    Subcommand { tool: Cached { name, version }, name: short }
+    Subcommand { tool: Cached { name, version }, name: short, features: &[] }
 }
 
 impl Subcommand {
+    const fn features(self, features: &'static [&'static str]) -> Self {
+        Self { features, ..self }
+    }
+
     /// The program, compiled now if it is not in the cache.
     pub(crate) fn ensure(&self) -> Result<PathBuf> {
         let Cached { name, version } = self.tool;
@@ -35,7 +44,11 @@ impl Subcommand {
             println!("{name} {version} is compiled once, into the cache of tools");
             let mut install =
                 cargo(&["install", "--locked", "--debug", name, "--version", version], &[]);
-            install.arg("--root").arg(folder).env("CARGO_PROFILE_DEV_DEBUG", "0");
+            install
+                .args(self.features)
+                .arg("--root")
+                .arg(folder)
+                .env("CARGO_PROFILE_DEV_DEBUG", "0");
             install.env_remove("CARGO_TARGET_DIR");
             ensure!(succeeds(install)?, "cargo could not install {name} {version}");
             Ok(())

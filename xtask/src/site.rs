@@ -1,0 +1,82 @@
+//! `cargo xtask site`: builds the documentation site by mdBook from the Markdown pages of the
+//! repository, and checks its links.
+//!
+//! `llms.txt` lists the pages. They are copied to `target/site-source`, at the same paths as in the
+//! repository, so that links between them stay correct; mdBook writes `target/site`.
+
+mod links;
+mod summary;
+
+use crate::process::succeeds;
+use crate::report::{Count, Report, Row, skips_allowed};
+use crate::toolchain::cargo::{LYCHEE, MDBOOK};
+use crate::workspace::{self, root};
+use anyhow::{Context as _, Result, ensure};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use summary::Summary;
+
+/// The list of pages.
+const LIST: &str = "llms.txt";
+/// The input of mdBook: `book.toml`, and the pages in `src`.
+const SOURCE: &str = "target/site-source";
+const SITE: &str = "target/site";
+
+/// Builds the site and checks its links.
+pub(crate) fn run() -> ExitCode {
+    let mut report = Report::default();
+    report.add(Row::of("site", built));
+    report.close(skips_allowed())
+}
+
+/// The list of pages is complete, the site builds, and its links lead to a file and a heading that
+/// exist.
+pub(crate) fn built() -> Result<Count> {
+    let summary = staged()?;
+    let mut mdbook = MDBOOK.command()?;
+    mdbook.args(["build", SOURCE]);
+    ensure!(succeeds(mdbook)?, "mdbook could not build {SITE}");
+    println!("{} pages; the first is {SITE}/index.html", summary.pages.len());
+    let mut count = Count::one(true);
+    let mut lychee = LYCHEE.command()?;
+    lychee.args(["--offline", "--include-fragments", "--no-progress", "--no-ignore"]);
+    // A web server shows a folder only if it has this page.
+    lychee.args(["--index-files", "index.html", SITE]);
+    count += Count::one(succeeds(lychee)?);
+    Ok(count)
+}
+
+/// Writes the input of mdBook.
+fn staged() -> Result<Summary> {
+    let paths: BTreeSet<String> = workspace::paths()?.into_iter().collect();
+    let summary = Summary::read(&read(LIST)?, &paths, read)?;
+    let source = root().join(SOURCE);
+    if source.exists() {
+        fs::remove_dir_all(&source).with_context(|| format!("cannot remove {SOURCE}"))?;
+    }
+    let mut copied = summary.pages.clone();
+    for page in &summary.pages {
+        let targets = links::targets(page, &read(page)?);
+        // mdBook makes pages only of chapters; the check of links reports a link to any other.
+        copied.extend(targets.into_iter().filter(|path| paths.contains(path)));
+    }
+    for path in &copied {
+        copy(path, &source.join("src").join(path))?;
+    }
+    copy("docs/book.toml", &source.join("book.toml"))?;
+    fs::write(source.join("src/SUMMARY.md"), &summary.text)?;
+    Ok(summary)
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
+}
+
+fn copy(path: &str, to: &Path) -> Result<()> {
+    let folder = to.parent().context("a file has a folder")?;
+    fs::create_dir_all(folder)?;
+    fs::copy(root().join(path), to).with_context(|| format!("cannot copy {path}"))?;
+    Ok(())
+}
