@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::files::{OpenFile, OpenedFile, enter};
 use super::lifecycle::{InterruptHandle, connections, in_background, remove};
-use super::services::{GivenServices, Services};
+use super::services::{GivenServices, Latest, Services};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
@@ -152,8 +152,8 @@ fn observe_commits(engine: &mut Engine, hub: Arc<Mutex<Weak<Hub>>>, syncing: Wea
 impl Core {
     fn open(config: Config, path: PathBuf, services: Services, place: OpenFile) -> Result<Self> {
         let given = GivenServices::of(&services);
-        let host = services.host;
-        let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
+        let host =
+            services.host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
         let syncing = Syncing::new(&config, given.transport(), given.tokens(), Arc::clone(&host))?;
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
         let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
@@ -169,8 +169,7 @@ impl Core {
         let counters = Arc::<Counters>::default();
         let actions = given.actions.clone();
         let open = move || {
-            let actions = actions.as_ref().map(|actions| actions.get());
-            let mut engine = engine(&options, &engine_host, actions.as_ref())?;
+            let mut engine = engine(&options, &engine_host, actions.as_deref())?;
             engine.set_policies(policies.clone())?;
             checkpoint::set_durability(&mut engine, durability)?;
             engine_brake.of(&engine);
@@ -222,17 +221,14 @@ impl Core {
 fn engine(
     options: &OpenOptions,
     host: &Arc<dyn Host>,
-    actions: Option<&Arc<Actions>>,
+    actions: Option<&Latest<Actions>>,
 ) -> Result<Engine> {
     let mut engine = Engine::open(options, Arc::clone(host))?;
     let Some(actions) = actions else { return Ok(engine) };
     let bundled = options.manifest.as_ref().map(|manifest| manifest.schema_version);
     let present = engine.schema().manifest.as_ref().map(|manifest| manifest.schema_version);
-    perform::set_actions(
-        &mut engine,
-        Arc::clone(actions),
-        bundled.is_some() && bundled == present,
-    )?;
+    let is_bundled = bundled.is_some() && bundled == present;
+    perform::set_actions(&mut engine, actions.get(), is_bundled)?;
     Ok(engine)
 }
 

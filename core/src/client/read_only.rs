@@ -88,11 +88,11 @@ impl Client {
 impl ReadOnlyClient {
     fn open(path: PathBuf) -> Result<Self> {
         let host = Arc::new(SystemHost::default());
-        let (follower, mut connections) = Follower::open(&path, host, READERS + 1)?;
+        let (file, mut connections) = Follower::open(&path, host, READERS + 1)?;
         let first = connections.pop().ok_or(Error::Closed)?;
         let readers = Readers::new(connections, Arc::<ReadStop>::default())?;
         let hub = Hub::start(first, Dispatcher::start()?)?;
-        let followed = Arc::new(Followed { follower: Mutex::new(follower), hub });
+        let followed = Arc::new(Followed { follower: Mutex::new(file), hub });
         let (looks, ends) = channel();
         let follows = Arc::downgrade(&followed);
         let opened = Arc::new(Opened { path, readers, followed, _looks: looks });

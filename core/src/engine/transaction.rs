@@ -265,9 +265,7 @@ impl EngineTransaction<'_> {
     /// Runs one statement; returns its rows as one buffer. It may be an `INSERT ... RETURNING`.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
         self.run(sql, params, |rows, _| {
-            let names = |rows: &rusqlite::Rows<'_>| {
-                rows.as_ref().map(Encoder::of)
-            };
+            let names = |rows: &rusqlite::Rows<'_>| rows.as_ref().map(Encoder::of);
             let mut encoder = names(rows).map_or_else(|| Ok(Encoder::new([])), Ok);
             let mut first = true;
             while let Some(row) = rows.next()? {

@@ -43,7 +43,7 @@ impl Encoder {
         let is_boolean = |column: rusqlite::Column<'_>| {
             column.decl_type().is_some_and(|declared| declared.eq_ignore_ascii_case("BOOLEAN"))
         };
-        let mut booleans: Vec<bool> = statement.columns().into_iter().map(is_boolean).collect();
+        let mut booleans: Vec<bool> = statement.columns().map(is_boolean).collect();
         if !booleans.contains(&true) {
             booleans.clear();
         }

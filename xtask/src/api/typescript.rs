@@ -39,11 +39,11 @@ pub(super) fn listing() -> Result<String> {
 
 /// The declarations that the entry point exports, and those of their base classes.
 fn listed(modules: &BTreeMap<String, String>) -> Result<String> {
-    let declarations: BTreeMap<&str, &str> = modules
-        .values()
-        .flat_map(|module| exported(module))
-        .map(|declaration| (name(declaration), declaration))
-        .collect();
+    // A type and a value may have the same name.
+    let mut declarations: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for declaration in modules.values().flat_map(|module| exported(module)) {
+        declarations.entry(name(declaration)).or_default().push(declaration);
+    }
     let mut wanted: Vec<&str> = Vec::new();
     for Exports { module, names } in exports(modules.get("./index").context("no index.d.ts")?) {
         let module = modules.get(module).with_context(|| format!("no module {module}"))?;
@@ -52,13 +52,14 @@ fn listed(modules: &BTreeMap<String, String>) -> Result<String> {
     }
     let mut found = BTreeMap::new();
     while let Some(name) = wanted.pop() {
-        if let Some(declaration) = declarations.get(name)
-            && found.insert(name, *declaration).is_none()
+        if let Some(named) = declarations.get(name)
+            && found.insert(name, named).is_none()
         {
-            wanted.extend(base(declaration));
+            wanted.extend(named.iter().filter_map(|declaration| base(declaration)));
         }
     }
-    Ok(found.values().map(|declaration| format!("{}\n", declaration.trim_end())).collect())
+    let all = found.values().copied().flatten();
+    Ok(all.flat_map(|declaration| [declaration.trim_end(), "\n"]).collect())
 }
 
 /// The class that a class extends.
@@ -129,12 +130,13 @@ mod tests {
         ];
         assert_eq!(exports(index).collect::<Vec<_>>(), expected);
         let a = "import { X } from './x';\nexport declare class A<T> extends Base {\n  a(): void;\n}\n\
-                 declare const hidden: number;\nexport type B = X;\nexport type Other = X;\nexport {};\n";
+                 declare const hidden: number;\nexport type B = X;\nexport type Other = X;\nexport {};\n\
+                 export declare const B: X;\n";
         let b = "export declare class Base {\n}\n";
         let modules = [("./index", index), ("./a", a), ("./b", b)];
         let modules = modules.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
         let expected = "export declare class A<T> extends Base {\n  a(): void;\n}\n\
-                        export type B = X;\nexport declare class Base {\n}\n";
+                        export type B = X;\nexport declare const B: X;\nexport declare class Base {\n}\n";
         assert_eq!(listed(&modules).unwrap(), expected);
     }
 }
