@@ -269,7 +269,7 @@ function param(value: Json): SqlParam {
 /** Encodes a value that was read in the mode `'bigint'`: a number is a real. */
 function cell(value: SqlValue): Json {
   if (value === null || typeof value === 'string') return value;
-  if (typeof value === 'bigint') return { i: String(value) };
+  if (typeof value === 'bigint' || typeof value === 'boolean') return { i: String(BigInt(value)) };
   if (typeof value !== 'number') return { b: Buffer.from(value).toString('hex') };
   const bits = Buffer.alloc(8);
   bits.writeDoubleBE(value);

@@ -69,7 +69,7 @@ describe('generated row', () => {
     expect((await client.transaction((tx) => tx.query(sql))).at(0)).toStrictEqual(expected);
     await client.execute('CREATE TABLE own (is_new BOOLEAN, n INTEGER)');
     expect(await client.executeReturning('INSERT INTO own VALUES (?, 1), (7, 0) RETURNING *', [true])).toHaveLength(2);
-    expect((await client.query('SELECT * FROM own')).toArray()).toStrictEqual([{ is_new: true, n: 1 }, { is_new: 7, n: 0 }]);
+    expect(await client.query('SELECT * FROM own')).toStrictEqual([{ is_new: true, n: 1 }, { is_new: 7, n: 0 }]);
   });
 
   test('keeps its storage classes', async () => {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::files::{OpenFile, OpenedFile, enter};
 use super::lifecycle::{InterruptHandle, connections, in_background, remove};
+use super::read_only::ReadOnlyClient;
 use super::services::{GivenServices, Latest, Services};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
@@ -70,6 +71,37 @@ impl Client {
             core.end();
             Ok(())
         })
+    }
+
+    /// Opens a file for reading, while another process may have it open: in a widget, an app
+    /// extension, a tool. Works offline; syncing is left to the process that writes.
+    ///
+    /// The file must exist, in the format of this release: open it once with [`Client::open`].
+    /// On iOS, close it before the extension is suspended: SQLite keeps a lock on an open file.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, block_on};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("a.db");
+    /// # let app = Client::open(Config::new(&path)).wait()?;
+    /// # app.schema().create_table("note", "id TEXT PRIMARY KEY").wait()?;
+    /// # block_on(async {
+    /// let widget = Client::open_read_only(&path).await?;
+    /// let mut notes = widget.watch("SELECT id FROM note", (), &[]).await?;
+    /// assert!(notes.next().await.unwrap()?.rows.is_empty());
+    /// app.execute("INSERT INTO note VALUES ('a')", ()).await?; // In another process, usually.
+    /// assert_eq!(notes.next().await.unwrap()?.rows.len(), 1);
+    /// widget.shutdown().await?;
+    /// # app.shutdown().await
+    /// # })?;
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As those of [`Inspection::of`](crate::Inspection::of).
+    pub fn open_read_only(path: impl AsRef<Path>) -> Task<ReadOnlyClient> {
+        let path = path.as_ref().to_owned();
+        in_background("open", move || ReadOnlyClient::open(path))
     }
 }
 
@@ -162,20 +194,15 @@ impl Core {
         let stop = Arc::<ReadStop>::default();
         let (engine_brake, mut upkeep) =
             (Arc::clone(&brake), Upkeep::new(config.wal_limit, Arc::clone(&stop)));
-        let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
-        let (idle, budget) = (config.transaction_idle, config.action_budget);
-        let durability = config.durability;
-        let (fault_attempts, fault_age) = (config.server_fault_attempts, config.server_fault_age);
+        let (engine_host, settings) = (Arc::clone(&host), config.clone());
         let counters = Arc::<Counters>::default();
         let actions = given.actions.clone();
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_deref())?;
-            engine.set_policies(policies.clone())?;
-            checkpoint::set_durability(&mut engine, durability)?;
             engine_brake.of(&engine);
+            let idle = settings.transaction_idle;
             perform::wait_for_actions(&mut engine, Arc::clone(&engine_brake) as _, idle);
-            perform::set_action_budget(&mut engine, budget);
-            engine.set_fault_limit(fault_attempts, fault_age);
+            set_up(&mut engine, &settings)?;
             engine.count_into(Arc::clone(&counters));
             observe_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)
@@ -214,6 +241,15 @@ impl Core {
             place,
         })
     }
+}
+
+/// Sets what the configuration says of the engine.
+fn set_up(engine: &mut Engine, config: &Config) -> Result<()> {
+    engine.set_policies(config.policies.clone())?;
+    checkpoint::set_durability(engine, config.durability)?;
+    perform::set_action_budget(engine, config.action_budget);
+    engine.set_fault_limit(config.server_fault_attempts, config.server_fault_age);
+    Ok(())
 }
 
 /// Opens an engine with the app's actions. They must match the tables of a bundled schema. A server

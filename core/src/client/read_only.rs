@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::Client;
 use super::lifecycle::in_background;
 use super::read::{Snapshot, many, watch};
 use crate::engine::follow::Follower;
@@ -31,7 +30,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Read connections, besides the one of the watched queries.
 const READERS: u32 = 2;
 
-/// A file opened by [`Client::open_read_only`]. Clones share it. When the last one is dropped, watches
+/// A file opened by [`Client::open_read_only`](crate::Client::open_read_only). Clones share it. When the last one is dropped, watches
 /// end, and the file closes after the calls that run.
 #[derive(Debug, Clone)]
 pub struct ReadOnlyClient {
@@ -52,41 +51,8 @@ struct Followed {
     hub: Arc<Hub>,
 }
 
-impl Client {
-    /// Opens a file for reading, while another process may have it open: in a widget, an app
-    /// extension, a tool. Works offline; syncing is left to the process that writes.
-    ///
-    /// The file must exist, in the format of this release: open it once with [`Client::open`].
-    /// On iOS, close it before the extension is suspended: SQLite keeps a lock on an open file.
-    ///
-    /// ```
-    /// # use rejoin_core::{Client, Config, block_on};
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let path = folder.path().join("a.db");
-    /// # let app = Client::open(Config::new(&path)).wait()?;
-    /// # app.schema().create_table("note", "id TEXT PRIMARY KEY").wait()?;
-    /// # block_on(async {
-    /// let widget = Client::open_read_only(&path).await?;
-    /// let mut notes = widget.watch("SELECT id FROM note", (), &[]).await?;
-    /// assert!(notes.next().await.unwrap()?.rows.is_empty());
-    /// app.execute("INSERT INTO note VALUES ('a')", ()).await?; // In another process, usually.
-    /// assert_eq!(notes.next().await.unwrap()?.rows.len(), 1);
-    /// widget.shutdown().await?;
-    /// # app.shutdown().await
-    /// # })?;
-    /// # Ok::<(), rejoin_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As those of [`Inspection::of`](crate::Inspection::of).
-    pub fn open_read_only(path: impl AsRef<Path>) -> Task<ReadOnlyClient> {
-        let path = path.as_ref().to_owned();
-        in_background("open", move || ReadOnlyClient::open(path))
-    }
-}
-
 impl ReadOnlyClient {
-    fn open(path: PathBuf) -> Result<Self> {
+    pub(super) fn open(path: PathBuf) -> Result<Self> {
         let host = Arc::new(SystemHost::default());
         let (file, mut connections) = Follower::open(&path, host, READERS + 1)?;
         let first = connections.pop().ok_or(Error::Closed)?;
@@ -108,7 +74,7 @@ impl ReadOnlyClient {
     /// The rows of a query, from the last commit of any process.
     ///
     /// # Errors
-    /// As [`Client::query`].
+    /// As [`Client::query`](crate::Client::query).
     pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.call(move |reader| reader.rows(&sql, &params))
@@ -117,7 +83,7 @@ impl ReadOnlyClient {
     /// Runs several queries with their parameters on one state.
     ///
     /// # Errors
-    /// As [`Client::query_many`].
+    /// As [`Client::query_many`](crate::Client::query_many).
     pub fn query_many(&self, queries: Vec<(String, Vec<Value>)>) -> Task<Vec<RowBuffer>> {
         self.call(move |reader| many(reader, queries))
     }
@@ -125,7 +91,7 @@ impl ReadOnlyClient {
     /// Runs several queries on one state, each after the result of the one before.
     ///
     /// # Errors
-    /// As [`Client::read`].
+    /// As [`Client::read`](crate::Client::read).
     pub fn read<T: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
@@ -133,11 +99,11 @@ impl ReadOnlyClient {
         self.call(|reader| reader.snapshot(|reader| body(&mut Snapshot { reader })))
     }
 
-    /// Watches a query as [`Client::watch`] does. Each watched query runs again after a commit to
+    /// Watches a query as [`Client::watch`](crate::Client::watch) does. Each watched query runs again after a commit to
     /// any table, and delivers only if its rows changed.
     ///
     /// # Errors
-    /// As [`Client::watch`].
+    /// As [`Client::watch`](crate::Client::watch).
     pub fn watch(
         &self,
         sql: &str,

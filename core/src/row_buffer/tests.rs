@@ -176,7 +176,7 @@ fn integers_of_columns_declared_boolean_are_marked() {
         }
         let buffer = encoder.finish().unwrap();
         let names: usize = buffer.columns().iter().map(|name| 4 + name.len()).sum();
-        let body = &buffer.as_bytes()[layout::HEADER + names..];
+        let body = &buffer.as_bytes()[HEADER + names..];
         assert!(body.starts_with(&unhex(&expected.replace(' ', ""))), "{sql}: {body:?}");
         assert_eq!(buffer.row(1).unwrap().get::<i64>(0).unwrap(), 1);
     }

@@ -1,17 +1,15 @@
-//! Schema changes: pending mutations are kept, or parked whole if they name something removed; what
-//! cannot be synced is rejected with the reason.
+//! Schema changes: they keep pending mutations or park them whole; refusals give the reason.
 
 use rejoin_protocol::manifest::{
     ColumnIdentity, GeneratedColumn, Index, Manifest, Rule, TableExtension, TableManifest,
 };
-
 use std::sync::Arc;
 
 use super::{all, column, engine, mutations, open, queued, table};
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::rebase::{Batch, ServerVerdict, decide};
 use crate::engine::{Engine, adopt, ddl};
-use crate::error::{Error, InputFault};
+use crate::error::{Error, InputFault::SchemaRefused};
 use crate::host::TestHost;
 use crate::ids::{ColumnId, Seq, TableNumber};
 use crate::sync::rows::push::group::{ActionParts, group};
@@ -48,9 +46,7 @@ fn pending(first: TableManifest) -> (tempfile::TempDir, Engine) {
 
 fn reason(result: Result<crate::engine::Adopted, Error>) -> String {
     match result {
-        Err(Error::InvalidInput(InputFault::SchemaRefused { table, reason: why })) => {
-            format!("{table}: {why}")
-        }
+        Err(Error::InvalidInput(SchemaRefused { table, reason })) => format!("{table}: {reason}"),
         other => panic!("not refused: {other:?}"),
     }
 }
