@@ -56,7 +56,7 @@ export class Actions {
    *
    * ```ts
    * actions.handler({ name: 'rename', parameters: [{ name: 'id', type: 'text' }, { name: 'title', type: 'text' }] }, async (context, { id, title }) => {
-   *   const task = await context.queryOne<{ done: number }>('SELECT done FROM task WHERE id = ?', [id]);
+   *   const task = await context.queryOne<{ done: boolean }>('SELECT done FROM task WHERE id = ?', [id]);
    *   if (task === undefined) throw context.refuse('it is gone');
    *   await context.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]);
    * });

@@ -21,7 +21,7 @@ export abstract class Reader {
    * The rows of a query, as plain objects.
    *
    * ```ts
-   * const tasks = await client.query<{ id: string; done: number }>('SELECT id, done FROM task WHERE rank > ?', [3]);
+   * const tasks = await client.query<{ id: string; done: boolean }>('SELECT id, done FROM task WHERE rank > ?', [3]);
    * ```
    *
    * The type parameter is not checked.

@@ -37,7 +37,7 @@ export async function examples(
   const client = await RejoinClient.open({ path, serverUrl, userId: 'u1', schema });
   await client.start();
 
-  type Task = { id: string; title: string; done: number };
+  type Task = { id: string; title: string; done: boolean };
 
   await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t1', 'u1', 'buy milk']);
   const open = await client.query<Task>('SELECT id, title, done FROM task WHERE done = ?', [false]);
@@ -76,7 +76,7 @@ export async function examples(
 
 /** Runs the examples of actions and verdicts and returns what they read. */
 export async function decisions(path: string, serverUrl: string, schema: string): Promise<unknown> {
-  type Task = { id: string; title: string; done: number };
+  type Task = { id: string; title: string; done: boolean };
 
   const actions = new Actions()
     .declare({

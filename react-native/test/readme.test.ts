@@ -35,7 +35,7 @@ test('README examples return the documented results', async () => {
   const server = await StoryServer.start();
   const seen = await within(examples(join(folder(), 'a.db'), server.url, server.schema, () => undefined), 'the examples');
   expect(seen).toEqual({
-    open: [{ id: 't1', title: 'buy milk', done: 0 }],
+    open: [{ id: 't1', title: 'buy milk', done: false }],
     row: { big: 9007199254740993n, small: 1, kind: 'real' },
   });
   expect(warned).toHaveBeenCalledWith('task.id is taken');
