@@ -24,7 +24,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///     Err(Error::Storage(StorageFault::Full)) => println!("free some space, then try again"),
 ///     Err(error) => println!("{error}"), // Here: `sql: no such table: note`.
 /// }
-/// # client.shutdown().wait()
+/// # client.shutdown().wait()?;
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

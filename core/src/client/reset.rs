@@ -28,7 +28,7 @@ impl StorageHandle<'_> {
     /// `docs/identity.md`.
     ///
     /// ```
-    /// # use rejoin_core::{Client, Config, Error, Keep};
+    /// # use rejoin_core::{Client, Config, Error, Keep, QueueFault};
     /// # const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
     /// #   "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
     /// #   "columns": [
@@ -40,7 +40,7 @@ impl StorageHandle<'_> {
     /// # let client = Client::open(config).wait()?;
     /// client.execute("INSERT INTO task (id) VALUES ('t1')", ()).wait()?;
     /// let refused = client.storage().reset(Keep::Nothing, Vec::new()).wait();
-    /// assert!(matches!(refused, Err(QueueFault::Unsent { waiting: 1 })));
+    /// assert!(matches!(refused, Err(Error::Queue(QueueFault::Unsent { waiting: 1 }))));
     ///
     /// let waiting = client.queue().pending().wait()?; // Show it, or store it.
     /// let reset = client.storage().reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;

@@ -23,7 +23,7 @@ pub struct Services {
     pub tokens: Option<Arc<dyn TokenProvider>>,
     /// Sends bytes to the server. Default: HTTP to the configured `server_url`.
     pub transport: Option<Arc<dyn Transport>>,
-    /// The actions for [`Client::perform`]. Default: none.
+    /// The actions for [`Client::perform`](crate::Client::perform). Default: none.
     pub actions: Option<Arc<Actions>>,
 }
 
