@@ -7,10 +7,10 @@ use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::lifecycle::in_background;
+use super::lifecycle::{connections, in_background};
 use super::read::{Snapshot, many, watch};
 use crate::engine::follow::Follower;
 use crate::engine::{ReadStop, Reader};
@@ -47,18 +47,19 @@ struct Opened {
 
 /// The other process's commits, and the watched queries that run again after them.
 struct Followed {
-    follower: Mutex<Follower>,
+    /// `None` after the shutdown.
+    follower: Mutex<Option<Follower>>,
     hub: Arc<Hub>,
 }
 
 impl ReadOnlyClient {
     pub(super) fn open(path: PathBuf) -> Result<Self> {
         let host = Arc::new(SystemHost::default());
-        let (file, mut connections) = Follower::open(&path, host, READERS + 1)?;
-        let first = connections.pop().ok_or(Error::Closed)?;
-        let readers = Readers::new(connections, Arc::<ReadStop>::default())?;
+        let (file, mut engine) = Follower::open(&path, host)?;
+        let (first, rest) = connections(&mut engine, READERS)?;
+        let readers = Readers::new(rest, Arc::<ReadStop>::default())?;
         let hub = Hub::start(first, Dispatcher::start()?)?;
-        let followed = Arc::new(Followed { follower: Mutex::new(file), hub });
+        let followed = Arc::new(Followed { follower: Mutex::new(Some(file)), hub });
         let (looks, ends) = channel();
         let follows = Arc::downgrade(&followed);
         let opened = Arc::new(Opened { path, readers, followed, _looks: looks });
@@ -150,6 +151,7 @@ impl Opened {
         let hub = &self.followed.hub;
         let ended = (self.readers.shutdown(), hub.shutdown());
         hub.dispatcher.shutdown();
+        drop(self.followed.follower().take()); // It has a connection of its own.
         ended
     }
 }
@@ -161,22 +163,27 @@ impl Drop for Opened {
 }
 
 impl Followed {
+    fn follower(&self) -> MutexGuard<'_, Option<Follower>> {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs the watched queries again if there is a new commit.
     fn look(&self) -> Result<()> {
-        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
-        if follower.refresh()? {
+        if self.follower().as_mut().ok_or(Error::Closed)?.refresh()? {
             self.hub.committed_elsewhere();
         }
         Ok(())
     }
 }
 
-/// Looks for commits until the client is gone.
+/// Looks for commits until the client is shut down.
 fn follow(followed: &Weak<Followed>, ends: &Receiver<()>) {
     while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(INTERVAL) {
         let Some(followed) = followed.upgrade() else { return };
-        if let Err(error) = followed.look() {
-            tracing::warn!(%error, "looking for commits of the other process; tried again");
+        match followed.look() {
+            Err(Error::Closed) => return,
+            Err(error) => tracing::warn!(%error, "looking for commits; tried again"),
+            Ok(()) => {}
         }
     }
 }

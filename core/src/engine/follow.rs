@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::engine::Engine;
 use crate::engine::database::{Database, fault};
 use crate::engine::row_state::SharedRowStates;
-use crate::engine::{Engine, Reader};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -23,20 +23,15 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Opens the file, with this many readers that share the states of the rows.
+    /// Opens the file, and an engine for opening readers, which share the states of the rows.
     ///
     /// # Errors
     /// As those of [`Inspection::of`](crate::Inspection::of).
-    pub(crate) fn open(
-        path: &Path,
-        host: Arc<dyn Host>,
-        readers: u32,
-    ) -> Result<(Self, Vec<Reader>)> {
+    pub(crate) fn open(path: &Path, host: Arc<dyn Host>) -> Result<(Self, Engine)> {
         let db = Database::open_to_read(path)?;
         let version = version(&db)?;
         let engine = Engine::open_to_read(path, Arc::clone(&host))?;
-        let readers = (0..readers).map(|_| engine.open_reader()).collect::<Result<_>>()?;
-        Ok((Self { db, host, states: engine.queue.states(), version }, readers))
+        Ok((Self { db, host, states: engine.queue.states(), version }, engine))
     }
 
     /// Reads the states of the rows again if there is a new commit. Returns whether there is.

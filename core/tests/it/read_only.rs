@@ -116,6 +116,25 @@ fn file_that_the_writer_has_closed_stays_readable() {
     assert_eq!(reader.query("SELECT id FROM note", ()).wait().unwrap().len(), 1);
 }
 
+/// iOS kills an app extension that is suspended with a lock on a file, also one whose reader is
+/// shut down but not yet released.
+#[cfg(target_os = "linux")]
+#[test]
+fn shutdown_closes_every_connection_of_a_reader_that_is_still_referenced() {
+    let world = World::with_notes();
+    let path = world.client.path().canonicalize().unwrap();
+    world.client.shutdown().wait().unwrap();
+    let reader = Client::open_read_only(&path).wait().unwrap();
+    reader.query("SELECT id FROM note", ()).wait().unwrap();
+    let open = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        all.filter(|one| std::fs::read_link(one.path()).is_ok_and(|file| file == path)).count()
+    };
+    assert!(open() > 0);
+    reader.shutdown().wait().unwrap();
+    assert_eq!(open(), 0);
+}
+
 /// POSIX locks belong to the process: closing any other descriptor of a file releases them. Another
 /// program could then remove the log of a file that is in use.
 #[cfg(target_os = "linux")]
