@@ -13,7 +13,6 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
-import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import kotlinx.serialization.Serializable
@@ -98,9 +97,14 @@ class ReadmeTest {
             assertEquals(setOf("buy milk", "buy bread"), titles.toSet())
             assertEquals(listOf(Task("t1", "buy milk"), Task("t2", "buy bread")), tasks)
 
-            val open: Flow<List<Task>> = client.watch("SELECT id, title, done FROM task WHERE done = 0").map { it.decode<Task>() }
+            val open: Flow<List<Task>> = client.watch<Task>("SELECT id, title, done FROM task WHERE done = ?", false)
             val shown = open.first { tasks -> tasks.any { it.title == "buy milk" } }
             assertEquals(2, shown.size)
+
+            val bread: Flow<Task?> = client.watchOne<Task>("SELECT id, title, done FROM task WHERE id = ?", "t2")
+            val results: Flow<Result<RowBuffer>> = client.watchResults("SELECT id, title FROM task")
+            assertEquals("buy bread", bread.first()?.title)
+            assertEquals(2, results.first().getOrThrow().size)
 
             val report = client.sync.andWait(30.seconds)
             val waiting = client.queue.pending()
