@@ -15,7 +15,7 @@ import kotlinx.serialization.json.booleanOrNull
 import kotlinx.serialization.json.contentOrNull
 import kotlinx.serialization.json.doubleOrNull
 import kotlinx.serialization.json.longOrNull
-import java.util.Base64
+import kotlin.io.encoding.Base64
 
 /**
  * The detail of a parked mutation.
@@ -62,7 +62,7 @@ internal fun JsonElement?.toValue(type: FieldType): Any? {
     val cell = this as? JsonPrimitive ?: return toString()
     if (!cell.isString) return cell.booleanOrNull?.let { if (it) 1L else 0L } ?: cell.longOrNull ?: cell.doubleOrNull ?: cell.content
     if (type != FieldType.BLOB) return cell.content
-    return runCatching { Base64.getDecoder().decode(cell.content) }.getOrElse { cell.content }
+    return runCatching { Base64.decode(cell.content) }.getOrElse { cell.content }
 }
 
 private fun JsonObject.objects(name: String): List<JsonObject> = (get(name) as? JsonArray).orEmpty().filterIsInstance<JsonObject>()

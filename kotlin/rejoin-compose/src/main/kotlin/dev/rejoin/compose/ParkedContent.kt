@@ -42,6 +42,8 @@ internal fun ParkedBody(
     texts: ParkedTexts,
     modifier: Modifier = Modifier,
 ) {
+    // A row that was deleted meanwhile has no fields.
+    val fields = edited?.takeIf { view?.isEditable == true }
     Column(modifier.fillMaxWidth().padding(start = 24.dp, end = 24.dp, bottom = 24.dp), verticalArrangement = Arrangement.spacedBy(16.dp)) {
         if (view == null) {
             if (error == null) Box(Modifier.fillMaxWidth().padding(32.dp), Alignment.Center) { CircularProgressIndicator() }
@@ -49,17 +51,18 @@ internal fun ParkedBody(
             // The buttons stay visible below long content.
             Column(Modifier.weight(1f, fill = false).verticalScroll(rememberScrollState()), verticalArrangement = Arrangement.spacedBy(16.dp)) {
                 ParkedHeading(view, texts)
-                view.rows.forEachIndexed { number, row -> ParkedRowCard(number, row, edited, isEnabled, onEdited, texts) }
+                val otherHeading = if (view.isConflict) texts.theirs else texts.current
+                view.rows.forEachIndexed { number, row -> ParkedRowCard(number, row, otherHeading, fields, isEnabled, onEdited, texts) }
                 if (view.moreRows > 0) Note(texts.moreRows(view.moreRows))
                 if (view.dependents > 0) Note(texts.dependents(view.dependents))
             }
         }
         if (error != null) Message(texts.error(error), isError = true)
         if (view != null) {
-            if (edited == null) {
+            if (fields == null) {
                 DecisionButtons(view, isEnabled, onEdit = { onEdited(editedFields(view)) }, onDecision, texts)
             } else {
-                EditButtons(isEnabled, fieldErrors(view, edited).isEmpty(), { onEdited(null) }, { onDecision(Decision.Edit(edited)) }, texts)
+                EditButtons(isEnabled, fieldErrors(view, fields).isEmpty(), { onEdited(null) }, { onDecision(Decision.Edit(fields)) }, texts)
             }
         }
     }

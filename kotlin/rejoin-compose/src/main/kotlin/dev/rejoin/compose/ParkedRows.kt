@@ -31,17 +31,18 @@ import androidx.compose.ui.text.style.TextOverflow
 import androidx.compose.ui.unit.dp
 import dev.rejoin.PatchKind
 
-/** A row of the mutation, with fields if [edited] is given. */
+/** A row of the mutation, with fields if [edited] is given; [otherHeading] is that of the current values. */
 @Composable
 internal fun ParkedRowCard(
     number: Int,
     row: ParkedRow,
+    otherHeading: String,
     edited: Map<FieldKey, String?>?,
     isEnabled: Boolean,
     onEdited: (Map<FieldKey, String?>) -> Unit,
     texts: ParkedTexts,
 ) {
-    Surface(Modifier.fillMaxWidth(), shape = MaterialTheme.shapes.large, color = MaterialTheme.colorScheme.surfaceContainerHighest) {
+    Surface(Modifier.fillMaxWidth(), shape = MaterialTheme.shapes.large, color = MaterialTheme.colorScheme.surfaceContainerHigh) {
         Column(Modifier.padding(16.dp), verticalArrangement = Arrangement.spacedBy(12.dp)) {
             Row(verticalAlignment = Alignment.CenterVertically) {
                 Text(texts.rowTitle(row.table, row.key), Modifier.weight(1f), style = MaterialTheme.typography.titleMedium, maxLines = 2)
@@ -50,9 +51,9 @@ internal fun ParkedRowCard(
             for (field in row.fields) {
                 val key = FieldKey(number, field.column)
                 if (edited != null && key in edited) {
-                    EditField(row, field, edited[key], isEnabled, { onEdited(edited + (key to it)) }, texts)
+                    EditField(row, field, otherHeading, edited[key], isEnabled, { onEdited(edited + (key to it)) }, texts)
                 } else {
-                    BothValues(row, field, texts)
+                    BothValues(row, field, otherHeading, texts)
                 }
             }
         }
@@ -60,7 +61,7 @@ internal fun ParkedRowCard(
 }
 
 @Composable
-private fun BothValues(row: ParkedRow, field: ParkedField, texts: ParkedTexts) {
+private fun BothValues(row: ParkedRow, field: ParkedField, otherHeading: String, texts: ParkedTexts) {
     val mine = if (row.change == PatchKind.DELETE) texts.deleted else shownText(field.mine, field.type, texts)
     Column(verticalArrangement = Arrangement.spacedBy(6.dp)) {
         Text(texts.columnTitle(row.table, field.column), style = MaterialTheme.typography.labelLarge, color = MaterialTheme.colorScheme.onSurfaceVariant)
@@ -69,7 +70,7 @@ private fun BothValues(row: ParkedRow, field: ParkedField, texts: ParkedTexts) {
             val cell = Modifier.weight(1f).fillMaxHeight()
             ValueCell(texts.mine, mine, field.differs, cell)
             // A new row has no other version, unless the same key was created elsewhere.
-            if (row.exists || row.change != PatchKind.INSERT) ValueCell(texts.theirs, theirs(row, field, texts), false, cell)
+            if (row.exists || row.change != PatchKind.INSERT) ValueCell(otherHeading, theirs(row, field, texts), false, cell)
         }
     }
 }
@@ -100,7 +101,15 @@ private fun ValueCell(heading: String, value: String, isHighlighted: Boolean, mo
 }
 
 @Composable
-private fun EditField(row: ParkedRow, field: ParkedField, text: String?, isEnabled: Boolean, onText: (String?) -> Unit, texts: ParkedTexts) {
+private fun EditField(
+    row: ParkedRow,
+    field: ParkedField,
+    otherHeading: String,
+    text: String?,
+    isEnabled: Boolean,
+    onText: (String?) -> Unit,
+    texts: ParkedTexts,
+) {
     val title = texts.columnTitle(row.table, field.column)
     if (field.type == FieldType.BOOLEAN) {
         val isOn = text == "1"
@@ -125,7 +134,7 @@ private fun EditField(row: ParkedRow, field: ParkedField, text: String?, isEnabl
         placeholder = { if (text == null) Text(texts.noValue) },
         trailingIcon = { if (text != null) TextButton({ onText(null) }, enabled = isEnabled) { Text(texts.clear) } },
         supportingText = {
-            val theirs = "${texts.theirs}: ${theirs(row, field, texts)}"
+            val theirs = "$otherHeading: ${theirs(row, field, texts)}"
             if (error != null || row.exists) Text(error ?: theirs, maxLines = 2, overflow = TextOverflow.Ellipsis)
         },
         isError = error != null,

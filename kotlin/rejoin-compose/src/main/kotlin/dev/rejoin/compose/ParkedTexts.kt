@@ -21,7 +21,8 @@ import dev.rejoin.RejoinException
  * @property columnTitle the label of a column; the arguments are its table and its name.
  * @property change what the mutation does to a row, beside its heading.
  * @property mine heading of the user's values.
- * @property theirs heading of the current values.
+ * @property theirs heading of the values in conflict with the user's.
+ * @property current heading of the current values for other reasons.
  * @property deleted instead of values, for a row that the mutation deletes or that is gone.
  * @property noValue a column without a value.
  * @property yes the value true.
@@ -49,7 +50,8 @@ public data class ParkedTexts(
     val columnTitle: (table: String, column: String) -> String = { _, column -> words(column) },
     val change: (PatchKind) -> String = ::englishChange,
     val mine: String = "Mine",
-    val theirs: String = "Server",
+    val theirs: String = "Theirs",
+    val current: String = "Now",
     val deleted: String = "Deleted",
     val noValue: String = "Empty",
     val yes: String = "Yes",

@@ -45,7 +45,8 @@ private fun RejoinClient.pendingCounts(): Flow<PendingCounts> =
 /** Emits at once, and after each change that [concerns] the collector; a slow collector gets one signal for several changes. */
 internal fun RejoinDatabase.nowAndAfter(concerns: (Change) -> Boolean): Flow<Unit> =
     channelFlow {
-        // Unconfined: the subscription exists before the first signal, so no change between the two is missed.
+        // Unconfined: the subscription exists before the first signal, so no change between the two is missed. It only
+        // forwards, so it may run on the engine's thread.
         launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
             changes().filter { concerns(it) }.collect { send(Unit) }
         }

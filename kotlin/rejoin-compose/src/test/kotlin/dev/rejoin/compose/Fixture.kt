@@ -66,7 +66,8 @@ class Fixture : AutoCloseable {
         val (phone, tablet) = device() to device()
         return run {
             phone.execute("INSERT INTO task(id, title, rank, note) VALUES ('t1', 'Call the harbour', 1, 'Before noon')")
-            for (client in listOf(phone, tablet)) client.sync.andWait()
+            // Stopped, so that the phone pushes first.
+            for (client in listOf(phone, tablet)) client.sync.andWait().also { client.stop() }
             phone.execute(theirs)
             tablet.execute(mine)
             for (client in listOf(phone, tablet)) client.sync.andWait().also { client.stop() }

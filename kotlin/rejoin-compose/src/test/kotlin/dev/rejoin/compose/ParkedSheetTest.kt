@@ -11,8 +11,11 @@ import androidx.compose.ui.test.assertIsNotEnabled
 import androidx.compose.ui.test.hasContentDescription
 import androidx.compose.ui.test.hasSetTextAction
 import androidx.compose.ui.test.hasText
+import androidx.compose.ui.test.onAllNodesWithText
+import androidx.compose.ui.test.onLast
 import androidx.compose.ui.test.onNodeWithText
 import androidx.compose.ui.test.performClick
+import androidx.compose.ui.test.performScrollTo
 import androidx.compose.ui.test.performTextReplacement
 import androidx.compose.ui.test.v2.runComposeUiTest
 import dev.rejoin.RejoinClient
@@ -85,7 +88,7 @@ class ParkedSheetTest {
     @Test
     fun `edit sends other values of the same types`() =
         Fixture().use { fixture ->
-            val (client, id) = fixture.conflict(mine, theirs)
+            val (client, id) = fixture.conflict("$mine, done = 1, note = 'Soon'", theirs)
             showing(client, id) {
                 clicks("Edit")
                 types("Rank", "many")
@@ -93,11 +96,13 @@ class ParkedSheetTest {
                 onNodeWithText("Save and send").assertIsNotEnabled()
                 types("Rank", "12")
                 types("Title", "both")
+                onNodeWithText("Done").performScrollTo().performClick()
+                onAllNodesWithText("Clear").onLast().performScrollTo().performClick() // The note's.
                 clicks("Save and send")
                 closes()
             }
             fixture.run { client.sync.andWait() }
-            assertEquals(listOf(listOf("both", "12", "integer")), fixture.rows("SELECT title, rank, typeof(rank) FROM task"))
+            assertEquals(listOf(listOf("both", "0", "12", "integer", null)), fixture.rows("SELECT title, done, rank, typeof(rank), note FROM task"))
             assertEquals(0, fixture.run { client.queue.pending().size })
         }
 

@@ -36,10 +36,14 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.withTimeout
 import org.jetbrains.skia.EncodedImageFormat
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.BeforeEach
 import org.junit.jupiter.api.Test
+import java.awt.image.BufferedImage
 import java.io.File
+import javax.imageio.IIOImage
 import javax.imageio.ImageIO
+import javax.imageio.ImageWriteParam
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.Instant
@@ -56,18 +60,31 @@ class PictureTest {
                     mine = "UPDATE task SET title = 'Call the harbour office', rank = 3, note = 'Before noon'",
                     theirs = "UPDATE task SET title = 'Call the harbour master', rank = 2",
                 )
-            val file = File("target/parked-sheet.png")
-            file.writeBytes(fixture.run { picture(client, id) })
-            val image = ImageIO.read(file)
-            assertEquals(WIDTH to HEIGHT, image.width to image.height)
-            // The sheet has text and colors: an empty one has only a few.
-            val colors = (0 until image.width).flatMap { x -> (0 until image.height).map { y -> image.getRGB(x, y) } }.toSet()
-            assert(colors.size > 100) { "${colors.size} colors" }
+            for ((name, isEdited) in listOf("parked-sheet" to false, "parked-sheet-edit" to true)) {
+                val image = fixture.run { picture(client, id, isEdited) }
+                write(image, File("target/$name.png"))
+                // The smooth edges of texts have many colors; a picture without texts has few.
+                val colors = image.getRGB(0, 0, WIDTH, HEIGHT, null, 0, WIDTH).distinct().size
+                assertTrue(colors > 100, "$name: $colors colors")
+            }
         }
 
-    private suspend fun picture(client: RejoinClient, id: String): ByteArray {
+    /** Writes a small file: without transparency, with the strongest compression. */
+    private fun write(image: BufferedImage, file: File) {
+        file.delete()
+        val writer = ImageIO.getImageWritersByFormatName("png").next()
+        val settings = writer.defaultWriteParam.apply { compressionMode = ImageWriteParam.MODE_EXPLICIT }
+        settings.compressionQuality = 0f
+        ImageIO.createImageOutputStream(file).use { out ->
+            writer.output = out
+            writer.write(null, IIOImage(image, null, null), settings)
+        }
+        assertEquals(WIDTH to HEIGHT, ImageIO.read(file).run { width to height })
+    }
+
+    private suspend fun picture(client: RejoinClient, id: String, isEdited: Boolean): BufferedImage {
         var state: ParkedState? = null
-        val scene = ImageComposeScene(WIDTH, HEIGHT, Density(SCALE)) { Screen(client, id) { state = it } }
+        val scene = ImageComposeScene(WIDTH, HEIGHT, Density(SCALE)) { Screen(client, id, isEdited) { state = it } }
         try {
             withTimeout(30.seconds) {
                 while (state?.view == null) {
@@ -76,7 +93,8 @@ class PictureTest {
                 }
             }
             scene.render(0)
-            return scene.render(1_000_000_000).encodeToData(EncodedImageFormat.PNG)!!.bytes
+            val drawn = ImageIO.read(scene.render(1_000_000_000).encodeToData(EncodedImageFormat.PNG)!!.bytes.inputStream())
+            return BufferedImage(WIDTH, HEIGHT, BufferedImage.TYPE_INT_RGB).apply { createGraphics().drawImage(drawn, 0, 0, null) }
         } finally {
             scene.close()
         }
@@ -84,7 +102,7 @@ class PictureTest {
 
     @OptIn(ExperimentalMaterial3Api::class)
     @Composable
-    private fun Screen(client: RejoinClient, id: String, onState: (ParkedState) -> Unit) {
+    private fun Screen(client: RejoinClient, id: String, isEdited: Boolean, onState: (ParkedState) -> Unit) {
         val scope = rememberCoroutineScope()
         val state = remember { ParkedState(client, id, scope).also(onState) }
         LaunchedEffect(state) { state.follow() }
@@ -95,7 +113,7 @@ class PictureTest {
                 Surface(Modifier.align(Alignment.BottomCenter), shape = BottomSheetDefaults.ExpandedShape, color = BottomSheetDefaults.ContainerColor) {
                     Column(Modifier.fillMaxWidth(), horizontalAlignment = Alignment.CenterHorizontally) {
                         BottomSheetDefaults.DragHandle()
-                        ParkedBody(state.view, null, true, null, {}, {}, ParkedTexts())
+                        ParkedBody(state.view, null, true, state.view?.takeIf { isEdited }?.let(::editedFields), {}, {}, ParkedTexts())
                     }
                 }
             }
