@@ -44,15 +44,10 @@ internal class FakePush(private val rows: FakeRows) {
             try {
                 before.putIfAbsent(name, rows.cells(name))
                 displaced += apply(user, change, name, isAction = group.text("old_only") == "true")
-            } catch (why: NotAccepted) {
+            } catch (why: Throwable) {
                 for ((row, cells) in before) rows.set(row, cells)
-                return store(user, id, attempt, why.verdict) {
-                    put("code", why.code)
-                    put("message", why.message)
-                    put("table_name", name.table)
-                    put("record_id", name.id)
-                    why.column?.let { put("column", it) }
-                }
+                // Anything else is thrown by the test's own rule; nothing is decided then.
+                return store(user, id, attempt, why as? NotAccepted ?: throw why, name)
             }
         }
         rows.commit(before.filter { (name, cells) -> rows.cells(name) != cells }.keys)
@@ -62,6 +57,15 @@ internal class FakePush(private val rows: FakeRows) {
     /** Withdraws a mutation, unless it was accepted before. */
     fun cancel(user: String, id: String): JsonObject =
         verdicts[user to id]?.takeIf { it.verdict in FINAL }?.json ?: store(user, id, 0, "cancelled") {}
+
+    private fun store(user: String, id: String, attempt: Long, why: NotAccepted, name: RowName): JsonObject =
+        store(user, id, attempt, why.verdict) {
+            put("code", why.code)
+            put("message", why.message)
+            put("table_name", name.table)
+            put("record_id", name.id)
+            why.column?.let { put("column", it) }
+        }
 
     private fun store(user: String, id: String, attempt: Long, verdict: String, more: JsonObjectBuilder.() -> Unit): JsonObject {
         val json =
@@ -89,7 +93,8 @@ internal class FakePush(private val rows: FakeRows) {
         }
         // The rules see the new row, or the one that is deleted.
         val seen = table.rows(listOfNotNull(rows.cells(name) ?: row))
-        rules.firstOrNull { rule -> rule.table == name.table && seen.any(rule.rejects) }?.let { throw NotAccepted("rejected", "constraint.check", it.reason) }
+        val broken = rules.firstOrNull { rule -> rule.table == name.table && seen.any(rule.rejects) }
+        if (broken != null) throw NotAccepted("rejected", "constraint.check", broken.reason)
         return buildJsonObject {
             put("table_name", name.table)
             put("id", name.id)
@@ -139,8 +144,10 @@ internal class FakePush(private val rows: FakeRows) {
         rows.set(name, null)
     }
 
-    private fun missing(user: String, name: RowName): Nothing =
-        if (rows.wasSeen(name, user) && rows.cells(name) == null) conflict("row.deleted", "the row is deleted") else conflict("row.not_found", "no such row")
+    private fun missing(user: String, name: RowName): Nothing {
+        if (rows.wasSeen(name, user) && rows.cells(name) == null) conflict("row.deleted", "the row is deleted")
+        conflict("row.not_found", "no such row")
+    }
 
     private fun known(table: FakeTable, data: JsonObject): JsonObject {
         val unknown = data.keys.firstOrNull { it !in table.types } ?: return data

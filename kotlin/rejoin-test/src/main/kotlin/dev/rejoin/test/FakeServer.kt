@@ -2,7 +2,7 @@
  * A sync server in the process of the test, for real clients: no socket, no thread, no file.
  *
  * Speaks Rejoin's own protocol (docs/protocol.md): with it a mutation is one unit with one verdict, as on a real server.
- * FakeProtocol.kt has the messages. ServerContractTest.kt runs the same scenarios on a real server.
+ * FakeProtocol.kt has the messages. The contract tests run the same scenarios on a real server.
  */
 package dev.rejoin.test
 
@@ -46,11 +46,13 @@ import kotlin.time.Duration.Companion.seconds
  * tables without an owner; a token is the name of its user.
  *
  * Not modelled:
- *  - the rules of the schema (CHECK, UNIQUE, references except to a parent), defaults that are not literals, generated
- *    columns, triggers, checks, hooks, resolvers and read validation of actions; use [reject] for a verdict;
- *  - `last_write_wins` and `whole_rows`: both are compared column by column, as every other table;
+ *  - the rules of the schema (NOT NULL, CHECK, UNIQUE, references except to a parent), generated columns, defaults that
+ *    are not literals, and columns that the server writes, except owner and version;
+ *  - triggers, checks of actions, hooks, resolvers, and the validation of what an action has read; use [reject] for a
+ *    verdict;
+ *  - `last_write_wins` and `whole_rows`: such tables are compared column by column, as every other table;
  *  - the meaning of values: JSON, instants and decimals are equal if their texts are;
- *  - buckets that operators define, and rows that change their owner or parent;
+ *  - buckets that operators define, and children of a row that changes its owner or is deleted;
  *  - pages, compression, event streams, digests, compaction, expired verdicts, copied files, restored servers, and a
  *    change of the schema.
  *

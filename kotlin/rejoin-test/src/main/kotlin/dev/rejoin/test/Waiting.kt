@@ -30,7 +30,11 @@ private val TIMEOUT = 10.seconds
 private val PAUSE = 20.milliseconds
 
 /** The results of a watched query; see [testWatch]. */
-public class WatchTurbine internal constructor(private val sql: String, private val timeout: Duration, private val turbine: ReceiveTurbine<RowBuffer>) {
+public class WatchTurbine internal constructor(
+    private val sql: String,
+    private val timeout: Duration,
+    private val turbine: ReceiveTurbine<RowBuffer>,
+) {
     private var last: RowBuffer? = null
 
     /** Returns the next result. A watch skips results that a newer one replaces: to wait for a state use the other [awaitRows]. */

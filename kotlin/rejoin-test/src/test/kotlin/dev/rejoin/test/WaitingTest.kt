@@ -115,6 +115,22 @@ class WaitingTest {
         }
 
     @Test
+    fun `failed wait names the exception of a rule, which decides nothing`() =
+        test {
+            val server = FakeServer(schema)
+            server.reject("item", "wrong") { it.boolean("colour") }
+            server.testClient { client ->
+                client.execute("INSERT INTO item(id) VALUES (1)")
+                val error = refused<AssertionError> { client.awaitParked(short) }.message.orEmpty()
+                assertTrue("colour" in error, error)
+                assertEquals(0, server.rows("item").size)
+                server.acceptAll()
+                client.awaitUpToDate()
+                assertEquals(1, server.rows("item").size)
+            }
+        }
+
+    @Test
     fun `waits use real time inside runTest`() =
         runTest {
             val server = FakeServer(schema)
