@@ -1,5 +1,5 @@
 /*
- * Temporary clients and waiting: what is removed, what is awaited, and the errors of a failed wait.
+ * Temporary clients and waiting: what is removed, what is awaited, and the errors of a failed wait or a wrong name.
  */
 package dev.rejoin.test
 
@@ -14,6 +14,7 @@ import kotlinx.coroutines.test.runTest
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertSame
+import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
@@ -147,4 +148,23 @@ class WaitingTest {
                 }
             }
         }
+
+    @Test
+    fun `wrong names are errors of the test`() {
+        val server = FakeServer(schema)
+        for (
+            (text, call) in
+            mapOf<String, () -> Unit>(
+                "no synced table nothing" to { server.rows("nothing") },
+                "no synced table other" to { server.reject("other", "because") },
+                "no column colour" to { server.changeRow("item", 1, "colour" to 1) },
+                "column title: give null" to { server.changeRow("item", 1, "title" to 'c') },
+                "has no row 1" to { server.deleteRow("item", 1) },
+            )
+        ) {
+            val message = assertThrows(IllegalArgumentException::class.java) { call() }.message.orEmpty()
+            assertTrue(text in message, message)
+        }
+        assertEquals(0, server.rows("item").size)
+    }
 }
