@@ -9,7 +9,6 @@ package dev.rejoin.test
 import dev.rejoin.Actions
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinConfig
-import dev.rejoin.RejoinException
 import dev.rejoin.SyncReport
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
