@@ -66,7 +66,8 @@ impl Built {
         self.file(&format!("{prefix}rejoin_ffi{suffix}"))
     }
 
-    fn file(&self, name: &str) -> Result<&Path> {
+    /// A file by its name.
+    pub(crate) fn file(&self, name: &str) -> Result<&Path> {
         let mut files = self.0.iter().filter(|path| path.is_file());
         let found = files.find(|path| path.file_name().is_some_and(|file| file == name));
         found.map(PathBuf::as_path).with_context(|| format!("cargo made no {name}"))

@@ -2,10 +2,12 @@
 //!
 //! It exports only the FFI symbols: an app has its own SQLite in its process, and two with the same
 //! names would crash. Its segments are aligned to 16 KiB, as newer Android devices require. It is
-//! stripped, and its size is printed. With `--cross` the tree is also type-checked for iOS and
-//! Android, without linking, as far as that works without their SDKs.
+//! stripped, and its size is printed. With `--cross` the tree is also type-checked for iOS, without
+//! linking, as far as that works without its SDK. `package` applies the same checks to Android's.
 
 mod cross;
+pub(crate) mod rust_std;
+pub(crate) mod zig;
 
 use crate::built::Built;
 use crate::process::output;
@@ -17,7 +19,7 @@ use std::process::{Command, ExitCode};
 /// Arguments of `cargo xtask library`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Also check that the tree compiles for Android and iOS
+    /// Also check that the tree compiles for iOS
     #[arg(long)]
     cross: bool,
 }
@@ -47,10 +49,10 @@ pub(crate) fn shipped() -> Result<Count> {
     if !cfg!(target_os = "linux") {
         return Ok(Count::skipped("the library's surface and segments are checked on Linux only"));
     }
-    checked(&build()?)
+    checked(&build()?, LIMIT)
 }
 
-/// The tree compiles for phones.
+/// The tree compiles for iOS.
 pub(crate) fn cross() -> Result<Count> {
     cross::check()
 }
@@ -66,23 +68,42 @@ fn build() -> Result<PathBuf> {
     Ok(Built::by(&[&fixed[..], &cdylib].concat())?.library()?.to_owned())
 }
 
-/// All checks of a built library.
-fn checked(library: &Path) -> Result<Count> {
+/// The checks of a built library on any system.
+pub(crate) fn checked(library: &Path, limit: u64) -> Result<Count> {
     let size = library.metadata().with_context(|| library.display().to_string())?.len();
     println!("{}: {}", library.display(), megabytes(size));
-    let mut count = Count::default();
-    for (claim, held) in [
-        ("only the foreign surface is exported", surface(library)),
-        ("its segments are aligned to 16 KiB", alignment(library)),
-        ("it is no larger than it was", small(size)),
-    ] {
-        match &held {
-            Ok(()) => println!("ok: {claim}"),
-            Err(error) => println!("FAILED: {claim}: {error:#}"),
-        }
-        count += Count::one(held.is_ok());
-    }
+    let mut count = claim("only the FFI symbols are exported", &surface(library));
+    count += claim("its segments are aligned to 16 KiB", &alignment(library));
+    count += claim("its size is within the limit", &small(size, limit));
     Ok(count)
+}
+
+/// Prints whether a claim about a library held.
+pub(crate) fn claim(claim: &str, held: &Result<()>) -> Count {
+    match held {
+        Ok(()) => println!("ok: {claim}"),
+        Err(error) => println!("FAILED: {claim}: {error:#}"),
+    }
+    Count::one(held.is_ok())
+}
+
+/// Loads no other libraries than these.
+pub(crate) fn needs_only(library: &Path, allowed: &[&str]) -> Result<()> {
+    let mut readelf = Command::new("readelf");
+    readelf.args(["-dW"]).arg(library);
+    let table = output(readelf)?;
+    let names = needed(&table);
+    println!("needs: {}", names.join(", "));
+    match names.iter().find(|name| !allowed.contains(name)) {
+        None => Ok(()),
+        Some(other) => bail!("it needs {other}, which is not among {}", allowed.join(", ")),
+    }
+}
+
+/// The names of the needed libraries in `readelf`'s dynamic section.
+fn needed(table: &str) -> Vec<&str> {
+    let lines = table.lines().filter(|line| line.contains("(NEEDED)"));
+    lines.filter_map(|line| line.rsplit_once('[')?.1.strip_suffix(']')).collect()
 }
 
 /// Exports only the FFI symbols.
@@ -124,9 +145,9 @@ fn alignment(library: &Path) -> Result<()> {
     }
 }
 
-fn small(size: u64) -> Result<()> {
-    if size > LIMIT {
-        bail!("{} are more than {}", megabytes(size), megabytes(LIMIT));
+fn small(size: u64, limit: u64) -> Result<()> {
+    if size > limit {
+        bail!("{} are more than {}", megabytes(size), megabytes(limit));
     }
     Ok(())
 }
@@ -138,7 +159,7 @@ fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::{alignment, checked, megabytes, small, surface};
+    use super::{LIMIT, alignment, checked, megabytes, needed, needs_only, small, surface};
     use crate::report::Count;
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -163,7 +184,7 @@ mod tests {
         let leaky = library(folder.path(), &format!("{OURS} {LEAK}"), 16384);
         let error = surface(&leaky).unwrap_err().to_string();
         assert!(error.ends_with("others than ours are exported: sqlite3_open"), "{error}");
-        assert_eq!(checked(&leaky).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(checked(&leaky, LIMIT).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
         let empty = library(folder.path(), "static int a;", 16384);
         assert!(surface(&empty).unwrap_err().to_string().contains("nothing is exported"));
     }
@@ -174,13 +195,13 @@ mod tests {
         let old = library(folder.path(), OURS, 4096);
         let error = alignment(&old).unwrap_err().to_string();
         assert!(error.contains("aligned to less than 0x4000"), "{error}");
-        assert_eq!(checked(&old).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(checked(&old, LIMIT).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
     }
 
     #[test]
     fn library_that_is_too_large_is_refused() {
-        assert!(small(super::LIMIT).is_ok());
-        let error = small(9_500_000).unwrap_err().to_string();
+        assert!(small(LIMIT, LIMIT).is_ok());
+        let error = small(9_500_000, 9_400_000).unwrap_err().to_string();
         assert_eq!(error, "9.50 MB are more than 9.40 MB");
         assert_eq!(megabytes(1), "0.00 MB");
     }
@@ -189,6 +210,16 @@ mod tests {
     fn library_with_our_symbols_and_large_pages_is_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let good = library(folder.path(), OURS, 16384);
-        assert_eq!(checked(&good).unwrap(), Count { passed: 3, failed: 0, skipped: 0 });
+        assert_eq!(checked(&good, LIMIT).unwrap(), Count { passed: 3, failed: 0, skipped: 0 });
+    }
+
+    #[test]
+    fn library_that_needs_another_is_refused_by_name() {
+        let table = " 0x01 (NEEDED)  Shared library: [libc.so]\n 0x0e (SONAME)  Library soname: [a]\n\
+                     \x20 0x01 (NEEDED)  Shared library: [libz.so]\n";
+        assert_eq!(needed(table), ["libc.so", "libz.so"]);
+        let folder = tempfile::tempdir().unwrap();
+        let good = library(folder.path(), OURS, 16384);
+        assert!(needs_only(&good, &["libc.so.6"]).is_ok());
     }
 }

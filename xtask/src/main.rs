@@ -1,5 +1,5 @@
 //! The project's commands: `cargo xtask demo | test | deep | check | simulate | jepsen | fuzz |
-//! bench | bindings | api | site | library | toolchain`.
+//! bench | bindings | api | site | library | package | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that each can be run manually.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
@@ -21,6 +21,7 @@ mod language;
 mod library;
 mod mutants;
 mod nextest;
+mod package;
 mod process;
 mod report;
 mod simulate;
@@ -70,6 +71,8 @@ enum Command {
     Site,
     /// Build the library as packages ship it, and check its surface and size
     Library(library::Options),
+    /// Build what a platform's package contains, and the package
+    Package(package::Options),
     /// Install a tool that no package manager has; kept outside the tree
     Toolchain(toolchain::Options),
     /// One stage of a run
@@ -116,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Api(options) => api::run(&options),
         Command::Site => Ok(site::run()),
         Command::Library(options) => Ok(library::run(&options)),
+        Command::Package(options) => Ok(package::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
         Command::Stage(options) => test::stage(&options),
     }

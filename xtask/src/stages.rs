@@ -7,7 +7,7 @@ use crate::toolchain::cargo::{DENY, LYCHEE, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
     api, bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
-    nextest, simulate, site,
+    nextest, package, simulate, site,
 };
 use anyhow::Result;
 
@@ -68,6 +68,7 @@ pub(crate) const DEEP: &[Stage] = &[
     cargo("features", 10, &["build"], check::features),
     cargo("library", 20, &["build"], library::shipped),
     cargo("cross", 20, &["build"], library::cross),
+    cargo("package", 60, &["build"], package::parts),
     cargo("fuzz", 60, &["build"], fuzz::every_target),
     cargo("mutants", 600, &["build"], mutants::sample),
 ];

@@ -1,6 +1,11 @@
 #!/bin/sh
-# zig as the C compiler of a phone's target, for `cargo check`: it has headers without the vendor's SDK. Arguments that name the
-# target in a form unknown to zig are replaced by ZIG_TARGET.
+# Runs zig as the C compiler or archiver of one target: it has headers without the vendor's SDK. Arguments that name the
+# target or the processor in a form unknown to zig are left out.
+# set
+export ZIG_GLOBAL_CACHE_DIR="$ZIG/cache"
+if [ "$COMMAND" != cc ]; then
+  exec "$ZIG/ziglang/zig" "$COMMAND" "$@"
+fi
 skip=no
 for argument do
   shift
@@ -10,8 +15,8 @@ for argument do
   fi
   case "$argument" in
     -arch | -isysroot | -target) skip=yes ;;
-    --target=* | -mios-version-min=* | -miphoneos-version-min=* | -mtargetos=*) ;;
+    --target=* | -march=armv7-a | -mfpu=* | -mios-version-min=* | -miphoneos-version-min=* | -mtargetos=*) ;;
     *) set -- "$@" "$argument" ;;
   esac
 done
-exec "${0%/*}/ziglang/zig" cc -target "$ZIG_TARGET" "$@"
+exec "$ZIG/ziglang/zig" cc -target "$TARGET" "$@"
