@@ -36,25 +36,21 @@ class ParkedSheetTest {
         runComposeUiTest {
             setContent {
                 MaterialTheme {
-                    if (decided.get() == 0) {
-                        if (isSheet) ParkedSheet(client, id, { decided.incrementAndGet() }) else ParkedContent(client, id, { decided.incrementAndGet() })
-                    }
+                    val onEnd: () -> Unit = { decided.incrementAndGet() }
+                    if (isSheet) ParkedSheet(client, id, onEnd) else ParkedContent(client, id, onEnd)
                 }
             }
             body()
         }
 
-    private fun ComposeUiTest.shows(text: String) = waitUntil(timeoutMillis = TIMEOUT) { onAllNodes(hasText(text)).fetchSemanticsNodes().isNotEmpty() }
+    private fun ComposeUiTest.shows(text: String) = awaits(hasText(text))
 
-    private fun ComposeUiTest.clicks(text: String) {
-        shows(text)
-        onNodeWithText(text).performClick()
-    }
+    private fun ComposeUiTest.clicks(text: String) = shows(text).also { onNodeWithText(text).performClick() }
 
     private fun ComposeUiTest.types(column: String, text: String) =
         onNode(hasSetTextAction() and hasContentDescription(column)).performTextReplacement(text)
 
-    private fun ComposeUiTest.closes() = waitUntil(timeoutMillis = TIMEOUT) { decided.get() > 0 }
+    private fun ComposeUiTest.closes() = waitUntil(timeoutMillis = 30_000) { decided.get() > 0 }
 
     private val mine = "UPDATE task SET title = 'mine', rank = 7"
     private val theirs = "UPDATE task SET title = 'theirs', rank = 5"
@@ -160,7 +156,7 @@ class ParkedSheetTest {
                 shows("Keep mine")
                 fixture.run { client.sync.suspend() }
                 clicks("Keep mine")
-                waitUntil(timeoutMillis = TIMEOUT) { onAllNodes(hasText("suspended", substring = true)).fetchSemanticsNodes().isNotEmpty() }
+                awaits(hasText("suspended", substring = true))
                 fixture.run { client.sync.resume() }
                 onNodeWithText("Keep mine").assertIsEnabled()
                 assertEquals(0, decided.get())
@@ -200,8 +196,4 @@ class ParkedSheetTest {
                 shows("newer")
             }
         }
-
-    private companion object {
-        const val TIMEOUT = 30_000L
-    }
 }

@@ -64,7 +64,7 @@ class ReadmeTest {
                 }
                 val badge = hasContentDescription("1 to review", substring = true)
                 for (next in listOf(badge, hasText("Keep mine"))) {
-                    waitUntil(timeoutMillis = 30_000) { onAllNodes(next).fetchSemanticsNodes().isNotEmpty() }
+                    awaits(next)
                     onNode(next).performClick()
                 }
                 // The sheet has closed, and the row shows the user's value.

@@ -131,8 +131,7 @@ class RememberWatchTest {
                         SyncBadge(client, texts = SyncTexts(description = { state, counts -> "$state $counts ${status.state is SyncState.UpToDate}" })) { clicks++ }
                     }
                 }
-                fun shows(description: String) =
-                    waitUntil(timeoutMillis = TIMEOUT) { onAllNodes(hasContentDescription(description)).fetchSemanticsNodes().isNotEmpty() }
+                fun shows(description: String) = awaits(hasContentDescription(description))
                 shows("Not syncing [] false")
                 fixture.run { client.execute("INSERT INTO task(id, title) VALUES ('t1', 'refused')") }
                 shows("Not syncing [1 waiting] false")

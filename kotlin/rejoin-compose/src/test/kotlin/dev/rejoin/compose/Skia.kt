@@ -1,9 +1,12 @@
 /*
- * Test support: whether Skia can draw here, and the font of the pictures.
+ * Test support: whether Skia can draw here, waiting for an element, and the font of the pictures.
  */
 package dev.rejoin.compose
 
 import androidx.compose.material3.Typography
+import androidx.compose.ui.test.ComposeUiTest
+import androidx.compose.ui.test.ExperimentalTestApi
+import androidx.compose.ui.test.SemanticsMatcher
 import androidx.compose.ui.text.TextStyle
 import androidx.compose.ui.text.font.FontFamily
 import androidx.compose.ui.text.font.FontWeight
@@ -16,6 +19,11 @@ fun assumeSkia() {
     val missing = runCatching { Surface.makeRasterN32Premul(1, 1).close() }.exceptionOrNull()
     assumeTrue(missing == null, "Skia cannot be loaded: $missing")
 }
+
+/** Waits until an element is shown: results of the engine arrive on its own threads. */
+@OptIn(ExperimentalTestApi::class)
+fun ComposeUiTest.awaits(element: SemanticsMatcher): Unit =
+    waitUntil(timeoutMillis = 30_000) { onAllNodes(element).fetchSemanticsNodes().isNotEmpty() }
 
 /** The typography of Material with Roboto, whatever fonts the machine has. */
 val roboto: Typography by lazy {
