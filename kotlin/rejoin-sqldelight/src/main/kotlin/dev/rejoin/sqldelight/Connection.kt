@@ -11,12 +11,14 @@ import app.cash.sqldelight.db.QueryResult
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinException
 import dev.rejoin.RowBuffer
+import dev.rejoin.Transaction
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.asContextElement
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
 import kotlin.coroutines.ContinuationInterceptor
+import kotlin.coroutines.CoroutineContext
 
 /** What both drivers share; each wraps the calls in its kind of [QueryResult]. */
 internal class Connection(private val client: RejoinClient) {
@@ -93,9 +95,9 @@ internal class Connection(private val client: RejoinClient) {
 
 /** A transaction of the engine with the nested transactions of SQLDelight in it. */
 internal class Session(private val open: OpenTransaction) {
-    val transaction: dev.rejoin.Transaction get() = open.transaction
+    val transaction: Transaction get() = open.transaction
 
-    val context: kotlin.coroutines.CoroutineContext get() = open.context
+    val context: CoroutineContext get() = open.context
 
     val isOver: Boolean get() = open.isOver
 

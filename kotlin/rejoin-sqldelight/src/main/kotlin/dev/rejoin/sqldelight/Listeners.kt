@@ -78,7 +78,7 @@ internal class Listeners(private val client: RejoinClient) {
             try {
                 listener.queryResultsChanged()
             } catch (error: Exception) {
-                // The others are still called; the app's handler of uncaught exceptions gets this one.
+                // The others are still called; the app's handler of uncaught exceptions receives this one.
                 scope.launch { throw error }
             }
         }

@@ -1,8 +1,8 @@
 /*
- * What a driver must know of a statement before it runs: whether it writes rows, and which table it creates.
+ * The kind of a statement, by its text: whether it writes rows, and which table it creates.
  *
- * Reads only the first tokens. SQLite parses the statement; a wrong answer here leads to an error of the engine, never to
- * a write that is lost.
+ * Reads only the first tokens; SQLite parses the statement. A wrong result here leads to an error of the engine, not to a
+ * lost write.
  */
 package dev.rejoin.sqldelight
 
@@ -22,7 +22,7 @@ internal fun createTable(sql: String): CreateTable? {
     if (name.equals("IF", ignoreCase = true) && tokens.nextIs("NOT") && tokens.nextIs("EXISTS")) name = tokens.next()
     val table = name?.let(::unquoted) ?: return null
     val definition = sql.substring(tokens.at)
-    // A qualified name is not one of SQLDelight's; the engine answers for it.
+    // SQLDelight generates no qualified names; SQLite rejects an existing one.
     return if (tokens.next() == ".") null else CreateTable(sql, table, definition)
 }
 

@@ -16,10 +16,13 @@ import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.flow.first
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.Timeout
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
 import kotlin.time.Duration.Companion.milliseconds
 
+// A blocked thread does not obey the watchdog of a story.
+@Timeout(60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class BlockingNotesTest {
     private suspend fun RejoinClient.notes(): NotesDatabase {
         createOrMigrate(NotesDatabase.Schema)

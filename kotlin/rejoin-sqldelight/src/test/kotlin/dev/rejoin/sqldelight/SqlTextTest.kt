@@ -1,5 +1,5 @@
 /*
- * What the first tokens of a statement say.
+ * The kind of a statement, by its first tokens.
  */
 package dev.rejoin.sqldelight
 
