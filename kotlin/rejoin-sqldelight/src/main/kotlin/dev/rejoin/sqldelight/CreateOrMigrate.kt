@@ -40,21 +40,24 @@ public suspend fun RejoinClient.createOrMigrate(schema: SqlSchema<*>): Unit =
         val version = tx.schemaVersion()
         val created = recorded { schema.create(it) }
         if (version != null && version > schema.version) {
-            throw RejoinException.InvalidInput("the file has version $version of the SQLDelight schema; this app has only ${schema.version}")
+            val reason = "the file has version $version of the SQLDelight schema; this app has only ${schema.version}"
+            throw RejoinException.InvalidInput(reason)
         }
         for (statement in created) {
             val table = createTable(statement.sql)
-            if (table != null && (version == null || tx.isSynced(table.table))) tx.create(table) else if (version == null) tx.execute(statement)
+            if (version == null || (table != null && tx.isSynced(table.table))) tx.run(statement)
         }
         if (version != null && version < schema.version) {
-            for (statement in recorded { schema.migrate(it, version, schema.version) }) {
-                createTable(statement.sql)?.let { tx.create(it) } ?: tx.execute(statement)
-            }
+            for (statement in recorded { schema.migrate(it, version, schema.version) }) tx.run(statement)
         }
         if (version != schema.version) tx.storeVersion(schema.version)
     }
 
 private const val VERSION = "sqldelight_schema_version"
+
+private suspend fun Transaction.run(statement: Statement) {
+    createTable(statement.sql)?.let { create(it) } ?: execute(statement)
+}
 
 private suspend fun Transaction.schemaVersion(): Long? {
     val isCreated = !query("SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?", VERSION).isEmpty()
