@@ -25,7 +25,7 @@ import kotlinx.serialization.json.booleanOrNull
 import kotlinx.serialization.json.doubleOrNull
 import kotlinx.serialization.json.longOrNull
 import kotlinx.serialization.serializer
-import java.util.Base64
+import kotlin.io.encoding.Base64
 import kotlin.time.Instant
 
 /**
@@ -72,7 +72,7 @@ public class ActionArguments internal constructor(private val action: String, pu
 
     /** A bytes argument, or null if it was omitted. */
     public fun bytesOrNull(name: String): ByteArray? =
-        read(name, "bytes") { runCatching { Base64.getDecoder().decode(it.content) }.getOrNull() }
+        read(name, "bytes") { runCatching { Base64.decode(it.content) }.getOrNull() }
 
     /** Decodes all arguments to a [T] with serializable properties of the same names. */
     public inline fun <reified T> decode(): T = decode(serializer<T>())
@@ -130,7 +130,7 @@ internal fun Any?.toJson(what: () -> String): JsonElement =
         is Byte, is Short, is Int, is Long -> JsonPrimitive(this as Number)
         is Double -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON cannot represent $this")
         is Float -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON cannot represent $this")
-        is ByteArray -> JsonPrimitive(Base64.getEncoder().encodeToString(this))
+        is ByteArray -> JsonPrimitive(Base64.encode(this))
         is Instant -> JsonPrimitive(toString())
         is Iterable<*> -> JsonArray(mapIndexed { number, it -> it.toJson { "${what()}: number ${number + 1}" } })
         is Map<*, *> ->
@@ -151,7 +151,7 @@ internal fun <T> T.toJson(serializer: SerializationStrategy<T>, what: () -> Stri
     serialized(what) {
         format.encodeToJsonElement(serializer, this).bytes(serializer.descriptor) { list ->
             val numbers = format.decodeFromJsonElement(ByteArraySerializer(), list)
-            JsonPrimitive(Base64.getEncoder().encodeToString(numbers))
+            JsonPrimitive(Base64.encode(numbers))
         }
     }
 
@@ -159,7 +159,7 @@ internal fun <T> JsonElement.decode(deserializer: DeserializationStrategy<T>, wh
     serialized(what) {
         val plain =
             bytes(deserializer.descriptor) { text ->
-                format.encodeToJsonElement(ByteArraySerializer(), Base64.getDecoder().decode((text as JsonPrimitive).content))
+                format.encodeToJsonElement(ByteArraySerializer(), Base64.decode((text as JsonPrimitive).content))
             }
         format.decodeFromJsonElement(deserializer, plain)
     }

@@ -178,7 +178,8 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, priva
          *   carry the configured user, which a server accepts only from its own machine.
          * @param transport replaces the built-in HTTP client.
          * @param actions the actions that [perform] can run.
-         * @throws RejoinException.Configuration with all problems found; see [RejoinConfig] and [Actions].
+         * @throws RejoinException.Configuration with all problems found (see [RejoinConfig] and [Actions]), or if the native
+         *   library cannot be loaded.
          * @throws RejoinException.Storage if the file cannot be opened; nothing was changed.
          */
         public suspend fun open(
@@ -187,7 +188,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, priva
             transport: HttpTransport? = null,
             actions: Actions? = null,
         ): RejoinClient {
-            EngineThreads.prepare()
+            translated { EngineThreads.prepare() }
             val home = ActionHome()
             val registry = actions?.toFfi(home)
             try {

@@ -11,7 +11,7 @@ import java.nio.ByteOrder
 /** The bytes of a result with these columns and rows, as the engine writes them. */
 internal fun rowBufferBytes(columns: List<String>, rows: List<List<Any?>>): ByteArray {
     val (names, cells, index) = List(3) { ByteArrayOutputStream() }
-    for (name in columns) names.number(name.toByteArray().size).writeBytes(name.toByteArray())
+    for (name in columns) names.number(name.toByteArray().size).all(name.toByteArray())
     rows.forEachIndexed { number, row ->
         if (row.size != columns.size) {
             throw RejoinException.InvalidInput("row $number has ${row.size} values for ${columns.size} columns")
@@ -20,7 +20,7 @@ internal fun rowBufferBytes(columns: List<String>, rows: List<List<Any?>>): Byte
         row.forEachIndexed { column, value -> cells.cell(value.toSql { "row $number, column ${columns[column]}" }) }
     }
     val bytes = ByteArrayOutputStream()
-    bytes.writeBytes("RJB1".toByteArray())
+    bytes.all("RJB1".toByteArray())
     for (number in listOf(columns.size, rows.size, names.size(), cells.size())) bytes.number(number)
     for (part in listOf(names, cells, index)) part.writeTo(bytes)
     return bytes.toByteArray()
@@ -47,14 +47,17 @@ private fun ByteArrayOutputStream.integer(value: Long): Unit =
 
 private fun ByteArrayOutputStream.counted(short: Int, long: Int, bytes: ByteArray) {
     if (bytes.size < 256) tagged(short, 1) { put(bytes.size.toByte()) } else tagged(long, 4) { putInt(bytes.size) }
-    writeBytes(bytes)
+    all(bytes)
 }
 
 private fun ByteArrayOutputStream.tagged(tag: Int, size: Int, data: ByteBuffer.() -> Unit) {
     write(tag)
-    writeBytes(little(size).apply(data).array())
+    all(little(size).apply(data).array())
 }
 
-private fun ByteArrayOutputStream.number(value: Int): ByteArrayOutputStream = apply { writeBytes(little(4).putInt(value).array()) }
+private fun ByteArrayOutputStream.number(value: Int): ByteArrayOutputStream = apply { all(little(4).putInt(value).array()) }
+
+/** `writeBytes` needs Android 13. */
+private fun ByteArrayOutputStream.all(bytes: ByteArray): Unit = write(bytes, 0, bytes.size)
 
 private fun little(size: Int): ByteBuffer = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN)

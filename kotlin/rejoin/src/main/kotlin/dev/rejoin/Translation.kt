@@ -8,7 +8,6 @@ package dev.rejoin
 
 import dev.rejoin.ffi.ColumnValue
 import dev.rejoin.ffi.InternalException
-import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.MainCoroutineDispatcher
 import kotlinx.coroutines.currentCoroutineContext
@@ -29,22 +28,34 @@ internal inline fun <T> translated(block: () -> T): T =
     } catch (error: InternalException) {
         // A panic of the engine, caught at the FFI boundary.
         throw RejoinException.Internal(error.message ?: "the engine panicked")
+    } catch (error: LinkageError) {
+        throw withoutLibrary(error)
     }
+
+/** The library is missing, or made for another processor. The JVM reports it once as its own error, then as others. */
+internal fun withoutLibrary(error: LinkageError): RejoinException {
+    val cause = generateSequence<Throwable>(error) { it.cause }.last()
+    return RejoinException.Configuration(
+        "the native library rejoin_ffi cannot be loaded: ${cause.message?.lineSequence()?.first() ?: cause}; on Android, depend on " +
+            "dev.rejoin:rejoin-android and package the device's ABI (jniLibs, abiFilters); on the JVM, set -Djna.library.path to its folder",
+        error,
+    )
+}
 
 /**
  * Runs [block], which calls the engine and waits for it; errors as in [translated].
  *
  * The engine resumes the waiting coroutine on its own thread while it holds a lock. A coroutine that continued on that
- * thread (`Dispatchers.Unconfined` or no dispatcher) could take the same lock again and deadlock, so it continues on
- * `Dispatchers.Default`.
+ * thread (`Dispatchers.Unconfined`, no dispatcher, or that of an executor which runs its tasks at once, as WorkManager has
+ * in tests) could take the same lock again and deadlock, so it continues on `Dispatchers.Default`.
  *
  * If the coroutine is cancelled on its way back, [giveBack] receives the result that is not delivered.
  */
 internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () -> T): T {
     val context = currentCoroutineContext()
-    val dispatcher = context[ContinuationInterceptor] as? CoroutineDispatcher
-    // The main dispatcher may skip dispatching on its own thread; the engine's thread is never that thread.
-    val goesElsewhere = dispatcher is MainCoroutineDispatcher || dispatcher?.isDispatchNeeded(context) == true
+    val dispatcher = context[ContinuationInterceptor]
+    // These run on threads of their own. The main dispatcher may skip dispatching, but only on its own thread.
+    val goesElsewhere = dispatcher is MainCoroutineDispatcher || dispatcher === Dispatchers.Default || dispatcher === Dispatchers.IO
     if (goesElsewhere) return translated { block() }
     var made: Result<T>? = null
     try {

@@ -8,6 +8,7 @@ import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Deferred
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.asCoroutineDispatcher
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
@@ -24,6 +25,7 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import java.util.concurrent.Executor
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
@@ -236,7 +238,8 @@ class TransactionTest {
         // The watchdog is shorter than the idle time, so a transaction that is not released is detected.
         story(50.seconds) {
             val client = local(RejoinConfig(file(), transactionIdle = 1.minutes))
-            for (dispatcher in listOf(Dispatchers.Default, Dispatchers.Unconfined, Dispatchers.IO)) {
+            val atOnce = Executor { it.run() }.asCoroutineDispatcher()
+            for (dispatcher in listOf(Dispatchers.Default, Dispatchers.Unconfined, Dispatchers.IO, atOnce)) {
                 repeat(200) { number ->
                     val callers =
                         List(3) { caller ->

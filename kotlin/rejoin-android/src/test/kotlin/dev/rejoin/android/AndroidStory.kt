@@ -85,15 +85,15 @@ class AndroidStory {
     /** Runs a suspending [block] on another thread, and the main thread meanwhile. */
     fun <T> calls(block: suspend () -> T): T {
         val done = scope.async { block() }
-        await("the end of the call") { done.isCompleted }
+        await({ "the end of the call" }) { done.isCompleted }
         return runBlocking { done.await() }
     }
 
     /** Runs the main thread until the [condition] holds. */
-    fun await(what: String, condition: () -> Boolean) {
+    fun await(what: () -> String, condition: () -> Boolean) {
         val end = System.nanoTime() + LIMIT_NANOS
         while (!condition()) {
-            check(System.nanoTime() < end) { "$what did not come" }
+            check(System.nanoTime() < end) { "${what()} did not come" }
             shadowOf(Looper.getMainLooper()).idle()
             Thread.sleep(1)
         }

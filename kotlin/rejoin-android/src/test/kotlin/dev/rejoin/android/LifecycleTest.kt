@@ -27,7 +27,7 @@ class LifecycleTest {
     private suspend fun AndroidDatabase.adds(id: String) = execute("INSERT INTO task(id, title) VALUES (?, ?)", id, "title of $id")
 
     private fun AndroidStory.awaitState(database: AndroidDatabase, state: (SyncState) -> Boolean) =
-        await("the state; it is ${database.status.value.state}") { state(database.status.value.state) }
+        await({ "the state; it is ${database.status.value.state}" }) { state(database.status.value.state) }
 
     @Test
     fun `going to the background pushes once and suspends, coming back resumes`() =
@@ -76,10 +76,10 @@ class LifecycleTest {
                         tx.execute("INSERT INTO task(id, title) VALUES ('t2', 'second')")
                     }
                 }
-            await("the first statement") { step.value == 1 }
+            await({ "the first statement" }) { step.value == 1 }
             leaves()
             step.value = 2
-            await("the commit") { write.isCompleted }
+            await({ "the commit" }) { write.isCompleted }
             awaitState(database) { it is SyncState.Suspended }
             assertEquals(2L, calls { database.query("SELECT count(*) FROM task").first().long(0) })
             writing.cancel()
@@ -152,7 +152,7 @@ class LifecycleTest {
             collecting?.cancel()
             leaves()
             assertEquals(21, created.size)
-            await("collection of the activities") {
+            await({ "collection of the activities" }) {
                 System.gc()
                 created.dropLast(1).all { it.get() == null }
             }
