@@ -29,7 +29,7 @@ const PAGE: u64 = 16 << 10;
 
 /// Maximum size of the stripped library, slightly above the current one. The goal is 6 MB;
 /// docs/library.md shows the progress.
-const LIMIT: u64 = 9_400_000;
+const LIMIT: u64 = 8_900_000;
 
 /// Prefixes of exported names: calls, their checksums, and generator metadata.
 const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
