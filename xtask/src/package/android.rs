@@ -106,3 +106,25 @@ fn library(abi: &Abi, linker: &Linker, folder: &Path, place: &Path) -> Result<Co
     );
     Ok(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ABIS, Linker, config};
+
+    #[test]
+    fn clang_of_each_abi_is_named_as_in_the_ndk() {
+        let ndk = Linker::Ndk("/ndk/bin".into());
+        let expected = [
+            "aarch64-linux-android24-clang",
+            "armv7a-linux-androideabi24-clang",
+            "x86_64-linux-android24-clang",
+            "i686-linux-android24-clang",
+        ];
+        for (abi, clang) in ABIS.iter().zip(expected) {
+            let config = config(abi.rust, &ndk.tools(abi).unwrap()).unwrap();
+            let linker = format!("linker = \"/ndk/bin/{clang}\"");
+            assert!(config.contains(&linker), "{}: {config}", abi.name);
+            assert!(config.contains("-Clink-arg=-Wl,--pack-dyn-relocs=android"), "{config}");
+        }
+    }
+}
