@@ -40,6 +40,15 @@ pub(crate) const KOTLIN: Language = Language {
     device: kotlin::device,
 };
 
+/// The packages for Android: the same tools, after the modules that they depend on.
+pub(crate) const ANDROID: Language = Language {
+    name: "android",
+    missing: || Ok(kotlin::missing()),
+    prepare: || Ok(()),
+    run: kotlin::android,
+    device: kotlin::device,
+};
+
 /// Swift, by its package manager.
 pub(crate) const SWIFT: Language = Language {
     name: "swift",

@@ -1,7 +1,7 @@
 //! The stages of the gate (`cargo xtask test`) and of the deep run (`cargo xtask deep`); a new stage is one entry.
 
 use crate::gate::Stage;
-use crate::language::{JAVASCRIPT, KOTLIN, SWIFT};
+use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT};
 use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, LYCHEE, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
@@ -42,14 +42,15 @@ pub(crate) const GATE: &[Stage] = &[
     stage("swift", 15, &["build", "tools"], || SWIFT.tests()),
     stage("javascript", 15, &["build", "npm"], || JAVASCRIPT.tests()),
     stage("kotlin", 15, &["build", "kotlin-build"], || KOTLIN.tests()),
+    stage("android", 15, &["kotlin"], || ANDROID.tests()),
     cargo("format", 2, &[], check::format),
     cargo("clippy", 15, &["build"], check::clippy),
     cargo("rustdoc", 10, &["build"], check::rustdoc),
     cargo("doctests", 10, &["build"], nextest::doctests),
     stage("bindings", 10, &["build", "tools"], bindings::compared),
-    cargo("api", 10, &["kotlin", "swift", "npm", "rustdoc"], api::compared),
-    stage("interop", 5, &["kotlin", "swift", "javascript"], interop::agree),
-    stage("demo", 5, &["kotlin", "interop"], demo::claims_hold),
+    cargo("api", 10, &["android", "swift", "npm", "rustdoc"], api::compared),
+    stage("interop", 5, &["android", "swift", "javascript"], interop::agree),
+    stage("demo", 5, &["interop"], demo::claims_hold),
     stage("jepsen", 5, &["build"], jepsen::gate),
     stage("instructions", 10, &["build"], bench::gate),
     stage("licences", 2, &["tools"], check::licences),

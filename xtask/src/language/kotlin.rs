@@ -1,4 +1,4 @@
-//! Kotlin on the JVM: Maven compiles and runs, surefire reports.
+//! Kotlin on the JVM and for Android: Maven compiles and runs, surefire reports.
 
 use super::{shown, variables};
 use crate::built::Built;
@@ -8,6 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+const JVM: &str = "rejoin,rejoin-test,rejoin-sqldelight";
+
+const ANDROID: &str = "rejoin-compose,rejoin-android,example-android,android-checks";
 
 const CLASS_PATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:build-classpath";
 
@@ -28,9 +32,19 @@ pub(super) fn prepare() -> Result<()> {
     Ok(())
 }
 
+/// The modules without Android.
 pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
+    tested(built, reports, &["--projects", JVM, "test"])
+}
+
+/// The modules for Android, with the archive that is built from them.
+pub(super) fn android(built: &Built, reports: &Path) -> Result<bool> {
+    tested(built, reports, &["--projects", ANDROID, "--also-make", "-Drejoin.jvm.skip=true", "package"])
+}
+
+fn tested(built: &Built, reports: &Path, words: &[&str]) -> Result<bool> {
     let mut test = maven();
-    test.args(["--fail-at-end", "test"]).envs(variables(built)?);
+    test.arg("--fail-at-end").args(words).envs(variables(built)?);
     test.arg(format!("-Drejoin.reports={}", reports.display()));
     shown(test)
 }
@@ -55,7 +69,7 @@ pub(crate) fn api() -> Result<String> {
 fn java() -> Result<Command> {
     let printed = "target/test-classpath";
     let mut goals = maven();
-    goals.args(["--quiet", "test-compile", CLASS_PATH, "-Dmdep.includeScope=test"]);
+    goals.args(["--quiet", "--projects", "rejoin", "test-compile", CLASS_PATH, "-Dmdep.includeScope=test"]);
     goals.arg(format!("-Dmdep.outputFile={printed}"));
     ensure!(shown(goals)?, "the Kotlin code does not compile");
     let module = root().join("kotlin/rejoin");

@@ -43,7 +43,7 @@ import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
  * ```
  */
 public class RejoinClient private constructor(internal val ffi: FfiClient, private val home: ActionHome) :
-    RejoinDatabase,
+    SyncedDatabase,
     AutoCloseable {
     /** Absolute path of the database file. */
     public val path: String = ffi.path()
@@ -66,6 +66,9 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, priva
     private val statusSubscription = ffi.onStatus(StatusRelay(statuses))
 
     override val status: StateFlow<SyncStatus> = statuses.asStateFlow()
+
+    /** Runs [block] with this client. */
+    override suspend fun <T> withClient(block: suspend (RejoinClient) -> T): T = block(this)
 
     override suspend fun query(sql: String, vararg params: Any?): RowBuffer =
         RowBuffer.fromBytes(crossing { ffi.query(sql, params.toSql()) })

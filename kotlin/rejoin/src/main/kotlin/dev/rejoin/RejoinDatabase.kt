@@ -222,6 +222,21 @@ public interface RejoinDatabase {
     public fun changes(vararg tables: String): Flow<Change>
 }
 
+/** A database with a client behind it: a [RejoinClient], or one that opens its client when a call needs it. */
+public interface SyncedDatabase : RejoinDatabase {
+    /**
+     * Runs [block] with the client, for everything that is not in [RejoinDatabase]: the queue, syncing, schema, storage. The
+     * client stays open at least until [block] returns. Do not keep it.
+     *
+     * ```kotlin
+     * val waiting = database.withClient { it.queue.pending() }
+     * ```
+     *
+     * @throws RejoinException as [RejoinClient.open], if the client is opened for this call.
+     */
+    public suspend fun <T> withClient(block: suspend (RejoinClient) -> T): T
+}
+
 /**
  * As [RejoinDatabase.perform], with the arguments as a serializable class whose properties are the parameters.
  *

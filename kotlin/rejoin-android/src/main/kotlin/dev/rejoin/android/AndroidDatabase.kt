@@ -16,6 +16,7 @@ import dev.rejoin.Snapshot
 import dev.rejoin.Statement
 import dev.rejoin.SyncState
 import dev.rejoin.SyncStatus
+import dev.rejoin.SyncedDatabase
 import dev.rejoin.Transaction
 import dev.rejoin.WatchUpdate
 import kotlinx.coroutines.CoroutineScope
@@ -45,7 +46,8 @@ public class AndroidDatabase internal constructor(
     private val file: File,
     private val configure: AndroidOptions.() -> Unit,
     private val forget: () -> Unit,
-) : RejoinDatabase, AutoCloseable {
+) : SyncedDatabase,
+    AutoCloseable {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     private val statuses = MutableStateFlow(SyncStatus(SyncState.Idle, FirstSync.ABSENT))
     private val opening = Mutex()
@@ -63,15 +65,8 @@ public class AndroidDatabase internal constructor(
 
     override val status: StateFlow<SyncStatus> = statuses.asStateFlow()
 
-    /**
-     * Runs [block] with the client, for everything that is not in [RejoinDatabase]: the queue, syncing, schema, storage. The
-     * file stays open until [block] returns, also in the background.
-     *
-     * ```kotlin
-     * val waiting = database.withClient { it.queue.pending() }
-     * ```
-     */
-    public suspend fun <T> withClient(block: suspend (RejoinClient) -> T): T {
+    /** As [SyncedDatabase.withClient]; the file stays open until [block] returns, also in the background. */
+    override suspend fun <T> withClient(block: suspend (RejoinClient) -> T): T {
         refuseBlockedMainThread()
         val open = open()
         val lifecycle = open.lifecycle ?: return block(open.client)

@@ -20,7 +20,7 @@ import androidx.compose.runtime.saveable.listSaver
 import androidx.compose.runtime.saveable.rememberSaveable
 import androidx.compose.runtime.setValue
 import androidx.compose.ui.Modifier
-import dev.rejoin.RejoinClient
+import dev.rejoin.SyncedDatabase
 import kotlinx.coroutines.launch
 
 /**
@@ -32,7 +32,7 @@ import kotlinx.coroutines.launch
  *
  * ```kotlin
  * var review by remember { mutableStateOf<String?>(null) }
- * review?.let { id -> ParkedSheet(client, id, onDismiss = { review = null }) }
+ * review?.let { id -> ParkedSheet(database, id, onDismiss = { review = null }) }
  * ```
  *
  * An action can be sent again or discarded here; to correct its arguments call [dev.rejoin.QueueHandle.performAgain].
@@ -43,7 +43,7 @@ import kotlinx.coroutines.launch
 @OptIn(ExperimentalMaterial3Api::class)
 @Composable
 public fun ParkedSheet(
-    client: RejoinClient,
+    database: SyncedDatabase,
     mutationId: String,
     onDismiss: () -> Unit,
     modifier: Modifier = Modifier,
@@ -53,7 +53,7 @@ public fun ParkedSheet(
     val scope = rememberCoroutineScope()
     ModalBottomSheet(onDismissRequest = onDismiss, modifier = modifier, sheetState = sheet) {
         ParkedContent(
-            client = client,
+            database = database,
             mutationId = mutationId,
             onDecided = { scope.launch { sheet.hide() }.invokeOnCompletion { onDismiss() } },
             texts = texts,
@@ -68,14 +68,14 @@ public fun ParkedSheet(
  */
 @Composable
 public fun ParkedContent(
-    client: RejoinClient,
+    database: SyncedDatabase,
     mutationId: String,
     onDecided: () -> Unit,
     modifier: Modifier = Modifier,
     texts: ParkedTexts = ParkedTexts(),
 ) {
     val scope = rememberCoroutineScope()
-    val state = remember(client, mutationId) { ParkedState(client, mutationId, scope) }
+    val state = remember(database, mutationId) { ParkedState(database, mutationId, scope) }
     LaunchedEffect(state) { state.follow() }
     val decided by rememberUpdatedState(onDecided)
     LaunchedEffect(state, state.isDecided) { if (state.isDecided) decided() }

@@ -11,8 +11,8 @@ import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.setValue
 import dev.rejoin.PendingRow
-import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinException
+import dev.rejoin.SyncedDatabase
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.launch
@@ -32,7 +32,7 @@ internal sealed interface Decision {
 
 /** The state of the sheet for the mutation [id]. */
 @Stable
-internal class ParkedState(private val client: RejoinClient, private val id: String, private val scope: CoroutineScope) {
+internal class ParkedState(private val database: SyncedDatabase, private val id: String, private val scope: CoroutineScope) {
     /** The mutation; null until it is read. */
     var view: ParkedView? by mutableStateOf(null)
         private set
@@ -54,7 +54,7 @@ internal class ParkedState(private val client: RejoinClient, private val id: Str
     /** Reads the mutation now and after each change that concerns it, until it is decided. */
     suspend fun follow() {
         try {
-            client.nowAndAfter { change -> change.queue || change.tables.any { table -> view?.rows.orEmpty().any { it.table == table.name } } }
+            database.nowAndAfter { change -> change.queue || change.tables.any { table -> view?.rows.orEmpty().any { it.table == table.name } } }
                 .collect { read() }
         } catch (failed: RejoinException) {
             error = failed
@@ -82,21 +82,23 @@ internal class ParkedState(private val client: RejoinClient, private val id: Str
     }
 
     private suspend fun apply(decision: Decision, view: ParkedView) {
-        when (decision) {
-            is Decision.Keep -> client.queue.retryChain(view.id)
-            is Decision.Discard -> client.queue.discardChain(view.id)
-            is Decision.Edit -> {
-                val statements = editStatements(view, decision.fields)
-                // Without a correction it is sent again as it is.
-                val sent = if (statements.isEmpty()) view.id else client.queue.edit(view.id, statements)
-                sent?.let { client.queue.retryChain(it) }
+        database.withClient { client ->
+            when (decision) {
+                is Decision.Keep -> client.queue.retryChain(view.id)
+                is Decision.Discard -> client.queue.discardChain(view.id)
+                is Decision.Edit -> {
+                    val statements = editStatements(view, decision.fields)
+                    // Without a correction it is sent again as it is.
+                    val sent = if (statements.isEmpty()) view.id else client.queue.edit(view.id, statements)
+                    sent?.let { client.queue.retryChain(it) }
+                }
             }
         }
     }
 
     private suspend fun read() {
         if (isDecided) return
-        val pending = client.queue.pending()
+        val pending = database.withClient { it.queue.pending() }
         val mutation = parkedRoot(id, pending)
         if (mutation == null) {
             isDecided = true
@@ -109,12 +111,12 @@ internal class ParkedState(private val client: RejoinClient, private val id: Str
     }
 
     private suspend fun tableInfo(table: String): TableInfo {
-        val columns = client.query("SELECT name, type, pk FROM pragma_table_info(?)", table) { Triple(it.string(0), it.string(1), it.long(2)) }
+        val columns = database.query("SELECT name, type, pk FROM pragma_table_info(?)", table) { Triple(it.string(0), it.string(1), it.long(2)) }
         return TableInfo(columns.singleOrNull { it.third > 0 }?.first, columns.associate { it.first to it.second })
     }
 
     private suspend fun currentRow(row: PendingRow): Map<String, Any?>? {
         val key = tables[row.table]?.key ?: return null
-        return client.query("SELECT * FROM ${quoted(row.table)} WHERE ${quoted(key)} = ?", row.key) { it.toMap() }.singleOrNull()
+        return database.query("SELECT * FROM ${quoted(row.table)} WHERE ${quoted(key)} = ?", row.key) { it.toMap() }.singleOrNull()
     }
 }

@@ -9,10 +9,10 @@ import androidx.compose.runtime.remember
 import androidx.lifecycle.compose.collectAsStateWithLifecycle
 import dev.rejoin.Change
 import dev.rejoin.PendingCounts
-import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinDatabase
 import dev.rejoin.RejoinException
 import dev.rejoin.SyncStatus
+import dev.rejoin.SyncedDatabase
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.Flow
@@ -29,14 +29,14 @@ public fun RejoinDatabase.rememberSyncStatus(): State<SyncStatus> = status.colle
 
 /** The number of mutations in each state and its changes, while the lifecycle is at least started; zeros at first. */
 @Composable
-public fun RejoinClient.rememberPendingCounts(): State<PendingCounts> =
+public fun SyncedDatabase.rememberPendingCounts(): State<PendingCounts> =
     remember(this) { pendingCounts() }.collectAsStateWithLifecycle(PendingCounts(pending = 0, sent = 0, uncertain = 0, parked = 0))
 
-private fun RejoinClient.pendingCounts(): Flow<PendingCounts> =
+private fun SyncedDatabase.pendingCounts(): Flow<PendingCounts> =
     nowAndAfter { it.queue }
         .mapNotNull {
             try {
-                queue.counts()
+                withClient { it.queue.counts() }
             } catch (_: RejoinException) {
                 null // Suspended or shut down: the last counts stay.
             }

@@ -33,27 +33,27 @@ import androidx.compose.ui.semantics.role
 import androidx.compose.ui.text.style.TextOverflow
 import androidx.compose.ui.unit.dp
 import dev.rejoin.PendingCounts
-import dev.rejoin.RejoinClient
 import dev.rejoin.SyncStatus
+import dev.rejoin.SyncedDatabase
 
 /**
- * Shows the sync status of [client] and the numbers of waiting and of parked mutations.
+ * Shows the sync status of [database] and the numbers of waiting and of parked mutations.
  *
  * ```kotlin
- * TopAppBar(title = { Text("Tasks") }, actions = { SyncBadge(client, onClick = { showQueue = true }) })
+ * TopAppBar(title = { Text("Tasks") }, actions = { SyncBadge(database, onClick = { showQueue = true }) })
  * ```
  *
  * @param onClick called on a click; without it the badge is not clickable.
  */
 @Composable
 public fun SyncBadge(
-    client: RejoinClient,
+    database: SyncedDatabase,
     modifier: Modifier = Modifier,
     texts: SyncTexts = SyncTexts(),
     onClick: (() -> Unit)? = null,
 ) {
-    val status by client.rememberSyncStatus()
-    val counts by client.rememberPendingCounts()
+    val status by database.rememberSyncStatus()
+    val counts by database.rememberPendingCounts()
     SyncBadge(status, modifier, counts, texts, onClick)
 }
 
