@@ -40,7 +40,14 @@ public fun main(arguments: Array<String>) {
     val logged = AtomicInteger()
     Rejoin.setLogger(LogLevel.DEBUG) { if (it.text.isNotEmpty()) logged.incrementAndGet() }
     val config =
-        RejoinConfig(file, serverUrl = url, schemaJson = File(schema).readText(), syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+        RejoinConfig(
+            file,
+            serverUrl = url,
+            deviceName = "sample",
+            schemaJson = File(schema).readText(),
+            syncInterval = 1.hours,
+            pushDebounce = Duration.ZERO,
+        )
     runBlocking {
         val client = RejoinClient.open(config, TokenProvider { token }, actions = actions)
         write(client)

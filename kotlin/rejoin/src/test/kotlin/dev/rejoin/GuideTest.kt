@@ -1,5 +1,6 @@
 /*
- * The examples of docs/guide-android.md, compiled and run on the JVM; the last test compares the texts.
+ * The examples of docs/android.md that need no Android, compiled and run on the JVM; the last test compares the texts of
+ * all examples, with rejoin-android and rejoin-compose.
  */
 package dev.rejoin
 
@@ -91,23 +92,8 @@ class GuideTest {
             assertEquals(1, shown.size)
             list.items.first { items -> items.all { it.state == "synced" } && items.isNotEmpty() } // The server accepted it.
 
-            client.sync.foreground() // onStart of the process
-            client.sync.setNetwork(online = true, metered = true) // onCapabilitiesChanged; metered: without NET_CAPABILITY_NOT_METERED
-            client.sync.setNetwork(online = false) // onLost
-            client.status.first { status -> status.state.let { it is SyncState.Offline && it.retryAt == null } }
-            client.sync.setNetwork(online = true)
-            client.status.first { it.state is SyncState.UpToDate }
-
-            suspend fun work(): Boolean =
-                try {
-                    client.sync.andWait(60.seconds).stillPending == 0L
-                } catch (_: RejoinException.Offline) {
-                    false // The queue is unchanged: ask WorkManager for a retry.
-                }
-            assertTrue(work())
             server.stops()
             client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t2", "buy bread")
-            assertFalse(work())
 
             client.sync.suspend()
             for (part in listOf("", "-wal")) File(client.path + part).takeIf(File::exists)?.copyTo(File(backup, "app.db$part"))
@@ -208,5 +194,12 @@ class GuideTest {
         }
 
     @Test
-    fun `examples of the guide match this file`() = assertExamplesMatch(page = "../../docs/guide-android.md", test = "GuideTest.kt", atLeast = 10)
+    fun `examples of the guide match this file and those of Android`() =
+        assertExamplesMatch(
+            page = "../../docs/android.md",
+            "GuideTest.kt",
+            "../../../../../../rejoin-android/src/test/kotlin/dev/rejoin/android/GuideTest.kt",
+            "../../../../../../rejoin-compose/src/test/kotlin/dev/rejoin/compose/ReadmeTest.kt",
+            atLeast = 10,
+        )
 }

@@ -224,13 +224,13 @@ class ReadmeTest {
         }
 
     @Test
-    fun `README examples match this file`() = assertExamplesMatch(page = "../README.md", test = "ReadmeTest.kt", atLeast = 15)
+    fun `README examples match this file`() = assertExamplesMatch(page = "../README.md", "ReadmeTest.kt", atLeast = 15)
 }
 
 /** Every Kotlin block of a [page] is a part of the source of a [test]; both compared without indentation and empty lines. */
-fun assertExamplesMatch(page: String, test: String, atLeast: Int) {
+fun assertExamplesMatch(page: String, vararg tests: String, atLeast: Int) {
     val module = File(System.getProperty("rejoin.module"))
-    val code = module.resolve("src/test/kotlin/dev/rejoin/$test").readText().squeezed()
+    val code = tests.joinToString("\n") { module.resolve("src/test/kotlin/dev/rejoin/$it").readText().squeezed() }
     val blocks = Regex("```(\\w*)\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve(page).readText())
     val texts = blocks.filter { it.groupValues[1] == "kotlin" }.map { it.groupValues[2].squeezed() }.toList()
     assertTrue(texts.size >= atLeast, "${texts.size} examples")

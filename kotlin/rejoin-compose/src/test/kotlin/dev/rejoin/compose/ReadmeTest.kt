@@ -21,7 +21,7 @@ import androidx.compose.ui.test.performClick
 import androidx.compose.ui.test.v2.runComposeUiTest
 import androidx.lifecycle.compose.LocalLifecycleOwner
 import dev.rejoin.MutationState
-import dev.rejoin.RejoinClient
+import dev.rejoin.SyncedDatabase
 import dev.rejoin.decode
 import kotlinx.coroutines.launch
 import kotlinx.serialization.Serializable
@@ -36,13 +36,13 @@ class ReadmeTest {
     data class Task(val id: String, val title: String)
 
     @Composable
-    fun TaskScreen(client: RejoinClient) {
-        val tasks by client.rememberWatch("SELECT id, title FROM task ORDER BY rank") { it.decode<Task>() }
+    fun TaskScreen(database: SyncedDatabase) {
+        val tasks by database.rememberWatch("SELECT id, title FROM task ORDER BY rank") { it.decode<Task>() }
         var review by remember { mutableStateOf<String?>(null) }
         val scope = rememberCoroutineScope()
         Column {
-            SyncBadge(client) {
-                scope.launch { review = client.queue.pending().firstOrNull { it.state == MutationState.PARKED }?.id }
+            SyncBadge(database) {
+                scope.launch { review = database.withClient { it.queue.pending() }.firstOrNull { it.state == MutationState.PARKED }?.id }
             }
             when (val state = tasks) {
                 is WatchState.Loading -> CircularProgressIndicator()
@@ -50,7 +50,7 @@ class ReadmeTest {
                 is WatchState.Failed -> Text("The tasks cannot be read: ${state.error.message}")
             }
         }
-        review?.let { id -> ParkedSheet(client, id, onDismiss = { review = null }) }
+        review?.let { id -> ParkedSheet(database, id, onDismiss = { review = null }) }
     }
 
     @Test
