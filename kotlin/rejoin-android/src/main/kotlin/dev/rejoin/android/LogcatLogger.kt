@@ -13,7 +13,7 @@ import dev.rejoin.RejoinLogger
  * Writes the engine's log to Logcat, with the tag `Rejoin`. It contains no row data and no tokens.
  *
  * ```kotlin
- * Rejoin.setLogger(LogLevel.INFO, LogcatLogger)
+ * Rejoin.setLogger(LogLevel.DEBUG, LogcatLogger)
  * ```
  */
 public object LogcatLogger : RejoinLogger {

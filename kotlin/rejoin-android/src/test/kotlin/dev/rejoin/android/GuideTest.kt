@@ -44,7 +44,7 @@ class GuideTest {
     @Test
     fun `examples of the Android guide run`() =
         androidStory {
-            Rejoin.setLogger(LogLevel.INFO, LogcatLogger)
+            Rejoin.setLogger(LogLevel.DEBUG, LogcatLogger)
             enters()
             val database = database(server())
             val open: Flow<List<Task>> = database.watch<Task>("SELECT id, title FROM task WHERE done = ?", false)
