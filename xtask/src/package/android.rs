@@ -39,7 +39,7 @@ const ABIS: [Abi; 4] = [
         rust: "x86_64-linux-android",
         clang: "x86_64-linux-android",
         zig: "x86_64-linux-musl",
-        limit: 8_900_000,
+        limit: 9_000_000,
     },
     Abi {
         name: "x86",
