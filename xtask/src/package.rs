@@ -1,19 +1,20 @@
 //! `cargo xtask package android`: what the Android archive contains besides Kotlin.
 //!
 //! Writes into `target/package/android`: the native library of each ABI, the licences of all code in
-//! it, and its bill of materials. Maven builds the archive itself (`kotlin/rejoin-android`).
+//! it, and its bill of materials. Then Maven writes all packages into a repository there.
 
 mod android;
 mod inventory;
 mod linker;
 
+use crate::language::kotlin::maven;
 use crate::process::succeeds;
 use crate::report::{Count, Report, Row, skips_allowed};
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Arguments of `cargo xtask package`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub(crate) struct Options {
 pub(crate) fn run(_: &Options) -> ExitCode {
     let mut report = Report::default();
     report.add(Row::of("parts", parts));
-    report.add(Row::of("archive", || archive(&folder().join("jni"))));
+    report.add(Row::of("archive", archive));
     report.close(skips_allowed())
 }
 
@@ -45,11 +46,15 @@ pub(crate) fn parts() -> Result<Count> {
     Ok(count)
 }
 
-/// Maven's archive, with native libraries if there are any; Maven calls it `no-native` otherwise.
-fn archive(jni: &Path) -> Result<Count> {
-    let mut maven = Command::new("mvn");
-    maven.args(["--batch-mode", "--no-transfer-progress", "--file", "kotlin/pom.xml"]);
-    maven.args(["-DskipTests", "package"]);
+/// A Maven repository with all packages. The archive has the native libraries if there are any;
+/// otherwise it is called `no-native`.
+fn archive() -> Result<Count> {
+    let repository = format!("file://{}", folder().join("maven").display());
+    let mut maven = maven();
+    maven.args(["-DskipTests", "-Prelease", "deploy"]);
+    maven.arg(format!("-DaltDeploymentRepository=package::{repository}"));
+    maven.arg(format!("-Drejoin.repository={repository}"));
+    let jni = folder().join("jni");
     if jni.is_dir() {
         maven.arg(format!("-Drejoin.jni={}", jni.display()));
     }

@@ -9,6 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+/// The modules that are published as code.
+const PACKAGES: [&str; 5] =
+    ["rejoin", "rejoin-android", "rejoin-compose", "rejoin-sqldelight", "rejoin-test"];
+
 const JVM: &str = "rejoin,rejoin-test,rejoin-sqldelight";
 
 const ANDROID: &str = "rejoin-compose,rejoin-android,example-android,android-checks";
@@ -39,7 +43,11 @@ pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
 
 /// The modules for Android, with the archive that is built from them.
 pub(super) fn android(built: &Built, reports: &Path) -> Result<bool> {
-    tested(built, reports, &["--projects", ANDROID, "--also-make", "-Drejoin.jvm.skip=true", "package"])
+    tested(
+        built,
+        reports,
+        &["--projects", ANDROID, "--also-make", "-Drejoin.jvm.skip=true", "package"],
+    )
 }
 
 fn tested(built: &Built, reports: &Path, words: &[&str]) -> Result<bool> {
@@ -58,10 +66,14 @@ pub(super) fn device(built: &Built) -> Result<Command> {
     Ok(device)
 }
 
-/// The public API of the package, from its compiled classes.
+/// The public API of the packages, from their compiled classes.
 pub(crate) fn api() -> Result<String> {
+    prepare()?;
     let mut list = java()?;
-    list.arg("dev.rejoin.api.ListKt").arg(root().join("kotlin/rejoin/target/classes"));
+    list.arg("dev.rejoin.api.ListKt");
+    for package in PACKAGES {
+        list.arg(root().join("kotlin").join(package).join("target/classes"));
+    }
     output(list)
 }
 
@@ -69,7 +81,14 @@ pub(crate) fn api() -> Result<String> {
 fn java() -> Result<Command> {
     let printed = "target/test-classpath";
     let mut goals = maven();
-    goals.args(["--quiet", "--projects", "rejoin", "test-compile", CLASS_PATH, "-Dmdep.includeScope=test"]);
+    goals.args([
+        "--quiet",
+        "--projects",
+        "rejoin",
+        "test-compile",
+        CLASS_PATH,
+        "-Dmdep.includeScope=test",
+    ]);
     goals.arg(format!("-Dmdep.outputFile={printed}"));
     ensure!(shown(goals)?, "the Kotlin code does not compile");
     let module = root().join("kotlin/rejoin");
@@ -83,7 +102,7 @@ fn java() -> Result<Command> {
 }
 
 /// Maven over all modules, without colours, progress bars and prompts.
-fn maven() -> Command {
+pub(crate) fn maven() -> Command {
     let mut maven = Command::new("mvn");
     maven.args(["--batch-mode", "--no-transfer-progress", "--file", "kotlin/pom.xml"]);
     maven

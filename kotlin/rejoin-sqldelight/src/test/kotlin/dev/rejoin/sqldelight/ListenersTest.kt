@@ -1,5 +1,5 @@
 /*
- * Listeners: one notification per commit, whoever wrote it, and none is missed.
+ * Listeners: one notification per commit, local or remote, and none is missed.
  */
 package dev.rejoin.sqldelight
 

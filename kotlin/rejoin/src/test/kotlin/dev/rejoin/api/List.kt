@@ -1,5 +1,5 @@
 /*
- * Lists the public API of the package, from its compiled classes, for `cargo xtask api`. The generated bindings are left
+ * Lists the public API of the packages, from their compiled classes, for `cargo xtask api`. The generated bindings are left
  * out: apps do not call them.
  */
 package dev.rejoin.api
@@ -9,7 +9,7 @@ import org.jetbrains.kotlin.abi.tools.AbiTools
 import java.io.File
 
 fun main(arguments: Array<String>) {
-    val classes = File(arguments.single()).walk().filter { it.extension == "class" }.toList()
+    val classes = arguments.flatMap { File(it).walk() }.filter { it.extension == "class" }
     val filters = AbiFilters(emptySet(), setOf("dev.rejoin.ffi.**"), emptySet(), emptySet())
     AbiTools.getInstance().printJvmDump(System.out, classes, filters)
 }
