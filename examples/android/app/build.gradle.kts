@@ -32,24 +32,35 @@ android {
         targetCompatibility = JavaVersion.VERSION_11
     }
 
-    sourceSets["main"].kotlin.directories += "src/main/kotlin"
-    sourceSets["androidTest"].kotlin.directories += "src/androidTest/kotlin"
+    buildFeatures {
+        compose = true
+    }
 }
 
 kotlin {
     compilerOptions {
         allWarningsAsErrors = true
-        // Instant is stable since Kotlin 2.3.
+        // The time of a verdict; Instant is stable since Kotlin 2.3.
         optIn.add("kotlin.time.ExperimentalTime")
     }
 }
 
 dependencies {
     // Its POM describes a jar; the classes for Android, the native libraries and the rules for R8 are in the archive.
-    implementation(libs.rejoin.android) { artifact { type = "aar" } }
+    implementation(libs.rejoin.android) {
+        artifact {
+            name = "rejoin-android"
+            type = "aar"
+        }
+    }
     implementation(libs.rejoin.compose)
     // JNA has its native code for Android in an archive, too.
-    implementation(libs.jna) { artifact { type = "aar" } }
+    implementation(libs.jna) {
+        artifact {
+            name = "jna"
+            type = "aar"
+        }
+    }
     implementation(libs.activity.compose)
     implementation(libs.compose.foundation)
     implementation(libs.compose.material3)

@@ -6,6 +6,7 @@
 package dev.rejoin.todo
 
 import java.io.File
+import java.net.URI
 import java.nio.file.Files
 import java.util.concurrent.TimeUnit
 
@@ -32,6 +33,13 @@ class DemoServer : AutoCloseable {
 
     /** A token as the README obtains it. */
     fun token(user: String = "inspectors"): String = run(listOf("sh", File(FILES, "token.sh").path, user)).trim()
+
+    /** The manifest that devices get. */
+    fun schema(): String =
+        URI("$url/sync/schema").toURL().openConnection().run {
+            setRequestProperty("Authorization", "Bearer ${token()}")
+            getInputStream().reader().use { it.readText() }
+        }
 
     /** Runs SQL on the server's database, as another program would, and returns its output. */
     fun sql(sql: String): String = run(listOf("sqlite3", "-cmd", ".timeout 5000", database, sql)).trim()

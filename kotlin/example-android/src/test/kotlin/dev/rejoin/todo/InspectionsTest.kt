@@ -9,8 +9,10 @@ import android.Manifest.permission.ACCESS_NETWORK_STATE
 import android.Manifest.permission.INTERNET
 import android.app.Activity
 import android.app.Application
+import android.os.Bundle
 import android.os.Looper
 import androidx.lifecycle.ProcessLifecycleOwner
+import androidx.test.platform.app.InstrumentationRegistry
 import dev.rejoin.ParkReason
 import dev.rejoin.SyncState
 import dev.rejoin.VerdictKind
@@ -24,6 +26,9 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
+import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.JsonElement
+import kotlinx.serialization.json.jsonObject
 import org.junit.After
 import org.junit.AfterClass
 import org.junit.Assert.assertEquals
@@ -163,6 +168,24 @@ class InspectionsTest {
             state { it is SyncState.UpToDate }
             assertTrue("another user's places", places("").isEmpty())
         }
+
+    @Test
+    fun `instrumented test passes without a device`() {
+        val arguments = Bundle()
+        arguments.putString("server", server.url)
+        arguments.putString("token", server.token())
+        InstrumentationRegistry.registerInstance(InstrumentationRegistry.getInstrumentation(), arguments)
+        calls { SmokeTest().writeSurvivesTheLossOfItsHandleAndReachesTheServer() }
+        assertEquals("1", server.sql("SELECT count(*) FROM places WHERE name LIKE 'smoke %'"))
+    }
+
+    @Test
+    fun `bundled schema is that of the server`() {
+        val bundled = app.assets.open("schema.json").reader().use { it.readText() }
+        assertEquals(withoutTime(server.schema()), withoutTime(bundled))
+    }
+
+    private fun withoutTime(schema: String): Map<String, JsonElement> = Json.parseToJsonElement(schema).jsonObject - "server_time"
 
     /** Without a compiler for resources, Robolectric has no archive of the app. */
     @Suppress("DEPRECATION")

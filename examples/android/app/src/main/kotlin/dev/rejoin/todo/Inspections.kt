@@ -88,7 +88,7 @@ class Inspections(val database: AndroidDatabase, private val tokens: TokenStore)
         database.execute(sql, place, score)
     }
 
-    /** The queue now, and again after each change of it. */
+    /** The queue now, and again after each change of it. It ends if the file cannot be read, which the status shows. */
     fun queue(): Flow<QueueView> =
         channelFlow {
             // Before the first read, so that no change between the two is missed.
@@ -101,7 +101,7 @@ class Inspections(val database: AndroidDatabase, private val tokens: TokenStore)
                 val (parked, waiting) = client.queue.pending().partition { it.state == MutationState.PARKED }
                 QueueView(waiting, parked, client.queue.verdicts(VERDICTS).entries)
             }
-        }
+        }.catch { error -> if (error !is RejoinException) throw error }
 
     /** Marks these verdicts as read. */
     suspend fun acknowledge(verdicts: List<VerdictEntry>) {

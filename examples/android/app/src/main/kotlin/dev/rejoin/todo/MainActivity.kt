@@ -16,9 +16,9 @@ import androidx.compose.runtime.saveable.rememberSaveable
 import androidx.compose.ui.Modifier
 import androidx.lifecycle.compose.collectAsStateWithLifecycle
 import dev.rejoin.RejoinClient
-import dev.rejoin.RejoinException
 import dev.rejoin.compose.ParkedSheet
 import dev.rejoin.compose.SyncBadge
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.launch
 
 class MainActivity : ComponentActivity() {
@@ -43,12 +43,14 @@ fun AppScreen(inspections: Inspections) {
         scope.launch {
             try {
                 call()
-            } catch (error: RejoinException) {
+            } catch (error: CancellationException) {
+                throw error
+            } catch (error: Exception) {
                 messages.showSnackbar(error.message.orEmpty())
             }
         }
     }
-    // For the components that show the queue. It opens in the background; a failure is shown and tried again by each call.
+    // For the components that show the queue. It opens in the background, and a failure is shown.
     val client by produceState<RejoinClient?>(null) { act { inspections.database.withClient { value = it } } }
     var reviewed by rememberSaveable { mutableStateOf<String?>(null) }
     var tab by rememberSaveable { mutableIntStateOf(0) }
@@ -73,7 +75,5 @@ fun AppScreen(inspections: Inspections) {
             }
         }
     }
-    val shown = client
-    val id = reviewed
-    if (shown != null && id != null) ParkedSheet(shown, id, onDismiss = { reviewed = null })
+    client?.let { shown -> reviewed?.let { id -> ParkedSheet(shown, id, onDismiss = { reviewed = null }) } }
 }
