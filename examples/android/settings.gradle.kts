@@ -1,4 +1,4 @@
-// The project: one app. The packages of Rejoin come from the local Maven repository, where README.md installs them.
+// The project: one app. The packages of Rejoin come from the repository that `cargo xtask package android` builds.
 pluginManagement {
     repositories {
         google()
@@ -10,7 +10,7 @@ pluginManagement {
 dependencyResolutionManagement {
     repositoriesMode = RepositoriesMode.FAIL_ON_PROJECT_REPOS
     repositories {
-        mavenLocal { content { includeGroup("dev.rejoin") } }
+        maven("../../target/package/android/maven") { content { includeGroup("dev.rejoin") } }
         google()
         mavenCentral()
     }

@@ -46,28 +46,12 @@ kotlin {
 }
 
 dependencies {
-    // Its POM describes a jar; the classes for Android, the native libraries and the rules for R8 are in the archive.
-    implementation(libs.rejoin.android) {
-        artifact {
-            name = "rejoin-android"
-            type = "aar"
-        }
-    }
+    implementation(libs.rejoin.android)
     implementation(libs.rejoin.compose)
-    // JNA has its native code for Android in an archive, too.
-    implementation(libs.jna) {
-        artifact {
-            name = "jna"
-            type = "aar"
-        }
-    }
     implementation(libs.activity.compose)
     implementation(libs.compose.foundation)
     implementation(libs.compose.material3)
     implementation(libs.lifecycle.runtime.compose)
-    implementation(libs.lifecycle.process)
-    implementation(libs.work.runtime)
-    implementation(libs.coroutines.android)
 
     androidTestImplementation(libs.test.runner)
     androidTestImplementation(libs.test.junit)

@@ -43,7 +43,7 @@ class ProjectTest {
         val catalog = File(example, "gradle/libs.versions.toml").readLines()
         fun version(name: String) = catalog.single { it.startsWith("$name = \"") }.split('"')[1]
         val poms = listOf("pom.xml", "rejoin-compose/pom.xml", "example-android/classes/pom.xml").joinToString { File(example, "../../kotlin/$it").readText() }
-        for ((property, name) in listOf("jna" to "jna", "work" to "work", "lifecycle" to "lifecycle", "coroutines" to "coroutines", "stdlib" to "kotlin")) {
+        for ((property, name) in listOf("lifecycle" to "lifecycle", "stdlib" to "kotlin")) {
             assertTrue(property, "<$property.version>${version(name)}<" in poms)
         }
         assertTrue("compose", "<androidx.version>${version("compose")}<" in poms)

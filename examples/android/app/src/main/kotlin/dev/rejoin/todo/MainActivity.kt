@@ -15,7 +15,6 @@ import androidx.compose.runtime.*
 import androidx.compose.runtime.saveable.rememberSaveable
 import androidx.compose.ui.Modifier
 import androidx.lifecycle.compose.collectAsStateWithLifecycle
-import dev.rejoin.RejoinClient
 import dev.rejoin.compose.ParkedSheet
 import dev.rejoin.compose.SyncBadge
 import kotlinx.coroutines.CancellationException
@@ -50,13 +49,11 @@ fun AppScreen(inspections: Inspections) {
             }
         }
     }
-    // For the components that show the queue. It opens in the background, and a failure is shown.
-    val client by produceState<RejoinClient?>(null) { act { inspections.database.withClient { value = it } } }
     var reviewed by rememberSaveable { mutableStateOf<String?>(null) }
     var tab by rememberSaveable { mutableIntStateOf(0) }
     LaunchedEffect(inspections) { inspections.restore() }
     Scaffold(
-        topBar = { TopAppBar(title = { Text("Inspections") }, actions = { client?.let { SyncBadge(it, onClick = { tab = 1 }) } }) },
+        topBar = { TopAppBar(title = { Text("Inspections") }, actions = { SyncBadge(inspections.database, onClick = { tab = 1 }) }) },
         snackbarHost = { SnackbarHost(messages) },
     ) { padding ->
         Box(Modifier.padding(padding).fillMaxSize()) {
@@ -75,5 +72,5 @@ fun AppScreen(inspections: Inspections) {
             }
         }
     }
-    client?.let { shown -> reviewed?.let { id -> ParkedSheet(shown, id, onDismiss = { reviewed = null }) } }
+    reviewed?.let { id -> ParkedSheet(inspections.database, id, onDismiss = { reviewed = null }) }
 }
