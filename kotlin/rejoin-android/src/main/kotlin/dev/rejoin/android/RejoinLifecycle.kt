@@ -87,7 +87,8 @@ public class RejoinLifecycle(
 
     /** Stops following; the client stays as it is. */
     override fun close() {
-        scope.launch(Dispatchers.Main) { owner.lifecycle.removeObserver(observer) }
+        // The scope may be at its end.
+        CoroutineScope(Dispatchers.Main).launch { owner.lifecycle.removeObserver(observer) }
     }
 
     /** Events arrive on the main thread, in order; their work is started in order. */

@@ -3,6 +3,8 @@
  */
 package dev.rejoin.android
 
+import androidx.lifecycle.LifecycleRegistry
+import androidx.lifecycle.ProcessLifecycleOwner
 import dev.rejoin.RejoinException
 import dev.rejoin.SyncState
 import kotlinx.coroutines.CoroutineScope
@@ -129,6 +131,17 @@ class LifecycleTest {
             assertThrows(RejoinException.Closed::class.java) { calls { database.adds("t2") } }
             val again = database(server)
             assertEquals(1L, calls { again.query("SELECT count(*) FROM task").first().long(0) })
+        }
+
+    @Test
+    fun `a shut down database does not follow the lifecycle any more`() =
+        androidStory {
+            val observed = ProcessLifecycleOwner.get().lifecycle as LifecycleRegistry
+            val before = observed.observerCount
+            val database = database(server())
+            await({ "the observer" }) { observed.observerCount == before + 1 }
+            calls { database.shutdown() }
+            await({ "the end of the observer" }) { observed.observerCount == before }
         }
 
     @Test
