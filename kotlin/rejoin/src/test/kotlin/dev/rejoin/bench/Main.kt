@@ -1,221 +1,146 @@
 /*
- * Benchmarks of the Kotlin package against sqlite-jdbc: one line of JSON per figure (bench/README.md explains them).
+ * Benchmarks of the Kotlin package against other databases: one line of JSON per figure (bench/README.md explains them).
  *
- * Wall-clock times; both sides of a ratio alternate in one process, and the median of the rounds is reported. Warm-up
- * rounds let the JVM compile the measured code.
+ * Wall-clock times; all sides run in one process, in random order within each round, and the median of the rounds is
+ * reported. Warm-up rounds let the JVM compile the measured code. REJOIN_BENCH_ROUNDS sets another number of rounds.
  */
 package dev.rejoin.bench
 
-import dev.rejoin.RejoinClient
-import dev.rejoin.Row
-import dev.rejoin.Statement
 import dev.rejoin.decode
-import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.channels.Channel
-import kotlinx.coroutines.launch
+import kotlinx.coroutines.channels.ReceiveChannel
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.buffer
+import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.produceIn
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
-import kotlinx.serialization.Serializable
 import kotlinx.serialization.json.buildJsonObject
 import kotlinx.serialization.json.put
 import java.nio.file.Files
-import java.nio.file.Path
-import java.sql.Connection
-import java.sql.DriverManager
-import java.sql.ResultSet
+import kotlin.random.Random
 import kotlin.time.Duration.Companion.seconds
 
-private const val ROWS = 10_000
 private const val WRITES = 1_000
-private const val COMMITS = 1_000
-private const val ROUNDS = 25
-private const val WARM_UP = 25
-private const val COLUMNS = "id TEXT PRIMARY KEY, title TEXT, body TEXT, count INTEGER, amount REAL, done INTEGER, note TEXT, updated_at TEXT"
-private const val INSERT = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-private const val UPDATE = "UPDATE item SET title = ?, count = ? WHERE id = ?"
-private const val ALL = "SELECT * FROM item ORDER BY id"
-
-/** A row as an app stores it. */
-@Serializable
-data class Item(
-    val id: String,
-    val title: String,
-    val body: String,
-    val count: Long,
-    val amount: Double,
-    val done: Boolean,
-    val note: String?,
-    val updated_at: String,
-)
+private const val WATCHED = 1
+private val ROUNDS = System.getenv("REJOIN_BENCH_ROUNDS")?.toInt() ?: 25
+private val COMMITS = ROUNDS * 40
 
 fun main() {
     val folder = Files.createTempDirectory("rejoin-bench")
     try {
-        runBlocking { Both.open(folder).use { both -> measures(both) } }
+        runBlocking {
+            val ours = RejoinSide.open(folder)
+            val peers = listOf(JdbcSide(folder), AndroidxSide(folder), PowerSyncSide.open(folder))
+            measures(ours, peers)
+            for (side in listOf(ours) + peers) side.close()
+        }
     } finally {
         folder.toFile().deleteRecursively()
     }
 }
 
-private suspend fun measures(both: Both) {
-    check(both.objects() == both.objectsOfPeer() && both.decoded() == both.objects()) { "the two sides differ" }
-    measure("10,000 x 8 rows to bytes", ours = { both.client.query(ALL).size == ROWS })
-    measure("10,000 x 8 rows into objects", ours = { both.objects().size == ROWS }, peer = { both.objectsOfPeer().size == ROWS })
-    measure("10,000 x 8 rows, kotlinx.serialization", ours = { both.decoded().size == ROWS }, peer = { both.objectsOfPeer().size == ROWS })
-    measure("1,000 writes", ours = { both.writes() == WRITES }, peer = { both.writesToPeer() == WRITES }, warmUp = 3)
-    both.delays() // Warm-up.
-    val delays = both.delays().sorted()
-    report("commit to emission, p50", delays[delays.size / 2])
-    report("commit to emission, p99", delays[delays.size * 99 / 100])
+private suspend fun measures(ours: RejoinSide, peers: List<Side>) {
+    for (side in listOf(ours) + peers) println("${side.name}: ${settings(side)}")
+    check(ours.client.query(ALL).decode<Item>() == ours.objects()) { "kotlinx.serialization decodes other values" }
+    checkSame(ours, peers)
+    val jdbc = peers.take(1)
+    measure("10,000 x 8 rows to bytes", { ours.client.query(ALL).size == ROWS })
+    measure("10,000 x 8 rows into objects", { ours.objects().size == ROWS }, peers) { it.objects().size == ROWS }
+    measure("10,000 x 8 rows, kotlinx.serialization", { ours.client.query(ALL).decode<Item>().size == ROWS }, jdbc) {
+        it.objects().size == ROWS
+    }
+    measure("1,000 writes", { writes(ours) }, peers, warmUp = minOf(3, ROUNDS)) { writes(it) }
+    checkSame(ours, peers)
+    emissions(ours, peers)
 }
 
-/** Alternates both sides; each returns whether it did its work. */
-private suspend fun measure(what: String, ours: suspend () -> Boolean, peer: (suspend () -> Boolean)? = null, warmUp: Int = WARM_UP) {
-    val (mine, theirs) = mutableListOf<Double>() to mutableListOf<Double>()
+private suspend fun settings(side: Side): String {
+    val synchronous = listOf("off", "normal", "full", "extra")[side.pragma("synchronous").toInt()]
+    val values = "journal_mode ${side.pragma("journal_mode")}, synchronous $synchronous, wal_autocheckpoint ${side.pragma("wal_autocheckpoint")}"
+    return "SQLite ${side.text("SELECT sqlite_version()")}, $values${side.note?.let { "; $it" } ?: ""}"
+}
+
+private suspend fun checkSame(ours: Side, peers: List<Side>) {
+    val expected = ours.objects()
+    for (peer in peers) check(peer.objects() == expected) { "${peer.name} has other rows" }
+}
+
+private suspend fun writes(side: Side): Boolean {
+    for (number in 0 until WRITES) side.write("title at $number", number.toLong(), key(number))
+    return true
+}
+
+/** Measures a workload on all sides; each returns whether it did its work. */
+private suspend fun measure(
+    what: String,
+    ours: suspend () -> Boolean,
+    peers: List<Side> = emptyList(),
+    warmUp: Int = ROUNDS,
+    theirs: suspend (Side) -> Boolean = { false },
+) {
+    val works = listOf(ours) + peers.map { peer -> suspend { theirs(peer) } }
+    val times = works.map { mutableListOf<Double>() }
     for (round in 0 until warmUp + ROUNDS) {
-        val sides = listOfNotNull(ours to mine, peer?.let { it to theirs })
-        for ((work, times) in if (round % 2 == 0) sides else sides.reversed()) {
+        for (side in works.indices.shuffled(Random(round))) {
             val begin = System.nanoTime()
-            check(work()) { "$what: the work was not done" }
-            if (round >= warmUp) times.add((System.nanoTime() - begin) / 1e6)
+            check(works[side]()) { "$what: the work was not done" }
+            if (round >= warmUp) times[side].add((System.nanoTime() - begin) / 1e6)
         }
     }
-    if (peer == null) return report(what, mine.median())
-    report(what, mine.median(), theirs.median(), mine.zip(theirs) { a, b -> a / b }.median())
+    if (peers.isEmpty()) report(what, times[0].quantile(50))
+    for ((peer, its) in peers.zip(times.drop(1))) {
+        report(what, times[0].quantile(50), peer.name, its.quantile(50), times[0].zip(its) { a, b -> a / b }.quantile(50))
+    }
 }
 
-private fun report(what: String, ours: Double, peer: Double? = null, ratio: Double? = null) =
+/** Measures from a write to the result that shows it, for consecutive commits; the sides with a watch alternate. */
+private suspend fun emissions(ours: Side, peers: List<Side>) =
+    coroutineScope {
+        val watched = (listOf(ours) + peers).mapNotNull { side -> side.watchCount(key(WATCHED))?.let { side to it } }
+        val shown =
+            watched.map { (_, counts) -> counts.map { it to System.nanoTime() }.buffer(Channel.UNLIMITED).produceIn(this) }
+        val delays = watched.map { mutableListOf<Double>() }
+        withTimeout(300.seconds) {
+            for (initial in shown) initial.receive()
+            for (number in 0 until 2 * COMMITS) {
+                for (side in watched.indices.shuffled(Random(number))) {
+                    val delay = delay(watched[side].first, shown[side])
+                    // The first half is warm-up.
+                    if (number >= COMMITS) delays[side].add(delay)
+                }
+            }
+        }
+        for (each in shown) each.cancel()
+        for (percent in listOf(50, 99)) {
+            val what = "commit to emission, p$percent"
+            val mine = delays[0].quantile(percent)
+            if (watched.size == 1) report(what, mine)
+            for ((peer, its) in watched.zip(delays).drop(1)) {
+                report(what, mine, peer.first.name, its.quantile(percent), mine / its.quantile(percent))
+            }
+        }
+    }
+
+private suspend fun delay(side: Side, shown: ReceiveChannel<Pair<Long, Long>>): Double {
+    val begin = System.nanoTime()
+    side.write("watched", begin, key(WATCHED))
+    val (seen, at) = shown.receive()
+    check(seen == begin) { "${side.name}: the watch emitted another result" }
+    return (at - begin) / 1e6
+}
+
+private fun report(what: String, ours: Double, peer: String? = null, peerMillis: Double? = null, ratio: Double? = null) =
     println(
         buildJsonObject {
             put("what", what)
             put("ours_ms", ours)
             if (peer != null) {
-                put("peer", "sqlite-jdbc")
-                put("peer_ms", peer)
+                put("peer", peer)
+                put("peer_ms", peerMillis)
                 put("ratio", ratio)
             }
         },
     )
 
-private fun List<Double>.median(): Double = sorted()[size / 2]
-
-/** The same rows in a local-only table and in plain SQLite. */
-private class Both(val client: RejoinClient, private val peer: Connection) : AutoCloseable {
-    suspend fun objects(): List<Item> = client.query(ALL, map = ::item)
-
-    suspend fun decoded(): List<Item> = client.query(ALL).decode<Item>()
-
-    fun objectsOfPeer(): List<Item> =
-        select.executeQuery().use { rows ->
-            val items = ArrayList<Item>()
-            while (rows.next()) items.add(item(rows))
-            items
-        }
-
-    suspend fun writes(): Int = (0 until WRITES).sumOf { client.execute(UPDATE, "title at $it", it, key(it)).toInt() }
-
-    fun writesToPeer(): Int =
-        (0 until WRITES).sumOf {
-            update.setString(1, "title at $it")
-            update.setLong(2, it.toLong())
-            update.setString(3, key(it))
-            update.executeUpdate()
-        }
-
-    /** Milliseconds from a write to the result that shows it, for consecutive commits. */
-    suspend fun delays(): List<Double> {
-        val shown = Channel<Pair<Long, Long>>(Channel.UNLIMITED)
-        val watch =
-            CoroutineScope(Dispatchers.Default).launch {
-                client.watch("SELECT count FROM item WHERE id = ?", key(1)).collect { shown.send(it[0].long(0) to System.nanoTime()) }
-            }
-        return withTimeout(120.seconds) {
-            shown.receive()
-            val delays =
-                List(COMMITS) { number ->
-                    val count = System.nanoTime()
-                    val begin = System.nanoTime()
-                    client.execute("UPDATE item SET count = ? WHERE id = ?", count, key(1))
-                    val (seen, at) = shown.receive()
-                    check(seen == count) { "commit $number: unexpected result" }
-                    (at - begin) / 1e6
-                }
-            watch.cancel()
-            delays
-        }
-    }
-
-    private val select = peer.prepareStatement(ALL)
-    private val update = peer.prepareStatement(UPDATE)
-
-    override fun close() {
-        runBlocking { client.shutdown() }
-        peer.close()
-    }
-
-    companion object {
-        suspend fun open(folder: Path): Both {
-            val client = RejoinClient.open(folder.resolve("ours.db").toString())
-            client.schema.createTable("item", COLUMNS)
-            client.batch((0 until ROWS).map { Statement(INSERT, *row(it)) })
-            val peer = DriverManager.getConnection("jdbc:sqlite:${folder.resolve("peer.db")}")
-            peer.createStatement().use { setUp ->
-                // As the engine opens its own files.
-                for (pragma in listOf("journal_mode = wal", "synchronous = normal", "foreign_keys = on", "wal_autocheckpoint = 16000")) {
-                    setUp.execute("PRAGMA $pragma")
-                }
-                setUp.execute("CREATE TABLE item ($COLUMNS)")
-            }
-            peer.autoCommit = false
-            peer.prepareStatement(INSERT).use { insert ->
-                for (number in 0 until ROWS) {
-                    row(number).forEachIndexed { column, value -> insert.setObject(column + 1, value) }
-                    insert.addBatch()
-                }
-                insert.executeBatch()
-            }
-            peer.commit()
-            peer.autoCommit = true
-            return Both(client, peer)
-        }
-    }
-}
-
-private fun item(row: Row) =
-    Item(
-        id = row.string(0),
-        title = row.string(1),
-        body = row.string(2),
-        count = row.long(3),
-        amount = row.double(4),
-        done = row.boolean(5),
-        note = row.stringOrNull(6),
-        updated_at = row.string(7),
-    )
-
-private fun item(rows: ResultSet) =
-    Item(
-        id = rows.getString(1),
-        title = rows.getString(2),
-        body = rows.getString(3),
-        count = rows.getLong(4),
-        amount = rows.getDouble(5),
-        done = rows.getBoolean(6),
-        note = rows.getString(7),
-        updated_at = rows.getString(8),
-    )
-
-private fun key(number: Int): String = "01900000-0000-7000-8000-%012x".format(number)
-
-private fun row(number: Int): Array<Any?> =
-    arrayOf(
-        key(number),
-        "item number $number",
-        "the body of item $number, which is a sentence of ordinary length",
-        number.toLong(),
-        number * 1.25,
-        if (number % 2 == 0) 1 else 0,
-        if (number % 3 == 0) null else "noted",
-        "2026-11-20T08:00:00.000000Z",
-    )
+private fun List<Double>.quantile(percent: Int): Double = sorted()[size * percent / 100]
