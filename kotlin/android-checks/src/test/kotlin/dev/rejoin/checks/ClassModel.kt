@@ -76,6 +76,8 @@ private class TypeNames(private val names: MutableSet<String>) : SignatureVisito
         names += name
     }
 
+    override fun visitInnerClassType(name: String) {
+        outer = "$outer$$name"
         names += outer
     }
 

@@ -51,7 +51,8 @@ class ConsumerTest {
         val command =
             listOf(java, "-Xmx700m", "-XX:TieredStopAtLevel=1", "-cp", path(own + listOf(Build.path("annotations"))), "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler") +
                 listOf("-Werror", "-no-stdlib", "-no-reflect", "-jvm-target", "11", "-opt-in=kotlin.time.ExperimentalTime") +
-                plugins.map { "-Xplugin=$it" } + listOf("-cp", path(classPath), "-d", "${Files.createTempDirectory(Build.scratch, "compiled")}") +
+                plugins.map { "-Xplugin=$it" } +
+                listOf("-cp", path(classPath), "-d", "${Files.createTempDirectory(Build.scratch, "compiled")}") +
                 sources.map { "$it" }
         val output = Files.createTempFile(Build.scratch, "compiler", ".txt").toFile()
         val process = ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output).start()

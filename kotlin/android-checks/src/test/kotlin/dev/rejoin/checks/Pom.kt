@@ -29,7 +29,9 @@ class Pom private constructor(private val project: Element, private val parent: 
         val scm = inherited("scm")
         return listOfNotNull(
             "<licenses> has no license with name and url".takeIf { licences.isEmpty() || !licences.all { text(it, "name") && text(it, "url") } },
-            "<developers> has no developer with name and organization".takeIf { developers.isEmpty() || !developers.all { text(it, "name") && text(it, "organization") } },
+            "<developers> has no developer with name and organization".takeIf {
+                developers.isEmpty() || !developers.all { text(it, "name") && text(it, "organization") }
+            },
             "<scm> has no connection, developerConnection or url".takeIf {
                 scm == null || !listOf("connection", "developerConnection", "url").all { text(scm, it) }
             },

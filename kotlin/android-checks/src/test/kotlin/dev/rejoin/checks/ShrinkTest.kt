@@ -100,7 +100,8 @@ class ShrinkTest {
             val folder = Files.createTempDirectory(Build.scratch, "run")
             val schema = folder.resolve("schema.json").also { it.writeText(server.schema) }
             val java = File(System.getProperty("java.home"), "bin/java").path
-            val options = listOf("-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=$folder/crash.log", "-Djna.library.path=${System.getProperty("jna.library.path")}")
+            val crash = listOf("-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=$folder/crash.log")
+            val options = crash + "-Djna.library.path=${System.getProperty("jna.library.path")}"
             val arguments = listOf("$folder/sample.db", server.url, server.token("u1"), "$schema")
             val output = folder.resolve("output").toFile()
             val command = listOf(java) + options + listOf("-cp", "$jar", "app.sample.SampleKt") + arguments
