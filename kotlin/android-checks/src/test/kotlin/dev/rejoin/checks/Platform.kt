@@ -35,6 +35,9 @@ object Platform {
     fun android(): ClassFileResourceProvider =
         ArchiveClassFileProvider(Build.android) { name -> name.startsWith("android/") && name.removeSuffix(".class") in api24 }
 
+    /** All of Android 14, also what is hidden. */
+    fun allOfAndroid(): ClassFileResourceProvider = ArchiveClassFileProvider(Build.android) { it.startsWith("android/") }
+
     fun java(): ClassFileResourceProvider {
         val packages = api24.filter { it.startsWith("java") }.mapTo(mutableSetOf()) { it.substringBeforeLast('/') } + newer
         return JdkPackages(packages)

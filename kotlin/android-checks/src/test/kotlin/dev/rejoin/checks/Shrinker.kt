@@ -91,7 +91,8 @@ object Shrinker {
                 .addProgramFiles(programs)
                 .addClasspathFiles(Build.libraries)
                 .addLibraryResourceProvider(Platform.java())
-                .addLibraryFiles(listOf(Build.android) + Build.androidxJars)
+                .addLibraryResourceProvider(Platform.allOfAndroid())
+                .addLibraryFiles(Build.androidxJars)
                 .setOutput(folder, OutputMode.DexIndexed)
         D8.run(command.build())
         return Files.list(folder).use { files -> files.mapToLong(Files::size).sum() }
