@@ -43,11 +43,17 @@ internal fun withoutLibrary(error: LinkageError): RejoinException {
 }
 
 /**
+ * Threads that the app's own work does not occupy: a call that blocks all threads of `Dispatchers.Default` while it waits for
+ * the engine still gets its answer.
+ */
+private val away = Dispatchers.IO.limitedParallelism(64)
+
+/**
  * Runs [block], which calls the engine and waits for it; errors as in [translated].
  *
  * The engine resumes the waiting coroutine on its own thread while it holds a lock. A coroutine that continued on that
  * thread (`Dispatchers.Unconfined`, no dispatcher, or that of an executor which runs its tasks at once, as WorkManager has
- * in tests) could take the same lock again and deadlock, so it continues on `Dispatchers.Default`.
+ * in tests) could take the same lock again and deadlock, so it continues on [away].
  *
  * If the coroutine is cancelled on its way back, [giveBack] receives the result that is not delivered.
  */
@@ -59,7 +65,7 @@ internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () 
     if (goesElsewhere) return translated { block() }
     var made: Result<T>? = null
     try {
-        return translated { withContext(Dispatchers.Default) { block().also { made = Result.success(it) } } }
+        return translated { withContext(away) { block().also { made = Result.success(it) } } }
     } catch (cancelled: CancellationException) {
         made?.onSuccess(giveBack)
         throw cancelled
