@@ -49,7 +49,10 @@ internal fun child(task: String, config: RejoinConfig, shell: String = "", libra
             listOf(java, "-Djna.library.path=$library", "-cp", System.getProperty("java.class.path"), Child::class.java.name) +
                 listOf(task, config.path, config.serverUrl.orEmpty(), schema.path)
         val command = if (shell.isEmpty()) words else listOf("sh", "-c", "$shell exec \"$@\"", "sh") + words
-        val process = ProcessBuilder(command).redirectErrorStream(true).start()
+        val builder = ProcessBuilder(command).redirectErrorStream(true)
+        // Cargo names the folder of the library there.
+        builder.environment().remove("LD_LIBRARY_PATH")
+        val process = builder.start()
         val printed = process.inputStream.bufferedReader().readLines()
         check(process.waitFor(60, SECONDS)) { "the child does not end" }
         return printed
