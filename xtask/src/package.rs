@@ -40,10 +40,16 @@ pub(crate) fn parts() -> Result<Count> {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;
     }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut count = inventory::write(&folder, &android::targets())?;
+    let mut count = inventory()?;
     count += android::libraries(&folder)?;
     Ok(count)
+}
+
+/// Licences and bill of materials, which the archive contains also in the tests.
+pub(crate) fn inventory() -> Result<Count> {
+    let folder = folder();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    inventory::write(&folder, &android::targets())
 }
 
 /// A Maven repository with all packages. The archive has the native libraries if there are any;
