@@ -14,7 +14,6 @@ import androidx.work.testing.WorkManagerTestInitHelper
 import dev.rejoin.RejoinConfig
 import dev.rejoin.SyncState
 import org.junit.Assert.assertEquals
-import org.junit.Assert.assertTrue
 import org.junit.Before
 import org.junit.Test
 import org.junit.runner.RunWith
@@ -62,7 +61,7 @@ class WorkerTest {
     @Test
     fun `leaving with unsent mutations schedules the worker, once`() =
         androidStory {
-            val server = providing { lastPush = 0.seconds }
+            providing { lastPush = 0.seconds }
             val database = todo.rejoin
             repeat(2) { time ->
                 enters()
@@ -77,7 +76,6 @@ class WorkerTest {
             assertEquals(listOf(WorkInfo.State.ENQUEUED), works().map { it.state })
             RejoinSyncWorker.cancel(app)
             assertEquals(listOf(WorkInfo.State.CANCELLED), works().map { it.state })
-            assertTrue(server.rows("SELECT id FROM task").size <= 1)
         }
 
     @Test
