@@ -8,7 +8,7 @@ package dev.rejoin.sqldelight
 
 import app.cash.sqldelight.Transacter
 import app.cash.sqldelight.db.QueryResult
-import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinDatabase
 import dev.rejoin.RejoinException
 import dev.rejoin.RowBuffer
 import dev.rejoin.Transaction
@@ -21,8 +21,8 @@ import kotlin.coroutines.ContinuationInterceptor
 import kotlin.coroutines.CoroutineContext
 
 /** What both drivers share; each wraps the calls in its kind of [QueryResult]. */
-internal class Connection(private val client: RejoinClient) {
-    val listeners: Listeners = Listeners(client)
+internal class Connection(private val database: RejoinDatabase) {
+    val listeners: Listeners = Listeners(database)
 
     private val sessions = ThreadLocal<Session?>()
 
@@ -37,9 +37,9 @@ internal class Connection(private val client: RejoinClient) {
         val transaction = session?.transaction
         val created = createTable(sql)
         return when {
-            created == null -> transaction?.execute(sql, *values) ?: client.execute(sql, *values)
+            created == null -> transaction?.execute(sql, *values) ?: database.execute(sql, *values)
             transaction != null -> transaction.create(created)
-            else -> client.transaction { it.create(created) }
+            else -> database.transaction { it.create(created) }
         }
     }
 
@@ -48,15 +48,15 @@ internal class Connection(private val client: RejoinClient) {
         val transaction = session?.transaction
         return when {
             transaction != null -> transaction.query(sql, *values)
-            writesRows(sql) -> client.executeReturning(sql, *values)
-            else -> client.query(sql, *values)
+            writesRows(sql) -> database.executeReturning(sql, *values)
+            else -> database.query(sql, *values)
         }
     }
 
     /** Begins a transaction, when the writer is free. */
     suspend fun begin(): Session {
         refuseClosed()
-        return Session(OpenTransaction.begin(client))
+        return Session(OpenTransaction.begin(database))
     }
 
     /** Puts this thread into a transaction, until [leave]. */

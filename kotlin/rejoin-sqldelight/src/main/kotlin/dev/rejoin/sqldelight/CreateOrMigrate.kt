@@ -14,7 +14,7 @@ import app.cash.sqldelight.db.SqlCursor
 import app.cash.sqldelight.db.SqlDriver
 import app.cash.sqldelight.db.SqlPreparedStatement
 import app.cash.sqldelight.db.SqlSchema
-import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinDatabase
 import dev.rejoin.RejoinException
 import dev.rejoin.Statement
 import dev.rejoin.Transaction
@@ -35,7 +35,7 @@ import dev.rejoin.Transaction
  * @throws RejoinException.InvalidInput if a declared column of a synced table is not in the server's table or has another
  *   type; if a migration changes a synced table; if the file has a newer version than [schema]. It names the table.
  */
-public suspend fun RejoinClient.createOrMigrate(schema: SqlSchema<*>): Unit =
+public suspend fun RejoinDatabase.createOrMigrate(schema: SqlSchema<*>): Unit =
     transaction { tx ->
         val version = tx.schemaVersion()
         val created = recorded { schema.create(it) }

@@ -9,7 +9,7 @@ package dev.rejoin.sqldelight
 
 import app.cash.sqldelight.Query
 import dev.rejoin.Change
-import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinDatabase
 import dev.rejoin.RejoinException
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
@@ -20,7 +20,7 @@ import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import kotlin.coroutines.CoroutineContext
 
-internal class Listeners(private val client: RejoinClient) {
+internal class Listeners(private val database: RejoinDatabase) {
     private val dispatcher = StartInPlace(Dispatchers.Default.limitedParallelism(1, "rejoin-sqldelight-listeners"))
     private val scope = CoroutineScope(SupervisorJob() + dispatcher)
     private val byKey = HashMap<String, LinkedHashSet<Query.Listener>>()
@@ -63,7 +63,7 @@ internal class Listeners(private val client: RejoinClient) {
     private fun start() {
         started = true
         // The subscription exists when this returns: a commit after that is reported.
-        dispatcher.inPlace { scope.launch { ifOpen { client.changes().collect(::onChange) } } }
+        dispatcher.inPlace { scope.launch { ifOpen { database.changes().collect(::onChange) } } }
     }
 
     private fun onChange(change: Change) {
@@ -85,7 +85,7 @@ internal class Listeners(private val client: RejoinClient) {
     }
 
     private suspend fun readTables(): Set<String> =
-        client.query("SELECT lower(name) FROM sqlite_schema WHERE type = 'table'") { it.string(0) }.toSet().also { tables = it }
+        database.query("SELECT lower(name) FROM sqlite_schema WHERE type = 'table'") { it.string(0) }.toSet().also { tables = it }
 
     private suspend fun ifOpen(block: suspend () -> Unit) {
         try {

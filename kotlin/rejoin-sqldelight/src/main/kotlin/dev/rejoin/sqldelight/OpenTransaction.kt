@@ -7,7 +7,7 @@
  */
 package dev.rejoin.sqldelight
 
-import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinDatabase
 import dev.rejoin.Transaction
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
@@ -52,12 +52,12 @@ internal class OpenTransaction private constructor(
         private val scope = CoroutineScope(SupervisorJob() + Dispatchers.IO.limitedParallelism(2, "rejoin-sqldelight-hold"))
 
         /** Waits for the writer. A caller that is cancelled meanwhile leaves no transaction behind. */
-        suspend fun begin(client: RejoinClient): OpenTransaction {
+        suspend fun begin(database: RejoinDatabase): OpenTransaction {
             val begun = CompletableDeferred<Pair<Transaction, CoroutineContext>>()
             val decision = CompletableDeferred<Boolean>()
             // With the caller's context: the client rejects a call from inside its own transaction.
             val caller = currentCoroutineContext().minusKey(Job).minusKey(ContinuationInterceptor)
-            val ended = scope.async(caller) { hold(client, begun, decision) }
+            val ended = scope.async(caller) { hold(database, begun, decision) }
             ended.invokeOnCompletion { error -> begun.completeExceptionally(error ?: RolledBack()) }
             try {
                 val (transaction, context) = begun.await()
@@ -69,12 +69,12 @@ internal class OpenTransaction private constructor(
         }
 
         private suspend fun hold(
-            client: RejoinClient,
+            database: RejoinDatabase,
             begun: CompletableDeferred<Pair<Transaction, CoroutineContext>>,
             decision: Deferred<Boolean>,
         ) {
             try {
-                client.transaction { transaction ->
+                database.transaction { transaction ->
                     begun.complete(transaction to currentCoroutineContext().minusKey(Job).minusKey(ContinuationInterceptor))
                     if (!decision.await()) throw RolledBack()
                 }

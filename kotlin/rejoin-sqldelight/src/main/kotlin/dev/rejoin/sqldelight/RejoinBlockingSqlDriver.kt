@@ -14,12 +14,12 @@ import app.cash.sqldelight.db.QueryResult
 import app.cash.sqldelight.db.SqlCursor
 import app.cash.sqldelight.db.SqlDriver
 import app.cash.sqldelight.db.SqlPreparedStatement
-import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinDatabase
 import dev.rejoin.RejoinException
 import kotlinx.coroutines.runBlocking
 
 /**
- * A SQLDelight driver over the database of [client] whose calls block their thread; otherwise as [RejoinSqlDriver].
+ * A SQLDelight driver over [database] whose calls block their thread; otherwise as [RejoinSqlDriver].
  *
  * Call it on a background thread, for example in `withContext(Dispatchers.IO)`. On Android's main thread every call
  * throws [RejoinException.InvalidInput]. A transaction belongs to the thread that began it.
@@ -33,10 +33,10 @@ import kotlinx.coroutines.runBlocking
  * withContext(Dispatchers.IO) { database.taskQueries.add("t1", "buy milk") }
  * ```
  */
-public class RejoinBlockingSqlDriver(client: RejoinClient) :
+public class RejoinBlockingSqlDriver(database: RejoinDatabase) :
     SqlDriver,
     SuspendingTransacter.TransactionDispatcher {
-    private val connection = Connection(client)
+    private val connection = Connection(database)
 
     override fun <R> executeQuery(
         identifier: Int?,

@@ -14,11 +14,11 @@ import app.cash.sqldelight.db.QueryResult
 import app.cash.sqldelight.db.SqlCursor
 import app.cash.sqldelight.db.SqlDriver
 import app.cash.sqldelight.db.SqlPreparedStatement
-import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinDatabase
 import dev.rejoin.RejoinException
 
 /**
- * A SQLDelight driver over the database of [client], for `generateAsync = true`.
+ * A SQLDelight driver over [database], a `RejoinClient` or the database of `Rejoin.android`, for `generateAsync = true`.
  *
  * A transaction of SQLDelight is one transaction of the client: its writes to synced tables form one mutation, which the
  * server accepts or rejects as a whole. Its body runs on one thread of `Dispatchers.IO`, because SQLDelight binds a
@@ -37,10 +37,10 @@ import dev.rejoin.RejoinException
  *
  * All calls throw the [RejoinException] of the same call of the client; after [close], [RejoinException.Closed].
  */
-public class RejoinSqlDriver(client: RejoinClient) :
+public class RejoinSqlDriver(database: RejoinDatabase) :
     SqlDriver,
     SuspendingTransacter.TransactionDispatcher {
-    private val connection = Connection(client)
+    private val connection = Connection(database)
 
     override fun <R> executeQuery(
         identifier: Int?,
