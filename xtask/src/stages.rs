@@ -42,6 +42,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("swift", 15, &["build", "tools"], || SWIFT.tests()),
     stage("javascript", 15, &["build", "npm"], || JAVASCRIPT.tests()),
     stage("kotlin", 15, &["build", "kotlin-build"], || KOTLIN.tests()),
+    // What uses Kotlin's classes comes after it: two builds by Maven must not write the same folders.
     stage("android", 15, &["kotlin"], android),
     cargo("format", 2, &[], check::format),
     cargo("clippy", 15, &["build"], check::clippy),

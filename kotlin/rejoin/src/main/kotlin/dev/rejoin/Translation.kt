@@ -8,11 +8,14 @@ package dev.rejoin
 
 import dev.rejoin.ffi.ColumnValue
 import dev.rejoin.ffi.InternalException
+import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.ExecutorCoroutineDispatcher
 import kotlinx.coroutines.MainCoroutineDispatcher
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.withContext
 import kotlin.coroutines.ContinuationInterceptor
+import kotlin.coroutines.CoroutineContext
 import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Duration.Companion.milliseconds
 import dev.rejoin.ffi.ActionFault as FfiActionFault
@@ -59,10 +62,7 @@ private val away = Dispatchers.IO.limitedParallelism(64)
  */
 internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () -> T): T {
     val context = currentCoroutineContext()
-    val dispatcher = context[ContinuationInterceptor]
-    // These run on threads of their own. The main dispatcher may skip dispatching, but only on its own thread.
-    val goesElsewhere = dispatcher is MainCoroutineDispatcher || dispatcher === Dispatchers.Default || dispatcher === Dispatchers.IO
-    if (goesElsewhere) return translated { block() }
+    if ((context[ContinuationInterceptor] as? CoroutineDispatcher)?.goesElsewhere(context) == true) return translated { block() }
     var made: Result<T>? = null
     try {
         return translated { withContext(away) { block().also { made = Result.success(it) } } }
@@ -71,6 +71,16 @@ internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () 
         throw cancelled
     }
 }
+
+/** Whether a coroutine continues on another thread than the one that resumes it, if that is the engine's. */
+private fun CoroutineDispatcher.goesElsewhere(context: CoroutineContext): Boolean =
+    when {
+        // May skip dispatching, but only on its own thread.
+        this is MainCoroutineDispatcher -> true
+        this === Dispatchers.Default || this === Dispatchers.IO -> true
+        // An executor may run a task at once.
+        else -> this !is ExecutorCoroutineDispatcher && isDispatchNeeded(context)
+    }
 
 internal fun FfiException.toPublic(): RejoinException =
     when (this) {

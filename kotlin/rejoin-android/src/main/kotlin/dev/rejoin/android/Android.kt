@@ -41,7 +41,7 @@ import java.util.concurrent.ConcurrentHashMap
 public fun Rejoin.android(context: Context, name: String, configure: AndroidOptions.() -> Unit = {}): AndroidDatabase {
     val app = context.applicationContext ?: context
     val file = File(app.noBackupFilesDir, name).absoluteFile
-    return databases.computeIfAbsent(file) { AndroidDatabase(app, it, configure) { databases.remove(file) } }
+    return databases.computeIfAbsent(file) { AndroidDatabase(app, it, configure) { ended -> databases.remove(file, ended) } }
 }
 
 /** The databases of the process, by file. */

@@ -45,7 +45,7 @@ public class AndroidDatabase internal constructor(
     private val context: Context,
     private val file: File,
     private val configure: AndroidOptions.() -> Unit,
-    private val forget: () -> Unit,
+    private val forget: (AndroidDatabase) -> Unit,
 ) : SyncedDatabase,
     AutoCloseable {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
@@ -108,7 +108,7 @@ public class AndroidDatabase internal constructor(
                 isClosed = true
                 opened
             }
-        forget()
+        forget(this)
         open?.end()
         scope.cancel()
     }

@@ -78,13 +78,14 @@ public class AndroidOptions internal constructor(private val context: Context) {
 
     /** The engine's configuration of the database in [file]. */
     internal fun toConfig(file: File): RejoinConfig {
-        if (server != null && context.checkSelfPermission(INTERNET) != PERMISSION_GRANTED) {
+        val device = RejoinConfig(file.path, server, deviceName = Build.MODEL, platform = "android", appVersion = appVersion(), schemaJson = schema)
+        val config = change(device)
+        if (config.serverUrl != null && context.checkSelfPermission(INTERNET) != PERMISSION_GRANTED) {
             throw RejoinException.Configuration(
                 "server: the app may not use the network; remove tools:node=\"remove\" of android.permission.INTERNET from its manifest",
             )
         }
-        val device = RejoinConfig(file.path, server, deviceName = Build.MODEL, platform = "android", appVersion = appVersion(), schemaJson = schema)
-        return change(device)
+        return config
     }
 
     /** The version that the app's manifest names; the engine's default if it names none. */

@@ -98,8 +98,7 @@ public class RejoinLifecycle(
             scope.launch {
                 earlier?.cancelAndJoin()
                 lock.withLock { isForeground = toForeground }
-                if (!toForeground) pushLast()
-                rest()
+                if (toForeground) rest() else pushLast()
             }
     }
 
@@ -112,13 +111,16 @@ public class RejoinLifecycle(
         }
     }
 
-    /** Pushes what is unsent, unless the app has stopped syncing. */
+    /** Pushes what is unsent, unless the app has stopped syncing; then the client rests. */
     private suspend fun pushLast() {
         try {
-            val state = client.status.value.state
-            if (state == SyncState.Idle || state == SyncState.Stopped || client.unsent() == 0L) return
-            if (lastPush > Duration.ZERO) client.pushFor(lastPush)
-            if (client.unsent() > 0) onUnsent()
+            // Held: a call that ends meanwhile does not suspend the client.
+            hold {
+                val state = client.status.value.state
+                if (state == SyncState.Idle || state == SyncState.Stopped || client.unsent() == 0L) return@hold
+                if (lastPush > Duration.ZERO) client.pushFor(lastPush)
+                if (client.unsent() > 0) onUnsent()
+            }
         } catch (_: RejoinException) {
             // The client was shut down or suspended by the app meanwhile.
         }

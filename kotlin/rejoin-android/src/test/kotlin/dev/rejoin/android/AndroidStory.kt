@@ -72,7 +72,7 @@ class AndroidStory {
 
     fun server(): StoryServer = StoryServer().also(servers::add)
 
-    /** The app's database on a server; it syncs only when told to. */
+    /** The app's database on a server; it syncs only on request. */
     fun database(server: StoryServer, name: String = "todo.db", more: AndroidOptions.() -> Unit = {}): AndroidDatabase =
         Rejoin.android(app, name) {
             this.server = server.url

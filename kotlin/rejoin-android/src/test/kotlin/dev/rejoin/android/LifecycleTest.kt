@@ -5,6 +5,7 @@ package dev.rejoin.android
 
 import androidx.lifecycle.LifecycleRegistry
 import androidx.lifecycle.ProcessLifecycleOwner
+import dev.rejoin.JdkTransport
 import dev.rejoin.RejoinException
 import dev.rejoin.SyncState
 import kotlinx.coroutines.CoroutineScope
@@ -15,6 +16,7 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.launch
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertNull
 import org.junit.Assert.assertSame
 import org.junit.Assert.assertThrows
@@ -22,6 +24,7 @@ import org.junit.Test
 import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import java.lang.ref.WeakReference
+import java.util.concurrent.atomic.AtomicBoolean
 import kotlin.time.Duration.Companion.seconds
 
 @RunWith(RobolectricTestRunner::class)
@@ -59,6 +62,47 @@ class LifecycleTest {
             calls { database.adds("t1") }
             awaitState(database) { it is SyncState.Suspended }
             assertEquals(1L, calls { database.withClient { it.queue.counts().pending } })
+        }
+
+    @Test
+    fun `a call that ends during the last push does not cut it off`() =
+        androidStory {
+            val server = server()
+            val isHeld = AtomicBoolean(false)
+            val held =
+                JdkTransport(lost = {
+                    while (isHeld.get()) Thread.sleep(1)
+                    false
+                })
+            val database =
+                database(server) {
+                    transport = held
+                    lastPush = 20.seconds
+                    config { it.copy(pushDebounce = 60.seconds, syncInterval = 60.seconds) }
+                }
+            enters()
+            awaitState(database) { it is SyncState.UpToDate }
+            calls { database.adds("t1") }
+            isHeld.set(true)
+            leaves()
+            await({ "the push" }) { server.rows("SELECT id FROM task").isNotEmpty() }
+            calls { database.query("SELECT 1") }
+            Thread.sleep(200) // The time in which the client would be suspended.
+            assertNotEquals(SyncState.Suspended, database.status.value.state)
+            isHeld.set(false)
+            awaitState(database) { it is SyncState.Suspended }
+            assertEquals(0L, calls { database.withClient { it.queue.counts() } }.let { it.pending + it.sent + it.uncertain })
+        }
+
+    @Test
+    fun `a database that was shut down before does not hide its successor`() =
+        androidStory {
+            val server = server()
+            val first = database(server)
+            calls { first.shutdown() }
+            val second = database(server)
+            calls { first.shutdown() }
+            assertSame(second, database(server))
         }
 
     @Test

@@ -8,19 +8,10 @@ import androidx.lifecycle.LifecycleOwner
 import androidx.lifecycle.LifecycleRegistry
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinConfig
+import dev.rejoin.StoryServer
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
-import kotlinx.serialization.json.Json
-import kotlinx.serialization.json.JsonElement
-import kotlinx.serialization.json.JsonObject
-import kotlinx.serialization.json.JsonPrimitive
-import kotlinx.serialization.json.buildJsonObject
-import kotlinx.serialization.json.contentOrNull
-import kotlinx.serialization.json.jsonArray
-import kotlinx.serialization.json.jsonObject
-import kotlinx.serialization.json.jsonPrimitive
-import kotlinx.serialization.json.put
 import java.nio.file.Files
 import java.util.concurrent.atomic.AtomicInteger
 import javax.swing.SwingUtilities
@@ -33,14 +24,8 @@ class Fixture : AutoCloseable {
     private val folder = Files.createTempDirectory("rejoin-compose")
     private val number = AtomicInteger()
     private val clients = mutableListOf<RejoinClient>()
-    private val started = lazy {
-        val program = System.getenv("REJOIN_STORY_SERVER") ?: error("set REJOIN_STORY_SERVER to the program rejoin-story-server")
-        ProcessBuilder(program, "--tokens").redirectError(ProcessBuilder.Redirect.INHERIT).start()
-    }
-    private val process by started
-    private val answers by lazy { process.inputReader() }
-    private val orders by lazy { process.outputWriter() }
-    private val url by lazy { answer().getValue("url").jsonPrimitive.content }
+    private val started = lazy { StoryServer() }
+    private val server by started
 
     /** Runs a suspending part of the test under a watchdog. */
     fun <T> run(body: suspend () -> T): T = runBlocking(Dispatchers.Default) { withTimeout(60.seconds) { body() } }
@@ -48,9 +33,9 @@ class Fixture : AutoCloseable {
     /** A device of one user that syncs only on request. */
     fun device(): RejoinClient =
         run {
-            val url = url
-            val config = RejoinConfig(file(), serverUrl = url, schemaJson = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
-            RejoinClient.open(config, { token() }).also(clients::add)
+            val config =
+                RejoinConfig(file(), serverUrl = server.url, schemaJson = server.schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+            RejoinClient.open(config, { server.token("u1") }).also(clients::add)
         }
 
     /** A client without a server, with the local table `note`. */
@@ -89,39 +74,13 @@ class Fixture : AutoCloseable {
     }
 
     /** Rows of the server's database, each cell as text. */
-    fun rows(sql: String): List<List<String?>> =
-        order("rows", sql).getValue("rows").jsonArray.map { row -> row.jsonArray.map { it.jsonPrimitive.contentOrNull } }
-
-    private fun token(): String = order("token").getValue("token").jsonPrimitive.content
-
-    private val schema by lazy { order("schema").getValue("schema").toString() }
+    fun rows(sql: String): List<List<String?>> = server.rows(sql)
 
     private fun file(): String = folder.resolve("${number.incrementAndGet()}.db").toString()
 
-    private fun order(name: String, sql: String? = null): JsonObject =
-        synchronized(this) {
-            val line: JsonElement =
-                buildJsonObject {
-                    put("do", name)
-                    if (sql != null) put("sql", sql)
-                    if (name == "token") put("user", "u1").also { put("seconds", 3600) }
-                }
-            orders.write("$line\n")
-            orders.flush()
-            val answer = answer()
-            answer["error"]?.let { error("$line: ${(it as JsonPrimitive).content}") }
-            answer
-        }
-
-    private fun answer(): JsonObject = Json.parseToJsonElement(answers.readLine() ?: error("the story server has ended")).jsonObject
-
-    /** The server's process exits when its input is closed. */
     override fun close() {
         run { for (client in clients) client.shutdown() }
-        if (started.isInitialized()) {
-            orders.close()
-            process.waitFor()
-        }
+        if (started.isInitialized()) server.close()
         folder.toFile().deleteRecursively()
     }
 }

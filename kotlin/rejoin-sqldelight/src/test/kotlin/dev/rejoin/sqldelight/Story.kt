@@ -6,6 +6,7 @@ package dev.rejoin.sqldelight
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinConfig
 import dev.rejoin.RejoinException
+import dev.rejoin.StoryServer
 import dev.rejoin.TokenProvider
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers

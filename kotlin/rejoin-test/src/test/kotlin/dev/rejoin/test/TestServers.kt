@@ -9,21 +9,14 @@ package dev.rejoin.test
 import dev.rejoin.Actions
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinConfig
+import dev.rejoin.StoryServer
 import dev.rejoin.SyncReport
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
-import kotlinx.serialization.json.Json
-import kotlinx.serialization.json.JsonArray
 import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.JsonPrimitive
-import kotlinx.serialization.json.buildJsonObject
-import kotlinx.serialization.json.contentOrNull
-import kotlinx.serialization.json.jsonArray
-import kotlinx.serialization.json.jsonObject
-import kotlinx.serialization.json.jsonPrimitive
-import kotlinx.serialization.json.put
 import org.junit.jupiter.api.Assertions.assertTrue
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.hours
@@ -66,59 +59,33 @@ class FakeTestServer : TestServer {
 }
 
 class RealTestServer : TestServer {
-    private val process =
-        ProcessBuilder(System.getenv("REJOIN_STORY_SERVER") ?: error("set REJOIN_STORY_SERVER to the program rejoin-story-server"), "--tokens")
-            .redirectError(ProcessBuilder.Redirect.INHERIT)
-            .start()
-    private val commands = process.outputWriter()
-    private val responses = process.inputReader()
-    private val url = response().getValue("url").jsonPrimitive.content
-    val schema: String = command("schema").getValue("schema").toString()
+    private val server = StoryServer()
 
     override suspend fun device(user: String, actions: Actions?): RejoinClient {
-        val config = RejoinConfig.temporary().copy(serverUrl = url, schemaJson = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
-        val token = command("token", "user" to user, "seconds" to "3600").getValue("token").jsonPrimitive.content
-        return RejoinClient.open(config, { token }, actions = actions)
+        val config = RejoinConfig.temporary().copy(serverUrl = server.url, schemaJson = server.schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+        return RejoinClient.open(config, { server.token(user) }, actions = actions)
     }
 
     override fun rows(table: String, vararg columns: String): List<List<String?>> =
-        command("rows", "sql" to "SELECT ${columns.joinToString()} FROM $table WHERE deleted_at IS NULL ORDER BY id")
-            .getValue("rows").jsonArray.map { row -> (row as JsonArray).map { it.jsonPrimitive.contentOrNull } }
+        server.rows("SELECT ${columns.joinToString()} FROM $table WHERE deleted_at IS NULL ORDER BY id")
 
     override fun changesTask(id: String, title: String) {
-        command("sql", "sql" to "INSERT INTO task(id, user_id, title) VALUES ('$id', 'ana', '$title') ON CONFLICT DO UPDATE SET title = '$title'")
+        server.runs("INSERT INTO task(id, user_id, title) VALUES ('$id', 'ana', '$title') ON CONFLICT DO UPDATE SET title = '$title'")
     }
 
     override fun deletesTask(id: String) {
-        command("sql", "sql" to "UPDATE task SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = '$id'")
+        server.runs("UPDATE task SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = '$id'")
     }
 
     override fun reachable(isReachable: Boolean) {
-        command(if (isReachable) "go" else "stop")
+        server.order(JsonObject(mapOf("do" to JsonPrimitive(if (isReachable) "go" else "stop"))))
     }
 
-    private fun command(name: String, vararg arguments: Pair<String, String>): JsonObject {
-        val line =
-            buildJsonObject {
-                put("do", name)
-                for ((argument, value) in arguments) put(argument, value.toIntOrNull()?.let(::JsonPrimitive) ?: JsonPrimitive(value))
-            }
-        commands.write("$line\n")
-        commands.flush()
-        return response().also { check("error" !in it) { "$line: ${(it["error"] as JsonPrimitive).content}" } }
-    }
-
-    private fun response(): JsonObject = Json.parseToJsonElement(responses.readLine() ?: error("the story server has ended")).jsonObject
-
-    /** The process exits when its input is closed. */
-    override fun close() {
-        commands.close()
-        process.waitFor()
-    }
+    override fun close(): Unit = server.close()
 }
 
 /** The manifest of the story server. */
-val storySchema: String by lazy { RealTestServer().use { it.schema } }
+val storySchema: String by lazy { StoryServer().use { it.schema } }
 
 /** Runs a suspending test under a watchdog. */
 fun test(body: suspend CoroutineScope.() -> Unit): Unit = runBlocking(Dispatchers.Default) { withTimeout(60.seconds, body) }
