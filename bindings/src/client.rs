@@ -81,6 +81,16 @@ impl RejoinClient {
         Ok(count(self.inner.execute(&sql, values(params)).await?))
     }
 
+    /// `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+    /// nothing is done, and nothing is returned.
+    ///
+    /// Blocks the thread for the time of the statement and its commit, and never waits for other
+    /// work. Throws as `execute` does.
+    #[uniffi::method(default(params = []))]
+    pub fn try_execute(&self, sql: String, params: Vec<SqlValue>) -> Result<Option<i64>> {
+        Ok(self.inner.try_execute(&sql, values(params)).transpose()?.map(count))
+    }
+
     /// Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
     /// in its own transaction.
     ///

@@ -4,19 +4,22 @@
 //! not cancel the closure, so a caller never interrupts a transaction halfway. Closures run in the
 //! order of the calls. A panic in a closure becomes an error after the engine has rolled back.
 //!
+//! A caller that blocks anyway runs its closure on its own thread if no task waits or runs: waking
+//! the writer's thread and being woken by it costs more than a small write.
+//!
 //! While the app is suspended, the thread drops the engine with its file and lock, and reopens it
 //! later.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll};
-use std::thread::ThreadId;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -35,7 +38,10 @@ pub struct Writer<T = Engine> {
 
 struct Shared<T> {
     work: Sender<Job<T>>,
-    thread: OnceLock<ThreadId>,
+    /// Tasks that were passed to the thread and have not begun.
+    waiting: Arc<AtomicUsize>,
+    /// Held by the thread only, so that the engine is dropped there.
+    desk: Weak<Mutex<WorkerState<T>>>,
     /// Set before the engine is dropped, so that queued tasks fail immediately.
     suspended: AtomicBool,
     /// The running task.
@@ -50,11 +56,17 @@ struct WorkerState<T> {
     engine: Option<T>,
     open: Box<dyn FnMut() -> Result<T> + Send>,
     between: Between<T>,
+    calls: Calls,
     ended: bool,
 }
 
 /// Runs between two tasks; the flag says whether the queue is empty.
 type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
+
+thread_local! {
+    /// The writer whose task runs on this thread, by the address of its count of waiting tasks.
+    static RUNNING: Cell<*const AtomicUsize> = const { Cell::new(std::ptr::null()) };
+}
 
 /// A future for the result of a task. Dropping it does not cancel the task.
 #[must_use = "the call has started; await it or call `wait` to get its result and its errors"]
@@ -65,7 +77,7 @@ enum TaskState<R> {
     Coming(oneshot::Receiver<Result<R>>),
 }
 
-impl<T: 'static> Writer<T> {
+impl<T: Send + 'static> Writer<T> {
     /// Starts the thread, which creates its engine with `open`. Completes when the engine is open.
     ///
     /// # Errors
@@ -82,25 +94,31 @@ impl<T: 'static> Writer<T> {
     ) -> Task<Self> {
         let (work, todo) = mpsc::channel();
         let (reply, receiver) = oneshot::channel();
-        let thread = OnceLock::new();
-        let calls = Calls::default();
-        let begun = calls.clone();
-        let suspended = AtomicBool::new(false);
-        let writer = Self { shared: Arc::new(Shared { work, thread, suspended, calls }) };
+        let desk = Arc::new(Mutex::new(WorkerState {
+            engine: None,
+            open: Box::new(open),
+            between: Box::new(between),
+            calls: Calls::default(),
+            ended: false,
+        }));
+        let shared = Shared {
+            work,
+            waiting: Arc::default(),
+            desk: Arc::downgrade(&desk),
+            suspended: AtomicBool::new(false),
+            calls: locked(&desk).calls.clone(),
+        };
+        let waiting = Arc::clone(&shared.waiting);
+        let writer = Self { shared: Arc::new(shared) };
         let started = runtime::thread("writer", move || {
-            let mut desk = WorkerState {
-                engine: None,
-                open: Box::new(open),
-                between: Box::new(between),
-                ended: false,
-            };
-            let _ = writer.shared.thread.set(std::thread::current().id());
+            RUNNING.set(Arc::as_ptr(&waiting));
+            let opened = locked(&desk).open();
             // The thread keeps no clone, so that it ends when the last one is dropped.
-            let _ = match desk.open() {
+            let _ = match opened {
                 Ok(()) => reply.send(Ok(writer)),
                 Err(error) => return drop(reply.send(Err(error))),
             };
-            serve(&mut desk, &todo, &begun);
+            serve(&desk, &todo, &waiting);
         });
         match started {
             Ok(_) => Task(TaskState::Coming(receiver)),
@@ -118,10 +136,7 @@ impl<T: 'static> Writer<T> {
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Task<R> {
         let shared = Arc::downgrade(&self.shared);
-        self.hand_in(move |desk| {
-            let engine = desk.engine(&shared)?;
-            caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic)))
-        })
+        self.hand_in(move |desk| desk.with_engine(&shared, body))
     }
 
     /// Passes the engine, or the error why there is none, to `body` after all earlier tasks. `body`
@@ -139,15 +154,42 @@ impl<T: 'static> Writer<T> {
                 tracing::error!(panic = panic_text(&*panic), "engine closure panicked");
             }
         });
-        self.shared.work.send(work).map_err(|_| Error::Closed)
+        self.shared.send(work)
     }
 
-    /// [`Writer::call`] that blocks this thread.
+    /// [`Writer::call`] that blocks this thread, or runs `body` on it if the writer is free.
     pub fn call_blocking<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        self.call(body).wait()
+        self.call_if_free(body).unwrap_or_else(|body| self.call(body).wait())
+    }
+
+    /// Runs `body` on this thread if no task waits or runs; otherwise gives it back.
+    ///
+    /// # Errors
+    /// The inner ones are those of [`Writer::call`].
+    pub(crate) fn call_if_free<R, F>(&self, body: F) -> std::result::Result<Result<R>, F>
+    where
+        F: FnOnce(&mut T) -> Result<R>,
+    {
+        // The caller's own earlier tasks are counted, so they run first.
+        if self.shared.waiting.load(Ordering::Acquire) != 0 {
+            return Err(body);
+        }
+        let Some(desk) = self.shared.desk.upgrade() else { return Err(body) };
+        let mut desk = match desk.try_lock() {
+            Ok(desk) => desk,
+            Err(TryLockError::Poisoned(desk)) => desk.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(body),
+        };
+        let outer = RUNNING.replace(Arc::as_ptr(&self.shared.waiting));
+        let mut result = None;
+        let shared = Arc::downgrade(&self.shared);
+        desk.run(|desk| result = Some(desk.with_engine(&shared, body)));
+        desk.look_after(self.shared.waiting.load(Ordering::Acquire) == 0);
+        RUNNING.set(outer);
+        Ok(result.unwrap_or(Err(Error::Closed)))
     }
 
     /// Drops the engine with its connection and lock. Queued tasks fail with [`Error::Suspended`].
@@ -200,9 +242,9 @@ impl<T: 'static> Writer<T> {
         self.shared.calls.are_slow(slow::WORK)
     }
 
-    /// Whether this is the writer's own thread.
+    /// Whether a task of this writer runs on this thread.
     pub fn is_current(&self) -> bool {
-        self.shared.thread.get() == Some(&std::thread::current().id())
+        RUNNING.get() == Arc::as_ptr(&self.shared.waiting)
     }
 
     fn hand_in<R: Send + 'static>(
@@ -216,10 +258,17 @@ impl<T: 'static> Writer<T> {
         let work: Job<T> = Box::new(move |desk| {
             let _ = reply.send(body(desk));
         });
-        match self.shared.work.send(work) {
+        match self.shared.send(work) {
             Ok(()) => Task(TaskState::Coming(receiver)),
-            Err(_) => Task::ready(Err(Error::Closed)),
+            Err(error) => Task::ready(Err(error)),
         }
+    }
+}
+
+impl<T> Shared<T> {
+    fn send(&self, work: Job<T>) -> Result<()> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.work.send(work).map_err(|_| Error::Closed)
     }
 }
 
@@ -231,34 +280,54 @@ impl<T> WorkerState<T> {
         self.engine.as_mut().filter(|_| !suspended).ok_or(Error::Suspended)
     }
 
+    fn with_engine<R>(
+        &mut self,
+        shared: &Weak<Shared<T>>,
+        body: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let engine = self.engine(shared)?;
+        caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic)))
+    }
+
     fn open(&mut self) -> Result<()> {
         let open = &mut self.open;
         self.engine = Some(caught(open).unwrap_or_else(|panic| Err(bug(&*panic)))?);
         Ok(())
     }
+
+    fn run(&mut self, work: impl FnOnce(&mut Self)) {
+        let call = self.calls.begin();
+        work(self);
+        drop(call);
+    }
+
+    fn look_after(&mut self, idle: bool) {
+        let Some(engine) = &mut self.engine else { return };
+        let between = &mut self.between;
+        if let Err(panic) = caught(|| between(engine, idle)) {
+            tracing::error!(panic = panic_text(&*panic), "the function between two tasks panicked");
+        }
+    }
+}
+
+fn locked<T>(desk: &Mutex<WorkerState<T>>) -> MutexGuard<'_, WorkerState<T>> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs tasks until shutdown, or until the last [`Writer`] is dropped.
-fn serve<T>(desk: &mut WorkerState<T>, todo: &Receiver<Job<T>>, calls: &Calls) {
+fn serve<T>(desk: &Mutex<WorkerState<T>>, todo: &Receiver<Job<T>>, waiting: &AtomicUsize) {
     let mut next = todo.recv().ok();
     while let Some(work) = next {
-        let call = calls.begin();
-        work(desk);
-        drop(call);
+        let mut desk = locked(desk);
+        waiting.fetch_sub(1, Ordering::AcqRel);
+        desk.run(work);
         if desk.ended {
             return;
         }
-        let waiting = todo.try_recv().ok();
-        if let Some(engine) = &mut desk.engine {
-            let between = &mut desk.between;
-            if let Err(panic) = caught(|| between(engine, waiting.is_none())) {
-                tracing::error!(
-                    panic = panic_text(&*panic),
-                    "the function between two tasks panicked"
-                );
-            }
-        }
-        next = waiting.or_else(|| todo.recv().ok());
+        let following = todo.try_recv().ok();
+        desk.look_after(following.is_none());
+        drop(desk);
+        next = following.or_else(|| todo.recv().ok());
     }
 }
 
@@ -376,6 +445,52 @@ mod tests {
         writer.resume_with(|_| Ok(())).wait().unwrap();
         writer.resume_with(|_| Ok(())).wait().unwrap();
         assert_eq!(writer.call_blocking(|list| Ok(list.clone())).unwrap(), [2]);
+    }
+
+    #[test]
+    fn free_writer_runs_a_blocking_call_on_the_callers_thread() {
+        let writer = list();
+        let inner = writer.clone();
+        let ran = writer.call_blocking(move |list| {
+            list.push(1);
+            let reentrant = inner.call_blocking(|_| Ok(()));
+            Ok((std::thread::current().id(), inner.is_current(), reentrant))
+        });
+        let (thread, current, reentrant) = ran.unwrap();
+        assert_eq!(thread, std::thread::current().id());
+        assert!(current);
+        assert!(matches!(reentrant, Err(Error::InvalidInput(InputFault::Reentrant))));
+        assert!(!writer.is_current(), "only for the time of the call");
+        assert_eq!(writer.call(|list| Ok(list.clone())).wait().unwrap(), [1]);
+    }
+
+    #[test]
+    fn writer_is_not_free_while_a_task_waits_or_runs() {
+        let writer = list();
+        let (go_on, signal) = mpsc::channel::<()>();
+        let first = writer.call(move |list| {
+            let _ = signal.recv();
+            list.push(1);
+            Ok(())
+        });
+        let refused = writer.call_if_free(|_| Ok(()));
+        assert!(refused.is_err(), "the call comes back");
+        go_on.send(()).unwrap();
+        writer.call_blocking(|list| Ok(list.push(2))).unwrap();
+        first.wait().unwrap();
+        assert_eq!(writer.call(|list| Ok(list.clone())).wait().unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn panic_and_suspension_meet_a_call_on_the_callers_thread_too() {
+        let writer = list();
+        let panicked = writer.call_blocking(|_| -> Result<()> { panic!("planted") });
+        assert!(matches!(panicked, Err(Error::Internal(text)) if text.contains("planted")));
+        assert!(!writer.is_current());
+        writer.suspend().wait().unwrap();
+        assert!(matches!(writer.call_blocking(|_| Ok(())), Err(Error::Suspended)));
+        writer.shutdown().wait().unwrap();
+        assert!(matches!(writer.call_blocking(|_| Ok(())), Err(Error::Closed)));
     }
 
     #[test]

@@ -81,6 +81,34 @@ impl Client {
         self.core().writer.call(move |engine| engine.execute(&sql, &params))
     }
 
+    /// [`Client::execute`] on this thread, if no other write or task of the writer waits or runs;
+    /// otherwise `None`, and nothing was done.
+    ///
+    /// Blocks the thread for the time of the statement and its commit, but never waits for other
+    /// work. A small write takes a fraction of the time of `execute`, which passes it to the
+    /// writer's thread and back.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, Error};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// # client.schema().create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
+    /// let insert = "INSERT INTO stock VALUES ('nails', 5)";
+    /// let inserted = match client.try_execute(insert, ()) {
+    ///     Some(result) => result?,
+    ///     None => client.execute(insert, ()).wait()?,
+    /// };
+    /// assert_eq!(inserted, 1);
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub fn try_execute(&self, sql: &str, params: impl IntoParams) -> Option<Result<usize>> {
+        let params = params.into_params();
+        self.core().writer.call_if_free(|engine| engine.execute(sql, &params)).ok()
+    }
+
     /// Runs one statement that returns rows (`INSERT ... RETURNING`) in its own transaction.
     ///
     /// # Errors
