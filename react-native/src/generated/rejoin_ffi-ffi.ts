@@ -862,6 +862,11 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.RustBuffer,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_undo": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
@@ -1337,6 +1342,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_undo": {
       args: [],
       ret: FfiType.UInt16,
@@ -1752,6 +1762,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     uniffi_rejoin_ffi_fn_method_rejoinclient_undo(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(uniffiSelf: bigint, id: Uint8Array, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(uniffiSelf: bigint, limit: number): bigint;
@@ -1847,6 +1858,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_undo(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts(): number;

@@ -9090,6 +9090,14 @@ export interface RejoinClientLike {
  */
     syncNow(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
+ * `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+ * nothing is done, and nothing is returned.
+ *
+ * Blocks the thread for the time of the statement and its commit, and never waits for other
+ * work. Throws as `execute` does.
+ */
+    tryExecute(sql: string, params: Array<SqlValue>) /*throws*/: bigint | undefined;
+/**
  * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
  * one, a new compare-only mutation sets each column back to the server's before-image. Works
  * offline, in one transaction.
@@ -10939,6 +10947,32 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+ * nothing is done, and nothing is returned.
+ *
+ * Blocks the thread for the time of the statement and its commit, and never waits for other
+ * work. Throws as `execute` does.
+ */
+    tryExecute(sql: string, params: Array<SqlValue> = []): bigint | undefined /*throws*/ {
+    const __rb: Uint8Array = uniffiCaller.rustCallWithError(
+            /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(
+                uniffiTypeRejoinClientObjectFactory.clonePointer(this),
+        FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),
+        FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    try {
+        return FfiConverterOptionalInt64.lift(__rb);
+    } finally {
+        nativeModule().rustbuffer_free(__rb);
+    }
+    }
+
+/**
  * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
  * one, a new compare-only mutation sets each column back to the server's before-image. Works
  * offline, in one transaction.
@@ -11947,6 +11981,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 64973) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute() !== 61767) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 56075) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_undo");

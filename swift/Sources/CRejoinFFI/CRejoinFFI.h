@@ -573,6 +573,11 @@ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_shutdown(uint64_t ptr
 RustBuffer uniffi_rejoin_ffi_fn_method_rejoinclient_status(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_TRY_EXECUTE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_TRY_EXECUTE
+RustBuffer uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(uint64_t ptr, RustBuffer sql, RustBuffer params, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_WATCH
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_WATCH
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_watch(uint64_t ptr, RustBuffer sql, RustBuffer params, RustBuffer key, RustCallStatus *_Nonnull out_status
@@ -1448,6 +1453,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_STATUS
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_STATUS
 uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_TRY_EXECUTE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_TRY_EXECUTE
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute(void
 
 );
 #endif

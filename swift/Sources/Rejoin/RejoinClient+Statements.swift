@@ -69,7 +69,13 @@ extension RejoinClient {
     ///   was changed.
     @discardableResult
     public func execute(_ sql: String, _ params: SQLParameters) async throws -> Int {
-        Int(try await callEngine { try await $0.execute(sql: sql, params: params.ffi) })
+        let params = params.ffi
+        let changed = try await callEngine { engine in
+            // On this thread if the writer is free: passing a small write to another thread costs more than the write.
+            if let changed = try engine.tryExecute(sql: sql, params: params) { return changed }
+            return try await engine.execute(sql: sql, params: params)
+        }
+        return Int(changed)
     }
 
     /// Runs one writing statement that returns rows, in its own transaction.

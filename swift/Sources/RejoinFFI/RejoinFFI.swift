@@ -3105,6 +3105,15 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func status()  -> SyncStatus
 
     /**
+     * `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+     * nothing is done, and nothing is returned.
+     *
+     * Blocks the thread for the time of the statement and its commit, and never waits for other
+     * work. Throws as `execute` does.
+     */
+    func tryExecute(sql: String, params: [SqlValue]) throws  -> Int64?
+
+    /**
      * Watches a query: delivers its result now, and after each commit that changes it.
      *
      * Returns immediately; the first `next` throws errors of the query. `key` names the columns
@@ -3764,6 +3773,23 @@ open func status() -> SyncStatus  {
     return try!  FfiConverterTypeSyncStatus_lift(try! rustCall() {
     uniffi_rejoin_ffi_fn_method_rejoinclient_status(
             self.uniffiCloneHandle(),$0
+    )
+})
+}
+
+    /**
+     * `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+     * nothing is done, and nothing is returned.
+     *
+     * Blocks the thread for the time of the statement and its commit, and never waits for other
+     * work. Throws as `execute` does.
+     */
+open func tryExecute(sql: String, params: [SqlValue] = [])throws  -> Int64?  {
+    return try  FfiConverterOptionInt64.lift(try rustCallWithError(FfiConverterTypeRejoinError_lift) {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(sql),
+        FfiConverterSequenceTypeSqlValue.lower(params),$0
     )
 })
 }
@@ -12399,6 +12425,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 5380) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute() != 61767) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 34403) {

@@ -2,7 +2,7 @@
  * The client: opens a file, reads, writes, syncs and shuts down. Its handles are in Queue.kt, Sync.kt, Schema.kt and
  * Storage.kt; RejoinDatabase.kt documents the everyday calls.
  *
- * No call blocks a thread; every call that may wait is a suspend function. All errors of the engine and of the app's
+ * No call blocks the caller's thread; every call that may wait is a suspend function. All errors of the engine and of the app's
  * callbacks arrive as RejoinException. Cancelling the caller does not stop work that has started, except a
  * transaction: it is rolled back unless its commit has started.
  */
@@ -85,7 +85,10 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, priva
         }
     }
 
-    override suspend fun execute(sql: String, vararg params: Any?): Long = writing { it.execute(sql, params.toSql()) }
+    override suspend fun execute(sql: String, vararg params: Any?): Long {
+        refuseInside(path)
+        return onDisk { ffi.tryExecute(sql, params.toSql()) } ?: crossing { ffi.execute(sql, params.toSql()) }
+    }
 
     override suspend fun executeReturning(sql: String, vararg params: Any?): RowBuffer =
         RowBuffer.fromBytes(writing { it.executeReturning(sql, params.toSql()) })

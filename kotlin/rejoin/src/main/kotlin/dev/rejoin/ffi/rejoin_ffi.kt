@@ -865,6 +865,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_status(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(
@@ -1103,6 +1105,8 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(`ptr`: Long,`st
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_shutdown(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): RustBuffer.ByValue
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): RustBuffer.ByValue
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1485,6 +1489,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 5380) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute() != 61767) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 34403) {
@@ -6167,6 +6174,15 @@ internal interface RejoinClientInterface {
     fun `status`(): SyncStatus
 
     /**
+     * `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+     * nothing is done, and nothing is returned.
+     *
+     * Blocks the thread for the time of the statement and its commit, and never waits for other
+     * work. Throws as `execute` does.
+     */
+    fun `tryExecute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long?
+
+    /**
      * Watches a query: delivers its result now, and after each commit that changes it.
      *
      * Returns immediately; the first `next` throws errors of the query. `key` names the columns
@@ -6901,6 +6917,27 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_status(
         it,
         _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * `execute` on the caller's thread, if no other work waits for the writer or runs there; otherwise
+     * nothing is done, and nothing is returned.
+     *
+     * Blocks the thread for the time of the statement and its commit, and never waits for other
+     * work. Throws as `execute` does.
+     */
+    @Throws(RejoinException::class)override fun `tryExecute`(`sql`: kotlin.String, `params`: List<SqlValue>): kotlin.Long? {
+            return FfiConverterOptionalLong.lift(
+    callWithHandle {
+    uniffiRustCallWithError(RejoinException) { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(
+        it,
+        FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),_status)
 }
     }
     )

@@ -7,6 +7,7 @@
 package dev.rejoin.bench
 
 import dev.rejoin.decode
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.channels.ReceiveChannel
 import kotlinx.coroutines.coroutineScope
@@ -29,7 +30,8 @@ private val COMMITS = ROUNDS * 40
 fun main() {
     val folder = Files.createTempDirectory("rejoin-bench")
     try {
-        runBlocking {
+        // As an app has it: a coroutine on a thread that is not the main one.
+        runBlocking(Dispatchers.Default) {
             val ours = RejoinSide.open(folder)
             val peers = listOf(JdbcSide(folder), AndroidxSide(folder), PowerSyncSide.open(folder))
             measures(ours, peers)
