@@ -1,4 +1,4 @@
-//! Post-processes the generated Kotlin: hides it from apps and fixes a leak.
+//! Post-processes the generated Kotlin: hides it from apps, fixes a leak and frees memory early.
 //!
 //! UniFFI makes all declarations public. Here all top-level declarations become `internal`: apps
 //! see only `dev.rejoin`, and the package can require explicit visibility and no warnings in its
@@ -8,6 +8,10 @@
 //! The leak: a coroutine cancelled after its result is ready, but before it is fetched, would keep
 //! the result in the engine forever, for example a row buffer or a transaction that holds the
 //! writer. The patch fetches the result.
+//!
+//! The memory: each structure that crosses has native memory, which JNA frees by the garbage
+//! collector. In a burst of calls, keeping account of it takes longer than the calls. The patches
+//! free it after the call, and use the structure for the outcome of a call again.
 
 /// Modifiers that may precede the keyword of a declaration.
 const MODIFIERS: [&str; 7] = ["public", "data", "sealed", "open", "abstract", "inline", "suspend"];
@@ -26,9 +30,104 @@ const FETCHES: &str = "\
         throw cancelled
 ";
 
+/// What frees the memory of structures, by what the generator writes in its place.
+const FREES: [(&str, &str); 5] = [
+    (
+        "\
+    var status = UniffiRustCallStatus()
+    val return_value = callback(status)
+    uniffiCheckCallStatus(errorHandler, status)
+    return return_value
+",
+        "\
+    val calls = UniffiCalls.ofThread()
+    return calls.arguments {
+        val status = calls.status()
+        val return_value = callback(status)
+        uniffiCheckCallStatus(errorHandler, status)
+        calls.reuse(status)
+        return_value
+    }
+",
+    ),
+    ("// Call a rust function that returns a Result<>.  Pass in", CALLS),
+    (
+        "            return block(this.uniffiCloneHandle())\n",
+        "            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }\n",
+    ),
+    (
+        "rustbuffer_free(buf, status)\n        }\n",
+        "rustbuffer_free(buf, status)\n        }.also { buf.uniffiClose() }\n",
+    ),
+    (
+        "null data pointer (size=${size})\")\n           }\n",
+        "null data pointer (size=${size})\")\n           }\n            UniffiCalls.ofThread().argument(it)\n",
+    ),
+];
+/// The account of a thread, before the function that calls Rust.
+const CALLS: &str = "\
+// The memory of the structures of a thread's running calls.
+internal class UniffiCalls private constructor() {
+    private val statuses = ArrayList<UniffiRustCallStatus>()
+    private val buffers = ArrayList<RustBuffer>()
+    private var running = 0
+
+    fun status(): UniffiRustCallStatus =
+        if (statuses.isEmpty()) UniffiRustCallStatus() else statuses.removeAt(statuses.size - 1)
+
+    // Only after success: after an error, the structure still has the error's buffer.
+    fun reuse(status: UniffiRustCallStatus) {
+        statuses.add(status)
+    }
+
+    // Runs a call, which takes the buffers that are made for it, and frees the memory of their structures.
+    inline fun <R> arguments(call: () -> R): R {
+        val mark = begin()
+        try {
+            return call()
+        } finally {
+            end(mark)
+        }
+    }
+
+    fun begin(): Int {
+        running++
+        return buffers.size
+    }
+
+    fun end(mark: Int) {
+        running--
+        while (buffers.size > mark) buffers.removeAt(buffers.size - 1).uniffiClose()
+    }
+
+    // Outside of a call, the buffer is the result of a callback.
+    fun argument(buffer: RustBuffer) {
+        if (running > 0) buffers.add(buffer)
+    }
+
+    companion object {
+        private val threads = ThreadLocal<UniffiCalls>()
+
+        fun ofThread(): UniffiCalls = threads.get() ?: UniffiCalls().also(threads::set)
+    }
+}
+
+// The memory of the structure, not of the buffer that it describes.
+internal fun RustBuffer.uniffiClose() {
+    (pointer as? com.sun.jna.Memory)?.close()
+}
+
+// Call a rust function that returns a Result<>.  Pass in";
+
 /// The code to commit; `None` if the generator no longer produces the code to patch.
 pub(super) fn patched(kotlin: &str) -> Option<String> {
-    let text = hidden(kotlin);
+    let mut text = hidden(kotlin);
+    for (before, after) in FREES {
+        if !text.contains(before) {
+            return None;
+        }
+        text = text.replace(before, after);
+    }
     let patched = text.replacen(ENDS, &format!("{FETCHES}{ENDS}"), 1);
     (patched != text).then_some(patched)
 }
@@ -60,19 +159,29 @@ fn declared(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{hidden, patched};
+    use super::{ENDS, FREES, hidden, patched};
 
     #[test]
     fn unfetched_result_is_fetched_or_the_patch_fails() {
-        let waits = "    try {\n    } finally {\n        freeFunc(rustFuture)\n    }\n";
-        let patched_once = patched(waits).unwrap();
+        let others = FREES.map(|(before, _)| before).concat();
+        let waits = format!("{others}    try {{\n{ENDS}");
+        let patched_once = patched(&waits).unwrap();
         assert!(patched_once.contains("(it as? Disposable)?.destroy()"));
         assert!(
             patched_once.ends_with(
                 "throw cancelled\n    } finally {\n        freeFunc(rustFuture)\n    }\n"
             )
         );
-        assert!(patched("    try {\n    } finally {\n        free(rustFuture)\n    }\n").is_none());
+        assert!(patched(&waits.replace("freeFunc", "free")).is_none());
+    }
+
+    #[test]
+    fn memory_of_structures_is_freed_or_the_patch_fails() {
+        let ends = format!("{}{ENDS}", FREES.map(|(before, _)| before).concat());
+        assert_eq!(patched(&ends).unwrap().matches(".uniffiClose()").count(), 3);
+        for (before, _) in FREES {
+            assert!(patched(&ends.replace(before, "")).is_none());
+        }
     }
 
     #[test]

@@ -71,6 +71,7 @@ internal open class RustBuffer : Structure() {
             if(it.data == null) {
                throw RuntimeException("RustBuffer.alloc() returned null data pointer (size=${size})")
            }
+            UniffiCalls.ofThread().argument(it)
         }
 
         internal fun create(capacity: ULong, len: ULong, data: Pointer?): RustBuffer.ByValue {
@@ -83,7 +84,7 @@ internal open class RustBuffer : Structure() {
 
         internal fun free(buf: RustBuffer.ByValue) = uniffiRustCall() { status ->
             UniffiLib.ffi_rejoin_ffi_rustbuffer_free(buf, status)
-        }
+        }.also { buf.uniffiClose() }
     }
 
     @Suppress("TooGenericExceptionThrown")
@@ -236,12 +237,67 @@ internal interface UniffiRustCallStatusErrorHandler<E> {
 // In practice we usually need to be synchronized to call this safely, so it doesn't
 // synchronize itself
 
+// The memory of the structures of a thread's running calls.
+internal class UniffiCalls private constructor() {
+    private val statuses = ArrayList<UniffiRustCallStatus>()
+    private val buffers = ArrayList<RustBuffer>()
+    private var running = 0
+
+    fun status(): UniffiRustCallStatus =
+        if (statuses.isEmpty()) UniffiRustCallStatus() else statuses.removeAt(statuses.size - 1)
+
+    // Only after success: after an error, the structure still has the error's buffer.
+    fun reuse(status: UniffiRustCallStatus) {
+        statuses.add(status)
+    }
+
+    // Runs a call, which takes the buffers that are made for it, and frees the memory of their structures.
+    inline fun <R> arguments(call: () -> R): R {
+        val mark = begin()
+        try {
+            return call()
+        } finally {
+            end(mark)
+        }
+    }
+
+    fun begin(): Int {
+        running++
+        return buffers.size
+    }
+
+    fun end(mark: Int) {
+        running--
+        while (buffers.size > mark) buffers.removeAt(buffers.size - 1).uniffiClose()
+    }
+
+    // Outside of a call, the buffer is the result of a callback.
+    fun argument(buffer: RustBuffer) {
+        if (running > 0) buffers.add(buffer)
+    }
+
+    companion object {
+        private val threads = ThreadLocal<UniffiCalls>()
+
+        fun ofThread(): UniffiCalls = threads.get() ?: UniffiCalls().also(threads::set)
+    }
+}
+
+// The memory of the structure, not of the buffer that it describes.
+internal fun RustBuffer.uniffiClose() {
+    (pointer as? com.sun.jna.Memory)?.close()
+}
+
 // Call a rust function that returns a Result<>.  Pass in the Error class companion that corresponds to the Err
 private inline fun <U, E: kotlin.Exception> uniffiRustCallWithError(errorHandler: UniffiRustCallStatusErrorHandler<E>, callback: (UniffiRustCallStatus) -> U): U {
-    var status = UniffiRustCallStatus()
-    val return_value = callback(status)
-    uniffiCheckCallStatus(errorHandler, status)
-    return return_value
+    val calls = UniffiCalls.ofThread()
+    return calls.arguments {
+        val status = calls.status()
+        val return_value = callback(status)
+        uniffiCheckCallStatus(errorHandler, status)
+        calls.reuse(status)
+        return_value
+    }
 }
 
 // Check UniffiRustCallStatus and throw an error if the call wasn't successful
@@ -2417,7 +2473,7 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -2811,7 +2867,7 @@ internal open class ActionHandlerImpl: Disposable, AutoCloseable, ActionHandler
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -3210,7 +3266,7 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -3541,7 +3597,7 @@ internal open class ChangeObserverImpl: Disposable, AutoCloseable, ChangeObserve
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -3876,7 +3932,7 @@ internal open class HeldSnapshot: Disposable, AutoCloseable, HeldSnapshotInterfa
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -4239,7 +4295,7 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -4730,7 +4786,7 @@ internal open class HttpTransportImpl: Disposable, AutoCloseable, HttpTransport
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -5120,7 +5176,7 @@ internal open class LogSinkImpl: Disposable, AutoCloseable, LogSink
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -5454,7 +5510,7 @@ internal open class QueryWatch: Disposable, AutoCloseable, QueryWatchInterface
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -5772,7 +5828,7 @@ internal open class ReadOnlyClient: Disposable, AutoCloseable, ReadOnlyClientInt
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -6546,7 +6602,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -8182,7 +8238,7 @@ internal open class StatusObserverImpl: Disposable, AutoCloseable, StatusObserve
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -8511,7 +8567,7 @@ internal open class Subscription: Disposable, AutoCloseable, SubscriptionInterfa
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -8786,7 +8842,7 @@ internal open class TokenProviderImpl: Disposable, AutoCloseable, TokenProvider
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
@@ -9209,7 +9265,7 @@ internal open class VerdictObserverImpl: Disposable, AutoCloseable, VerdictObser
         } while (! this.callCounter.compareAndSet(c, c + 1L))
         // Now we can safely do the method call without the handle being freed concurrently.
         try {
-            return block(this.uniffiCloneHandle())
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
         } finally {
             // This decrement always matches the increment we performed above.
             if (this.callCounter.decrementAndGet() == 0L) {
