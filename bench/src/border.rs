@@ -184,7 +184,11 @@ impl Both {
 
     fn write(&self, number: usize) -> Result<usize> {
         let params = (format!("title at {number}"), i64::try_from(number)?, raw::key(number));
-        Ok(self.client.execute(raw::UPDATE, params).wait()?)
+        // As the layers of Kotlin and Swift do.
+        match self.client.try_execute(raw::UPDATE, params.clone()) {
+            Some(changed) => Ok(changed?),
+            None => Ok(self.client.execute(raw::UPDATE, params).wait()?),
+        }
     }
 
     fn write_to_peer(&self, number: usize) -> Result<usize> {
