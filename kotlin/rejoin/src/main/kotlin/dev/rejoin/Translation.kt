@@ -13,6 +13,7 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.ExecutorCoroutineDispatcher
 import kotlinx.coroutines.MainCoroutineDispatcher
 import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.withContext
 import kotlin.coroutines.ContinuationInterceptor
 import kotlin.coroutines.CoroutineContext
@@ -75,10 +76,19 @@ internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () 
 /**
  * Runs [block], which uses the disk and waits for nothing else, on a thread that may block; errors as in [translated].
  *
- * A small write that finds the writer free takes a quarter of the time of [crossing], which passes it to another thread and
- * calls back into the JVM.
+ * On a thread of `Dispatchers.Default` or `IO` it runs at once: changing the thread and back takes longer than a small write.
  */
-internal suspend fun <T> onDisk(block: () -> T): T = translated { withContext(away) { block() } }
+internal suspend fun <T> onDisk(block: () -> T): T =
+    translated {
+        val context = currentCoroutineContext()
+        when (context[ContinuationInterceptor]) {
+            Dispatchers.Default, Dispatchers.IO -> {
+                context.ensureActive()
+                block()
+            }
+            else -> withContext(away) { block() }
+        }
+    }
 
 /** Whether a coroutine continues on another thread than the one that resumes it, if that is the engine's. */
 private fun CoroutineDispatcher.goesElsewhere(context: CoroutineContext): Boolean =
