@@ -13,22 +13,21 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
-use crate::block_on::{block_on, block_until};
 use crate::engine::Engine;
 use crate::error::{Error, InputFault, Result};
 use crate::runtime;
 use crate::slow::{self, Calls};
+
+mod task;
+
+pub use task::Task;
 
 /// The thread that owns the engine. Clones share the thread; it ends by [`Writer::shutdown`], or
 /// with the last clone.
@@ -66,15 +65,6 @@ type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
 thread_local! {
     /// The writer whose task runs on this thread, by the address of its count of waiting tasks.
     static RUNNING: Cell<*const AtomicUsize> = const { Cell::new(std::ptr::null()) };
-}
-
-/// A future for the result of a task. Dropping it does not cancel the task.
-#[must_use = "the call has started; await it or call `wait` to get its result and its errors"]
-pub struct Task<R>(TaskState<R>);
-
-enum TaskState<R> {
-    Ready(Option<Result<R>>),
-    Coming(oneshot::Receiver<Result<R>>),
 }
 
 impl<T: Send + 'static> Writer<T> {
@@ -121,7 +111,7 @@ impl<T: Send + 'static> Writer<T> {
             serve(&desk, &todo, &waiting);
         });
         match started {
-            Ok(_) => Task(TaskState::Coming(receiver)),
+            Ok(_) => Task::coming(receiver),
             Err(error) => Task::ready(Err(error)),
         }
     }
@@ -259,7 +249,7 @@ impl<T: Send + 'static> Writer<T> {
             let _ = reply.send(body(desk));
         });
         match self.shared.send(work) {
-            Ok(()) => Task(TaskState::Coming(receiver)),
+            Ok(()) => Task::coming(receiver),
             Err(error) => Task::ready(Err(error)),
         }
     }
@@ -349,44 +339,6 @@ pub(crate) fn bug(panic: &(dyn Any + Send)) -> Error {
     Error::Internal(format!("panicked: {}", panic_text(panic)))
 }
 
-impl<R> Task<R> {
-    /// A future that is already complete.
-    pub(crate) fn ready(result: Result<R>) -> Self {
-        Self(TaskState::Ready(Some(result)))
-    }
-
-    /// A future for the value from `receiver`; [`Error::Closed`] if its sender is dropped.
-    pub(crate) fn coming(receiver: oneshot::Receiver<Result<R>>) -> Self {
-        Self(TaskState::Coming(receiver))
-    }
-
-    /// Waits on this thread, without an executor.
-    pub fn wait(self) -> Result<R> {
-        block_on(self)
-    }
-
-    /// [`Task::wait`] with a deadline; `None` after it. The task runs on.
-    pub(crate) fn wait_until(self, until: Instant) -> Option<Result<R>> {
-        block_until(self, Some(until))
-    }
-}
-
-// Nothing in it is pinned.
-impl<R> Unpin for Task<R> {}
-
-impl<R> Future for Task<R> {
-    type Output = Result<R>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
-        match &mut self.0 {
-            TaskState::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Closed))),
-            TaskState::Coming(receiver) => {
-                Pin::new(receiver).poll(context).map(|result| result.unwrap_or(Err(Error::Closed)))
-            }
-        }
-    }
-}
-
 impl<T> Clone for Writer<T> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
@@ -396,12 +348,6 @@ impl<T> Clone for Writer<T> {
 impl<T> fmt::Debug for Writer<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Writer").finish_non_exhaustive()
-    }
-}
-
-impl<R> fmt::Debug for Task<R> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Answer").finish_non_exhaustive()
     }
 }
 
@@ -476,9 +422,12 @@ mod tests {
         let refused = writer.call_if_free(|_| Ok(()));
         assert!(refused.is_err(), "the call comes back");
         go_on.send(()).unwrap();
-        writer.call_blocking(|list| Ok(list.push(2))).unwrap();
+        let second = writer.call_blocking(|list| {
+            list.push(2);
+            Ok(list.clone())
+        });
+        assert_eq!(second.unwrap(), [1, 2]);
         first.wait().unwrap();
-        assert_eq!(writer.call(|list| Ok(list.clone())).wait().unwrap(), [1, 2]);
     }
 
     #[test]

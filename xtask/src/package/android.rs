@@ -46,7 +46,7 @@ const ABIS: [Abi; 4] = [
         rust: "i686-linux-android",
         clang: "i686-linux-android",
         zig: "x86-linux-musl",
-        limit: 8_900_000,
+        limit: 8_800_000,
     },
 ];
 
