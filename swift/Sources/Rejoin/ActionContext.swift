@@ -7,7 +7,7 @@ internal import RejoinFFI
 /// each run.
 ///
 /// Statements run one after the other, in call order. All must be awaited before the code ends; later calls throw.
-public final class ActionContext: Sendable {
+public final class ActionContext: RejoinWriter {
     private let ffi: RejoinFFI.ActionContext
     private let action: String
     private let projections: [String: Actions.Projection]
@@ -34,27 +34,16 @@ public final class ActionContext: Sendable {
     /// - Throws: as ``RejoinClient/execute(_:_:)``, and ``RejoinError/invalidInput(_:)`` for anything that could
     ///   differ between runs: tables that are not synced, random values, clocks, connection counters and rowids.
     @discardableResult
-    public func execute(_ sql: String, _ params: SQLParameters = []) async throws -> Int {
+    public func execute(_ sql: String, _ params: SQLParameters) async throws -> Int {
         Int(try await translated { try await ffi.execute(sql: sql, params: params.ffi) })
     }
-
-    /// As ``execute(_:_:)``, with a ``Statement``.
-    @discardableResult
-    public func execute(_ statement: Statement) async throws -> Int { try await execute(statement.sql, statement.params) }
 
     /// Returns the rows of a statement, which may also write (`RETURNING`). It sees the action's writes. Use `ORDER BY`
     /// if more than one row is possible.
     ///
     /// - Throws: as ``execute(_:_:)``.
-    public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
+    public func query(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer {
         try await translated { try RowBuffer(await ffi.query(sql: sql, params: params.ffi)) }
-    }
-
-    /// Returns the rows of a statement as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
-    public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
-        -> [Value]
-    {
-        try await query(sql, params).decode(type)
     }
 
     /// Returns the id for a row that this action creates: the same in each run, different for each action.

@@ -13,7 +13,7 @@ internal import RejoinFFI
 ///
 /// Works offline; syncing is left to the app. Put the file into the container of an app group. SQLite keeps a lock on an
 /// open file: call ``shutdown()`` before iOS suspends the extension. The file closes when the reader is released.
-public final class ReadOnlyClient: Sendable {
+public final class ReadOnlyClient: RejoinReader {
     private let ffi: RejoinFFI.ReadOnlyClient
 
     private init(_ ffi: RejoinFFI.ReadOnlyClient) { self.ffi = ffi }
@@ -27,7 +27,7 @@ public final class ReadOnlyClient: Sendable {
     }
 
     /// Returns the rows of a query on the last commit of any process; see ``RejoinClient/query(_:_:)``.
-    public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
+    public func query(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer {
         try await translated { try RowBuffer(await ffi.query(sql: sql, params: params.ffi)) }
     }
 
@@ -40,8 +40,13 @@ public final class ReadOnlyClient: Sendable {
 
     /// The rows of a query now, and again after every commit of any process that changes them; see
     /// ``RejoinClient/watch(_:_:)``. A commit of another process is noticed within a quarter of a second.
-    public func watch(_ sql: String, _ params: SQLParameters = []) -> AsyncThrowingStream<RowBuffer, any Error> {
+    public func watch(_ sql: String, _ params: SQLParameters) -> AsyncThrowingStream<RowBuffer, any Error> {
         updates({ [ffi] in ffi.watch(sql: sql, params: params.ffi) }) { try RowBuffer($0.rows) }
+    }
+
+    /// As ``watch(_:_:)``, with a ``Statement``, usually a literal.
+    public func watch(_ statement: Statement) -> AsyncThrowingStream<RowBuffer, any Error> {
+        watch(statement.sql, statement.params)
     }
 
     /// Ends reads and watches, and closes the file. Closing twice has no effect.

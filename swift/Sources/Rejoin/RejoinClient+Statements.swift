@@ -4,21 +4,6 @@
 import Foundation
 internal import RejoinFFI
 
-/// A statement with its parameters.
-public struct Statement: Sendable {
-    /// The SQL, with a question mark for each parameter.
-    public let sql: String
-    /// The parameters, in order.
-    public let params: SQLParameters
-
-    /// - Parameter sql: one statement.
-    /// - Parameter params: a value for each question mark.
-    public init(_ sql: String, _ params: SQLParameters = []) {
-        self.sql = sql
-        self.params = params
-    }
-}
-
 extension RejoinClient {
     /// Returns the rows of a query on the last committed state.
     ///

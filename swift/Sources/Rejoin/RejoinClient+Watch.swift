@@ -53,10 +53,9 @@ extension RejoinClient {
     /// ```
     ///
     /// - Parameter key: the names of the columns that identify a row.
-    public func watch(_ sql: String, _ params: SQLParameters = [], key: [String])
-        -> AsyncThrowingStream<WatchUpdate, any Error>
-    {
-        updates({ [ffi] in ffi.watch(sql: sql, params: params.ffi, key: key) }) { update in
+    public func watch(_ statement: Statement, key: [String]) -> AsyncThrowingStream<WatchUpdate, any Error> {
+        let (sql, params) = (statement.sql, statement.params)
+        return updates({ [ffi] in ffi.watch(sql: sql, params: params.ffi, key: key) }) { update in
             let difference = update.difference.map(RowDifference.init)
             return WatchUpdate(
                 rows: try RowBuffer(update.rows), difference: difference ?? .init(added: [], changed: [], removed: []))

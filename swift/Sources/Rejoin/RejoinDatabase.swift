@@ -19,16 +19,9 @@ import Foundation
 ///
 /// The forms with default values and with `Decodable` types call the requirements, so a fake has them too. A
 /// requirement of a later release will have a default implementation.
-public protocol RejoinDatabase: Sendable {
-    /// Returns the rows of a query; see ``RejoinClient/query(_:_:)``.
-    func query(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer
-
+public protocol RejoinDatabase: RejoinWriter {
     /// Runs several queries on the same state; see ``RejoinClient/queryMany(_:)``.
     func queryMany(_ statements: [Statement]) async throws -> [RowBuffer]
-
-    /// Runs one statement and returns the number of changed rows; see ``RejoinClient/execute(_:_:)``.
-    @discardableResult
-    func execute(_ sql: String, _ params: SQLParameters) async throws -> Int
 
     /// Runs one writing statement that returns rows; see ``RejoinClient/executeReturning(_:_:)``.
     func executeReturning(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer
@@ -58,37 +51,10 @@ public protocol RejoinDatabase: Sendable {
 }
 
 extension RejoinDatabase {
-    /// As ``RejoinClient/query(_:_:)``, without parameters.
-    public func query(_ sql: String) async throws -> RowBuffer { try await query(sql, []) }
-
-    /// Returns the rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
-    ///
-    /// ```swift
-    /// struct Todo: Decodable { let id: String; let title: String; let note: String? }
-    /// let tasks = try await client.query("SELECT id, title, note FROM task", as: Todo.self)
-    /// let count = try await client.query("SELECT count(*) FROM task", as: Int.self)[0]
-    /// ```
-    ///
-    /// - Parameter sql: one read-only statement.
-    /// - Parameter params: a value for each question mark.
-    /// - Parameter type: the type of a row, or of the only column.
-    /// - Throws: as without a type, and `DecodingError` for a row that does not fit.
-    public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
-        -> [Value]
-    {
-        try await query(sql, params).decode(type)
+    /// As ``RejoinClient/executeReturning(_:_:)``, with a ``Statement``, usually a literal.
+    public func executeReturning(_ statement: Statement) async throws -> RowBuffer {
+        try await executeReturning(statement.sql, statement.params)
     }
-
-    /// As ``RejoinClient/execute(_:_:)``, without parameters.
-    @discardableResult
-    public func execute(_ sql: String) async throws -> Int { try await execute(sql, []) }
-
-    /// As ``RejoinClient/execute(_:_:)``, with a ``Statement``.
-    @discardableResult
-    public func execute(_ statement: Statement) async throws -> Int { try await execute(statement.sql, statement.params) }
-
-    /// As ``RejoinClient/executeReturning(_:_:)``, without parameters.
-    public func executeReturning(_ sql: String) async throws -> RowBuffer { try await executeReturning(sql, []) }
 
     /// Performs an action in one transaction. The transaction becomes one mutation that stores the action's name and
     /// arguments. Until the server has accepted it, it runs again when remote changes affect it.
@@ -119,13 +85,15 @@ extension RejoinDatabase {
         try await perform(name, json: JSONText(arguments).text)
     }
 
-    /// As ``RejoinClient/watch(_:_:)``, without parameters.
-    public func watch(_ sql: String) -> AsyncThrowingStream<RowBuffer, any Error> { watch(sql, []) }
+    /// As ``RejoinClient/watch(_:_:)``, with a ``Statement``, usually a literal.
+    public func watch(_ statement: Statement) -> AsyncThrowingStream<RowBuffer, any Error> {
+        watch(statement.sql, statement.params)
+    }
 
     /// As ``RejoinClient/watch(_:_:)``, with rows as values of a `Decodable` type.
     ///
     /// ```swift
-    /// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Todo.self) {
+    /// for try await tasks in client.watch("SELECT id, title FROM task WHERE done = \(false)", as: Todo.self) {
     ///     self.tasks = tasks
     /// }
     /// ```
@@ -133,14 +101,21 @@ extension RejoinDatabase {
     /// - Parameter type: the type of a row, or of the only column; see ``Row/decode(_:)``.
     /// - Throws: in the loop, also `DecodingError` for a row that does not fit.
     public func watch<Value: Decodable & Sendable>(
-        _ sql: String, _ params: SQLParameters = [], as type: Value.Type
+        _ statement: Statement, as type: Value.Type
     ) -> AsyncThrowingStream<[Value], any Error> {
-        let results = watch(sql, params)
+        let results = watch(statement)
         return AsyncThrowingStream(unfolding: {
             // Each iterator of the stream continues where the last one stopped.
             var iterator = results.makeAsyncIterator()
             return try await iterator.next()?.decode(type)
         })
+    }
+
+    /// As ``watch(_:as:)``, with SQL and parameters.
+    public func watch<Value: Decodable & Sendable>(
+        _ sql: String, _ params: SQLParameters, as type: Value.Type
+    ) -> AsyncThrowingStream<[Value], any Error> {
+        watch(Statement(sql, params), as: type)
     }
 
     /// The changes of all tables; see ``RejoinClient/changes(_:)``.

@@ -6,7 +6,7 @@ internal import RejoinFFI
 /// An open transaction; created by ``RejoinClient/transaction(isolation:_:)``.
 ///
 /// Statements run one after the other, in call order. After the body ends, every call throws.
-public final class Transaction: Sendable {
+public final class Transaction: RejoinWriter {
     private let held: HeldTransaction
     private let state = Locked(State())
 
@@ -22,13 +22,9 @@ public final class Transaction: Sendable {
     /// - Throws: as ``RejoinClient/execute(_:_:)``. The body may catch the error and continue: the statement had no
     ///   effect.
     @discardableResult
-    public func execute(_ sql: String, _ params: SQLParameters = []) async throws -> Int {
+    public func execute(_ sql: String, _ params: SQLParameters) async throws -> Int {
         Int(try await translated { try await held.execute(sql: sql, params: params.ffi) })
     }
-
-    /// As ``execute(_:_:)``, with a ``Statement``.
-    @discardableResult
-    public func execute(_ statement: Statement) async throws -> Int { try await execute(statement.sql, statement.params) }
 
     /// Runs several statements, all or none, and returns the number of rows that each changed. Faster than separate
     /// calls.
@@ -38,15 +34,8 @@ public final class Transaction: Sendable {
     }
 
     /// Returns the rows of a statement, which may also write (`RETURNING`). It sees the transaction's writes.
-    public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
+    public func query(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer {
         try await translated { try RowBuffer(await held.query(sql: sql, params: params.ffi)) }
-    }
-
-    /// Returns the rows of a statement as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
-    public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
-        -> [Value]
-    {
-        try await query(sql, params).decode(type)
     }
 
     /// Runs `body` in a savepoint: if it throws, its writes are reverted, and the transaction can continue.
@@ -111,20 +100,13 @@ public final class Transaction: Sendable {
 }
 
 /// A snapshot of the database, valid while the body of ``RejoinClient/read(isolation:_:)`` runs.
-public struct Snapshot: Sendable {
+public struct Snapshot: RejoinReader {
     private let held: HeldSnapshot
 
     init(_ held: HeldSnapshot) { self.held = held }
 
     /// Returns the rows of a query.
-    public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
+    public func query(_ sql: String, _ params: SQLParameters) async throws -> RowBuffer {
         try await translated { try RowBuffer(await held.query(sql: sql, params: params.ffi)) }
-    }
-
-    /// Returns the rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
-    public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
-        -> [Value]
-    {
-        try await query(sql, params).decode(type)
     }
 }
