@@ -23,7 +23,7 @@ import Testing
     }
 
     private func places(_ client: RejoinClient) async throws -> [PlacesRow] {
-        try await client.query("SELECT * FROM \(PlacesRow.table) ORDER BY id", as: PlacesRow.self)
+        try await client.query("SELECT * FROM \(sql: PlacesRow.table) ORDER BY id", as: PlacesRow.self)
     }
 
     @Test func rowIsInsertedReadUpdatedAndDeleted() async throws {
@@ -39,7 +39,7 @@ import Testing
 
         #expect(try await client.execute(PlacesRow.delete(id: "p1")) == 1)
         #expect(try await places(client) == [sparse])
-        #expect(try await client.query("SELECT * FROM \(CountriesRow.table)", as: CountriesRow.self) == [])
+        #expect(try await client.query("SELECT * FROM \(sql: CountriesRow.table)", as: CountriesRow.self) == [])
     }
 
     @Test func statementRunsInATransactionAnActionAndABatch() async throws {

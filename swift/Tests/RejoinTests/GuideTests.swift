@@ -9,8 +9,7 @@ import Testing
     struct TaskList: Sendable {
         let database: any RejoinDatabase
         var items: AsyncThrowingStream<[TaskItem], any Error> {
-            let sql = "SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title"
-            return database.watch(sql, as: TaskItem.self)
+            database.watch("SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title", as: TaskItem.self)
         }
     }
 

@@ -9,6 +9,7 @@ import Testing
         let (folder, server) = (try Folder(), try StoryServer(tokens: true))
         let (file, url, schema, session) = (folder.file("app.db"), server.url, try server.schema(), Session(server))
         let (printed, shown) = (Output(), Output())
+        let (id, note) = ("p1", "closed on Mondays")
         let wasShown = Signal()
         try await prepare(file, url, schema, session)
         @Sendable func print(_ what: some Any) { printed.add("\(what)") }
@@ -21,7 +22,7 @@ import Testing
         config.schema = schema
         let client = try await RejoinClient.open(config)
         try await client.start() // Syncs in the background from now on; being offline is a status, not an error.
-        try await client.execute("UPDATE places SET note = ? WHERE id = ?", ["closed on Mondays", "p1"])
+        try await client.execute("UPDATE places SET note = \(note) WHERE id = \(id)")
         Task {
             for try await places in client.watch("SELECT id, name, note FROM places ORDER BY name") { show(places) }
         }
@@ -51,6 +52,7 @@ import Testing
     @Test func readmeExamplesRun() async throws {
         let (files, server) = (try Folder(), try StoryServer(tokens: true))
         let (folder, url, session) = (files.url, server.url, Session(server))
+        let (id, user, title) = ("a", "u1", "buy milk")
 
         struct Todo: Decodable, Sendable {
             let id: String
@@ -65,14 +67,14 @@ import Testing
         let client = try await RejoinClient.open(config)
         try await client.start()
 
-        try await client.execute("INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)", ["a", "u1", "buy milk"])
+        try await client.execute("INSERT INTO task (id, user_id, title) VALUES (\(id), \(user), \(title))")
 
-        let open = try await client.query("SELECT id, title, done, note FROM task WHERE done = ?", [false], as: Todo.self)
+        let open: [Todo] = try await client.query("SELECT id, title, done, note FROM task WHERE done = \(false)")
         #expect(open.map(\.title) == ["buy milk"])
 
         let moved = try await client.transaction { tx in
-            let ids = try await tx.query("SELECT id FROM task WHERE done = ?", [false], as: String.self)
-            for id in ids { try await tx.execute("UPDATE task SET rank = rank + 1 WHERE id = ?", [id]) }
+            let ids = try await tx.query("SELECT id FROM task WHERE done = \(false)", as: String.self)
+            for id in ids { try await tx.execute("UPDATE task SET rank = rank + 1 WHERE id = \(id)") }
             return ids.count
         }
         #expect(moved == 1)
@@ -150,9 +152,9 @@ import Testing
              "statements": ["UPDATE task SET done = 1 WHERE id = :id"]}
             """)
         actions.handler("raise", as: Raise.self, parameters: [.init("id", .text), .init("by", .integer)]) { context, raise in
-            let ranks = try await context.query("SELECT rank FROM task WHERE id = ?", [raise.id], as: Int.self)
-            guard let rank = ranks.first, rank + raise.by <= 10 else { throw context.refuse("ten is the highest") }
-            try await context.execute("UPDATE task SET rank = ? WHERE id = ?", [rank + raise.by, raise.id])
+            let rank = try await context.queryOne("SELECT rank FROM task WHERE id = \(raise.id)", as: Int.self)
+            guard let rank, rank + raise.by <= 10 else { throw context.refuse("ten is the highest") }
+            try await context.execute("UPDATE task SET rank = \(rank + raise.by) WHERE id = \(raise.id)")
             return Rank(rank: rank + raise.by)
         }
         config.actions = actions

@@ -21,14 +21,14 @@ import Testing
     @Test func errorsNameTheirCause() async throws {
         let client = try await localClient(folder)
         try await client.schema.createTable("strict", "id TEXT PRIMARY KEY, n INTEGER NOT NULL")
-        let table: [(String, String)] = [
+        let table: [(Statement, String)] = [
             ("SELECT nothing FROM item", "invalidInput"),
             ("SELEKT 1", "invalidInput"),
             ("INSERT INTO strict (id) VALUES ('a')", "constraint"),
         ]
-        for (sql, expected) in table {
-            let error = try #require(await thrown { try await client.execute(sql) })
-            #expect(kind(error) == expected, "\(sql): \(error)")
+        for (statement, expected) in table {
+            let error = try #require(await thrown { try await client.execute(statement) })
+            #expect(kind(error) == expected, "\(statement.sql): \(error)")
             #expect(error.localizedDescription == (error as? RejoinError)?.reason)
         }
         guard case RejoinError.constraint(let error)? = await thrown({
