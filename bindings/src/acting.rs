@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use rejoin_core::{Arguments, AsyncAction, Error, HeldContext, Parameter, Upgrade};
+use rejoin_ffi_bytes::FfiBytes;
 use serde_json::{Map, Value as Json};
 
 use crate::actions::{ActionDefinition, upgrades};
@@ -71,7 +72,7 @@ impl ActionContext {
     /// The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
     /// action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
     #[uniffi::method(default(params = []))]
-    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
+    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<FfiBytes> {
         bytes(&self.noted(self.inner.query(&sql, values(params)).await)?)
     }
 

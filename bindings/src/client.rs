@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rejoin_core::{Actions, Client, Config, Services, Subscription as CoreSubscription};
+use rejoin_ffi_bytes::FfiBytes;
 
 use crate::actions::{ActionRegistry, Performed, arguments};
 use crate::change::{self, ChangeObserver};
@@ -60,14 +61,14 @@ impl RejoinClient {
     ///
     /// Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
     #[uniffi::method(default(params = []))]
-    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
+    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<FfiBytes> {
         bytes(&self.inner.query(&sql, values(params)).await?)
     }
 
     /// The rows of several queries, a row buffer each, all from one state of the database.
     ///
     /// Throws as `query` does.
-    pub async fn query_many(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
+    pub async fn query_many(&self, statements: Vec<Statement>) -> Result<Vec<FfiBytes>> {
         let results = self.inner.query_many(self::statements(statements)).await?;
         results.iter().map(bytes).collect()
     }
@@ -96,7 +97,7 @@ impl RejoinClient {
     ///
     /// Throws as `execute` does.
     #[uniffi::method(default(params = []))]
-    pub async fn execute_returning(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
+    pub async fn execute_returning(&self, sql: String, params: Vec<SqlValue>) -> Result<FfiBytes> {
         bytes(&self.inner.execute_returning(&sql, values(params)).await?)
     }
 

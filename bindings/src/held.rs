@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::value::bytes;
 use crate::value::{SqlValue, Statement, count, counts, statements, values};
+use rejoin_ffi_bytes::FfiBytes;
 
 /// A transaction that lasts until it is committed or rolled back.
 ///
@@ -46,7 +47,7 @@ impl HeldTransaction {
     ///
     /// Throws as `execute` does.
     #[uniffi::method(default(params = []))]
-    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
+    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<FfiBytes> {
         bytes(&self.inner.query(&sql, values(params)).await?)
     }
 
@@ -102,7 +103,7 @@ impl HeldSnapshot {
     /// The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
     /// continues.
     #[uniffi::method(default(params = []))]
-    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
+    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<FfiBytes> {
         bytes(&self.inner.query(&sql, values(params)).await?)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rejoin_core::{self as core, Client};
+use rejoin_ffi_bytes::FfiBytes;
 
 use crate::error::Result;
 use crate::value::{SqlValue, Statement, bytes, statements, values};
@@ -31,14 +32,14 @@ impl ReadOnlyClient {
     ///
     /// Throws `InvalidInput` if the statement does not compile, or writes.
     #[uniffi::method(default(params = []))]
-    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
+    pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<FfiBytes> {
         bytes(&self.inner.query(&sql, values(params)).await?)
     }
 
     /// The rows of several queries, a row buffer each, all from one state of the database.
     ///
     /// Throws as `query` does.
-    pub async fn query_many(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
+    pub async fn query_many(&self, statements: Vec<Statement>) -> Result<Vec<FfiBytes>> {
         let results = self.inner.query_many(self::statements(statements)).await?;
         results.iter().map(bytes).collect()
     }

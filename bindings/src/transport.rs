@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use rejoin_core::Transport;
 use rejoin_core::transport::http::ANSWER_LIMIT;
 use rejoin_core::transport::{self as core, EventStream, TransportError};
+use rejoin_ffi_bytes::FfiBytes;
 
 use crate::error::{RejoinError, Result, calm};
 use crate::value::small;
@@ -31,7 +31,7 @@ pub struct HttpRequest {
     /// The headers, to be sent unchanged. They carry the user's token: do not log them.
     pub headers: Vec<HttpHeader>,
     /// The body as sent over the wire, if there is one.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<FfiBytes>,
     /// Idle timeout in milliseconds: until the response begins, and between two parts of it.
     pub timeout_ms: u32,
 }
@@ -44,7 +44,7 @@ pub struct HttpResponse {
     /// Its headers.
     pub headers: Vec<HttpHeader>,
     /// The complete body, decompressed.
-    pub body: Vec<u8>,
+    pub body: FfiBytes,
 }
 
 /// Sends requests to the server, in place of the built-in HTTP.
@@ -85,7 +85,7 @@ impl ForeignTransport {
             method: request.method.to_owned(),
             url: format!("{}{}", self.base, request.path),
             headers: headers.map(|(name, value)| HttpHeader { name, value }).collect(),
-            body: request.body.map(Vec::from),
+            body: request.body.map(FfiBytes),
             timeout_ms: small(u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX)),
         }
     }
@@ -97,7 +97,7 @@ impl From<HttpResponse> for core::HttpResponse {
         Self {
             status: response.status,
             headers: headers.map(|it| (it.name.to_ascii_lowercase(), it.value)).collect(),
-            body: Bytes::from(response.body),
+            body: response.body.0,
         }
     }
 }
@@ -119,7 +119,7 @@ impl Transport for ForeignTransport {
         Box::pin(async move {
             let answer =
                 calm(async move { transport.send(request).await }).await.map_err(failed)?;
-            if answer.body.len() as u64 > ANSWER_LIMIT {
+            if answer.body.0.len() as u64 > ANSWER_LIMIT {
                 return Err(TransportError::TooLarge { limit: ANSWER_LIMIT });
             }
             Ok(answer.into())

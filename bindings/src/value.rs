@@ -1,6 +1,7 @@
 //! Values and statements at the FFI boundary.
 
 use rejoin_core::{RowBuffer, Value};
+use rejoin_ffi_bytes::FfiBytes;
 
 use crate::error::{RejoinError, Result};
 
@@ -27,7 +28,7 @@ pub enum SqlValue {
     /// Bytes.
     Blob {
         /// The bytes.
-        value: Vec<u8>,
+        value: FfiBytes,
     },
 }
 
@@ -48,7 +49,7 @@ impl From<SqlValue> for Value {
             SqlValue::Integer { value } => Self::Integer(value),
             SqlValue::Real { value } => Self::Real(value),
             SqlValue::Text { value } => Self::Text(value),
-            SqlValue::Blob { value } => Self::Blob(value),
+            SqlValue::Blob { value } => Self::Blob(value.0.into()),
         }
     }
 }
@@ -60,7 +61,7 @@ impl From<Value> for SqlValue {
             Value::Integer(value) => Self::Integer { value },
             Value::Real(value) => Self::Real { value },
             Value::Text(value) => Self::Text { value },
-            Value::Blob(value) => Self::Blob { value },
+            Value::Blob(value) => Self::Blob { value: value.into() },
         }
     }
 }
@@ -91,10 +92,10 @@ pub(crate) fn counts(rows: Vec<usize>) -> Vec<i64> {
 }
 
 /// A result as bytes; UniFFI limits it to 31 bits.
-pub(crate) fn bytes(rows: &RowBuffer) -> Result<Vec<u8>> {
+pub(crate) fn bytes(rows: &RowBuffer) -> Result<FfiBytes> {
     let bytes = rows.as_bytes();
     crosses(bytes.len())?;
-    Ok(bytes.to_vec())
+    Ok(FfiBytes(bytes.clone()))
 }
 
 fn crosses(length: usize) -> Result<()> {

@@ -9,6 +9,7 @@ use futures_util::future::{self, FutureExt as _};
 use futures_util::lock::Mutex;
 use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, StreamExt as _};
 use rejoin_core::{Difference, Update, Watch};
+use rejoin_ffi_bytes::FfiBytes;
 
 use crate::elsewhere;
 use crate::error::{RejoinError, Result};
@@ -30,7 +31,7 @@ pub struct RowDifference {
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct WatchUpdate {
     /// The whole result, as a row buffer.
-    pub rows: Vec<u8>,
+    pub rows: FfiBytes,
     /// The difference to the previous result of `next`; nothing without a key.
     pub difference: Option<RowDifference>,
 }

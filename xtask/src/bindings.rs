@@ -17,6 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+mod bytes;
 mod hide;
 
 /// Arguments of `cargo xtask bindings`.
@@ -149,6 +150,9 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
         let text = match language {
             Language::Kotlin => {
                 hide::patched(&text).context("Kotlin waits for futures differently")?
+            }
+            Language::Swift if name.ends_with(".swift") => {
+                bytes::patched(&text).context("Swift reads bytes differently")?
             }
             Language::Swift | Language::Typescript => text,
         };

@@ -74,7 +74,7 @@ impl Cloud {
         let headers = headers.into_iter();
         let headers =
             headers.map(|(name, value)| HttpHeader { name: name.to_ascii_uppercase(), value });
-        HttpResponse { status, headers: headers.collect(), body: body.to_vec() }
+        HttpResponse { status, headers: headers.collect(), body: body.into() }
     }
 }
 

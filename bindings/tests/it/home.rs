@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rejoin_core::{RowBuffer, block_on};
 use rejoin_ffi::{ClientConfig, HttpTransport, RejoinClient};
+use rejoin_ffi_bytes::FfiBytes;
 use tempfile::TempDir;
 
 /// Timeout that turns a hang into a failure.
@@ -72,7 +73,7 @@ impl Home {
 }
 
 /// The first column of a row buffer, as text.
-pub(crate) fn column(rows: Vec<u8>) -> Vec<String> {
+pub(crate) fn column(rows: FfiBytes) -> Vec<String> {
     let rows = RowBuffer::from_bytes(rows).unwrap();
     rows.iter().map(|row| row.get::<String>(0).unwrap()).collect()
 }

@@ -65,13 +65,13 @@ final class TransportBridge: RejoinFFI.HttpTransport {
             let response = try await transport.send(
                 HTTPRequest(
                     method: request.method, url: url, headers: request.headers.map { ($0.name, $0.value) },
-                    body: request.body, timeout: .milliseconds(Int64(request.timeoutMs))))
+                    body: request.body.map { Data($0) }, timeout: .milliseconds(Int64(request.timeoutMs))))
             guard let status = UInt16(exactly: response.status) else {
                 throw RejoinError.callback("the transport answered with status \(response.status)")
             }
             return HttpResponse(
                 status: status, headers: response.headers.map { HttpHeader(name: $0.name, value: $0.value) },
-                body: response.body)
+                body: [UInt8](response.body))
         }
     }
 

@@ -102,12 +102,10 @@ fileprivate func readBytes(_ reader: inout (data: Data, offset: Data.Index), cou
     guard reader.data.count >= range.upperBound else {
         throw UniffiInternalError.bufferOverflow
     }
-    var value = [UInt8](repeating: 0, count: count)
-    value.withUnsafeMutableBufferPointer({ buffer in
-        reader.data.copyBytes(to: buffer, from: range)
-    })
     reader.offset = range.upperBound
-    return value
+    return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+        filled = reader.data.copyBytes(to: buffer, from: range)
+    }
 }
 
 // Reads a float at the current offset.
@@ -560,14 +558,14 @@ fileprivate struct FfiConverterString: FfiConverter {
 @_documentation(visibility: private)
 #endif
 fileprivate struct FfiConverterData: FfiConverterRustBuffer {
-    typealias SwiftType = Data
+    typealias SwiftType = [UInt8]
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Data {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [UInt8] {
         let len: Int32 = try readInt(&buf)
-        return Data(try readBytes(&buf, count: Int(len)))
+        return [UInt8](try readBytes(&buf, count: Int(len)))
     }
 
-    public static func write(_ value: Data, into buf: inout [UInt8]) {
+    public static func write(_ value: [UInt8], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         writeBytes(&buf, value)
@@ -599,7 +597,7 @@ public protocol ActionContextProtocol: AnyObject, Sendable {
      * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
      * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
      */
-    func query(sql: String, params: [SqlValue]) async throws  -> Data
+    func query(sql: String, params: [SqlValue]) async throws  -> [UInt8]
 
     /**
      * The id of a row of `table` that this action inserts: the same in each run, different for
@@ -716,7 +714,7 @@ open func mutationId() -> String  {
      * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
      * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
      */
-open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+open func query(sql: String, params: [SqlValue] = [])async throws  -> [UInt8]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -1548,7 +1546,7 @@ public protocol HeldSnapshotProtocol: AnyObject, Sendable {
      * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
      * continues.
      */
-    func query(sql: String, params: [SqlValue]) async throws  -> Data
+    func query(sql: String, params: [SqlValue]) async throws  -> [UInt8]
 
 }
 /**
@@ -1634,7 +1632,7 @@ open func finish()async throws   {
      * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
      * continues.
      */
-open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+open func query(sql: String, params: [SqlValue] = [])async throws  -> [UInt8]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -1747,7 +1745,7 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
      *
      * Throws as `execute` does.
      */
-    func query(sql: String, params: [SqlValue]) async throws  -> Data
+    func query(sql: String, params: [SqlValue]) async throws  -> [UInt8]
 
     /**
      * Ends the savepoint with this number and keeps its writes.
@@ -1922,7 +1920,7 @@ open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
      *
      * Throws as `execute` does.
      */
-open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+open func query(sql: String, params: [SqlValue] = [])async throws  -> [UInt8]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -2754,14 +2752,14 @@ public protocol ReadOnlyClientProtocol: AnyObject, Sendable {
      *
      * Throws `InvalidInput` if the statement does not compile, or writes.
      */
-    func query(sql: String, params: [SqlValue]) async throws  -> Data
+    func query(sql: String, params: [SqlValue]) async throws  -> [UInt8]
 
     /**
      * The rows of several queries, a row buffer each, all from one state of the database.
      *
      * Throws as `query` does.
      */
-    func queryMany(statements: [Statement]) async throws  -> [Data]
+    func queryMany(statements: [Statement]) async throws  -> [[UInt8]]
 
     /**
      * Ends reads and watches, and closes the file. Closing twice is no error.
@@ -2862,7 +2860,7 @@ public static func `open`(path: String)async throws  -> ReadOnlyClient  {
      *
      * Throws `InvalidInput` if the statement does not compile, or writes.
      */
-open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+open func query(sql: String, params: [SqlValue] = [])async throws  -> [UInt8]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -2884,7 +2882,7 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
      *
      * Throws as `query` does.
      */
-open func queryMany(statements: [Statement])async throws  -> [Data]  {
+open func queryMany(statements: [Statement])async throws  -> [[UInt8]]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -3039,7 +3037,7 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      *
      * Throws as `execute` does.
      */
-    func executeReturning(sql: String, params: [SqlValue]) async throws  -> Data
+    func executeReturning(sql: String, params: [SqlValue]) async throws  -> [UInt8]
 
     /**
      * Runs several statements without parameters, separated by `;`, in one transaction.
@@ -3082,14 +3080,14 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      *
      * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
      */
-    func query(sql: String, params: [SqlValue]) async throws  -> Data
+    func query(sql: String, params: [SqlValue]) async throws  -> [UInt8]
 
     /**
      * The rows of several queries, a row buffer each, all from one state of the database.
      *
      * Throws as `query` does.
      */
-    func queryMany(statements: [Statement]) async throws  -> [Data]
+    func queryMany(statements: [Statement]) async throws  -> [[UInt8]]
 
     /**
      * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
@@ -3595,7 +3593,7 @@ open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
      *
      * Throws as `execute` does.
      */
-open func executeReturning(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+open func executeReturning(sql: String, params: [SqlValue] = [])async throws  -> [UInt8]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -3704,7 +3702,7 @@ open func perform(name: String, argumentsJson: String)async throws  -> Performed
      *
      * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
      */
-open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+open func query(sql: String, params: [SqlValue] = [])async throws  -> [UInt8]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -3726,7 +3724,7 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
      *
      * Throws as `query` does.
      */
-open func queryMany(statements: [Statement])async throws  -> [Data]  {
+open func queryMany(statements: [Statement])async throws  -> [[UInt8]]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -6899,7 +6897,7 @@ public struct HttpRequest: Equatable, Hashable {
     /**
      * The body as sent over the wire, if there is one.
      */
-    public var body: Data?
+    public var body: [UInt8]?
     /**
      * Idle timeout in milliseconds: until the response begins, and between two parts of it.
      */
@@ -6919,7 +6917,7 @@ public struct HttpRequest: Equatable, Hashable {
          */headers: [HttpHeader],
         /**
          * The body as sent over the wire, if there is one.
-         */body: Data?,
+         */body: [UInt8]?,
         /**
          * Idle timeout in milliseconds: until the response begins, and between two parts of it.
          */timeoutMs: UInt32) {
@@ -6994,7 +6992,7 @@ public struct HttpResponse: Equatable, Hashable {
     /**
      * The complete body, decompressed.
      */
-    public var body: Data
+    public var body: [UInt8]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -7007,7 +7005,7 @@ public struct HttpResponse: Equatable, Hashable {
          */headers: [HttpHeader],
         /**
          * The complete body, decompressed.
-         */body: Data) {
+         */body: [UInt8]) {
         self.status = status
         self.headers = headers
         self.body = body
@@ -8600,7 +8598,7 @@ public struct WatchUpdate: Equatable, Hashable {
     /**
      * The whole result, as a row buffer.
      */
-    public var rows: Data
+    public var rows: [UInt8]
     /**
      * The difference to the previous result of `next`; nothing without a key.
      */
@@ -8611,7 +8609,7 @@ public struct WatchUpdate: Equatable, Hashable {
     public init(
         /**
          * The whole result, as a row buffer.
-         */rows: Data,
+         */rows: [UInt8],
         /**
          * The difference to the previous result of `next`; nothing without a key.
          */difference: RowDifference?) {
@@ -10562,7 +10560,7 @@ public enum SqlValue: Equatable, Hashable {
     case blob(
         /**
          * The bytes.
-         */value: Data
+         */value: [UInt8]
     )
 
 
@@ -11267,7 +11265,7 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
 @_documentation(visibility: private)
 #endif
 fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
-    typealias SwiftType = Data?
+    typealias SwiftType = [UInt8]?
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
         guard let value = value else {
@@ -11702,9 +11700,9 @@ fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
 @_documentation(visibility: private)
 #endif
 fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
-    typealias SwiftType = [Data]
+    typealias SwiftType = [[UInt8]]
 
-    public static func write(_ value: [Data], into buf: inout [UInt8]) {
+    public static func write(_ value: [[UInt8]], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         for item in value {
@@ -11712,9 +11710,9 @@ fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Data] {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [[UInt8]] {
         let len: Int32 = try readInt(&buf)
-        var seq = [Data]()
+        var seq = [[UInt8]]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterData.read(from: &buf))

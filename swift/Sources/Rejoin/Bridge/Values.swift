@@ -10,7 +10,7 @@ extension SQLValue {
         case .integer(let value): .integer(value: value)
         case .real(let value): .real(value: value)
         case .text(let value): .text(value: value)
-        case .blob(let value): .blob(value: Data(value))
+        case .blob(let value): .blob(value: value)
         }
     }
 
@@ -21,7 +21,7 @@ extension SQLValue {
             case .integer(let value): .integer(value)
             case .real(let value): .real(value)
             case .text(let value): .text(value)
-            case .blob(let value): .blob([UInt8](value))
+            case .blob(let value): .blob(value)
             }
     }
 }
@@ -32,10 +32,6 @@ extension SQLParameters {
 
 extension Statement {
     var ffi: RejoinFFI.Statement { .init(sql: sql, params: params.ffi) }
-}
-
-extension RowBuffer {
-    init(_ data: Data) throws { try self.init([UInt8](data)) }
 }
 
 extension Date {
