@@ -13,15 +13,15 @@ let client = try await Ours.open(folder.appendingPathComponent("ours.db"))
 let peer = try SQLite(folder.appendingPathComponent("peer.db"))
 try peer.fill()
 
-let bytes = try await median(of: 15) { try await client.query(Item.all).bytes.count > 0 }
+let bytes = try await median(of: 15) { try await client.query(Item.all, []).bytes.count > 0 }
 say(Figure(what: "10,000 x 8 rows to bytes", ours_ms: bytes))
 say(try await against("10,000 x 8 rows into objects") {
-    try await client.query(Item.all).map(Item.init).count == Item.count
+    try await client.query(Item.all, []).map(Item.init).count == Item.count
 } peer: {
     try peer.items().count == Item.count
 })
 say(try await against("10,000 x 8 rows into Decodable objects") {
-    try await client.query(Item.all, as: Item.self).count == Item.count
+    try await client.query(Item.all, [], as: Item.self).count == Item.count
 } peer: {
     try peer.items().count == Item.count
 })

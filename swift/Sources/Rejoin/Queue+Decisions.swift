@@ -26,7 +26,7 @@ extension QueueHandle {
     }
 
     /// Replaces a parked or waiting mutation: `body` runs on the current rows with the mutation's writes applied. For
-    /// actions prefer ``performAgain(_:_:)``.
+    /// actions prefer ``performAgain(_:_:)-4pqui``.
     ///
     /// ```swift
     /// let edited = try await client.queue.edit(parked.id) { tx in
@@ -38,6 +38,7 @@ extension QueueHandle {
     /// because of the old one now wait for the new one: pass its id to ``retryChain(_:)`` to retry them. The body
     /// follows the rules of ``RejoinClient/transaction(isolation:_:)``.
     ///
+    /// - Parameter id: the mutation's id, from ``pending()``.
     /// - Parameter isolation: the actor that `body` runs on; the caller's.
     /// - Parameter body: the change; not kept beyond the call.
     /// - Returns: the new mutation's id; `nil` if no change is left.
@@ -71,18 +72,18 @@ extension QueueHandle {
     /// ```
     ///
     /// Works offline. Mutations parked because of the old one now wait for the new one: pass its id to
-    /// ``retryChain(_:)`` to retry them. Cancelling the task has no effect, as in ``RejoinDatabase/perform(_:_:)``.
+    /// ``retryChain(_:)`` to retry them. Cancelling the task has no effect, as in ``RejoinDatabase/perform(_:_:)-8a5v5``.
     ///
     /// - Parameter id: the mutation's id, from ``pending()``.
-    /// - Parameter arguments: all arguments of the action, as for ``RejoinDatabase/perform(_:_:)``.
-    /// - Throws: as ``RejoinDatabase/perform(_:_:)``, and ``RejoinError/invalidInput(_:)`` if there is no mutation with
+    /// - Parameter arguments: all arguments of the action, as for ``RejoinDatabase/perform(_:_:)-8a5v5``.
+    /// - Throws: as ``RejoinDatabase/perform(_:_:)-8a5v5``, and ``RejoinError/invalidInput(_:)`` if there is no mutation with
     ///   this id, it is not an action, or the server cannot withdraw what was sent. Then nothing was changed.
     @discardableResult
     public func performAgain(_ id: PendingMutation.ID, _ arguments: ActionArguments = [:]) async throws -> Performed {
         try await performAgain(id, json: JSONText(arguments).text)
     }
 
-    /// As ``performAgain(_:_:)``, with arguments of one type: its properties are the parameters.
+    /// As ``performAgain(_:_:)-4pqui``, with arguments of one type: its properties are the parameters.
     @discardableResult
     public func performAgain<Arguments: Encodable & Sendable>(_ id: PendingMutation.ID, _ arguments: Arguments) async throws -> Performed {
         try await performAgain(id, json: JSONText(arguments).text)

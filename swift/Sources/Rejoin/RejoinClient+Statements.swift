@@ -97,8 +97,9 @@ extension RejoinClient {
         try await callEngine { try await $0.batch(statements: statements.map(\.ffi)) }.map { Int($0) }
     }
 
-    /// Performs an action with its arguments as JSON; see ``RejoinDatabase/perform(_:_:)``.
+    /// Performs an action with its arguments as JSON; see ``RejoinDatabase/perform(_:_:)-8a5v5``.
     ///
+    /// - Parameter name: the action's name.
     /// - Parameter json: one object with a member per parameter.
     @discardableResult
     public func perform(_ name: String, json: String) async throws -> Performed {

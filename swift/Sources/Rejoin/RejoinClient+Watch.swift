@@ -52,6 +52,7 @@ extension RejoinClient {
     /// }
     /// ```
     ///
+    /// - Parameter statement: one read-only statement.
     /// - Parameter key: the names of the columns that identify a row.
     public func watch(_ statement: Statement, key: [String]) -> AsyncThrowingStream<WatchUpdate, any Error> {
         let (sql, params) = (statement.sql, statement.params)

@@ -66,7 +66,7 @@ public struct RejoinConfig: Sendable {
     public var transactionIdle: Duration?
     /// Limits for actions. Default: see ``ActionBudget``.
     public var actionBudget = ActionBudget()
-    /// The actions that ``RejoinDatabase/perform(_:_:)`` can run. Default: none.
+    /// The actions that ``RejoinDatabase/perform(_:_:)-8a5v5`` can run. Default: none.
     public var actions = Actions()
     /// Identifies the user to the server. Without it, requests carry ``userID``, which a server accepts only from its
     /// own machine.
@@ -91,6 +91,8 @@ public struct RejoinConfig: Sendable {
     /// let config = RejoinConfig(path: file, serverURL: url) { refresh in try await session.token(renew: refresh) }
     /// ```
     ///
+    /// - Parameter path: the file.
+    /// - Parameter serverURL: the server; without it, the client works offline.
     /// - Parameter tokens: as ``TokenProvider/token(refresh:)``.
     public init(path: URL, serverURL: URL? = nil, tokens: @escaping TokenClosure.Body) {
         self.init(path: path, serverURL: serverURL, tokens: TokenClosure(tokens))

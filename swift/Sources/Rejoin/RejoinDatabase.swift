@@ -33,7 +33,7 @@ public protocol RejoinDatabase: RejoinWriter {
     @discardableResult
     func batch(_ statements: [Statement]) async throws -> [Int]
 
-    /// Performs an action with its arguments as JSON; see ``perform(_:_:)``.
+    /// Performs an action with its arguments as JSON; see ``perform(_:_:)-8a5v5``.
     @discardableResult
     func perform(_ name: String, json: String) async throws -> Performed
 
@@ -79,7 +79,7 @@ extension RejoinDatabase {
         try await perform(name, json: JSONText(arguments).text)
     }
 
-    /// As ``perform(_:_:)``, with arguments of one type: its properties are the parameters.
+    /// As ``perform(_:_:)-8a5v5``, with arguments of one type: its properties are the parameters.
     @discardableResult
     public func perform<Arguments: Encodable & Sendable>(_ name: String, _ arguments: Arguments) async throws -> Performed {
         try await perform(name, json: JSONText(arguments).text)
@@ -98,6 +98,7 @@ extension RejoinDatabase {
     /// }
     /// ```
     ///
+    /// - Parameter statement: one read-only statement.
     /// - Parameter type: the type of a row, or of the only column; see ``Row/decode(_:)``.
     /// - Throws: in the loop, also `DecodingError` for a row that does not fit.
     public func watch<Value: Decodable & Sendable>(

@@ -50,6 +50,7 @@ extension RejoinReader {
     ///
     /// - Parameter sql: one read-only statement.
     /// - Parameter params: a value for each question mark.
+    /// - Parameter type: the type of a row, or of the only column. Not needed where the compiler knows it.
     public func query<Value: Decodable & Sendable>(
         _ sql: String, _ params: SQLParameters, as type: Value.Type = Value.self
     ) async throws -> [Value] {

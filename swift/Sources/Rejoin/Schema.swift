@@ -39,6 +39,7 @@ extension SchemaHandle {
     /// try await client.schema.alterTable("draft", addingColumn: "seen INTEGER NOT NULL DEFAULT 0")
     /// ```
     ///
+    /// - Parameter name: the table's name.
     /// - Parameter definition: the column's name, type and constraints.
     /// - Throws: ``RejoinError/invalidInput(_:)`` for a synced table: only the server changes its columns. Nothing
     ///   was changed.
@@ -64,6 +65,8 @@ extension SchemaHandle {
     ///     "SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank", ["cafe"])
     /// ```
     ///
+    /// - Parameter table: a synced table.
+    /// - Parameter columns: the columns to search in.
     /// - Parameter tokenizer: an FTS5 tokenizer; `trigram` matches substrings. Default: `unicode61 remove_diacritics
     ///   2`.
     /// - Returns: the index's name, `search_<table>`.

@@ -1,4 +1,5 @@
-// Runs the examples of docs/guide-ios.md on this system; the last test compares the lines.
+// Runs the examples of docs/ios.md on this system; the last test compares the lines. Those in SwiftUI are steps of the
+// tutorial in Rejoin.docc, which are compiled against stubs.
 
 import Foundation
 import Rejoin
@@ -40,12 +41,13 @@ import Testing
         let (folder, backup, url, user) = (files.url, files.file("backup"), server.url, "u1")
         try FileManager.default.createDirectory(at: backup, withIntermediateDirectories: true)
         let (schema, session) = (try server.schema(), TokenClosure { _ in try server.token() })
+        let (id, title, time) = ("t1", "buy milk", FakeTime())
 
         var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), serverURL: url, tokens: session)
         config.schema = schema
         let client = try await RejoinClient.open(config)
         try await client.start() // From now on it syncs in the background.
-        try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t1", "buy milk"])
+        try await client.execute("INSERT INTO task (id, title) VALUES (\(id), \(title))")
         let titles = try await client.query("SELECT title FROM task ORDER BY title", as: String.self)
         #expect(titles == ["buy milk"])
 
@@ -56,40 +58,26 @@ import Testing
             }
         }
 
-        client.sync.setNetwork(online: true, metered: true) // The path is satisfied; metered: isExpensive or isConstrained.
-        client.sync.setNetwork(online: false) // Any other path.
+        let lifecycle = AppLifecycle(client, time: time)
+        lifecycle.network(online: true, metered: true) // The path is satisfied; metered: isExpensive or isConstrained.
+        lifecycle.network(online: false, metered: false) // Any other path.
         try await watched {
             for await status in client.statusUpdates { if case .offline(retryAt: nil, _) = status.state { break } }
-            client.sync.setNetwork(online: true)
+            lifecycle.network(online: true, metered: false)
             for await status in client.statusUpdates { if case .upToDate = status.state { break } }
         }
 
-        @Sendable func enterBackground() async throws { // scenePhase is .background
-            _ = try? await client.sync.andWait(timeout: .seconds(5)) // What is not sent stays in the queue.
-            try await client.sync.suspend()
-        }
-        @Sendable func enterForeground() async throws { // scenePhase is .active
-            try await client.sync.resume()
-            client.sync.foreground() // Syncs at once.
-        }
-
-        @Sendable func refresh() async throws -> Bool { // For setTaskCompleted(success:)
-            try await client.sync.resume()
-            let report = try? await client.sync.andWait(timeout: .seconds(20)) // nil offline: the queue is unchanged.
-            try await client.sync.suspend()
-            return report?.stillPending == 0
-        }
         try await watched {
-            try await enterBackground()
+            lifecycle.background() // scenePhase is .background
+            await time.hasEnded()
             #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
-            #expect(try await refresh())
-            #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
-            try await enterForeground()
+            #expect(try await lifecycle.syncInBackground())
             try server.stop()
-            try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t2", "buy bread"])
-            try await enterBackground()
-            #expect(try await refresh() == false)
-            try await enterForeground()
+            try await lifecycle.hold { try await client.execute("INSERT INTO task (id, title) VALUES (\("t2"), \("buy bread"))") }
+            await time.hasEnded()
+            #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
+            lifecycle.foreground() // scenePhase is .active
+            #expect(try await lifecycle.hold { try await client.titles() } == ["buy milk", "buy bread"])
         }
 
         try await client.sync.suspend()
@@ -185,6 +173,7 @@ import Testing
 
     @Test func guideExamplesOfAnAppsTestsRun() async throws {
         let schema = try StoryServer().schema()
+        let (id, title) = ("t1", "buy milk")
 
         let fake = FakeDatabase(rows: RowBuffer(columns: ["id", "title", "state"], rows: [[.text("t1"), .text("buy milk"), .text("pending")]]))
         for try await items in TaskList(database: fake).items {
@@ -194,12 +183,14 @@ import Testing
         var config = RejoinConfig.temporary()
         config.schema = schema
         let client = try await RejoinClient.open(config)
-        try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["t1", "buy milk"])
+        try await client.execute("INSERT INTO task (id, title) VALUES (\(id), \(title))")
         #expect(try await client.queue.pending().count == 1)
         try await client.shutdown() // Removes the file.
     }
 
     @Test func guideExamplesMatchThisFile() throws {
-        try expectExamples(of: "docs/guide-ios.md", inOrderIn: #filePath, atLeast: 12)
+        let tutorial = ["TodoApp", "TodoList", "NewTodo", "TodoScreen"]
+            .map { "swift/Sources/Rejoin/Rejoin.docc/Resources/\($0).swift" }
+        try expectExamples(of: "docs/ios.md", inOrderIn: #filePath, or: tutorial, atLeast: 12)
     }
 }

@@ -160,28 +160,6 @@ import Testing
     }
 }
 
-/// Background time that a test lets expire.
-private final class FakeTime: BackgroundTime, @unchecked Sendable {
-    private let lock = NSLock()
-    private var expired: (@Sendable () -> Void)?
-    private var began = 0
-    private var ended = 0
-
-    var isEnded: Bool { lock.withLock { began > 0 && began == ended } }
-
-    func begin(expired: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
-        lock.withLock {
-            self.expired = expired
-            began += 1
-        }
-        return { [self] in lock.withLock { ended += 1 } }
-    }
-
-    func expire() { lock.withLock { expired }?() }
-
-    func hasEnded() async { while !isEnded { await Task.yield() } }
-}
-
 /// Whether this process holds the file open; without a descriptor there is no lock either.
 private func isOpen(_ file: URL) -> Bool {
     let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []

@@ -81,6 +81,7 @@ public final class AppLifecycle: Sendable {
     ///
     /// - Throws: ``RejoinError/suspended(_:)`` if the background time is just ending; the errors of opening the file; those of
     ///   `body`, and ``RejoinError/suspended(_:)`` from its calls if the time ends before it does.
+    @discardableResult
     public func hold<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
         try state.with { state in
             if state.machine.refusesHolds { throw Self.ending }

@@ -119,6 +119,28 @@ func watched<Result: Sendable>(
     return try await body()
 }
 
+/// Background time that a test lets expire.
+final class FakeTime: BackgroundTime, @unchecked Sendable {
+    private let lock = NSLock()
+    private var expired: (@Sendable () -> Void)?
+    private var began = 0
+    private var ended = 0
+
+    var isEnded: Bool { lock.withLock { began > 0 && began == ended } }
+
+    func begin(expired: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        lock.withLock {
+            self.expired = expired
+            began += 1
+        }
+        return { [self] in lock.withLock { ended += 1 } }
+    }
+
+    func expire() { lock.withLock { expired }?() }
+
+    func hasEnded() async { while !isEnded { await Task.yield() } }
+}
+
 /// A signal that one task awaits and another sets.
 actor Signal {
     private var isSet = false

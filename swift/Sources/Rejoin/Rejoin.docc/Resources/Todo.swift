@@ -1,0 +1,6 @@
+struct Todo: Decodable, Sendable, Identifiable {
+    let id: String
+    let title: String
+    let done: Bool
+    let state: String
+}

@@ -1,0 +1,18 @@
+import RejoinUI
+import SwiftUI
+
+struct TodoList: View {
+    @Watch(
+        Todo.self,
+        "SELECT id, title, done, rejoin_row_state('task', id) AS state FROM task WHERE done = \(false) ORDER BY title")
+    private var todos
+
+    var body: some View {
+        List(todos) { todo in
+            VStack(alignment: .leading) {
+                Text(todo.title)
+                Text(todo.state).font(.caption)
+            }
+        }
+    }
+}

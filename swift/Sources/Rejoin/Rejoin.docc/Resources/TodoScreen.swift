@@ -1,0 +1,27 @@
+import Rejoin
+import RejoinUI
+import SwiftUI
+
+struct TodoScreen: View {
+    @Environment(\.rejoin) private var database
+    @State private var parked: PendingMutation?
+
+    var body: some View {
+        NavigationStack {
+            VStack {
+                NewTodo()
+                TodoList()
+            }
+            .toolbar {
+                ToolbarItem(placement: .primaryAction) {
+                    SyncBadge { Task { parked = try await firstParked() } }
+                }
+            }
+        }
+        .sheet(item: $parked) { ConflictSheet($0.id) }
+    }
+
+    private func firstParked() async throws -> PendingMutation? {
+        try await database.client.queue.pending().first { $0.state == .parked }
+    }
+}
