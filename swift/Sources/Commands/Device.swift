@@ -116,7 +116,8 @@ package actor Device {
         if let table = entry["only_by_actions"].text { return actions.onlyByActions(table) }
         guard entry["runs"] != .null else { return actions.declare(entry.line) }
         let upgrades = entry["upgrades"].array.map { upgrade in
-            ActionUpgrade(from: upgrade["version"].int ?? 0, rename: upgrade["rename"].object.mapValues(\.word), set: upgrade["set"].object.mapValues { $0 })
+            ActionUpgrade(
+                from: upgrade["version"].int ?? 0, rename: upgrade["rename"].object.mapValues(\.word), set: upgrade["set"].object.mapValues { $0 })
         }
         let (runs, run) = (entry["runs"].array, Runs())
         actions.handler(
@@ -233,7 +234,9 @@ extension RejoinClient {
         case "create_index": return member("name", try await schema.createIndex(on: try step.text("table"), columns: step.texts("columns")))
         case "create_search_index":
             let (table, columns) = (try step.text("table"), step.texts("columns"))
-            guard let tokenizer = step["tokenizer"].text else { return member("name", try await schema.createSearchIndex(on: table, columns: columns)) }
+            guard let tokenizer = step["tokenizer"].text else {
+                return member("name", try await schema.createSearchIndex(on: table, columns: columns))
+            }
             return member("name", try await schema.createSearchIndex(on: table, columns: columns, tokenizer: tokenizer))
         case "drop_search_index": try await schema.dropSearchIndex(on: try step.text("table"))
         case "start": try await start()
@@ -327,7 +330,8 @@ extension JSON {
         }
         configuration.policies = more["policies"].object.compactMapValues { policies[$0.word] }
         let budget = more["action_budget"]
-        configuration.actionBudget = ActionBudget(run: milliseconds(budget["run"]), rebase: milliseconds(budget["rebase"]), bytes: budget["bytes"].int)
+        configuration.actionBudget = ActionBudget(
+            run: milliseconds(budget["run"]), rebase: milliseconds(budget["rebase"]), bytes: budget["bytes"].int)
         configuration.pageSize = more["page_size"].int
         configuration.readers = more["readers"].int
         configuration.walLimit = more["wal_limit"].int

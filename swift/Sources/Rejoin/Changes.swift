@@ -53,7 +53,11 @@ extension RejoinClient {
     /// - Parameter tables: table names, in any case.
     public func changes(_ tables: [String]) -> AsyncStream<Change> {
         let mailbox = Change.mailbox()
-        let observer = ChangeBridge { mailbox.put($0) } end: { mailbox.end() }
+        let observer = ChangeBridge {
+            mailbox.put($0)
+        } end: {
+            mailbox.end()
+        }
         let reader = MailReader(mailbox, ffi.onChange(tables: tables, observer: observer))
         return AsyncStream {
             await reader.next()

@@ -79,7 +79,11 @@ extension QueueHandle {
     /// cancelling its task ends the stream.
     public func watchVerdicts() -> AsyncStream<Verdicts> {
         let mailbox = Mailbox<Verdicts> { $0.count > 1 ? [Verdicts(together: $0)] : $0 }
-        let observer = VerdictBridge { mailbox.put($0) } end: { mailbox.end() }
+        let observer = VerdictBridge {
+            mailbox.put($0)
+        } end: {
+            mailbox.end()
+        }
         let reader = MailReader(mailbox, client.ffi.watchVerdicts(observer: observer))
         return AsyncStream {
             await reader.next()

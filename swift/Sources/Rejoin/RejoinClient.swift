@@ -103,7 +103,11 @@ public final class RejoinClient: RejoinDatabase {
     /// A slow reader skips to the latest status. Leaving the loop or cancelling its task ends the stream.
     public var statusUpdates: AsyncStream<SyncStatus> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
-            let observer = StatusBridge { continuation.yield($0) } end: { continuation.finish() }
+            let observer = StatusBridge {
+                continuation.yield($0)
+            } end: {
+                continuation.finish()
+            }
             let subscription = ffi.onStatus(observer: observer)
             continuation.onTermination = { _ in subscription.cancel() }
         }

@@ -179,7 +179,7 @@ import Testing
             #expect(hung == ActionError(reason: hung.reason, action: "hang", fault: .timedOut))
             try await client.execute("UPDATE task SET title = title || 'er'")
             #expect(try await client.titles() == ["older"], "a waiting writer continues")
-            await cancelled.wait() // Its task was cancelled.
+            await cancelled.wait()  // Its task was cancelled.
             let context = try #require(kept.with { $0 })
             let late = await thrown { try await context.execute("UPDATE task SET title = 'late'") }
             #expect(kind(late) == "transactionTimeout")
@@ -192,7 +192,7 @@ import Testing
             actions.handler("busy", as: NoArguments.self) { context, _ in
                 try await context.execute("UPDATE task SET title = 'half'")
                 await inside.with { $0.removeFirst() }.set()
-                while true { _ = try await context.query("SELECT title FROM task") } // Never idle.
+                while true { _ = try await context.query("SELECT title FROM task") }  // Never idle.
             }
         }
         try await watched {
@@ -233,7 +233,7 @@ import Testing
             }
         }
         client.with { $0 = made }
-        try await watched(30) { // Well before the idle timeout.
+        try await watched(30) {  // Well before the idle timeout.
             let titles = try await made.perform("inward").value(as: [String].self)
             #expect(titles == ["old"])
         }

@@ -60,10 +60,14 @@ import Testing
         ]
         for (error, expected) in table {
             #expect(kind(await thrown { try translated { throw error } }) == expected)
-            #expect(kind(await thrown { try await translated { () async throws -> Void in
-                await Task.yield()
-                throw error
-            } }) == expected)
+            #expect(
+                kind(
+                    await thrown {
+                        try await translated { () async throws -> Void in
+                            await Task.yield()
+                            throw error
+                        }
+                    }) == expected)
         }
     }
 }

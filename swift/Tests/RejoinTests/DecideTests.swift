@@ -39,7 +39,7 @@ import Testing
             }
             await inside.wait()
             task.cancel()
-            let reasons = try await reasons(client) // The writer is free although the body still waits.
+            let reasons = try await reasons(client)  // The writer is free although the body still waits.
             #expect(reasons == [.rejected, .depends])
             await never.set()
             let result = await task.result

@@ -46,7 +46,7 @@ import Testing
         var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), serverURL: url, tokens: session)
         config.schema = schema
         let client = try await RejoinClient.open(config)
-        try await client.start() // From now on it syncs in the background.
+        try await client.start()  // From now on it syncs in the background.
         try await client.execute("INSERT INTO task (id, title) VALUES (\(id), \(title))")
         let titles = try await client.query("SELECT title FROM task ORDER BY title", as: String.self)
         #expect(titles == ["buy milk"])
@@ -54,13 +54,13 @@ import Testing
         try await watched {
             for try await items in TaskList(database: client).items {
                 #expect(items.map(\.title) == ["buy milk"])
-                if items[0].state == "synced" { break } // The server accepted it.
+                if items[0].state == "synced" { break }  // The server accepted it.
             }
         }
 
         let lifecycle = AppLifecycle(client, time: time)
-        lifecycle.network(online: true, metered: true) // The path is satisfied; metered: isExpensive or isConstrained.
-        lifecycle.network(online: false, metered: false) // Any other path.
+        lifecycle.network(online: true, metered: true)  // The path is satisfied; metered: isExpensive or isConstrained.
+        lifecycle.network(online: false, metered: false)  // Any other path.
         try await watched {
             for await status in client.statusUpdates { if case .offline(retryAt: nil, _) = status.state { break } }
             lifecycle.network(online: true, metered: false)
@@ -68,7 +68,7 @@ import Testing
         }
 
         try await watched {
-            lifecycle.background() // scenePhase is .background
+            lifecycle.background()  // scenePhase is .background
             await time.hasEnded()
             #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
             #expect(try await lifecycle.syncInBackground())
@@ -76,7 +76,7 @@ import Testing
             try await lifecycle.hold { try await client.execute("INSERT INTO task (id, title) VALUES (\("t2"), \("buy bread"))") }
             await time.hasEnded()
             #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
-            lifecycle.foreground() // scenePhase is .active
+            lifecycle.foreground()  // scenePhase is .active
             #expect(try await lifecycle.hold { try await client.titles() } == ["buy milk", "buy bread"])
         }
 
@@ -126,9 +126,9 @@ import Testing
         try await tablet.execute("UPDATE task SET title = 'theirs', rank = 5")
         try await client.execute("UPDATE task SET title = 'mine' WHERE id = 't1'")
         try await client.execute("UPDATE task SET title = 'mine too' WHERE id = 't2'")
-        try await client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'") // In conflict first, then rejected.
+        try await client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'")  // In conflict first, then rejected.
         try await client.insertTask("t4", "refused")
-        try await client.execute("INSERT INTO tag (id, task_id, name) VALUES ('g1', 't4', 'home')") // Depends on it.
+        try await client.execute("INSERT INTO tag (id, task_id, name) VALUES ('g1', 't4', 'home')")  // Depends on it.
         for device in [tablet, client] { try await device.settle() }
         var shown: [String] = []
         func show(_ line: String) { shown.append(line) }
@@ -152,14 +152,14 @@ import Testing
             let edited = try await client.queue.edit(parked.id) { tx in
                 try await tx.execute("UPDATE task SET title = ? WHERE id = ?", [title, id])
             }
-            if let edited { try await client.queue.retryChain(edited) } // Those parked because of it.
+            if let edited { try await client.queue.retryChain(edited) }  // Those parked because of it.
         }
 
         let list = try await client.queue.pending()
         try await keepMine(list[0])
         try await takeTheirs(list[1])
-        try await keepMine(list[2]) // The value 'refused' was in conflict; now the server rejects it.
-        try await client.queue.retry(list[3].id) // The server rejects it again.
+        try await keepMine(list[2])  // The value 'refused' was in conflict; now the server rejects it.
+        try await client.queue.retry(list[3].id)  // The server rejects it again.
         try await client.settle()
         let left = try await client.queue.pending().filter { $0.reason != .depends }
         #expect(left.map(\.id) == [list[2].id, list[3].id] && left.map(\.reason) == [.rejected, .rejected])
@@ -185,7 +185,7 @@ import Testing
         let client = try await RejoinClient.open(config)
         try await client.execute("INSERT INTO task (id, title) VALUES (\(id), \(title))")
         #expect(try await client.queue.pending().count == 1)
-        try await client.shutdown() // Removes the file.
+        try await client.shutdown()  // Removes the file.
     }
 
     @Test func guideExamplesMatchThisFile() throws {

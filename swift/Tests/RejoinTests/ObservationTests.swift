@@ -69,10 +69,11 @@ import Testing
                 try await client.executeScript(
                     "DELETE FROM item WHERE id = 'a'; UPDATE item SET n = 2; INSERT INTO item VALUES ('c', 3, NULL)")
             }
-            #expect(seen == [
-                RowDifference(added: [0, 1], changed: [], removed: []),
-                RowDifference(added: [1], changed: [0], removed: [0]),
-            ])
+            #expect(
+                seen == [
+                    RowDifference(added: [0, 1], changed: [], removed: []),
+                    RowDifference(added: [1], changed: [0], removed: [0]),
+                ])
         }
     }
 

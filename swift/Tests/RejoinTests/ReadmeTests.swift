@@ -21,7 +21,7 @@ import Testing
         var config = RejoinConfig(path: file, serverURL: url, tokens: session)
         config.schema = schema
         let client = try await RejoinClient.open(config)
-        try await client.start() // Syncs in the background from now on; being offline is a status, not an error.
+        try await client.start()  // Syncs in the background from now on; being offline is a status, not an error.
         try await client.execute("UPDATE places SET note = \(note) WHERE id = \(id)")
         Task {
             for try await places in client.watch("SELECT id, name, note FROM places ORDER BY name") { show(places) }
@@ -210,8 +210,8 @@ import Testing
             for await news in client.queue.watchVerdicts() {
                 for verdict in news.entries where verdict.kind == .parked {
                     switch verdict.reason {
-                    case .conflicted: try await client.queue.retry(verdict.id) // Keep the local edit.
-                    case .depends: continue // Resolved with the mutation in becauseOf.
+                    case .conflicted: try await client.queue.retry(verdict.id)  // Keep the local edit.
+                    case .depends: continue  // Resolved with the mutation in becauseOf.
                     default:
                         let edited = try await client.queue.edit(verdict.id) { tx in
                             try await tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'")

@@ -31,9 +31,11 @@ import Testing
             #expect(kind(error) == expected, "\(statement.sql): \(error)")
             #expect(error.localizedDescription == (error as? RejoinError)?.reason)
         }
-        guard case RejoinError.constraint(let error)? = await thrown({
-            try await client.execute("INSERT INTO strict (id) VALUES ('a')")
-        }) else { throw Own("the rule is not named") }
+        guard
+            case RejoinError.constraint(let error)? = await thrown({
+                try await client.execute("INSERT INTO strict (id) VALUES ('a')")
+            })
+        else { throw Own("the rule is not named") }
         #expect(error.table == "strict" && error.column == "n" && error.rule == "NOT NULL")
         #expect(kind(await thrown { _ = try await client.query("DELETE FROM item") }) == "invalidInput")
     }
@@ -81,7 +83,7 @@ import Testing
         var client: RejoinClient? = try await localClient(folder)
         try await client?.execute("INSERT INTO item VALUES ('a', 1, NULL)")
         client = nil
-        let again = try await localClient(folder) { $0.readers = 2 } // Another configuration, so the open file cannot be shared.
+        let again = try await localClient(folder) { $0.readers = 2 }  // Another configuration, so the open file cannot be shared.
         #expect(try await again.items() == 1)
     }
 }

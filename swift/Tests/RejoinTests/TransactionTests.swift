@@ -75,7 +75,11 @@ import Testing
             let (inside, never) = (Signal(), Signal())
             let error = await thrown {
                 try await client.transaction { tx in
-                    Task { try await tx.savepoint { await inside.set(); await never.wait() } }
+                    Task {
+                        try await tx.savepoint {
+                            await inside.set(); await never.wait()
+                        }
+                    }
                     await inside.wait()
                     // From a task outside of the transaction.
                     try await Task.detached { try await client.sync.suspend() }.value
@@ -95,7 +99,7 @@ import Testing
                 try await client.transaction { tx in
                     try await tx.execute(insert, ["a"])
                     await inside.set()
-                    await never.wait() // Ignores cancellation.
+                    await never.wait()  // Ignores cancellation.
                 }
             }
             await inside.wait()

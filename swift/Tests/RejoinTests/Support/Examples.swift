@@ -12,7 +12,8 @@ import Testing
 /// - Parameter least: the number of blocks that the page has at least.
 func expectExamples(of page: String, inOrderIn source: String, or others: [String] = [], atLeast least: Int) throws {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../../..")
-    let sources = try [lines(URL(fileURLWithPath: source))]
+    let sources =
+        try [lines(URL(fileURLWithPath: source))]
         + others.map { try lines(root.appendingPathComponent($0).standardizedFileURL) }
     var blocks: [[String]] = []
     var isInside = false

@@ -29,9 +29,9 @@ final class Forwarding: HTTPTransport {
 
     private func dial(_ url: URL) throws -> FileHandle {
         #if os(Linux)
-            let kind = Int32(SOCK_STREAM.rawValue)
+        let kind = Int32(SOCK_STREAM.rawValue)
         #else
-            let kind = SOCK_STREAM
+        let kind = SOCK_STREAM
         #endif
         let descriptor = socket(AF_INET, kind, 0)
         let connection = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
