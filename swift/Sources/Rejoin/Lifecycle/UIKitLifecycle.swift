@@ -42,7 +42,8 @@ extension AppLifecycle {
             }
         }
         let names = [UIApplication.willEnterForegroundNotification, UIApplication.didEnterBackgroundNotification, lowPower]
-        let observers = names.map { center.addObserver(forName: $0, object: nil, queue: nil, using: report) }
+        // They are only passed back, and the centre may be used on any thread.
+        nonisolated(unsafe) let observers = names.map { center.addObserver(forName: $0, object: nil, queue: nil, using: report) }
         self.lowPower(ProcessInfo.processInfo.isLowPowerModeEnabled)
         if UIApplication.shared.applicationState == .background { background() }
         return Following { observers.forEach(center.removeObserver) }

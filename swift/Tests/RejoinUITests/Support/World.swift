@@ -1,0 +1,1 @@
+../../RejoinTests/Support/World.swift
