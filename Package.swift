@@ -40,7 +40,7 @@ let linking: [LinkerSetting] =
 
 let package = Package(
     name: "Rejoin",
-    platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16)],
+    platforms: [.iOS(.v16), .macOS(.v13)],
     products: [
         .library(name: "Rejoin", targets: ["Rejoin"]),
         .library(name: "RejoinUI", targets: ["RejoinUI"]),

@@ -11,7 +11,7 @@ func stub(_ name: String) -> Target {
     return .target(name: name, path: ".", exclude: ["Checked", "README.md"] + others, sources: ["\(name).swift"])
 }
 
-/// A target of the repository; `Checked` has a link to its sources.
+/// A target of the repository, or the steps of the tutorial; `Checked` has links to the sources.
 func checked(_ name: String, _ dependencies: [String], language: SwiftLanguageMode = .v6) -> Target {
     .target(
         name: name, dependencies: dependencies.map { .init(stringLiteral: $0) }, path: "Checked/\(name)",
@@ -27,5 +27,6 @@ let package = Package(
         checked("Rejoin", ["RejoinFFI"] + stubs),
         checked("RejoinUI", ["Rejoin"] + stubs),
         checked("App", ["Rejoin", "RejoinUI"] + stubs),
+        checked("Tutorial", ["Rejoin", "RejoinUI"] + stubs),
     ]
 )

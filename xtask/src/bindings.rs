@@ -151,7 +151,7 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
             Language::Kotlin => {
                 hide::patched(&text).context("Kotlin waits for futures differently")?
             }
-            Language::Swift if name.ends_with(".swift") => {
+            Language::Swift if path.extension().is_some_and(|it| it == "swift") => {
                 bytes::patched(&text).context("Swift reads bytes differently")?
             }
             Language::Swift | Language::Typescript => text,

@@ -4,6 +4,7 @@
 //! A language whose tools are missing is skipped by name; with `CI=true` that is a failure at the
 //! end.
 
+pub(crate) mod apple;
 pub(crate) mod javascript;
 pub(crate) mod kotlin;
 pub(crate) mod swift;

@@ -2,10 +2,9 @@
 //!
 //! It exports only the FFI symbols: an app has its own SQLite in its process, and two with the same
 //! names would crash. Its segments are aligned to 16 KiB, as newer Android devices require. It is
-//! stripped, and its size is printed. With `--cross` the tree is also type-checked for iOS, without
-//! linking, as far as that works without its SDK. `package` applies the same checks to Android's.
+//! stripped, and its size is printed. `package` applies the same checks to Android's, and has its
+//! own for Apple's.
 
-mod cross;
 pub(crate) mod rust_std;
 pub(crate) mod zig;
 
@@ -16,14 +15,6 @@ use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Arguments of `cargo xtask library`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// Also check that the tree compiles for iOS
-    #[arg(long)]
-    cross: bool,
-}
-
 /// Memory pages of newer Android devices.
 const PAGE: u64 = 16 << 10;
 
@@ -32,15 +23,12 @@ const PAGE: u64 = 16 << 10;
 const LIMIT: u64 = 8_900_000;
 
 /// Prefixes of exported names: calls, their checksums, and generator metadata.
-const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
+pub(crate) const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
 
 /// Builds, checks, and prints the counts.
-pub(crate) fn run(options: &Options) -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let mut report = Report::default();
     report.add(Row::of("library", shipped));
-    if options.cross {
-        report.add(Row::of("cross", cross));
-    }
     report.close(skips_allowed())
 }
 
@@ -50,11 +38,6 @@ pub(crate) fn shipped() -> Result<Count> {
         return Ok(Count::skipped("the library's surface and segments are checked on Linux only"));
     }
     checked(&build()?, LIMIT)
-}
-
-/// The tree compiles for iOS.
-pub(crate) fn cross() -> Result<Count> {
-    cross::check()
 }
 
 /// Builds the library with the profile and flags of the packages.
@@ -145,14 +128,16 @@ fn alignment(library: &Path) -> Result<()> {
     }
 }
 
-fn small(size: u64, limit: u64) -> Result<()> {
+/// At most this size.
+pub(crate) fn small(size: u64, limit: u64) -> Result<()> {
     if size > limit {
         bail!("{} are more than {}", megabytes(size), megabytes(limit));
     }
     Ok(())
 }
 
-fn megabytes(bytes: u64) -> String {
+/// A size as printed.
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000)
 }
 

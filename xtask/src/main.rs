@@ -70,7 +70,7 @@ enum Command {
     /// Build the documentation site in target/site and check its links
     Site,
     /// Build the library as packages ship it, and check its surface and size
-    Library(library::Options),
+    Library,
     /// Build what a platform's package contains, and the package
     Package(package::Options),
     /// Install a tool that no package manager has; kept outside the tree
@@ -118,7 +118,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bindings(options) => bindings::run(&options),
         Command::Api(options) => api::run(&options),
         Command::Site => Ok(site::run()),
-        Command::Library(options) => Ok(library::run(&options)),
+        Command::Library => Ok(library::run()),
         Command::Package(options) => Ok(package::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
         Command::Stage(options) => test::stage(&options),

@@ -1,7 +1,7 @@
 //! The stages of the gate (`cargo xtask test`) and of the deep run (`cargo xtask deep`); a new stage is one entry.
 
 use crate::gate::Stage;
-use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT};
+use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT, apple};
 use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, LYCHEE, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
@@ -40,6 +40,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("tests", 20, &["build", "tools"], nextest::tests),
     stage("simulate", 25, &["build"], simulate::gate),
     stage("swift", 15, &["build", "tools"], || SWIFT.tests()),
+    stage("apple", 10, &["swift"], apple::checked),
     stage("javascript", 15, &["build", "npm"], || JAVASCRIPT.tests()),
     stage("kotlin", 15, &["build", "kotlin-build"], || KOTLIN.tests()),
     // What uses Kotlin's classes comes after it: two builds by Maven must not write the same folders.
@@ -69,8 +70,7 @@ pub(crate) const DEEP: &[Stage] = &[
     stage("cases", 120, &["build"], nextest::more_cases),
     cargo("features", 10, &["build"], check::features),
     cargo("library", 20, &["build"], library::shipped),
-    cargo("cross", 20, &["build"], library::cross),
-    cargo("package", 60, &["build"], package::parts),
+    cargo("package", 90, &["build"], package::parts),
     cargo("fuzz", 60, &["build"], fuzz::every_target),
     cargo("mutants", 600, &["build"], mutants::sample),
 ];

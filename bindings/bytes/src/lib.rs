@@ -7,7 +7,7 @@ use bytes::Bytes;
 use uniffi::deps::anyhow::{Result, ensure};
 use uniffi::{FfiConverter, MetadataBuffer, RustBuffer, TypeId, check_remaining};
 
-/// Bytes as an argument, a result or a field of the FFI surface. At most 2³¹−1 of them can cross.
+/// Bytes as an argument, a result or a field of the FFI surface. At most `i32::MAX` of them can cross.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FfiBytes(pub Bytes);
 

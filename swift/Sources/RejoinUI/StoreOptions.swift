@@ -84,7 +84,7 @@ public struct StoreLifecycle: Sendable {
         self.follow = follow
     }
 
-    /// Follows the network, and on iOS and tvOS the app, so that it never holds the file while it is suspended.
+    /// Follows the network, and on iOS the app, so that it never holds the file while it is suspended.
     public static let app = StoreLifecycle(followApp)
 
     /// The file stays open, and the app reports the network itself.

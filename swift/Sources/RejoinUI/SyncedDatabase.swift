@@ -2,7 +2,7 @@
 
 import Rejoin
 
-/// A database that syncs: a ``/Rejoin/RejoinClient``, or a ``RejoinStore``, which opens one.
+/// A database that syncs: a `RejoinClient`, or a ``RejoinStore``, which opens one.
 ///
 /// Views and models take `any SyncedDatabase`, so that a test or a preview can pass a client of its own.
 public protocol SyncedDatabase: RejoinDatabase, AnyObject {

@@ -139,7 +139,7 @@ import Testing
             #expect(parked.writes.map(\.dependents.count) == [0], "the independent one is left")
             #expect(try await phone.queue.counts().pending == 2)
             try await phone.settle()
-            await observed { parked.write(root)?.dependents.count == 1 } // The server rejects it again.
+            await observed { parked.write(root)?.dependents.count == 1 }  // The server rejects it again.
             try await parked.takeTheirs(root)
             #expect(parked.writes.count == 1)
             #expect(try await phone.queue.pending().count == 1)

@@ -1,5 +1,6 @@
-//! The public symbols of the Swift module `Rejoin`, from the compiler's symbol graph.
+//! The public symbols of the Swift modules that apps import, from the compiler's symbol graph.
 
+use crate::language::apple::MODULES;
 use crate::language::swift;
 use crate::process::succeeds;
 use crate::workspace::root;
@@ -26,10 +27,16 @@ struct Fragment {
 }
 
 pub(super) fn listing() -> Result<String> {
+    MODULES.into_iter().map(symbols).collect()
+}
+
+/// The symbols of a module.
+fn symbols(module: &str) -> Result<String> {
     let folder = root().join("target/swift-api");
     fs::create_dir_all(&folder)?;
-    ensure!(succeeds(swift::symbol_graph(&folder)?)?, "the symbol graph cannot be extracted");
-    let path = folder.join("Rejoin.symbols.json");
+    let graph = swift::symbol_graph(module, &folder)?;
+    ensure!(succeeds(graph)?, "the symbol graph of {module} cannot be extracted");
+    let path = folder.join(format!("{module}.symbols.json"));
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     lines(&text)
 }

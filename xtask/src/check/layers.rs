@@ -36,9 +36,11 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "rejoin-bindings",
         // The server in tests only.
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-ffi-bytes", "rejoin-server"],
         never: &["axum", "anyhow", "reqwest", "rusqlite"],
     },
+    // A type of the FFI surface; the only package with `unsafe`.
+    Layer { package: "rejoin-ffi-bytes", may_use: &[], never: &["rejoin-core"] },
     // Uses a server through its responses only.
     Layer {
         package: "rejoin-conformance",

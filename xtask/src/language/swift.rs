@@ -26,35 +26,34 @@ pub(super) fn missing() -> Result<Option<String>> {
 pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     let mut test = present()?.command("swift");
     // Sequentially: some tests inspect the state of the whole process.
-    test.args(["test", "--no-parallel", "--scratch-path"]).arg(scratch());
+    test.args(["test", "--no-parallel", "--scratch-path"]).arg(scratch(BUILD));
     test.arg("--xunit-output").arg(reports.join("tests.xml")).envs(variables(built)?);
     shown(test)
 }
 
-/// The package's product, run where its Swift is installed.
-pub(super) fn device(built: &Built) -> Result<Command> {
-    let swift = present()?;
-    let mut compile = swift.command("swift");
-    compile.args(["build", "--product", "rejoin-interop-device", "--scratch-path"]).arg(scratch());
-    compile.envs(variables(built)?);
-    ensure!(shown(compile)?, "the device in Swift does not compile");
-    Ok(swift.command(scratch().join("debug/rejoin-interop-device")))
+/// A command that builds the modules.
+pub(super) fn modules(built: &Built) -> Result<Command> {
+    let mut command = present()?.command("swift");
+    command.args(["build", "--scratch-path"]).arg(scratch(BUILD)).envs(variables(built)?);
+    Ok(command)
 }
 
-/// A command that writes the symbols of the built module into the folder.
-pub(crate) fn symbol_graph(folder: &Path) -> Result<Command> {
+/// The package's product, run where its Swift is installed.
+pub(super) fn device(built: &Built) -> Result<Command> {
+    let mut compile = modules(built)?;
+    compile.args(["--product", "rejoin-interop-device"]);
+    ensure!(shown(compile)?, "the device in Swift does not compile");
+    Ok(present()?.command(scratch(BUILD).join("debug/rejoin-interop-device")))
+}
+
+/// A command that writes the symbols of a built module into the folder.
+pub(crate) fn symbol_graph(module: &str, folder: &Path) -> Result<Command> {
     let swift = present()?;
     let mut graph = swift.command("swift");
-    graph.args([
-        "symbolgraph-extract",
-        "-module-name",
-        "Rejoin",
-        "-minimum-access-level",
-        "public",
-    ]);
+    graph.args(["symbolgraph-extract", "-module-name", module, "-minimum-access-level", "public"]);
     graph.arg("-target").arg(triple(&swift)?);
     for modules in ["debug/Modules", "debug"] {
-        graph.arg("-I").arg(scratch().join(modules));
+        graph.arg("-I").arg(scratch(BUILD).join(modules));
     }
     graph.arg("-I").arg(root().join("swift/Sources/CRejoinFFI"));
     graph.args(["-skip-synthesized-members", "-output-dir"]).arg(folder);
@@ -69,11 +68,14 @@ fn triple(swift: &Swift) -> Result<String> {
     Ok(info["target"]["triple"].as_str().context("swift names no target")?.to_owned())
 }
 
-/// Swift's build folder: next to cargo's, outside the tree.
-fn scratch() -> PathBuf {
-    root().join("target/swift")
+/// The build folder of the package.
+const BUILD: &str = "swift";
+
+/// A build folder of Swift: next to cargo's, outside the tree.
+pub(super) fn scratch(name: &str) -> PathBuf {
+    root().join("target").join(name)
 }
 
-fn present() -> Result<Swift> {
+pub(super) fn present() -> Result<Swift> {
     swift::found()?.context("swift is not there")
 }

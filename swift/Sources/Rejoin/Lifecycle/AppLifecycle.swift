@@ -18,7 +18,7 @@ public protocol BackgroundTime: Sendable {
 /// missed.
 ///
 /// ```swift
-/// let lifecycle = AppLifecycle(client, time: .application) // On iOS and tvOS.
+/// let lifecycle = AppLifecycle(client, time: .application) // On iOS.
 /// let following = [lifecycle.followApplication(), lifecycle.followNetwork()]
 /// ```
 ///

@@ -1,4 +1,4 @@
-// Syncs while the app is in the background, when iOS or tvOS finds the time for it.
+// Syncs while the app is in the background, when iOS finds the time for it.
 
 #if canImport(BackgroundTasks) && !os(macOS)
 import BackgroundTasks

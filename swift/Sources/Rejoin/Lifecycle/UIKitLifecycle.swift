@@ -1,4 +1,4 @@
-// Background tasks and the notifications of an app, for iOS and tvOS.
+// Background tasks and the notifications of an app, for iOS.
 
 #if canImport(UIKit) && !os(watchOS)
 import UIKit

@@ -1,3 +1,5 @@
+// A field that adds a task.
+
 import Rejoin
 import RejoinUI
 import SwiftUI

@@ -1,3 +1,7 @@
+// The app, with its database.
+
+import Foundation
+import Rejoin
 import RejoinUI
 import SwiftUI
 

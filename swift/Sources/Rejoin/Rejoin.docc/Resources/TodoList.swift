@@ -1,3 +1,5 @@
+// The open tasks, which follow all changes.
+
 import RejoinUI
 import SwiftUI
 

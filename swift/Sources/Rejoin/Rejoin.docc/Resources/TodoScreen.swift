@@ -1,3 +1,5 @@
+// The list, the sync status, and what the user has to decide.
+
 import Rejoin
 import RejoinUI
 import SwiftUI

@@ -1,0 +1,1 @@
+../../../Sources/Rejoin/Rejoin.docc/Resources/NewTodo.swift
