@@ -62,9 +62,6 @@ struct WorkerState<T> {
 /// Runs between two tasks; the flag says whether the queue is empty.
 type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
 
-/// How often a caller tries to get the engine: some tens of microseconds, about as long as the way through the thread.
-const TRIES: usize = 800;
-
 thread_local! {
     /// The writer whose task runs on this thread, by the address of its count of waiting tasks.
     static RUNNING: Cell<*const AtomicUsize> = const { Cell::new(std::ptr::null()) };
@@ -171,7 +168,11 @@ impl<T: Send + 'static> Writer<T> {
             return Err(body);
         }
         let Some(desk) = self.shared.desk.upgrade() else { return Err(body) };
-        let Some(mut desk) = locked_soon(&desk) else { return Err(body) };
+        let mut desk = match desk.try_lock() {
+            Ok(desk) => desk,
+            Err(TryLockError::Poisoned(desk)) => desk.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(body),
+        };
         let outer = RUNNING.replace(Arc::as_ptr(&self.shared.waiting));
         let mut result = None;
         let shared = Arc::downgrade(&self.shared);
@@ -252,20 +253,6 @@ impl<T: Send + 'static> Writer<T> {
             Err(error) => Task::ready(Err(error)),
         }
     }
-}
-
-/// The lock, if it is free soon. The thread holds it a little longer than its
-/// last task: a caller that got the result and writes again would find it held each time, and always
-/// take the long way.
-fn locked_soon<T>(desk: &Mutex<WorkerState<T>>) -> Option<MutexGuard<'_, WorkerState<T>>> {
-    for _ in 0..TRIES {
-        match desk.try_lock() {
-            Ok(desk) => return Some(desk),
-            Err(TryLockError::Poisoned(desk)) => return Some(desk.into_inner()),
-            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-        }
-    }
-    None
 }
 
 impl<T> Shared<T> {
