@@ -70,6 +70,12 @@ public final class RejoinStore: SyncedDatabase, @unchecked Sendable {
         get async throws { try await openFile().client }
     }
 
+    /// What closes the file in the background, for `AppLifecycle.registerSync`; opens the file first. `nil` if the store was
+    /// made with ``StoreLifecycle/none`` or with a closure.
+    public var lifecycle: AppLifecycle? {
+        get async throws { try await openFile().lifecycle }
+    }
+
     /// Runs `body` with the file open, also in the background. The calls of a store do this by themselves.
     ///
     /// ```swift

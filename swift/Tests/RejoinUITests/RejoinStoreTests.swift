@@ -113,17 +113,13 @@ import Testing
     }
 
     @Test func callInTheBackgroundOpensTheFile() async throws {
-        let lifecycle = Locked<AppLifecycle?>(nil)
         let store = RejoinStore(
             "todo.db", in: .directory(folder.url), schema: .json(Self.schema),
-            lifecycle: StoreLifecycle { client in
-                let made = AppLifecycle(client, time: Endless())
-                lifecycle.with { $0 = made }
-                return (made, [])
-            })
+            lifecycle: StoreLifecycle { (AppLifecycle($0, time: Endless()), []) })
         try await watched { @MainActor in
             let client = try await store.client
-            lifecycle.with { $0 }?.background()
+            let lifecycle = try await store.lifecycle
+            try #require(lifecycle).background()
             while await isOpen(client) { await Task.yield() }
             try await store.execute("INSERT INTO task (id) VALUES ('a')")
             #expect(try await store.withClient { try await $0.queue.pending().count } == 1)

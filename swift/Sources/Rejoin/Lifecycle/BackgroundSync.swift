@@ -11,6 +11,10 @@ extension AppLifecycle {
     /// The identifier must be in `BGTaskSchedulerPermittedIdentifiers` of the app's Info.plist, and `UIBackgroundModes` must
     /// have `fetch` (or `processing`, for a processing task).
     ///
+    /// ```swift
+    /// AppLifecycle.registerSync("com.example.app.sync") { try await store.lifecycle }
+    /// ```
+    ///
     /// - Parameter identifier: the identifier of the task.
     /// - Parameter isProcessing: `true` for a `BGProcessingTask`, which gets minutes, usually at night on a charger; otherwise
     ///   a `BGAppRefreshTask`, which gets about 30 seconds.
@@ -18,14 +22,14 @@ extension AppLifecycle {
     /// - Returns: whether the identifier is permitted.
     @discardableResult
     public static func registerSync(
-        _ identifier: String, isProcessing: Bool = false, lifecycle: @escaping @Sendable () async throws -> AppLifecycle
+        _ identifier: String, isProcessing: Bool = false, lifecycle: @escaping @Sendable () async throws -> AppLifecycle?
     ) -> Bool {
         BGTaskScheduler.shared.register(forTaskWithIdentifier: identifier, using: nil) { task in
             scheduleSync(identifier, isProcessing: isProcessing)
             let task = Unchecked(task)
             let sync = Task {
-                let done = try? await lifecycle().syncInBackground()
-                task.value.setTaskCompleted(success: done ?? false)
+                let done = try? await lifecycle()?.syncInBackground()
+                task.value.setTaskCompleted(success: done == true)
             }
             task.value.expirationHandler = { sync.cancel() }
         }
