@@ -4,10 +4,14 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   resolve: {
-    alias: { '@ubjs/node': fileURLToPath(new URL('./node/runtime.ts', import.meta.url)) },
+    alias: {
+      '@ubjs/node': fileURLToPath(new URL('./node/runtime.ts', import.meta.url)),
+      // The hooks in `react/` are a package of their own; no package depends on its own workspace by name.
+      '@rejoin/react-native': fileURLToPath(new URL('./src/index.ts', import.meta.url)),
+    },
   },
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'react/test/**/*.test.{ts,tsx}'],
     pool: 'forks',
     // Lets leak tests collect garbage before they measure.
     execArgv: ['--expose-gc'],
