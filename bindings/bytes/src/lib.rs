@@ -1,7 +1,7 @@
 //! [`FfiBytes`]: bytes that cross the FFI boundary in one copy.
 //!
-//! UniFFI passes a `Vec<u8>` byte by byte, as it does every list. For a result of 10,000 rows that takes longer than
-//! the query. To other languages this type is the same: `Data`, `ByteArray`, `ArrayBuffer`.
+//! UniFFI passes a `Vec<u8>` byte by byte, as it does every list. To other languages this type is the same: a byte
+//! array (ADR 0011). Results that are too large to cross are refused before, by `rejoin_ffi`.
 
 use bytes::Bytes;
 use uniffi::deps::anyhow::{Result, ensure};
