@@ -1,4 +1,4 @@
-//! The declarations that the package's `index.ts` exports, by the TypeScript compiler.
+//! The declarations that the `index.ts` of a package exports, by the TypeScript compiler.
 
 use crate::language::javascript;
 use crate::process::succeeds;
@@ -16,19 +16,20 @@ struct Exports<'index> {
     names: Option<BTreeSet<&'index str>>,
 }
 
-pub(super) fn listing() -> Result<String> {
+/// Lists the package in a folder of the npm workspace.
+pub(super) fn listing(package: &str) -> Result<String> {
     javascript::prepare()?;
     let folder = root().join("target/typescript-api");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     let mut tsc = Command::new("npm");
-    tsc.args(["exec", "--", "tsc", "--noEmit", "false", "--declaration", "--emitDeclarationOnly"]);
-    tsc.args(["--removeComments", "--rootDir", ".", "--outDir"]).arg(&folder);
-    tsc.current_dir(javascript::folder());
+    tsc.args(["exec", "--", "tsc", "--project", package, "--noEmit", "false", "--declaration"]);
+    tsc.args(["--emitDeclarationOnly", "--removeComments", "--rootDir", ".", "--outDir"]);
+    tsc.arg(&folder).current_dir(javascript::folder());
     ensure!(succeeds(tsc)?, "the TypeScript compiler failed");
     let mut modules = BTreeMap::new();
-    for entry in fs::read_dir(folder.join("src"))? {
+    for entry in fs::read_dir(folder.join(package).join("src"))? {
         let path = entry?.path();
         if let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".d.ts")) {
             modules.insert(format!("./{name}"), fs::read_to_string(&path)?);
