@@ -37,6 +37,11 @@ func measure(in folder: URL) async throws {
             for number in 0..<1000 { try peer.update("written \(number)", number, Item.key(number)) }
             return true
         })
+    let fromMain = try await median(of: 15) { @MainActor in
+        for number in 0..<1000 { try await client.execute(Item.update, ["main \(number)", number, Item.key(number)]) }
+        return true
+    }
+    say(Figure(what: "1,000 writes from the main actor", ours_ms: fromMain))
     let delays = try await Ours.delays(client).sorted()
     say(Figure(what: "commit to emission, p50", ours_ms: delays[delays.count / 2]))
     say(Figure(what: "commit to emission, p99", ours_ms: delays[delays.count * 99 / 100]))

@@ -38,7 +38,7 @@ extension RejoinReader {
     /// ```
     ///
     /// - Parameter statement: one read-only statement.
-    /// - Parameter type: the type of a row, or of the only column. Not needed where the compiler knows it.
+    /// - Parameter type: the type of a row, or of the only column. Not needed where the context gives it.
     /// - Throws: as without a type, and `DecodingError` for a row that does not fit.
     public func query<Value: Decodable & Sendable>(_ statement: Statement, as type: Value.Type = Value.self) async throws
         -> [Value]
@@ -50,7 +50,7 @@ extension RejoinReader {
     ///
     /// - Parameter sql: one read-only statement.
     /// - Parameter params: a value for each question mark.
-    /// - Parameter type: the type of a row, or of the only column. Not needed where the compiler knows it.
+    /// - Parameter type: the type of a row, or of the only column. Not needed where the context gives it.
     public func query<Value: Decodable & Sendable>(
         _ sql: String, _ params: SQLParameters, as type: Value.Type = Value.self
     ) async throws -> [Value] {

@@ -15,7 +15,7 @@ import Rejoin
 ///
 /// Works offline. A slow reader skips stale results, never the latest. The watch begins with the model and ends when the
 /// model is released or the database is shut down.
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 @MainActor @Observable
 public final class LiveQuery<Value: Decodable & Sendable> {
     /// The latest rows; after an error or a change of the statement the previous ones, until there are others.
@@ -34,7 +34,7 @@ public final class LiveQuery<Value: Decodable & Sendable> {
     @ObservationIgnored private let database: any RejoinDatabase
     @ObservationIgnored private var task: Task<Void, Never>?
 
-    /// - Parameter type: the type of a row, or of the only column. Not needed where the compiler knows it.
+    /// - Parameter type: the type of a row, or of the only column. Not needed where the context gives it.
     /// - Parameter statement: one read-only statement.
     /// - Parameter database: a client, a ``RejoinStore``, or a fake.
     public init(_ type: Value.Type = Value.self, _ statement: Statement, on database: any RejoinDatabase) {

@@ -17,7 +17,7 @@ import Rejoin
 ///
 /// The list follows the queue and later changes of the rows, so the user sees what a decision compares with. Everything
 /// works offline. A decision that throws has changed nothing.
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 @MainActor @Observable
 public final class ParkedWrites {
     /// The mutations to decide, in the order of the queue. One that depends on another is in its `dependents`.

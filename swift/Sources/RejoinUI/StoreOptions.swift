@@ -29,7 +29,7 @@ public struct StoreFolder: Sendable {
     public static func appGroup(_ identifier: String) -> StoreFolder {
         StoreFolder {
             guard let url = FileManager.default.containerURL(forSecurityApplicationGroupIdentifier: identifier) else {
-                throw RejoinError.configuration("app group \(identifier): not in the app's entitlements")
+                throw RejoinError.configuration("app group \(identifier): not in the app's entitlements; add it to App Groups of the target")
             }
             return try prepared(url.appendingPathComponent("Rejoin", isDirectory: true))
         }
@@ -44,12 +44,12 @@ public struct StoreFolder: Sendable {
             values.isExcludedFromBackup = true
             try folder.setResourceValues(values)
             #endif
-            #if os(iOS) || os(tvOS)
+            #if os(iOS)
             try FileManager.default.setAttributes(
                 [.protectionKey: FileProtectionType.completeUntilFirstUserAuthentication], ofItemAtPath: folder.path)
             #endif
         } catch {
-            throw RejoinError.storage("folder \(folder.path): \(error.localizedDescription)")
+            throw RejoinError.storage("folder \(folder.path): \(error.localizedDescription); the next call tries again")
         }
         return folder
     }

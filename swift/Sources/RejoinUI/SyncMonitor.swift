@@ -13,7 +13,7 @@ import Rejoin
 /// ```
 ///
 /// Works offline: being offline is a status.
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 @MainActor @Observable
 public final class SyncMonitor {
     /// The current sync status.

@@ -27,6 +27,16 @@ import Testing
         #expect(try await client.query("SELECT body FROM item WHERE id = \("a")", as: String.self) == [hostile])
     }
 
+    @Test func literalInsideALiteralIsAParameter() {
+        let (word, isFirst) = ("x' OR 1", true)
+        let pattern: Statement = "title LIKE \("%\(word)%")"
+        #expect(pattern.sql == "title LIKE ?" && pattern.params.map { $0?.sqlValue } == [.text("%x' OR 1%")])
+        let choice: Statement = "kind = \(isFirst ? "a" : "b")"
+        #expect(choice.sql == "kind = ?" && choice.params.map { $0?.sqlValue } == [.text("a")])
+        let absent: Statement = "kind = \(nil as String? ?? "none")"
+        #expect(absent.sql == "kind = ?" && absent.params.map { $0?.sqlValue } == [.text("none")])
+    }
+
     @Test func everyTypeOfParameterKeepsItsValue() {
         enum Level: String, SQLConvertible { case low }
         let absent: Int? = nil

@@ -50,14 +50,8 @@ impl Linker {
             return ndk(Path::new(&home)).map(Self::Ndk).map(Ok);
         }
         println!("{NDK_HOME} is not set: the libraries are linked for inspection only");
-        let mut rustc = Command::new("rustc");
-        rustc.args(["--print", "target-libdir"]);
-        let lld = PathBuf::from(output(rustc)?.trim()).with_file_name("bin/rust-lld");
-        if !lld.is_file() {
-            return Ok(Err("this Rust has no rust-lld: install it by rustup".to_owned()));
-        }
-        let found = zig::ensure().map_err(|error| format!("{error:#}"));
-        Ok(found.map(|zig| Self::Inspection { lld, zig, stubs: stubs.to_owned() }))
+        let found = substitutes()?;
+        Ok(found.map(|(lld, zig)| Self::Inspection { lld, zig, stubs: stubs.to_owned() }))
     }
 
     /// Whether a device can load what it links.
@@ -90,6 +84,17 @@ impl Linker {
             }
         }
     }
+}
+
+/// Rust's lld and zig, which link and compile C for inspection on any system; or which is missing.
+pub(super) fn substitutes() -> Result<Result<(PathBuf, PathBuf), String>> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir"]);
+    let lld = PathBuf::from(output(rustc)?.trim()).with_file_name("bin/rust-lld");
+    if !lld.is_file() {
+        return Ok(Err("this Rust has no rust-lld: install it by rustup".to_owned()));
+    }
+    Ok(zig::ensure().map(|zig| (lld, zig)).map_err(|error| format!("{error:#}")))
 }
 
 /// The `bin` folder of an NDK's clang.

@@ -1,5 +1,5 @@
 // Decides, from the events of an app, when the file is open and when background time is held. Pure: it starts nothing and
-// knows no clock; AppLifecycle.swift carries its decisions out.
+// has no clock; AppLifecycle.swift carries its decisions out.
 //
 // iOS kills an app that is suspended while it holds a lock of a file (0xDEAD10CC). So in the background the file is open only
 // while background time is held, and background time ends only after the file was closed.
@@ -90,7 +90,7 @@ struct LifecycleMachine {
         guard isForeground else { return [] }
         isForeground = false
         let time = takeTime()
-        // Otherwise there was no time to write anything since the last push.
+        // Otherwise the file is closed, or is being opened or closed: the queue waits for the next foreground.
         guard isOpen, !isMoving else { return time + settle() }
         isPushing = true
         pushes += 1

@@ -4,7 +4,7 @@
 import Rejoin
 import SwiftUI
 
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 struct ConflictRows: View {
     let write: ParkedWrite
     /// The texts of the fields while the user edits.

@@ -15,7 +15,7 @@ import SwiftUI
 /// decision, and when the mutation was decided elsewhere. A call that fails is shown and changes nothing.
 ///
 /// An action can be sent again or discarded here; to correct its arguments call `queue.performAgain`.
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 public struct ConflictSheet: View {
     @Environment(\.rejoin) private var database
     @Environment(\.dismiss) private var dismiss

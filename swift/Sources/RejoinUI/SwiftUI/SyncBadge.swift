@@ -9,7 +9,7 @@ import SwiftUI
 /// ```swift
 /// .toolbar { SyncBadge { isQueueShown = true } }
 /// ```
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 public struct SyncBadge: View {
     @Environment(\.rejoin) private var database
     @State private var monitor: SyncMonitor?

@@ -16,7 +16,7 @@ import SwiftUI
 ///
 /// The rows are empty until the first result. `$todos` is the ``LiveQuery``, with the error and whether it is loading.
 /// For a statement that depends on the view's own input, set `_todos` in the initializer of the view.
-@available(iOS 17, macOS 14, tvOS 17, *)
+@available(iOS 17, macOS 14, *)
 @MainActor @propertyWrapper
 public struct Watch<Value: Decodable & Sendable>: DynamicProperty {
     @Environment(\.rejoin) private var database

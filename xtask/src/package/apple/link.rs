@@ -5,8 +5,8 @@
 //! commands, exports, imports and sizes are as they would be. Nothing is signed, and nothing runs.
 
 use super::{NAME, System, Target, substitutes};
-use crate::library::zig;
-use crate::process::{cargo, for_each_line, output, succeeds};
+use crate::package::linker;
+use crate::process::{cargo, for_each_line, succeeds};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::fs;
@@ -45,14 +45,8 @@ impl Linker {
         if cfg!(target_os = "macos") {
             return Ok(Ok(Self::Xcode));
         }
-        let mut rustc = Command::new("rustc");
-        rustc.args(["--print", "target-libdir"]);
-        let lld = PathBuf::from(output(rustc)?.trim()).with_file_name("bin/rust-lld");
-        if !lld.is_file() {
-            return Ok(Err("this Rust has no rust-lld: install it by rustup".to_owned()));
-        }
-        let found = zig::ensure().map_err(|error| format!("{error:#}"));
-        Ok(found.map(|zig| Self::Inspection { lld, zig, stubs: stubs.to_owned() }))
+        let found = linker::substitutes()?;
+        Ok(found.map(|(lld, zig)| Self::Inspection { lld, zig, stubs: stubs.to_owned() }))
     }
 
     /// Whether an app can use what it links.

@@ -58,7 +58,7 @@ fn stubs(zig: &Path, system: &System, target: &Target, folder: &Path) -> Result<
     let text =
         fs::read_to_string(&source).with_context(|| format!("zig has no {}", source.display()))?;
     let renamed = format!("-{}{}", system.name, variant(system));
-    // lld does not know the processor `arm64e.x1`, and the list has `arm64` not everywhere.
+    // lld has no processor `arm64e.x1`, and the list does not name `arm64` everywhere.
     let text = text.replace("arm64e.x1-", "arm64-").replace("-macos", &renamed);
     // As in Apple's SDK, libc and libm are other names of libSystem.
     for name in ["libSystem.tbd", "libc.tbd", "libm.tbd"] {
