@@ -81,12 +81,14 @@ import Testing
     }
 
     @Test func modelsRecoverWhenTheFileCanBeOpened() async throws {
-        let (store, _) = failing(3)
+        // An error is shown only until the next attempt succeeds, so that attempt waits until the errors were seen.
+        let (store, attempts) = failing(.max)
         try await watched { @MainActor in
             let ids = LiveQuery(String.self, "SELECT id FROM item", on: store)
             let parked = ParkedWrites(store)
             let monitor = SyncMonitor(store)
-            await observed { ids.error != nil || parked.error != nil }
+            await observed { ids.error != nil && parked.error != nil && monitor.lastError != nil }
+            await attempts.succeed()
             await observed {
                 ids.error == nil && !ids.isLoading && parked.error == nil && !parked.isLoading && monitor.counts != nil
             }
@@ -141,9 +143,9 @@ import Testing
 
     /// A store whose file cannot be opened at first, and its attempts.
     private func failing(_ failures: Int) -> (RejoinStore, Attempts) {
-        let attempts = Attempts()
+        let attempts = Attempts(failures)
         let store = RejoinStore { [folder] in
-            if await attempts.next() <= failures { throw RejoinError.storage("the device is locked") }
+            if await attempts.fails() { throw RejoinError.storage("the device is locked") }
             return try await localClient(folder)
         }
         return (store, attempts)
@@ -151,10 +153,15 @@ import Testing
 
     private actor Attempts {
         private(set) var count = 0
+        private var failures: Int
 
-        func next() -> Int {
+        init(_ failures: Int) { self.failures = failures }
+
+        func fails() -> Bool {
             count += 1
-            return count
+            return count <= failures
         }
+
+        func succeed() { failures = 0 }
     }
 }
