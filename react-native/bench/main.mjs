@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
+process.env.NODE_ENV = 'production';
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const folder = mkdtempSync(here('../node_modules/.bench-'));
 const outfile = join(folder, 'bench.mjs');
@@ -21,7 +22,8 @@ try {
     platform: 'node',
     format: 'esm',
     target: 'es2022',
-    alias: { '@ubjs/node': here('../node/runtime.ts') },
+    alias: { '@ubjs/node': here('../node/runtime.ts'), '@rejoin/react-native': here('../node/index.ts') },
+    external: ['happy-dom', 'react', 'react-dom'],
     define: { 'process.env.NODE_ENV': '"production"' },
     logLevel: 'warning',
   });

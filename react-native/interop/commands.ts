@@ -17,7 +17,7 @@ import {
   type SqlParam,
   type SqlValue,
   type Transaction,
-} from '../src/index';
+} from '../node/index';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Json = any;

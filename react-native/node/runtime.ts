@@ -1,13 +1,15 @@
 /**
- * The module that the generated bindings import as `@ubjs/node`: the addon that loads a UniFFI library into Node.
+ * The module that the generated definitions import as `@ubjs/node`: the addon that loads a UniFFI library into Node.
  *
- * `REJOIN_NODE_RUNTIME` names the addon (built by `cargo xtask toolchain ubrn`), `REJOIN_LIBRARY_DIR` the folder of the library (built by
- * `cargo build -p rejoin-bindings`). If one is missing, the error names it and the command that builds it. For tests, benchmarks and Node
- * programs in this repository; on a phone the bindings are a native module.
+ * The addon is the file that `REJOIN_NODE_RUNTIME` names (built by `cargo xtask toolchain ubrn`), the library is in the folder that
+ * `REJOIN_LIBRARY_DIR` names (built by `cargo build -p rejoin-bindings`). Without a variable, its file is the one that the published
+ * package contains for this host (`prebuilt/node/<platform>-<arch>/`, for example `linux-x64`). If a file is missing, the error names it
+ * and the remedy. For tests, tools and Node programs; on a phone the bindings are a native module.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { ConfigurationError } from '../src/errors';
 
 /** A library opened by the addon. */
 interface NativeModule {
@@ -45,27 +47,38 @@ const FfiType = {
   MutReference: (inner: object) => ({ tag: 'MutReference', inner }),
 };
 
-function existing(variable: string, name: string, made: string): string {
+const require = createRequire(import.meta.url);
+const HOST = `${process.platform}-${process.arch}`;
+
+/** Returns the path that `variable` leads to or, if it is not set, the path of the published package's `name`; throws if there is no file. */
+function existing(variable: string, name: string, path: (set: string) => string): string {
   const set = process.env[variable];
-  const path = set === undefined ? undefined : join(set, name);
-  if (path === undefined || !existsSync(path)) {
-    const what = path === undefined ? 'is not set' : `names no file: ${path}`;
-    throw new Error(`${variable} ${what}; \`${made}\` makes it, \`cargo xtask test --only javascript\` sets it`);
+  const found = set === undefined ? prebuilt(name) : path(set);
+  if (existsSync(found)) return found;
+  const what = set === undefined ? `the package has no ${name} for ${HOST} and ${variable} is not set` : `${variable} leads to no file: ${found}`;
+  throw new ConfigurationError(`${what}; build it in the Rejoin repository, where \`cargo xtask test --only javascript\` sets the variable`);
+}
+
+function prebuilt(name: string): string {
+  try {
+    return join(dirname(require.resolve('@rejoin/react-native/package.json')), 'prebuilt', 'node', HOST, name);
+  } catch {
+    // A program that was bundled into one file is not in the package.
+    return '';
   }
-  return path;
 }
 
 function resolveLibPath({ crateName }: { crateName: string; callerUrl: string }): string {
   const [prefix, suffix] =
     process.platform === 'win32' ? ['', '.dll'] : ['lib', process.platform === 'darwin' ? '.dylib' : '.so'];
-  return existing('REJOIN_LIBRARY_DIR', `${prefix}${crateName}${suffix}`, 'cargo build -p rejoin-bindings');
+  const name = `${prefix}${crateName}${suffix}`;
+  return existing('REJOIN_LIBRARY_DIR', name, (folder) => join(folder, name));
 }
 
 /** Loaded at first use, so that a program that only decodes rows needs neither addon nor library. */
 const UniffiNativeModule = {
   open(path: string): NativeModule {
-    const runtime = existing('REJOIN_NODE_RUNTIME', '', 'cargo xtask toolchain ubrn');
-    const addon = createRequire(import.meta.url)(runtime) as Addon;
+    const addon = require(existing('REJOIN_NODE_RUNTIME', 'uniffi-runtime-napi.node', (file) => file)) as Addon;
     return addon.UniffiNativeModule.open(path);
   },
 };

@@ -4,31 +4,44 @@
  * Every error that the package throws is a {@link RejoinError} of `errors.ts`. Errors of the app reach the engine as text. The public API
  * contains no type of the bindings. Values and statements are converted in `statement.ts`.
  */
-import { FfiConverterObjectWithCallbacks } from '@ubjs/core';
+import { FfiConverterObjectWithCallbacks, UniffiHandleMap } from '@ubjs/core';
 import * as errors from './errors';
 import * as ffi from './generated/rejoin_ffi';
-import bindings from './generated';
 import { ActionError, type ActionFault, ActionTooLargeError, ActionTooSlowError, ChangedError, type ChangedRow, StandsOnError, UnsentError } from './refusals';
 import { raise } from './statement';
 import type { SqlValue } from './value';
-
-// Referenced, or a bundler removes the import as unused, and with it the module that opens the library.
-void bindings;
 
 export { ffi };
 
 /** The members used here of the runtime's converter for callback objects. */
 interface Converter {
+  factory: { isConcreteType(value: object): boolean; create(pointer: bigint): object };
+  handleMap: { get(handle: bigint): object };
   lower(value: object, alloc: undefined): bigint;
   lowerHandle(value: object): bigint;
+  lift(handle: bigint): object;
 }
 
-// The runtime (0.31.0-5) converts a callback object that is a required argument, but passes an optional one to `lowerHandle`, which
-// accepts objects of the engine only.
+// Corrections of the runtime (0.31.0-5), which is otherwise used as published.
 const converter = FfiConverterObjectWithCallbacks.prototype as unknown as Converter;
 const engineHandle = converter.lowerHandle;
-converter.lowerHandle = function (this: Converter & { factory: { isConcreteType(value: object): boolean } }, value) {
+// It converts a callback object that is a required argument, but passes an optional one to `lowerHandle`, which accepts objects of the
+// engine only.
+converter.lowerHandle = function (value) {
   return this.factory.isConcreteType(value) ? engineHandle.call(this, value) : this.lower(value, undefined);
+};
+// An odd handle is never a pointer; one that is not in the map belongs to a JavaScript runtime that a reload has ended (their pull
+// request 458).
+converter.lift = function (handle) {
+  return (handle & 1n) === 1n ? this.handleMap.get(handle) : this.factory.create(handle);
+};
+// The maps of each JavaScript runtime start at 1, so a handle of an ended one could denote another object (their issue 470).
+const handles = UniffiHandleMap.prototype as unknown as { currentHandle: bigint; insert(value: object): bigint };
+const insert = handles.insert;
+const first = (BigInt(Date.now()) << 20n) | 1n;
+handles.insert = function (value) {
+  if (this.currentHandle === 1n) this.currentHandle = first;
+  return insert.call(this, value);
 };
 
 /** Awaits a call into the engine and converts its error, with the caller's stack. */

@@ -13,6 +13,7 @@ export type {
   Projection,
 } from './action-types';
 export { Actions } from './actions';
+export { type AppModules, followApp, type NetworkState } from './app-state';
 export { type Change, Subscription } from './callback';
 export { RejoinClient, type Services } from './client';
 export { type ActionBudget, type ConflictPolicy, type Durability, type MeteredPolicy, RejoinConfig } from './config';

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { type PendingMutation, RejoinClient, RejoinConfig, type RejoinDatabase, SuspendedError } from '../src/index';
+import { followApp, type PendingMutation, RejoinClient, RejoinConfig, type RejoinDatabase, SuspendedError } from '../src/index';
 import { device, newUser, sync } from './support/devices';
 import { FakeDatabase } from './support/fake';
 import { expectExamples } from './support/pages';
@@ -29,8 +29,9 @@ class TaskList {
 class Events<T> {
   #listener: ((event: T) => void) | undefined;
 
-  listen(listener: (event: T) => void): void {
+  listen(listener: (event: T) => void): () => void {
     this.#listener = listener;
+    return () => (this.#listener = undefined);
   }
 
   report(event: T): void {
@@ -39,7 +40,7 @@ class Events<T> {
 }
 
 test('examples of start, background and shipping run', async () => {
-  const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  const printed = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const server = await StoryServer.start({ tokens: true });
   const { url: serverUrl, schema } = server;
   const session = { token: (_refresh: boolean): Promise<string> => server.token('u1') };
@@ -48,7 +49,7 @@ test('examples of start, background and shipping run', async () => {
   mkdirSync(backup);
   const states = new Events<string>();
   const networks = new Events<{ isConnected: boolean | null; details: { isConnectionExpensive: boolean } | null }>();
-  const AppState = { addEventListener: (_: 'change', listener: (state: string) => void) => states.listen(listener) };
+  const AppState = { addEventListener: (_: 'change', listener: (state: string) => void) => ({ remove: states.listen(listener) }) };
   const NetInfo = { addEventListener: networks.listen.bind(networks) };
   const Platform = { OS: 'ios' };
 
@@ -65,33 +66,20 @@ test('examples of start, background and shipping run', async () => {
   await until(() => list.items()[0]?.state === 'synced', 'the server accepts the write');
   expect(changes).toBeGreaterThan(0);
 
-  let last: Promise<unknown> = Promise.resolve();
-  const afterLast = (step: () => Promise<unknown>): void => {
-    last = last.then(step).catch((error: unknown) => console.warn(error)); // In the order of the events.
-  };
-  AppState.addEventListener('change', (state) => {
-    if (state === 'background' && Platform.OS === 'ios') afterLast(() => client.sync.suspend());
-    // `resume` changes nothing if the client is not suspended; `foreground` syncs at once.
-    if (state === 'active') afterLast(() => client.sync.resume().then(() => client.sync.foreground()));
-  });
-  NetInfo.addEventListener(({ isConnected, details }) => {
-    client.sync.setNetwork({ online: isConnected !== false, metered: details?.isConnectionExpensive === true });
-  });
+  const followed = followApp(client, { AppState, Platform, NetInfo });
 
   states.report('active');
   states.report('background');
-  await last;
-  await expect(client.query('SELECT 1')).rejects.toBeInstanceOf(SuspendedError);
+  const suspended = (): Promise<boolean> => client.query('SELECT 1').then(() => false, (error) => error instanceof SuspendedError);
+  await until(suspended, 'the client is suspended');
   networks.report({ isConnected: true, details: { isConnectionExpensive: true } });
   await server.sql("UPDATE task SET title = 'buy oat milk'");
   for (const state of ['active', 'background', 'active']) states.report(state);
-  await last;
   await until(() => list.items()[0]?.title === 'buy oat milk', 'the watch delivers what it missed');
   networks.report({ isConnected: false, details: null });
   await until(() => client.status().state.kind === 'offline', 'the client is offline');
   networks.report({ isConnected: true, details: { isConnectionExpensive: false } });
   await until(() => client.status().state.kind === 'up-to-date', 'the client is online');
-  expect(warned).not.toHaveBeenCalled();
 
   async function work(): Promise<boolean> {
     const report = await client.sync.andWait(20_000).catch(() => undefined); // For instance offline: the queue is unchanged.
@@ -121,7 +109,10 @@ test('examples of start, background and shipping run', async () => {
 
   end();
   await client.shutdown();
-  warned.mockRestore();
+  states.report('active'); // Ends the subscription: the client is closed.
+  await until(() => followed.isCancelled, 'the subscription ends');
+  expect(printed).not.toHaveBeenCalled();
+  printed.mockRestore();
   await server.quit();
 });
 
@@ -210,4 +201,4 @@ test("examples of an app's tests run", async () => {
   await server.quit();
 });
 
-test('each example of the guide is part of this file', () => expectExamples('../../docs/guide-react-native.md', 'guide.test.ts', 9));
+test('each example of the guide is part of this file', () => expectExamples('../../docs/react-native.md', 'guide.test.ts', 9));

@@ -29,7 +29,7 @@ const uniffiIsDebug =
  */
 export function setLogSink(level: LogLevel, sink: LogSink | undefined = undefined): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_func_set_log_sink(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_func_set_log_sink(
         FfiConverterTypeLogLevel.lower(level, nativeModule().rustbuffer_alloc),
         FfiConverterOptionalTypeLogSink.lower(sink, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -38,13 +38,42 @@ export function setLogSink(level: LogLevel, sink: LogSink | undefined = undefine
     );
     }
 
+// Hermes (React Native ≥ 0.74) ships TextEncoder and encodeInto, but not
+// TextDecoder. For single-string decode (bytesToString), we polyfill via the
+// C++ string_from_buffer helper using a duck-typed object matching the
+// standard TextDecoder.decode signature. Once Hermes ships a real
+// TextDecoder, the `typeof` check will pick it up automatically.
+//
+// For array-of-strings decode (readStringFromBuffer), we keep a dedicated C++
+// helper: the polyfill path (new Uint8Array view + decode) measured ~40%
+// slower on getStringArray benchmarks than a direct (buf, offset, length)
+// call, due to the per-read view allocation and extra property lookups in
+// string_from_buffer.
 const stringConverter = (() => {
     const encoder = new TextEncoder();
-    const decoder = new TextDecoder();
+    const decoder: { decode(input: UniffiByteArray): string } =
+        typeof TextDecoder !== "undefined"
+            ? new TextDecoder()
+            : {
+                  decode: (bytes: UniffiByteArray) =>
+                      nativeModule().ubrn_uniffi_internal_fn_func_ffi__string_from_buffer(
+                          bytes,
+                          undefined as any,
+                      ) as string,
+              };
     return {
-        stringToBytes: (s: string) => encoder.encode(s),
+        // Single-string lower() uses the C++ helper — TextEncoder.encode
+        // measured ~43% slower on takeString benchmarks.
+        stringToBytes: (s: string) =>
+            nativeModule().ubrn_uniffi_internal_fn_func_ffi__string_to_buffer(s, undefined as any),
         bytesToString: (ab: UniffiByteArray) => decoder.decode(ab),
-        stringByteLength: (s: string) => encoder.encode(s).byteLength,
+        // Direct C++ call — bypasses uniffiCaller.rustCall() overhead.
+        // Matters for N-element arrays.
+        stringByteLength: (s: string) =>
+            nativeModule().ubrn_uniffi_internal_fn_func_ffi__string_to_byte_length(s, undefined as any) as number,
+        // Encode directly into the RustBuffer backing store via
+        // TextEncoder.encodeInto — zero intermediate allocation. Replaces
+        // the old C++ write_string_into_buffer helper.
         writeStringIntoBuffer: (s: string, buf: any, offset: number): number => {
             const view = new Uint8Array(
                 buf.arrayBuffer,
@@ -53,8 +82,10 @@ const stringConverter = (() => {
             );
             return encoder.encodeInto(s, view).written;
         },
+        // Dedicated C++ helper — avoids per-read Uint8Array allocation and
+        // the double property-lookup in string_from_buffer.
         readStringFromBuffer: (buf: any, offset: number, length: number): string =>
-            decoder.decode(new Uint8Array(buf.arrayBuffer, offset, length)),
+            nativeModule().ubrn_uniffi_internal_fn_func_ffi__read_string_from_buffer(buf, offset, length) as string,
     };
 })();
 const FfiConverterString = uniffiCreateFfiConverterString(stringConverter);
@@ -5735,14 +5766,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_execute(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_execute(
                     uniffiTypeActionContextObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_i64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -5767,7 +5798,7 @@ private constructor(pointer: UniffiHandle) {
     mutationId(): string {
     const __rb: Uint8Array = uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(
                 uniffiTypeActionContextObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -5790,14 +5821,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_query(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_query(
                     uniffiTypeActionContextObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -5839,14 +5870,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_row_id(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_row_id(
                     uniffiTypeActionContextObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),FfiConverterString.lower(rowJson, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -5880,7 +5911,7 @@ private constructor(pointer: UniffiHandle) {
     time(): string {
     const __rb: Uint8Array = uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_time(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_time(
                 uniffiTypeActionContextObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -5899,7 +5930,7 @@ private constructor(pointer: UniffiHandle) {
     timeMs(): bigint {
     return FfiConverterInt64.lift(uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(
                 uniffiTypeActionContextObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -5927,11 +5958,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeActionContextObjectFactory: UniffiObjectFactory<ActionContextLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeActionContextObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): ActionContextLike {
         const instance = Object.create(ActionContext.prototype);
@@ -5943,20 +5969,15 @@ const uniffiTypeActionContextObjectFactory: UniffiObjectFactory<ActionContextLik
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_actioncontext_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: ActionContextLike): UniffiHandle {
@@ -5969,14 +5990,14 @@ const uniffiTypeActionContextObjectFactory: UniffiObjectFactory<ActionContextLik
     clonePointer(obj_: ActionContextLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_actioncontext(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_actioncontext(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_actioncontext(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_actioncontext(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -6054,14 +6075,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_actionhandler_run(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actionhandler_run(
                     uniffiTypeActionHandlerImplObjectFactory.clonePointer(this),FfiConverterTypeActionContext.lower(context, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -6109,11 +6130,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeActionHandlerImplObjectFactory: UniffiObjectFactory<ActionHandler> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeActionHandlerImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): ActionHandler {
         const instance = Object.create(ActionHandlerImpl.prototype);
@@ -6125,20 +6141,15 @@ const uniffiTypeActionHandlerImplObjectFactory: UniffiObjectFactory<ActionHandle
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_actionhandler_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: ActionHandler): UniffiHandle {
@@ -6151,14 +6162,14 @@ const uniffiTypeActionHandlerImplObjectFactory: UniffiObjectFactory<ActionHandle
     clonePointer(obj_: ActionHandler): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_actionhandler(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_actionhandler(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_actionhandler(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_actionhandler(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -6231,7 +6242,7 @@ const uniffiCallbackInterfaceActionHandler: { vtable: any; register: () => void;
             return FfiConverterTypeActionHandler.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(
             uniffiCallbackInterfaceActionHandler.vtable
         );
     },
@@ -6295,7 +6306,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
         const pointer =
             uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_constructor_actionregistry_new(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_constructor_actionregistry_new(
                 callStatus);
             },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
@@ -6311,7 +6322,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
  * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
  */
     declare(json: string): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_declare(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actionregistry_declare(
                 uniffiTypeActionRegistryObjectFactory.clonePointer(this),
         FfiConverterString.lower(json, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -6325,7 +6336,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
  * performed.
  */
     handler(definition: ActionDefinition, handler: ActionHandler): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_handler(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actionregistry_handler(
                 uniffiTypeActionRegistryObjectFactory.clonePointer(this),
         FfiConverterTypeActionDefinition.lower(definition, nativeModule().rustbuffer_alloc),
         FfiConverterTypeActionHandler.lower(handler, nativeModule().rustbuffer_alloc),
@@ -6339,7 +6350,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
  * Sets the identity columns of a table: `row_id` derives ids from these columns.
  */
     identity(table: string, columns: Array<string>): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_identity(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actionregistry_identity(
                 uniffiTypeActionRegistryObjectFactory.clonePointer(this),
         FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
         FfiConverterSequenceString.lower(columns, nativeModule().rustbuffer_alloc),
@@ -6354,7 +6365,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
  * from the server are applied as usual.
  */
     onlyByActions(table: string): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
                 uniffiTypeActionRegistryObjectFactory.clonePointer(this),
         FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -6369,7 +6380,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
  * language.
  */
     projection(table: string): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_projection(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_actionregistry_projection(
                 uniffiTypeActionRegistryObjectFactory.clonePointer(this),
         FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -6398,11 +6409,6 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
 
 const uniffiTypeActionRegistryObjectFactory: UniffiObjectFactory<ActionRegistryLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeActionRegistryObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): ActionRegistryLike {
         const instance = Object.create(ActionRegistry.prototype);
@@ -6414,20 +6420,15 @@ const uniffiTypeActionRegistryObjectFactory: UniffiObjectFactory<ActionRegistryL
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_actionregistry_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: ActionRegistryLike): UniffiHandle {
@@ -6440,14 +6441,14 @@ const uniffiTypeActionRegistryObjectFactory: UniffiObjectFactory<ActionRegistryL
     clonePointer(obj_: ActionRegistryLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_actionregistry(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_actionregistry(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_actionregistry(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_actionregistry(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -6499,7 +6500,7 @@ private constructor(pointer: UniffiHandle) {
  */
     onChange(change: Change): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_changeobserver_on_change(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_changeobserver_on_change(
                 uniffiTypeChangeObserverImplObjectFactory.clonePointer(this),
         FfiConverterTypeChange.lower(change, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -6528,11 +6529,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeChangeObserverImplObjectFactory: UniffiObjectFactory<ChangeObserver> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeChangeObserverImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): ChangeObserver {
         const instance = Object.create(ChangeObserverImpl.prototype);
@@ -6544,20 +6540,15 @@ const uniffiTypeChangeObserverImplObjectFactory: UniffiObjectFactory<ChangeObser
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_changeobserver_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: ChangeObserver): UniffiHandle {
@@ -6570,14 +6561,14 @@ const uniffiTypeChangeObserverImplObjectFactory: UniffiObjectFactory<ChangeObser
     clonePointer(obj_: ChangeObserver): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_changeobserver(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_changeobserver(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_changeobserver(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_changeobserver(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -6630,7 +6621,7 @@ const uniffiCallbackInterfaceChangeObserver: { vtable: any; register: () => void
             return FfiConverterTypeChangeObserver.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_changeobserver(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_changeobserver(
             uniffiCallbackInterfaceChangeObserver.vtable
         );
     },
@@ -6690,14 +6681,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(
                     uniffiTypeHeldSnapshotObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -6721,14 +6712,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldsnapshot_query(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldsnapshot_query(
                     uniffiTypeHeldSnapshotObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -6776,11 +6767,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeHeldSnapshotObjectFactory: UniffiObjectFactory<HeldSnapshotLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeHeldSnapshotObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): HeldSnapshotLike {
         const instance = Object.create(HeldSnapshot.prototype);
@@ -6792,20 +6778,15 @@ const uniffiTypeHeldSnapshotObjectFactory: UniffiObjectFactory<HeldSnapshotLike>
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_heldsnapshot_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: HeldSnapshotLike): UniffiHandle {
@@ -6818,14 +6799,14 @@ const uniffiTypeHeldSnapshotObjectFactory: UniffiObjectFactory<HeldSnapshotLike>
     clonePointer(obj_: HeldSnapshotLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_heldsnapshot(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_heldsnapshot(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_heldsnapshot(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_heldsnapshot(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -6941,14 +6922,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_batch(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_batch(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -6988,14 +6969,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_commit(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_commit(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -7016,7 +6997,7 @@ private constructor(pointer: UniffiHandle) {
     edited(): string | undefined {
     const __rb: Uint8Array = uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_edited(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_edited(
                 uniffiTypeHeldTransactionObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -7041,14 +7022,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_execute(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_execute(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_i64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -7079,14 +7060,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_query(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_query(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -7125,14 +7106,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_release(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_release(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterInt64.lower(number, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -7155,14 +7136,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -7185,14 +7166,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterInt64.lower(number, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -7217,14 +7198,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_i64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -7263,11 +7244,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeHeldTransactionObjectFactory: UniffiObjectFactory<HeldTransactionLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeHeldTransactionObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): HeldTransactionLike {
         const instance = Object.create(HeldTransaction.prototype);
@@ -7279,20 +7255,15 @@ const uniffiTypeHeldTransactionObjectFactory: UniffiObjectFactory<HeldTransactio
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_heldtransaction_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: HeldTransactionLike): UniffiHandle {
@@ -7305,14 +7276,14 @@ const uniffiTypeHeldTransactionObjectFactory: UniffiObjectFactory<HeldTransactio
     clonePointer(obj_: HeldTransactionLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_heldtransaction(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_heldtransaction(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_heldtransaction(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_heldtransaction(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -7382,14 +7353,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_httptransport_send(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_httptransport_send(
                     uniffiTypeHttpTransportImplObjectFactory.clonePointer(this),FfiConverterTypeHttpRequest.lower(request, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -7422,7 +7393,7 @@ private constructor(pointer: UniffiHandle) {
  */
     disconnect(): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_httptransport_disconnect(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_httptransport_disconnect(
                 uniffiTypeHttpTransportImplObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -7450,11 +7421,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeHttpTransportImplObjectFactory: UniffiObjectFactory<HttpTransport> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeHttpTransportImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): HttpTransport {
         const instance = Object.create(HttpTransportImpl.prototype);
@@ -7466,20 +7432,15 @@ const uniffiTypeHttpTransportImplObjectFactory: UniffiObjectFactory<HttpTranspor
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_httptransport_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: HttpTransport): UniffiHandle {
@@ -7492,14 +7453,14 @@ const uniffiTypeHttpTransportImplObjectFactory: UniffiObjectFactory<HttpTranspor
     clonePointer(obj_: HttpTransport): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_httptransport(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_httptransport(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_httptransport(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_httptransport(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -7595,7 +7556,7 @@ const uniffiCallbackInterfaceHttpTransport: { vtable: any; register: () => void;
             return FfiConverterTypeHttpTransport.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_httptransport(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_httptransport(
             uniffiCallbackInterfaceHttpTransport.vtable
         );
     },
@@ -7640,7 +7601,7 @@ private constructor(pointer: UniffiHandle) {
  */
     onLog(record: LogRecord): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_logsink_on_log(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_logsink_on_log(
                 uniffiTypeLogSinkImplObjectFactory.clonePointer(this),
         FfiConverterTypeLogRecord.lower(record, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -7669,11 +7630,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeLogSinkImplObjectFactory: UniffiObjectFactory<LogSink> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeLogSinkImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): LogSink {
         const instance = Object.create(LogSinkImpl.prototype);
@@ -7685,20 +7641,15 @@ const uniffiTypeLogSinkImplObjectFactory: UniffiObjectFactory<LogSink> = (() => 
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_logsink_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: LogSink): UniffiHandle {
@@ -7711,14 +7662,14 @@ const uniffiTypeLogSinkImplObjectFactory: UniffiObjectFactory<LogSink> = (() => 
     clonePointer(obj_: LogSink): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_logsink(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_logsink(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_logsink(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_logsink(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -7771,7 +7722,7 @@ const uniffiCallbackInterfaceLogSink: { vtable: any; register: () => void; } = {
             return FfiConverterTypeLogSink.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_logsink(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_logsink(
             uniffiCallbackInterfaceLogSink.vtable
         );
     },
@@ -7825,7 +7776,7 @@ private constructor(pointer: UniffiHandle) {
  * Ends the watch and a waiting `next`. Cancelling twice is no error.
  */
     cancel(): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_querywatch_cancel(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_querywatch_cancel(
                 uniffiTypeQueryWatchObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -7848,14 +7799,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_querywatch_next(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_querywatch_next(
                     uniffiTypeQueryWatchObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -7903,11 +7854,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeQueryWatchObjectFactory: UniffiObjectFactory<QueryWatchLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeQueryWatchObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): QueryWatchLike {
         const instance = Object.create(QueryWatch.prototype);
@@ -7919,20 +7865,15 @@ const uniffiTypeQueryWatchObjectFactory: UniffiObjectFactory<QueryWatchLike> = (
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_querywatch_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: QueryWatchLike): UniffiHandle {
@@ -7945,14 +7886,14 @@ const uniffiTypeQueryWatchObjectFactory: UniffiObjectFactory<QueryWatchLike> = (
     clonePointer(obj_: QueryWatchLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_querywatch(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_querywatch(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_querywatch(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_querywatch(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -8031,13 +7972,13 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(FfiConverterString.lower(path, nativeModule().rustbuffer_alloc)
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_constructor_readonlyclient_open(FfiConverterString.lower(path, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -8069,14 +8010,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_query(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_readonlyclient_query(
                     uniffiTypeReadOnlyClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -8115,14 +8056,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_readonlyclient_query_many(
                     uniffiTypeReadOnlyClientObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -8159,14 +8100,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_readonlyclient_shutdown(
                     uniffiTypeReadOnlyClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -8190,7 +8131,7 @@ private constructor(pointer: UniffiHandle) {
     watch(sql: string, params: Array<SqlValue> = [], key: Array<string> = []): QueryWatchLike {
     return FfiConverterTypeQueryWatch.lift(uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_readonlyclient_watch(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_readonlyclient_watch(
                 uniffiTypeReadOnlyClientObjectFactory.clonePointer(this),
         FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),
         FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc),
@@ -8221,11 +8162,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeReadOnlyClientObjectFactory: UniffiObjectFactory<ReadOnlyClientLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeReadOnlyClientObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): ReadOnlyClientLike {
         const instance = Object.create(ReadOnlyClient.prototype);
@@ -8237,20 +8173,15 @@ const uniffiTypeReadOnlyClientObjectFactory: UniffiObjectFactory<ReadOnlyClientL
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_readonlyclient_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: ReadOnlyClientLike): UniffiHandle {
@@ -8263,14 +8194,14 @@ const uniffiTypeReadOnlyClientObjectFactory: UniffiObjectFactory<ReadOnlyClientL
     clonePointer(obj_: ReadOnlyClientLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_readonlyclient(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_readonlyclient(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_readonlyclient(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_readonlyclient(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -8325,7 +8256,7 @@ private constructor(pointer: UniffiHandle) {
  * no error.
  */
     cancel(): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_subscription_cancel(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_subscription_cancel(
                 uniffiTypeSubscriptionObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -8353,11 +8284,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeSubscriptionObjectFactory: UniffiObjectFactory<SubscriptionLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeSubscriptionObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): SubscriptionLike {
         const instance = Object.create(Subscription.prototype);
@@ -8369,20 +8295,15 @@ const uniffiTypeSubscriptionObjectFactory: UniffiObjectFactory<SubscriptionLike>
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_subscription_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: SubscriptionLike): UniffiHandle {
@@ -8395,14 +8316,14 @@ const uniffiTypeSubscriptionObjectFactory: UniffiObjectFactory<SubscriptionLike>
     clonePointer(obj_: SubscriptionLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_subscription(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_subscription(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_subscription(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_subscription(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -8456,7 +8377,7 @@ private constructor(pointer: UniffiHandle) {
  */
     onStatus(status: SyncStatus): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_statusobserver_on_status(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_statusobserver_on_status(
                 uniffiTypeStatusObserverImplObjectFactory.clonePointer(this),
         FfiConverterTypeSyncStatus.lower(status, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -8485,11 +8406,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeStatusObserverImplObjectFactory: UniffiObjectFactory<StatusObserver> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeStatusObserverImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): StatusObserver {
         const instance = Object.create(StatusObserverImpl.prototype);
@@ -8501,20 +8417,15 @@ const uniffiTypeStatusObserverImplObjectFactory: UniffiObjectFactory<StatusObser
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_statusobserver_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: StatusObserver): UniffiHandle {
@@ -8527,14 +8438,14 @@ const uniffiTypeStatusObserverImplObjectFactory: UniffiObjectFactory<StatusObser
     clonePointer(obj_: StatusObserver): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_statusobserver(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_statusobserver(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_statusobserver(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_statusobserver(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -8587,7 +8498,7 @@ const uniffiCallbackInterfaceStatusObserver: { vtable: any; register: () => void
             return FfiConverterTypeStatusObserver.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(
             uniffiCallbackInterfaceStatusObserver.vtable
         );
     },
@@ -8636,7 +8547,7 @@ private constructor(pointer: UniffiHandle) {
  */
     onVerdicts(verdicts: Verdicts): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(
                 uniffiTypeVerdictObserverImplObjectFactory.clonePointer(this),
         FfiConverterTypeVerdicts.lower(verdicts, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -8665,11 +8576,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeVerdictObserverImplObjectFactory: UniffiObjectFactory<VerdictObserver> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeVerdictObserverImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): VerdictObserver {
         const instance = Object.create(VerdictObserverImpl.prototype);
@@ -8681,20 +8587,15 @@ const uniffiTypeVerdictObserverImplObjectFactory: UniffiObjectFactory<VerdictObs
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_verdictobserver_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: VerdictObserver): UniffiHandle {
@@ -8707,14 +8608,14 @@ const uniffiTypeVerdictObserverImplObjectFactory: UniffiObjectFactory<VerdictObs
     clonePointer(obj_: VerdictObserver): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_verdictobserver(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_verdictobserver(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_verdictobserver(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_verdictobserver(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -8767,7 +8668,7 @@ const uniffiCallbackInterfaceVerdictObserver: { vtable: any; register: () => voi
             return FfiConverterTypeVerdictObserver.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(
             uniffiCallbackInterfaceVerdictObserver.vtable
         );
     },
@@ -9182,13 +9083,13 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig.lower(config, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeTokenProvider.lower(tokens, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeHttpTransport.lower(transport, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeActionRegistry.lower(actions, nativeModule().rustbuffer_alloc)
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig.lower(config, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeTokenProvider.lower(tokens, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeHttpTransport.lower(transport, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeActionRegistry.lower(actions, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9218,14 +9119,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterInt64.lower(through, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9250,14 +9151,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_alter_table(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_alter_table(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(name, nativeModule().rustbuffer_alloc),FfiConverterString.lower(definition, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9283,14 +9184,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_batch(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_batch(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9333,14 +9234,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9372,14 +9273,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9410,14 +9311,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9448,14 +9349,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterTypeCheckpointMode.lower(mode, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9494,14 +9395,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),FfiConverterSequenceString.lower(columns, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9545,14 +9446,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),FfiConverterSequenceString.lower(columns, nativeModule().rustbuffer_alloc),FfiConverterOptionalString.lower(tokenizer, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9592,14 +9493,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(name, nativeModule().rustbuffer_alloc),FfiConverterString.lower(definition, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9622,14 +9523,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9654,14 +9555,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9705,14 +9606,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9736,14 +9637,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9780,14 +9681,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9817,14 +9718,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_edit(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_edit(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9864,14 +9765,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_execute(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_execute(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_i64,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9902,14 +9803,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -9948,14 +9849,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -9973,7 +9874,7 @@ private constructor(pointer: UniffiHandle) {
  * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
  */
     foreground(): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -9990,14 +9891,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_history(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_history(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(limit, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10040,14 +9941,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(path, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10082,7 +9983,7 @@ private constructor(pointer: UniffiHandle) {
     onChange(tables: Array<string>, observer: ChangeObserver): SubscriptionLike {
     return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
         FfiConverterSequenceString.lower(tables, nativeModule().rustbuffer_alloc),
         FfiConverterTypeChangeObserver.lower(observer, nativeModule().rustbuffer_alloc),
@@ -10099,7 +10000,7 @@ private constructor(pointer: UniffiHandle) {
     onStatus(observer: StatusObserver): SubscriptionLike {
     return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
         FfiConverterTypeStatusObserver.lower(observer, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -10114,7 +10015,7 @@ private constructor(pointer: UniffiHandle) {
     path(): string {
     const __rb: Uint8Array = uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_path(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_path(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -10138,14 +10039,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_pending(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_pending(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10182,14 +10083,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10233,14 +10134,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(name, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10285,14 +10186,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10330,14 +10231,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_prune(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_prune(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterTypeHistoryBounds.lower(bounds, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u32,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u32,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u32,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u32,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u32,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u32,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u32,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u32,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10367,14 +10268,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_query(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_query(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10413,14 +10314,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10459,14 +10360,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_redo(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_redo(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10511,14 +10412,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterTypeKeep.lower(keep, nativeModule().rustbuffer_alloc),FfiConverterSequenceString.lower(giveUp, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10557,14 +10458,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10592,14 +10493,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10623,14 +10524,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10670,14 +10571,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),FfiConverterTypeSqlValue.lower(key, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10710,7 +10611,7 @@ private constructor(pointer: UniffiHandle) {
  * online starts a sync.
  */
     setNetwork(online: boolean, metered: boolean): void {uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
         FfiConverterBool.lower(online, nativeModule().rustbuffer_alloc),
         FfiConverterBool.lower(metered, nativeModule().rustbuffer_alloc),
@@ -10732,14 +10633,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_shutdown(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_shutdown(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10766,14 +10667,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_start(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_start(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10793,7 +10694,7 @@ private constructor(pointer: UniffiHandle) {
     status(): SyncStatus {
     const __rb: Uint8Array = uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_status(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_status(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
                 callStatus);
             },
@@ -10815,14 +10716,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10846,14 +10747,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10880,14 +10781,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterOptionalUInt32.lower(timeoutMs, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -10925,14 +10826,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -10957,7 +10858,7 @@ private constructor(pointer: UniffiHandle) {
     const __rb: Uint8Array = uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_try_execute(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
         FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),
         FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc),
@@ -10986,14 +10887,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -11033,14 +10934,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc),FfiConverterOptionalUInt32.lower(timeoutMs, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -11078,14 +10979,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(limit, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -11124,14 +11025,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterOptionalUInt32.lower(timeoutMs, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
@@ -11154,7 +11055,7 @@ private constructor(pointer: UniffiHandle) {
     watch(sql: string, params: Array<SqlValue> = [], key: Array<string> = []): QueryWatchLike {
     return FfiConverterTypeQueryWatch.lift(uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_watch(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_watch(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
         FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),
         FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc),
@@ -11173,7 +11074,7 @@ private constructor(pointer: UniffiHandle) {
     watchVerdicts(observer: VerdictObserver): SubscriptionLike {
     return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
                 uniffiTypeRejoinClientObjectFactory.clonePointer(this),
         FfiConverterTypeVerdictObserver.lower(observer, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -11202,11 +11103,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeRejoinClientObjectFactory: UniffiObjectFactory<RejoinClientLike> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeRejoinClientObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): RejoinClientLike {
         const instance = Object.create(RejoinClient.prototype);
@@ -11218,20 +11114,15 @@ const uniffiTypeRejoinClientObjectFactory: UniffiObjectFactory<RejoinClientLike>
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_rejoinclient_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: RejoinClientLike): UniffiHandle {
@@ -11244,14 +11135,14 @@ const uniffiTypeRejoinClientObjectFactory: UniffiObjectFactory<RejoinClientLike>
     clonePointer(obj_: RejoinClientLike): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_rejoinclient(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_rejoinclient(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_rejoinclient(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_rejoinclient(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -11317,14 +11208,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_tokenprovider_token(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_tokenprovider_token(
                     uniffiTypeTokenProviderImplObjectFactory.clonePointer(this),FfiConverterBool.lower(refresh, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -11365,14 +11256,14 @@ private constructor(pointer: UniffiHandle) {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_tokenprovider_subject(
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_tokenprovider_subject(
                     uniffiTypeTokenProviderImplObjectFactory.clonePointer(this),FfiConverterString.lower(token, nativeModule().rustbuffer_alloc)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
             // Async returns always go through the JS-side converter: the
             // FFI symbol returns the future handle (u64), and the user-level
             // RustBuffer comes back via the shared `rust_future_complete_*`
@@ -11420,11 +11311,6 @@ private constructor(pointer: UniffiHandle) {
 
 const uniffiTypeTokenProviderImplObjectFactory: UniffiObjectFactory<TokenProvider> = (() => {
 
-    /// <reference lib="es2021" />
-    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
-        uniffiTypeTokenProviderImplObjectFactory.freePointer(heldValue);
-    }) : null;
-
     return {
     create(pointer: UniffiHandle): TokenProvider {
         const instance = Object.create(TokenProviderImpl.prototype);
@@ -11436,20 +11322,15 @@ const uniffiTypeTokenProviderImplObjectFactory: UniffiObjectFactory<TokenProvide
 
 
     bless(p: UniffiHandle): UniffiGcObject {
-        const ptr = {
-            p, // make sure this object doesn't get optimized away.
-            markDestroyed: () => undefined,
-        };
-        if (registry) {
-            registry.register(ptr, p, ptr);
-        }
-        return ptr;
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_tokenprovider_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
     },
 
     unbless(ptr_: UniffiGcObject) {
-        if (registry) {
-            registry.unregister(ptr_);
-        }
+        ptr_.markDestroyed();
     },
 
     pointer(obj_: TokenProvider): UniffiHandle {
@@ -11462,14 +11343,14 @@ const uniffiTypeTokenProviderImplObjectFactory: UniffiObjectFactory<TokenProvide
     clonePointer(obj_: TokenProvider): UniffiHandle {
         const pointer = this.pointer(obj_);
         return uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_tokenprovider(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_tokenprovider(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
 
     freePointer(pointer: UniffiHandle): void {
         uniffiCaller.rustCall(
-            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_tokenprovider(pointer, callStatus),
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_tokenprovider(pointer, callStatus),
             /*liftString:*/ FfiConverterString.lift
         );
     },
@@ -11585,7 +11466,7 @@ const uniffiCallbackInterfaceTokenProvider: { vtable: any; register: () => void;
             return FfiConverterTypeTokenProvider.clone(uniffiHandle);
         }
     },
-    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(
             uniffiCallbackInterfaceTokenProvider.vtable
         );
     },
@@ -11729,293 +11610,293 @@ function uniffiEnsureInitialized() {
     // Get the bindings contract version from our ComponentInterface
     const bindingsContractVersion = 30;
     // Get the scaffolding contract version by calling the into the dylib
-    const scaffoldingContractVersion = nativeModule().ffi_rejoin_ffi_uniffi_contract_version();
+    const scaffoldingContractVersion = nativeModule().ubrn_ffi_rejoin_ffi_uniffi_contract_version();
     if (bindingsContractVersion !== scaffoldingContractVersion) {
         throw new UniffiInternalError.ContractVersionMismatch(scaffoldingContractVersion, bindingsContractVersion);
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_func_set_log_sink() !== 58711) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_func_set_log_sink() !== 58711) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_func_set_log_sink");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_execute() !== 61165) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_execute() !== 61165) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() !== 44946) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() !== 44946) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_query() !== 39840) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_query() !== 39840) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 8036) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 8036) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_row_id");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time() !== 59012) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_time() !== 59012) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() !== 6236) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() !== 6236) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 2828) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 2828) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionhandler_run");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() !== 37913) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() !== 37913) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_actionregistry_new");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_declare() !== 35597) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actionregistry_declare() !== 35597) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_declare");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_handler() !== 59660) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actionregistry_handler() !== 59660) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_handler");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_identity() !== 56244) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actionregistry_identity() !== 56244) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_identity");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() !== 18935) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() !== 18935) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_projection() !== 41008) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_actionregistry_projection() !== 41008) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_projection");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 48458) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 48458) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_changeobserver_on_change");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() !== 65288) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() !== 65288) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() !== 17382) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() !== 17382) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldsnapshot_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() !== 22704) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() !== 22704) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 57085) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 57085) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_commit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() !== 15792) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() !== 15792) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_edited");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 38508) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 38508) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_query() !== 41472) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_query() !== 41472) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 35935) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 35935) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_release");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() !== 63024) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() !== 63024) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 51252) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 51252) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 11181) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 11181) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_send() !== 45982) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_httptransport_send() !== 45982) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_httptransport_send");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() !== 49973) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() !== 49973) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_httptransport_disconnect");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_logsink_on_log() !== 46720) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_logsink_on_log() !== 46720) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_logsink_on_log");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_cancel() !== 39103) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_querywatch_cancel() !== 39103) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_querywatch_cancel");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_next() !== 15598) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_querywatch_next() !== 15598) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_querywatch_next");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open() !== 22251) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open() !== 22251) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_readonlyclient_open");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_query() !== 10554) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_readonlyclient_query() !== 10554) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many() !== 8928) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many() !== 8928) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_query_many");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown() !== 34848) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown() !== 34848) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_shutdown");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_readonlyclient_watch() !== 29110) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_readonlyclient_watch() !== 29110) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_readonlyclient_watch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 30625) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 30625) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 16170) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 16170) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 24360) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 24360) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 48828) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 48828) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 61687) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 61687) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 35070) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 35070) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 13918) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 13918) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 41733) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 41733) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 51731) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 51731) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 38925) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 38925) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 24085) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 24085) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() !== 52619) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() !== 52619) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 31179) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 31179) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 29160) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 29160) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 1970) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 1970) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 51849) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 51849) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 16201) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 16201) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_edit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 52341) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 52341) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() !== 17669) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() !== 17669) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script() !== 21205) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script() !== 21205) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 27754) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 27754) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 49408) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 49408) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_history");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 57247) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 57247) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() !== 6235) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() !== 6235) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() !== 36077) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() !== 36077) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_path() !== 31472) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_path() !== 31472) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_path");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() !== 27880) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() !== 27880) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 3468) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 3468) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 38045) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 38045) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 2239) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 2239) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 39089) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 39089) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_prune");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query() !== 61723) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_query() !== 61723) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many() !== 53692) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many() !== 53692) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 14082) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 14082) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_redo");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 2863) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 2863) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_reset");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 24519) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 24519) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resume");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 31614) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 31614) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 5664) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 5664) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 7406) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 7406) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() !== 49659) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() !== 49659) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() !== 24105) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() !== 24105) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_start() !== 8161) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_start() !== 8161) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_start");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_status() !== 5380) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_status() !== 5380) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_status");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() !== 39977) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() !== 39977) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_stop");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 24013) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 24013) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() !== 40688) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() !== 40688) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 64973) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 64973) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute() !== 61767) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute() !== 61767) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_try_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 56075) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 56075) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_undo");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 24629) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 24629) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 39656) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 39656) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() !== 16645) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() !== 16645) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() !== 34403) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() !== 34403) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 10847) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 10847) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 36948) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 36948) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_statusobserver_on_status");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_subscription_cancel() !== 22682) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_subscription_cancel() !== 22682) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_subscription_cancel");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 60842) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 60842) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_token");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() !== 47068) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() !== 47068) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_subject");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() !== 38535) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() !== 38535) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts");
     }
 

@@ -1,5 +1,5 @@
 /** A program that exits without shutting its client down, in the way given by its argument; run by `exit.test.ts`. */
-import { RejoinClient, setLogger } from '../../src/index';
+import { RejoinClient, setLogger } from '../../node/index';
 
 const [path = '', how] = process.argv.slice(2);
 const client = await RejoinClient.open({ path, serverUrl: 'http://127.0.0.1:9', userId: 'u1' }, { tokens: { token: () => 'token' } });

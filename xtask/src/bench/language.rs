@@ -5,10 +5,11 @@
 
 use crate::built::Built;
 use crate::language::javascript;
-use crate::process::{cargo, for_each_line};
+use crate::process::{cargo, for_each_line, output, succeeds};
 use crate::toolchain::swift;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -18,6 +19,8 @@ const ROWS: &str = "10,000 x 8 rows into objects";
 const FROM_STRING: &str = "the same, from a string";
 const DECODABLE: &str = "10,000 x 8 rows into Decodable objects";
 const WRITES: &str = "1,000 writes";
+/// The last version that Node 20 can load.
+const BETTER_SQLITE3: &str = "better-sqlite3@12.11.1";
 
 /// A language with a bench program.
 pub(super) struct Language {
@@ -64,7 +67,7 @@ const LANGUAGES: [Language; 3] = [
     Language {
         name: "javascript",
         goals: &[Goal::of(FROM_STRING, 0.5)],
-        command: |_| javascript(),
+        command: javascript,
     },
 ];
 
@@ -120,9 +123,24 @@ fn swift(library: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn javascript() -> Result<Command> {
+/// npm compiles the peer, with the headers of this node if they are installed; no other command
+/// needs it.
+fn javascript(library: &Path) -> Result<Command> {
+    let peers = library.with_file_name("javascript-peers");
+    fs::create_dir_all(&peers)?;
+    fs::write(peers.join("package.json"), "{}")?;
+    let mut install = Command::new("npm");
+    install.args(["install", "--no-audit", "--no-fund", "--no-save", BETTER_SQLITE3]);
+    install.current_dir(&peers);
+    let mut node = Command::new("node");
+    node.args(["--print", "require('path').dirname(path.dirname(process.execPath))"]);
+    let prefix = output(node)?;
+    if Path::new(prefix.trim()).join("include/node").is_dir() {
+        install.env("npm_config_nodedir", prefix.trim());
+    }
+    ensure!(succeeds(install)?, "npm cannot install {BETTER_SQLITE3}");
     let mut command = Command::new("node");
-    command.env("REJOIN_NODE_RUNTIME", javascript::prepare()?);
+    command.env("REJOIN_NODE_RUNTIME", javascript::prepare()?).env("REJOIN_BENCH_PEERS", peers);
     command.arg("bench/main.mjs").current_dir(javascript::folder());
     Ok(command)
 }

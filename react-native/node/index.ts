@@ -1,0 +1,4 @@
+/** The package on Node. */
+import './provide';
+
+export * from '../src/index';
