@@ -1,7 +1,7 @@
 //! `rejoin`: tools for developers of apps.
 //!
-//! `inspect` prints the contents of an app's file, as text or JSON. It writes nothing and takes no lock: it works next to a
-//! running app, and on a copy. `generate` writes types for an app from its schema.
+//! `inspect` prints the contents of an app's file, as text or JSON, or serves them as a page on this machine. It writes nothing
+//! and takes no lock: it works next to a running app, and on a copy. `generate` writes types for an app from its schema.
 
 #![allow(clippy::print_stdout)] // Commands print their result.
 
@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use rejoin_core::Inspection;
 
 mod generate;
+mod serve;
 mod text;
 
 #[derive(Debug, Parser)]
@@ -30,8 +31,14 @@ enum Command {
         /// The database file of an app, open elsewhere or not
         file: PathBuf,
         /// One JSON object instead of text
-        #[arg(long)]
+        #[arg(long, conflicts_with = "serve")]
         json: bool,
+        /// A page for one browser on this machine, until Ctrl-C. Prints its URL, which works once
+        #[arg(long)]
+        serve: bool,
+        /// The port of the page; default: a free one
+        #[arg(long, requires = "serve", default_value_t = 0, hide_default_value = true)]
+        port: u16,
     },
     /// Write row types, statements and action calls for an app's language from its schema
     Generate(generate::Options),
@@ -39,7 +46,10 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let (file, json) = match Cli::parse().command {
-        Command::Inspect { file, json } => (file, json),
+        Command::Inspect { file, serve: true, port, .. } => {
+            return serve::run(file, port).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Inspect { file, json, .. } => (file, json),
         Command::Generate(options) => return generate::run(&options).map(|()| ExitCode::SUCCESS),
     };
     let found = Inspection::of(file)?;

@@ -8,6 +8,9 @@ use std::process::{Command, Output};
 use rejoin_core::{Client, Config, block_on};
 
 mod generate;
+mod serve;
+mod serve_parked;
+mod served;
 
 const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
     "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],

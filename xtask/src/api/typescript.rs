@@ -1,4 +1,5 @@
-//! The declarations that the `index.ts` of a package exports, by the TypeScript compiler.
+//! The declarations that the entry points of a package export, by the TypeScript compiler: `index.ts` of `src` and of its
+//! folders.
 
 use crate::language::javascript;
 use crate::process::succeeds;
@@ -6,6 +7,7 @@ use crate::workspace::root;
 use anyhow::{Context as _, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// What the entry point exports from one module.
@@ -29,13 +31,22 @@ pub(super) fn listing(package: &str) -> Result<String> {
     tsc.arg(&folder).current_dir(javascript::folder());
     ensure!(succeeds(tsc)?, "the TypeScript compiler failed");
     let mut modules = BTreeMap::new();
-    for entry in fs::read_dir(folder.join(package).join("src"))? {
+    collect(&folder.join(package).join("src"), ".", &mut modules)?;
+    listed(&modules)
+}
+
+/// Reads the declarations below a folder, by `./NAME`.
+fn collect(folder: &Path, prefix: &str, modules: &mut BTreeMap<String, String>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".d.ts")) {
-            modules.insert(format!("./{name}"), fs::read_to_string(&path)?);
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if path.is_dir() {
+            collect(&path, &format!("{prefix}/{name}"), modules)?;
+        } else if let Some(name) = name.strip_suffix(".d.ts") {
+            modules.insert(format!("{prefix}/{name}"), fs::read_to_string(&path)?);
         }
     }
-    listed(&modules)
+    Ok(())
 }
 
 /// The declarations that the entry point exports, and those of their base classes.
@@ -46,10 +57,15 @@ fn listed(modules: &BTreeMap<String, String>) -> Result<String> {
         declarations.entry(name(declaration)).or_default().push(declaration);
     }
     let mut wanted: Vec<&str> = Vec::new();
-    for Exports { module, names } in exports(modules.get("./index").context("no index.d.ts")?) {
-        let module = modules.get(module).with_context(|| format!("no module {module}"))?;
-        let own = || exported(module).into_iter().map(name).collect();
-        wanted.extend(names.unwrap_or_else(own));
+    ensure!(modules.contains_key("./index"), "no index.d.ts");
+    for (entry, text) in modules.iter().filter(|(name, _)| name.ends_with("/index")) {
+        let folder = entry.trim_end_matches("/index");
+        for Exports { module, names } in exports(text) {
+            let module = module.replacen('.', folder, 1);
+            let module = modules.get(&module).with_context(|| format!("no module {module}"))?;
+            let own = || exported(module).into_iter().map(name).collect();
+            wanted.extend(names.unwrap_or_else(own));
+        }
     }
     let mut found = BTreeMap::new();
     while let Some(name) = wanted.pop() {
@@ -134,10 +150,13 @@ mod tests {
                  declare const hidden: number;\nexport type B = X;\nexport type Other = X;\nexport {};\n\
                  export declare const B: X;\n";
         let b = "export declare class Base {\n}\n";
-        let modules = [("./index", index), ("./a", a), ("./b", b)];
+        let (c, extra) = ("export declare const C: X;\n", "export { C } from './c';\n");
+        let modules =
+            [("./index", index), ("./a", a), ("./b", b), ("./more/index", extra), ("./more/c", c)];
         let modules = modules.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
         let expected = "export declare class A<T> extends Base {\n  a(): void;\n}\n\
-                        export type B = X;\nexport declare const B: X;\nexport declare class Base {\n}\n";
+                        export type B = X;\nexport declare const B: X;\nexport declare class Base {\n}\n\
+                        export declare const C: X;\n";
         assert_eq!(listed(&modules).unwrap(), expected);
     }
 }

@@ -99,7 +99,8 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "rejoin-cli",
-        may_use: &["rejoin-core", "rejoin-protocol"],
+        // The server in tests only.
+        may_use: &["rejoin-core", "rejoin-protocol", "rejoin-server"],
         never: &["rusqlite"],
     },
     Layer {
