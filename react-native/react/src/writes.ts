@@ -17,7 +17,7 @@ export interface WriteState {
 }
 
 /** Counts the runs, and keeps the error of the latest. The promise may be ignored: its error is in the state. */
-function useRuns(): [WriteState, <R>(begin: () => Promise<R>) => Promise<R>] {
+export function useRuns(): [WriteState, <R>(begin: () => Promise<R>) => Promise<R>] {
   const [state, setState] = useState({ running: 0, error: undefined as Error | undefined });
   const latest = useRef(0);
   const track = useCallback(<R>(begin: () => Promise<R>): Promise<R> => {

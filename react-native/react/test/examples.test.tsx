@@ -4,7 +4,7 @@ import { render } from '@testing-library/react';
 import { expect, test } from 'vitest';
 import { withStock } from '../../test/support/synced';
 import { until, withTasks } from '../../test/support/world';
-import { App, TakeButton } from './readme.example';
+import { App, DeveloperScreen, TakeButton } from './readme.example';
 import { provide } from './support/hooks';
 
 test('list shows its rows and writes', async () => {
@@ -22,4 +22,9 @@ test('button shows the error of an action', async () => {
   container.querySelector('button')?.click();
   await until(() => /0 not sent, 0 not accepted\) .+/.test(container.textContent ?? ''), 'the error');
   expect(container.querySelector('button')?.disabled).toBe(false);
+});
+
+test('inspector shows the queue', async () => {
+  const { container } = render(<DeveloperScreen client={await withStock()} />);
+  await until(() => container.textContent?.includes('insert stock "nails"') === true, 'the mutation');
 });

@@ -2,6 +2,7 @@
 import type { RejoinClient } from '@rejoin/react-native';
 import { memo, type ReactElement } from 'react';
 import { RejoinProvider, useAction, useParkedWrites, useQuery, useRejoin } from '../src/index';
+import { RejoinInspector } from '../src/inspector/index';
 
 export function App({ client }: { client: RejoinClient }): ReactElement {
   return (
@@ -47,5 +48,13 @@ export function TakeButton({ id }: { id: string }): ReactElement {
     <button disabled={take.isRunning} onClick={() => take.run({ id, n: 2 })}>
       {`Take 2 (${take.pending.length} not sent, ${take.parked.length} not accepted) ${take.error?.message ?? ''}`}
     </button>
+  );
+}
+
+export function DeveloperScreen({ client }: { client: RejoinClient }): ReactElement {
+  return (
+    <RejoinProvider client={client}>
+      <RejoinInspector />
+    </RejoinProvider>
   );
 }

@@ -2,4 +2,4 @@
 import { test } from 'vitest';
 import { expectExamples } from '../../test/support/pages';
 
-test('README shows the examples that run', () => expectExamples('../react/README.md', '../react/test/readme.example.tsx', 3));
+test('README shows the examples that run', () => expectExamples('../react/README.md', '../react/test/readme.example.tsx', 4));
