@@ -35,8 +35,9 @@ export class FakeDatabase implements RejoinDatabase, DatabaseTransaction {
   watch<T>(sql: string, params?: readonly SqlParam[]): WatchedQuery<T>;
   watch<T>(_sql: string, _params?: readonly SqlParam[], handlers?: WatchHandlers<T>): Subscription | WatchedQuery<T> {
     const rows = [...this.found] as T[];
-    handlers?.onRows(rows, { rows });
-    if (handlers !== undefined) return new Subscription(() => undefined);
+    handlers?.onRows?.(rows, { rows });
+    // The third argument may also be the options of a watch without handlers.
+    if (handlers?.onRows !== undefined) return new Subscription(() => undefined);
     const once = async function* <V>(value: V): AsyncGenerator<V> {
       yield value;
     };

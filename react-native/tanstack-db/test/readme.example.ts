@@ -1,0 +1,39 @@
+/** The examples of the README, as an app has them; `readme.test.ts` compares and runs them. */
+import type { RejoinClient } from '@rejoin/react-native';
+import { type Collection, createCollection, createTransaction } from '@tanstack/db';
+import { rejoinCollectionOptions, type RejoinCollectionUtils, rejoinMutationFn } from '../src/index';
+import type { TaskRow } from './support/collections';
+
+type Tasks = Collection<TaskRow, string | number, RejoinCollectionUtils, never, TaskRow>;
+
+export async function first(client: RejoinClient, user: string, warn: (text: string) => void): Promise<Tasks> {
+  const tasks = createCollection(
+    rejoinCollectionOptions<TaskRow>({
+      client,
+      table: 'task',
+      key: 'id',
+      onParked: ({ reason, detail }) => warn(`not accepted: ${reason} ${detail}`),
+    }),
+  );
+
+  await tasks.preload();
+  tasks.insert({ id: 't1', user_id: user, title: 'buy milk' }); // In the collection at once, also offline.
+  await tasks.update('t1', (draft) => void (draft.done = true)).isPersisted.promise; // On disk, and in the queue for the server.
+  return tasks;
+}
+
+export async function decide(client: RejoinClient, tasks: Tasks): Promise<void> {
+  for (const { id, reason } of await tasks.utils.parked()) {
+    if (reason === 'conflicted') await client.queue.retryChain(id); // The user's values win.
+    else await client.queue.discardChain(id);
+  }
+}
+
+export async function deleteBoth(tasks: Tasks, tags: Collection<{ id: string }, string | number>): Promise<void> {
+  const transaction = createTransaction({ mutationFn: rejoinMutationFn });
+  transaction.mutate(() => {
+    tags.delete('g1');
+    tasks.delete('t1');
+  });
+  await transaction.isPersisted.promise;
+}
