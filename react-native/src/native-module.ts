@@ -21,10 +21,11 @@ const define = (property: PropertyDescriptor): unknown => Object.defineProperty(
  * `remedy` ends the error for a library of another version: what to run.
  */
 export function provide(load: () => NativeModule, remedy: string): void {
+  // The native part writes the property itself; on iOS only once, so the value stays for the next attempt.
+  const { value } = Object.getOwnPropertyDescriptor(globalThis, NAME) ?? {};
   define({
     get(): NativeModule {
-      // The native part may write the property itself.
-      define({ value: undefined, writable: true });
+      define({ value, writable: true });
       try {
         const loaded = load();
         define({ value: loaded });

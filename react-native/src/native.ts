@@ -1,7 +1,7 @@
 /** The package in React Native. */
-import { load } from './jsi';
+import { load, REBUILD } from './jsi';
 import { provide } from './native-module';
 
-provide(load, 'build the app again, after `pod install` on iOS');
+provide(load, REBUILD);
 
 export * from './index';

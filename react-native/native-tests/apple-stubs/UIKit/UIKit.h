@@ -1,0 +1,4 @@
+// See Foundation.h.
+#import <Foundation/Foundation.h>
+
+@class UIView, UIViewController;
