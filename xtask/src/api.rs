@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Change nothing; show what differs from the committed lists
     #[arg(long)]
     check: bool,
-    /// Only this list: rust, kotlin, swift, typescript or react; may be repeated
+    /// Only this list: rust, kotlin, swift, or a package of TypeScript; may be repeated
     #[arg(long, value_name = "LANGUAGE")]
     only: Vec<String>,
 }
@@ -29,12 +29,15 @@ pub(crate) struct Options {
 /// A language with the tools that it needs besides Rust, and the function that lists its API.
 type Listed = (&'static str, Option<Language>, fn() -> Result<String>);
 
-const LISTED: [Listed; 5] = [
+const LISTED: [Listed; 8] = [
     ("rust", None, rust::listing),
     ("kotlin", Some(KOTLIN), kotlin::api),
     ("swift", Some(SWIFT), swift::listing),
     ("typescript", Some(JAVASCRIPT), || typescript::listing(".")),
     ("react", Some(JAVASCRIPT), || typescript::listing("react")),
+    ("drizzle", Some(JAVASCRIPT), || typescript::listing("drizzle")),
+    ("kysely", Some(JAVASCRIPT), || typescript::listing("kysely")),
+    ("tanstack-db", Some(JAVASCRIPT), || typescript::listing("tanstack-db")),
 ];
 
 /// Writes or compares the lists.

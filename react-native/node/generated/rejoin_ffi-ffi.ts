@@ -447,6 +447,11 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_func_detach_all": {
+      args: [],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_func_set_log_sink": {
       args: [FfiType.RustBuffer, FfiType.RustBuffer],
       ret: FfiType.Void,
@@ -925,6 +930,11 @@ const DEFINITIONS = {
     "ffi_rejoin_ffi_uniffi_contract_version": {
       args: [],
       ret: FfiType.UInt32,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_func_detach_all": {
+      args: [],
+      ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_func_set_log_sink": {
@@ -1679,6 +1689,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiStatusObserver): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(vtable: UniffiVTableCallbackInterfaceRejoinFfiTokenProvider): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver): void;
+    uniffi_rejoin_ffi_fn_func_detach_all(uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_func_set_log_sink(level: Uint8Array, sink: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_actioncontext_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
@@ -1775,6 +1786,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_tokenprovider_subject(uniffiSelf: bigint, token: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uniffiSelf: bigint, verdicts: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     ffi_rejoin_ffi_uniffi_contract_version(): number;
+    uniffi_rejoin_ffi_checksum_func_detach_all(): number;
     uniffi_rejoin_ffi_checksum_func_set_log_sink(): number;
     uniffi_rejoin_ffi_checksum_method_actioncontext_execute(): number;
     uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id(): number;

@@ -35,12 +35,12 @@ pub(super) fn listing(package: &str) -> Result<String> {
     listed(&modules)
 }
 
-/// Reads the declarations below a folder, by `./NAME`.
+/// Reads the declarations in a folder and in those below it that are entry points, by `./NAME`.
 fn collect(folder: &Path, prefix: &str, modules: &mut BTreeMap<String, String>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if path.is_dir() {
+        if path.join("index.d.ts").exists() {
             collect(&path, &format!("{prefix}/{name}"), modules)?;
         } else if let Some(name) = name.strip_suffix(".d.ts") {
             modules.insert(format!("{prefix}/{name}"), fs::read_to_string(&path)?);
