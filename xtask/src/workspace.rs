@@ -41,7 +41,7 @@ impl File {
     /// code.
     pub(crate) fn is_written(&self) -> bool {
         const GENERATED: [&str; 3] =
-            ["/dev/rejoin/ffi/", "swift/Sources/RejoinFFI/", "/src/generated/"];
+            ["/dev/rejoin/ffi/", "swift/Sources/RejoinFFI/", "/generated/"];
         let is_source = ["rs", "kt", "swift", "ts", "tsx"].iter().any(|it| self.has_extension(it));
         is_source && !GENERATED.iter().any(|folder| self.path.contains(folder))
     }
