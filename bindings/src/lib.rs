@@ -14,6 +14,7 @@ mod actions;
 mod change;
 mod client;
 mod config;
+mod detach;
 mod elsewhere;
 mod error;
 mod held;
@@ -42,6 +43,7 @@ pub use actions::{
 pub use change::{Change, ChangeObserver, ChangeOrigin, ChangedTable};
 pub use client::RejoinClient;
 pub use config::{ActionBudget, ClientConfig, ConflictPolicy, Durability, MeteredPolicy};
+pub use detach::detach_all;
 pub use error::{ActionFault, ChangedRow, ColumnValue, RejoinError};
 pub use held::{HeldSnapshot, HeldTransaction};
 pub use history::{AcceptedMutation, HistoryBounds, Undone};

@@ -8,6 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::time::Instant;
+
 use super::Handle;
 
 static FILES: Mutex<Files> = Mutex::new(Files { entries: Vec::new(), next: 0 });
@@ -68,6 +70,24 @@ pub(super) fn enter(path: &Path) -> OpenedFile {
         }
         files = CHANGED.wait(files).unwrap_or_else(PoisonError::into_inner);
     }
+}
+
+/// The open clients. Waits for files that are being opened, until `until` at most.
+pub(super) fn all_open(until: Instant) -> Vec<Arc<Handle>> {
+    let mut files = files();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let opens = |entry: &Entry| matches!(entry.stage, Stage::Opening);
+        if left.is_zero() || !files.entries.iter().any(opens) {
+            break;
+        }
+        files = CHANGED.wait_timeout(files, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    let handle = |entry: &Entry| match &entry.stage {
+        Stage::Open(handle) => handle.upgrade(),
+        Stage::Opening | Stage::Closing => None,
+    };
+    files.entries.iter().filter_map(handle).collect()
 }
 
 impl Entry {

@@ -6,8 +6,11 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use super::files::{OpenFile, OpenedFile, enter};
+use tokio::time::Instant;
+
+use super::files::{OpenFile, OpenedFile, all_open, enter};
 use super::lifecycle::{InterruptHandle, connections, in_background, remove};
 use super::read_only::ReadOnlyClient;
 use super::services::{GivenServices, Latest, Services};
@@ -71,6 +74,28 @@ impl Client {
             core.end();
             Ok(())
         })
+    }
+
+    /// Shuts down every client of this process, as [`Client::shutdown`] does, and waits for at most
+    /// `within`. A client that needs longer closes in the background, and opening its file waits.
+    ///
+    /// For an app whose process goes on after the runtime that uses the clients has ended, as after
+    /// a reload of JavaScript. Waits for no code of the app. Errors are logged.
+    pub fn shutdown_all(within: Duration) {
+        let until = Instant::now() + within;
+        let end = |handle: Arc<Handle>| {
+            let core = Arc::clone(&handle.core);
+            in_background("shutdown", move || {
+                core.end();
+                Ok(())
+            })
+        };
+        let closing: Vec<_> = all_open(until).into_iter().map(end).collect();
+        for task in closing {
+            if let Some(Err(error)) = task.wait_until(until) {
+                tracing::error!(%error, "a client was not closed");
+            }
+        }
     }
 
     /// Opens a file for reading, while another process may have it open: in a widget, an app

@@ -104,6 +104,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiStatusObserver): void;
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(vtable: UniffiVTableCallbackInterfaceRejoinFfiTokenProvider): void;
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver): void;
+    ubrn_uniffi_rejoin_ffi_fn_func_detach_all(uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_func_set_log_sink(level: Uint8Array, sink: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
@@ -200,6 +201,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_method_tokenprovider_subject(uniffiSelf: bigint, token: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uniffiSelf: bigint, verdicts: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_ffi_rejoin_ffi_uniffi_contract_version(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_func_detach_all(): number;
     ubrn_uniffi_rejoin_ffi_checksum_func_set_log_sink(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_execute(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id(): number;

@@ -20,6 +20,21 @@ const uniffiIsDebug =
 // Public interface members begin here.
 
 /**
+ * Shuts down all clients of the process and removes the log sink; for the reload of a JavaScript
+ * runtime, by its native module.
+ *
+ * Blocks until the files are closed, for at most three seconds; later opens of a file wait until it
+ * is closed. Waits for no code of the app. Committed writes stay in the queues.
+ */
+export function detachAll(): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_func_detach_all(
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+/**
  * Forwards the engine's log to `sink`, which replaces the previous one; without one, logging
  * stops.
  *
@@ -11613,6 +11628,9 @@ function uniffiEnsureInitialized() {
     const scaffoldingContractVersion = nativeModule().ubrn_ffi_rejoin_ffi_uniffi_contract_version();
     if (bindingsContractVersion !== scaffoldingContractVersion) {
         throw new UniffiInternalError.ContractVersionMismatch(scaffoldingContractVersion, bindingsContractVersion);
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_func_detach_all() !== 4345) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_func_detach_all");
     }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_func_set_log_sink() !== 58711) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_func_set_log_sink");

@@ -1023,6 +1023,12 @@ void uniffi_rejoin_ffi_fn_method_querywatch_cancel(uint64_t ptr, RustCallStatus 
 uint64_t uniffi_rejoin_ffi_fn_method_querywatch_next(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FUNC_DETACH_ALL
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FUNC_DETACH_ALL
+void uniffi_rejoin_ffi_fn_func_detach_all(RustCallStatus *_Nonnull out_status
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FUNC_SET_LOG_SINK
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FUNC_SET_LOG_SINK
 void uniffi_rejoin_ffi_fn_func_set_log_sink(RustBuffer level, RustBuffer sink, RustCallStatus *_Nonnull out_status
@@ -1286,6 +1292,12 @@ void ffi_rejoin_ffi_rust_future_free_void(uint64_t handle
 #ifndef UNIFFI_FFIDEF_FFI_REJOIN_FFI_RUST_FUTURE_COMPLETE_VOID
 #define UNIFFI_FFIDEF_FFI_REJOIN_FFI_RUST_FUTURE_COMPLETE_VOID
 void ffi_rejoin_ffi_rust_future_complete_void(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_FUNC_DETACH_ALL
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_FUNC_DETACH_ALL
+uint16_t uniffi_rejoin_ffi_checksum_func_detach_all(void
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_FUNC_SET_LOG_SINK

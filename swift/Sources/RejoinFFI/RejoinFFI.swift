@@ -12311,6 +12311,18 @@ public func uniffiForeignFutureHandleCountRejoinFfi() -> Int {
     UNIFFI_FOREIGN_FUTURE_HANDLE_MAP.count
 }
 /**
+ * Shuts down all clients of the process and removes the log sink; for the reload of a JavaScript
+ * runtime, by its native module.
+ *
+ * Blocks until the files are closed, for at most three seconds; later opens of a file wait until it
+ * is closed. Waits for no code of the app. Committed writes stay in the queues.
+ */
+public func detachAll()  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_func_detach_all($0
+    )
+}
+}
+/**
  * Forwards the engine's log to `sink`, which replaces the previous one; without one, logging
  * stops.
  *
@@ -12340,6 +12352,9 @@ private let initializationResult: InitializationResult = {
     let scaffolding_contract_version = ffi_rejoin_ffi_uniffi_contract_version()
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_func_detach_all() != 4345) {
+        return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_func_set_log_sink() != 58711) {
         return InitializationResult.apiChecksumMismatch

@@ -152,6 +152,12 @@ fn declared(line: &str) -> Option<String> {
     {
         return Some(format!("{throws}::class) internal fun {function}"));
     }
+    // A function without errors stands behind its comment.
+    if let Some((comment, function)) = line.split_once("*/ fun ")
+        && comment.trim_start().is_empty()
+    {
+        return Some(format!("{comment}*/ internal fun {function}"));
+    }
     let mut words = line.split([' ', '<']).skip_while(|word| MODIFIERS.contains(word));
     let declares = words.next().is_some_and(|word| KINDS.contains(&word));
     declares.then(|| format!("internal {}", line.strip_prefix("public ").unwrap_or(line)))
@@ -193,6 +199,7 @@ mod tests {
             ("enum class Kind {", "internal enum class Kind {"),
             ("inline fun <T> T.use() {", "internal inline fun <T> T.use() {"),
             ("    @Throws(A::class) fun `f`()", "    @Throws(A::class) internal fun `f`()"),
+            ("         */ fun `g`()", "         */ internal fun `g`()"),
             ("    fun inside() {", "    fun inside() {"),
             ("external fun native(", "external fun native("),
             ("private fun own() {", "private fun own() {"),

@@ -865,6 +865,8 @@ internal object IntegrityCheckingUniffiLib {
         uniffiCheckContractApiVersion(this)
         uniffiCheckApiChecksums(this)
     }
+    external fun uniffi_rejoin_ffi_checksum_func_detach_all(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_func_set_log_sink(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_actioncontext_execute(
@@ -1342,6 +1344,8 @@ external fun uniffi_rejoin_ffi_fn_method_querywatch_cancel(`ptr`: Long,uniffi_ou
 ): Unit
 external fun uniffi_rejoin_ffi_fn_method_querywatch_next(`ptr`: Long,
 ): Long
+external fun uniffi_rejoin_ffi_fn_func_detach_all(uniffi_out_err: UniffiRustCallStatus,
+): Unit
 external fun uniffi_rejoin_ffi_fn_func_set_log_sink(`level`: RustBuffer.ByValue,`sink`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
 external fun ffi_rejoin_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1463,6 +1467,9 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
+    if (lib.uniffi_rejoin_ffi_checksum_func_detach_all() != 4345) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_func_set_log_sink() != 58711) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -15144,6 +15151,22 @@ internal object FfiConverterMapStringTypeConflictPolicy: FfiConverterRustBuffer<
 
 
 
+
+
+
+        /**
+         * Shuts down all clients of the process and removes the log sink; for the reload of a JavaScript
+         * runtime, by its native module.
+         *
+         * Blocks until the files are closed, for at most three seconds; later opens of a file wait until it
+         * is closed. Waits for no code of the app. Committed writes stay in the queues.
+         */ internal fun `detachAll`()
+        =
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_func_detach_all(
+
+        _status)
+}
 
 
 
