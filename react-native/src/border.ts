@@ -35,12 +35,14 @@ converter.lowerHandle = function (value) {
 converter.lift = function (handle) {
   return (handle & 1n) === 1n ? this.handleMap.get(handle) : this.factory.create(handle);
 };
-// The maps of each JavaScript runtime start at 1, so a handle of an ended one could denote another object (their issue 470).
+// The maps of each JavaScript runtime, and of each test file of jest, start at 1, so a handle of an ended one could denote another object
+// (their issue 470). The native part of React Native says where handles start, and refuses others.
 const handles = UniffiHandleMap.prototype as unknown as { currentHandle: bigint; insert(value: object): bigint };
 const insert = handles.insert;
-const first = (BigInt(Date.now()) << 20n) | 1n;
+const firstHandle = (): bigint =>
+  (globalThis as { NativeRejoinFfi?: { first_handle?: bigint } }).NativeRejoinFfi?.first_handle ?? ((BigInt(Date.now()) << 20n) | 1n);
 handles.insert = function (value) {
-  if (this.currentHandle === 1n) this.currentHandle = first;
+  if (this.currentHandle === 1n) this.currentHandle = firstHandle();
   return insert.call(this, value);
 };
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bindings`: generates the Kotlin, Swift and TypeScript bindings from the FFI
+//! `cargo xtask bindings`: generates the Kotlin, Swift, TypeScript and C++ bindings from the FFI
 //! library.
 //!
 //! The generated code is committed, so that packages can be read and built without these tools;
@@ -8,7 +8,7 @@
 use crate::built::Built;
 use crate::process::{self, succeeds};
 use crate::report::Count;
-use crate::toolchain::ubrn::Ubrn;
+use crate::toolchain::ubrn::{Flavor, Ubrn};
 use crate::workspace;
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 mod bytes;
+mod cpp;
 mod hide;
 
 /// Arguments of `cargo xtask bindings`.
@@ -40,6 +41,32 @@ pub(crate) enum Language {
     Swift,
     /// By the tool of `cargo xtask toolchain ubrn`
     Typescript,
+    /// The functions of the library for TypeScript on Node, by the same tool
+    Node,
+    /// Those for TypeScript in React Native, by the same tool
+    Cpp,
+}
+
+impl Language {
+    /// What the tool of `cargo xtask toolchain ubrn` generates, if it generates this language.
+    const fn flavor(self) -> Option<Flavor> {
+        match self {
+            Self::Kotlin | Self::Swift => None,
+            Self::Typescript | Self::Cpp => Some(Flavor::Jsi),
+            Self::Node => Some(Flavor::Napi),
+        }
+    }
+
+    /// Whether a file of the generator is used: the flavors overlap.
+    fn uses(self, name: &str) -> bool {
+        match (self, name.rsplit_once('.')) {
+            (Self::Kotlin | Self::Swift, _)
+            | (Self::Typescript, Some((_, "ts")))
+            | (Self::Cpp, Some((_, "cpp" | "hpp"))) => true,
+            (Self::Node, Some((stem, "ts"))) => stem.ends_with("-ffi"),
+            _ => false,
+        }
+    }
 }
 
 /// Generated text by path from the root, with forward slashes.
@@ -55,8 +82,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         // Building the tool takes minutes, so it is built only if the language is requested by
         // name.
-        if language == Language::Typescript && options.only.is_empty() && Ubrn::found()?.is_none() {
-            println!("typescript: left out, run `cargo xtask toolchain ubrn` first");
+        if language.flavor().is_some() && options.only.is_empty() && Ubrn::found()?.is_none() {
+            println!("{language:?}: left out, run `cargo xtask toolchain ubrn` first");
             continue;
         }
         let files = written(&built, language)?;
@@ -78,11 +105,11 @@ pub(crate) fn compared() -> Result<Count> {
     let built = Built::now()?;
     let mut count = Count::default();
     for &language in Language::value_variants() {
-        let needs_npm = language == Language::Typescript && Ubrn::found()?.is_none();
+        let needs_npm = language.flavor().is_some() && Ubrn::found()?.is_none();
         if needs_npm && process::version("npm", "--version").is_none() {
-            count += Count::skipped(
-                "typescript: there is no npm on the PATH to make its generator with",
-            );
+            count += Count::skipped(&format!(
+                "{language:?}: there is no npm on the PATH to make its generator with"
+            ));
             continue;
         }
         let problems = differences(workspace::root(), language, &written(&built, language)?)?;
@@ -109,14 +136,11 @@ fn written(built: &Built, language: Language) -> Result<Files> {
 }
 
 fn generator(built: &Built, language: Language, folder: &Path) -> Result<Command> {
-    let name = match language {
-        Language::Kotlin => "kotlin",
-        Language::Swift => "swift",
-        Language::Typescript => {
-            let manifest = workspace::root().join("bindings/Cargo.toml");
-            return Ok(Ubrn::ensure()?.generate(&manifest, built.library()?, folder));
-        }
-    };
+    if let Some(flavor) = language.flavor() {
+        let manifest = workspace::root().join("bindings/Cargo.toml");
+        return Ok(Ubrn::ensure()?.generate(flavor, &manifest, built.library()?, folder));
+    }
+    let name = if language == Language::Kotlin { "kotlin" } else { "swift" };
     let mut command = built.program("uniffi-bindgen")?;
     command.args(["--language", name, "--out-dir"]).args([folder, built.library()?]);
     Ok(command)
@@ -128,7 +152,9 @@ fn place(language: Language, name: &str) -> String {
         (Language::Kotlin, _) => format!("kotlin/rejoin/src/main/kotlin/{name}"),
         (Language::Swift, Some((_, "h"))) => format!("swift/Sources/CRejoinFFI/{name}"),
         (Language::Swift, _) => format!("swift/Sources/RejoinFFI/{name}"),
-        (Language::Typescript, _) => format!("react-native/src/generated/{name}"),
+        (Language::Typescript | Language::Node | Language::Cpp, _) => {
+            format!("{}/{name}", own_folder(language))
+        }
     }
 }
 
@@ -138,6 +164,8 @@ fn own_folder(language: Language) -> &'static str {
         Language::Kotlin => "kotlin/rejoin/src/main/kotlin/dev/rejoin/ffi",
         Language::Swift => "swift/Sources/RejoinFFI",
         Language::Typescript => "react-native/src/generated",
+        Language::Node => "react-native/node/generated",
+        Language::Cpp => "react-native/cpp/generated",
     }
 }
 
@@ -146,6 +174,9 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     for path in below(folder)? {
         let name = path.strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
+        if !language.uses(&name) {
+            continue;
+        }
         let text = tidy(&fs::read_to_string(&path)?);
         let text = match language {
             Language::Kotlin => {
@@ -154,7 +185,12 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
             Language::Swift if path.extension().is_some_and(|it| it == "swift") => {
                 bytes::patched(&text).context("Swift reads bytes differently")?
             }
-            Language::Swift | Language::Typescript => text,
+            Language::Cpp => {
+                let is_header = path.extension().is_some_and(|it| it == "hpp");
+                if is_header { cpp::header(&text) } else { cpp::source(&text) }
+                    .context("C++ calls JavaScript differently")?
+            }
+            Language::Swift | Language::Typescript | Language::Node => text,
         };
         files.insert(place(language, &name), text);
     }

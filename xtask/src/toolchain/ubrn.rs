@@ -1,5 +1,5 @@
-//! `cargo xtask toolchain ubrn`: uniffi-bindgen-react-native, which generates the TypeScript, and
-//! the runtime with which Node loads the library.
+//! `cargo xtask toolchain ubrn`: uniffi-bindgen-react-native, which generates the TypeScript and
+//! C++, and the runtime with which Node loads the library.
 //!
 //! Both come from the npm package, pinned by hash, and are compiled, since npm has no build of this
 //! version for Node. Only the workspace members for Node are built, which takes a third of the
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The package's release for the pinned UniFFI; `r` counts changes of our build.
-const TOOL: Cached = Cached { name: "ubrn", version: "0.31.0-5-r1" };
+const TOOL: Cached = Cached { name: "ubrn", version: "0.31.0-5-r2" };
 const PACKAGE: &str = "uniffi-bindgen-react-native@0.31.0-5";
 const INTEGRITY: &str = "sha512-YtL3gTe+RVXAQx/2P2Iuypic/CunRZC65Cs47v//YRfwWNYU4Ufd1jT3rqxSrH5b5QFCYblP89Nf/9ssZRvNgg==";
 
-const GENERATOR: &str = "ubrn-napi";
+const GENERATOR: &str = "ubrn-generate";
 const RUNTIME: &str = "uniffi-runtime-napi.node";
 
 /// Files added to the unpacked package: a smaller workspace, and a program around the generator's
@@ -30,15 +30,27 @@ const OVERLAY: [(&str, &str); 4] = [
 ];
 
 /// Without its feature `wasm`, which takes most of the build time, the library does not compile and
-/// supports only `jsi`. The file to edit, its text, and the replacement.
+/// supports only `jsi`; only `napi` has a way to find the library. The file to edit, its text, and the replacement.
 const EDITED: &str = "crates/ubrn_bindgen/src/cli.rs";
 const EDITS: [(&str, &str); 2] = [
-    ("        Default::default()\n    }", "        SwitchArgs { flavor: AbiFlavor::Napi }\n    }"),
+    (
+        "        Default::default()\n    }",
+        "        let flavor = if self.lib_resolution.is_some() { AbiFlavor::Napi } else { AbiFlavor::Jsi };\n        SwitchArgs { flavor }\n    }",
+    ),
     (
         "&& ubrn_common::has_wasm_bindgen_imports(source_path).unwrap_or(false)",
         "&& source_path.as_str().is_empty()",
     ),
 ];
+
+/// For what the code is generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    /// TypeScript and C++, for React Native.
+    Jsi,
+    /// TypeScript, for Node.
+    Napi,
+}
 
 /// The installed generator and runtime.
 #[derive(Debug, Clone)]
@@ -62,11 +74,21 @@ impl Ubrn {
         self.folder.join(RUNTIME)
     }
 
-    /// A command that generates the TypeScript of `library` into `folder`; `manifest` is the
-    /// workspace of the library.
-    pub(crate) fn generate(&self, manifest: &Path, library: &Path, folder: &Path) -> Command {
+    /// A command that generates the code of `library` into `folder`; `manifest` is the workspace
+    /// of the library.
+    pub(crate) fn generate(
+        &self,
+        flavor: Flavor,
+        manifest: &Path,
+        library: &Path,
+        folder: &Path,
+    ) -> Command {
+        let flavor = match flavor {
+            Flavor::Jsi => "jsi",
+            Flavor::Napi => "napi",
+        };
         let mut command = Command::new(self.folder.join(GENERATOR));
-        command.args([manifest, library, folder]);
+        command.arg(flavor).args([manifest, library, folder]);
         command
     }
 }
