@@ -6,7 +6,9 @@
 
 pub(crate) mod apple;
 pub(crate) mod javascript;
+pub(crate) mod jsi;
 pub(crate) mod kotlin;
+pub(crate) mod react_native;
 pub(crate) mod swift;
 
 use crate::built::Built;

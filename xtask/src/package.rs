@@ -5,11 +5,14 @@
 //!
 //! Swift: writes into `target/package/swift` the frameworks, the same licences and materials, and
 //! what a release consists of.
+//!
+//! npm: writes into `target/npm` all packages for TypeScript, with the libraries of the other two.
 
 mod android;
 mod apple;
 mod inventory;
 mod linker;
+mod npm;
 
 use crate::language::kotlin::maven;
 use crate::process::succeeds;
@@ -45,6 +48,8 @@ enum Platform {
         #[arg(long, conflicts_with = "check")]
         smoke: bool,
     },
+    /// The npm packages, with the libraries and frameworks of earlier runs
+    Npm,
 }
 
 /// Builds the parts, then the package.
@@ -62,6 +67,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                 report.add(Row::of("release", || apple::release::make(&folder("swift"))));
             }
         }
+        Platform::Npm => report.add(Row::of("npm", npm::tarballs)),
         Platform::Android { check } => {
             report.add(Row::of("parts", libraries));
             if !check {

@@ -1,7 +1,7 @@
 //! The stages of the gate (`cargo xtask test`) and of the deep run (`cargo xtask deep`); a new stage is one entry.
 
 use crate::gate::Stage;
-use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT, apple};
+use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT, apple, jsi, react_native};
 use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, LYCHEE, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
@@ -45,6 +45,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("kotlin", 15, &["build", "kotlin-build"], || KOTLIN.tests()),
     // What uses Kotlin's classes comes after it: two builds by Maven must not write the same folders.
     stage("android", 15, &["kotlin"], android),
+    stage("react-native", 15, &["android", "javascript"], react_native),
     cargo("format", 2, &[], check::format),
     cargo("clippy", 15, &["build"], check::clippy),
     cargo("rustdoc", 10, &["build"], check::rustdoc),
@@ -89,6 +90,12 @@ fn android() -> Result<Count> {
     Ok(count)
 }
 
+fn react_native() -> Result<Count> {
+    let mut count = jsi::checked()?;
+    count += react_native::checked()?;
+    Ok(count)
+}
+
 fn build() -> Result<Count> {
     built::Built::all().map(|_| Count::one(true))
 }
@@ -106,6 +113,7 @@ fn tools() -> Result<Count> {
             swift::install()?;
         }
         ubrn::install()?;
+        library::zig::ensure()?;
         if std::env::var_os(rejoin_postgres::URL_VARIABLE).is_none()
             && rejoin_postgres::programs().is_none()
         {

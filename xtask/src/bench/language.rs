@@ -64,11 +64,7 @@ const LANGUAGES: [Language; 3] = [
         goals: &[Goal::of(ROWS, 1.3), Goal::of(DECODABLE, 1.5), Goal::of(WRITES, 4.0)],
         command: swift,
     },
-    Language {
-        name: "javascript",
-        goals: &[Goal::of(FROM_STRING, 0.5)],
-        command: javascript,
-    },
+    Language { name: "javascript", goals: &[Goal::of(FROM_STRING, 0.5)], command: javascript },
 ];
 
 /// A figure as printed by the programs.

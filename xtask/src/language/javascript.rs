@@ -70,7 +70,7 @@ pub(crate) fn folder() -> PathBuf {
     root().join("react-native")
 }
 
-fn npm(arguments: &[&str]) -> Command {
+pub(super) fn npm(arguments: &[&str]) -> Command {
     let mut npm = Command::new("npm");
     npm.args(arguments).current_dir(folder());
     npm

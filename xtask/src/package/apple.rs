@@ -14,6 +14,7 @@ pub(super) mod release;
 pub(super) mod smoke;
 mod substitutes;
 
+use super::npm;
 use crate::library::rust_std;
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
@@ -25,7 +26,7 @@ use std::path::Path;
 
 /// The framework, its library and its module.
 const NAME: &str = "CRejoinFFI";
-const XCFRAMEWORK: &str = "CRejoinFFI.xcframework";
+pub(super) const XCFRAMEWORK: &str = "CRejoinFFI.xcframework";
 
 /// A system of Apple, with its names in an `XCFramework` and in the `Info.plist` of a framework.
 #[derive(Debug)]
@@ -150,6 +151,15 @@ pub(super) fn frameworks(folder: &Path) -> Result<Count> {
         fs::rename(&place, folder.join(XCFRAMEWORK)).context("cannot name the XCFramework")?;
     }
     Ok(count)
+}
+
+/// Copies the slices for iOS: an npm package has no symbolic links, and those for macOS have some.
+pub(super) fn only_ios(from: &Path, to: &Path) -> Result<()> {
+    let slices = SLICES.split(|slice| slice.system.is_macos()).next().unwrap_or_default();
+    for slice in slices {
+        npm::copy(&from.join(slice.name), &to.join(slice.name))?;
+    }
+    Ok(fs::write(to.join("Info.plist"), framework::index(slices)?)?)
 }
 
 /// Builds and checks the libraries of a slice. With Xcode they become one framework; libraries for

@@ -1,0 +1,75 @@
+//! What apps see of the npm packages besides their behaviour on Node: the packed files, their types
+//! and size, the native parts as far as they compile here, and the reference.
+//!
+//! Nothing here runs in Metro, on Hermes as the host, or on a device.
+
+use super::{javascript, shown, variables};
+use crate::built::Built;
+use crate::library::claim;
+use crate::process::for_each_line;
+use crate::report::Count;
+use crate::workspace::root;
+use anyhow::{Result, ensure};
+use std::process::Command;
+
+/// Programs that print a line for each check, below `react-native`.
+const CHECKS: [&str; 2] = ["package-tests/run.mjs", "native-tests/run.mjs"];
+
+/// Runs the checks, one program after the other.
+pub(crate) fn checked() -> Result<Count> {
+    if let Some(missing) = javascript::missing() {
+        return Ok(Count::skipped(&format!("react-native: {missing}")));
+    }
+    let built = Built::now()?;
+    let runtime = javascript::prepare()?;
+    let mut count = claim("the reference of the npm packages has no warning", &reference());
+    for program in CHECKS {
+        let mut node = Command::new("node");
+        node.arg(program).current_dir(javascript::folder());
+        node.envs(variables(&built)?).env("REJOIN_NODE_RUNTIME", &runtime);
+        count += counted(node)?;
+    }
+    Ok(count)
+}
+
+fn reference() -> Result<()> {
+    let mut typedoc = javascript::npm(&["exec", "--workspace", "typedoc", "--", "typedoc"]);
+    typedoc
+        .args(["--logLevel", "Warn", "--out"])
+        .arg(root().join("target/typescript-documentation"));
+    ensure!(shown(typedoc)?, "it failed; see above");
+    Ok(())
+}
+
+/// Counts the lines `ok NAME`, `FAILED NAME: REASON` and `skipped NAME: REASON`.
+pub(super) fn counted(command: Command) -> Result<Count> {
+    let mut count = Count::default();
+    let well = for_each_line(command, |line| {
+        match line.split_once(' ') {
+            Some(("ok", _)) => count += Count::one(true),
+            Some(("FAILED", _)) => count += Count::one(false),
+            Some(("skipped", what)) => return count += Count::skipped(what),
+            _ => {}
+        }
+        println!("{line}");
+    })?;
+    Ok(count.failed_unless(well))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::counted;
+    use std::process::Command;
+
+    #[test]
+    fn checks_are_counted_by_their_lines_and_a_crash_fails() {
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let count = counted(command).unwrap();
+            (count.passed, count.failed, count.skipped)
+        };
+        assert_eq!(run("echo ok a; echo 'FAILED b: c'; echo 'skipped d: e'; echo f"), (1, 1, 1));
+        assert_eq!(run("echo ok a; exit 1"), (1, 1, 0));
+    }
+}

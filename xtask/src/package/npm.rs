@@ -1,0 +1,77 @@
+//! The npm packages with the native libraries that `package android` and `package swift` have built.
+//!
+//! `package-tests/build.mjs` makes the folders; here the libraries are added to the one of the
+//! client, as `package-tests/files/react-native.txt` names them. Nothing is published.
+
+use super::{apple, folder};
+use crate::built::Built;
+use crate::language::javascript;
+use crate::process::succeeds;
+use crate::report::Count;
+use crate::workspace::root;
+use anyhow::{Context as _, Result, ensure};
+use std::env::consts::{ARCH, OS};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Builds all packages and packs the client again, with its libraries.
+pub(super) fn tarballs() -> Result<Count> {
+    let runtime = javascript::prepare()?;
+    let mut build = Command::new("node");
+    build.arg("package-tests/build.mjs").current_dir(javascript::folder());
+    ensure!(succeeds(build)?, "the packages cannot be built");
+    let out = root().join("target/npm");
+    let package = out.join("react-native");
+
+    node(&package, &runtime)?;
+    let mut count = Count::one(true);
+    count += placed("android", &folder("android").join("jni"), |from| {
+        copy(from, &package.join("android/src/main/jniLibs"))
+    })?;
+    count += placed("ios", &folder("swift").join(apple::XCFRAMEWORK), |from| {
+        apple::only_ios(from, &package.join("ios").join(apple::XCFRAMEWORK))
+    })?;
+    let mut pack = Command::new("npm");
+    pack.args(["pack", "--ignore-scripts", "--pack-destination"]).arg(&out).current_dir(&package);
+    count += Count::one(succeeds(pack)?);
+    Ok(count)
+}
+
+/// The release library for this system, and what loads it into Node: for tests of apps.
+fn node(package: &Path, runtime: &Path) -> Result<()> {
+    let built = Built::by(&["build", "--release", "--package", "rejoin-bindings"])?;
+    let os = if OS == "macos" { "darwin" } else { OS };
+    let processor = if ARCH == "aarch64" { "arm64" } else { "x64" };
+    let place = package.join(format!("prebuilt/node/{os}-{processor}"));
+    fs::create_dir_all(&place)?;
+    for file in [built.library()?, runtime] {
+        let name = file.file_name().context("a library has a name")?;
+        fs::copy(file, place.join(name))?;
+    }
+    Ok(())
+}
+
+/// Adds what an earlier run has built; skipped by name if it has not.
+fn placed(name: &str, from: &Path, place: impl Fn(&Path) -> Result<()>) -> Result<Count> {
+    if !from.is_dir() {
+        return Ok(Count::skipped(&format!("{name}: there is no {}", from.display())));
+    }
+    place(from)?;
+    Ok(Count::one(true))
+}
+
+/// Copies a folder with what is in it.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("an entry has a name")?);
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            fs::copy(&path, target)?;
+        }
+    }
+    Ok(())
+}
