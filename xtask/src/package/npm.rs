@@ -38,9 +38,9 @@ pub(super) fn tarballs() -> Result<Count> {
     Ok(count)
 }
 
-/// The release library for this system, and what loads it into Node: for tests of apps.
+/// The library for this system, as it is shipped, and what loads it into Node: for tests of apps.
 fn node(package: &Path, runtime: &Path) -> Result<()> {
-    let built = Built::by(&["build", "--release", "--package", "rejoin-bindings"])?;
+    let built = Built::by(&["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
     let os = if OS == "macos" { "darwin" } else { OS };
     let processor = if ARCH == "aarch64" { "arm64" } else { "x64" };
     let place = package.join(format!("prebuilt/node/{os}-{processor}"));
