@@ -4,6 +4,7 @@
  * A loop gets every unacknowledged verdict, then new ones as they arrive, each once; a slow loop gets several in one batch. The file stores
  * unacknowledged verdicts. The calls are in `queue.ts`.
  */
+import { asyncIterator } from './async-iterator';
 import { ffi } from './border';
 import type { Subscription } from './callback';
 import { type ParkReason, raiseReason } from './mutations';
@@ -95,7 +96,7 @@ type Begin = (observer: (verdicts: Verdicts) => void) => Subscription;
 
 /** An iterable of verdicts; each loop has its own subscription and gets all of them. @internal */
 export function verdictsOf(begin: Begin, signal: AbortSignal | undefined): AsyncIterable<Verdicts> {
-  return { [Symbol.asyncIterator]: () => new VerdictIterator(begin, signal) };
+  return { [asyncIterator]: () => new VerdictIterator(begin, signal) };
 }
 
 /** The iterator of one loop. */

@@ -4,6 +4,7 @@
  * A slow consumer skips intermediate results and always gets the latest one. After the end no result follows, and every pending `next`
  * is settled. Results are pulled from the engine one at a time; there are no callbacks.
  */
+import { asyncIterator } from './async-iterator';
 import { crossing, directly, type ffi } from './border';
 import { report, Subscription, tell } from './callback';
 import { CallbackError, ClosedError, type RejoinError } from './errors';
@@ -78,14 +79,14 @@ export class Watch<T = Row> implements WatchedQuery<T> {
   }
 
   /** Iterates over the results; each has all its rows. */
-  [Symbol.asyncIterator](): AsyncIterator<T[], undefined> {
+  [asyncIterator](): AsyncIterator<T[], undefined> {
     const pull = this.#pull();
     return iterator(pull, (update) => update.rows);
   }
 
   /** Iterates over the results with the difference of each, which requires a `key`. */
   updates(): AsyncIterable<WatchUpdate<T>> {
-    return { [Symbol.asyncIterator]: () => iterator(this.#pull(), (update) => update) };
+    return { [asyncIterator]: () => iterator(this.#pull(), (update) => update) };
   }
 
   /** Calls the handlers with each result until the subscription is cancelled. @internal */

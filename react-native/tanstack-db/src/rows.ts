@@ -91,8 +91,9 @@ export class RowFeed<T extends object> {
     this.#hasResult = false;
     const { client, table } = this.#target;
     const options = { integers: 'auto', signal: this.#watch.signal } as const;
-    const results = client.watch<T>(`SELECT * FROM "${table.replaceAll('"', '""')}"`, [], options)[Symbol.asyncIterator]();
-    // Not `for await`, which needs a polyfill on Hermes.
+    const watch = client.watch<T>(`SELECT * FROM "${table.replaceAll('"', '""')}"`, [], options);
+    // Not `for await`, and the name that the client uses: older versions of Hermes have no `Symbol.asyncIterator`.
+    const results = watch[Symbol.asyncIterator ?? ('@@asyncIterator' as never)]();
     for (let next = await results.next(); next.done !== true; next = await results.next()) {
       this.#show(next.value);
       this.#hasResult = true;
