@@ -22,7 +22,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///     Ok(rows) => println!("{rows} row(s) inserted"),
 ///     Err(Error::Constraint { column, rule, .. }) => println!("{column} violates {rule}"),
 ///     Err(Error::Storage(StorageFault::Full)) => println!("free some space, then try again"),
-///     Err(error) => println!("{error}"), // Here: `sql: no such table: note`.
+///     Err(error) => println!("{error}"), // Here: `sql: no such table: note; ...`.
 /// }
 /// # client.shutdown().wait()?;
 /// # Ok::<(), Error>(())

@@ -1,6 +1,6 @@
 /**
  * Runs the tests of the package on JavaScriptCore, with the native part that apps have; prints `ok NAME`, `FAILED NAME: REASON` and `left
- * out NAME: REASON`. Needs g++, libjavascriptcoregtk-4.1-dev, and the variables of `cargo xtask test --only jsi`. Arguments: the files to run,
+ * out NAME: REASON`. Needs g++, libjavascriptcoregtk-4.1-dev, and the variables of `cargo xtask test --only react-native`. Arguments: the files to run,
  * `reloads`, or `bench`; all files and the reloads without any.
  *
  * It is not Hermes, and nothing of React Native runs.

@@ -8,7 +8,7 @@ use crate::value::Value;
 #[non_exhaustive]
 pub enum InputFault {
     /// The statement does not compile or failed; it was rolled back, alone or with its transaction.
-    /// SQLite's message.
+    /// SQLite's message; for a missing table also what to do.
     #[error("sql: {0}")]
     Sql(String),
     /// The engine does not allow apps to do this.

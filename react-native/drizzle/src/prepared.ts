@@ -65,7 +65,7 @@ export class RejoinPrepared extends RemotePreparedQuery {
 
   override async run(values?: Record<string, unknown>, runner = this.#runner): Promise<RunResult> {
     const params = this.#params(values);
-    return { rows: [], changes: await runner.execute(this.#statement.sql, params).catch(explain) };
+    return { rows: [], changes: await runner.execute(this.#statement.sql, params) };
   }
 
   override async all(values?: Record<string, unknown>): Promise<unknown> {
@@ -94,7 +94,7 @@ export class RejoinPrepared extends RemotePreparedQuery {
       ...OPTIONS,
       signal,
       onRows: (rows) => onResult(this.#result(this.#method, rows)),
-      onError: onError && ((error) => onError(explained(error))),
+      onError,
     });
   }
 
@@ -112,7 +112,7 @@ export class RejoinPrepared extends RemotePreparedQuery {
 
   #rows(values: Record<string, unknown> | undefined, runner = this.#runner): Promise<object[]> {
     const params = this.#params(values);
-    return runner[this.#reads ? 'query' : 'executeReturning']<object>(this.#statement.sql, params, OPTIONS).catch(explain);
+    return runner[this.#reads ? 'query' : 'executeReturning']<object>(this.#statement.sql, params, OPTIONS);
   }
 
   /** The values of rows in the order of the columns. */
@@ -129,15 +129,4 @@ export class RejoinPrepared extends RemotePreparedQuery {
 /** A query whose columns are named by their position. */
 function renamed(sql: string, width: number): string {
   return `with "rejoin_rows"(${Array.from({ length: width }, (_, at) => `"c${at}"`).join(', ')}) as (${sql}) select * from "rejoin_rows"`;
-}
-
-const explain = (error: unknown): never => {
-  throw explained(error);
-};
-
-/** The error, with the remedy if it is about a table that does not exist. */
-function explained<E>(error: E): E | InvalidInputError {
-  if (!(error instanceof InvalidInputError) || !error.message.includes('no such table')) return error;
-  const remedy = 'pass the schema to RejoinClient.open, wait for the first sync, or create it with client.schema.createTable';
-  return new InvalidInputError(`${error.message}; ${remedy}`, { cause: error });
 }

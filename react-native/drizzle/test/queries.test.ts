@@ -129,7 +129,7 @@ describe('error', () => {
     }
   });
 
-  test('of columns that cannot be told apart names the remedy', async () => {
+  test('of two columns with one name has the remedy', async () => {
     const { db } = await withPlaces();
     const twice = db.insert(places).values(FULL).returning({ a: places.id, b: places.id });
     await expect(twice).rejects.toThrow(/same name.*\.as\(name\)/);

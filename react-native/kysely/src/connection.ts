@@ -6,7 +6,7 @@
  */
 import { type DatabaseTransaction, InvalidInputError, type RejoinDatabase, type SqlParam } from '@rejoin/react-native';
 import { type CompiledQuery, type DatabaseConnection, type QueryResult, RawNode, SelectQueryNode, type TransactionSettings } from 'kysely';
-import { explained, hold, type Held } from './held';
+import { hold, type Held } from './held';
 
 const OPTIONS = { integers: 'auto' } as const;
 
@@ -24,17 +24,13 @@ export class RejoinConnection implements DatabaseConnection {
   async executeQuery<R>({ sql, parameters, query }: CompiledQuery): Promise<QueryResult<R>> {
     const on = this.#transaction?.value ?? this.#client;
     const params = parameters as readonly SqlParam[];
-    try {
-      switch (methodOf(query, sql)) {
-        case 'query':
-          return { rows: await on.query<R>(sql, params, OPTIONS) };
-        case 'executeReturning':
-          return { rows: await on.executeReturning<R>(sql, params, OPTIONS) };
-        case 'execute':
-          return { rows: [], numAffectedRows: BigInt(await on.execute(sql, params)) };
-      }
-    } catch (error) {
-      throw explained(error);
+    switch (methodOf(query, sql)) {
+      case 'query':
+        return { rows: await on.query<R>(sql, params, OPTIONS) };
+      case 'executeReturning':
+        return { rows: await on.executeReturning<R>(sql, params, OPTIONS) };
+      case 'execute':
+        return { rows: [], numAffectedRows: BigInt(await on.execute(sql, params)) };
     }
   }
 

@@ -1,5 +1,4 @@
-/** A call with a body, such as `client.transaction`, that is held open and ended from outside; and the remedy of a missing table. */
-import { InvalidInputError } from '@rejoin/react-native';
+/** A call with a body, such as `client.transaction`, that is held open and ended from outside. */
 
 /** An open body. */
 export interface Held<T> {
@@ -30,11 +29,4 @@ export function hold<T>(call: (body: (value: T) => Promise<void>) => Promise<voi
     );
     ended.catch(failed);
   });
-}
-
-/** The error, with the remedy if it is about a table that does not exist. */
-export function explained<E>(error: E): E | InvalidInputError {
-  if (!(error instanceof InvalidInputError) || !error.message.includes('no such table')) return error;
-  const remedy = 'pass the schema to RejoinClient.open, wait for the first sync, or create it with client.schema.createTable';
-  return new InvalidInputError(`${error.message}; ${remedy}`, { cause: error });
 }

@@ -2,7 +2,6 @@
 import { InvalidInputError, type SqlParam, type Subscription, type WatchHandlers, type WatchOptions } from '@rejoin/react-native';
 import { type Compilable, type CompiledQuery, isCompilable, type Kysely } from 'kysely';
 import { RejoinAdapter } from './dialect';
-import { explained } from './held';
 
 /** The handlers of a watched query, as those of `client.watch`. */
 export interface QueryHandlers<T> extends Pick<WatchOptions, 'signal'>, Pick<WatchHandlers<T>, 'onError'> {
@@ -39,7 +38,7 @@ export function watchQuery<T>(
     integers: 'auto',
     signal,
     onRows: plugins.length === 0 ? onRows : transformed,
-    onError: onError && ((error) => onError(explained(error))),
+    onError,
   });
   return subscription;
 }

@@ -75,7 +75,7 @@ export class RowFeed<T extends object> {
       try {
         await this.#showWatch();
       } catch (error) {
-        if (!this.#isStopped) this.#actions.markError(explained(error, this.#target.table));
+        if (!this.#isStopped) this.#actions.markError(error);
       }
       settle(this.#covered);
       // The watch failed, or the client was shut down. A commit that was reported since may have made the difference.
@@ -143,11 +143,4 @@ export class RowFeed<T extends object> {
 
 function settle(waiting: (() => void)[]): void {
   for (const resolve of waiting.splice(0)) resolve();
-}
-
-/** The error, with the remedy if it is about a table that does not exist. */
-function explained(error: unknown, table: string): unknown {
-  if (!(error instanceof InvalidInputError) || !error.message.includes('no such table')) return error;
-  const remedy = 'pass the schema to RejoinClient.open, wait for the first sync, or create it with client.schema.createTable';
-  return new InvalidInputError(`collection of ${table}: ${error.message}; ${remedy}`, { cause: error });
 }

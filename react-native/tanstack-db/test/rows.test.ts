@@ -78,7 +78,7 @@ test('missing table is an error state until it exists', async () => {
   const tasks = collect<TaskRow>({ client, table: 'task', key: 'id' });
   const error = await tasks.preload().catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(InvalidInputError);
-  expect((error as Error).message).toMatch(/collection of task: .*no such table: task; .*first sync/);
+  expect((error as Error).message).toMatch(/no such table: task; .*first sync/);
   expect(tasks.status).toBe('error');
   await client.schema.createTable('task', 'id TEXT PRIMARY KEY, title TEXT NOT NULL');
   await until(() => tasks.status === 'ready', 'the recovery');

@@ -1,7 +1,7 @@
 //! What apps see of the npm packages besides their behaviour on Node: the packed files, their types
 //! and size, the native parts as far as they compile here, and the reference.
 //!
-//! Nothing here runs in Metro, on Hermes as the host, or on a device.
+//! Metro bundles the packages and Hermes runs their decoders, but nothing here runs in an app.
 
 use super::{javascript, shown, variables};
 use crate::built::Built;

@@ -8,7 +8,7 @@ use crate::error::{Error, InputFault, StorageFault};
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
 pub(crate) fn of(error: rusqlite::Error) -> Error {
     let code = error.sqlite_error_code();
-    let words = error.to_string();
+    let words = with_remedy(error.to_string());
     let Some(code) = code else { return InputFault::Sql(words).into() };
     match code {
         ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => StorageFault::Corrupt(words).into(),
@@ -25,6 +25,16 @@ pub(crate) fn of(error: rusqlite::Error) -> Error {
         }
         _ => InputFault::Sql(words).into(),
     }
+}
+
+/// SQLite's message; for a missing table also what to do.
+fn with_remedy(words: String) -> String {
+    if words.contains("no such table: ") {
+        const REMEDY: &str =
+            "pass the schema when opening the file, wait for the first sync, or create the table";
+        return format!("{words}; {REMEDY}");
+    }
+    words
 }
 
 /// SQLite's message for a violated key, or for a rule of a local-only table: `UNIQUE constraint

@@ -239,6 +239,16 @@ fn row_states_are_read_in_one_query() {
 }
 
 #[test]
+fn error_for_a_missing_table_has_the_remedy() {
+    let (_folder, mut engine) = notes();
+    let error = engine.execute("DELETE FROM nowhere", &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("sql: no such table: nowhere; ") && error.contains("first sync"),
+        "{error}"
+    );
+}
+
+#[test]
 fn several_statements_need_execute_batch() {
     let (_folder, mut engine) = notes();
     let result = engine.execute("SELECT 1; SELECT 2", &[]);
