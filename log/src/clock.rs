@@ -3,12 +3,14 @@
 //! Pure: the caller passes the wall time, in milliseconds since 1970. The whole clock is durable,
 //! and is saved with the entry that it stamped.
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::{AuthorId, EntryId};
 use super::key::Key;
 
 /// An author's clock: the highest time and counter stamped or seen, and by how much the device's
 /// wall clock was ahead of the server's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clock {
     millis: u64,
     counter: u64,

@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ids::Name;
 use super::row::{Columns, LogRow, RowName};
 
 /// The net effect on one row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Writes the whole row, replacing any existing one.
     Insert(LogRow),
@@ -77,5 +81,26 @@ impl Effects {
 impl FromIterator<(RowName, Effect)> for Effects {
     fn from_iter<I: IntoIterator<Item = (RowName, Effect)>>(effects: I) -> Self {
         Self(Arc::new(effects.into_iter().collect()))
+    }
+}
+
+/// As an object of tables, each an object of rows.
+impl Serialize for Effects {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tables: BTreeMap<&Name, BTreeMap<&Name, &Effect>> = BTreeMap::new();
+        for (row, effect) in self.iter() {
+            tables.entry(&row.table).or_default().insert(&row.id, effect);
+        }
+        tables.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Effects {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tables = BTreeMap::<Name, BTreeMap<Name, Effect>>::deserialize(deserializer)?;
+        let rows = tables.into_iter().flat_map(|(table, rows)| {
+            rows.into_iter().map(move |(id, effect)| (RowName { table: table.clone(), id }, effect))
+        });
+        Ok(rows.collect())
     }
 }

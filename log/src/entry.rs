@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::Effects;
 use super::ids::{Buckets, EntryId, Name};
 use super::key::Key;
 use rejoin_protocol::Value;
 
 /// An action with its arguments. Only the author and the referee see it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     /// The action.
     pub action: Name,
@@ -21,7 +23,10 @@ pub struct Intent {
 
 /// Revision of an entry's content: 0 at the write, incremented by each local change of its effects,
 /// sent or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Revision(pub u32);
 
 impl Revision {
@@ -34,7 +39,7 @@ impl Revision {
 }
 
 /// The content of an entry at one revision.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Content {
     /// The revision.
     pub revision: Revision,
@@ -47,7 +52,7 @@ pub struct Content {
 
 /// An entry as its author offers it to the server. Publishing and correcting use the same message,
 /// an upsert by id and revision.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
     /// The entry.
     pub id: EntryId,

@@ -16,7 +16,7 @@ use rejoin_protocol::Value;
 
 /// Places a row in the buckets of its column `buckets`: names separated by spaces.
 #[derive(Debug)]
-pub(crate) struct Column;
+pub struct Column;
 
 impl Placement for Column {
     fn buckets(&self, _: &RowName, image: &LogRow) -> Buckets {
@@ -25,11 +25,11 @@ impl Placement for Column {
     }
 }
 
-pub(crate) fn row(id: &str) -> RowName {
+pub fn row(id: &str) -> RowName {
     RowName::new(&id[..1], id)
 }
 
-pub(crate) fn image(buckets: &str, text: &str) -> LogRow {
+pub fn image(buckets: &str, text: &str) -> LogRow {
     LogRow::from([
         ("buckets", Value::from(buckets)),
         ("text", Value::from(text)),
@@ -38,29 +38,29 @@ pub(crate) fn image(buckets: &str, text: &str) -> LogRow {
     ])
 }
 
-pub(crate) fn buckets(names: &str) -> Buckets {
+pub fn buckets(names: &str) -> Buckets {
     names.split_whitespace().collect()
 }
 
-pub(crate) fn author(number: u128) -> AuthorId {
+pub fn author(number: u128) -> AuthorId {
     AuthorId(Uuid::from_u128(number))
 }
 
-pub(crate) fn entry(number: u128) -> EntryId {
+pub fn entry(number: u128) -> EntryId {
     EntryId(Uuid::from_u128(number))
 }
 
-pub(crate) fn columns<V: Into<Value>>(name: &str, value: V) -> Columns {
+pub fn columns<V: Into<Value>>(name: &str, value: V) -> Columns {
     Columns::from([(Name::from(name), value.into())])
 }
 
 /// One effect, as captured from plain SQL.
-pub(crate) fn plain(id: &str, effect: Effect) -> Effects {
+pub fn plain(id: &str, effect: Effect) -> Effects {
     [(row(id), effect)].into_iter().collect()
 }
 
 /// `action row argument ...`
-pub(crate) fn intent(words: &str) -> Intent {
+pub fn intent(words: &str) -> Intent {
     let mut words = words.split_whitespace();
     let action = Name::from(words.next().unwrap_or_default());
     let arguments = words.enumerate().map(|(at, word)| (Name::from(at.to_string()), word.into()));
@@ -69,7 +69,7 @@ pub(crate) fn intent(words: &str) -> Intent {
 
 /// The actions of the tests.
 #[derive(Debug)]
-pub(crate) struct Actions;
+pub struct Actions;
 
 impl Handlers for Actions {
     fn run(&self, intent: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop> {
@@ -163,7 +163,7 @@ fn transfer(draft: &mut Draft<'_>, from: &str, to: &str) -> Result<(), Stop> {
 
 /// Other code under the same names: it appends in capital letters.
 #[derive(Debug)]
-pub(crate) struct Louder;
+pub struct Louder;
 
 impl Handlers for Louder {
     fn run(&self, meant: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop> {

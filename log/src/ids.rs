@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The name of a table, a column or a bucket. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
 impl Name {
@@ -31,6 +33,12 @@ impl From<String> for Name {
     }
 }
 
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
 impl std::borrow::Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
@@ -45,7 +53,8 @@ impl fmt::Display for Name {
 
 /// The random id of an entry, assigned at the write and never changed: a UUIDv4, hyphenated lower
 /// case on the wire. Text order equals byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EntryId(pub Uuid);
 
 impl fmt::Display for EntryId {
@@ -56,7 +65,8 @@ impl fmt::Display for EntryId {
 
 /// The author of an entry: one database of one device, not a user. Two devices of a user are two
 /// authors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct AuthorId(pub Uuid);
 
 impl fmt::Display for AuthorId {
@@ -66,16 +76,19 @@ impl fmt::Display for AuthorId {
 }
 
 /// An authenticated user, with one author per device.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UserId(pub Name);
 
 /// One epoch of a server's log. A log restored from a backup starts a new epoch with a new random
 /// id: a number could repeat after a second restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Epoch(pub Uuid);
 
 /// A set of buckets: of a row, of a user's membership, or of a write set.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Buckets(Arc<BTreeSet<Name>>);
 
 impl Buckets {

@@ -1,5 +1,6 @@
 //! The key of an entry: its position in the order of actions.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::{AuthorId, EntryId};
@@ -7,7 +8,7 @@ use super::ids::{AuthorId, EntryId};
 /// Keys are compared field by field in this order, ids by their bytes: a total order. A key is
 /// fixed at the write. Only the verdicts `too_far_ahead` and `too_old` of the server cause a new
 /// key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Milliseconds since 1970 by the author's hybrid clock.
     pub millis: u64,

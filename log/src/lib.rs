@@ -76,8 +76,9 @@
 pub mod clock;
 pub mod effect;
 pub mod entry;
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "contract"))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs)]
+pub mod fixture;
 pub mod fold;
 #[cfg(test)]
 mod found;

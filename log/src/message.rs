@@ -3,6 +3,8 @@
 //! The author and the user of a request come from its authentication and are passed separately.
 //! Positions and cursors are numbers here; the wire encodes them as opaque cursors.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::Effects;
 use super::entry::{Content, Intent, Offer, Revision};
 use super::ids::{AuthorId, Buckets, EntryId, Epoch};
@@ -10,12 +12,15 @@ use super::key::Key;
 use super::row::{LogRow, RowName};
 
 /// A position in the feed: everything up to it has been received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Cursor(pub u64);
 
 /// The epoch and the membership version of a message. A request with another epoch or membership
 /// version gets the response `resync`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EpochStamp {
     /// The epoch of the log.
     pub epoch: Epoch,
@@ -24,7 +29,7 @@ pub struct EpochStamp {
 }
 
 /// Requests the items after a cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
@@ -35,7 +40,8 @@ pub struct Fetch {
 }
 
 /// The response to a [`Fetch`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fetched {
     /// Take a snapshot: the epoch or the membership changed, or the horizon has passed this cursor.
     Resync,
@@ -45,7 +51,7 @@ pub enum Fetched {
 
 /// Items of the feed, oldest position first. Only applied by a replica whose cursor is at its
 /// start.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
@@ -62,7 +68,8 @@ pub struct Page {
 }
 
 /// An entry for one viewer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Item {
     /// It has visible effects, or is the viewer's own.
     Entry(Box<ViewedEntry>),
@@ -81,7 +88,7 @@ impl Item {
 }
 
 /// An entry as a viewer sees it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ViewedEntry {
     /// The entry.
     pub id: EntryId,
@@ -96,7 +103,7 @@ pub struct ViewedEntry {
 }
 
 /// The server's state of an entry, for its author.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The revision.
     pub revision: Revision,
@@ -107,7 +114,7 @@ pub struct Held {
 }
 
 /// An entry for the referee.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FullEntry {
     /// The time that its context sees.
     pub time: u64,
@@ -121,7 +128,7 @@ pub struct FullEntry {
 }
 
 /// Everything a user may read: the base at the horizon, and the user's view of every later item.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogSnapshot {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
@@ -138,7 +145,7 @@ pub struct LogSnapshot {
 }
 
 /// Offers entries in key order; only one request at a time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Publish {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
@@ -149,7 +156,7 @@ pub struct Publish {
 }
 
 /// The response to a [`Publish`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     /// The number of the request.
     pub number: u64,
@@ -158,7 +165,8 @@ pub struct Published {
 }
 
 /// The result of a publish request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Not processed: the epoch or the membership is another.
     Resync,
@@ -174,7 +182,8 @@ pub enum Outcome {
 
 /// The verdict on one offer. All but the first four end the batch: nothing later is accepted before
 /// the author has received the verdict.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The server holds this revision at this key, from this or an earlier request.
     Held {
@@ -233,7 +242,7 @@ impl Verdict {
 
 /// The referee's correction of an entry: accepted if the content is still the one that the referee
 /// read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
     /// The entry.
     pub id: EntryId,
@@ -244,7 +253,7 @@ pub struct Correction {
 }
 
 /// A request of the referee.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correct {
     /// Epoch and membership version.
     pub stamp: EpochStamp,

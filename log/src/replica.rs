@@ -18,8 +18,9 @@ pub mod snapshot;
 pub mod store;
 pub mod write;
 
-#[cfg(test)]
-pub(crate) mod contract;
+#[cfg(any(test, feature = "contract"))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs)]
+pub mod contract;
 
 use std::sync::Arc;
 

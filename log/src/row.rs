@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::{Buckets, Name};
 use rejoin_protocol::Value;
 
 /// The name of a row: its table, and its key as on the wire (text unchanged, an integer as decimal
 /// digits).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RowName {
     /// The table.
     pub table: Name,
@@ -29,7 +31,8 @@ pub type Columns = BTreeMap<Name, Value>;
 
 /// A whole row, without its key. A column that an older schema did not have is missing, and is read
 /// as its default.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LogRow(Arc<Columns>);
 
 impl LogRow {

@@ -5,13 +5,15 @@
 //! An effect that moves a row is an insert for viewers of the new bucket and a delete for viewers
 //! of the old one.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::Effect;
 use super::fold::{AppliedEffect, apply_effect};
 use super::ids::Buckets;
 use super::row::{LogRow, Placement, RowName};
 
 /// The effect of an entry on one row on the server. Void effects have none.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowEffect {
     /// The effect.
     pub effect: Effect,

@@ -94,6 +94,167 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
+/// JSON by storage class, without a schema: `null`, a number without a point, a number with a point,
+/// text, `{"bytes": base64}`. Infinities are `{"real": "inf"}` and `{"real": "-inf"}`.
+mod json {
+    use std::fmt;
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::de::{Error, MapAccess, Visitor};
+    use serde::ser::SerializeMap as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Value;
+
+    const BYTES: &str = "bytes";
+    const REAL: &str = "real";
+
+    impl Serialize for Value {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let tagged = |serializer: S, tag, text: &str| {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry(tag, text)?;
+                map.end()
+            };
+            match self {
+                Self::Null => serializer.serialize_unit(),
+                Self::Integer(number) => serializer.serialize_i64(*number),
+                Self::Real(number) if number.is_finite() => serializer.serialize_f64(*number),
+                // NaN does not occur: SQLite stores it as NULL.
+                Self::Real(number) => {
+                    tagged(serializer, REAL, if *number < 0.0 { "-inf" } else { "inf" })
+                }
+                Self::Text(text) => serializer.serialize_str(text),
+                Self::Blob(bytes) => tagged(serializer, BYTES, &STANDARD.encode(bytes)),
+            }
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Value {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(Json)
+        }
+    }
+
+    struct Json;
+
+    impl<'de> Visitor<'de> for Json {
+        type Value = Value;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("null, a number, text, or an object with \"bytes\" or \"real\"")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Value, E> {
+            Ok(Value::Null)
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+            Ok(Value::Integer(number))
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+            let number = i64::try_from(number);
+            number.map(Value::Integer).map_err(|_| E::custom("an integer of more than 64 bits"))
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+            Ok(Value::Real(number))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+            self.visit_string(text.to_owned())
+        }
+
+        fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
+            if text.contains('\0') {
+                return Err(E::custom("text with a NUL character; send it as bytes"));
+            }
+            Ok(Value::Text(text))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+            let entry = map.next_entry::<String, String>()?;
+            let value = match entry.as_ref().map(|(tag, text)| (tag.as_str(), text.as_str())) {
+                Some((BYTES, text)) => STANDARD
+                    .decode(text)
+                    .map(Value::Blob)
+                    .map_err(|_| Error::custom("no base64"))?,
+                Some((REAL, "inf")) => Value::Real(f64::INFINITY),
+                Some((REAL, "-inf")) => Value::Real(f64::NEG_INFINITY),
+                _ => return Err(Error::custom("an object with neither \"bytes\" nor \"real\"")),
+            };
+            match map.next_key::<String>()? {
+                None => Ok(value),
+                Some(_) => Err(Error::custom("a value with two members")),
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::Value;
+
+        #[test]
+        fn storage_class_survives_json() {
+            let table = [
+                (Value::Null, "null"),
+                (Value::Integer(i64::MIN), "-9223372036854775808"),
+                (Value::Integer(1), "1"),
+                (Value::Real(1.0), "1.0"),
+                (Value::Real(-0.0), "-0.0"),
+                (Value::Real(0.1 + 0.2), "0.30000000000000004"),
+                (Value::Real(f64::MIN_POSITIVE), "2.2250738585072014e-308"),
+                (Value::Real(f64::INFINITY), r#"{"real":"inf"}"#),
+                (Value::Real(f64::NEG_INFINITY), r#"{"real":"-inf"}"#),
+                (Value::from("\u{1f600}\n"), "\"\u{1f600}\\n\""),
+                (Value::from(""), r#""""#),
+                (Value::Blob(vec![0, 255]), r#"{"bytes":"AP8="}"#),
+                (Value::Blob(vec![]), r#"{"bytes":""}"#),
+            ];
+            for (value, json) in table {
+                assert_eq!(serde_json::to_string(&value).unwrap(), json);
+                let back: Value = serde_json::from_str(json).unwrap();
+                assert_eq!(format!("{back:?}"), format!("{value:?}"), "bit by bit");
+            }
+        }
+
+        #[test]
+        fn any_double_survives_json() {
+            let mut random = fastrand::Rng::with_seed(1);
+            for _ in 0..100_000 {
+                let number = f64::from_bits(random.u64(..));
+                if number.is_nan() {
+                    continue;
+                }
+                let json = serde_json::to_string(&Value::Real(number)).unwrap();
+                let Value::Real(back) = serde_json::from_str(&json).unwrap() else {
+                    panic!("{json} must be a real")
+                };
+                assert_eq!(back.to_bits(), number.to_bits(), "{json}");
+            }
+        }
+
+        #[test]
+        fn other_json_is_refused_with_a_reason() {
+            let table = [
+                ("true", "invalid type: boolean"),
+                ("18446744073709551615", "more than 64 bits"),
+                ("[]", "invalid type: sequence"),
+                ("{}", "neither"),
+                (r#"{"bytes":"AP8"}"#, "no base64"),
+                (r#"{"real":"nan"}"#, "neither"),
+                (r#"{"real":"inf","bytes":""}"#, "two members"),
+                (r#""a\u0000b""#, "NUL"),
+            ];
+            for (json, reason) in table {
+                let error = serde_json::from_str::<Value>(json).unwrap_err().to_string();
+                assert!(error.contains(reason), "{json}: {error}");
+            }
+        }
+    }
+}
+
 #[cfg(feature = "rusqlite")]
 mod sqlite {
     use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};

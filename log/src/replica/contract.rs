@@ -13,9 +13,10 @@ use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::store::{Authority, AuthorityEntry, Facts, OwnEntry, Record, ReplicaStore, Shown};
 
 /// Defines the tests for a store: `replica_store_contract!(MemoryReplica::default());`
+#[macro_export]
 macro_rules! replica_store_contract {
     ($new:expr) => {
-        $crate::replica::contract::replica_store_contract! {
+        $crate::replica_store_contract! {
             $new;
             facts_are_there_once_set,
             rows_are_written_read_and_listed,
@@ -33,8 +34,6 @@ macro_rules! replica_store_contract {
         })+
     };
 }
-pub(crate) use replica_store_contract;
-
 fn key(number: u64) -> Key {
     Key { millis: number, counter: 0, author: author(1), id: entry(number.into()) }
 }
@@ -52,7 +51,7 @@ fn own() -> OwnEntry {
     }
 }
 
-pub(crate) fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
+pub fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     assert_eq!(store.facts().unwrap(), None);
     let mut clock = Clock::default();
     clock.stamp(77, author(1), entry(1));
@@ -68,7 +67,7 @@ pub(crate) fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     assert_eq!(store.facts().unwrap(), Some(facts));
 }
 
-pub(crate) fn rows_are_written_read_and_listed(store: &mut dyn ReplicaStore) {
+pub fn rows_are_written_read_and_listed(store: &mut dyn ReplicaStore) {
     store.put_row(&row("r1"), Some(&image("a", "x"))).unwrap();
     store.put_row(&row("k0"), Some(&image("a", ""))).unwrap();
     store.put_row(&row("r0"), Some(&image("a", ""))).unwrap();
@@ -81,7 +80,7 @@ pub(crate) fn rows_are_written_read_and_listed(store: &mut dyn ReplicaStore) {
     assert_eq!(store.all_rows().unwrap(), rows, "by table, then by key");
 }
 
-pub(crate) fn a_table_is_only_itself(store: &mut dyn ReplicaStore) {
+pub fn a_table_is_only_itself(store: &mut dyn ReplicaStore) {
     for id in ["r1", "s0", "q9", "r0"] {
         store.put_row(&row(id), Some(&image("a", ""))).unwrap();
     }
@@ -93,7 +92,7 @@ pub(crate) fn a_table_is_only_itself(store: &mut dyn ReplicaStore) {
     assert_eq!(names("t"), []);
 }
 
-pub(crate) fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
+pub fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
     let effects = plain("r0", Effect::Insert(image("a", "")));
     let held = Held { revision: Revision(1), write_set: buckets("a"), refereed: true };
     let content =
@@ -110,7 +109,7 @@ pub(crate) fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
     assert_eq!(store.record(entry(2)).unwrap(), None);
 }
 
-pub(crate) fn records_are_listed_by_key(store: &mut dyn ReplicaStore) {
+pub fn records_are_listed_by_key(store: &mut dyn ReplicaStore) {
     for number in [3, 1, 2] {
         store.put_record(entry(number.into()), &Record::new(key(number))).unwrap();
     }
@@ -120,7 +119,7 @@ pub(crate) fn records_are_listed_by_key(store: &mut dyn ReplicaStore) {
     assert_eq!(store.ids(&Key::LAST).unwrap(), [entry(2), entry(3)]);
 }
 
-pub(crate) fn a_record_with_another_key_is_listed_there(store: &mut dyn ReplicaStore) {
+pub fn a_record_with_another_key_is_listed_there(store: &mut dyn ReplicaStore) {
     let mut record = Record { own: Some(own()), ..Record::new(key(1)) };
     store.put_record(entry(1), &record).unwrap();
     record.key = key(5);
@@ -130,7 +129,7 @@ pub(crate) fn a_record_with_another_key_is_listed_there(store: &mut dyn ReplicaS
     assert_eq!(store.own_ids().unwrap(), [entry(1)]);
 }
 
-pub(crate) fn own_records_are_listed_alone(store: &mut dyn ReplicaStore) {
+pub fn own_records_are_listed_alone(store: &mut dyn ReplicaStore) {
     for number in [3, 1, 2] {
         let own = (number != 1).then(own);
         store

@@ -88,8 +88,8 @@ impl ReplicaStore for MemoryReplica {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::replica_store_contract;
     use super::MemoryReplica;
+    use crate::replica_store_contract;
 
     replica_store_contract!(MemoryReplica::default());
 }

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::clock::Clock;
 use super::super::effect::Effects;
 use super::super::entry::{Intent, Revision};
@@ -18,7 +20,7 @@ use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
 
 /// The singleton data of a replica.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The author id of this database.
     pub author: AuthorId,
@@ -58,7 +60,7 @@ impl Facts {
 }
 
 /// The record of one entry.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its key: the server's, once known.
     pub key: Key,
@@ -73,7 +75,7 @@ pub struct Record {
 }
 
 /// The server's view of an entry.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
     /// Its effects on rows that this user may read.
     pub effects: Effects,
@@ -82,7 +84,7 @@ pub struct Shown {
 }
 
 /// An own entry that is not final.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OwnEntry {
     /// The time that its context sees.
     pub time: u64,
@@ -103,7 +105,8 @@ pub struct OwnEntry {
 }
 
 /// The authority to change the effects of an own entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Authority {
     /// The author: this database.
     Mine,
@@ -116,7 +119,7 @@ pub enum Authority {
 }
 
 /// The referee's data of an entry that is not final.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuthorityEntry {
     /// The entry on the server.
     pub whole: FullEntry,

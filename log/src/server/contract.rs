@@ -8,9 +8,10 @@ use super::super::key::Key;
 use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
 
 /// Defines the tests for a store: `log_store_contract!(MemoryLog::default());`
+#[macro_export]
 macro_rules! log_store_contract {
     ($new:expr) => {
-        $crate::server::contract::log_store_contract! {
+        $crate::log_store_contract! {
             $new;
             facts_are_there_once_set,
             an_entry_is_found_by_id_key_and_position,
@@ -30,8 +31,6 @@ macro_rules! log_store_contract {
         })+
     };
 }
-pub(crate) use log_store_contract;
-
 fn key(number: u64) -> Key {
     Key { millis: number, counter: number, author: author(1), id: entry(number.into()) }
 }
@@ -58,7 +57,7 @@ fn link(text: &str) -> Link {
     Link { effect: Effect::Delete, write_set: buckets("a"), after, passage: None }
 }
 
-pub(crate) fn facts_are_there_once_set(store: &mut dyn LogStore) {
+pub fn facts_are_there_once_set(store: &mut dyn LogStore) {
     assert_eq!(store.facts().unwrap(), None);
     let epoch = Epoch(uuid::Uuid::from_u128(5));
     let horizon = key(2);
@@ -69,7 +68,7 @@ pub(crate) fn facts_are_there_once_set(store: &mut dyn LogStore) {
     assert_eq!(store.facts().unwrap(), Some(facts));
 }
 
-pub(crate) fn an_entry_is_found_by_id_key_and_position(store: &mut dyn LogStore) {
+pub fn an_entry_is_found_by_id_key_and_position(store: &mut dyn LogStore) {
     let mut one = accepted(1, 1);
     store.put_entry(&one).unwrap();
     (one.position, one.content.effects) = (4, Effects::default());
@@ -86,7 +85,7 @@ pub(crate) fn an_entry_is_found_by_id_key_and_position(store: &mut dyn LogStore)
     assert_eq!(store.by_position(4, 9).unwrap(), []);
 }
 
-pub(crate) fn lists_are_in_order_and_bounded(store: &mut dyn LogStore) {
+pub fn lists_are_in_order_and_bounded(store: &mut dyn LogStore) {
     for (number, position) in [(3, 1), (1, 3), (2, 2)] {
         store.put_entry(&accepted(number, position)).unwrap();
     }
@@ -97,7 +96,7 @@ pub(crate) fn lists_are_in_order_and_bounded(store: &mut dyn LogStore) {
     assert_eq!(store.by_position(2, 2).unwrap(), ids(&[1]));
 }
 
-pub(crate) fn a_removed_entry_is_found_by_nothing(store: &mut dyn LogStore) {
+pub fn a_removed_entry_is_found_by_nothing(store: &mut dyn LogStore) {
     store.put_entry(&accepted(1, 1)).unwrap();
     store.remove_entry(entry(1)).unwrap();
     store.remove_entry(entry(1)).unwrap();
@@ -106,7 +105,7 @@ pub(crate) fn a_removed_entry_is_found_by_nothing(store: &mut dyn LogStore) {
     assert_eq!(store.by_position(0, 9).unwrap(), []);
 }
 
-pub(crate) fn base_rows_are_set_and_removed(store: &mut dyn LogStore) {
+pub fn base_rows_are_set_and_removed(store: &mut dyn LogStore) {
     for id in ["r1", "k0", "r0"] {
         store.put_base(&row(id), Some(&image("a", id))).unwrap();
     }
@@ -118,7 +117,7 @@ pub(crate) fn base_rows_are_set_and_removed(store: &mut dyn LogStore) {
     assert_eq!(store.base_rows().unwrap(), rows, "by table, then by key");
 }
 
-pub(crate) fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {
+pub fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {
     let r0 = row("r0");
     for number in [5, 1, 3] {
         store.put_link(&r0, &key(number), Some(&link("old"))).unwrap();
@@ -142,7 +141,7 @@ pub(crate) fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {
     }
 }
 
-pub(crate) fn histories_of_rows_are_apart(store: &mut dyn LogStore) {
+pub fn histories_of_rows_are_apart(store: &mut dyn LogStore) {
     store.put_link(&row("r0"), &key(1), Some(&link("x"))).unwrap();
     store.put_link(&row("k0"), &key(2), Some(&link("y"))).unwrap();
     assert_eq!(store.linked_rows().unwrap(), [row("k0"), row("r0")]);
@@ -152,7 +151,7 @@ pub(crate) fn histories_of_rows_are_apart(store: &mut dyn LogStore) {
     assert_eq!(store.linked_rows().unwrap(), [row("r0")]);
 }
 
-pub(crate) fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
+pub fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
     let user = UserId(Name::from("user"));
     for number in [1, 2] {
         store.put_author(author(number), &Author { user: user.clone(), last_number: 4 }).unwrap();
@@ -164,7 +163,7 @@ pub(crate) fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
     assert_eq!(store.final_author(entry(2)).unwrap(), Some(author(2)));
 }
 
-pub(crate) fn people_are_kept(store: &mut dyn LogStore) {
+pub fn people_are_kept(store: &mut dyn LogStore) {
     let user = UserId(Name::from("user"));
     assert_eq!(store.membership(&user).unwrap(), Membership::default());
     let membership = Membership { buckets: buckets("a b"), version: 2 };

@@ -152,8 +152,8 @@ impl LogStore for MemoryLog {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::log_store_contract;
     use super::MemoryLog;
+    use crate::log_store_contract;
 
     log_store_contract!(MemoryLog::default());
 }

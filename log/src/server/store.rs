@@ -6,6 +6,8 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::effect::Effect;
 use super::super::entry::{Content, Intent};
 use super::super::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
@@ -15,7 +17,7 @@ use super::super::store::StoreError;
 use super::super::view::RowEffect;
 
 /// The singleton data of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFacts {
     /// The epoch of the log.
     pub epoch: Epoch,
@@ -32,7 +34,7 @@ pub struct LogFacts {
 }
 
 /// An accepted entry above the horizon.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AcceptedEntry {
     /// Its id.
     pub id: EntryId,
@@ -58,7 +60,7 @@ pub struct AcceptedEntry {
 }
 
 /// The effect of an entry on one row: a link in the row's history, in key order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// The effect, void or not.
     pub effect: Effect,
@@ -71,7 +73,7 @@ pub struct Link {
 }
 
 /// A registered author.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
     /// The user of the device.
     pub user: UserId,
@@ -80,7 +82,7 @@ pub struct Author {
 }
 
 /// A user's membership.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Membership {
     /// The buckets.
     pub buckets: Buckets,
