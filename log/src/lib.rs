@@ -48,6 +48,7 @@
 //! |---|---|
 //! | [`ids`], [`key`], [`clock`] | identifiers, and the order of actions |
 //! | [`row`], [`effect`], [`entry`] | rows and their buckets, net effects, entries and their content |
+//! | [`placement`] | the buckets of a row as the manifest declares them |
 //! | [`fold`] | the result of an effect, and when it is void |
 //! | [`view`] | what a viewer receives of an effect |
 //! | [`handler`] | actions, and their tracked view of the rows |
@@ -86,6 +87,7 @@ pub mod handler;
 pub mod ids;
 pub mod key;
 pub mod message;
+pub mod placement;
 pub mod rebase;
 pub mod referee;
 pub mod replica;

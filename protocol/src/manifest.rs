@@ -104,10 +104,24 @@ pub struct ColumnManifest {
     pub is_primary_key: bool,
 }
 
+/// How a table is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncModel {
+    /// Rows, in the server's order.
+    #[default]
+    Rows,
+    /// Entries of the log, in the order in which users performed them (`docs/log.md`).
+    Log,
+}
+
 /// Extensions of a table.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TableExtension {
+    /// How the table is synced. Plain peers do not see tables of the log.
+    #[serde(skip_serializing_if = "SyncModel::is_default")]
+    pub sync: SyncModel,
     /// The identity of each column, by name; unlisted columns are identified by name.
     pub identities: Vec<ColumnIdentity>,
     /// Rules that the engine enforces for local writes.
@@ -217,6 +231,13 @@ pub enum ReferenceAction {
     SetNull,
 }
 
+impl SyncModel {
+    /// Whether it is the default model.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl ColumnManifest {
     /// The column's kind; `None` for an unknown logical type.
     pub fn kind(&self) -> Option<ColumnKind> {
@@ -246,7 +267,7 @@ impl Manifest {
     /// The v0.1.2 hash: SHA-256 of the compact JSON of the plain tables, in the format of Go's
     /// encoder.
     pub fn hash(&self) -> String {
-        let plain: Vec<TableManifest> = self.synced().map(TableManifest::plain).collect();
+        let plain: Vec<TableManifest> = self.in_rows().map(TableManifest::plain).collect();
         let json = serde_json::to_string(&plain).unwrap_or_default();
         hex_sha256(go_escaped(&format!("{{\"tables\":{json}}}")).as_bytes())
     }
@@ -262,7 +283,7 @@ impl Manifest {
     #[must_use]
     pub fn plain(&self) -> Self {
         Self {
-            tables: self.synced().map(TableManifest::plain).collect(),
+            tables: self.in_rows().map(TableManifest::plain).collect(),
             rejoin: None,
             ..self.clone()
         }
@@ -274,9 +295,24 @@ impl Manifest {
             .iter()
             .filter(|table| !table.rejoin.as_ref().is_some_and(|extension| extension.local_only))
     }
+
+    /// The synced tables of the row model.
+    pub fn in_rows(&self) -> impl Iterator<Item = &TableManifest> {
+        self.synced().filter(|table| table.sync() == SyncModel::Rows)
+    }
+
+    /// The tables of the log model.
+    pub fn in_log(&self) -> impl Iterator<Item = &TableManifest> {
+        self.synced().filter(|table| table.sync() == SyncModel::Log)
+    }
 }
 
 impl TableManifest {
+    /// How the table is synced.
+    pub fn sync(&self) -> SyncModel {
+        self.rejoin.as_ref().map(|extension| extension.sync).unwrap_or_default()
+    }
+
     /// The column of the key, if the manifest names exactly one.
     pub fn key(&self) -> Option<&str> {
         match self.primary_key.as_slice() {
@@ -334,7 +370,9 @@ fn hex_sha256(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ColumnManifest, GeneratedColumn, Manifest, TableExtension, TableManifest};
+    use super::{
+        ColumnManifest, GeneratedColumn, Manifest, SyncModel, TableExtension, TableManifest,
+    };
     use crate::{ColumnKind, digest};
 
     fn column(name: &str, logical_type: &str) -> ColumnManifest {
@@ -409,6 +447,21 @@ mod tests {
         let with = Manifest::new(1, vec![stricter]);
         assert_eq!(without.schema_hash, with.schema_hash);
         assert_ne!(without.rules_hash(), with.rules_hash());
+    }
+
+    #[test]
+    fn plain_manifest_omits_tables_of_the_log() {
+        let mut seats = table("seats");
+        seats.rejoin = Some(TableExtension { sync: SyncModel::Log, ..TableExtension::default() });
+        let manifest = Manifest::new(1, vec![table("places"), seats]);
+        let names = |tables: &mut dyn Iterator<Item = &TableManifest>| {
+            tables.map(|table| table.table_name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&mut manifest.in_log()), ["seats"]);
+        assert_eq!(names(&mut manifest.plain().tables.iter()), ["places"]);
+        let without = Manifest::new(1, vec![table("places")]);
+        assert_eq!(manifest.schema_hash, without.schema_hash);
+        assert_ne!(manifest.rules_hash(), without.rules_hash());
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl From<&TableManifest> for TableMeta {
 impl From<&Manifest> for TablesResponse {
     fn from(manifest: &Manifest) -> Self {
         Self {
-            tables: manifest.synced().map(TableMeta::from).collect(),
+            tables: manifest.in_rows().map(TableMeta::from).collect(),
             server_time: manifest.server_time.clone(),
             schema_version: manifest.schema_version,
             schema_hash: manifest.schema_hash.clone(),

@@ -1,6 +1,7 @@
 //! Validation of the synced tables that needs no database.
 
 use rejoin_protocol::Policy;
+use rejoin_protocol::manifest::SyncModel;
 
 use super::{Config, TableConfig};
 use crate::error::{Problem, ProblemKind};
@@ -41,8 +42,12 @@ impl Config {
             if self.tables.iter().take(at).any(|other| other.name == table.name) {
                 found.report(ProblemKind::DuplicateTable, "", "the table is configured twice");
             }
-            self.check_ownership(table, &mut found);
             check_buckets(table, &mut found);
+            if table.sync == SyncModel::Log {
+                check_log(table, &mut found);
+                continue;
+            }
+            self.check_ownership(table, &mut found);
             if let Some(why) = self.function_problem(table.bucket_function.as_deref()) {
                 found.report(ProblemKind::InvalidBucketConfig, "bucket_function", why);
             }
@@ -125,6 +130,20 @@ impl Config {
                 found.report(ProblemKind::UnknownTable, "dependencies", why);
             }
         }
+    }
+}
+
+fn check_log(table: &TableConfig, found: &mut TableProblems<'_>) {
+    if let Some(key) = table.row_setting() {
+        found.report(ProblemKind::Setting, key, "a table of the log has no such setting");
+    }
+    if table.bucket_by_column.is_some() && table.owner_column.is_some() {
+        let why = "one column names the bucket of a row: set bucket_by_column or owner_column";
+        found.report(ProblemKind::InvalidBucketConfig, "owner_column", why);
+    }
+    if table.bucket().is_none() {
+        let why = "no user could read a row: name the column of its bucket";
+        found.report(ProblemKind::InvalidBucketConfig, "bucket_by_column", why);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rejoin_protocol::Policy;
-use rejoin_protocol::manifest::Rule;
+use rejoin_protocol::manifest::{Rule, SyncModel};
 
 use crate::bucket_resolver::BucketResolver;
 use crate::model::resolver::Resolve;
@@ -14,6 +14,9 @@ use crate::model::{OWN_PREFIX, PushPolicy};
 pub struct TableConfig {
     /// Its name.
     pub name: String,
+    /// How it is synced. A table of the log has a bucket column or an owner column and no other
+    /// setting. Default: rows.
+    pub sync: SyncModel,
     /// Whether devices may write; by default only if rows have an owner or a parent.
     pub push: Option<PushPolicy>,
     /// The conflict policy of devices for their edits of rows that changed. Default `AcceptServer`.
@@ -87,6 +90,7 @@ impl TableConfig {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            sync: SyncModel::Rows,
             push: None,
             policy: Policy::default(),
             resolver: Resolve::default(),
@@ -129,6 +133,39 @@ impl TableConfig {
     /// A table that all users can read and none can write.
     pub fn global(name: impl Into<String>) -> Self {
         Self { allow_global_read: true, ..Self::new(name) }
+    }
+
+    /// Whether a table of the log has a setting that only tables of rows use; names the first.
+    pub(crate) fn row_setting(&self) -> Option<&'static str> {
+        let plain = Self::new(self.name.as_str());
+        let settings = [
+            ("push", self.push.is_some()),
+            ("policy", self.policy != plain.policy),
+            ("resolver", !matches!(self.resolver, Resolve::ColumnMerge)),
+            ("skew_tolerance_ms", self.skew_tolerance_ms != 0),
+            ("parent_table", self.parent.is_some()),
+            ("allow_global_read", self.allow_global_read),
+            ("bucket_function", self.bucket_function.is_some()),
+            ("bucket_resolver", self.bucket_resolver.is_some()),
+            ("max_buckets_per_event", self.max_buckets_per_event.is_some()),
+            ("global_when_bucket_null", self.global_when_bucket_null),
+            ("protected", !self.protected.is_empty()),
+            ("sync_columns", self.sync_columns.is_some()),
+            ("dependencies", !self.dependencies.is_empty()),
+            ("updated_at_column", self.updated_at_column != plain.updated_at_column),
+            ("deleted_at_column", self.deleted_at_column != plain.deleted_at_column),
+            ("rules", !self.rules.is_empty()),
+        ];
+        settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
+    /// A table of the log, with rows in the bucket that `column` names after `prefix`.
+    pub fn log(
+        name: impl Into<String>,
+        column: impl Into<String>,
+        prefix: impl Into<String>,
+    ) -> Self {
+        Self { sync: SyncModel::Log, ..Self::new(name).with_bucket(column, prefix) }
     }
 
     /// The same table with this policy.
@@ -205,6 +242,9 @@ impl TableConfig {
     pub(crate) fn bucket(&self) -> Option<(&str, &str)> {
         let column = self.bucket_by_column.as_deref().or(self.owner_column.as_deref())?;
         let prefix = self.bucket_prefix.as_deref().unwrap_or(OWN_PREFIX);
+        if self.sync == SyncModel::Log {
+            return Some((column, prefix));
+        }
         let is_owners = prefix == OWN_PREFIX && self.owner_column.as_deref() == Some(column);
         (!is_owners).then_some((column, prefix))
     }

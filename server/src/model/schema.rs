@@ -11,8 +11,10 @@ use super::resolver::Resolve;
 pub struct Schema {
     /// The manifest for devices, with extensions.
     pub manifest: Manifest,
-    /// The tables, in the manifest's order.
+    /// The tables of the row model, in the manifest's order.
     pub tables: Vec<Table>,
+    /// The tables of the log, in the manifest's order.
+    pub log: Vec<Table>,
 }
 
 /// Whether devices may write a table.

@@ -269,6 +269,7 @@ fn extension(
         config.protected.iter().chain(read_only.filter(|name| !config.protected.contains(name)));
     let indexes = found.indexes.iter().filter(|_| config.infer_rules);
     TableExtension {
+        sync: config.sync,
         identities: named
             .map(|(column, id)| ColumnIdentity { name: column.name.clone(), id: *id })
             .collect(),

@@ -127,8 +127,10 @@ struct Known {
     /// The tables' names as SQL, for the next fingerprint.
     names: Vec<String>,
     schema: Arc<Schema>,
-    /// One shape per table of the schema.
+    /// One shape per table of the row model.
     shapes: Vec<Shape>,
+    /// One shape per table of the log.
+    log_shapes: Vec<Shape>,
     nothing: Shape,
     /// The secret that signs cursors.
     cursor_key: String,
@@ -192,13 +194,15 @@ impl Shape {
 }
 
 impl Known {
-    fn new(schema: Arc<Schema>, shapes: Vec<Shape>) -> Self {
-        let names = schema.tables.iter().map(|table| quoted(&table.name)).collect();
+    fn new(schema: Arc<Schema>, shapes: Vec<Shape>, log_shapes: Vec<Shape>) -> Self {
+        let all = schema.tables.iter().chain(&schema.log);
+        let names = all.map(|table| quoted(&table.name)).collect();
         Self {
             fingerprint: String::new(),
             names,
             schema,
             shapes,
+            log_shapes,
             nothing: Shape::default(),
             cursor_key: String::new(),
         }
@@ -207,8 +211,10 @@ impl Known {
     /// How a table is stored in this database.
     fn shape(&self, table: &Table) -> &Shape {
         // Both lists are built together; a table outside of them appears in no statement.
-        let at = self.schema.tables.iter().position(|known| known.number == table.number);
-        at.and_then(|at| self.shapes.get(at)).unwrap_or(&self.nothing)
+        let rows = self.schema.tables.iter().zip(&self.shapes);
+        let log = self.schema.log.iter().zip(&self.log_shapes);
+        let shape = rows.chain(log).find(|(known, _)| known.number == table.number);
+        shape.map_or(&self.nothing, |(_, shape)| shape)
     }
 }
 

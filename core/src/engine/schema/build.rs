@@ -37,7 +37,7 @@ pub(crate) trait Numbers {
 pub(crate) fn build(manifest: &Manifest, numbers: &mut dyn Numbers) -> Result<Schema> {
     let mut schema = Schema { manifest: Some(manifest.clone()), ..Schema::default() };
     let mut names = HashSet::new();
-    for table in manifest.synced() {
+    for table in manifest.in_rows() {
         if !names.insert(table.table_name.to_ascii_lowercase()) {
             return Err(refused(&table.table_name, "the manifest names it twice"));
         }

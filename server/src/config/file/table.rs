@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rejoin_protocol::Policy;
-use rejoin_protocol::manifest::{ReferenceAction, Rule};
+use rejoin_protocol::manifest::{ReferenceAction, Rule, SyncModel};
 
 use super::super::reader::{ConfigReader, TableMembers};
 use super::super::{ParentConfig, TableConfig};
@@ -28,6 +28,11 @@ pub(super) fn read(
         reader.problem_of(ProblemKind::DuplicateTable, &place, "the table is configured twice");
     } else if !table.name.is_empty() {
         members = reader.rename(members, format!("tables.{}", table.name));
+    }
+    match reader.text(&mut members, "sync").as_deref() {
+        None | Some("rows") => {}
+        Some("log") => table.sync = SyncModel::Log,
+        Some(_) => reader.problem(&format!("{place}.sync"), "\"rows\" or \"log\""),
     }
     table.push = read_push(reader, &mut members);
     read_conflicts(reader, &mut members, &mut table);

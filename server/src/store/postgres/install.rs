@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use rejoin_protocol::Manifest;
-use rejoin_protocol::manifest::TableManifest;
+use rejoin_protocol::manifest::{SyncModel, TableManifest};
 
 use super::connection::Connection;
 use super::error::log_text;
@@ -80,8 +80,9 @@ fn refresh_in(
     if !problems.is_empty() {
         return Err(ServerError::Schema(problems));
     }
-    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
-    let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
+    let mut schema =
+        Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), log: Vec::new() };
+    let (mut manifests, mut shapes, mut log_shapes) = (Vec::new(), Vec::new(), Vec::new());
     for ((config, table), (function, fed)) in found.iter().zip(named) {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
         let identities = identities(connection, number, is_same, table)?;
@@ -91,7 +92,7 @@ fn refresh_in(
         };
         manifests.push(describe::table_manifest(config, &table.found, &identities, &configs));
         let described = describe::table(number.into(), config, &table.found, &identities, &configs);
-        shapes.push(Shape {
+        let shape = Shape {
             name: table.name.clone(),
             relation: table.relation,
             by_bytes: is_key_of_text(described.key),
@@ -101,13 +102,22 @@ fn refresh_in(
             refers_to_itself: refers_to_itself(connection, table.relation)?,
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
-        });
-        schema.tables.push(described);
+        };
+        match config.sync {
+            SyncModel::Rows => {
+                schema.tables.push(described);
+                shapes.push(shape);
+            }
+            SyncModel::Log => {
+                schema.log.push(described);
+                log_shapes.push(shape);
+            }
+        }
     }
     describe::set_depths(&mut schema.tables);
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
-    let mut known = Known::new(Arc::new(schema), shapes);
+    let mut known = Known::new(Arc::new(schema), shapes, log_shapes);
     if !plan.looks {
         plan.check(connection, &known)?;
         install(connection, &known)?;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rejoin_protocol::Manifest;
-use rejoin_protocol::manifest::TableManifest;
+use rejoin_protocol::manifest::{SyncModel, TableManifest};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::introspect;
@@ -55,13 +55,18 @@ fn refresh_in(
     if !problems.is_empty() {
         return Err(ServerError::Schema(problems));
     }
-    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
+    let mut schema =
+        Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), log: Vec::new() };
     let mut manifests = Vec::new();
     for (config, found) in &found {
         let number = number_of(connection, &config.name)?;
         let identities = identities(connection, number, &found.columns)?;
         manifests.push(describe::table_manifest(config, found, &identities, &configs));
-        schema.tables.push(describe::table(number, config, found, &identities, &configs));
+        let table = describe::table(number, config, found, &identities, &configs);
+        match config.sync {
+            SyncModel::Rows => schema.tables.push(table),
+            SyncModel::Log => schema.log.push(table),
+        }
     }
     describe::set_depths(&mut schema.tables);
     schema.manifest = Manifest::new(0, manifests);

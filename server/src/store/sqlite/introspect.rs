@@ -6,6 +6,7 @@
 //! DOUBLE, FLOAT are doubles; NUMERIC, DECIMAL are exact decimals (SQLite itself keeps about 15
 //! digits); DATETIME, TIMESTAMP; DATE; TIME; JSON; BLOB, BYTEA. Others are refused.
 
+use rejoin_protocol::manifest::SyncModel;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::ddl;
@@ -65,6 +66,7 @@ pub(super) fn read(
         indexes,
         without_rowid: without_rowid.unwrap_or(false),
     };
+    chosen::log_problems(config, &found, &[], problems);
     found.choose(config);
     Ok(Some(found))
 }
@@ -172,6 +174,7 @@ fn config_problems(
 ) {
     let find = |name: &str| columns.iter().find(|column| column.name == name);
     match find(&config.updated_at_column) {
+        _ if config.sync == SyncModel::Log => {}
         None => problem(
             Some(&config.updated_at_column),
             String::from("the table has no column for a row's version: add it, TEXT or DATETIME"),
