@@ -127,6 +127,92 @@ pub struct FullEntry {
     pub version: u64,
 }
 
+/// A request of a device that is registered under this client id. The user comes from its
+/// authentication.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRequest<R> {
+    /// The device: its author id, as text.
+    pub client_id: String,
+    /// The request.
+    #[serde(flatten)]
+    pub request: R,
+}
+
+/// Requests a page of the snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotRequest {
+    /// Where to continue: from the previous page; nothing for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SnapshotPlace>,
+    /// Maximum number of rows or items in the page; at least 1 is returned if there is one.
+    pub limit: usize,
+}
+
+/// Where a snapshot continues: valid in one epoch, membership and horizon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotPlace {
+    /// Epoch and membership version.
+    pub stamp: EpochStamp,
+    /// The horizon.
+    pub horizon: Key,
+    /// The last row or item of the previous page.
+    pub after: SnapshotAfter,
+}
+
+/// The end of a page of a snapshot: the base rows come first, then the items.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotAfter {
+    /// This row of the base.
+    Row(RowName),
+    /// The items up to this position.
+    Items(Cursor),
+}
+
+/// The response to a [`SnapshotRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotAnswer {
+    /// The epoch, the membership or the horizon has changed since the first page: start again.
+    Restart,
+    /// A page.
+    Page(SnapshotPage),
+}
+
+/// A page of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotPage {
+    /// Epoch and membership version.
+    pub stamp: EpochStamp,
+    /// The user's buckets.
+    pub buckets: Buckets,
+    /// The horizon.
+    pub horizon: Key,
+    /// Rows at the horizon, in name order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub base: Vec<BaseRow>,
+    /// Later items, oldest position first. One that moves between two pages comes again, and
+    /// the last one counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    /// Where the next page continues; nothing on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SnapshotPlace>,
+    /// The cursor after the items, on the last page only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
+}
+
+/// A row of the base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaseRow {
+    /// Its table and key.
+    #[serde(flatten)]
+    pub row: RowName,
+    /// Its columns.
+    pub columns: LogRow,
+}
+
 /// Everything a user may read: the base at the horizon, and the user's view of every later item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogSnapshot {
@@ -261,4 +347,11 @@ pub struct Correct {
     pub referee: AuthorId,
     /// In key order.
     pub corrections: Vec<Correction>,
+}
+
+/// The response to a [`Correct`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corrected {
+    /// How many corrections were applied. The others met newer content, which the feed has.
+    pub taken: usize,
 }

@@ -115,6 +115,10 @@ pub fn base_rows_are_set_and_removed(store: &mut dyn LogStore) {
     assert_eq!(store.base(&row("r1")).unwrap(), None);
     let rows = vec![(row("k0"), image("a", "k0")), (row("r0"), image("b", ""))];
     assert_eq!(store.base_rows().unwrap(), rows, "by table, then by key");
+    assert_eq!(store.base_after(None, 1).unwrap(), rows[..1]);
+    assert_eq!(store.base_after(Some(&row("k0")), 9).unwrap(), rows[1..]);
+    assert_eq!(store.base_after(Some(&row("k9")), 9).unwrap(), rows[1..], "a name between two");
+    assert_eq!(store.base_after(Some(&row("r0")), 9).unwrap(), []);
 }
 
 pub fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {

@@ -40,7 +40,7 @@ impl<S: LogStore> Server<S> {
         Viewer { author, buckets, referee: self.facts.referee == Some(author) }
     }
 
-    fn after(
+    pub(super) fn after(
         &self,
         cursor: Cursor,
         limit: usize,

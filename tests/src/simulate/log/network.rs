@@ -1,4 +1,5 @@
-//! Messages between devices and server, and their faults.
+//! Messages between devices and server, and their faults. Each message is bytes on its way, and a
+//! snapshot comes in pages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +8,13 @@ use fastrand::Rng;
 use rejoin_log::effect::Effects;
 use rejoin_log::entry::{Offer, Revision};
 use rejoin_log::ids::{AuthorId, EntryId};
-use rejoin_log::message::{EpochStamp, Fetched, Outcome, Publish, Published, Verdict};
+use rejoin_log::message::{EpochStamp, Fetched, LogSnapshot, Outcome, Publish, Published, Verdict};
+use rejoin_log::replica::pages::SnapshotPages;
 use rejoin_log::replica::{fetch, publish, snapshot};
 use rejoin_log::server::store::LogStore as _;
 use rejoin_log::server::{self, Limits, Server};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::oracle::{Fact, Names};
 use super::words;
@@ -39,14 +43,15 @@ impl World<'_> {
         let viewer = self.buckets(user);
         let device = &mut self.devices[number];
         let letter = if snapshot::needs_snapshot(&device.replica) {
-            let snapshot = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
+            let snapshot = self.snapshot(author, page.max(1))?;
             self.mirror.rightful_snapshot(&snapshot, &viewer, author)?;
             Letter::Snapshot(snapshot)
         } else {
             let Some(request) = fetch::fetch_request(&device.replica, page.max(1)) else {
                 return Ok(());
             };
-            let fetched = self.server.fetch(author, &request).map_err(unexpected)?;
+            let fetched = self.server.fetch(author, &wired(&request)?).map_err(unexpected)?;
+            let fetched = wired(&fetched)?;
             if let Fetched::Page(page) = &fetched {
                 self.mirror.rightful(page, &viewer, author)?;
                 self.report.add("an item is sent", page.items.len() as u64);
@@ -69,6 +74,26 @@ impl World<'_> {
                 self.devices[number].take(&letter, self.now, self.report)
             }
             Fate::Arrives => self.devices[number].take(&letter, self.now, self.report),
+        }
+    }
+
+    /// A snapshot, page by page.
+    fn snapshot(&self, author: AuthorId, page: usize) -> Checked<LogSnapshot> {
+        let mut pages = SnapshotPages::default();
+        loop {
+            let request = wired(&pages.request(page))?;
+            let answer =
+                server::snapshot::page(&self.server, author, &request).map_err(unexpected)?;
+            if let Some(snapshot) = pages.take(wired(&answer)?) {
+                let whole = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
+                if snapshot != whole {
+                    return broken!(
+                        "feed-shows-what-concerns",
+                        "pages give {snapshot:?}, not {whole:?}"
+                    );
+                }
+                return Ok(snapshot);
+            }
         }
     }
 
@@ -142,7 +167,8 @@ impl World<'_> {
     /// The server handles a request.
     pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Checked<Published> {
         let before = self.mirror.facts.clone();
-        let answer = self.server.publish(author, request, self.now).map_err(unexpected)?;
+        let answer = self.server.publish(author, &wired(request)?, self.now).map_err(unexpected)?;
+        let answer = wired(&answer)?;
         self.look()?;
         self.count_contents(&before);
         self.mirror.rightful_author(&before, &self.buckets_of(author))?;
@@ -276,6 +302,12 @@ impl World<'_> {
         self.inexact = Some("a database was copied");
         Ok(())
     }
+}
+
+/// The message that arrives: sent as JSON, and read again.
+fn wired<T: Serialize + DeserializeOwned>(message: &T) -> Checked<T> {
+    let bytes = serde_json::to_vec(message).map_err(unexpected)?;
+    serde_json::from_slice(&bytes).map_err(unexpected)
 }
 
 /// The next revision of an entry, without any effect.

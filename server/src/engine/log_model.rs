@@ -1,0 +1,311 @@
+//! The log model: runs the state machine of `rejoin-log` in transactions of the store.
+//!
+//! Each request sees the log of the caller's device, of the row model's epoch, and under the
+//! caller's present buckets. What any of these has to write is written first, so that a fetch or a
+//! snapshot is a read.
+
+use std::sync::Arc;
+
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
+use rejoin_log::key::Key;
+use rejoin_log::message::{
+    Correct, Corrected, DeviceRequest, Fetch, Fetched, Publish, Published, SnapshotAnswer,
+    SnapshotRequest,
+};
+use rejoin_log::placement::ColumnPlacement;
+use rejoin_log::server::store::{LogStore, Membership};
+use rejoin_log::server::{self, Limits, Server, ServerError, correct, horizon, snapshot};
+use rejoin_log::store::StoreError;
+use rejoin_protocol::wire::code;
+use uuid::Uuid;
+
+use super::{Caller, Engine, held};
+use crate::error::{Fault, Refusal};
+use crate::model::Touched;
+use crate::store::{LogTables, Reading, read, write};
+
+/// The state machine in a transaction.
+type Log<'t> = Server<LogTables<'t>>;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Why the work stopped inside the log.
+enum Stop {
+    Server(ServerError),
+    Store(StoreError),
+}
+
+impl From<ServerError> for Stop {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Store(error) => Self::Store(error),
+            error => Self::Server(error),
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Engine {
+    /// Takes entries and corrections of a device. Returns also the buckets to wake.
+    pub(crate) fn publish(
+        &self,
+        caller: &Caller,
+        asked: &DeviceRequest<Publish>,
+    ) -> Result<(Published, Vec<Touched>), Fault> {
+        let now = self.millis();
+        self.write_log(caller, &asked.client_id, |log, author| {
+            let before = log.facts().head;
+            let answer = log.publish(author, &asked.request, now)?;
+            Ok((answer, touched(log, before)?))
+        })
+    }
+
+    /// The items after a cursor.
+    pub(crate) fn fetch(
+        &self,
+        caller: &Caller,
+        asked: &DeviceRequest<Fetch>,
+    ) -> Result<Fetched, Fault> {
+        let limit = asked.request.limit.min(self.limits.page);
+        let request = Fetch { limit, ..asked.request };
+        self.read_log(caller, &asked.client_id, |log, author| Ok(log.fetch(author, &request)?))
+    }
+
+    /// A page of the snapshot.
+    pub(crate) fn log_snapshot(
+        &self,
+        caller: &Caller,
+        asked: &DeviceRequest<SnapshotRequest>,
+    ) -> Result<SnapshotAnswer, Fault> {
+        let limit = asked.request.limit.min(self.limits.page);
+        let request = SnapshotRequest { limit, ..asked.request.clone() };
+        self.read_log(caller, &asked.client_id, |log, author| {
+            Ok(snapshot::page(log, author, &request)?)
+        })
+    }
+
+    /// Corrections of the authority. Returns also the buckets to wake.
+    pub(crate) fn correct(
+        &self,
+        caller: &Caller,
+        asked: &DeviceRequest<Correct>,
+    ) -> Result<(Corrected, Vec<Touched>), Fault> {
+        let now = self.millis();
+        self.write_log(caller, &asked.client_id, |log, author| {
+            if asked.request.referee != author {
+                return Err(ServerError::NotTheReferee(asked.request.referee).into());
+            }
+            let before = log.facts().head;
+            let taken = correct::correct(log, &asked.request, now)?;
+            Ok((Corrected { taken }, touched(log, before)?))
+        })
+    }
+
+    /// Folds entries into the base whose items have not moved within the retention. Returns the
+    /// horizon; `None` without a table of the log.
+    pub(crate) fn raise_horizon(&self) -> Result<Option<Key>, Fault> {
+        let now = self.millis();
+        write(&*self.store, &self.now(), |writing| {
+            if writing.schema().log.is_empty() {
+                return Ok(None);
+            }
+            let store = writing.log();
+            let mut log = self.open(writing, store, true).map_err(|stop| fault(&store, stop))?;
+            let to = Key::end_of(now.saturating_sub(self.log_limits().retention));
+            let raised = horizon::raise_horizon(&mut log, to, now);
+            raised.map(Some).map_err(|error| store.fault(error))
+        })
+    }
+
+    /// Appoints or dismisses the authority.
+    pub(crate) fn appoint(&self, authority: Option<AuthorId>) -> Result<(), Fault> {
+        self.operate_log(|log| correct::appoint(log, authority))
+    }
+
+    /// Returns an entry from the authority to its author; whether the authority had it.
+    pub(crate) fn release(&self, id: EntryId) -> Result<bool, Fault> {
+        let now = self.millis();
+        self.operate_log(|log| correct::release(log, id, now))
+    }
+
+    fn operate_log<T>(
+        &self,
+        mut work: impl FnMut(&mut Log<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, Fault> {
+        write(&*self.store, &self.now(), |writing| {
+            served(writing)?;
+            let store = writing.log();
+            let done = self.open(writing, store, true).and_then(|mut log| Ok(work(&mut log)?));
+            done.map_err(|stop| fault(&store, stop))
+        })
+    }
+
+    fn write_log<T>(
+        &self,
+        caller: &Caller,
+        client_id: &str,
+        mut work: impl FnMut(&mut Log<'_>, AuthorId) -> Result<T, Stop>,
+    ) -> Result<T, Fault> {
+        let author = author_of(client_id)?;
+        write(&*self.store, &self.now(), |writing| {
+            served(writing)?;
+            self.registered(writing, caller, client_id)?;
+            let buckets: Buckets = held(writing, &caller.user)?.into_iter().collect();
+            let store = writing.log();
+            let done = self.open(writing, store, true).and_then(|mut log| {
+                self.admit(&mut log, author, &caller.user, &buckets)?;
+                work(&mut log, author)
+            });
+            done.map_err(|stop| fault(&store, stop))
+        })
+    }
+
+    /// Reads the log; writes first what this device or its user's membership lacks.
+    fn read_log<T>(
+        &self,
+        caller: &Caller,
+        client_id: &str,
+        mut work: impl FnMut(&mut Log<'_>, AuthorId) -> Result<T, Stop>,
+    ) -> Result<T, Fault> {
+        let author = author_of(client_id)?;
+        let found = read(&*self.store, |reading| {
+            served(reading)?;
+            self.registered(reading, caller, client_id)?;
+            let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
+            let store = reading.log();
+            let is_settled = self.is_settled(reading, &store, author, &caller.user, &buckets);
+            if !is_settled.map_err(|error| store.fault(error))? {
+                return Ok(None);
+            }
+            let done = self.open(reading, store, false).and_then(|mut log| work(&mut log, author));
+            done.map(Some).map_err(|stop| fault(&store, stop))
+        })?;
+        match found {
+            Some(found) => Ok(found),
+            None => self.write_log(caller, client_id, work),
+        }
+    }
+
+    /// Whether a request of this device has nothing to write about the device itself.
+    fn is_settled(
+        &self,
+        reading: &dyn Reading,
+        store: &LogTables<'_>,
+        author: AuthorId,
+        user: &str,
+        buckets: &Buckets,
+    ) -> Result<bool, StoreError> {
+        let epoch = reading.log_state().map(|state| epoch_of(&state.epoch));
+        let is_here = store.facts()?.is_some_and(|facts| epoch.is_ok_and(|epoch| facts.epoch == epoch));
+        let user = UserId(user.into());
+        let is_known = store.author(author)?.is_some_and(|known| known.user == user);
+        let Membership { buckets: stored, version } = store.membership(&user)?;
+        Ok(is_here && is_known && version > 0 && stored == *buckets)
+    }
+
+    /// Registers the device as an author, and stores its user's membership if it has changed.
+    fn admit(
+        &self,
+        log: &mut Log<'_>,
+        author: AuthorId,
+        user: &str,
+        buckets: &Buckets,
+    ) -> Result<(), Stop> {
+        let user = UserId(user.into());
+        match log.store().author(author)? {
+            Some(known) if known.user == user => {}
+            Some(_) => return Err(ServerError::UnknownAuthor(author).into()),
+            None => log.register(author, user.clone())?,
+        }
+        Ok(log.set_buckets(&user, buckets.clone())?)
+    }
+
+    /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
+    /// one new epoch for both.
+    fn open<'t>(
+        &self,
+        reading: &dyn Reading,
+        store: LogTables<'t>,
+        writes: bool,
+    ) -> Result<Log<'t>, Stop> {
+        let placement = Arc::new(ColumnPlacement::of(&reading.schema().manifest));
+        if !writes {
+            return Ok(Server::open(store, placement, self.log_limits())?);
+        }
+        let state = reading.log_state().map_err(|fault| StoreError(fault.to_string()))?;
+        let epoch = epoch_of(&state.epoch);
+        if store.facts()?.is_none() {
+            return Ok(Server::create(store, epoch, placement, self.log_limits())?);
+        }
+        let mut log = server::Server::open(store, placement, self.log_limits())?;
+        if log.facts().epoch != epoch {
+            log.begin_epoch(epoch)?;
+        }
+        Ok(log)
+    }
+
+    fn log_limits(&self) -> Limits {
+        let retention = u64::from(self.retention.log_days) * DAY_MS;
+        Limits { drift: self.limits.log_drift_ms.into(), retention }
+    }
+
+    /// The clock in milliseconds since 1970.
+    fn millis(&self) -> u64 {
+        u64::try_from(self.clock.now() / 1_000).unwrap_or(0)
+    }
+}
+
+/// The buckets of the items that have moved since this position.
+fn touched(log: &Log<'_>, before: u64) -> Result<Vec<Touched>, Stop> {
+    let mut buckets = Buckets::default();
+    for id in log.store().by_position(before, usize::MAX)? {
+        if let Some(entry) = log.store().entry(id)? {
+            buckets = buckets.with(&entry.touched);
+        }
+    }
+    let touched = |bucket: &rejoin_log::ids::Name| Touched {
+        bucket: bucket.as_str().to_owned(),
+        is_grant: false,
+    };
+    Ok(buckets.iter().map(touched).collect())
+}
+
+fn served(reading: &dyn Reading) -> Result<(), Fault> {
+    if reading.schema().log.is_empty() {
+        let message = "this server has no table of the log: declare one with sync = \"log\"";
+        return Err(Refusal::new(404, code::NO_LOG, message).into());
+    }
+    Ok(())
+}
+
+/// The author id of a device: its client id, which must be a UUID.
+fn author_of(client_id: &str) -> Result<AuthorId, Fault> {
+    let parsed = Uuid::try_parse(client_id).map(AuthorId);
+    let message = "the client_id of a device that uses the log is a UUID";
+    parsed.map_err(|_| Refusal::invalid(message).into())
+}
+
+/// The log's epoch for an epoch of the row model.
+fn epoch_of(epoch: &str) -> Epoch {
+    let parsed = Uuid::try_parse(epoch);
+    Epoch(parsed.unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, epoch.as_bytes())))
+}
+
+fn fault(store: &LogTables<'_>, stop: Stop) -> Fault {
+    match stop {
+        Stop::Store(error) => store.fault(error),
+        Stop::Server(ServerError::NotTheReferee(_)) => {
+            let message = "this device is not the authority: the operator appoints it";
+            Refusal::new(403, code::FORBIDDEN, message).into()
+        }
+        Stop::Server(error) => {
+            tracing::debug!(%error, "an author id of another user");
+            Refusal::new(404, code::NOT_REGISTERED, "client not registered").into()
+        }
+    }
+}
