@@ -12,8 +12,11 @@ use rejoin_protocol::manifest::{
 use sha2::{Digest as _, Sha256};
 
 use crate::config::TableConfig;
+use crate::error::SchemaProblem;
 use crate::model::resolver::Resolve;
-use crate::model::{Access, BucketColumn, Column, OWN_PREFIX, PushPolicy, Reference, Table};
+use crate::model::{
+    Access, BucketColumn, Column, LogTable, OWN_PREFIX, PushPolicy, Reference, Table,
+};
 
 /// Returns the identity of a column that is new to its table: a hash of its name that `is_taken` does not report as used.
 ///
@@ -157,6 +160,20 @@ fn references(found: &Found, at: impl Fn(&str) -> Option<usize>) -> Vec<Referenc
             })
         })
         .collect()
+}
+
+/// A table is synced by rows or written by the log, not both.
+pub(super) fn log_problems(
+    configs: &[&TableConfig],
+    log: &[LogTable],
+    problems: &mut Vec<SchemaProblem>,
+) {
+    for config in configs.iter().filter(|config| log.iter().any(|table| table.name == config.name))
+    {
+        let why = "a log table is not synced by rows too: remove it from one of the lists";
+        let table = config.name.clone();
+        problems.push(SchemaProblem { table, column: None, why: String::from(why) });
+    }
 }
 
 /// Parents before children; tables in a cycle of references are ordered by name.

@@ -16,7 +16,7 @@ use super::{HeadListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
-use crate::model::{Connections, Feed, Schema, Table, Touched};
+use crate::model::{Connections, Feed, LogTable, Schema, Table, Touched};
 use crate::store::WriteKind;
 use crate::store::quote::{literal, quoted};
 
@@ -40,6 +40,8 @@ mod introspect;
 mod key_locks;
 mod listener;
 mod load;
+mod log;
+mod log_tables;
 mod member;
 mod migrate;
 mod operate;
@@ -63,6 +65,7 @@ use connection::Connection;
 use fed::TableResolver;
 pub(crate) use guard::ServedTables;
 use guard::resolverless;
+use log_tables::LogShape;
 use member::Function;
 use pool::{Lease, Pool};
 use tls::Target;
@@ -129,6 +132,9 @@ struct Known {
     schema: Arc<Schema>,
     /// One shape per table of the schema.
     shapes: Vec<Shape>,
+    /// The tables that the log writes, and how each is stored.
+    log: Vec<LogTable>,
+    log_shapes: Vec<LogShape>,
     nothing: Shape,
     /// The secret that signs cursors.
     cursor_key: String,
@@ -199,6 +205,8 @@ impl Known {
             names,
             schema,
             shapes,
+            log: Vec::new(),
+            log_shapes: Vec::new(),
             nothing: Shape::default(),
             cursor_key: String::new(),
         }
@@ -224,8 +232,20 @@ impl PostgresStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        let tables = tables.to_vec();
-        Self::planned(url, ServedTables { tables, ..ServedTables::default() }, wait, now)
+        Self::open_with_log(url, tables, &[], wait, now)
+    }
+
+    /// Like [`open`](Self::open), and the log writes `log_tables`. The log's own tables are made if
+    /// there is one.
+    pub fn open_with_log(
+        url: &PostgresUrl,
+        tables: &[TableConfig],
+        log_tables: &[String],
+        wait: Duration,
+        now: &str,
+    ) -> Result<Self, ServerError> {
+        let (tables, log) = (tables.to_vec(), log_tables.to_vec());
+        Self::planned(url, ServedTables { tables, log, ..ServedTables::default() }, wait, now)
     }
 
     /// Like [`open`](Self::open), with a plan for what is already installed.

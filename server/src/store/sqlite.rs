@@ -16,7 +16,7 @@ use super::{Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
 use crate::error::{Fault, ServerError};
-use crate::model::{Schema, Touched};
+use crate::model::{LogTable, Schema, Touched};
 
 mod access;
 mod changelog;
@@ -27,6 +27,8 @@ mod error;
 mod hook;
 mod install;
 mod introspect;
+mod log;
+mod log_tables;
 mod migrate;
 mod records;
 mod room;
@@ -45,6 +47,8 @@ pub struct SqliteStore {
     path: PathBuf,
     wait: Duration,
     tables: Vec<TableConfig>,
+    /// The names of the tables that the log writes.
+    log_tables: Vec<String>,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     pulse: Mutex<Connection>,
@@ -58,6 +62,7 @@ pub struct SqliteStore {
 struct Known {
     version: i64,
     schema: Arc<Schema>,
+    log: Arc<[LogTable]>,
 }
 
 impl SqliteStore {
@@ -72,17 +77,30 @@ impl SqliteStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
+        Self::open_with_log(path, tables, &[], wait, now)
+    }
+
+    /// Like [`open`](Self::open), and the log writes `log_tables`. The log's own tables are made if
+    /// there is one.
+    pub fn open_with_log(
+        path: &Path,
+        tables: &[TableConfig],
+        log_tables: &[String],
+        wait: Duration,
+        now: &str,
+    ) -> Result<Self, ServerError> {
         let writer = connect(path, wait).map_err(|error| match path.try_exists() {
             Ok(false) => ServerError::NoDatabase { path: path.to_owned() },
             _ => error.into(),
         })?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
-        let known = install::refresh(&writer, tables, now, true)?;
+        let known = install::refresh(&writer, tables, log_tables, now, true)?;
         Ok(Self {
             path: path.to_owned(),
             wait,
             tables: tables.to_vec(),
+            log_tables: log_tables.to_vec(),
             pulse: Mutex::new(connect(path, wait)?),
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
@@ -118,8 +136,8 @@ impl SqliteStore {
             return Ok(known);
         }
         let now = time::format(self.clock.now());
-        let fresh =
-            install::refresh(writer, &self.tables, &now, false).map_err(error::fault_of_refresh)?;
+        let fresh = install::refresh(writer, &self.tables, &self.log_tables, &now, false)
+            .map_err(error::fault_of_refresh)?;
         fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
         Ok(fresh)
     }
@@ -216,7 +234,7 @@ impl SqliteStore {
             let known = self.current(reader)?;
             reader.execute_batch("BEGIN")?;
             if schema_version(reader)? == known.version {
-                return work(&SqliteTransaction::new(reader, known.schema));
+                return work(&SqliteTransaction::new(reader, known, false));
             }
             reader.execute_batch("ROLLBACK")?;
         }
@@ -239,7 +257,7 @@ impl SqliteStore {
             }
         }
         changelog::stamp(writer, now)?;
-        work(&SqliteTransaction::new(writer, known.schema))?;
+        work(&SqliteTransaction::new(writer, known, true))?;
         if writer.is_autocommit() {
             return Err(Fault::Transient(String::from("SQLite ended the transaction")));
         }

@@ -14,6 +14,8 @@ type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 #[derive(Debug, Default)]
 pub(crate) struct ServedTables {
     pub(crate) tables: Vec<TableConfig>,
+    /// The names of the tables that the log writes.
+    pub(crate) log: Vec<String>,
     /// Tables whose resolver may be removed.
     pub(crate) dropped: Vec<String>,
     /// Inspection only: nothing is installed on the application's tables or removed.

@@ -16,7 +16,7 @@ use super::guard::ServedTables;
 use super::introspect::{self, FoundTable};
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
-use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, member};
+use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member};
 use crate::config::TableConfig;
 use crate::error::ServerError;
 use crate::model::{Schema, Table};
@@ -77,6 +77,8 @@ fn refresh_in(
         }
     }
     introspect::chain_problems(&found, &mut problems);
+    let (log, log_shapes) = log_tables::refresh(connection, &plan.log, plan.looks, &mut problems)?;
+    describe::log_problems(&configs, &log, &mut problems);
     if !problems.is_empty() {
         return Err(ServerError::Schema(problems));
     }
@@ -108,6 +110,8 @@ fn refresh_in(
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
     let mut known = Known::new(Arc::new(schema), shapes);
+    known.names.extend(log.iter().map(|table| quoted(&table.name)));
+    (known.log, known.log_shapes) = (log, log_shapes);
     if !plan.looks {
         plan.check(connection, &known)?;
         install(connection, &known)?;

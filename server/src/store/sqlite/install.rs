@@ -11,24 +11,29 @@ use rejoin_protocol::manifest::TableManifest;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::introspect;
-use super::{Known, changelog, schema_version, triggers};
+use super::{Known, changelog, log_tables, schema_version, triggers};
 use crate::config::TableConfig;
 use crate::error::ServerError;
-use crate::model::Schema;
+use crate::model::{LogTable, Schema};
 use crate::store::describe::{self, FoundColumn};
 
 /// Reads the tables, assigns numbers, identities and a version, and installs what is missing.
 pub(super) fn refresh(
     connection: &Connection,
     tables: &[TableConfig],
+    log: &[String],
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    match refresh_in(connection, tables, now, starts) {
-        Ok(schema) => {
+    match refresh_in(connection, tables, log, now, starts) {
+        Ok((schema, log)) => {
             connection.execute_batch("COMMIT")?;
-            Ok(Known { version: schema_version(connection)?, schema: Arc::new(schema) })
+            Ok(Known {
+                version: schema_version(connection)?,
+                schema: Arc::new(schema),
+                log: log.into(),
+            })
         }
         Err(error) => {
             connection.execute_batch("ROLLBACK")?;
@@ -40,9 +45,10 @@ pub(super) fn refresh(
 fn refresh_in(
     connection: &Connection,
     configs: &[TableConfig],
+    log: &[String],
     now: &str,
     starts: bool,
-) -> Result<Schema, ServerError> {
+) -> Result<(Schema, Vec<LogTable>), ServerError> {
     let mut configs: Vec<&TableConfig> = configs.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let mut problems = Vec::new();
@@ -52,6 +58,8 @@ fn refresh_in(
             found.push((*config, table));
         }
     }
+    let log = log_tables::refresh(connection, log, &mut problems)?;
+    describe::log_problems(&configs, &log, &mut problems);
     if !problems.is_empty() {
         return Err(ServerError::Schema(problems));
     }
@@ -67,7 +75,7 @@ fn refresh_in(
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
     install(connection, &schema)?;
-    Ok(schema)
+    Ok((schema, log))
 }
 
 fn number_of(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
