@@ -99,7 +99,13 @@ impl<S: LogStore> Server<S> {
         &mut self,
         rows: impl IntoIterator<Item = (RowName, LogRow)>,
     ) -> Result<(), StoreError> {
-        rows.into_iter().try_for_each(|(row, image)| self.store.put_base(&row, Some(&image)))
+        for (row, image) in rows {
+            if self.store.base(&row)?.as_ref() != Some(&image) {
+                self.store.put_current(&row, Some(&image))?;
+            }
+            self.store.put_base(&row, Some(&image))?;
+        }
+        Ok(())
     }
 
     /// Registers an author. A registered author keeps its last request number.

@@ -73,7 +73,11 @@ pub mod capability {
     /// The server runs its own check queries before it accepts an action, and receives the action's
     /// name and arguments. Offered by servers with such queries.
     pub const CHECKS: &str = "checks";
+    /// Tables of the log model. Offered by servers with such tables.
+    pub const LOG: &str = "log";
     /// All capabilities of this crate.
-    pub const ALL: &[&str] =
-        &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS];
+    pub const ALL: &[&str] = &[
+        GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS,
+        LOG,
+    ];
 }

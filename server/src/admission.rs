@@ -43,6 +43,14 @@ pub enum Endpoint {
     Schema,
     /// GET `/sync/digest`.
     Digest,
+    /// POST `/log/publish`.
+    LogPublish,
+    /// POST `/log/fetch`.
+    LogFetch,
+    /// POST `/log/snapshot`.
+    LogSnapshot,
+    /// POST `/log/correct`.
+    LogCorrect,
     /// GET `/sync/events`, whose response stays open.
     Events,
 }

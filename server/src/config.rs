@@ -100,6 +100,9 @@ pub struct Limits {
     /// Milliseconds that a plain peer's clock may be behind before its edit of a changed row loses
     /// (v0.1.2's clock skew tolerance); 0 by default.
     pub plain_clock_ms: u32,
+    /// Milliseconds by which the time of a new entry of the log may be ahead of the server's clock;
+    /// 60,000 by default. A device whose clock is further ahead gives its entries later keys.
+    pub log_drift_ms: u32,
     /// Maximum number of open connections of [`Server::serve`](crate::Server::serve), event streams
     /// included; 10,000 by default, and at most half of the process's file limit. Further
     /// connections wait in the kernel's queue.
@@ -130,6 +133,7 @@ impl Default for Limits {
             lag_ms: 5_000,
             grace_ms: 10_000,
             plain_clock_ms: 0,
+            log_drift_ms: 60_000,
             connections: 10_000,
             header_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,

@@ -32,6 +32,7 @@ mod encode;
 mod evaluate;
 mod hook;
 mod keep;
+pub(crate) mod log_model;
 mod naming;
 mod page;
 pub(crate) mod plain;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::engine;
 use crate::log_limit::LogLimit;
-use crate::model::own_bucket;
+use crate::model::{Touched, own_bucket};
 use crate::store::{Store, read};
 
 mod places;
@@ -111,6 +111,13 @@ impl Hub {
         let few = head > before && head - before <= MOST;
         let touched = if few { self.store.touched(before, head) } else { Ok(None) };
         self.places.wake(touched.unwrap_or_default().as_deref());
+    }
+
+    /// Entries of the log were accepted or corrected here, and their items concern these buckets.
+    pub(crate) fn log_moved(&self, touched: &[Touched]) {
+        if !touched.is_empty() && self.places.count() > 0 {
+            self.places.wake(Some(touched));
+        }
     }
 
     /// Limits listeners to three quarters of the server's connections: each uses one.

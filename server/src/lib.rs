@@ -85,7 +85,7 @@ use engine::checks::{self, Checks};
 use events::Hub;
 use feeder::Feeder;
 use log_limit::LogLimit;
-pub use operate::ClientStatus;
+pub use operate::{ClientStatus, LogStatus};
 pub use ready::{Probe, Readiness};
 use store::postgres::{PostgresStore, ServedTables};
 use store::sqlite::SqliteStore;
@@ -124,7 +124,8 @@ pub struct Server {
 
 /// Options for opening a PostgreSQL store.
 fn plan(config: &Config, looks: bool) -> ServedTables {
-    ServedTables { tables: config.served_tables(), dropped: config.drop_resolvers.clone(), looks }
+    let (tables, dropped) = (config.served_tables(), config.drop_resolvers.clone());
+    ServedTables { tables, dropped, looks }
 }
 
 /// The row level security policies, as SQL for an operator to run. Like a start, it creates missing

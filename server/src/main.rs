@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::{Auth, Compaction, Config, Jwks, JwtConfig, Server};
+use rejoin_server::{Auth, Compaction, Config, Jwks, JwtConfig, LogStatus, Server};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -104,11 +104,38 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
-    /// Deletes the entries of the change log that no device needs, and old verdicts.
+    /// The log model: its state, and its authority.
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml", global = true)]
+        config: PathBuf,
+    },
+    /// Deletes the entries of the change log that no device needs, and old verdicts; folds old
+    /// entries of the log model into its base.
     Compact {
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Prints epoch, last position, horizon and authority.
+    Status,
+    /// Makes a device the authority, which may correct the entries of others.
+    Appoint {
+        /// The client id of the device.
+        device: String,
+    },
+    /// Dismisses the authority; its corrections stay.
+    Dismiss,
+    /// Returns an entry from the authority to its author.
+    Release {
+        /// The id of the entry.
+        entry: String,
     },
 }
 
@@ -150,6 +177,9 @@ fn main() -> anyhow::Result<()> {
             print!("{}", rejoin_server::row_security(&load(&config, None)?)?);
             Ok(())
         }
+        Command::Log { command, config } => {
+            operate_log(&Server::open(load(&config, None)?)?, &command)
+        }
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
             let Compaction { entries, verdicts, times, elsewhere, .. } = done;
@@ -160,6 +190,25 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {
+    match command {
+        LogCommand::Status => {
+            let LogStatus { epoch, head, horizon_ms, authority } = server.log_status()?;
+            println!("epoch\t{epoch}\nhead\t{head}\nhorizon\t{horizon_ms}");
+            println!("authority\t{}", authority.as_deref().unwrap_or("none"));
+        }
+        LogCommand::Appoint { device } => server.appoint_authority(Some(device))?,
+        LogCommand::Dismiss => server.appoint_authority(None)?,
+        LogCommand::Release { entry } if server.release_entry(entry)? => {
+            println!("{entry} is its author's again");
+        }
+        LogCommand::Release { entry } => {
+            anyhow::bail!("the authority does not have {entry}: nothing to release")
+        }
+    }
+    Ok(())
 }
 
 fn init(path: &Path) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 
 mod device;
 mod log;
+mod log_table;
 mod row;
 mod schema;
 mod scope;
@@ -15,6 +16,7 @@ pub mod resolver;
 
 pub use device::{Client, KnownClient, ManifestVersion, StaleClient};
 pub use log::{ChangeEntry, LogState, Touched};
+pub use log_table::{LogColumn, LogTable, LogType};
 pub use row::{KeyLock, Page, PageLimit, Row, StoredRow, Violation};
 pub use schema::{Access, BucketColumn, Column, PushPolicy, Reference, Schema, Table};
 pub use scope::ReadScope;

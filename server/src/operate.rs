@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use crate::engine::log_model;
 use crate::error::ServerError;
 use crate::model::{Compaction, KnownClient, ManifestVersion};
 use crate::store;
@@ -40,7 +41,44 @@ pub struct ClientStatus {
     pub is_silent: bool,
 }
 
+/// The log of a server with tables of the log model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The epoch; a restored database begins another one.
+    pub epoch: String,
+    /// The last position of the feed.
+    pub head: u64,
+    /// Entries up to this time are folded into the base and final; milliseconds since 1970.
+    pub horizon_ms: u64,
+    /// The device that is the authority.
+    pub authority: Option<String>,
+}
+
 impl Server {
+    /// The state of the log; an error without a table of the log.
+    pub fn log_status(&self) -> Result<LogStatus, ServerError> {
+        let facts = self.shared.engine.log_facts()?;
+        Ok(LogStatus {
+            epoch: facts.epoch.0.to_string(),
+            head: facts.head,
+            horizon_ms: facts.horizon.millis,
+            authority: facts.referee.map(|author| author.to_string()),
+        })
+    }
+
+    /// Makes this device the authority, which may correct the entries of others; `None` dismisses
+    /// it. Its corrections stay. Fails if the id is not a UUID.
+    pub fn appoint_authority(&self, client_id: Option<&str>) -> Result<(), ServerError> {
+        let author = client_id.map(log_model::author_of).transpose()?;
+        Ok(self.shared.engine.appoint(author)?)
+    }
+
+    /// Returns an entry from the authority to its author, which runs it again; `false` if the
+    /// authority did not have it. Fails if the id is not a UUID.
+    pub fn release_entry(&self, entry: &str) -> Result<bool, ServerError> {
+        Ok(self.shared.engine.release(log_model::entry_of(entry)?)?)
+    }
+
     /// The devices by user and id: at most `most`, after the user and device id in `after`.
     pub fn clients(
         &self,

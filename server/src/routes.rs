@@ -24,6 +24,7 @@ mod body;
 mod door;
 mod events;
 mod exchange;
+mod log;
 
 /// Seconds after which a client should retry a busy server.
 const RETRY_AFTER: u64 = 5;
@@ -41,6 +42,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/sync/schema", only("GET", get(exchange::schema)))
         .route("/sync/digest", only("GET", get(exchange::digest)))
         .route("/sync/events", only("GET", get(events::events)))
+        .route("/log/publish", only("POST", post(log::publish)))
+        .route("/log/fetch", only("POST", post(log::fetch)))
+        .route("/log/snapshot", only("POST", post(log::snapshot)))
+        .route("/log/correct", only("POST", post(log::correct)))
         .with_state(shared)
         .layer(CompressionLayer::new())
         .layer(axum::middleware::map_response(bare))

@@ -10,6 +10,7 @@ use crate::error::Fault;
 use crate::model::{Connections, Feed, Touched};
 
 pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
+pub use log::{LogRowError, LogTables, Misfit, fits};
 pub use prefetch::{Prefetch, ReadHint};
 pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
 pub use work::{read, write};
@@ -21,6 +22,7 @@ mod access;
 mod batch;
 mod chosen;
 mod describe;
+mod log;
 pub mod postgres;
 mod prefetch;
 mod quote;

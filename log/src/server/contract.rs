@@ -18,6 +18,7 @@ macro_rules! log_store_contract {
             lists_are_in_order_and_bounded,
             a_removed_entry_is_found_by_nothing,
             base_rows_are_set_and_removed,
+            current_rows_are_apart_from_the_base,
             a_history_is_read_from_any_key,
             histories_of_rows_are_apart,
             final_ids_go_with_their_author,
@@ -119,6 +120,21 @@ pub fn base_rows_are_set_and_removed(store: &mut dyn LogStore) {
     assert_eq!(store.base_after(Some(&row("k0")), 9).unwrap(), rows[1..]);
     assert_eq!(store.base_after(Some(&row("k9")), 9).unwrap(), rows[1..], "a name between two");
     assert_eq!(store.base_after(Some(&row("r0")), 9).unwrap(), []);
+}
+
+pub fn current_rows_are_apart_from_the_base(store: &mut dyn LogStore) {
+    store.put_base(&row("r0"), Some(&image("a", "base"))).unwrap();
+    for id in ["r0", "k0", "r1"] {
+        store.put_current(&row(id), Some(&image("a", id))).unwrap();
+    }
+    store.put_current(&row("r1"), None).unwrap();
+    store.put_current(&row("r1"), None).unwrap();
+    store.put_current(&row("r0"), Some(&image("b", ""))).unwrap();
+    assert_eq!(store.current(&row("r0")).unwrap(), Some(image("b", "")));
+    assert_eq!(store.current(&row("k0")).unwrap(), Some(image("a", "k0")));
+    assert_eq!(store.current(&row("r1")).unwrap(), None);
+    assert_eq!(store.base_rows().unwrap(), [(row("r0"), image("a", "base"))]);
+    assert_eq!(store.linked_rows().unwrap(), []);
 }
 
 pub fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {

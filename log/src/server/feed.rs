@@ -27,6 +27,7 @@ impl<S: LogStore> Server<S> {
         let (_, membership) = self.person(author)?;
         let stamp = self.stamp(&membership);
         let missed = request.cursor.0 < self.facts.floor && !mutant::on(Mutant::NoFloor);
+        let missed = missed || request.cursor.0 > self.facts.head;
         if request.stamp != stamp || missed {
             return Ok(Fetched::Resync);
         }

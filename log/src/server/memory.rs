@@ -18,10 +18,26 @@ pub struct MemoryLog {
     keys: BTreeMap<Key, EntryId>,
     positions: BTreeMap<u64, EntryId>,
     base: BTreeMap<RowName, LogRow>,
+    current: BTreeMap<RowName, LogRow>,
     links: BTreeMap<RowName, BTreeMap<Key, Link>>,
     final_ids: BTreeMap<EntryId, AuthorId>,
     authors: BTreeMap<AuthorId, Author>,
     members: BTreeMap<UserId, Membership>,
+}
+
+impl MemoryLog {
+    /// All rows as they now stand, in name order.
+    pub fn current_rows(&self) -> Vec<(RowName, LogRow)> {
+        self.current.iter().map(|(row, image)| (row.clone(), image.clone())).collect()
+    }
+}
+
+/// Sets or removes a row.
+fn put(rows: &mut BTreeMap<RowName, LogRow>, row: &RowName, image: Option<&LogRow>) {
+    match image {
+        Some(image) => rows.insert(row.clone(), image.clone()),
+        None => rows.remove(row),
+    };
 }
 
 impl LogStore for MemoryLog {
@@ -69,10 +85,7 @@ impl LogStore for MemoryLog {
     }
 
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
-        match image {
-            Some(image) => self.base.insert(row.clone(), image.clone()),
-            None => self.base.remove(row),
-        };
+        put(&mut self.base, row, image);
         Ok(())
     }
 
@@ -83,6 +96,15 @@ impl LogStore for MemoryLog {
     ) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         let above = self.base.range((after.map_or(Unbounded, Excluded), Unbounded));
         Ok(above.take(limit).map(|(row, image)| (row.clone(), image.clone())).collect())
+    }
+
+    fn current(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
+        Ok(self.current.get(row).cloned())
+    }
+
+    fn put_current(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
+        put(&mut self.current, row, image);
+        Ok(())
     }
 
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>, StoreError> {

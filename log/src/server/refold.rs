@@ -80,6 +80,7 @@ impl<S: LogStore> Server<S> {
     }
 
     /// Recomputes the links after a key for the row `current`, until one leaves the row unchanged.
+    /// If none does, the row as it now stands has changed.
     fn relay(
         &mut self,
         row: &RowName,
@@ -96,11 +97,11 @@ impl<S: LogStore> Server<S> {
             }
             self.store.put_link(row, &key, Some(&new))?;
             if new.after == old.after {
-                break;
+                return Ok(());
             }
             (current, at) = (new.after, key);
         }
-        Ok(())
+        self.store.put_current(row, current.as_ref())
     }
 
     fn applied(
@@ -130,10 +131,14 @@ impl<S: LogStore> Server<S> {
     pub(super) fn relay_everything(&mut self) -> Result<(), StoreError> {
         for row in self.store.linked_rows()? {
             let (mut at, mut current) = (Key::FIRST, self.store.base(&row)?);
+            let mut former = current.clone();
             while let Some((key, old)) = self.store.link_after(&row, &at)? {
                 let new = self.applied(&row, &old.effect, current.as_ref(), &old.write_set);
                 self.store.put_link(&row, &key, Some(&new))?;
-                (current, at) = (new.after, key);
+                (current, at, former) = (new.after, key, old.after);
+            }
+            if current != former {
+                self.store.put_current(&row, current.as_ref())?;
             }
         }
         Ok(())

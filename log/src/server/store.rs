@@ -124,6 +124,14 @@ pub trait LogStore: Debug {
         self.base_after(None, usize::MAX)
     }
 
+    /// The row as it was last stored by [`LogStore::put_current`]. For checks: the state machine
+    /// reads the base and the links.
+    fn current(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
+    /// Sets or removes the row as it now stands, for programs that read the rows by SQL. Called only
+    /// with an image that differs from the last one. Columns that the image lacks have their
+    /// defaults.
+    fn put_current(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
+
     /// The link of a row's history at this key.
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>, StoreError>;
     /// The last link below this key.

@@ -58,6 +58,8 @@ pub mod code {
     pub const UNAVAILABLE: &str = "unavailable";
     /// The server failed.
     pub const INTERNAL: &str = "internal";
+    /// The server has no table of the log, or the device is not the log's authority.
+    pub const LOG_REFUSED: &str = "log_refused";
     /// The request has another epoch than the server; nothing was applied.
     pub const EPOCH: &str = "epoch";
     /// A copied or restored device, which needs a new id.

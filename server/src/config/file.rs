@@ -95,6 +95,7 @@ fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limit
         ("lag_ms", &mut read.lag_ms),
         ("grace_ms", &mut read.grace_ms),
         ("plain_clock_ms", &mut read.plain_clock_ms),
+        ("log_drift_ms", &mut read.log_drift_ms),
         ("connections", &mut read.connections),
         ("header_timeout_ms", &mut read.header_timeout_ms),
         ("idle_timeout_ms", &mut read.idle_timeout_ms),

@@ -49,6 +49,7 @@ wait_ms = 5_000        # how long a request waits while another program writes
 lag_ms = 5_000         # maximum lag of sequencer and feeder before /readyz reports it
 grace_ms = 10_000      # time that running requests get at shutdown
 plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
+log_drift_ms = 60000   # how far the time of an entry of the log may be ahead
 connections = 10_000   # open at once, at most half of `ulimit -n`; further ones wait
 header_timeout_ms = 10_000 # in which the header of a request must arrive
 idle_timeout_ms = 75_000 # in which a connection must send a request, or read its answer

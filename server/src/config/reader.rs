@@ -33,6 +33,7 @@ const PLACES: &[&str] = &[
     "limits.lag_ms",
     "limits.grace_ms",
     "limits.plain_clock_ms",
+    "limits.log_drift_ms",
     "limits.connections",
     "limits.header_timeout_ms",
     "limits.idle_timeout_ms",

@@ -53,6 +53,9 @@ impl Engine {
         done.times = self.in_pieces(&mut done, &mut |writing, most| {
             writing.forget_written(&verdicts_since, most)
         })?;
+        if !done.elsewhere {
+            self.raise_horizon()?;
+        }
         self.tell(|hooks| hooks.compaction(&done));
         Ok(done)
     }

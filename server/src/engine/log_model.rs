@@ -6,23 +6,25 @@
 
 use std::sync::Arc;
 
+use rejoin_log::entry::Offer;
 use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::message::{
-    Correct, Corrected, DeviceRequest, Fetch, Fetched, Publish, Published, SnapshotAnswer,
-    SnapshotRequest,
+    Correct, Corrected, DeviceRequest, Fetch, Fetched, Outcome, Publish, Published, SnapshotAnswer,
+    SnapshotRequest, Verdict,
 };
 use rejoin_log::placement::ColumnPlacement;
-use rejoin_log::server::store::{LogStore, Membership};
-use rejoin_log::server::{self, Limits, Server, ServerError, correct, horizon, snapshot};
+use rejoin_log::server::store::{LogFacts, LogStore, Membership};
+use rejoin_log::server::{Limits, Server, ServerError, correct, horizon, snapshot};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::wire::code;
 use uuid::Uuid;
 
+use super::push::check_size;
 use super::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
-use crate::model::Touched;
-use crate::store::{LogTables, Reading, read, write};
+use crate::model::{LogTable, Touched};
+use crate::store::{LogTables, Reading, fits, read, write};
 
 /// The state machine in a transaction.
 type Log<'t> = Server<LogTables<'t>>;
@@ -57,10 +59,22 @@ impl Engine {
         caller: &Caller,
         asked: &DeviceRequest<Publish>,
     ) -> Result<(Published, Vec<Touched>), Fault> {
+        let effects = asked.request.offers.iter().map(|offer| offer.effects.iter().count()).sum();
+        check_size(asked.request.offers.len(), self.limits.groups, "entries")?;
+        check_size(effects, self.limits.changes, "effects")?;
         let now = self.millis();
-        self.write_log(caller, &asked.client_id, |log, author| {
+        self.write_log(caller, &asked.client_id, |log, tables, author| {
             let before = log.facts().head;
-            let answer = log.publish(author, &asked.request, now)?;
+            let fitting = fitting(log, tables, &asked.request.offers)?;
+            let mut request = asked.request.clone();
+            let misfit = request.offers.get(fitting).map(|offer| offer.id);
+            request.offers.truncate(fitting);
+            let mut answer = log.publish(author, &request, now)?;
+            if let (Some(id), Outcome::Verdicts(verdicts)) = (misfit, &mut answer.outcome)
+                && verdicts.iter().all(|(_, verdict)| verdict.goes_on())
+            {
+                verdicts.push((id, Verdict::Denied));
+            }
             Ok((answer, touched(log, before)?))
         })
     }
@@ -73,7 +87,7 @@ impl Engine {
     ) -> Result<Fetched, Fault> {
         let limit = asked.request.limit.min(self.limits.page);
         let request = Fetch { limit, ..asked.request };
-        self.read_log(caller, &asked.client_id, |log, author| Ok(log.fetch(author, &request)?))
+        self.read_log(caller, &asked.client_id, |log, _, author| Ok(log.fetch(author, &request)?))
     }
 
     /// A page of the snapshot.
@@ -84,7 +98,7 @@ impl Engine {
     ) -> Result<SnapshotAnswer, Fault> {
         let limit = asked.request.limit.min(self.limits.page);
         let request = SnapshotRequest { limit, ..asked.request.clone() };
-        self.read_log(caller, &asked.client_id, |log, author| {
+        self.read_log(caller, &asked.client_id, |log, _, author| {
             Ok(snapshot::page(log, author, &request)?)
         })
     }
@@ -95,31 +109,37 @@ impl Engine {
         caller: &Caller,
         asked: &DeviceRequest<Correct>,
     ) -> Result<(Corrected, Vec<Touched>), Fault> {
+        let corrections = &asked.request.corrections;
+        let effects = corrections.iter().map(|correction| correction.effects.iter().count()).sum();
+        check_size(corrections.len(), self.limits.groups, "corrections")?;
+        check_size(effects, self.limits.changes, "effects")?;
         let now = self.millis();
-        self.write_log(caller, &asked.client_id, |log, author| {
+        self.write_log(caller, &asked.client_id, |log, tables, author| {
             if asked.request.referee != author {
                 return Err(ServerError::NotTheReferee(asked.request.referee).into());
             }
             let before = log.facts().head;
-            let taken = correct::correct(log, &asked.request, now)?;
+            let mut request = asked.request.clone();
+            request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
+            let taken = correct::correct(log, &request, now)?;
             Ok((Corrected { taken }, touched(log, before)?))
         })
     }
 
-    /// Folds entries into the base whose items have not moved within the retention. Returns the
-    /// horizon; `None` without a table of the log.
-    pub(crate) fn raise_horizon(&self) -> Result<Option<Key>, Fault> {
+    /// Folds entries into the base whose items have not moved within the retention. Does nothing
+    /// without a table of the log.
+    pub(crate) fn raise_horizon(&self) -> Result<(), Fault> {
+        if read(&*self.store, |reading| Ok(reading.schema().log.is_empty()))? {
+            return Ok(());
+        }
         let now = self.millis();
-        write(&*self.store, &self.now(), |writing| {
-            if writing.schema().log.is_empty() {
-                return Ok(None);
-            }
-            let store = writing.log();
-            let mut log = self.open(writing, store, true).map_err(|stop| fault(&store, stop))?;
-            let to = Key::end_of(now.saturating_sub(self.log_limits().retention));
-            let raised = horizon::raise_horizon(&mut log, to, now);
-            raised.map(Some).map_err(|error| store.fault(error))
-        })
+        let to = Key::end_of(now.saturating_sub(self.log_limits().retention));
+        self.operate_log(|log| horizon::raise_horizon(log, to, now)).map(drop)
+    }
+
+    /// The log's facts: epoch, head, horizon, authority.
+    pub(crate) fn log_facts(&self) -> Result<LogFacts, Fault> {
+        self.operate_log(|log| Ok(log.facts().clone()))
     }
 
     /// Appoints or dismisses the authority.
@@ -149,7 +169,7 @@ impl Engine {
         &self,
         caller: &Caller,
         client_id: &str,
-        mut work: impl FnMut(&mut Log<'_>, AuthorId) -> Result<T, Stop>,
+        mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
     ) -> Result<T, Fault> {
         let author = author_of(client_id)?;
         write(&*self.store, &self.now(), |writing| {
@@ -159,7 +179,7 @@ impl Engine {
             let store = writing.log();
             let done = self.open(writing, store, true).and_then(|mut log| {
                 self.admit(&mut log, author, &caller.user, &buckets)?;
-                work(&mut log, author)
+                work(&mut log, writing.log_tables(), author)
             });
             done.map_err(|stop| fault(&store, stop))
         })
@@ -170,7 +190,7 @@ impl Engine {
         &self,
         caller: &Caller,
         client_id: &str,
-        mut work: impl FnMut(&mut Log<'_>, AuthorId) -> Result<T, Stop>,
+        mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
     ) -> Result<T, Fault> {
         let author = author_of(client_id)?;
         let found = read(&*self.store, |reading| {
@@ -182,7 +202,9 @@ impl Engine {
             if !is_settled.map_err(|error| store.fault(error))? {
                 return Ok(None);
             }
-            let done = self.open(reading, store, false).and_then(|mut log| work(&mut log, author));
+            let done = self
+                .open(reading, store, false)
+                .and_then(|mut log| work(&mut log, reading.log_tables(), author));
             done.map(Some).map_err(|stop| fault(&store, stop))
         })?;
         match found {
@@ -201,7 +223,8 @@ impl Engine {
         buckets: &Buckets,
     ) -> Result<bool, StoreError> {
         let epoch = reading.log_state().map(|state| epoch_of(&state.epoch));
-        let is_here = store.facts()?.is_some_and(|facts| epoch.is_ok_and(|epoch| facts.epoch == epoch));
+        let is_here =
+            store.facts()?.is_some_and(|facts| epoch.is_ok_and(|epoch| facts.epoch == epoch));
         let user = UserId(user.into());
         let is_known = store.author(author)?.is_some_and(|known| known.user == user);
         let Membership { buckets: stored, version } = store.membership(&user)?;
@@ -242,7 +265,7 @@ impl Engine {
         if store.facts()?.is_none() {
             return Ok(Server::create(store, epoch, placement, self.log_limits())?);
         }
-        let mut log = server::Server::open(store, placement, self.log_limits())?;
+        let mut log = Server::open(store, placement, self.log_limits())?;
         if log.facts().epoch != epoch {
             log.begin_epoch(epoch)?;
         }
@@ -258,6 +281,22 @@ impl Engine {
     fn millis(&self) -> u64 {
         u64::try_from(self.clock.now() / 1_000).unwrap_or(0)
     }
+}
+
+/// How many offers come before the first whose effects the tables cannot hold. An offer that the
+/// log has already is not evaluated again, whatever the tables are now.
+fn fitting(log: &Log<'_>, tables: &[LogTable], offers: &[Offer]) -> Result<usize, StoreError> {
+    for (at, offer) in offers.iter().enumerate() {
+        let Err(misfit) = fits(&offer.effects, tables) else { continue };
+        let stored = log.store().entry(offer.id)?;
+        let is_repeat = stored.is_some_and(|entry| entry.content.revision >= offer.revision)
+            || log.store().final_author(offer.id)?.is_some();
+        if !is_repeat {
+            tracing::debug!(%misfit, entry = %offer.id, "denied");
+            return Ok(at);
+        }
+    }
+    Ok(offers.len())
 }
 
 /// The buckets of the items that have moved since this position.
@@ -278,16 +317,21 @@ fn touched(log: &Log<'_>, before: u64) -> Result<Vec<Touched>, Stop> {
 fn served(reading: &dyn Reading) -> Result<(), Fault> {
     if reading.schema().log.is_empty() {
         let message = "this server has no table of the log: declare one with sync = \"log\"";
-        return Err(Refusal::new(404, code::NO_LOG, message).into());
+        return Err(Refusal::new(404, code::LOG_REFUSED, message).into());
     }
     Ok(())
 }
 
 /// The author id of a device: its client id, which must be a UUID.
-fn author_of(client_id: &str) -> Result<AuthorId, Fault> {
+pub(crate) fn author_of(client_id: &str) -> Result<AuthorId, Fault> {
     let parsed = Uuid::try_parse(client_id).map(AuthorId);
     let message = "the client_id of a device that uses the log is a UUID";
     parsed.map_err(|_| Refusal::invalid(message).into())
+}
+
+pub(crate) fn entry_of(id: &str) -> Result<EntryId, Fault> {
+    let parsed = Uuid::try_parse(id).map(EntryId);
+    parsed.map_err(|_| Refusal::invalid("the id of an entry is a UUID").into())
 }
 
 /// The log's epoch for an epoch of the row model.
@@ -301,7 +345,7 @@ fn fault(store: &LogTables<'_>, stop: Stop) -> Fault {
         Stop::Store(error) => store.fault(error),
         Stop::Server(ServerError::NotTheReferee(_)) => {
             let message = "this device is not the authority: the operator appoints it";
-            Refusal::new(403, code::FORBIDDEN, message).into()
+            Refusal::new(403, code::LOG_REFUSED, message).into()
         }
         Stop::Server(error) => {
             tracing::debug!(%error, "an author id of another user");

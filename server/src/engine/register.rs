@@ -76,7 +76,11 @@ impl Engine {
         hello: &Hello,
     ) -> Result<(Welcome, Option<SnapshotReason>), Fault> {
         let offered = |name: &&&str| {
-            let asks = **name != capability::CHECKS || !self.checks.is_empty();
+            let asks = match **name {
+                capability::CHECKS => !self.checks.is_empty(),
+                capability::LOG => !writing.schema().log.is_empty(),
+                _ => true,
+            };
             asks && hello.capabilities.iter().any(|offer| offer == **name)
         };
         let cursor = hello.cursor.as_deref().filter(|cursor| !cursor.is_empty());

@@ -27,7 +27,7 @@ const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 const BOTH: &[&str] = &["schema_version", "schema_hash"];
 
 /// A POST request: endpoint, required members, and its name in error messages.
-type Kind = (Endpoint, &'static [&'static str], &'static str);
+pub(super) type Kind = (Endpoint, &'static [&'static str], &'static str);
 
 const REGISTER: Kind = (Endpoint::Register, BOTH, "register client");
 const PULL: Kind = (Endpoint::Pull, ALL, "pull changes");
@@ -126,7 +126,7 @@ pub(super) async fn digest(
     ask(shared, request, (Endpoint::Digest, "digest"), work).await
 }
 
-async fn post<T, A>(
+pub(super) async fn post<T, A>(
     shared: Arc<Shared>,
     request: Request,
     (endpoint, required, doing): Kind,

@@ -3,11 +3,8 @@
 //! For the engine a column that is not synced does not exist: it is in no image, manifest, rule or
 //! index, and devices cannot write it.
 
-use rejoin_protocol::manifest::SyncModel;
-
 use super::describe::{Found, FoundColumn};
 use crate::config::TableConfig;
-use crate::error::SchemaProblem;
 use crate::model::PushPolicy;
 
 /// The problems of configured columns, by column.
@@ -46,31 +43,6 @@ pub(super) fn problems(
                        default; add it to sync_columns";
             problem(Some(&column.name), String::from(why));
         }
-    }
-}
-
-/// Tables of the log have no rule besides their key: the order of entries changes after they were
-/// written, and a row must never be refused on one device only.
-pub(super) fn log_problems(
-    config: &TableConfig,
-    found: &Found,
-    unique: &[Vec<String>],
-    problems: &mut Vec<SchemaProblem>,
-) {
-    if config.sync != SyncModel::Log {
-        return;
-    }
-    let remedy = "rules of a table of the log are written in its actions";
-    let mut problem = |column: Option<String>, why: String| {
-        problems.push(SchemaProblem { table: config.name.clone(), column, why });
-    };
-    for reference in &found.references {
-        let why = format!("a reference to '{}': drop it; {remedy}", reference.table);
-        problem(Some(reference.column.clone()), why);
-    }
-    for columns in unique {
-        let why = format!("UNIQUE over ({}): drop it; {remedy}", columns.join(", "));
-        problem(columns.first().cloned(), why);
     }
 }
 

@@ -16,7 +16,7 @@ use super::{HeadListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
-use crate::model::{Connections, Feed, Schema, Table, Touched};
+use crate::model::{Connections, Feed, LogTable, Schema, Table, Touched};
 use crate::store::WriteKind;
 use crate::store::quote::{literal, quoted};
 
@@ -40,6 +40,8 @@ mod introspect;
 mod key_locks;
 mod listener;
 mod load;
+mod log;
+mod log_tables;
 mod member;
 mod migrate;
 mod operate;
@@ -63,6 +65,7 @@ use connection::Connection;
 use fed::TableResolver;
 pub(crate) use guard::ServedTables;
 use guard::resolverless;
+use log_tables::LogShape;
 use member::Function;
 use pool::{Lease, Pool};
 use tls::Target;
@@ -129,8 +132,9 @@ struct Known {
     schema: Arc<Schema>,
     /// One shape per table of the row model.
     shapes: Vec<Shape>,
-    /// One shape per table of the log.
-    log_shapes: Vec<Shape>,
+    /// The tables that the log writes, and how each is stored.
+    log: Vec<LogTable>,
+    log_shapes: Vec<LogShape>,
     nothing: Shape,
     /// The secret that signs cursors.
     cursor_key: String,
@@ -194,7 +198,7 @@ impl Shape {
 }
 
 impl Known {
-    fn new(schema: Arc<Schema>, shapes: Vec<Shape>, log_shapes: Vec<Shape>) -> Self {
+    fn new(schema: Arc<Schema>, shapes: Vec<Shape>) -> Self {
         let all = schema.tables.iter().chain(&schema.log);
         let names = all.map(|table| quoted(&table.name)).collect();
         Self {
@@ -202,7 +206,8 @@ impl Known {
             names,
             schema,
             shapes,
-            log_shapes,
+            log: Vec::new(),
+            log_shapes: Vec::new(),
             nothing: Shape::default(),
             cursor_key: String::new(),
         }
@@ -211,10 +216,8 @@ impl Known {
     /// How a table is stored in this database.
     fn shape(&self, table: &Table) -> &Shape {
         // Both lists are built together; a table outside of them appears in no statement.
-        let rows = self.schema.tables.iter().zip(&self.shapes);
-        let log = self.schema.log.iter().zip(&self.log_shapes);
-        let shape = rows.chain(log).find(|(known, _)| known.number == table.number);
-        shape.map_or(&self.nothing, |(_, shape)| shape)
+        let at = self.schema.tables.iter().position(|known| known.number == table.number);
+        at.and_then(|at| self.shapes.get(at)).unwrap_or(&self.nothing)
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rejoin_protocol::Value;
 
+use super::log::LogTables;
 use super::prefetch::Prefetch;
 use crate::error::Fault;
 use crate::model::{
-    BucketFailure, ChangeEntry, Client, KnownClient, LogState, ManifestVersion, Page, PageLimit,
-    ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
+    BucketFailure, ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page,
+    PageLimit, ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 
 /// Called with the image of each key; returns whether there is room for more.
@@ -32,6 +33,13 @@ pub trait Reading: ReadSchema + ReadLog + ReadRows + ReadDevices + Prefetch {
     /// The parameters of a check, or why it cannot run: it is not a query, more than one statement,
     /// or it writes.
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String>;
+
+    /// The log in this transaction. In a write, its first access waits for the log's lock, which is
+    /// held until the transaction ends; a read refuses writes.
+    fn log(&self) -> LogTables<'_>;
+
+    /// The tables that the log writes.
+    fn log_tables(&self) -> &[LogTable];
 
     /// The rows for which a bucket function failed; empty without such a function.
     fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {

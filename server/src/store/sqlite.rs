@@ -16,7 +16,7 @@ use super::{Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
 use crate::error::{Fault, ServerError};
-use crate::model::{Schema, Touched};
+use crate::model::{LogTable, Schema, Touched};
 
 mod access;
 mod changelog;
@@ -27,6 +27,8 @@ mod error;
 mod hook;
 mod install;
 mod introspect;
+mod log;
+mod log_tables;
 mod migrate;
 mod records;
 mod room;
@@ -58,6 +60,7 @@ pub struct SqliteStore {
 struct Known {
     version: i64,
     schema: Arc<Schema>,
+    log: Arc<[LogTable]>,
 }
 
 impl SqliteStore {
@@ -216,7 +219,7 @@ impl SqliteStore {
             let known = self.current(reader)?;
             reader.execute_batch("BEGIN")?;
             if schema_version(reader)? == known.version {
-                return work(&SqliteTransaction::new(reader, known.schema));
+                return work(&SqliteTransaction::new(reader, known, false));
             }
             reader.execute_batch("ROLLBACK")?;
         }
@@ -239,7 +242,7 @@ impl SqliteStore {
             }
         }
         changelog::stamp(writer, now)?;
-        work(&SqliteTransaction::new(writer, known.schema))?;
+        work(&SqliteTransaction::new(writer, known, true))?;
         if writer.is_autocommit() {
             return Err(Fault::Transient(String::from("SQLite ended the transaction")));
         }

@@ -27,6 +27,8 @@ mod hostile;
 mod inherited;
 mod lengths;
 mod limits;
+mod log_http;
+mod log_store;
 mod observed;
 mod operate;
 mod operator_page;

@@ -30,7 +30,13 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "rejoin-server",
         // The suite, the plain server and a PostgreSQL in tests only.
-        may_use: &["rejoin-protocol", "rejoin-conformance", "rejoin-plain", "rejoin-postgres"],
+        may_use: &[
+            "rejoin-protocol",
+            "rejoin-log",
+            "rejoin-conformance",
+            "rejoin-plain",
+            "rejoin-postgres",
+        ],
         never: &["reqwest", "uniffi"],
     },
     Layer {

@@ -16,7 +16,7 @@ use super::guard::ServedTables;
 use super::introspect::{self, FoundTable};
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
-use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, member};
+use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member};
 use crate::config::TableConfig;
 use crate::error::ServerError;
 use crate::model::{Schema, Table};
@@ -69,12 +69,22 @@ fn refresh_in(
     let mut problems = Vec::new();
     let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
     let mut named = Vec::new();
-    for config in &configs {
-        if let Some(table) = introspect::read(connection, config, &mut problems, starts)? {
-            let function = member::find(connection, config, &mut problems)?;
-            named.push((function, fed::find(connection, config, table.relation, &mut problems)?));
-            found.push((*config, table));
+    let mut read = |config, problems: &mut _| -> Result<(), ServerError> {
+        if let Some(table) = introspect::read(connection, config, problems, starts)? {
+            let function = member::find(connection, config, problems)?;
+            named.push((function, fed::find(connection, config, table.relation, problems)?));
+            found.push((config, table));
         }
+        Ok(())
+    };
+    for config in configs.iter().filter(|config| config.sync == SyncModel::Rows) {
+        read(*config, &mut problems)?;
+    }
+    let in_log: Vec<_> = configs.iter().filter(|config| config.sync == SyncModel::Log).collect();
+    let names: Vec<&str> = in_log.iter().map(|config| config.name.as_str()).collect();
+    let (log, log_shapes) = log_tables::refresh(connection, &names, plan.looks, &mut problems)?;
+    if problems.is_empty() {
+        in_log.into_iter().try_for_each(|config| read(*config, &mut problems))?;
     }
     introspect::chain_problems(&found, &mut problems);
     if !problems.is_empty() {
@@ -82,7 +92,7 @@ fn refresh_in(
     }
     let mut schema =
         Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), log: Vec::new() };
-    let (mut manifests, mut shapes, mut log_shapes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
     for ((config, table), (function, fed)) in found.iter().zip(named) {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
         let identities = identities(connection, number, is_same, table)?;
@@ -108,16 +118,14 @@ fn refresh_in(
                 schema.tables.push(described);
                 shapes.push(shape);
             }
-            SyncModel::Log => {
-                schema.log.push(described);
-                log_shapes.push(shape);
-            }
+            SyncModel::Log => schema.log.push(described),
         }
     }
     describe::set_depths(&mut schema.tables);
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
-    let mut known = Known::new(Arc::new(schema), shapes, log_shapes);
+    let mut known = Known::new(Arc::new(schema), shapes);
+    (known.log, known.log_shapes) = (log, log_shapes);
     if !plan.looks {
         plan.check(connection, &known)?;
         install(connection, &known)?;

@@ -74,11 +74,6 @@ const REFERENCES: &str = "SELECT a.attname::text,
     JOIN pg_attribute AS u ON u.attrelid = f.confrelid AND u.attnum = f.confkey[1]
     WHERE f.conrelid = $1::bigint::oid AND f.contype = 'f' AND cardinality(f.conkey) = 1 ORDER BY f.conname";
 
-const UNIQUE: &str = "SELECT array_agg(pg_get_indexdef(i.indexrelid, place, true) ORDER BY place)
-    FROM pg_index AS i CROSS JOIN LATERAL generate_series(1, i.indnkeyatts) AS place
-    WHERE i.indrelid = $1::bigint::oid AND i.indisunique AND NOT i.indisprimary
-    GROUP BY i.indexrelid ORDER BY 1";
-
 const INDEXES: &str = "SELECT c.relname::text, array_agg(a.attname::text ORDER BY k.place)
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS m ON m.oid = c.relam
     CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k(attnum, place)
@@ -132,9 +127,6 @@ pub(super) fn read(
         without_rowid: false,
         columns: Vec::with_capacity(columns.len()),
     };
-    if config.sync == SyncModel::Log {
-        chosen::log_problems(config, &found, &unique(connection, relation)?, problems);
-    }
     let mut table = FoundTable {
         found,
         relation,
@@ -318,15 +310,6 @@ fn references(
         on_update: word(row.get(4)),
     };
     Ok(rows.iter().map(reference).collect())
-}
-
-/// The columns of each UNIQUE index beside the key.
-fn unique(
-    connection: &Connection,
-    relation: i64,
-) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
-    let rows = connection.rows(UNIQUE, &[&relation])?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Plain indexes, for the manifest.

@@ -14,23 +14,26 @@ use super::connection::Connection;
 use super::pages::ParentRows;
 use super::records::PutClient;
 use super::rows::{Lock, RowQuery};
-use super::{Known, changelog, check, error, hook, member, operate, policies, records, verdicts};
+use super::{
+    Known, changelog, check, error, hook, log, member, operate, policies, records, verdicts,
+};
 use crate::error::Fault;
 use crate::hooks::SqlError;
 use crate::model::{
-    BucketFailure, ChangeEntry, Client, KnownClient, LogState, ManifestVersion, Page, PageLimit,
-    ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
+    BucketFailure, ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page,
+    PageLimit, ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
-    Images, Prefetch, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
+    Images, LogTables, Prefetch, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
 };
 
 mod writing;
 
 /// A transaction on a connection of the pool.
+#[derive(Debug)]
 pub(super) struct PostgresTransaction<'a> {
     connection: &'a Connection,
-    known: &'a Known,
+    pub(super) known: &'a Known,
     /// The statement that switched to the serving role, with row level security.
     takes_role: Option<&'a str>,
     writes: bool,
@@ -49,6 +52,11 @@ pub(super) struct PostgresTransaction<'a> {
     refusal: RefCell<Option<String>>,
     /// The device to store at the end.
     last: RefCell<Option<PutClient>>,
+    /// Whether it holds the log's lock, and runs under the store's own role.
+    has_log_lock: Cell<bool>,
+    has_own_role: Cell<bool>,
+    /// The fault behind the last error of the log.
+    pub(super) log_failure: RefCell<Option<Fault>>,
 }
 
 impl<'a> PostgresTransaction<'a> {
@@ -72,6 +80,9 @@ impl<'a> PostgresTransaction<'a> {
             has_waited: Cell::new(false),
             refusal: RefCell::default(),
             last: RefCell::default(),
+            has_log_lock: Cell::new(false),
+            has_own_role: Cell::new(false),
+            log_failure: RefCell::default(),
         }
     }
 
@@ -116,8 +127,42 @@ impl<'a> PostgresTransaction<'a> {
         done.map_err(SqlError::from)
     }
 
-    /// The connection, after sending everything that the next statement depends on.
+    /// The connection for a statement under the serving role.
     fn asked(&self) -> Result<&'a Connection, Fault> {
+        let connection = self.sent()?;
+        if let (true, Some(takes_role)) = (self.has_own_role.take(), self.takes_role) {
+            self.seen(connection.batch(takes_role))?;
+        }
+        Ok(connection)
+    }
+
+    /// The connection for a statement of the log: under the store's own role and, in a write, under
+    /// the log's lock.
+    pub(super) fn entered_log(&self) -> Result<&'a Connection, Fault> {
+        let connection = self.sent()?;
+        if self.takes_role.is_some() && !self.has_own_role.replace(true) {
+            self.seen(connection.batch("RESET ROLE"))?;
+        }
+        if self.writes && !self.has_log_lock.replace(true) {
+            self.seen(connection.rows(log::LOCK, &[]))?;
+        }
+        Ok(connection)
+    }
+
+    /// Rolls back to the savepoint, which may release the log's lock and restore either role.
+    fn undone(&self) -> Result<(), Fault> {
+        self.seen(self.sent()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))?;
+        let is_used = self.has_log_lock.replace(false);
+        self.has_own_role.set(self.has_own_role.get() || is_used);
+        self.asked().map(drop)
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.writes
+    }
+
+    /// The connection, after sending everything that the next statement depends on.
+    fn sent(&self) -> Result<&'a Connection, Fault> {
         if let Some(put) = self.last.take() {
             self.seen(put.with(|text, params| self.connection.execute(text, params)))?;
         }
@@ -149,7 +194,7 @@ impl<'a> PostgresTransaction<'a> {
         self.asked().map(|_| self.at(table))
     }
 
-    fn seen<T>(&self, done: Result<T, Error>) -> Result<T, Fault> {
+    pub(super) fn seen<T>(&self, done: Result<T, Error>) -> Result<T, Fault> {
         done.map_err(|error| {
             self.collided.set(self.collided.get() || error::is_collision(&error));
             error.into()
@@ -206,6 +251,14 @@ impl Reading for PostgresTransaction<'_> {
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
         let done = self.asking(|| check::parameters_of(self.connection, sql));
         done.unwrap_or_else(|error| Err(error::log_text(&error)))
+    }
+
+    fn log(&self) -> LogTables<'_> {
+        LogTables::new(self)
+    }
+
+    fn log_tables(&self) -> &[LogTable] {
+        &self.known.log
     }
 
     fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {

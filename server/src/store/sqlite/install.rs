@@ -11,10 +11,10 @@ use rejoin_protocol::manifest::{SyncModel, TableManifest};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::introspect;
-use super::{Known, changelog, schema_version, triggers};
+use super::{Known, changelog, log_tables, schema_version, triggers};
 use crate::config::TableConfig;
 use crate::error::ServerError;
-use crate::model::Schema;
+use crate::model::{LogTable, Schema};
 use crate::store::describe::{self, FoundColumn};
 
 /// Reads the tables, assigns numbers, identities and a version, and installs what is missing.
@@ -26,9 +26,13 @@ pub(super) fn refresh(
 ) -> Result<Known, ServerError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     match refresh_in(connection, tables, now, starts) {
-        Ok(schema) => {
+        Ok((schema, log)) => {
             connection.execute_batch("COMMIT")?;
-            Ok(Known { version: schema_version(connection)?, schema: Arc::new(schema) })
+            Ok(Known {
+                version: schema_version(connection)?,
+                schema: Arc::new(schema),
+                log: log.into(),
+            })
         }
         Err(error) => {
             connection.execute_batch("ROLLBACK")?;
@@ -42,15 +46,24 @@ fn refresh_in(
     configs: &[TableConfig],
     now: &str,
     starts: bool,
-) -> Result<Schema, ServerError> {
+) -> Result<(Schema, Vec<LogTable>), ServerError> {
     let mut configs: Vec<&TableConfig> = configs.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let mut problems = Vec::new();
     let mut found = Vec::new();
-    for config in &configs {
-        if let Some(table) = introspect::read(connection, config, &mut problems, starts)? {
-            found.push((*config, table));
-        }
+    let mut read = |config, problems: &mut _| -> Result<(), ServerError> {
+        let table = introspect::read(connection, config, problems, starts)?;
+        found.extend(table.map(|table| (config, table)));
+        Ok(())
+    };
+    for config in configs.iter().filter(|config| config.sync == SyncModel::Rows) {
+        read(*config, &mut problems)?;
+    }
+    let in_log: Vec<_> = configs.iter().filter(|config| config.sync == SyncModel::Log).collect();
+    let names: Vec<&str> = in_log.iter().map(|config| config.name.as_str()).collect();
+    let log = log_tables::refresh(connection, &names, &mut problems)?;
+    if problems.is_empty() {
+        in_log.into_iter().try_for_each(|config| read(*config, &mut problems))?;
     }
     if !problems.is_empty() {
         return Err(ServerError::Schema(problems));
@@ -72,7 +85,7 @@ fn refresh_in(
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
     install(connection, &schema)?;
-    Ok(schema)
+    Ok((schema, log))
 }
 
 fn number_of(connection: &Connection, name: &str) -> rusqlite::Result<i64> {

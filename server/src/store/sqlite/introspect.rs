@@ -29,10 +29,7 @@ pub(super) fn read(
         let column = column.map(str::to_owned);
         problems.push(SchemaProblem { table: config.name.clone(), column, why });
     };
-    let select = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
-    let found: Option<String> =
-        connection.query_row(select, [&config.name], |row| row.get(0)).optional()?;
-    let Some(sql) = found else {
+    let Some(sql) = definition(connection, &config.name)? else {
         problem(None, String::from("the database has no such table: make it first"));
         return Ok(None);
     };
@@ -66,12 +63,17 @@ pub(super) fn read(
         indexes,
         without_rowid: without_rowid.unwrap_or(false),
     };
-    chosen::log_problems(config, &found, &[], problems);
     found.choose(config);
     Ok(Some(found))
 }
 
-fn columns(
+/// The text of a table's CREATE TABLE.
+pub(super) fn definition(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
+    let select = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    connection.query_row(select, [table], |row| row.get(0)).optional()
+}
+
+pub(super) fn columns(
     connection: &Connection,
     table: &str,
     definitions: &[String],
@@ -144,7 +146,7 @@ fn logical(declared: &str, generated: bool) -> &'static str {
     }
 }
 
-fn key_problems(
+pub(super) fn key_problems(
     columns: &[FoundColumn],
     definitions: &[String],
     problem: &mut impl FnMut(Option<&str>, String),

@@ -1,31 +1,39 @@
 //! One transaction of the embedded store; implements the store traits by delegation.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rejoin_protocol::Value;
 use rusqlite::Connection;
 
-use super::{changelog, check, hook, records, rows};
+use super::{Known, changelog, check, hook, records, rows};
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{
-    ChangeEntry, Client, KnownClient, LogState, ManifestVersion, Page, PageLimit, ReadScope, Row,
-    Schema, StoredRow, StoredVerdict, Table,
+    ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page, PageLimit,
+    ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
-    Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, Savepoints,
-    StoreWrite, WriteDevices, WriteError, WriteRows, Writing,
+    Images, LogTables, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading,
+    Savepoints, StoreWrite, WriteDevices, WriteError, WriteRows, Writing,
 };
 
 /// A transaction on a connection that this store holds.
+#[derive(Debug)]
 pub(super) struct SqliteTransaction<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
     schema: Arc<Schema>,
+    pub(super) log_tables: Arc<[LogTable]>,
+    pub(super) writes: bool,
+    /// The fault behind the last error of the log.
+    pub(super) log_failure: RefCell<Option<Fault>>,
 }
 
 impl<'a> SqliteTransaction<'a> {
-    pub(super) fn new(connection: &'a Connection, schema: Arc<Schema>) -> Self {
-        Self { connection, schema }
+    pub(super) fn new(connection: &'a Connection, known: Known, writes: bool) -> Self {
+        let Known { schema, log, .. } = known;
+        let log_failure = RefCell::default();
+        Self { connection, schema, log_tables: log, writes, log_failure }
     }
 }
 
@@ -44,6 +52,14 @@ impl Reading for SqliteTransaction<'_> {
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
         check::parameters_of(self.connection, sql)
+    }
+
+    fn log(&self) -> LogTables<'_> {
+        LogTables::new(self)
+    }
+
+    fn log_tables(&self) -> &[LogTable] {
+        &self.log_tables
     }
 }
 

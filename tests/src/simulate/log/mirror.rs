@@ -102,14 +102,17 @@ impl Mirror {
                 self.placed.entry(change.row.clone()).or_default().extend(images.flat_map(place));
             }
         }
-        let have = rows(server.rows().map_err(|error| error.to_string())?);
-        match unlike(&have, &self.rows) {
-            Some(difference) => broken!(
-                "server-rows-are-the-fold",
-                "the server's rows are not the fold of its entries: {difference}"
-            ),
-            None => Ok(for_views),
+        let folded = rows(server.rows().map_err(|error| error.to_string())?);
+        let current = rows(server.store().current_rows());
+        for (what, have) in [("rows", folded), ("current rows", current)] {
+            if let Some(difference) = unlike(&have, &self.rows) {
+                return broken!(
+                    "server-rows-are-the-fold",
+                    "the server's {what} are not the fold of its entries: {difference}"
+                );
+            }
         }
+        Ok(for_views)
     }
 
     /// Folds the facts up to `horizon`, as they were last read.

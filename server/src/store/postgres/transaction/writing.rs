@@ -70,7 +70,7 @@ impl Savepoints for PostgresTransaction<'_> {
         }
         match self.begins.get().checked_sub(1) {
             Some(begins) => self.begins.set(begins),
-            None => self.seen(self.asked()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))?,
+            None => self.undone()?,
         }
         Ok(())
     }

@@ -1,0 +1,328 @@
+//! The log's storage over either database: a [`LogStore`] on one transaction.
+//!
+//! In a write transaction the first access takes the log's lock, so positions are in commit order.
+//! A read transaction refuses writes. Records are JSON, keys are bytes in key order. The rows as
+//! they now stand are in the application's own tables.
+//!
+//! The database's error is kept for the caller ([`LogTables::fault`]), since a [`StoreError`] is only
+//! a text.
+
+use rejoin_log::ids::{AuthorId, EntryId, UserId};
+use rejoin_log::key::Key;
+use rejoin_log::row::{LogRow, RowName};
+use rejoin_log::server::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
+use rejoin_log::store::StoreError;
+use rejoin_protocol::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::error::Fault;
+use crate::model::LogTable;
+
+mod fit;
+mod statements;
+mod table;
+
+pub use fit::{LogRowError, Misfit, fits};
+pub(super) use statements::{POSTGRES, SQLITE, Statements};
+pub(super) use table::{column, only_key};
+
+/// A cell of the log's tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cell {
+    Number(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Uuid> for Cell {
+    fn from(id: Uuid) -> Self {
+        Self::Bytes(id.as_bytes().to_vec())
+    }
+}
+
+impl From<&Key> for Cell {
+    fn from(key: &Key) -> Self {
+        let (millis, counter) = (key.millis.to_be_bytes(), key.counter.to_be_bytes());
+        let parts: [&[u8]; 4] = [&millis, &counter, key.author.0.as_bytes(), key.id.0.as_bytes()];
+        Self::Bytes(parts.concat())
+    }
+}
+
+/// A transaction that the log's statements run in.
+pub(super) trait LogDatabase: std::fmt::Debug {
+    fn statements(&self) -> &'static Statements;
+
+    /// Whether it is a write transaction.
+    fn writes(&self) -> bool;
+
+    /// Runs a statement; returns its rows. In a write transaction the log is locked first.
+    fn query(&self, sql: &str, cells: &[Cell]) -> Result<Vec<Vec<Cell>>, Fault>;
+
+    fn tables(&self) -> &[LogTable];
+
+    /// The cells of a row of the application's table, in the order of its columns.
+    fn current(&self, table: &LogTable, key: &Value) -> Result<Option<Vec<Value>>, Fault>;
+
+    /// Writes a row of the application's table: these cells by column, defaults in the others. `None`
+    /// removes it.
+    fn put_current(
+        &self,
+        table: &LogTable,
+        key: &Value,
+        cells: Option<&[(usize, &Value)]>,
+    ) -> Result<(), Fault>;
+
+    /// Keeps the reason of a failure, or takes it out.
+    fn failure(&self) -> &std::cell::RefCell<Option<Fault>>;
+}
+
+/// The log in a transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct LogTables<'t> {
+    database: &'t dyn LogDatabase,
+}
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+impl<'t> LogTables<'t> {
+    pub(super) fn new(database: &'t dyn LogDatabase) -> Self {
+        Self { database }
+    }
+
+    /// The fault behind an error of this log: whether the request may be retried.
+    pub fn fault(&self, error: StoreError) -> Fault {
+        self.database.failure().take().unwrap_or(Fault::Internal(error.0))
+    }
+
+    fn sql(&self) -> &'static Statements {
+        self.database.statements()
+    }
+
+    fn failed(&self, fault: Fault) -> StoreError {
+        let error = StoreError(fault.to_string());
+        *self.database.failure().borrow_mut() = Some(fault);
+        error
+    }
+
+    fn rows(&self, sql: &str, cells: &[Cell]) -> Result<Vec<Vec<Cell>>> {
+        self.database.query(sql, cells).map_err(|fault| self.failed(fault))
+    }
+
+    /// The record in the first column of the first row.
+    fn record<T: DeserializeOwned>(&self, sql: &str, cells: &[Cell]) -> Result<Option<T>> {
+        self.rows(sql, cells)?.first().map(|row| body(row.first())).transpose()
+    }
+
+    fn ids(&self, sql: &str, cells: &[Cell]) -> Result<Vec<EntryId>> {
+        let found = self.rows(sql, cells)?;
+        found.iter().map(|row| Ok(EntryId(id(row.first())?))).collect()
+    }
+
+    fn put(&self, sql: &str, cells: &[Cell]) -> Result<()> {
+        if !self.database.writes() {
+            return Err(StoreError(String::from(
+                "a read transaction writes nothing: use Store::write",
+            )));
+        }
+        self.rows(sql, cells).map(drop)
+    }
+
+    fn table(&self, row: &RowName) -> Result<(&'t LogTable, Value), LogRowError> {
+        let tables = self.database.tables();
+        let table = tables.iter().find(|table| table.name == row.table.as_str());
+        let table = table.ok_or_else(|| fit::unknown_table(row))?;
+        Ok((table, fit::key(table, row)?))
+    }
+}
+
+impl LogStore for LogTables<'_> {
+    fn facts(&self) -> Result<Option<LogFacts>> {
+        self.record(self.sql().facts, &[])
+    }
+
+    fn set_facts(&mut self, facts: &LogFacts) -> Result<()> {
+        self.put(self.sql().set_facts, &[json(facts)?])
+    }
+
+    fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>> {
+        self.record(self.sql().entry, &[id.0.into()])
+    }
+
+    fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<()> {
+        let (id, key, author) = (entry.id.0.into(), (&entry.key).into(), entry.key.author.0.into());
+        let cells = [id, key, number(entry.position)?, author, json(entry)?];
+        self.put(self.sql().put_entry, &cells)
+    }
+
+    fn remove_entry(&mut self, id: EntryId) -> Result<()> {
+        self.put(self.sql().remove_entry, &[id.0.into()])
+    }
+
+    fn by_key(&self, after: &Key, limit: usize) -> Result<Vec<EntryId>> {
+        self.ids(self.sql().by_key, &[after.into(), bounded(limit)])
+    }
+
+    fn by_position(&self, after: u64, limit: usize) -> Result<Vec<EntryId>> {
+        // A cursor is a client's number: no position is above the largest one.
+        let after = Cell::Number(i64::try_from(after).unwrap_or(i64::MAX));
+        self.ids(self.sql().by_position, &[after, bounded(limit)])
+    }
+
+    fn base(&self, row: &RowName) -> Result<Option<LogRow>> {
+        self.record(self.sql().base, &named(row))
+    }
+
+    fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
+        let [table, id] = named(row);
+        match image {
+            Some(image) => self.put(self.sql().put_base, &[table, id, json(image)?]),
+            None => self.put(self.sql().remove_base, &[table, id]),
+        }
+    }
+
+    fn base_after(&self, after: Option<&RowName>, limit: usize) -> Result<Vec<(RowName, LogRow)>> {
+        let first = RowName::new("", "");
+        let after = after.unwrap_or(&first);
+        let cells = [after.table.as_str().into(), after.id.as_str().into(), bounded(limit)];
+        let found = self.rows(self.sql().base_after, &cells)?;
+        found.into_iter().map(|row| Ok((name(&row)?, body(row.get(2))?))).collect()
+    }
+
+    fn current(&self, row: &RowName) -> Result<Option<LogRow>> {
+        let (table, key) = self.table(row)?;
+        let found = self.database.current(table, &key).map_err(|fault| self.failed(fault))?;
+        let named = |cells: Vec<Value>| {
+            let names = table.columns.iter().map(|column| column.name.as_str().into());
+            LogRow::from(names.zip(cells).collect::<rejoin_log::row::Columns>())
+        };
+        Ok(found.map(named))
+    }
+
+    fn put_current(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
+        let (table, key) = self.table(row)?;
+        let cells = image.map(|image| fit::cells(table, row, image.columns())).transpose()?;
+        let put = self.database.put_current(table, &key, cells.as_deref());
+        put.map_err(|fault| self.failed(fault))
+    }
+
+    fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>> {
+        self.record(self.sql().link, &linked(row, key))
+    }
+
+    fn link_before(&self, row: &RowName, key: &Key) -> Result<Option<Link>> {
+        self.record(self.sql().link_before, &linked(row, key))
+    }
+
+    fn link_after(&self, row: &RowName, key: &Key) -> Result<Option<(Key, Link)>> {
+        let found = self.rows(self.sql().link_after, &linked(row, key))?;
+        found.first().map(|row| Ok((self::key(row.first())?, body(row.get(1))?))).transpose()
+    }
+
+    fn put_link(&mut self, row: &RowName, key: &Key, link: Option<&Link>) -> Result<()> {
+        let [table, id, key] = linked(row, key);
+        match link {
+            Some(link) => self.put(self.sql().put_link, &[table, id, key, json(link)?]),
+            None => self.put(self.sql().remove_link, &[table, id, key]),
+        }
+    }
+
+    fn linked_rows(&self) -> Result<Vec<RowName>> {
+        self.rows(self.sql().linked_rows, &[])?.iter().map(|row| name(row)).collect()
+    }
+
+    fn final_author(&self, entry: EntryId) -> Result<Option<AuthorId>> {
+        let found = self.rows(self.sql().final_author, &[entry.0.into()])?;
+        found.first().map(|row| Ok(AuthorId(id(row.first())?))).transpose()
+    }
+
+    fn put_final(&mut self, id: EntryId, author: AuthorId) -> Result<()> {
+        self.put(self.sql().put_final, &[id.0.into(), author.0.into()])
+    }
+
+    fn author(&self, id: AuthorId) -> Result<Option<Author>> {
+        self.record(self.sql().author, &[id.0.into()])
+    }
+
+    fn put_author(&mut self, id: AuthorId, author: &Author) -> Result<()> {
+        self.put(self.sql().put_author, &[id.0.into(), json(author)?])
+    }
+
+    fn remove_author(&mut self, id: AuthorId) -> Result<()> {
+        self.put(self.sql().remove_author, &[id.0.into()])?;
+        self.put(self.sql().remove_finals, &[id.0.into()])
+    }
+
+    fn membership(&self, user: &UserId) -> Result<Membership> {
+        Ok(self.record(self.sql().membership, &[user.0.as_str().into()])?.unwrap_or_default())
+    }
+
+    fn put_membership(&mut self, user: &UserId, membership: &Membership) -> Result<()> {
+        self.put(self.sql().put_membership, &[user.0.as_str().into(), json(membership)?])
+    }
+}
+
+fn named(row: &RowName) -> [Cell; 2] {
+    [row.table.as_str().into(), row.id.as_str().into()]
+}
+
+fn linked(row: &RowName, key: &Key) -> [Cell; 3] {
+    let [table, id] = named(row);
+    [table, id, key.into()]
+}
+
+fn bounded(limit: usize) -> Cell {
+    Cell::Number(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+fn number(of: u64) -> Result<Cell> {
+    let number = i64::try_from(of);
+    number.map(Cell::Number).map_err(|_| StoreError(format!("no column holds the position {of}")))
+}
+
+fn json<T: Serialize>(record: &T) -> Result<Cell> {
+    let text = serde_json::to_string(record);
+    text.map(Cell::Text).map_err(|error| StoreError(format!("a record has no JSON form: {error}")))
+}
+
+fn body<T: DeserializeOwned>(cell: Option<&Cell>) -> Result<T> {
+    let Some(Cell::Text(text)) = cell else { return Err(damaged("no record")) };
+    serde_json::from_str(text).map_err(damaged)
+}
+
+fn name(row: &[Cell]) -> Result<RowName> {
+    match row {
+        [Cell::Text(table), Cell::Text(id), ..] => Ok(RowName::new(table.as_str(), id.as_str())),
+        _ => Err(damaged("no name of a row")),
+    }
+}
+
+fn id(cell: Option<&Cell>) -> Result<Uuid> {
+    let Some(Cell::Bytes(bytes)) = cell else { return Err(damaged("no id")) };
+    Uuid::from_slice(bytes).map_err(damaged)
+}
+
+fn key(cell: Option<&Cell>) -> Result<Key> {
+    let Some(Cell::Bytes(bytes)) = cell else { return Err(damaged("no key")) };
+    let parts = (bytes.first_chunk(), bytes.get(8..16), bytes.get(16..32), bytes.get(32..));
+    let (Some(millis), Some(counter), Some(author), Some(id)) = parts else {
+        return Err(damaged("a key of another length"));
+    };
+    Ok(Key {
+        millis: u64::from_be_bytes(*millis),
+        counter: u64::from_be_bytes(counter.try_into().map_err(damaged)?),
+        author: AuthorId(Uuid::from_slice(author).map_err(damaged)?),
+        id: EntryId(Uuid::from_slice(id).map_err(damaged)?),
+    })
+}
+
+fn damaged(why: impl std::fmt::Display) -> StoreError {
+    StoreError(format!("a record of the log cannot be read ({why}): restore a backup"))
+}

@@ -1,0 +1,149 @@
+//! The statements of the log's tables, the same for both databases except for the tables' prefix.
+//!
+//! Parameters are `$1`, `$2` and so on, first used in this order: SQLite numbers them by their first
+//! use.
+
+/// The statements of one database.
+#[derive(Debug)]
+pub(in crate::store) struct Statements {
+    pub(super) facts: &'static str,
+    pub(super) set_facts: &'static str,
+    pub(super) entry: &'static str,
+    pub(super) put_entry: &'static str,
+    pub(super) remove_entry: &'static str,
+    pub(super) by_key: &'static str,
+    pub(super) by_position: &'static str,
+    pub(super) base: &'static str,
+    pub(super) put_base: &'static str,
+    pub(super) remove_base: &'static str,
+    pub(super) base_after: &'static str,
+    pub(super) link: &'static str,
+    pub(super) link_before: &'static str,
+    pub(super) link_after: &'static str,
+    pub(super) put_link: &'static str,
+    pub(super) remove_link: &'static str,
+    pub(super) linked_rows: &'static str,
+    pub(super) final_author: &'static str,
+    pub(super) put_final: &'static str,
+    pub(super) author: &'static str,
+    pub(super) put_author: &'static str,
+    pub(super) remove_author: &'static str,
+    pub(super) remove_finals: &'static str,
+    pub(super) membership: &'static str,
+    pub(super) put_membership: &'static str,
+}
+
+macro_rules! statements {
+    ($prefix:literal) => {
+        Statements {
+            facts: concat!("SELECT body FROM ", $prefix, "facts"),
+            set_facts: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "facts(one, body) VALUES (1, $1)
+                 ON CONFLICT(one) DO UPDATE SET body = excluded.body"
+            ),
+            entry: concat!("SELECT body FROM ", $prefix, "entry WHERE id = $1"),
+            put_entry: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "entry(id, key, position, author, body)
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT(id) DO UPDATE SET key = excluded.key,
+                 position = excluded.position, author = excluded.author, body = excluded.body"
+            ),
+            remove_entry: concat!("DELETE FROM ", $prefix, "entry WHERE id = $1"),
+            by_key: concat!(
+                "SELECT id FROM ",
+                $prefix,
+                "entry WHERE key > $1 ORDER BY key LIMIT $2"
+            ),
+            by_position: concat!(
+                "SELECT id FROM ",
+                $prefix,
+                "entry WHERE position > $1 ORDER BY position LIMIT $2"
+            ),
+            base: concat!(
+                "SELECT body FROM ",
+                $prefix,
+                "base WHERE table_name = $1 AND row_id = $2"
+            ),
+            put_base: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "base(table_name, row_id, body) VALUES ($1, $2, $3)
+                 ON CONFLICT(table_name, row_id) DO UPDATE SET body = excluded.body"
+            ),
+            remove_base: concat!(
+                "DELETE FROM ",
+                $prefix,
+                "base WHERE table_name = $1 AND row_id = $2"
+            ),
+            base_after: concat!(
+                "SELECT table_name, row_id, body FROM ",
+                $prefix,
+                "base
+                 WHERE (table_name, row_id) > ($1, $2) ORDER BY table_name, row_id LIMIT $3"
+            ),
+            link: concat!(
+                "SELECT body FROM ",
+                $prefix,
+                "link
+                 WHERE table_name = $1 AND row_id = $2 AND key = $3"
+            ),
+            link_before: concat!(
+                "SELECT body FROM ",
+                $prefix,
+                "link
+                 WHERE table_name = $1 AND row_id = $2 AND key < $3 ORDER BY key DESC LIMIT 1"
+            ),
+            link_after: concat!(
+                "SELECT key, body FROM ",
+                $prefix,
+                "link
+                 WHERE table_name = $1 AND row_id = $2 AND key > $3 ORDER BY key LIMIT 1"
+            ),
+            put_link: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "link(table_name, row_id, key, body) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT(table_name, row_id, key) DO UPDATE SET body = excluded.body"
+            ),
+            remove_link: concat!(
+                "DELETE FROM ",
+                $prefix,
+                "link WHERE table_name = $1 AND row_id = $2 AND key = $3"
+            ),
+            linked_rows: concat!(
+                "SELECT DISTINCT table_name, row_id FROM ",
+                $prefix,
+                "link ORDER BY table_name, row_id"
+            ),
+            final_author: concat!("SELECT author FROM ", $prefix, "final WHERE id = $1"),
+            put_final: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "final(id, author) VALUES ($1, $2)
+                 ON CONFLICT(id) DO UPDATE SET author = excluded.author"
+            ),
+            author: concat!("SELECT body FROM ", $prefix, "author WHERE id = $1"),
+            put_author: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "author(id, body) VALUES ($1, $2)
+                 ON CONFLICT(id) DO UPDATE SET body = excluded.body"
+            ),
+            remove_author: concat!("DELETE FROM ", $prefix, "author WHERE id = $1"),
+            remove_finals: concat!("DELETE FROM ", $prefix, "final WHERE author = $1"),
+            membership: concat!("SELECT body FROM ", $prefix, "member WHERE user_id = $1"),
+            put_membership: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "member(user_id, body) VALUES ($1, $2)
+                 ON CONFLICT(user_id) DO UPDATE SET body = excluded.body"
+            ),
+        }
+    };
+}
+
+pub(in crate::store) static SQLITE: Statements = statements!("rejoin_log_");
+pub(in crate::store) static POSTGRES: Statements = statements!("rejoin.log_");

@@ -1,0 +1,90 @@
+//! The log's statements in a transaction of the embedded store.
+
+use std::cell::RefCell;
+
+use rejoin_protocol::Value;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{ToSql, params_from_iter};
+
+use super::transaction::SqliteTransaction;
+use crate::error::Fault;
+use crate::model::LogTable;
+use crate::store::log::{Cell, LogDatabase, SQLITE, Statements};
+use crate::store::quote::quoted;
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn cell(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Cell> {
+    Ok(match row.get_ref(at)? {
+        ValueRef::Integer(number) => Cell::Number(number),
+        ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
+        _ => Cell::Text(row.get(at)?),
+    })
+}
+
+impl LogDatabase for SqliteTransaction<'_> {
+    fn statements(&self) -> &'static Statements {
+        &SQLITE
+    }
+
+    fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// A write transaction is exclusive already.
+    fn query(&self, sql: &str, cells: &[Cell]) -> Result<Vec<Vec<Cell>>, Fault> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let width = statement.column_count();
+        let found = statement.query_map(params_from_iter(cells), |row| {
+            (0..width).map(|at| cell(row, at)).collect::<rusqlite::Result<Vec<Cell>>>()
+        })?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn tables(&self) -> &[LogTable] {
+        &self.log_tables
+    }
+
+    fn current(&self, table: &LogTable, key: &Value) -> Result<Option<Vec<Value>>, Fault> {
+        // The key too: a table may have no other column.
+        let names = [&table.key].into_iter().chain(&table.columns);
+        let names: Vec<String> = names.map(|column| quoted(&column.name)).collect();
+        let (what, key_name) = (names.join(", "), quoted(&table.key.name));
+        let sql = format!("SELECT {what} FROM {} WHERE {key_name} = ?1", quoted(&table.name));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([key])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let cells = (1..=table.columns.len()).map(|at| row.get(at));
+        Ok(Some(cells.collect::<rusqlite::Result<_>>()?))
+    }
+
+    fn put_current(
+        &self,
+        table: &LogTable,
+        key: &Value,
+        cells: Option<&[(usize, &Value)]>,
+    ) -> Result<(), Fault> {
+        let Some(cells) = cells else {
+            let (name, key_name) = (quoted(&table.name), quoted(&table.key.name));
+            let sql = format!("DELETE FROM {name} WHERE {key_name} = ?1");
+            self.connection.prepare_cached(&sql)?.execute([key])?;
+            return Ok(());
+        };
+        let sql = table.upsert(cells, &quoted(&table.name), &mut |_, _| String::from("?"));
+        let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
+        self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        Ok(())
+    }
+
+    fn failure(&self) -> &RefCell<Option<Fault>> {
+        &self.log_failure
+    }
+}

@@ -1,0 +1,73 @@
+//! The authority over HTTP: it corrects entries whose authors are offline.
+
+use std::sync::Arc;
+
+use macro_rules_attribute::apply;
+use rejoin_log::message::{Correct, Corrected, DeviceRequest, Fetched, SnapshotAnswer};
+use rejoin_log::referee::AuthorityRunner;
+use rejoin_log::replica::memory::MemoryReplica;
+use rejoin_log::replica::pages::SnapshotPages;
+use serde_json::json;
+
+use super::device::{Actions, Device, placement};
+use super::{Log, table};
+
+type Authority = AuthorityRunner<MemoryReplica>;
+
+/// Runs the authority on this device until it has nothing to correct.
+async fn judge(device: &Device<'_>, authority: &mut Authority) -> usize {
+    let mut pages = SnapshotPages::default();
+    while authority.needs_snapshot() {
+        let answer: SnapshotAnswer = device.ask("/log/snapshot", pages.request(9)).await;
+        if let Some(snapshot) = pages.take(answer) {
+            authority.take_snapshot(&snapshot).unwrap();
+        }
+    }
+    let mut taken = 0;
+    for _ in 0..20 {
+        let request = authority.fetch_request(9).unwrap();
+        let answer: Fetched = device.ask("/log/fetch", request).await;
+        authority.take_fetched(&answer).unwrap();
+        let Some(corrections) = authority.judge().unwrap() else { return taken };
+        let done: Corrected = device.ask("/log/correct", corrections).await;
+        taken += done.taken;
+    }
+    panic!("the authority does not end");
+}
+
+#[apply(stores!)]
+async fn authority_corrects_an_entry_while_its_author_is_away(log: Log) {
+    let world = &log.0;
+    let mut anna = Device::new(world, "anna", 1).await;
+    let mut ben = Device::new(world, "ben", 2).await;
+    anna.act("create", "r0", "e1").unwrap();
+    anna.sync().await;
+    ben.sync().await;
+    ben.act("append", "r0", "b").unwrap();
+    anna.act("append", "r0", "a").unwrap();
+    anna.sync().await;
+    ben.sync().await;
+    assert_eq!(table(world), "r0=e1,-,a,0", "absolute values, until somebody runs it again");
+    let judge_device = Device::new(world, "anna", 9).await;
+    let placed = placement(world, "anna").await;
+    let store = MemoryReplica::default();
+    let mut authority =
+        Authority::create(store, judge_device.author, Arc::new(Actions), Arc::new(placed)).unwrap();
+    let stamp = anna.replica.facts().stamp.unwrap();
+    let referee = judge_device.author;
+    let nothing = Correct { stamp, referee, corrections: Vec::new() };
+    let (status, answer) = judge_device.post("/log/correct", &nothing).await;
+    assert_eq!((status, &answer["code"]), (403, &json!("log_refused")), "not appointed");
+    world.server.appoint_authority(Some(&referee.to_string())).unwrap();
+    assert_eq!(judge(&judge_device, &mut authority).await, 1);
+    assert_eq!(table(world), "r0=e1,-,ba,0");
+    anna.sync().await;
+    assert_eq!(anna.see("r0", "note"), json!("ba"));
+    world.server.appoint_authority(None).unwrap();
+    let (status, _) = judge_device.post("/log/correct", &nothing).await;
+    assert_eq!(status, 403, "dismissed");
+    let other = DeviceRequest { client_id: anna.author.to_string(), request: nothing };
+    assert_eq!(other.client_id, anna.author.to_string());
+    assert!(world.server.release_entry("no uuid").is_err());
+    assert!(!world.server.release_entry(&anna.author.to_string()).unwrap(), "no such entry");
+}
