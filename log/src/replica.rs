@@ -11,6 +11,7 @@ mod edit;
 pub mod fetch;
 mod ledger;
 pub mod memory;
+pub mod pages;
 mod park;
 pub mod publish;
 mod run;

@@ -2,6 +2,7 @@
 
 mod authority;
 mod content;
+mod pages;
 mod sight;
 
 use super::world::World;

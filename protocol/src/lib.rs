@@ -73,7 +73,9 @@ pub mod capability {
     /// The server runs its own check queries before it accepts an action, and receives the action's
     /// name and arguments. Offered by servers with such queries.
     pub const CHECKS: &str = "checks";
-    /// All capabilities of this crate.
+    /// The messages of the log model. Not in [`ALL`], which a server of the row model offers.
+    pub const LOG: &str = "log";
+    /// All capabilities of the row model.
     pub const ALL: &[&str] =
         &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS];
 }

@@ -76,8 +76,13 @@ impl LogStore for MemoryLog {
         Ok(())
     }
 
-    fn base_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
-        Ok(self.base.iter().map(|(row, image)| (row.clone(), image.clone())).collect())
+    fn base_after(
+        &self,
+        after: Option<&RowName>,
+        limit: usize,
+    ) -> Result<Vec<(RowName, LogRow)>, StoreError> {
+        let above = self.base.range((after.map_or(Unbounded, Excluded), Unbounded));
+        Ok(above.take(limit).map(|(row, image)| (row.clone(), image.clone())).collect())
     }
 
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>, StoreError> {

@@ -113,8 +113,13 @@ pub trait LogStore: Debug {
     fn base(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
     /// Sets or removes a row at the horizon.
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
-    /// All rows at the horizon, in name order.
-    fn base_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError>;
+    /// At most `limit` rows at the horizon with names above `after`, in name order: by the bytes of
+    /// the table's name, then of the key.
+    fn base_after(
+        &self,
+        after: Option<&RowName>,
+        limit: usize,
+    ) -> Result<Vec<(RowName, LogRow)>, StoreError>;
 
     /// The link of a row's history at this key.
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>, StoreError>;
