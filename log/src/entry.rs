@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Effects;
-use super::ids::{Buckets, EntryId, Name};
+use super::ids::{Buckets, Name};
 use super::key::Key;
 use rejoin_protocol::Value;
 
@@ -54,14 +54,13 @@ pub struct Content {
 /// an upsert by id and revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The entry.
-    pub id: EntryId,
-    /// Its key.
+    /// Its key, which contains its id and its author.
     pub key: Key,
     /// The time that the action's context sees, in milliseconds since 1970; a new key does not
     /// change it.
     pub time: u64,
     /// The action; `None` for plain SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
     /// The revision of its effects.
     pub revision: Revision,

@@ -52,7 +52,7 @@
 //! | [`fold`] | the result of an effect, and when it is void |
 //! | [`view`] | what a viewer receives of an effect |
 //! | [`handler`] | actions, and their tracked view of the rows |
-//! | [`message`], [`bounds`] | messages between devices and server, and their maximum lengths |
+//! | [`message`] | messages between devices and server |
 //! | [`server`] | accepts offers, keeps the history of each row, serves feed and snapshots |
 //! | [`rebase`] | undoes the steps that a change reaches, makes the change, applies them again |
 //! | [`replica`] | the rows that the app sees, runs by the author, pending entries |
@@ -74,7 +74,6 @@
     )
 )]
 
-pub mod bounds;
 pub mod clock;
 pub mod effect;
 pub mod entry;

@@ -1,8 +1,18 @@
 //! Messages between devices and server. Any message may be lost, duplicated, delayed or reordered.
 //!
-//! The author and the user of a request come from its authentication and are passed separately.
-//! Positions and cursors are numbers here; the wire encodes them as opaque cursors.
+//! These types are the wire format (`docs/protocol.md`): a message is serialized as JSON, a reader
+//! ignores unknown members, and [`read`] names a member that is missing or wrong. The user of a
+//! request comes from its credentials, its author from [`Request`]; both are passed separately.
+//! Whether a request is small enough to be processed is decided in [`bounds`].
 
+pub mod bounds;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod properties;
+pub mod snapshot;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Effects;
@@ -10,6 +20,41 @@ use super::entry::{Content, Intent, Offer, Revision};
 use super::ids::{AuthorId, Buckets, EntryId, Epoch};
 use super::key::Key;
 use super::row::{LogRow, RowName};
+
+/// The members that each request has in common, and the message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request<M> {
+    /// The client id of the device, which is the author of its entries.
+    pub client_id: AuthorId,
+    /// The device's schema.
+    pub schema_version: i64,
+    /// Its hash.
+    pub schema_hash: String,
+    /// The message.
+    pub log: M,
+}
+
+/// Bytes that are not the expected message.
+#[derive(Debug, thiserror::Error)]
+#[error("{member} is not as this message requires: {source}; send it as docs/protocol.md says")]
+pub struct BadMessage {
+    /// The path of the member, or of the object that lacks one; `.` is the whole message.
+    pub member: String,
+    /// The reason.
+    pub source: serde_json::Error,
+}
+
+/// Reads a message.
+pub fn read<M: DeserializeOwned>(json: &[u8]) -> Result<M, BadMessage> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let message = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let member = error.path().to_string();
+        BadMessage { member, source: error.into_inner() }
+    })?;
+    let whole = |source| BadMessage { member: String::from("."), source };
+    reader.end().map_err(whole)?;
+    Ok(message)
+}
 
 /// A position in the feed: everything up to it has been received.
 #[derive(
@@ -28,20 +73,22 @@ pub struct EpochStamp {
     pub membership: u64,
 }
 
-/// Requests the items after a cursor.
+/// Requests the items after a cursor. A cursor above the head is not one of this log, and is
+/// answered `resync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
     /// The cursor.
     pub cursor: Cursor,
-    /// Maximum number of items in the response; at least 1 is returned if there is one.
+    /// Maximum number of items in the response; at least 1 is returned if there is one. The server
+    /// also has limits of its own.
     pub limit: usize,
 }
 
 /// The response to a [`Fetch`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "result", content = "page", rename_all = "snake_case")]
 pub enum Fetched {
     /// Take a snapshot: the epoch or the membership changed, or the horizon has passed this cursor.
     Resync,
@@ -64,12 +111,13 @@ pub struct Page {
     /// Whether more items follow.
     pub more: bool,
     /// The horizon, only on the last page: a replica that has all items may fold up to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub horizon: Option<Key>,
 }
 
 /// An entry for one viewer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "item", content = "entry", rename_all = "snake_case")]
 pub enum Item {
     /// It has visible effects, or is the viewer's own.
     Entry(Box<ViewedEntry>),
@@ -81,7 +129,7 @@ impl Item {
     /// The entry.
     pub fn id(&self) -> EntryId {
         match self {
-            Self::Entry(seen) => seen.id,
+            Self::Entry(seen) => seen.key.id,
             Self::Gone(id) => *id,
         }
     }
@@ -90,15 +138,15 @@ impl Item {
 /// An entry as a viewer sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ViewedEntry {
-    /// The entry.
-    pub id: EntryId,
-    /// Its key, which contains the author.
+    /// Its key, which contains its id and its author.
     pub key: Key,
     /// Its effects on rows that the viewer may read.
     pub effects: Effects,
     /// Only to the author: the server's state of the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<Held>,
     /// Only to the referee: the whole entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<FullEntry>,
 }
 
@@ -119,6 +167,7 @@ pub struct FullEntry {
     /// The time that its context sees.
     pub time: u64,
     /// The action; `None` for plain SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
     /// Its content.
     pub content: Content,
@@ -127,94 +176,10 @@ pub struct FullEntry {
     pub version: u64,
 }
 
-/// A request of a device that is registered under this client id. The user comes from its
-/// authentication.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DeviceRequest<R> {
-    /// The device: its author id, as text.
-    pub client_id: String,
-    /// The request.
-    #[serde(flatten)]
-    pub request: R,
-}
-
-/// Requests a page of the snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SnapshotRequest {
-    /// Where to continue: from the previous page; nothing for the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<SnapshotPlace>,
-    /// Maximum number of rows or items in the page; at least 1 is returned if there is one.
-    pub limit: usize,
-}
-
-/// Where a snapshot continues: valid in one epoch, membership and horizon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SnapshotPlace {
-    /// Epoch and membership version.
-    pub stamp: EpochStamp,
-    /// The horizon.
-    pub horizon: Key,
-    /// The last row or item of the previous page.
-    pub after: SnapshotAfter,
-}
-
-/// The end of a page of a snapshot: the base rows come first, then the items.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotAfter {
-    /// This row of the base.
-    Row(RowName),
-    /// The items up to this position.
-    Items(Cursor),
-}
-
-/// The response to a [`SnapshotRequest`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotAnswer {
-    /// The epoch, the membership or the horizon has changed since the first page: start again.
-    Restart,
-    /// A page.
-    Page(SnapshotPage),
-}
-
-/// A page of a snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SnapshotPage {
-    /// Epoch and membership version.
-    pub stamp: EpochStamp,
-    /// The user's buckets.
-    pub buckets: Buckets,
-    /// The horizon.
-    pub horizon: Key,
-    /// Rows at the horizon, in name order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub base: Vec<BaseRow>,
-    /// Later items, oldest position first. One that moves between two pages comes again, and
-    /// the last one counts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<Item>,
-    /// Where the next page continues; nothing on the last page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<SnapshotPlace>,
-    /// The cursor after the items, on the last page only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
-}
-
-/// A row of the base.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BaseRow {
-    /// Its table and key.
-    #[serde(flatten)]
-    pub row: RowName,
-    /// Its columns.
-    pub columns: LogRow,
-}
-
 /// Everything a user may read: the base at the horizon, and the user's view of every later item.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// It travels in pages ([`snapshot`]).
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogSnapshot {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
@@ -247,12 +212,13 @@ pub struct Published {
     /// The number of the request.
     pub number: u64,
     /// The result.
+    #[serde(flatten)]
     pub outcome: Outcome,
 }
 
 /// The result of a publish request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "result", rename_all = "snake_case")]
 pub enum Outcome {
     /// Not processed: the epoch or the membership is another.
     Resync,
@@ -263,13 +229,26 @@ pub enum Outcome {
         last: u64,
     },
     /// Verdicts on the first entries, in request order, up to the first that was not accepted.
-    Verdicts(Vec<(EntryId, Verdict)>),
+    Verdicts {
+        /// One for each of these entries.
+        verdicts: Vec<EntryVerdict>,
+    },
+}
+
+/// The verdict on one entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntryVerdict {
+    /// The entry.
+    pub id: EntryId,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
 }
 
 /// The verdict on one offer. All but the first four end the batch: nothing later is accepted before
 /// the author has received the verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// The server holds this revision at this key, from this or an earlier request.
     Held {
@@ -294,7 +273,8 @@ pub enum Verdict {
     },
     /// It was accepted, and is below the horizon.
     Final,
-    /// It places a row in a bucket without the author's membership: parked.
+    /// It places a row in a bucket without the author's membership, its key names another author,
+    /// or it is larger than [`bounds`] allows: parked.
     Denied,
     /// Its key is further ahead of the server's clock than the drift bound.
     TooFarAhead {

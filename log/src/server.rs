@@ -136,7 +136,7 @@ impl<S: LogStore> Server<S> {
     /// All current rows, in name order.
     pub fn rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         let mut names = self.store.linked_rows()?;
-        names.extend(self.store.base_rows()?.into_iter().map(|(row, _)| row));
+        names.extend(self.store.base_after(None, usize::MAX)?.into_iter().map(|(row, _)| row));
         names.sort_unstable();
         names.dedup();
         let mut rows = Vec::with_capacity(names.len());

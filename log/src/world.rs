@@ -9,12 +9,11 @@ use uuid::Uuid;
 use super::effect::{Effect, Effects};
 use super::fixture::{Actions, Column, author, buckets, entry, image, intent, plain, row};
 use super::handler::Handlers;
-use super::ids::{AuthorId, EntryId, Epoch, Name, UserId};
+use super::ids::{EntryId, Epoch, Name, UserId};
 use super::key::Key;
-use super::message::{Fetched, LogSnapshot, Publish, Published};
+use super::message::{Fetched, Publish, Published};
 use super::referee::AuthorityRunner;
 use super::replica::memory::MemoryReplica;
-use super::replica::pages::SnapshotPages;
 use super::replica::{LogError, Replica};
 use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
@@ -104,7 +103,7 @@ impl World {
         for _ in 0..100 {
             let author = self.device(name).facts().author;
             if snapshot::needs_snapshot(self.device(name)) {
-                let snapshot = self.snapshot(author, 2, |_| {});
+                let snapshot = server::snapshot::snapshot(&self.server, author).unwrap();
                 snapshot::take_snapshot(self.device(name), &snapshot).unwrap();
             }
             let Some(request) = fetch::fetch_request(self.device(name), 3) else { continue };
@@ -116,25 +115,6 @@ impl World {
             }
         }
         panic!("{name} does not reach the head");
-    }
-
-    /// A snapshot in pages, with changes after each of them.
-    pub(crate) fn snapshot(
-        &mut self,
-        author: AuthorId,
-        limit: usize,
-        mut between: impl FnMut(&mut Self),
-    ) -> LogSnapshot {
-        let mut pages = SnapshotPages::default();
-        for _ in 0..1_000 {
-            let request = pages.request(limit);
-            let answer = server::snapshot::page(&self.server, author, &request).unwrap();
-            if let Some(snapshot) = pages.take(answer) {
-                return snapshot;
-            }
-            between(self);
-        }
-        panic!("the snapshot does not end");
     }
 
     /// The request that the device would send now.

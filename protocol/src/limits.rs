@@ -18,6 +18,24 @@ pub const CLIENT_NAME: usize = 1_024;
 /// A cursor or a witness.
 pub const CURSOR: usize = 4_096;
 
+/// Entries in one publish request of the log, or corrections in one of the authority.
+pub const LOG_OFFERS: usize = 1_000;
+
+/// Items or base rows in one page of the log; a device that wants more gets this many.
+pub const LOG_PAGE: usize = 1_000;
+
+/// Bytes of content after which a page of the log ends. One item may exceed it alone.
+pub const LOG_PAGE_BYTES: usize = 1024 * 1024;
+
+/// Rows that one entry of the log names.
+pub const LOG_EFFECTS: usize = 10_000;
+
+/// Bytes of one entry of the log: names, keys and values of its effects and of its arguments.
+pub const LOG_ENTRY: usize = 4 * 1024 * 1024;
+
+/// The key of a row in the log: with its table it must fit into an index of PostgreSQL.
+pub const ROW_ID: usize = 1_024;
+
 /// A string that exceeds its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{member} has {length} bytes, and at most {most} are allowed: send a shorter one")]

@@ -42,6 +42,14 @@ pub mod path {
     pub const EVENTS: &str = "/sync/events";
     /// GET, [`super::digest`]; Rejoin peers only.
     pub const DIGEST: &str = "/sync/digest";
+    /// POST, the log model: entries.
+    pub const LOG_PUBLISH: &str = "/log/publish";
+    /// POST, the log model: items after a cursor.
+    pub const LOG_FETCH: &str = "/log/fetch";
+    /// POST, the log model: a snapshot, in pages.
+    pub const LOG_SNAPSHOT: &str = "/log/snapshot";
+    /// POST, the log model: corrections of the authority.
+    pub const LOG_CORRECT: &str = "/log/correct";
     /// GET, no credentials.
     pub const HEALTH: &str = "/healthz";
 }

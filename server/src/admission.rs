@@ -55,6 +55,13 @@ pub enum Endpoint {
     Events,
 }
 
+impl Endpoint {
+    /// Whether only Rejoin devices send such requests.
+    pub(crate) fn is_extended(self) -> bool {
+        matches!(self, Self::LogPublish | Self::LogFetch | Self::LogSnapshot | Self::LogCorrect)
+    }
+}
+
 /// The decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {

@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 /// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// What to fuzz: requests, answers, cells, rows, events, queue, row-buffer or manifests
+    /// What to fuzz: requests, answers, log, cells, rows, events, queue, row-buffer or manifests
     target: String,
     /// Minutes to run
     #[arg(long, default_value_t = 10)]
@@ -31,8 +31,8 @@ const COVERAGE: &str = "--cfg rejoin_fuzzing -Cpasses=sancov-module \
     -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1";
 
 /// The decoders.
-const TARGETS: [&str; 8] =
-    ["requests", "answers", "cells", "rows", "events", "queue", "row-buffer", "manifests"];
+const TARGETS: [&str; 9] =
+    ["requests", "answers", "log", "cells", "rows", "events", "queue", "row-buffer", "manifests"];
 
 /// Minutes per decoder in the deep run.
 const DEEP_MINUTES: u32 = 5;

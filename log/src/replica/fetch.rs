@@ -63,20 +63,20 @@ pub(super) fn take<S: ReplicaStore>(
     seen: &ViewedEntry,
 ) -> Result<(), StoreError> {
     edit.facts.clock.observe(&seen.key);
-    let old = replica.edited(edit, seen.id)?;
+    let old = replica.edited(edit, seen.key.id)?;
     let mut record = old.unwrap_or(Record::new(seen.key));
     let showed = record.counted().map(|counted| counted.effects().clone());
     record.key = seen.key;
     record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
     if let Some(whole) = &seen.whole {
         take_whole(edit, &mut record, whole);
-        return replica.set(edit, seen.id, Some(record));
+        return replica.set(edit, seen.key.id, Some(record));
     }
     match (&mut record.own, &seen.own) {
         (Some(_), None) => {
             // A copy of this database published it under its own author id.
             record.own = None;
-            edit.events.push(ReplicaEvent::TakenOver { id: seen.id });
+            edit.events.push(ReplicaEvent::TakenOver { id: seen.key.id });
         }
         (Some(own), Some(held)) => {
             edit.facts.copied |= held.revision > own.revision;
@@ -90,7 +90,7 @@ pub(super) fn take<S: ReplicaStore>(
     if turned(replica, &record, showed.as_ref(), edit) {
         edit.change.run.insert(seen.key);
     }
-    replica.set(edit, seen.id, Some(record))
+    replica.set(edit, seen.key.id, Some(record))
 }
 
 /// Whether an own action may give another result although no row before it has changed here.

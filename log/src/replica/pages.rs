@@ -1,53 +1,63 @@
-//! Collects the pages of a snapshot.
+//! Collects the pages of a snapshot on a device. Nothing of it is durable: after a restart the
+//! snapshot begins again.
 
 use std::collections::BTreeMap;
 
 use super::super::ids::EntryId;
-use super::super::message::{
-    Item, LogSnapshot, SnapshotAnswer, SnapshotPlace, SnapshotRequest, ViewedEntry,
+use super::super::message::snapshot::{
+    SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPosition, SnapshotRequest,
 };
+use super::super::message::{Item, LogSnapshot, ViewedEntry};
 use super::super::row::{LogRow, RowName};
 
-/// The pages that have arrived.
-#[derive(Debug, Clone, Default)]
-pub struct SnapshotPages {
-    base: BTreeMap<RowName, LogRow>,
+/// The pages of one snapshot so far. Pages may be lost, doubled, late or out of order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SnapshotBuilder {
+    after: Option<SnapshotPosition>,
+    base: Vec<(RowName, LogRow)>,
     items: BTreeMap<EntryId, ViewedEntry>,
-    next: Option<SnapshotPlace>,
 }
 
-impl SnapshotPages {
-    /// The next request.
+impl SnapshotBuilder {
+    /// The request for the next page.
     pub fn request(&self, limit: usize) -> SnapshotRequest {
-        SnapshotRequest { from: self.next.clone(), limit }
+        SnapshotRequest { after: self.after.clone(), limit }
     }
 
-    /// Takes the response to [`request`](Self::request). Returns the snapshot after the last page;
-    /// the pages are then empty again, as after `restart`.
+    /// Takes a page. Returns the snapshot after the last one, and starts again.
+    ///
+    /// A page that does not continue the last one is ignored.
     pub fn take(&mut self, answer: SnapshotAnswer) -> Option<LogSnapshot> {
-        let SnapshotAnswer::Page(page) = answer else {
-            *self = Self::default();
-            return None;
+        let page = match answer {
+            SnapshotAnswer::Restart => {
+                *self = Self::default();
+                return None;
+            }
+            SnapshotAnswer::Page(page) => *page,
         };
-        self.base.extend(page.base.into_iter().map(|base| (base.row, base.columns)));
-        for item in page.items {
-            match item {
-                Item::Entry(seen) => self.items.insert(seen.id, *seen),
-                Item::Gone(id) => self.items.remove(&id),
-            };
+        if page.after != self.after {
+            return None;
         }
-        self.next = page.next;
-        let cursor = page.cursor?;
-        let Self { base, items, .. } = std::mem::take(self);
-        let mut items: Vec<ViewedEntry> = items.into_values().collect();
-        items.sort_unstable_by_key(|seen| seen.key);
-        Some(LogSnapshot {
-            stamp: page.stamp,
-            buckets: page.buckets,
-            horizon: page.horizon,
-            base: base.into_iter().collect(),
-            items,
-            cursor,
-        })
+        let SnapshotPage { stamp, buckets, horizon, base, items, next, .. } = page;
+        self.base.extend(base);
+        for item in items {
+            match item {
+                // It moved while the pages were read: the last view counts.
+                Item::Entry(seen) => drop(self.items.insert(seen.key.id, *seen)),
+                Item::Gone(id) => drop(self.items.remove(&id)),
+            }
+        }
+        match next {
+            SnapshotNext::Next(position) => {
+                self.after = Some(position);
+                None
+            }
+            SnapshotNext::Cursor(cursor) => {
+                let Self { base, items, .. } = std::mem::take(self);
+                let mut items: Vec<ViewedEntry> = items.into_values().collect();
+                items.sort_by_key(|seen| seen.key);
+                Some(LogSnapshot { stamp, buckets, horizon, base, items, cursor })
+            }
+        }
     }
 }

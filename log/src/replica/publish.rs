@@ -3,7 +3,7 @@
 use super::super::entry::{Offer, Revision};
 use super::super::ids::EntryId;
 use super::super::key::Key;
-use super::super::message::{Outcome, Publish, Published, Verdict};
+use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict};
 use super::super::store::StoreError;
 use super::edit::RecordEdit;
 use super::store::{Authority, OwnEntry, Record, ReplicaStore};
@@ -26,7 +26,7 @@ pub fn publish_request<S: ReplicaStore>(
         }
         let record = replica.store.record(id)?.filter(Record::is_pending);
         if let Some(Record { key, own: Some(own), .. }) = record {
-            offers.push(offer(id, key, own));
+            offers.push(offer(key, own));
         }
     }
     if offers.is_empty() {
@@ -58,8 +58,8 @@ pub fn take_published<S: ReplicaStore>(
             edit.facts.copied |= *last > answer.number;
             edit.facts.number = edit.facts.number.max(*last);
         }
-        Outcome::Verdicts(verdicts) => {
-            for (id, verdict) in verdicts {
+        Outcome::Verdicts { verdicts } => {
+            for EntryVerdict { id, verdict } in verdicts {
                 take_verdict(replica, &mut edit, *id, verdict, wall)?;
             }
         }
@@ -170,9 +170,9 @@ fn rekey<S: ReplicaStore>(
     Ok(())
 }
 
-fn offer(id: EntryId, key: Key, own: OwnEntry) -> Offer {
+fn offer(key: Key, own: OwnEntry) -> Offer {
     let OwnEntry { time, intent, effects, revision, .. } = own;
-    Offer { id, key, time, intent, revision, effects }
+    Offer { key, time, intent, revision, effects }
 }
 
 /// The author loses authority over an own entry: the server's content is used.

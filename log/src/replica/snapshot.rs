@@ -86,7 +86,7 @@ fn let_go<S: ReplicaStore>(
     same_epoch: bool,
     left: bool,
 ) -> Result<(), StoreError> {
-    let shown: BTreeSet<EntryId> = snapshot.items.iter().map(|seen| seen.id).collect();
+    let shown: BTreeSet<EntryId> = snapshot.items.iter().map(|seen| seen.key.id).collect();
     for id in replica.store.ids(&Key::LAST)? {
         let Some(mut record) = replica.store.record(id)? else { continue };
         let here = shown.contains(&id);

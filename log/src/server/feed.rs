@@ -1,11 +1,14 @@
 //! The feed: what has moved since a cursor, as visible to one viewer.
 
 use super::super::ids::{AuthorId, Buckets};
-use super::super::message::{Cursor, Fetch, Fetched, FullEntry, Held, Item, Page, ViewedEntry};
+use super::super::message::{
+    Cursor, Fetch, Fetched, FullEntry, Held, Item, Page, ViewedEntry, bounds,
+};
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
+use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Number of entries read at a time.
@@ -21,18 +24,18 @@ pub(super) struct Viewer {
 }
 
 impl<S: LogStore> Server<S> {
-    /// The items after a cursor, at most `limit`. A page never splits an item, and its cursor also
-    /// skips items that are hidden from the viewer.
+    /// The items after a cursor, at most `limit` and at most a page's bytes. A page never splits an
+    /// item, and its cursor also skips items that are hidden from the viewer. A cursor above the
+    /// head is answered `resync`: it is not one of this log.
     pub fn fetch(&self, author: AuthorId, request: &Fetch) -> Result<Fetched, ServerError> {
         let (_, membership) = self.person(author)?;
         let stamp = self.stamp(&membership);
         let missed = request.cursor.0 < self.facts.floor && !mutant::on(Mutant::NoFloor);
-        let missed = missed || request.cursor.0 > self.facts.head;
-        if request.stamp != stamp || missed {
+        if request.stamp != stamp || missed || request.cursor.0 > self.facts.head {
             return Ok(Fetched::Resync);
         }
         let viewer = self.viewer(author, membership.buckets);
-        let (items, next, more) = self.after(request.cursor, request.limit.max(1), &viewer)?;
+        let (items, next, more) = self.after(request.cursor, request.limit, &viewer)?;
         let horizon = (!more).then_some(self.facts.horizon);
         Ok(Fetched::Page(Page { stamp, from: request.cursor, items, next, more, horizon }))
     }
@@ -41,13 +44,15 @@ impl<S: LogStore> Server<S> {
         Viewer { author, buckets, referee: self.facts.referee == Some(author) }
     }
 
+    /// The items after a cursor, the cursor after them, and whether there are more.
     pub(super) fn after(
         &self,
         cursor: Cursor,
         limit: usize,
         viewer: &Viewer,
     ) -> Result<(Vec<Item>, Cursor, bool), StoreError> {
-        let (mut items, mut next) = (Vec::new(), cursor.0);
+        let limit = limit.clamp(1, LOG_PAGE);
+        let (mut items, mut next, mut bytes) = (Vec::new(), cursor.0, 0);
         loop {
             let ids = self.store.by_position(next, STRIDE)?;
             if ids.is_empty() {
@@ -56,9 +61,10 @@ impl<S: LogStore> Server<S> {
             for id in ids {
                 let Some(entry) = self.store.entry(id)? else { continue };
                 let item = self.item(&entry, viewer)?;
-                if item.is_some() && items.len() == limit {
+                if item.is_some() && (items.len() == limit || bytes >= LOG_PAGE_BYTES) {
                     return Ok((items, Cursor(next), true));
                 }
+                bytes += item.as_ref().map_or(0, bytes_of_item);
                 items.extend(item);
                 next = entry.position;
             }
@@ -95,13 +101,23 @@ impl<S: LogStore> Server<S> {
         }
         let nothing = effects.is_empty() && own.is_none() && whole.is_none();
         let effects = effects.into_iter().collect();
-        Ok((!nothing).then_some(ViewedEntry { id: entry.id, key: entry.key, effects, own, whole }))
+        Ok((!nothing).then_some(ViewedEntry { key: entry.key, effects, own, whole }))
     }
 
     /// Whether this viewer may read a row.
     pub(super) fn shows(&self, row: &RowName, image: &LogRow, viewer: &Viewer) -> bool {
         viewer.referee || self.placement.buckets(row, image).meet(&viewer.buckets)
     }
+}
+
+/// The bytes of content of an item.
+fn bytes_of_item(item: &Item) -> usize {
+    let Item::Entry(seen) = item else { return 0 };
+    let whole = seen
+        .whole
+        .as_ref()
+        .map_or(0, |whole| bounds::bytes_of(whole.intent.as_ref(), &whole.content.effects));
+    whole + bounds::bytes_of(None, &seen.effects)
 }
 
 fn held(entry: &AcceptedEntry) -> Held {

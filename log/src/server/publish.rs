@@ -5,7 +5,7 @@ use super::super::effect::Effects;
 use super::super::entry::{Content, Offer};
 use super::super::fold::writable;
 use super::super::ids::{AuthorId, Buckets};
-use super::super::message::{Outcome, Publish, Published, Verdict};
+use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict, bounds};
 use super::super::store::StoreError;
 use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
@@ -40,12 +40,12 @@ impl<S: LogStore> Server<S> {
         for offer in &request.offers {
             let verdict = self.evaluate(author, &membership.buckets, offer, now)?;
             let goes_on = verdict.goes_on();
-            verdicts.push((offer.id, verdict));
+            verdicts.push(EntryVerdict { id: offer.key.id, verdict });
             if !goes_on {
                 break;
             }
         }
-        Ok(Published { number, outcome: Outcome::Verdicts(verdicts) })
+        Ok(Published { number, outcome: Outcome::Verdicts { verdicts } })
     }
 
     fn evaluate(
@@ -59,7 +59,7 @@ impl<S: LogStore> Server<S> {
         if let Some(verdict) = self.identity(author, buckets, offer, now)? {
             return Ok(verdict);
         }
-        if offer.key.author != author || offer.key.id != offer.id {
+        if offer.key.author != author || bounds::check_offer(offer).is_err() {
             return Ok(Verdict::Denied);
         }
         if offer.key.millis > now.saturating_add(self.limits.drift) {
@@ -86,10 +86,10 @@ impl<S: LogStore> Server<S> {
         offer: &Offer,
         now: u64,
     ) -> Result<Option<Verdict>, StoreError> {
-        if let Some(owner) = self.store.final_author(offer.id)? {
+        if let Some(owner) = self.store.final_author(offer.key.id)? {
             return Ok(Some(if owner == author { Verdict::Final } else { Verdict::Foreign }));
         }
-        match self.store.entry(offer.id)? {
+        match self.store.entry(offer.key.id)? {
             Some(entry) if entry.key.author != author => Ok(Some(Verdict::Foreign)),
             Some(entry) => self.known(entry, offer, buckets, now).map(Some),
             None => Ok(None),
@@ -115,6 +115,9 @@ impl<S: LogStore> Server<S> {
         if !entry.content.write_set.within(buckets) {
             return Ok(Verdict::Frozen { revision, key });
         }
+        if bounds::check_offer(offer).is_err() {
+            return Ok(Verdict::Denied);
+        }
         let former = std::mem::replace(&mut entry.content, content(offer, buckets));
         entry.version += 1;
         entry.refereed = false;
@@ -129,7 +132,7 @@ impl<S: LogStore> Server<S> {
         now: u64,
     ) -> Result<Verdict, StoreError> {
         let entry = AcceptedEntry {
-            id: offer.id,
+            id: offer.key.id,
             key: offer.key,
             time: offer.time,
             intent: offer.intent.clone(),

@@ -147,7 +147,8 @@ impl<S: LogStore> Server<S> {
     /// All rows by a fold from the horizon on, without links: [`Server::rows`] must return the
     /// same. For checks.
     pub fn fold(&self) -> Result<BTreeMap<RowName, LogRow>, StoreError> {
-        let mut rows: BTreeMap<_, _> = self.store.base_rows()?.into_iter().collect();
+        let mut rows: BTreeMap<_, _> =
+            self.store.base_after(None, usize::MAX)?.into_iter().collect();
         for entry in self.entries()? {
             let write_set = &entry.content.write_set;
             for (row, effect) in entry.content.effects.iter() {

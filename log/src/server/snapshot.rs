@@ -4,15 +4,20 @@
 //! them.
 
 use super::super::ids::AuthorId;
-use super::super::message::{
-    BaseRow, Cursor, LogSnapshot, SnapshotAfter, SnapshotAnswer, SnapshotPage, SnapshotPlace,
-    SnapshotRequest,
+use super::super::message::bounds::bytes_of_columns;
+use super::super::message::snapshot::{
+    SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition, SnapshotRequest,
 };
+use super::super::message::{Cursor, EpochStamp, LogSnapshot};
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::feed::Viewer;
 use super::store::LogStore;
 use super::{Server, ServerError};
+use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
+
+/// Number of base rows read at a time.
+const STRIDE: usize = 256;
 
 /// Everything an author may read now.
 pub fn snapshot<S: LogStore>(
@@ -29,30 +34,16 @@ pub fn snapshot<S: LogStore>(
     Ok(LogSnapshot {
         stamp,
         horizon: server.facts.horizon,
-        base: base_of(server, &viewer)?,
+        base: base_of(server, None, usize::MAX, &viewer)?,
         items,
         cursor: Cursor(server.facts.head),
         buckets: viewer.buckets,
     })
 }
 
-fn base_of<S: LogStore>(
-    server: &Server<S>,
-    viewer: &Viewer,
-) -> Result<Vec<(RowName, LogRow)>, StoreError> {
-    let rows = server.store.base_rows()?;
-    Ok(rows.into_iter().filter(|(row, image)| server.shows(row, image, viewer)).collect())
-}
-
-/// Number of base rows read at a time.
-const STRIDE: usize = 256;
-
-/// A page of everything that an author may read: first the rows at the horizon, then the later
-/// items as a feed from its beginning.
-///
-/// The pages together are the snapshot as of the last page: an item that moves meanwhile comes
-/// again at its new position.
-pub fn page<S: LogStore>(
+/// The next page of a snapshot. Read-only, and without state between pages: a position is only
+/// compared with the present log.
+pub fn snapshot_page<S: LogStore>(
     server: &Server<S>,
     author: AuthorId,
     request: &SnapshotRequest,
@@ -60,62 +51,72 @@ pub fn page<S: LogStore>(
     let (_, membership) = server.person(author)?;
     let (stamp, horizon) = (server.stamp(&membership), server.facts.horizon);
     let viewer = server.viewer(author, membership.buckets);
-    let limit = request.limit.max(1);
-    let after = match &request.from {
-        Some(place) if place.stamp != stamp || place.horizon != horizon => {
-            return Ok(SnapshotAnswer::Restart);
+    let after = request.after.as_ref();
+    if after.is_some_and(|after| is_outdated(after, stamp, server)) {
+        return Ok(SnapshotAnswer::Restart);
+    }
+    let limit = request.limit.clamp(1, LOG_PAGE);
+    let (base, cursor) = match after.map(|after| &after.at) {
+        Some(SnapshotPlace::Cursor(cursor)) => (Vec::new(), *cursor),
+        Some(SnapshotPlace::Row(row)) => {
+            (base_of(server, Some(row), limit, &viewer)?, Cursor::default())
         }
-        from => from.as_ref().map(|place| &place.after),
+        None => (base_of(server, None, limit, &viewer)?, Cursor::default()),
     };
     let mut page = SnapshotPage {
         stamp,
+        after: request.after.clone(),
         horizon,
-        base: Vec::new(),
         items: Vec::new(),
-        next: None,
-        cursor: None,
+        next: SnapshotNext::Cursor(cursor),
+        base,
         buckets: viewer.buckets.clone(),
     };
-    let position = match after {
-        Some(SnapshotAfter::Items(position)) => *position,
-        Some(SnapshotAfter::Row(row)) => base_page(server, &viewer, Some(row), limit, &mut page)?,
-        None => base_page(server, &viewer, None, limit, &mut page)?,
-    };
-    let left = limit.saturating_sub(page.base.len());
-    if page.next.is_none() && left > 0 {
-        let (items, next, more) = server.after(position, left, &viewer)?;
-        page.items = items;
-        if more {
-            page.next = Some(SnapshotPlace { stamp, horizon, after: SnapshotAfter::Items(next) });
-        } else {
-            page.cursor = Some(next);
-        }
+    let position = |at| SnapshotNext::Next(SnapshotPosition { stamp, horizon, at });
+    if let Some((row, _)) = page.base.last() {
+        // Perhaps the last row: the next page finds none, and has items.
+        page.next = position(SnapshotPlace::Row(row.clone()));
+        return Ok(SnapshotAnswer::Page(Box::new(page)));
     }
-    Ok(SnapshotAnswer::Page(page))
+    let (items, cursor, more) = server.after(cursor, limit, &viewer)?;
+    page.items = items;
+    page.next =
+        if more { position(SnapshotPlace::Cursor(cursor)) } else { SnapshotNext::Cursor(cursor) };
+    Ok(SnapshotAnswer::Page(Box::new(page)))
 }
 
-/// Adds visible base rows after this one, at most `limit`; returns where the items begin.
-fn base_page<S: LogStore>(
+/// Whether what a position refers to has changed, or never was: it may be forged, or from another
+/// log.
+fn is_outdated<S: LogStore>(
+    after: &SnapshotPosition,
+    stamp: EpochStamp,
     server: &Server<S>,
-    viewer: &Viewer,
+) -> bool {
+    let above = matches!(after.at, SnapshotPlace::Cursor(cursor) if cursor.0 > server.facts.head);
+    after.stamp != stamp || after.horizon != server.facts.horizon || above
+}
+
+/// Rows at the horizon that the viewer may read, after this row: at most `limit`, and as many as a
+/// page's bytes. The last of them is a position that names no hidden row.
+fn base_of<S: LogStore>(
+    server: &Server<S>,
     after: Option<&RowName>,
     limit: usize,
-    page: &mut SnapshotPage,
-) -> Result<Cursor, StoreError> {
-    let mut last = after.cloned();
+    viewer: &Viewer,
+) -> Result<Vec<(RowName, LogRow)>, StoreError> {
+    let (mut shown, mut bytes, mut last) = (Vec::new(), 0, after.cloned());
     loop {
         let rows = server.store.base_after(last.as_ref(), STRIDE)?;
-        let Some((name, _)) = rows.last() else { return Ok(Cursor(0)) };
+        let Some((name, _)) = rows.last() else { return Ok(shown) };
         last = Some(name.clone());
-        for (row, columns) in rows {
-            if !server.shows(&row, &columns, viewer) {
+        for (row, image) in rows {
+            if !server.shows(&row, &image, viewer) {
                 continue;
             }
-            page.base.push(BaseRow { row: row.clone(), columns });
-            if page.base.len() == limit {
-                let (stamp, horizon) = (page.stamp, page.horizon);
-                page.next = Some(SnapshotPlace { stamp, horizon, after: SnapshotAfter::Row(row) });
-                return Ok(Cursor(0));
+            bytes += bytes_of_columns(image.columns());
+            shown.push((row, image));
+            if shown.len() == limit || bytes >= LOG_PAGE_BYTES && limit != usize::MAX {
+                return Ok(shown);
             }
         }
     }

@@ -113,17 +113,13 @@ pub trait LogStore: Debug {
     fn base(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
     /// Sets or removes a row at the horizon.
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
-    /// At most `limit` rows at the horizon with names above `after`, in name order.
+    /// At most `limit` rows at the horizon with names above `after`, in name order: by the bytes of
+    /// the table's name, then of the key.
     fn base_after(
         &self,
         after: Option<&RowName>,
         limit: usize,
     ) -> Result<Vec<(RowName, LogRow)>, StoreError>;
-    /// All rows at the horizon, in name order.
-    fn base_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
-        self.base_after(None, usize::MAX)
-    }
-
     /// The row as it was last stored by [`LogStore::put_current`]. For checks: the state machine
     /// reads the base and the links.
     fn current(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;

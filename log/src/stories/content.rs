@@ -4,7 +4,7 @@ use super::super::effect::Effect;
 use super::super::entry::{Offer, Revision};
 use super::super::fixture::{columns, image, intent, plain, row};
 use super::super::key::Key;
-use super::super::message::{Outcome, Publish, Verdict};
+use super::super::message::{EntryVerdict, Outcome, Publish, Verdict};
 use super::super::replica::ReplicaEvent;
 use super::super::replica::store::Facts;
 use super::super::world::{LIMITS, World};
@@ -185,12 +185,12 @@ fn hostile(world: &mut World, name: &str, counter: u64) -> (Key, Verdict) {
     let key = Key { millis: now, counter, author, id };
     let effects = plain("r0", Effect::Update(columns("text", "h")));
     let (time, intent, revision) = (now, None, Revision(0));
-    let offers = vec![Offer { id, key, time, intent, revision, effects }];
+    let offers = vec![Offer { key, time, intent, revision, effects }];
     let number = u64::try_from(id.0.as_u128()).unwrap();
     let stamp = stamp.unwrap();
     let answer = world.deliver(name, &Publish { stamp, number, offers });
-    let Outcome::Verdicts(mut verdicts) = answer.outcome else { panic!("{answer:?}") };
-    (key, verdicts.remove(0).1)
+    let Outcome::Verdicts { mut verdicts } = answer.outcome else { panic!("{answer:?}") };
+    (key, verdicts.remove(0).verdict)
 }
 
 /// A client cannot exhaust the counters: each entry may exceed all earlier ones only by a limited
@@ -281,7 +281,10 @@ pub(super) fn batch_ends_at_the_first_rejected_entry() {
     world.fetch("phone");
     let request = world.request("phone").unwrap();
     let answer = world.deliver("phone", &request);
-    assert_eq!(answer.outcome, Outcome::Verdicts(vec![(denied, Verdict::Denied)]));
+    assert_eq!(
+        answer.outcome,
+        Outcome::Verdicts { verdicts: vec![EntryVerdict { id: denied, verdict: Verdict::Denied }] }
+    );
     world.answer("phone", &answer);
     assert_eq!(world.device("phone").take_events(), [ReplicaEvent::Parked { id: denied }]);
     world.settle();

@@ -1,106 +1,298 @@
-//! Snapshots in pages: what changes between two pages.
-
-use std::collections::BTreeMap;
+//! Snapshots in pages, cursors and positions that are not of this log, and page bounds.
 
 use fastrand::Rng;
+use rejoin_protocol::limits::{LOG_EFFECTS, LOG_PAGE_BYTES};
+use uuid::Uuid;
 
-use crate::fixture::{author, buckets, image, row};
-use crate::ids::{Name, UserId};
-use crate::message::{SnapshotAfter, SnapshotAnswer, SnapshotRequest};
-use crate::server::snapshot;
-use crate::world::World;
+use super::super::effect::{Effect, Effects};
+use super::super::entry::{Offer, Revision};
+use super::super::fixture::{author, buckets, columns, image, plain, row};
+use super::super::ids::Epoch;
+use super::super::key::Key;
+use super::super::message::snapshot::{
+    SnapshotAnswer, SnapshotNext, SnapshotPlace, SnapshotPosition, SnapshotRequest,
+};
+use super::super::message::{
+    Cursor, EntryVerdict, Fetch, Fetched, Item, LogSnapshot, Outcome, Publish, Verdict,
+};
+use super::super::row::RowName;
+use super::super::world::World;
+use crate::replica::pages::SnapshotBuilder;
+use crate::replica::snapshot;
+use crate::server;
 
-const ROWS: [(&str, &str); 5] = [("r0", "a"), ("r1", "b"), ("r2", "a b"), ("k0", "a"), ("k1", "b")];
+const ROWS: [(&str, &str); 5] = [("k0", "b"), ("r0", "a"), ("r1", "a b"), ("r2", "b"), ("r3", "a")];
 
+/// Two authors of both buckets, and a reader of one of them.
 fn world() -> World {
-    let mut world = World::new(&[("ann", "a b"), ("ben", "a")], &ROWS);
-    world.joins("cat", "a");
-    world.server.register(author(50), UserId(Name::from("cat"))).unwrap();
-    world
+    World::new(&[("phone", "a b"), ("tablet", "a b"), ("desk", "a")], &ROWS)
 }
 
-/// Something that changes the log: an entry, a late entry, a correction, a move, compaction.
+/// Something that changes, moves or hides items.
 fn happens(world: &mut World, rng: &mut Rng) {
+    let name = ["phone", "tablet"][rng.usize(..2)];
     let id = ROWS[rng.usize(..ROWS.len())].0;
-    match rng.u8(..10) {
-        0..4 => drop(world.try_act("ben", &format!("append {id} b"))),
-        4..6 => drop(world.try_act("ann", &format!("append {id} a"))),
-        6 => drop(world.try_act("ann", &format!("move {id} b"))),
-        7 => drop(world.try_act("ann", &format!("move {id} a"))),
-        8 => {
-            world.now += 20_000;
-            world.compacts();
-        }
-        _ => {}
+    let to = ["a", "b"][rng.usize(..2)];
+    let written = match rng.u8(..6) {
+        0 => world.try_act(name, &format!("move {id} {to}")).is_ok(),
+        1 => world.try_act(name, &format!("create {to} new")).is_ok(),
+        2 => world.try_act(name, &format!("sell {id}")).is_ok(),
+        3 => world.try_sql(name, plain(id, Effect::Delete)).is_ok(),
+        4 => world.try_sql(name, plain(id, Effect::Insert(image("a b", "again")))).is_ok(),
+        _ => world.try_act(name, &format!("append {id} x")).is_ok(),
+    };
+    if written && rng.u8(..4) > 0 {
+        world.sync(name);
     }
-    world.sync(if rng.bool() { "ann" } else { "ben" });
+}
+
+fn next(world: &World, number: u128, builder: &SnapshotBuilder, limit: usize) -> SnapshotAnswer {
+    server::snapshot::snapshot_page(&world.server, author(number), &builder.request(limit)).unwrap()
+}
+
+/// The device of the reader has the author number 3.
+fn whole(world: &World) -> LogSnapshot {
+    server::snapshot::snapshot(&world.server, author(3)).unwrap()
+}
+
+/// Reads a snapshot in pages; returns it, and the number of pages.
+fn paged(
+    world: &mut World,
+    limit: usize,
+    mut between: impl FnMut(&mut World),
+) -> (LogSnapshot, u32) {
+    let mut builder = SnapshotBuilder::default();
+    for pages in 1..1_000 {
+        let answer = next(world, 3, &builder, limit);
+        assert_ne!(answer, SnapshotAnswer::Restart);
+        if let Some(snapshot) = builder.take(answer) {
+            return (snapshot, pages);
+        }
+        between(world);
+    }
+    panic!("pages without end")
 }
 
 #[test]
-fn pages_give_the_present_snapshot_whatever_changes_between_them() {
+pub(super) fn pages_with_changes_between_them_give_the_snapshot_of_the_last_page() {
+    let (mut most, mut moved) = (0, 0);
     for seed in 0..300 {
-        let mut rng = Rng::with_seed(seed);
-        let mut world = world();
-        (0..rng.u8(..12)).for_each(|_| happens(&mut world, &mut rng));
-        let mut changes = rng.u8(..8);
-        let snapshot = world.snapshot(author(50), rng.usize(1..4), |world| {
-            changes = changes.saturating_sub(1);
-            if changes > 0 {
+        let (mut rng, mut world) = (Rng::with_seed(seed), world());
+        for at in 0..rng.usize(..14) {
+            happens(&mut world, &mut rng);
+            if at == 5 && rng.bool() {
+                world.now += 20_000;
+                world.compacts();
+            }
+        }
+        let (limit, mut changes) = (1 + rng.usize(..4), rng.usize(..8));
+        let before = whole(&world).cursor;
+        let (snapshot, pages) = paged(&mut world, limit, |world| {
+            for _ in 0..rng.usize(..3).min(changes) {
+                changes -= 1;
                 happens(world, &mut rng);
             }
         });
-        let whole = snapshot::snapshot(&world.server, author(50)).unwrap();
-        assert_eq!(snapshot, whole, "seed {seed}");
+        assert_eq!(snapshot, whole(&world), "seed {seed}");
+        moved += u32::from(snapshot.cursor > before);
+        most = most.max(pages);
+
+        // The device has what it would have with the snapshot at once.
+        world.joins("desk", "a b");
+        world.joins("desk", "a");
+        let (snapshot, _) = paged(&mut world, limit, |_| {});
+        let fetch = Fetch {
+            stamp: world.device("desk").facts().stamp.unwrap(),
+            cursor: Cursor(0),
+            limit: 1,
+        };
+        let answer = world.server.fetch(author(3), &fetch).unwrap();
+        assert_eq!(answer, Fetched::Resync, "the membership changed");
+        crate::replica::fetch::take_fetched(world.device("desk"), &answer).unwrap();
+        snapshot::take_snapshot(world.device("desk"), &snapshot).unwrap();
+        world.settle();
+    }
+    assert!(most > 10 && moved > 50, "{most} pages at most, {moved} runs with changes");
+}
+
+#[test]
+pub(super) fn change_of_horizon_epoch_or_membership_restarts_a_snapshot() {
+    for change in 0..3 {
+        let mut world = world();
+        world.act("phone", "append r0 x");
+        world.sync("phone");
+        let mut builder = SnapshotBuilder::default();
+        assert_eq!(builder.take(next(&world, 3, &builder, 1)), None);
+        match change {
+            0 => {
+                world.now += 20_000;
+                world.compacts();
+            }
+            1 => world.restores(&world.server.store().clone(), 2),
+            _ => world.joins("desk", "a b"),
+        }
+        assert_eq!(next(&world, 3, &builder, 1), SnapshotAnswer::Restart, "{change}");
+        assert_eq!(builder.take(SnapshotAnswer::Restart), None);
+        assert_eq!(builder, SnapshotBuilder::default(), "it begins again");
+        let (snapshot, _) = paged(&mut world, 1, |_| {});
+        assert_eq!(snapshot, whole(&world), "{change}");
     }
 }
 
 #[test]
-fn pages_begin_again_when_their_horizon_or_membership_is_no_longer_the_present_one() {
+pub(super) fn late_or_doubled_page_is_ignored() {
     let mut world = world();
-    world.act("ben", "append r0 x");
-    world.sync("ben");
-    let request = SnapshotRequest { from: None, limit: 1 };
-    let first = snapshot::page(&world.server, author(50), &request).unwrap();
-    let SnapshotAnswer::Page(page) = first else { panic!("the first page is a page") };
-    assert_eq!(page.base.len(), 1, "the limit counts rows");
-    assert_eq!(page.cursor, None, "there is more");
-    let next = |world: &World| {
-        let request = SnapshotRequest { from: page.next.clone(), limit: 1 };
-        snapshot::page(&world.server, author(50), &request).unwrap()
+    for _ in 0..3 {
+        world.act("phone", "append r0 x");
+    }
+    world.sync("phone");
+    let (mut builder, mut seen) = (SnapshotBuilder::default(), Vec::new());
+    let snapshot = loop {
+        let answer = next(&world, 3, &builder, 1);
+        let done = builder.take(answer.clone());
+        seen.push(answer);
+        if let Some(snapshot) = done {
+            break snapshot;
+        }
+        let before = builder.clone();
+        for old in &seen {
+            assert_eq!(builder.take(old.clone()), None);
+        }
+        assert_eq!(builder, before);
     };
-    assert!(matches!(next(&world), SnapshotAnswer::Page(_)));
-    let mut raised = self::world();
-    raised.act("ben", "append r0 x");
-    raised.sync("ben");
-    raised.now += 20_000;
-    raised.compacts();
-    assert_eq!(next(&raised), SnapshotAnswer::Restart, "the horizon has risen");
-    world.joins("cat", "a b");
-    assert_eq!(next(&world), SnapshotAnswer::Restart, "the membership has changed");
+    assert_eq!(snapshot, whole(&world));
+}
+
+/// A position of another device, above the head or invented shows nothing that the requester may
+/// not read.
+#[test]
+pub(super) fn forged_position_of_a_snapshot_shows_no_hidden_row() {
+    let mut world = world();
+    world.act("phone", "append r2 secret");
+    world.act("phone", "append r0 open");
+    world.sync("phone");
+    let (stamp, horizon) = (whole(&world).stamp, world.server.facts().horizon);
+    let head = world.server.facts().head;
+    let ask = |at| {
+        let after = Some(SnapshotPosition { stamp, horizon, at });
+        let request = SnapshotRequest { after, limit: usize::MAX };
+        server::snapshot::snapshot_page(&world.server, author(3), &request).unwrap()
+    };
+    for at in [head + 1, u64::MAX] {
+        assert_eq!(ask(SnapshotPlace::Cursor(Cursor(at))), SnapshotAnswer::Restart);
+    }
+    for (table, id) in [("", ""), ("k", "k0"), ("r", "r2"), ("r", "zzz"), ("zzz", "")] {
+        let SnapshotAnswer::Page(page) = ask(SnapshotPlace::Row(RowName::new(table, id))) else {
+            panic!("{table} {id}")
+        };
+        assert!(page.base.iter().all(|(name, _)| *name != row("k0") && *name != row("r2")));
+        assert!(!format!("{page:?}").contains("secret"), "{page:?}");
+        if let SnapshotNext::Next(SnapshotPosition { at: SnapshotPlace::Row(last), .. }) = page.next
+        {
+            assert_ne!(last, row("r2"), "no position names a hidden row");
+        }
+    }
+    let SnapshotAnswer::Page(page) = ask(SnapshotPlace::Cursor(Cursor(0))) else { panic!() };
+    assert_eq!((page.base.len(), page.items.len()), (0, 1));
 }
 
 #[test]
-fn place_of_another_user_shows_only_the_callers_rows() {
+pub(super) fn cursor_above_the_head_or_of_another_log_is_answered_resync() {
     let mut world = world();
-    world.act("ann", "append r1 secret");
-    world.sync("ann");
-    let stamp = {
-        let request = SnapshotRequest { from: None, limit: 1 };
-        match snapshot::page(&world.server, author(50), &request).unwrap() {
-            SnapshotAnswer::Page(page) => page,
-            SnapshotAnswer::Restart => panic!("the first page is a page"),
+    world.act("phone", "append r2 secret");
+    world.act("phone", "append r0 open");
+    world.sync("phone");
+    let (stamp, head) = (whole(&world).stamp, world.server.facts().head);
+    let ask = |stamp, cursor| {
+        let request = Fetch { stamp, cursor: Cursor(cursor), limit: usize::MAX };
+        world.server.fetch(author(3), &request).unwrap()
+    };
+    assert_eq!(ask(stamp, head + 1), Fetched::Resync);
+    assert_eq!(ask(stamp, u64::MAX), Fetched::Resync);
+    let mut foreign = stamp;
+    foreign.epoch = Epoch(Uuid::from_u128(77));
+    assert_eq!(ask(foreign, 0), Fetched::Resync, "a cursor of another log has another epoch");
+    for cursor in 0..=head {
+        let Fetched::Page(page) = ask(stamp, cursor) else { panic!("{cursor} is of this log") };
+        assert_eq!(page.next, Cursor(head));
+        assert!(!format!("{page:?}").contains("secret"), "{page:?}");
+    }
+}
+
+/// A device publishes in the name of another author, or too much.
+#[test]
+pub(super) fn forged_author_or_oversized_entry_is_denied() {
+    let mut world = world();
+    let victim = world.device("tablet").facts().author;
+    let stamp = world.device("phone").facts().stamp.unwrap();
+    let effects = plain("r0", Effect::Update(columns("text", "forged")));
+    let rows = |count: usize| -> Effects {
+        (0..count).map(|at| (RowName::new("d", at.to_string()), Effect::Delete)).collect()
+    };
+    let mut number = 0;
+    let mut offers = |world: &mut World, author, id, revision, effects: Effects| {
+        number += 1;
+        let key = Key { millis: world.now, counter: 1, author, id };
+        let offer = Offer { key, time: 1, intent: None, revision: Revision(revision), effects };
+        let answer = world.deliver("phone", &Publish { stamp, number, offers: vec![offer] });
+        let Outcome::Verdicts { mut verdicts } = answer.outcome else { panic!("{answer:?}") };
+        let EntryVerdict { id: answered, verdict } = verdicts.remove(0);
+        assert_eq!(answered, id);
+        verdict
+    };
+    let (mine, id, known) = (author(1), world.new_id(), world.new_id());
+    assert_eq!(offers(&mut world, victim, id, 0, effects), Verdict::Denied);
+    assert_eq!(offers(&mut world, mine, id, 0, rows(LOG_EFFECTS + 1)), Verdict::Denied);
+    assert_eq!(world.server.entries().unwrap(), []);
+    let held = |verdict| matches!(verdict, Verdict::Held { revision: Revision(0), .. });
+    assert!(held(offers(&mut world, mine, known, 0, rows(1))));
+    let larger = rows(LOG_EFFECTS + 1);
+    assert_eq!(offers(&mut world, mine, known, 1, larger.clone()), Verdict::Denied);
+    assert!(held(offers(&mut world, mine, known, 0, larger)), "identity is checked first");
+    assert_eq!(world.server.entries().unwrap().remove(0).content.effects, rows(1));
+}
+
+/// However many items a device asks for, a page ends after its bytes; a larger item is alone.
+#[test]
+pub(super) fn page_ends_after_its_bytes() {
+    let mut world = world();
+    let large = "x".repeat(LOG_PAGE_BYTES / 2);
+    for id in ["r0", "r1", "r3"] {
+        world.sql("phone", id, Effect::Update(columns("text", large.as_str())));
+    }
+    world.sync("phone");
+    let stamp = whole(&world).stamp;
+    let request = Fetch { stamp, cursor: Cursor(0), limit: usize::MAX };
+    let Fetched::Page(page) = world.server.fetch(author(3), &request).unwrap() else { panic!() };
+    assert_eq!((page.items.len(), page.more), (2, true));
+    assert!(page.items.iter().all(|item| matches!(item, Item::Entry(_))));
+    world.now += 20_000;
+    world.compacts();
+    let (snapshot, pages) = paged(&mut world, usize::MAX, |_| {});
+    assert_eq!(snapshot.base.len(), 3);
+    assert_eq!(pages, 3, "two of rows, and one of items");
+    assert_eq!(snapshot.buckets, buckets("a"));
+}
+
+/// A late entry moves the row away below an item that was already sent.
+#[test]
+pub(super) fn item_that_is_hidden_between_pages_is_not_in_the_snapshot() {
+    let mut world = world();
+    world.act("tablet", "move r0 b"); // Offline, earlier key.
+    world.act("phone", "append r0 x");
+    world.act("phone", "append r3 y");
+    world.sync("phone");
+    let (mut builder, mut late) = (SnapshotBuilder::default(), true);
+    let snapshot = loop {
+        let answer = next(&world, 3, &builder, 1);
+        let sent = matches!(&answer, SnapshotAnswer::Page(page) if !page.items.is_empty());
+        if let Some(snapshot) = builder.take(answer) {
+            break snapshot;
+        }
+        if sent && std::mem::take(&mut late) {
+            world.sync("tablet");
         }
     };
-    let mut place = stamp.next.clone().unwrap();
-    // Just before the rows of bucket b, which cat may not read.
-    place.after = SnapshotAfter::Row(row("r0"));
-    let request = SnapshotRequest { from: Some(place), limit: 9 };
-    let SnapshotAnswer::Page(page) = snapshot::page(&world.server, author(50), &request).unwrap()
-    else {
-        panic!("a page follows")
-    };
-    let shown: BTreeMap<_, _> = page.base.into_iter().map(|row| (row.row, row.columns)).collect();
-    assert_eq!(shown, BTreeMap::from([(row("r2"), image("a b", ""))]));
-    assert_eq!(page.items, [], "r1 is in no bucket of cat's");
-    assert_eq!(page.buckets, buckets("a"));
+    assert_eq!(snapshot, whole(&world));
+    assert_eq!(snapshot.items.len(), 2, "the append to r3, and the row that has left");
 }

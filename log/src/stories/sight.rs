@@ -4,7 +4,7 @@ use super::super::effect::{Effect, Effects};
 use super::super::entry::{Offer, Revision};
 use super::super::fixture::{columns, image};
 use super::super::key::Key;
-use super::super::message::{Outcome, Publish, Verdict};
+use super::super::message::{EntryVerdict, Outcome, Publish, Verdict};
 use super::super::replica::ReplicaEvent;
 use super::super::world::{LIMITS, World};
 use super::two;
@@ -77,10 +77,13 @@ pub(super) fn revision_outside_the_write_set_is_rejected() {
     let entry = world.server.entries().unwrap().remove(0);
     let (id, key, time, intent) = (entry.id, entry.key, entry.time, entry.intent);
     let (revision, effects) = (Revision(1), Effects::default());
-    let offers = vec![Offer { id, key, time, intent, revision, effects }];
+    let offers = vec![Offer { key, time, intent, revision, effects }];
     let answer = world.deliver("phone", &Publish { stamp, number: 99, offers });
     let frozen = Verdict::Frozen { revision: Revision(0), key };
-    assert_eq!(answer.outcome, Outcome::Verdicts(vec![(id, frozen)]));
+    assert_eq!(
+        answer.outcome,
+        Outcome::Verdicts { verdicts: vec![EntryVerdict { id, verdict: frozen }] }
+    );
     let lies = world.columns_of("tablet", "r0").unwrap()["buckets"].clone();
     assert_eq!(lies, Value::from("b"), "it has not received the entry yet");
     world.settle();

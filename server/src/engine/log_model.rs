@@ -9,9 +9,9 @@ use std::sync::Arc;
 use rejoin_log::entry::Offer;
 use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
 use rejoin_log::key::Key;
+use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{
-    Correct, Corrected, DeviceRequest, Fetch, Fetched, Outcome, Publish, Published, SnapshotAnswer,
-    SnapshotRequest, Verdict,
+    Correct, Corrected, EntryVerdict, Fetch, Fetched, Outcome, Publish, Published, Request, Verdict,
 };
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::server::store::{LogFacts, LogStore, Membership};
@@ -57,49 +57,44 @@ impl Engine {
     pub(crate) fn publish(
         &self,
         caller: &Caller,
-        asked: &DeviceRequest<Publish>,
+        asked: &Request<Publish>,
     ) -> Result<(Published, Vec<Touched>), Fault> {
-        let effects = asked.request.offers.iter().map(|offer| offer.effects.iter().count()).sum();
-        check_size(asked.request.offers.len(), self.limits.groups, "entries")?;
+        let effects = asked.log.offers.iter().map(|offer| offer.effects.iter().count()).sum();
         check_size(effects, self.limits.changes, "effects")?;
         let now = self.millis();
-        self.write_log(caller, &asked.client_id, |log, tables, author| {
+        self.write_log(caller, asked.client_id, |log, tables, author| {
             let before = log.facts().head;
-            let fitting = fitting(log, tables, &asked.request.offers)?;
-            let mut request = asked.request.clone();
-            let misfit = request.offers.get(fitting).map(|offer| offer.id);
+            let fitting = fitting(log, tables, &asked.log.offers)?;
+            let mut request = asked.log.clone();
+            let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
             request.offers.truncate(fitting);
             let mut answer = log.publish(author, &request, now)?;
-            if let (Some(id), Outcome::Verdicts(verdicts)) = (misfit, &mut answer.outcome)
-                && verdicts.iter().all(|(_, verdict)| verdict.goes_on())
+            if let (Some(id), Outcome::Verdicts { verdicts }) = (misfit, &mut answer.outcome)
+                && verdicts.iter().all(|evaluated| evaluated.verdict.goes_on())
             {
-                verdicts.push((id, Verdict::Denied));
+                verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
             }
             Ok((answer, touched(log, before)?))
         })
     }
 
     /// The items after a cursor.
-    pub(crate) fn fetch(
-        &self,
-        caller: &Caller,
-        asked: &DeviceRequest<Fetch>,
-    ) -> Result<Fetched, Fault> {
-        let limit = asked.request.limit.min(self.limits.page);
-        let request = Fetch { limit, ..asked.request };
-        self.read_log(caller, &asked.client_id, |log, _, author| Ok(log.fetch(author, &request)?))
+    pub(crate) fn fetch(&self, caller: &Caller, asked: &Request<Fetch>) -> Result<Fetched, Fault> {
+        let limit = asked.log.limit.min(self.limits.page);
+        let request = Fetch { limit, ..asked.log };
+        self.read_log(caller, asked.client_id, |log, _, author| Ok(log.fetch(author, &request)?))
     }
 
     /// A page of the snapshot.
     pub(crate) fn log_snapshot(
         &self,
         caller: &Caller,
-        asked: &DeviceRequest<SnapshotRequest>,
+        asked: &Request<SnapshotRequest>,
     ) -> Result<SnapshotAnswer, Fault> {
-        let limit = asked.request.limit.min(self.limits.page);
-        let request = SnapshotRequest { limit, ..asked.request.clone() };
-        self.read_log(caller, &asked.client_id, |log, _, author| {
-            Ok(snapshot::page(log, author, &request)?)
+        let limit = asked.log.limit.min(self.limits.page);
+        let request = SnapshotRequest { limit, ..asked.log.clone() };
+        self.read_log(caller, asked.client_id, |log, _, author| {
+            Ok(snapshot::snapshot_page(log, author, &request)?)
         })
     }
 
@@ -107,19 +102,18 @@ impl Engine {
     pub(crate) fn correct(
         &self,
         caller: &Caller,
-        asked: &DeviceRequest<Correct>,
+        asked: &Request<Correct>,
     ) -> Result<(Corrected, Vec<Touched>), Fault> {
-        let corrections = &asked.request.corrections;
+        let corrections = &asked.log.corrections;
         let effects = corrections.iter().map(|correction| correction.effects.iter().count()).sum();
-        check_size(corrections.len(), self.limits.groups, "corrections")?;
         check_size(effects, self.limits.changes, "effects")?;
         let now = self.millis();
-        self.write_log(caller, &asked.client_id, |log, tables, author| {
-            if asked.request.referee != author {
-                return Err(ServerError::NotTheReferee(asked.request.referee).into());
+        self.write_log(caller, asked.client_id, |log, tables, author| {
+            if asked.log.referee != author {
+                return Err(ServerError::NotTheReferee(asked.log.referee).into());
             }
             let before = log.facts().head;
-            let mut request = asked.request.clone();
+            let mut request = asked.log.clone();
             request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
             let taken = correct::correct(log, &request, now)?;
             Ok((Corrected { taken }, touched(log, before)?))
@@ -168,13 +162,13 @@ impl Engine {
     fn write_log<T>(
         &self,
         caller: &Caller,
-        client_id: &str,
+        author: AuthorId,
         mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
     ) -> Result<T, Fault> {
-        let author = author_of(client_id)?;
+        let client_id = author.to_string();
         write(&*self.store, &self.now(), |writing| {
             served(writing)?;
-            self.registered(writing, caller, client_id)?;
+            self.registered(writing, caller, &client_id)?;
             let buckets: Buckets = held(writing, &caller.user)?.into_iter().collect();
             let store = writing.log();
             let done = self.open(writing, store, true).and_then(|mut log| {
@@ -189,13 +183,13 @@ impl Engine {
     fn read_log<T>(
         &self,
         caller: &Caller,
-        client_id: &str,
+        author: AuthorId,
         mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
     ) -> Result<T, Fault> {
-        let author = author_of(client_id)?;
+        let client_id = author.to_string();
         let found = read(&*self.store, |reading| {
             served(reading)?;
-            self.registered(reading, caller, client_id)?;
+            self.registered(reading, caller, &client_id)?;
             let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
             let store = reading.log();
             let is_settled = self.is_settled(reading, &store, author, &caller.user, &buckets);
@@ -209,7 +203,7 @@ impl Engine {
         })?;
         match found {
             Some(found) => Ok(found),
-            None => self.write_log(caller, client_id, work),
+            None => self.write_log(caller, author, work),
         }
     }
 
@@ -288,11 +282,11 @@ impl Engine {
 fn fitting(log: &Log<'_>, tables: &[LogTable], offers: &[Offer]) -> Result<usize, StoreError> {
     for (at, offer) in offers.iter().enumerate() {
         let Err(misfit) = fits(&offer.effects, tables) else { continue };
-        let stored = log.store().entry(offer.id)?;
+        let stored = log.store().entry(offer.key.id)?;
         let is_repeat = stored.is_some_and(|entry| entry.content.revision >= offer.revision)
-            || log.store().final_author(offer.id)?.is_some();
+            || log.store().final_author(offer.key.id)?.is_some();
         if !is_repeat {
-            tracing::debug!(%misfit, entry = %offer.id, "denied");
+            tracing::debug!(%misfit, entry = %offer.key.id, "denied");
             return Ok(at);
         }
     }

@@ -104,6 +104,7 @@ impl Engine {
             protocol: PROTOCOL,
             capabilities: capability::ALL
                 .iter()
+                .chain([&capability::LOG])
                 .filter(offered)
                 .map(|s| String::from(*s))
                 .collect(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -27,7 +28,7 @@ const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 const BOTH: &[&str] = &["schema_version", "schema_hash"];
 
 /// A POST request: endpoint, required members, and its name in error messages.
-pub(super) type Kind = (Endpoint, &'static [&'static str], &'static str);
+type Kind = (Endpoint, &'static [&'static str], &'static str);
 
 const REGISTER: Kind = (Endpoint::Register, BOTH, "register client");
 const PULL: Kind = (Endpoint::Pull, ALL, "pull changes");
@@ -126,7 +127,7 @@ pub(super) async fn digest(
     ask(shared, request, (Endpoint::Digest, "digest"), work).await
 }
 
-pub(super) async fn post<T, A>(
+async fn post<T, A>(
     shared: Arc<Shared>,
     request: Request,
     (endpoint, required, doing): Kind,
@@ -136,8 +137,28 @@ where
     T: DeserializeOwned + Bounded + Send + 'static,
     A: Serialize + Send + 'static,
 {
+    let read = |bytes: &Bytes, members: &body::JsonMembers<'_>| {
+        let request = body::decode::<T>(bytes, members, required)?;
+        request.check_lengths().map_err(|too_long| Refusal::invalid(too_long.to_string()))?;
+        Ok(request)
+    };
+    post_as(shared, request, (endpoint, doing), read, work).await
+}
+
+/// Receives a request, which `read` checks and decodes, and answers it.
+pub(super) async fn post_as<T, A>(
+    shared: Arc<Shared>,
+    request: Request,
+    (endpoint, doing): (Endpoint, &'static str),
+    read: impl FnOnce(&Bytes, &body::JsonMembers<'_>) -> Result<T, Fault>,
+    work: impl Fn(&Engine, &Caller, &T) -> Result<A, Fault> + Send + 'static,
+) -> Response
+where
+    T: Send + 'static,
+    A: Serialize + Send + 'static,
+{
     let (parts, bytes) = request.into_parts();
-    let mut extended = asks_for_extensions(&parts.headers);
+    let mut extended = endpoint.is_extended() || asks_for_extensions(&parts.headers);
     let from = (&parts.headers, &parts.extensions);
     let entered = door::enter(&shared, from, extended, endpoint).await;
     let (mut caller, _) = match entered {
@@ -150,9 +171,7 @@ where
     };
     let decoded = body::members(&bytes).and_then(|members| {
         extended |= members.contains_key("rejoin");
-        let body = body::decode::<T>(&bytes, &members, required)?;
-        body.check_lengths().map_err(|too_long| Refusal::invalid(too_long.to_string()))?;
-        Ok(body)
+        read(&bytes, &members)
     });
     caller.extended = extended;
     match decoded {

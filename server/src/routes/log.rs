@@ -1,27 +1,25 @@
-//! The requests of the log model. Only Rejoin peers send them: errors have a code and say whether a
-//! retry may succeed.
+//! The requests of the log model. Errors have a code and say whether a retry may succeed.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use rejoin_log::message::{Correct, DeviceRequest, Fetch, Publish, SnapshotRequest};
+use rejoin_log::message::bounds::CheckBounds;
+use rejoin_log::message::snapshot::SnapshotRequest;
+use rejoin_log::message::{self, Correct, Fetch, Publish};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::exchange::{Kind, post};
+use super::exchange::post_as;
 use crate::Shared;
 use crate::admission::Endpoint;
-
-const PUBLISH: Kind =
-    (Endpoint::LogPublish, &["client_id", "stamp", "number", "offers"], "publish entries");
-const FETCH: Kind =
-    (Endpoint::LogFetch, &["client_id", "stamp", "cursor", "limit"], "fetch entries");
-const SNAPSHOT: Kind = (Endpoint::LogSnapshot, &["client_id", "limit"], "snapshot of the log");
-const CORRECT: Kind =
-    (Endpoint::LogCorrect, &["client_id", "stamp", "referee", "corrections"], "correct entries");
+use crate::engine::{Caller, Engine};
+use crate::error::{Fault, Refusal};
 
 pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let hub = Arc::clone(&shared.hub);
-    post(shared, request, PUBLISH, move |engine, caller, asked: &DeviceRequest<Publish>| {
+    let kind = (Endpoint::LogPublish, "publish entries");
+    post(shared, request, kind, move |engine, caller, asked: &message::Request<Publish>| {
         let (answer, touched) = engine.publish(caller, asked)?;
         hub.log_moved(&touched);
         Ok(answer)
@@ -30,14 +28,16 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
 }
 
 pub(super) async fn fetch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, FETCH, |engine, caller, asked: &DeviceRequest<Fetch>| {
+    let kind = (Endpoint::LogFetch, "fetch entries");
+    post(shared, request, kind, |engine, caller, asked: &message::Request<Fetch>| {
         engine.fetch(caller, asked)
     })
     .await
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, SNAPSHOT, |engine, caller, asked: &DeviceRequest<SnapshotRequest>| {
+    let kind = (Endpoint::LogSnapshot, "take a snapshot of the log");
+    post(shared, request, kind, |engine, caller, asked: &message::Request<SnapshotRequest>| {
         engine.log_snapshot(caller, asked)
     })
     .await
@@ -45,10 +45,37 @@ pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request
 
 pub(super) async fn correct(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let hub = Arc::clone(&shared.hub);
-    post(shared, request, CORRECT, move |engine, caller, asked: &DeviceRequest<Correct>| {
+    let kind = (Endpoint::LogCorrect, "correct entries");
+    post(shared, request, kind, move |engine, caller, asked: &message::Request<Correct>| {
         let (answer, touched) = engine.correct(caller, asked)?;
         hub.log_moved(&touched);
         Ok(answer)
     })
+    .await
+}
+
+async fn post<M, A>(
+    shared: Arc<Shared>,
+    request: Request,
+    kind: (Endpoint, &'static str),
+    work: impl Fn(&Engine, &Caller, &message::Request<M>) -> Result<A, Fault> + Send + 'static,
+) -> Response
+where
+    M: DeserializeOwned + Send + 'static,
+    message::Request<M>: CheckBounds,
+    A: Serialize + Send + 'static,
+{
+    post_as(
+        shared,
+        request,
+        kind,
+        |bytes, _| {
+            let asked: message::Request<M> =
+                message::read(bytes).map_err(|error| Refusal::invalid(error.to_string()))?;
+            asked.check_bounds().map_err(|error| Refusal::invalid(error.to_string()))?;
+            Ok(asked)
+        },
+        work,
+    )
     .await
 }

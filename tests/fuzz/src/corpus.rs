@@ -36,6 +36,7 @@ pub fn of(target: &str) -> Result<Vec<Vec<u8>>> {
         "answers" => inputs.extend(recorded("response")?),
         "rows" => inputs.extend(ROWS.iter().map(|text| text.as_bytes().to_vec())),
         "cells" => inputs.extend(cells()),
+        "log" => inputs.extend(LOG.iter().map(|text| text.as_bytes().to_vec())),
         "events" => inputs.extend(EVENTS.iter().map(|text| text.as_bytes().to_vec())),
         "queue" => inputs.extend(decoders::samples()),
         "manifests" => inputs.extend(MANIFESTS.iter().map(|text| text.as_bytes().to_vec())),
@@ -139,6 +140,15 @@ const EXTENDED: [&str; 5] = [
     r#"4{"changes":[],"deletes":[{"id":"p","table_name":"t"}],"checkpoint":0,"has_more":true,"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","cursor":"c","held":["b"],"remaining":3,"partial":true,"sets":[{"table_name":"t","columns":["id","a"],"rows":[["p","1"],["q",null]]}]}}"#,
     r#"3{"accepted":[],"rejected":[],"checkpoint":0,"server_time":"t","schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","witness":"w","held":[],"verdicts":[{"id":"m","attempt":1,"verdict":"accepted"}],"rows":[{"table_name":"t","id":"p","data":{"a":1},"updated_at":"v"}]}}"#,
     r#"5{"records":[],"checkpoint":0,"has_more":true,"cursor":{"table_idx":0,"after_id":"p"},"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","pull_cursor":"c","total":3,"restart":false,"ranges":[{"table_name":"t","after":"a","through":"p"}],"sets":[]}}"#,
+];
+
+/// Requests of the log, each after the digit that selects its message: '0' is 48, which is 0 modulo
+/// four.
+const LOG: [&str; 4] = [
+    r#"0{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"number":7,"offers":[{"key":{"millis":1,"counter":2,"author":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10"},"time":1,"intent":{"action":"a","version":1,"arguments":{"b":{"bytes":"AP8="}}},"revision":0,"effects":{"t":{"r":{"update":{"c":0.5}},"s":"delete"}}}]}}"#,
+    r#"1{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"cursor":41,"limit":500}}"#,
+    r#"2{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"after":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"horizon":{"millis":1,"counter":2,"author":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10"},"at":{"row":{"table":"t","id":"r"}}},"limit":500}}"#,
+    r#"3{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"referee":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","corrections":[{"id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10","version":4,"effects":{"t":{"r":{"insert":{"c":{"real":"-inf"}}}}}}]}}"#,
 ];
 
 /// Texts of manifests, a line each ([`crate::manifest`]): harmless ones, and ones of a hostile

@@ -8,6 +8,7 @@
 #![allow(clippy::missing_panics_doc)] // A target reports a finding by a panic.
 
 pub mod corpus;
+mod log;
 mod manifest;
 pub mod mutate;
 mod rows;
@@ -26,9 +27,10 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "requests", run: wire::request },
     Target { name: "answers", run: wire::answer },
+    Target { name: "log", run: log::request },
     Target { name: "cells", run: rows::cell },
     Target { name: "rows", run: rows::rows },
     Target { name: "events", run: events },

@@ -67,7 +67,7 @@ pub(crate) fn answer(bytes: &[u8]) {
 }
 
 /// Parses a message; the serialized result must parse to an equal value.
-fn again<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<T> {
+pub(crate) fn again<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<T> {
     let read: T = serde_json::from_slice(body).ok()?;
     let text = serde_json::to_string(&read).expect("what was read can be written");
     let same: T = serde_json::from_str(&text).expect("what was written can be read");

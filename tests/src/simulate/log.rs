@@ -90,7 +90,7 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 47] = [
+const EXPECTED: [&str; 49] = [
     "a bare id is sent",
     "a copy has published an entry",
     "a copy is detected",
@@ -112,7 +112,9 @@ const EXPECTED: [&str; 47] = [
     "a request is lost",
     "a request is stale",
     "a second revision is accepted",
+    "a snapshot begins again",
     "a snapshot is taken",
+    "a snapshot page is sent",
     "a user gets one more device",
     "a user joins a bucket",
     "a user leaves a bucket",

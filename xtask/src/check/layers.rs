@@ -72,7 +72,7 @@ const LAYERS: &[Layer] = &[
     Layer { package: "rejoin-postgres", may_use: &[], never: &["rusqlite", "axum", "anyhow"] },
     Layer {
         package: "rejoin-fuzz",
-        may_use: &["rejoin-protocol", "rejoin-core"],
+        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-core"],
         never: &["reqwest", "axum", "tokio"],
     },
     // A file system for SQLite; uses our crates in tests only.

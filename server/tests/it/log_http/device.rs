@@ -7,10 +7,11 @@ use rejoin_log::effect::Effects;
 use rejoin_log::entry::Intent;
 use rejoin_log::handler::{Draft, Handlers, Stop};
 use rejoin_log::ids::{AuthorId, EntryId, Name};
-use rejoin_log::message::{DeviceRequest, Fetched, Outcome, Published, SnapshotAnswer, Verdict};
+use rejoin_log::message::snapshot::SnapshotAnswer;
+use rejoin_log::message::{Fetched, Outcome, Published, Request, Verdict};
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::replica::memory::MemoryReplica;
-use rejoin_log::replica::pages::SnapshotPages;
+use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 use rejoin_protocol::Value;
@@ -146,7 +147,8 @@ impl<'w> Device<'w> {
         path: &str,
         request: R,
     ) -> (u16, serde_json::Value) {
-        let body = DeviceRequest { client_id: self.author.to_string(), request };
+        let (client_id, schema_version, schema_hash) = (self.author, 1, String::new());
+        let body = Request { client_id, schema_version, schema_hash, log: request };
         let headers = [("x-user-id", self.user.as_str()), ("rejoin-protocol", "1")];
         let body = serde_json::to_vec(&body).unwrap();
         let (status, _, answer) = self.world.send("POST", path, &headers, body).await;
@@ -170,7 +172,7 @@ impl<'w> Device<'w> {
     }
 
     async fn take_snapshot(&mut self) {
-        let mut pages = SnapshotPages::default();
+        let mut pages = SnapshotBuilder::default();
         loop {
             let answer: SnapshotAnswer = self.ask("/log/snapshot", pages.request(2)).await;
             if let Some(snapshot) = pages.take(answer) {
@@ -190,9 +192,7 @@ impl<'w> Device<'w> {
         publish::take_published(&mut self.replica, &answer, wall).unwrap();
         self.fetch().await;
         match answer.outcome {
-            Outcome::Verdicts(verdicts) => {
-                verdicts.into_iter().map(|(_, verdict)| verdict).collect()
-            }
+            Outcome::Verdicts { verdicts } => verdicts.into_iter().map(|one| one.verdict).collect(),
             other => panic!("{}: {other:?}", self.user),
         }
     }

@@ -93,7 +93,7 @@ fn a_connection_that_is_killed_on_postgres_leaves_nothing() {
     assert!(matches!(killed, Err(Fault::Transient(_))), "{killed:?}");
     assert_eq!(fresh.all(), before);
     let again = publish_then(&*fresh.store, 2, &request, || ()).unwrap();
-    let Outcome::Verdicts(verdicts) = again.outcome else { panic!("{again:?}") };
+    let Outcome::Verdicts { verdicts } = again.outcome else { panic!("{again:?}") };
     assert_eq!(verdicts.len(), 4);
     let rows = write(&*fresh.store, NOW, |writing| Ok(server(writing.log()).rows().unwrap()));
     assert_eq!(rows.unwrap().len(), 2);

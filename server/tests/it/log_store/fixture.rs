@@ -190,7 +190,7 @@ pub(super) fn insert(by: u128, number: u64, id: &str) -> Offer {
 pub(super) fn offer(by: u128, number: u64, effects: Effects) -> Offer {
     let id = entry(by * 1_000_000 + u128::from(number));
     let key = Key { millis: number, counter: number, author: author(by), id };
-    Offer { id, key, time: number, intent: None, revision: Revision(0), effects }
+    Offer { key, time: number, intent: None, revision: Revision(0), effects }
 }
 
 pub(super) fn request(number: u64, offers: Vec<Offer>) -> Publish {

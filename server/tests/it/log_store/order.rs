@@ -58,7 +58,7 @@ fn a_publish_that_commits_last_is_not_passed_by_a_cursor(backend: Backend) {
     let ids: Vec<_> = fetch(&*fresh.store, between.next).items.iter().map(Item::id).collect();
     assert_eq!(
         ids,
-        [insert(1, 1, "r1").id, insert(2, 2, "r2").id],
+        [insert(1, 1, "r1").key.id, insert(2, 2, "r2").key.id],
         "both follow, in order of commit"
     );
     assert_eq!(positions(&*fresh.store), (2, vec![1, 2]));
@@ -97,9 +97,9 @@ fn publish_all(store: &dyn Store, by: u64, requests: u64) {
         let offers = [2 * number - 1, 2 * number];
         let offers = offers.map(|at| insert(by.into(), at, &format!("r{by}-{at}"))).to_vec();
         let published = publish(store, by.into(), number, offers).unwrap();
-        let Outcome::Verdicts(verdicts) = published.outcome else { panic!("{published:?}") };
+        let Outcome::Verdicts { verdicts } = published.outcome else { panic!("{published:?}") };
         let is_held = |verdict: &Verdict| matches!(verdict, Verdict::Held { .. });
-        assert!(verdicts.len() == 2 && verdicts.iter().all(|(_, verdict)| is_held(verdict)));
+        assert!(verdicts.len() == 2 && verdicts.iter().all(|one| is_held(&one.verdict)));
     }
 }
 

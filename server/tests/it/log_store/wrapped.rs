@@ -101,8 +101,8 @@ impl<A: Access> LogStore for Wrapped<A> {
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
         self.0.writes(|log| log.put_base(row, image))
     }
-    fn base_rows(&self) -> Result<Vec<(RowName, LogRow)>> {
-        self.0.reads(|log| log.base_rows())
+    fn base_after(&self, after: Option<&RowName>, limit: usize) -> Result<Vec<(RowName, LogRow)>> {
+        self.0.reads(|log| log.base_after(after, limit))
     }
     fn current(&self, row: &RowName) -> Result<Option<LogRow>> {
         self.0.reads(|log| log.current(row))

@@ -46,6 +46,11 @@ fn response_parser_accepts_any_bytes() {
 }
 
 #[test]
+fn parser_of_log_requests_accepts_any_bytes() {
+    fuzz("log", INPUTS);
+}
+
+#[test]
 fn cell_parser_accepts_any_bytes() {
     fuzz("cells", INPUTS);
 }

@@ -11,6 +11,7 @@ use rejoin_log::entry::Intent;
 use rejoin_log::ids::{AuthorId, EntryId, Name};
 use rejoin_log::message::{Fetched, Item};
 use rejoin_log::replica::memory::MemoryReplica;
+use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::write::Written as Entry;
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
 use rejoin_log::replica::{fetch, publish, snapshot};
@@ -36,6 +37,8 @@ pub(super) struct Device {
     pub(super) replica: Replica<MemoryReplica>,
     skew: i64,
     pub(super) gone: bool,
+    /// The pages of the next snapshot.
+    pub(super) pages: SnapshotBuilder,
     kept: Option<(MemoryReplica, AuthorId, Shadow)>,
     /// Entries and authors named so far.
     entries: u64,
@@ -76,6 +79,7 @@ impl Device {
             replica,
             skew,
             gone: false,
+            pages: SnapshotBuilder::default(),
             kept: None,
             entries,
             authors,
@@ -247,6 +251,11 @@ impl Device {
 
     /// Handles a message of the server, at whatever time it arrives.
     pub(super) fn take(&mut self, letter: &Letter, now: u64, report: &mut RunReport) -> Checked {
+        if let Letter::SnapshotPage(author, answer) = letter {
+            // Pages for another client id show other entries as own ones.
+            let own = (*author == self.author).then(|| self.pages.take(answer.clone())).flatten();
+            return own.map_or(Ok(()), |whole| self.take(&Letter::Snapshot(whole), now, report));
+        }
         let wall = self.wall(now);
         let before = facts(&self.replica)?;
         match letter {
@@ -262,7 +271,7 @@ impl Device {
                 fetch::take_fetched(&mut self.replica, fetched).map(drop)
             }
             Letter::Answer(answer) => publish::take_published(&mut self.replica, answer, wall),
-            Letter::Request(..) => Ok(()),
+            Letter::Request(..) | Letter::SnapshotPage(..) => Ok(()),
         }
         .map_err(unexpected)?;
         self.count_events(report);
@@ -283,7 +292,7 @@ impl Device {
         report.say(|| {
             let one = |item: &Item| match item {
                 Item::Entry(seen) => {
-                    format!("{} ({:?})", words::entry(seen.id), seen.effects)
+                    format!("{} ({:?})", words::entry(seen.key.id), seen.effects)
                 }
                 Item::Gone(id) => format!("{} is gone", words::entry(*id)),
             };
@@ -318,6 +327,7 @@ impl Device {
     }
 
     fn open(&mut self, store: MemoryReplica) -> Checked {
+        self.pages = SnapshotBuilder::default();
         self.replica =
             Replica::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
         Ok(())
@@ -349,6 +359,7 @@ impl Device {
     /// Continues under a new client id.
     pub(super) fn become_another(&mut self, now: u64, report: &mut RunReport) -> Checked {
         self.author = words::author(self.number, self.authors);
+        self.pages = SnapshotBuilder::default();
         self.authors += 1;
         report.say(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
         self.replica.become_author(self.author, self.wall(now)).map_err(unexpected)?;

@@ -12,7 +12,7 @@ use rejoin_log::effect::Effects;
 use rejoin_log::ids::EntryId;
 use rejoin_log::key::Key;
 use rejoin_log::message::{
-    Fetched, Held, Item, LogSnapshot, Outcome, Page, Published, Verdict, ViewedEntry,
+    EntryVerdict, Fetched, Held, Item, LogSnapshot, Outcome, Page, Published, Verdict, ViewedEntry,
 };
 use rejoin_log::replica::Replica;
 use rejoin_log::replica::memory::MemoryReplica;
@@ -103,7 +103,7 @@ impl Shadow {
             }
             Letter::Page(Fetched::Resync) => self.at_head = false,
             Letter::Answer(answer) => self.covers_what_it_names(answer, replica)?,
-            Letter::Request(..) => {}
+            Letter::Request(..) | Letter::SnapshotPage(..) => {}
         }
         if after.needs_snapshot {
             self.at_head = false;
@@ -149,8 +149,11 @@ impl Shadow {
     fn knows_its_own(page: &Page, facts: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
         for item in &page.items {
             let Item::Entry(seen) = item else { continue };
-            let own =
-                replica.store().record(seen.id).map_err(unexpected)?.and_then(|record| record.own);
+            let own = replica
+                .store()
+                .record(seen.key.id)
+                .map_err(unexpected)?
+                .and_then(|record| record.own);
             let stranger = seen.own.is_some()
                 && own.is_none()
                 && seen.key > facts.horizon
@@ -159,7 +162,7 @@ impl Shadow {
                 return broken!(
                     "epochs-and-copies-noticed",
                     "{} was never made here, and the device keeps its name",
-                    words::entry(seen.id)
+                    words::entry(seen.key.id)
                 );
             }
         }
@@ -172,9 +175,9 @@ impl Shadow {
         answer: &Published,
         replica: &Replica<MemoryReplica>,
     ) -> Checked {
-        let Outcome::Verdicts(verdicts) = &answer.outcome else { return Ok(()) };
+        let Outcome::Verdicts { verdicts } = &answer.outcome else { return Ok(()) };
         let own = own_records(replica)?;
-        for (id, verdict) in verdicts {
+        for EntryVerdict { id, verdict } in verdicts {
             let (Verdict::Held { revision, .. }, Some((_, new)), Some(old)) =
                 (verdict, own.get(id), self.own.get(id))
             else {
@@ -209,13 +212,13 @@ impl Shadow {
 
     fn show_entry(&mut self, seen: &ViewedEntry) {
         let shown = Shown { key: seen.key, effects: seen.effects.clone(), held: seen.own.clone() };
-        let revision = self.own.get(&seen.id).map(|own| own.revision);
+        let revision = self.own.get(&seen.key.id).map(|own| own.revision);
         let echoes = seen.own.as_ref().is_some_and(|held| Some(held.revision) == revision);
-        let counted = self.placed.iter().find(|entry| entry.id == seen.id);
+        let counted = self.placed.iter().find(|entry| entry.id == seen.key.id);
         if echoes && counted.is_some_and(|entry| entry.effects != seen.effects) {
-            self.turned.insert(seen.id);
+            self.turned.insert(seen.key.id);
         }
-        self.items.insert(seen.id, shown);
+        self.items.insert(seen.key.id, shown);
     }
 
     /// Folds the items up to the horizon into the base.

@@ -167,8 +167,8 @@ impl Mirror {
     }
 
     fn rightful_item(&self, sent: &ViewedEntry, viewer: &Names, author: AuthorId) -> Checked {
-        let id = words::entry(sent.id);
-        let Some((fact, changes, view)) = self.view_of(sent.id, viewer) else {
+        let id = words::entry(sent.key.id);
+        let Some((fact, changes, view)) = self.view_of(sent.key.id, viewer) else {
             return broken!("feed-shows-what-concerns", "{id} was sent, which is not in the log");
         };
         if sent.whole.is_some() || sent.own.is_some() != (fact.key.author == author) {
@@ -228,7 +228,7 @@ impl Mirror {
         let due = due.filter(|(fact, changes)| {
             fact.key.author == author || !view(changes, viewer).is_empty()
         });
-        let sent: BTreeSet<EntryId> = snapshot.items.iter().map(|item| item.id).collect();
+        let sent: BTreeSet<EntryId> = snapshot.items.iter().map(|item| item.key.id).collect();
         let missing: Vec<String> = due
             .filter(|(fact, _)| !sent.contains(&fact.id))
             .map(|(fact, _)| words::entry(fact.id))

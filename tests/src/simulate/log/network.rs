@@ -1,5 +1,4 @@
-//! Messages between devices and server, and their faults. Each message is bytes on its way, and a
-//! snapshot comes in pages.
+//! Messages between devices and server, and their faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +7,11 @@ use fastrand::Rng;
 use rejoin_log::effect::Effects;
 use rejoin_log::entry::{Offer, Revision};
 use rejoin_log::ids::{AuthorId, EntryId};
-use rejoin_log::message::{EpochStamp, Fetched, LogSnapshot, Outcome, Publish, Published, Verdict};
-use rejoin_log::replica::pages::SnapshotPages;
+use rejoin_log::message::bounds::CheckBounds as _;
+use rejoin_log::message::snapshot::SnapshotAnswer;
+use rejoin_log::message::{
+    EntryVerdict, EpochStamp, Fetched, Outcome, Publish, Published, Verdict, read,
+};
 use rejoin_log::replica::{fetch, publish, snapshot};
 use rejoin_log::server::store::LogStore as _;
 use rejoin_log::server::{self, Limits, Server};
@@ -42,16 +44,21 @@ impl World<'_> {
         let (author, user) = (device.author, device.user);
         let viewer = self.buckets(user);
         let device = &mut self.devices[number];
-        let letter = if snapshot::needs_snapshot(&device.replica) {
-            let snapshot = self.snapshot(author, page.max(1))?;
+        let letter = if let Some(limit) = self.setting.bytes
+            && snapshot::needs_snapshot(&device.replica)
+        {
+            self.snapshot_page(number, limit)?
+        } else if snapshot::needs_snapshot(&device.replica) {
+            let snapshot = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
             self.mirror.rightful_snapshot(&snapshot, &viewer, author)?;
             Letter::Snapshot(snapshot)
         } else {
             let Some(request) = fetch::fetch_request(&device.replica, page.max(1)) else {
                 return Ok(());
             };
-            let fetched = self.server.fetch(author, &wired(&request)?).map_err(unexpected)?;
-            let fetched = wired(&fetched)?;
+            let request = self.travels(request)?;
+            let fetched = self.server.fetch(author, &request).map_err(unexpected)?;
+            let fetched = self.travels(fetched)?;
             if let Fetched::Page(page) = &fetched {
                 self.mirror.rightful(page, &viewer, author)?;
                 self.report.add("an item is sent", page.items.len() as u64);
@@ -77,24 +84,45 @@ impl World<'_> {
         }
     }
 
-    /// A snapshot, page by page.
-    fn snapshot(&self, author: AuthorId, page: usize) -> Checked<LogSnapshot> {
-        let mut pages = SnapshotPages::default();
-        loop {
-            let request = wired(&pages.request(page))?;
-            let answer =
-                server::snapshot::page(&self.server, author, &request).map_err(unexpected)?;
-            if let Some(snapshot) = pages.take(wired(&answer)?) {
-                let whole = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
-                if snapshot != whole {
-                    return broken!(
-                        "feed-shows-what-concerns",
-                        "pages give {snapshot:?}, not {whole:?}"
-                    );
-                }
-                return Ok(snapshot);
+    /// The server sends the next page of a snapshot. After the last page, the pages that the device
+    /// then has must be the snapshot of this moment.
+    fn snapshot_page(&mut self, number: usize, limit: usize) -> Checked<Letter> {
+        let (author, user) = (self.devices[number].author, self.devices[number].user);
+        let request = self.travels(self.devices[number].pages.request(limit))?;
+        request.check_bounds().map_err(unexpected)?;
+        let answer = server::snapshot::snapshot_page(&self.server, author, &request);
+        let answer = self.travels(answer.map_err(unexpected)?)?;
+        self.report.count(match answer {
+            SnapshotAnswer::Restart => "a snapshot begins again",
+            SnapshotAnswer::Page(_) => "a snapshot page is sent",
+        });
+        if let Some(snapshot) = self.devices[number].pages.clone().take(answer.clone()) {
+            self.mirror.rightful_snapshot(&snapshot, &self.buckets(user), author)?;
+            let whole = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
+            if snapshot != whole {
+                return broken!(
+                    "epochs-and-copies-noticed",
+                    "the pages of a snapshot differ from the snapshot"
+                );
             }
         }
+        Ok(Letter::SnapshotPage(author, answer))
+    }
+
+    /// A message on its way: in some runs it is written as bytes and read again.
+    fn travels<M>(&self, message: M) -> Checked<M>
+    where
+        M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        if self.setting.bytes.is_none() {
+            return Ok(message);
+        }
+        let bytes = serde_json::to_vec(&message).map_err(unexpected)?;
+        let read: M = read(&bytes).map_err(unexpected)?;
+        if read != message {
+            return Err(unexpected(format!("{message:?} was read as {read:?}")));
+        }
+        Ok(read)
     }
 
     /// Fetches to the head, then publishes once.
@@ -128,7 +156,7 @@ impl World<'_> {
         let offers = request
             .offers
             .iter()
-            .map(|offer| words::entry(offer.id))
+            .map(|offer| words::entry(offer.key.id))
             .collect::<Vec<_>>()
             .join(", ");
         self.report.say(|| format!("c{number} publishes {offers} ({fate:?})"));
@@ -167,13 +195,15 @@ impl World<'_> {
     /// The server handles a request.
     pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Checked<Published> {
         let before = self.mirror.facts.clone();
-        let answer = self.server.publish(author, &wired(request)?, self.now).map_err(unexpected)?;
-        let answer = wired(&answer)?;
+        let request = self.travels(request.clone())?;
+        request.check_bounds().map_err(unexpected)?;
+        let answer = self.server.publish(author, &request, self.now).map_err(unexpected)?;
+        let answer = self.travels(answer)?;
         self.look()?;
         self.count_contents(&before);
         self.mirror.rightful_author(&before, &self.buckets_of(author))?;
-        if let Outcome::Verdicts(verdicts) = &answer.outcome {
-            for (id, verdict) in verdicts {
+        if let Outcome::Verdicts { verdicts } = &answer.outcome {
+            for EntryVerdict { id, verdict } in verdicts {
                 self.count_verdict(verdict);
                 self.report.say(|| format!("  {}: {verdict:?}", words::entry(*id)));
             }
@@ -201,10 +231,10 @@ impl World<'_> {
         let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
         let request = Publish { stamp, number: u64::MAX, offers };
         let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
-        let Outcome::Verdicts(verdicts) = answer.outcome else {
+        let Outcome::Verdicts { verdicts } = answer.outcome else {
             return Err(unexpected(format!("a request under the present membership: {answer:?}")));
         };
-        for (id, verdict) in verdicts {
+        for EntryVerdict { id, verdict } in verdicts {
             if !matches!(verdict, Verdict::Frozen { .. } | Verdict::Refereed { .. }) {
                 return broken!(
                     "left-bucket-is-closed",
@@ -304,15 +334,9 @@ impl World<'_> {
     }
 }
 
-/// The message that arrives: sent as JSON, and read again.
-fn wired<T: Serialize + DeserializeOwned>(message: &T) -> Checked<T> {
-    let bytes = serde_json::to_vec(message).map_err(unexpected)?;
-    serde_json::from_slice(&bytes).map_err(unexpected)
-}
-
 /// The next revision of an entry, without any effect.
 fn changed(fact: &Fact) -> Offer {
-    let Fact { id, key, time, intent, revision, .. } = fact.clone();
+    let Fact { key, time, intent, revision, .. } = fact.clone();
     let (revision, effects) = (Revision(revision + 1), Effects::default());
-    Offer { id, key, time, intent, revision, effects }
+    Offer { key, time, intent, revision, effects }
 }

@@ -117,6 +117,8 @@ pub(super) struct Setting {
     pub(super) backups: bool,
     pub(super) copies: bool,
     pub(super) upgrades: bool,
+    /// Rows or items of a snapshot page, in runs whose messages travel as bytes.
+    pub(super) bytes: Option<usize>,
 }
 
 /// All possible shared buckets.
@@ -126,7 +128,9 @@ impl Setting {
     /// The setting of this seed.
     pub(super) fn of(seed: u64) -> Self {
         let kind = KINDS[usize::try_from(seed).unwrap_or_default() % KINDS.len()];
-        Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265))
+        let round = usize::try_from(seed).unwrap_or_default() / KINDS.len();
+        let bytes = (round % 4 == 3).then(|| [1, 2, 5, 100][round / 4 % 4]);
+        Self { bytes, ..Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265)) }
     }
 
     /// A setting of this kind.
@@ -182,6 +186,7 @@ impl Setting {
             backups: kind == Restored,
             copies: kind == Copies || all && rng.u8(..3) == 0,
             upgrades: kind == Versions,
+            bytes: None,
             users,
             members,
             buckets,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
+use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Fetched, LogSnapshot, Publish, Published};
 use rejoin_log::row::{LogRow, Placement, RowName};
 use rejoin_log::server::memory::MemoryLog;
@@ -51,6 +52,8 @@ pub(super) enum Letter {
     Page(Fetched),
     /// To a device.
     Snapshot(LogSnapshot),
+    /// To a device with this client id: a page of a snapshot.
+    SnapshotPage(AuthorId, SnapshotAnswer),
 }
 
 /// A fault of a message.
