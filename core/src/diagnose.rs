@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::client::StorageHandle;
+use crate::engine::log::{self, LogCounts};
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
@@ -121,11 +122,20 @@ fn inside(engine: &Engine) -> Result<Json> {
             "acknowledged": engine.counters().acknowledged(),
             "retries": engine.counters().retries(),
         },
+        "log": log(engine)?,
         "parked": parked(engine)?,
         "history": count(&mut reader, "rejoin_history")?,
         "triggers_disabled": triggers_disabled(engine)?,
         "schema": schema(engine.schema(), &mut reader)?,
         "sizes": sizes(engine.path(), &mut reader)?,
+    }))
+}
+
+/// Numbers of entries of the log; `null` in a file without one.
+fn log(engine: &Engine) -> Result<Json> {
+    let counts = log::counts(engine.db.conn())?;
+    Ok(counts.map_or(Json::Null, |LogCounts { entries, pending, parked }| {
+        json!({ "entries": entries, "pending": pending, "parked": parked })
     }))
 }
 

@@ -14,12 +14,14 @@ pub mod ddl;
 pub(crate) mod follow;
 #[cfg(feature = "synchro-import")]
 pub(crate) mod import;
+pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod migrate;
 mod outbox;
 pub mod queue;
 mod reader;
 pub mod rebase;
+pub mod replica;
 pub mod reset;
 pub mod row_state;
 pub mod rows;

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use crate::client::{PendingMutation, PendingRow, pending_of, to_pending_rows};
 use crate::engine::Engine;
 use crate::engine::database::fault;
+use crate::engine::log;
 use crate::engine::queue::PendingCounts;
 use crate::engine::queue::history::{self, Kept};
 use crate::engine::queue::store;
@@ -26,6 +27,8 @@ use crate::sync::rows::digest;
 use crate::sync::status::FirstSync;
 
 mod json;
+
+pub use crate::engine::log::LogCounts;
 
 /// The content of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,8 @@ pub struct Inspection {
     pub first_sync: FirstSync,
     /// Number of mutations by state.
     pub counts: PendingCounts,
+    /// Number of entries of the log; `None` in a file without one.
+    pub log: Option<LogCounts>,
     /// The synced tables, by name.
     pub tables: Vec<InspectedTable>,
     /// Mutations that the server has not accepted, in queue order: waiting, sent, parked.
@@ -134,6 +139,7 @@ impl Inspection {
             format: number(&engine, "PRAGMA user_version")?,
             first_sync: FirstSync::read(facts.get("first_sync").map(String::as_str)),
             counts: engine.queue.counts(),
+            log: log::counts(engine.db.conn())?,
             tables: tables.into_iter().map(|table| look(&engine, table)).collect::<Result<_>>()?,
             queue: pending_of(&engine)?,
             history: history::read_newest(engine.db.conn(), usize::MAX)?

@@ -137,7 +137,7 @@ pub use error::{
 };
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
-pub use inspect::{AcceptedMutation, InspectedTable, Inspection};
+pub use inspect::{AcceptedMutation, InspectedTable, Inspection, LogCounts};
 pub use params::IntoParams;
 pub use rejoin_protocol::{Manifest, Policy};
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rejoin_protocol::Manifest;
+use rejoin_protocol::{Manifest, Value};
 
 use super::ids::{Buckets, Name};
 use super::row::{LogRow, Placement, RowName};
@@ -37,7 +37,7 @@ impl Placement for ColumnPlacement {
         let Some(BucketColumn { column, prefix }) = self.0.get(&row.table) else {
             return Buckets::default();
         };
-        let value = image.get(column).and_then(|value| value.to_id());
+        let value = image.get(column).and_then(Value::to_id);
         let named = value.filter(|value| !value.is_empty());
         named.into_iter().map(|value| format!("{prefix}{value}")).collect()
     }

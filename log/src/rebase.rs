@@ -11,17 +11,19 @@
 mod closure;
 mod steps;
 
-#[cfg(test)]
-mod properties;
+#[cfg(any(test, feature = "contract"))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs)]
+pub mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::Name;
 use super::key::Key;
 use super::row::{LogRow, RowName};
-use closure::{ReachedSteps, reach};
+use super::store::StoreError;
+use closure::{Beginning, LaterSteps, reach};
 use rejoin_protocol::mutant::{self, Mutant};
-pub use steps::{Footprint, Steps};
+pub use steps::{Footprint, StepIndex, Steps};
 
 /// The before-images of a step.
 pub type Undo = Vec<Displaced>;
@@ -75,20 +77,21 @@ pub struct AppliedStep {
 
 /// The steps and the rows that they apply to.
 pub trait Ledger {
-    /// The error of the store.
-    type Error;
-
+    /// The index of the steps, which a successful rebase updates.
+    fn steps(&self) -> &dyn StepIndex;
+    /// The same, to write.
+    fn steps_mut(&mut self) -> &mut dyn StepIndex;
     /// The current row.
-    fn row(&self, row: &RowName) -> Result<Option<LogRow>, Self::Error>;
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
     /// Writes or removes a row, without capture.
-    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), Self::Error>;
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
     /// The before-images of the last application of a step.
-    fn undo(&self, step: &Key) -> Result<Undo, Self::Error>;
+    fn undo(&self, step: &Key) -> Result<Undo, StoreError>;
     /// Applies the step to the current rows. If `run` is set, something before it has changed, and
     /// a replay runs again; otherwise it repeats its last effects.
-    fn apply_step(&mut self, step: &Key, run: bool) -> Result<AppliedStep, Self::Error>;
+    fn apply_step(&mut self, step: &Key, run: bool) -> Result<AppliedStep, StoreError>;
     /// Stores the before-images of a step.
-    fn keep_undo(&mut self, step: &Key, undo: Undo) -> Result<(), Self::Error>;
+    fn keep_undo(&mut self, step: &Key, undo: Undo) -> Result<(), StoreError>;
     /// Discards the results of `apply_step` and `keep_undo`: the rebase starts over.
     fn start_over(&mut self);
 }
@@ -96,21 +99,17 @@ pub trait Ledger {
 /// Makes a change, including its consequences for later steps.
 ///
 /// On an error the rows are inconsistent: the caller must roll back the transaction.
-pub fn rebase<L: Ledger>(
-    ledger: &mut L,
-    steps: &mut Steps,
-    change: &Change,
-) -> Result<(), L::Error> {
+pub fn rebase<L: Ledger>(ledger: &mut L, change: &Change) -> Result<(), StoreError> {
     let mut everything = change.everything;
     loop {
-        let reached = reach(steps, change, everything);
+        let reached = reach(ledger.steps(), change, everything)?;
         let mut attempt = Attempt { ledger: &mut *ledger, journal: Vec::new() };
-        if let Some(footprints) = attempt.make(steps, change, &reached)? {
-            change.out.union(&change.settle).for_each(|step| steps.remove(step));
-            for (step, footprint) in footprints {
-                steps.put(step, footprint);
+        if let Some(footprints) = attempt.make(change, &reached)? {
+            let steps = ledger.steps_mut();
+            for step in change.out.union(&change.settle) {
+                steps.remove(step)?;
             }
-            return Ok(());
+            return footprints.iter().try_for_each(|(step, new)| steps.put(step, new));
         }
         // A run reached a later step that was still applied. The next attempt undoes everything, so
         // this cannot happen again.
@@ -131,10 +130,9 @@ impl<L: Ledger> Attempt<'_, L> {
     /// applied.
     fn make(
         &mut self,
-        steps: &Steps,
         change: &Change,
         reached: &BTreeSet<Key>,
-    ) -> Result<Option<Vec<(Key, Footprint)>>, L::Error> {
+    ) -> Result<Option<Vec<(Key, Footprint)>>, StoreError> {
         for step in reached.iter().rev() {
             for (row, image) in self.ledger.undo(step)?.iter().rev() {
                 self.write(row, image.as_ref())?;
@@ -152,14 +150,17 @@ impl<L: Ledger> Attempt<'_, L> {
         let goes = |step: &&Key| change.out.contains(*step) || change.settle.contains(*step);
         let again = reached.iter().filter(|step| !goes(step));
         let redo: BTreeSet<&Key> = again.chain(change.put.keys()).collect();
-        let mut news = News::of(steps, change);
+        let mut news = News::of(self.ledger.steps(), change)?;
+        let mut later = LaterSteps::default();
         let mut footprints = Vec::with_capacity(redo.len());
         for step in redo {
-            let run = change.run.contains(step) || news.concern(steps, step);
+            let run = change.run.contains(step) || news.concern(self.ledger.steps(), step)?;
             let applied = self.ledger.apply_step(step, run)?;
             self.put_down(step, &applied.writes)?;
-            let is_applied = |later: Key| !reached.contains(&later);
-            if run && ReachedSteps::of(steps, step, &applied.footprint).any(is_applied) {
+            let is_applied = |later: &Key| !reached.contains(later);
+            if run
+                && later.of(self.ledger.steps(), step, &applied.footprint)?.iter().any(is_applied)
+            {
                 return Ok(None);
             }
             news.add(applied.changed);
@@ -172,7 +173,7 @@ impl<L: Ledger> Attempt<'_, L> {
         &mut self,
         step: &Key,
         writes: &[(RowName, Option<LogRow>)],
-    ) -> Result<(), L::Error> {
+    ) -> Result<(), StoreError> {
         let mut undo = Undo::with_capacity(writes.len());
         for (row, after) in writes {
             undo.extend(self.write(row, after.as_ref())?);
@@ -185,7 +186,7 @@ impl<L: Ledger> Attempt<'_, L> {
         &mut self,
         row: &RowName,
         image: Option<&LogRow>,
-    ) -> Result<Option<Displaced>, L::Error> {
+    ) -> Result<Option<Displaced>, StoreError> {
         let before = self.ledger.row(row)?;
         if before.as_ref() == image {
             return Ok(None);
@@ -195,7 +196,7 @@ impl<L: Ledger> Attempt<'_, L> {
         Ok(Some((row.clone(), before)))
     }
 
-    fn go_back(mut self) -> Result<(), L::Error> {
+    fn go_back(mut self) -> Result<(), StoreError> {
         while let Some((row, image)) = self.journal.pop() {
             self.ledger.put_row(&row, image.as_ref())?;
         }
@@ -208,29 +209,32 @@ struct News {
     rows: BTreeSet<RowName>,
     tables: BTreeSet<Name>,
     /// Changes that start after later keys, the nearest last.
-    coming: Vec<(Key, BTreeSet<RowName>)>,
+    coming: Vec<Beginning>,
 }
 
 impl News {
-    fn of(steps: &Steps, change: &Change) -> Self {
-        let mut coming = closure::beginnings(steps, change);
+    fn of(steps: &dyn StepIndex, change: &Change) -> Result<Self, StoreError> {
+        let mut coming = closure::beginnings(steps, change)?;
         coming.sort_unstable_by_key(|(key, _)| std::cmp::Reverse(*key));
-        Self { rows: BTreeSet::new(), tables: BTreeSet::new(), coming }
+        Ok(Self { rows: BTreeSet::new(), tables: BTreeSet::new(), coming })
     }
 
     /// Whether they affect this step: rows that it names, or tables that its last run read or
     /// wrote.
-    fn concern(&mut self, steps: &Steps, step: &Key) -> bool {
+    fn concern(&mut self, steps: &dyn StepIndex, step: &Key) -> Result<bool, StoreError> {
         while let Some((_, rows)) = self.coming.pop_if(|(key, _)| *key < *step) {
             self.add(rows);
         }
         if mutant::on(Mutant::RunUnasked) {
-            return true;
+            return Ok(true);
         }
-        steps.get(step).is_some_and(|footprint| {
+        if self.rows.is_empty() {
+            return Ok(false);
+        }
+        Ok(steps.get(step)?.is_some_and(|footprint| {
             footprint.rows.iter().any(|row| self.rows.contains(row))
                 || footprint.tables.iter().any(|table| self.tables.contains(table))
-        })
+        }))
     }
 
     fn add(&mut self, rows: BTreeSet<RowName>) {

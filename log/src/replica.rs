@@ -29,7 +29,6 @@ use super::entry::Revision;
 use super::handler::Handlers;
 use super::ids::{AuthorId, EntryId, Name};
 use super::key::Key;
-use super::rebase::Steps;
 use super::row::{LogRow, Placement, RowName};
 use super::store::StoreError;
 use store::{Authority, Facts, ReplicaStore};
@@ -114,6 +113,28 @@ pub struct PendingEntry {
     pub succeeded: bool,
 }
 
+/// A replica without its store, between two transactions: bounded, whatever the log holds.
+///
+/// After a rollback continue with a copy made before, or [`load`](Self::load) it again.
+#[derive(Debug, Clone)]
+pub struct ReplicaState {
+    facts: Facts,
+    at_head: bool,
+    awaited: Option<u64>,
+    events: Vec<ReplicaEvent>,
+    runs: u64,
+}
+
+impl ReplicaState {
+    /// Reads the state from the store; no entry is read.
+    pub fn load<S: ReplicaStore>(store: &S) -> Result<Self, StoreError> {
+        let facts = store.facts()?;
+        let facts =
+            facts.ok_or_else(|| StoreError(String::from("the store has no log: create one")))?;
+        Ok(Self { facts, at_head: false, awaited: None, events: Vec::new(), runs: 0 })
+    }
+}
+
 /// The log of one database of one device.
 #[derive(Debug)]
 pub struct Replica<S> {
@@ -121,7 +142,6 @@ pub struct Replica<S> {
     handlers: Arc<dyn Handlers>,
     placement: Arc<dyn Placement>,
     facts: Facts,
-    steps: Steps,
     /// Whether the feed was fetched to its end since the last publish request.
     at_head: bool,
     /// The number of the request whose response is awaited. It is lost in a restart, and the
@@ -145,23 +165,31 @@ impl<S: ReplicaStore> Replica<S> {
         Self::open(store, handlers, placement)
     }
 
-    /// Opens the log in this store. Runs no action.
+    /// Opens the log in this store. Runs no action, and reads no entry.
     pub fn open(
         store: S,
         handlers: Arc<dyn Handlers>,
         placement: Arc<dyn Placement>,
     ) -> Result<Self, StoreError> {
-        let facts = store.facts()?;
-        let facts =
-            facts.ok_or_else(|| StoreError(String::from("the store has no log: create one")))?;
-        let mut steps = Steps::default();
-        for id in store.ids(&Key::LAST)? {
-            if let Some(record) = store.record(id)?.filter(|record| record.counted().is_some()) {
-                steps.put(record.key, record.footprint());
-            }
-        }
-        let (at_head, awaited, events, runs) = (false, None, Vec::new(), 0);
-        Ok(Self { store, handlers, placement, facts, steps, at_head, awaited, events, runs })
+        let state = ReplicaState::load(&store)?;
+        Ok(Self::from_parts(store, state, handlers, placement))
+    }
+
+    /// Continues with the state of the last transaction, over the same log.
+    pub fn from_parts(
+        store: S,
+        state: ReplicaState,
+        handlers: Arc<dyn Handlers>,
+        placement: Arc<dyn Placement>,
+    ) -> Self {
+        let ReplicaState { facts, at_head, awaited, events, runs } = state;
+        Self { store, handlers, placement, facts, at_head, awaited, events, runs }
+    }
+
+    /// The store, and what the next transaction needs.
+    pub fn into_parts(self) -> (S, ReplicaState) {
+        let Self { store, facts, at_head, awaited, events, runs, .. } = self;
+        (store, ReplicaState { facts, at_head, awaited, events, runs })
     }
 
     /// Whether the feed has shown that another database uses this author id. Nothing is published
@@ -227,10 +255,5 @@ impl<S: ReplicaStore> Replica<S> {
     /// The store: a copy of it is a backup, or the state after a crash.
     pub fn store(&self) -> &S {
         &self.store
-    }
-
-    /// Consumes the replica and returns its store.
-    pub fn into_store(self) -> S {
-        self.store
     }
 }

@@ -177,6 +177,7 @@ impl World {
             rows,
             "{name}: a full re-run must change nothing"
         );
+        assert!(check::stale_steps(device).unwrap().is_empty(), "{name}: the index is outdated");
     }
 
     /// Invariants of the server and of a device that has fetched everything.

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0008_undo.sql"),
     include_str!("../../migrations/0009_removed.sql"),
     include_str!("../../migrations/0010_cancelled_action.sql"),
+    include_str!("../../migrations/0011_log.sql"),
 ];
 
 /// The format that this release writes.

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use rusqlite::Connection;
 
 use super::database::{OURS, Triggers, fault};
+use super::log;
 use super::queue::mutation::Mutation;
 use super::queue::{Awaiting, Staged, store, verdict};
 use super::schema::app_trigger;
@@ -128,6 +129,7 @@ fn remove_everything(engine: &mut Engine, keep: Keep) -> Result<(u64, u64)> {
         death::pass(Failpoint::MidReset);
         store::keep_last(conn, engine.queue.last())?;
         store::clear(conn)?;
+        log::clear(conn)?;
         forget(conn, &format!("key NOT IN ({KEPT})"))?;
         verdict::forget_all(conn)?;
         forget_queue(engine);

@@ -24,6 +24,9 @@ pub(super) fn inspection(found: &Inspection) -> Json {
             "parked": counts.parked,
             "history": found.history.len(),
         },
+        "log": found.log.map(|log| {
+            json!({ "entries": log.entries, "pending": log.pending, "parked": log.parked })
+        }),
         "tables": found.tables.iter().map(table).collect::<Vec<_>>(),
         "queue": found.queue.iter().map(pending).collect::<Vec<_>>(),
         "history": found.history.iter().map(accepted).collect::<Vec<_>>(),

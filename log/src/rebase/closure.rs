@@ -1,84 +1,130 @@
 //! The steps that a change reaches and that must be undone first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::ids::Name;
 use super::super::key::Key;
 use super::super::row::RowName;
-use super::{Change, Footprint, Steps};
+use super::super::store::StoreError;
+use super::{Change, Footprint, StepIndex};
+
+/// Rows that differ after a key.
+pub(super) type Beginning = (Key, BTreeSet<RowName>);
 
 /// The rows changed by the change itself, each with the key after which they differ.
-pub(super) fn beginnings(steps: &Steps, change: &Change) -> Vec<(Key, BTreeSet<RowName>)> {
+pub(super) fn beginnings(
+    steps: &dyn StepIndex,
+    change: &Change,
+) -> Result<Vec<Beginning>, StoreError> {
     let mut beginnings = change.below.clone();
     if !change.base.is_empty() {
         beginnings.push((Key::FIRST, change.base.keys().cloned().collect()));
     }
-    beginnings.extend(change.out.iter().map(|step| (*step, former(steps, step))));
-    beginnings
+    for step in &change.out {
+        beginnings.push((*step, former(steps, step)?));
+    }
+    Ok(beginnings)
 }
 
 /// The rows that a step named before the change.
-fn former(steps: &Steps, step: &Key) -> BTreeSet<RowName> {
-    steps.get(step).map(|footprint| footprint.rows.clone()).unwrap_or_default()
+fn former(steps: &dyn StepIndex, step: &Key) -> Result<BTreeSet<RowName>, StoreError> {
+    Ok(steps.get(step)?.map(|footprint| footprint.rows).unwrap_or_default())
 }
 
 /// The steps to undo: changed and removed steps, steps whose rows or read tables the change
 /// affects, and steps reached from these.
-pub(super) fn reach(steps: &Steps, change: &Change, everything: bool) -> BTreeSet<Key> {
+pub(super) fn reach(
+    steps: &dyn StepIndex,
+    change: &Change,
+    everything: bool,
+) -> Result<BTreeSet<Key>, StoreError> {
     if everything {
-        return steps.keys().copied().collect();
+        return Ok(steps.keys()?.into_iter().collect());
     }
+    let mut open: BTreeSet<Key> = BTreeSet::new();
+    for step in change.out.iter().chain(change.put.keys()).chain(&change.run) {
+        if steps.get(step)?.is_some() {
+            open.insert(*step);
+        }
+    }
+    let mut begun = beginnings(steps, change)?;
+    for (step, named) in &change.put {
+        begun.push((*step, &former(steps, step)? | named));
+    }
+    begun.sort_unstable_by_key(|(key, _)| *key);
+    let mut later = LaterSteps::default();
+    for (key, rows) in begun {
+        open.extend(later.of_rows(steps, &key, &rows)?);
+    }
+    // In key order: a row or a table is looked up once, from the first step that touches it.
     let mut reached = BTreeSet::new();
-    let mut open = Vec::new();
-    let touched = change.out.iter().chain(change.put.keys()).chain(&change.run);
-    for step in touched.filter(|step| steps.get(step).is_some()) {
-        take(*step, &mut reached, &mut open);
+    while let Some(step) = open.pop_first() {
+        if reached.insert(step)
+            && let Some(footprint) = steps.get(&step)?
+        {
+            open.extend(later.of(steps, &step, &footprint)?);
+        }
     }
-    let put = change.put.iter().map(|(step, named)| (*step, &former(steps, step) | named));
-    for (key, rows) in beginnings(steps, change).into_iter().chain(put) {
-        ReachedSteps::of_rows(steps, &key, &rows)
-            .for_each(|step| take(step, &mut reached, &mut open));
-    }
-    while let Some(step) = open.pop() {
-        let Some(footprint) = steps.get(&step) else { continue };
-        ReachedSteps::of(steps, &step, footprint)
-            .for_each(|later| take(later, &mut reached, &mut open));
-    }
-    reached
+    Ok(reached)
 }
 
-fn take(step: Key, reached: &mut BTreeSet<Key>, open: &mut Vec<Key>) {
-    if reached.insert(step) {
-        open.push(step);
+/// Looks up the later steps that some steps reach, each row and each table only once: what was
+/// found after a key is not found again after a higher one.
+#[derive(Debug, Default)]
+pub(super) struct LaterSteps {
+    named: BTreeMap<RowName, Key>,
+    read: BTreeMap<Name, Key>,
+    written: BTreeMap<Name, Key>,
+}
+
+impl LaterSteps {
+    /// Later steps that name the rows of a step or read their tables. For a replay also those that
+    /// wrote a table which it reads or writes: when it runs again, it must not see them.
+    pub(super) fn of(
+        &mut self,
+        steps: &dyn StepIndex,
+        step: &Key,
+        footprint: &Footprint,
+    ) -> Result<Vec<Key>, StoreError> {
+        let mut found = self.of_rows(steps, step, &footprint.rows)?;
+        for table in footprint.reads() {
+            if is_new(&mut self.written, table, step) {
+                found.extend(steps.writing(table, step)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn of_rows(
+        &mut self,
+        steps: &dyn StepIndex,
+        step: &Key,
+        rows: &BTreeSet<RowName>,
+    ) -> Result<Vec<Key>, StoreError> {
+        let mut found = Vec::new();
+        for row in rows {
+            if is_new(&mut self.named, row, step) {
+                found.extend(steps.naming(row, step)?);
+            }
+            if is_new(&mut self.read, &row.table, step) {
+                found.extend(steps.reading(&row.table, step)?);
+            }
+        }
+        Ok(found)
     }
 }
 
-/// The later steps that one step reaches.
-pub(super) struct ReachedSteps;
-
-impl ReachedSteps {
-    /// Later steps that name its rows or read their tables. For a replay also those that wrote a
-    /// table which it reads or writes: when it runs again, it must not see them.
-    pub(super) fn of<'a>(
-        steps: &'a Steps,
-        step: &'a Key,
-        footprint: &'a Footprint,
-    ) -> impl Iterator<Item = Key> + use<'a> {
-        let writers = footprint.reads().flat_map(move |table| steps.writing(table, step));
-        Self::of_rows(steps, step, &footprint.rows).chain(writers)
-    }
-
-    fn of_rows<'a>(
-        steps: &'a Steps,
-        step: &'a Key,
-        rows: &'a BTreeSet<RowName>,
-    ) -> impl Iterator<Item = Key> + use<'a> {
-        let mut last = None;
-        let tables = rows.iter().map(|row| &row.table).filter(move |table| {
-            let new = last != Some(*table);
-            last = Some(*table);
-            new
-        });
-        let readers = tables.flat_map(move |table| steps.reading(table, step));
-        rows.iter().flat_map(move |row| steps.naming(row, step)).chain(readers)
+/// Whether the steps after this key were not looked up yet; then they are now.
+fn is_new<K: Ord + Clone>(known: &mut BTreeMap<K, Key>, name: &K, after: &Key) -> bool {
+    match known.get_mut(name) {
+        Some(from) if *from <= *after => false,
+        Some(from) => {
+            *from = *after;
+            true
+        }
+        None => {
+            known.insert(name.clone(), *after);
+            true
+        }
     }
 }

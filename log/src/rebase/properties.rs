@@ -1,5 +1,5 @@
-//! Property test: a selective rebase gives the same result as a full replay from the base, and
-//! undoing all steps restores the base exactly.
+//! Property test, over any store: a selective rebase gives the same result as a full replay from
+//! the base, and undoing all steps restores the base exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,10 @@ use super::super::handler::{Context, Draft, Handlers, Stop};
 use super::super::ids::Name;
 use super::super::key::Key;
 use super::super::replica::memory::MemoryReplica;
+use super::super::replica::store::ReplicaStore;
 use super::super::row::{LogRow, RowName};
-use super::super::store::{LogRows, StoreError, Table};
-use super::{AppliedStep, Change, Footprint, Ledger, Steps, Undo, rebase};
+use super::super::store::{StoreError, Table};
+use super::{AppliedStep, Change, Footprint, Ledger, StepIndex, Undo, rebase};
 
 type RowMap = BTreeMap<RowName, LogRow>;
 
@@ -28,9 +29,9 @@ struct Step {
 }
 
 /// Rows and steps without a log.
-#[derive(Debug, Default)]
-struct World {
-    rows: MemoryReplica,
+#[derive(Debug)]
+struct World<S> {
+    store: S,
     /// The steps before the rebase, and their new state.
     former: BTreeMap<Key, Step>,
     edited: BTreeMap<Key, Step>,
@@ -38,7 +39,12 @@ struct World {
     runs: usize,
 }
 
-impl World {
+impl<S: ReplicaStore> World<S> {
+    fn new(store: S) -> Self {
+        let (former, edited, applied) = Default::default();
+        Self { store, former, edited, applied, runs: 0 }
+    }
+
     fn step(&self, key: &Key) -> Step {
         let found =
             self.applied.get(key).or_else(|| self.edited.get(key)).or_else(|| self.former.get(key));
@@ -53,13 +59,13 @@ impl World {
     }
 
     fn at(&self, row: &RowName) -> Option<LogRow> {
-        self.rows.row(row).unwrap()
+        self.store.row(row).unwrap()
     }
 
     fn run(&self, step: &mut Step, key: &Key) {
         let Some(intent) = &step.intent else { return };
         let context = Context { entry: key.id, time: 0, buckets: None };
-        let mut draft = Draft::new(&context, &self.rows, &Column);
+        let mut draft = Draft::new(&context, &self.store, &Column);
         let ran = match Actions.run(intent, &mut draft) {
             Ok(()) => true,
             Err(Stop::Refused(_)) => false,
@@ -70,15 +76,21 @@ impl World {
     }
 }
 
-impl Ledger for World {
-    type Error = StoreError;
+impl<S: ReplicaStore> Ledger for World<S> {
+    fn steps(&self) -> &dyn StepIndex {
+        self.store.steps()
+    }
+
+    fn steps_mut(&mut self) -> &mut dyn StepIndex {
+        self.store.steps_mut()
+    }
 
     fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
-        self.rows.row(row)
+        self.store.row(row)
     }
 
     fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
-        self.rows.put_row(row, image)
+        self.store.put_row(row, image)
     }
 
     fn undo(&self, key: &Key) -> Result<Undo, StoreError> {
@@ -119,9 +131,8 @@ impl Ledger for World {
 }
 
 /// One random history.
-struct History {
-    world: World,
-    steps: Steps,
+struct History<S> {
+    world: World<S>,
     base: RowMap,
     rng: Rng,
     clock: u64,
@@ -129,11 +140,10 @@ struct History {
 
 const ROWS: [&str; 5] = ["r0", "r1", "r2", "k0", "k1"];
 
-impl History {
-    fn new(seed: u64) -> Self {
+impl<S: ReplicaStore> History<S> {
+    fn new(seed: u64, store: S) -> Self {
         let mut history = Self {
-            world: World::default(),
-            steps: Steps::default(),
+            world: World::new(store),
             base: RowMap::new(),
             rng: Rng::with_seed(seed),
             clock: 0,
@@ -245,7 +255,7 @@ impl History {
         for (key, step) in &self.world.edited {
             change.put.insert(*key, step.effects.rows());
         }
-        rebase(&mut self.world, &mut self.steps, &change).unwrap();
+        rebase(&mut self.world, &change).unwrap();
         let applied = std::mem::take(&mut self.world.applied);
         self.world.former.extend(applied);
         change.out.iter().for_each(|key| drop(self.world.former.remove(key)));
@@ -253,7 +263,7 @@ impl History {
 
     /// The expected rows: a full replay from the base.
     fn full(&self) -> RowMap {
-        let mut world = World::default();
+        let mut world = World::new(MemoryReplica::default());
         for (row, image) in &self.base {
             world.put_row(row, Some(image)).unwrap();
         }
@@ -264,7 +274,7 @@ impl History {
                 world.put_row(&row, image.as_ref()).unwrap();
             }
         }
-        world.rows.all_rows().unwrap().into_iter().collect()
+        world.store.all_rows().unwrap().into_iter().collect()
     }
 
     fn undone(&self) -> RowMap {
@@ -280,12 +290,16 @@ impl History {
     }
 
     fn rows(&self) -> RowMap {
-        self.world.rows.all_rows().unwrap().into_iter().collect()
+        self.world.store.all_rows().unwrap().into_iter().collect()
     }
 }
 
-fn holds(seed: u64) -> Result<(), String> {
-    let mut history = History::new(seed);
+/// Checks one random history in an empty store.
+pub fn selective_rebase_equals_full_replay(
+    seed: u64,
+    store: impl ReplicaStore,
+) -> Result<(), String> {
+    let mut history = History::new(seed, store);
     for turn in 0..*history.rng.clone().choice(&[4, 8, 14]).unwrap_or(&4) {
         if history.rng.u8(..100) < 35 {
             history.act();
@@ -306,14 +320,19 @@ fn holds(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-#[test]
-fn selective_rebase_equals_full_replay() {
-    for seed in 0..8_000 * times() {
-        holds(seed).unwrap();
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::MemoryReplica;
 
-/// How many times more cases the deep run generates.
-fn times() -> u64 {
-    std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    #[test]
+    fn selective_rebase_equals_full_replay() {
+        for seed in 0..8_000 * times() {
+            super::selective_rebase_equals_full_replay(seed, MemoryReplica::default()).unwrap();
+        }
+    }
+
+    /// How many times more cases the deep run generates.
+    fn times() -> u64 {
+        std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    }
 }

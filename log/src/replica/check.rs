@@ -1,7 +1,7 @@
 //! Invariants of a replica at every commit, computed without optimizations. For tests, simulations
 //! and `diagnose`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::effect::Effects;
 use super::super::fold::{AppliedEffect, apply_effect};
@@ -11,6 +11,7 @@ use super::super::rebase::Change;
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::Replica;
+use super::memory::MemoryReplica;
 use super::store::{Counted, ReplicaStore};
 
 /// Rows by name.
@@ -19,7 +20,7 @@ pub type RowMap = BTreeMap<RowName, LogRow>;
 /// The rows at the horizon: the state after undoing all steps.
 pub fn base_rows<S: ReplicaStore>(replica: &Replica<S>) -> Result<RowMap, StoreError> {
     let mut rows: RowMap = replica.store.all_rows()?.into_iter().collect();
-    for key in replica.steps.keys().rev() {
+    for key in replica.store.steps().keys()?.into_iter().rev() {
         let undo = replica.store.record(key.id)?.map(|record| record.undo).unwrap_or_default();
         for (row, image) in undo.into_iter().rev() {
             match image {
@@ -70,14 +71,30 @@ fn put_within<S: ReplicaStore>(
 
 /// Runs every own action again on a copy, in key order from the base up. Returns the rows. With
 /// deterministic actions a selective rebase must give the same result.
-pub fn rows_run_again<S: ReplicaStore + Clone>(replica: &Replica<S>) -> Result<RowMap, StoreError> {
-    let mut copy =
-        Replica::open(replica.store.clone(), replica.handlers.clone(), replica.placement.clone())?;
+pub fn rows_run_again<S: ReplicaStore>(replica: &Replica<S>) -> Result<RowMap, StoreError> {
+    let store = MemoryReplica::copy_of(&replica.store)?;
+    let mut copy = Replica::open(store, replica.handlers.clone(), replica.placement.clone())?;
     let mut edit = copy.edit();
-    let run = copy.steps.keys().copied().collect();
+    let run = copy.store.steps().keys()?.into_iter().collect();
     edit.change = Change { everything: true, run, ..Change::default() };
     copy.commit(edit)?;
     Ok(copy.rows()?.into_iter().collect())
+}
+
+/// The steps whose entry in the index differs from their record: none.
+pub fn stale_steps<S: ReplicaStore>(replica: &Replica<S>) -> Result<BTreeSet<Key>, StoreError> {
+    let steps = replica.store.steps();
+    let mut stale: BTreeSet<Key> = steps.keys()?.into_iter().collect();
+    for id in replica.store.ids(&Key::LAST)? {
+        let Some(record) = replica.store.record(id)? else { continue };
+        let expected = record.counted().map(|_| record.footprint());
+        if steps.get(&record.key)? == expected {
+            stale.remove(&record.key);
+        } else {
+            stale.insert(record.key);
+        }
+    }
+    Ok(stale)
 }
 
 fn put_all(

@@ -10,7 +10,10 @@ use super::super::fixture::{author, buckets, entry, image, intent, plain, row};
 use super::super::ids::{Epoch, Name};
 use super::super::key::Key;
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
-use super::store::{Authority, AuthorityEntry, Facts, OwnEntry, Record, ReplicaStore, Shown};
+use super::super::rebase::Footprint;
+use super::store::{
+    Authority, AuthorityEntry, Facts, OwnEntry, Record, ReplicaStore, Shown, Waiting,
+};
 
 /// Defines the tests for a store: `replica_store_contract!(MemoryReplica::default());`
 #[macro_export]
@@ -25,6 +28,10 @@ macro_rules! replica_store_contract {
             records_are_listed_by_key,
             a_record_with_another_key_is_listed_there,
             own_records_are_listed_alone,
+            waiting_records_are_listed_by_what_they_wait_for,
+            steps_are_found_by_key,
+            steps_are_found_by_row_and_by_table,
+            a_step_that_changes_or_goes_is_found_there_no_more,
         }
     };
     ($new:expr; $($clause:ident),+ $(,)?) => {
@@ -139,4 +146,78 @@ pub fn own_records_are_listed_alone(store: &mut dyn ReplicaStore) {
     assert_eq!(store.own_ids().unwrap(), [entry(2), entry(3)]);
     store.put_record(entry(2), &Record::new(key(2))).unwrap();
     assert_eq!(store.own_ids().unwrap(), [entry(3)], "it is not an own entry any more");
+}
+
+pub fn waiting_records_are_listed_by_what_they_wait_for(store: &mut dyn ReplicaStore) {
+    let authorities = [Authority::Parked, Authority::Mine, Authority::Frozen, Authority::Mine];
+    for (number, authority) in (1..).zip(authorities) {
+        let own = Some(OwnEntry { authority, ..own() });
+        store
+            .put_record(entry(number.into()), &Record { own, ..Record::new(key(number)) })
+            .unwrap();
+    }
+    let waiting = |store: &dyn ReplicaStore, what, limit| store.waiting_ids(what, limit).unwrap();
+    assert_eq!(waiting(store, Waiting::Server, usize::MAX), [entry(2), entry(4)]);
+    assert_eq!(waiting(store, Waiting::Server, 1), [entry(2)]);
+    assert_eq!(waiting(store, Waiting::User, 9), [entry(1)]);
+    let sent = OwnEntry { acknowledged: Some(Revision(2)), authority: Authority::Mine, ..own() };
+    store.put_record(entry(2), &Record { own: Some(sent), ..Record::new(key(2)) }).unwrap();
+    assert_eq!(waiting(store, Waiting::Server, 9), [entry(4)], "2 is acknowledged");
+    assert_eq!(store.own_ids().unwrap().len(), 4);
+}
+
+fn footprint(rows: &[&str], tables: &[&str]) -> Footprint {
+    let tables = tables.iter().map(|table| Name::from(*table)).collect();
+    Footprint { rows: rows.iter().map(|id| row(id)).collect(), tables }
+}
+
+/// Steps 1 to 4: rows r0 and s0; row r0; row r1, read from table s; nothing.
+fn put_steps(store: &mut dyn ReplicaStore) {
+    let steps: [(u64, &[&str], &[&str]); 4] =
+        [(3, &["r1"], &["s"]), (4, &[], &[]), (1, &["r0", "s0"], &[]), (2, &["r0"], &[])];
+    for (number, rows, tables) in steps {
+        store.steps_mut().put(&key(number), &footprint(rows, tables)).unwrap();
+    }
+}
+
+pub fn steps_are_found_by_key(store: &mut dyn ReplicaStore) {
+    assert_eq!(store.steps().last().unwrap(), None);
+    put_steps(store);
+    let steps = store.steps();
+    assert_eq!(steps.keys().unwrap(), [key(1), key(2), key(3), key(4)]);
+    assert_eq!(steps.last().unwrap(), Some(key(4)));
+    assert_eq!(steps.get(&key(3)).unwrap(), Some(footprint(&["r1"], &["s"])));
+    assert_eq!(steps.get(&key(4)).unwrap(), Some(Footprint::default()));
+    assert_eq!(steps.get(&key(5)).unwrap(), None);
+}
+
+pub fn steps_are_found_by_row_and_by_table(store: &mut dyn ReplicaStore) {
+    put_steps(store);
+    let (steps, r, s) = (store.steps(), Name::from("r"), Name::from("s"));
+    assert_eq!(steps.naming(&row("r0"), &Key::FIRST).unwrap(), [key(1), key(2)]);
+    assert_eq!(steps.naming(&row("r0"), &key(1)).unwrap(), [key(2)], "the bound is left out");
+    assert_eq!(steps.naming(&row("r9"), &Key::FIRST).unwrap(), []);
+    assert_eq!(steps.writing(&r, &Key::FIRST).unwrap(), [key(1), key(2), key(3)]);
+    assert_eq!(steps.writing(&r, &key(2)).unwrap(), [key(3)]);
+    assert_eq!(steps.writing(&s, &Key::FIRST).unwrap(), [key(1)], "3 only reads it");
+    assert_eq!(steps.reading(&s, &key(2)).unwrap(), [key(3)]);
+    assert_eq!(steps.reading(&s, &key(3)).unwrap(), []);
+    assert_eq!(steps.reading(&r, &Key::FIRST).unwrap(), [], "no replay read it");
+}
+
+pub fn a_step_that_changes_or_goes_is_found_there_no_more(store: &mut dyn ReplicaStore) {
+    put_steps(store);
+    let steps = store.steps_mut();
+    steps.put(&key(1), &footprint(&["r0", "q0"], &["q"])).unwrap();
+    steps.put(&key(2), &footprint(&["r0"], &[])).unwrap();
+    steps.remove(&key(3)).unwrap();
+    steps.remove(&key(3)).unwrap();
+    let names = ["q", "r", "s"].map(Name::from);
+    let writing = names.each_ref().map(|table| steps.writing(table, &Key::FIRST).unwrap());
+    assert_eq!(writing, [vec![key(1)], vec![key(1), key(2)], vec![]]);
+    let reading = names.each_ref().map(|table| steps.reading(table, &Key::FIRST).unwrap());
+    assert_eq!(reading, [vec![key(1)], vec![], vec![]]);
+    assert_eq!(steps.naming(&row("s0"), &Key::FIRST).unwrap(), []);
+    assert_eq!(steps.naming(&row("r0"), &Key::FIRST).unwrap(), [key(1), key(2)]);
+    assert_eq!(steps.keys().unwrap(), [key(1), key(2), key(4)]);
 }

@@ -120,7 +120,7 @@ impl<S: ReplicaStore> Replica<S> {
                 events: Vec::new(),
                 runs: 0,
             };
-            rebase(&mut work, &mut self.steps, &change)?;
+            rebase(&mut work, &change)?;
             self.events.append(&mut work.events);
             self.runs += work.runs;
             applied = work.records;

@@ -6,7 +6,7 @@ use super::super::fold::{AppliedEffect as Outcome, apply_effect};
 use super::super::handler::Handlers;
 use super::super::ids::{Buckets, EntryId};
 use super::super::key::Key;
-use super::super::rebase::{AppliedStep, Ledger, Undo};
+use super::super::rebase::{AppliedStep, Ledger, StepIndex, Undo};
 use super::super::row::{LogRow, Placement, RowName};
 use super::super::store::StoreError;
 use super::ReplicaEvent;
@@ -98,7 +98,13 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
 }
 
 impl<S: ReplicaStore> Ledger for ReplicaRebase<'_, S> {
-    type Error = StoreError;
+    fn steps(&self) -> &dyn StepIndex {
+        self.store.steps()
+    }
+
+    fn steps_mut(&mut self) -> &mut dyn StepIndex {
+        self.store.steps_mut()
+    }
 
     fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         self.store.row(row)

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::super::ids::{EntryId, Name};
 use super::super::key::Key;
+use super::super::rebase::{StepIndex, Steps};
 use super::super::row::{LogRow, RowName};
 use super::super::store::{LogRows, StoreError, Table};
-use super::store::{Facts, Record, ReplicaStore};
+use super::store::{Facts, Record, ReplicaStore, Waiting};
 
 /// Keeps everything in trees. Never fails.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +17,27 @@ pub struct MemoryReplica {
     rows: BTreeMap<RowName, LogRow>,
     records: BTreeMap<EntryId, Record>,
     keys: BTreeMap<Key, EntryId>,
-    own: BTreeMap<Key, EntryId>,
+    own: BTreeMap<Key, (EntryId, Option<Waiting>)>,
+    steps: Steps,
+}
+
+impl MemoryReplica {
+    /// Copies the content of any store.
+    pub fn copy_of<S: ReplicaStore>(store: &S) -> Result<Self, StoreError> {
+        let mut copy = Self { facts: store.facts()?, ..Self::default() };
+        copy.rows.extend(store.all_rows()?);
+        for id in store.ids(&Key::LAST)? {
+            if let Some(record) = store.record(id)? {
+                copy.put_record(id, &record)?;
+            }
+        }
+        for step in store.steps().keys()? {
+            if let Some(footprint) = store.steps().get(&step)? {
+                copy.steps.put(&step, &footprint)?;
+            }
+        }
+        Ok(copy)
+    }
 }
 
 impl LogRows for MemoryReplica {
@@ -63,7 +84,7 @@ impl ReplicaStore for MemoryReplica {
         self.remove_record(id)?;
         self.keys.insert(record.key, id);
         if record.own.is_some() {
-            self.own.insert(record.key, id);
+            self.own.insert(record.key, (id, record.waits_for()));
         }
         self.records.insert(id, record.clone());
         Ok(())
@@ -82,7 +103,20 @@ impl ReplicaStore for MemoryReplica {
     }
 
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError> {
-        Ok(self.own.values().copied().collect())
+        Ok(self.own.values().map(|(id, _)| *id).collect())
+    }
+
+    fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError> {
+        let waiting = self.own.values().filter(|(_, waits)| *waits == Some(what));
+        Ok(waiting.map(|(id, _)| *id).take(limit).collect())
+    }
+
+    fn steps(&self) -> &dyn StepIndex {
+        &self.steps
+    }
+
+    fn steps_mut(&mut self) -> &mut dyn StepIndex {
+        &mut self.steps
     }
 }
 

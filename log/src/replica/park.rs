@@ -3,26 +3,25 @@
 use super::super::ids::EntryId;
 use super::super::key::Key;
 use super::super::store::StoreError;
-use super::store::{Authority, Record, ReplicaStore};
+use super::store::{Authority, Record, ReplicaStore, Waiting};
 use super::write::Written;
 use super::{LogError, PendingEntry, Replica};
 
 impl<S: ReplicaStore> Replica<S> {
     /// Own entries whose newest revision is not on the server, in key order.
     pub fn pending(&self) -> Result<Vec<PendingEntry>, StoreError> {
-        self.listed(Record::is_pending)
+        self.listed(Waiting::Server)
     }
 
     /// Own entries that the server denied, in key order.
     pub fn parked(&self) -> Result<Vec<PendingEntry>, StoreError> {
-        self.listed(is_parked)
+        self.listed(Waiting::User)
     }
 
-    fn listed(&self, predicate: impl Fn(&Record) -> bool) -> Result<Vec<PendingEntry>, StoreError> {
+    fn listed(&self, what: Waiting) -> Result<Vec<PendingEntry>, StoreError> {
         let mut list = Vec::new();
-        for id in self.store.own_ids()? {
-            let record = self.store.record(id)?.filter(&predicate);
-            if let Some(Record { key, own: Some(own), .. }) = record {
+        for id in self.store.waiting_ids(what, usize::MAX)? {
+            if let Some(Record { key, own: Some(own), .. }) = self.store.record(id)? {
                 let (revision, acknowledged, succeeded) =
                     (own.revision, own.acknowledged, own.succeeded);
                 list.push(PendingEntry { id, key, revision, acknowledged, succeeded });
@@ -70,15 +69,12 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     fn parked_record(&self, id: EntryId) -> Result<Record, LogError> {
-        self.store.record(id)?.filter(is_parked).ok_or(LogError::NotThere(id))
+        let parked = |record: &Record| record.waits_for() == Some(Waiting::User);
+        self.store.record(id)?.filter(parked).ok_or(LogError::NotThere(id))
     }
 
     /// The key of an entry, if it is known here.
     pub fn key_of(&self, id: EntryId) -> Result<Option<Key>, StoreError> {
         Ok(self.store.record(id)?.map(|record| record.key))
     }
-}
-
-fn is_parked(record: &Record) -> bool {
-    record.own.as_ref().is_some_and(|own| own.authority == Authority::Parked)
 }

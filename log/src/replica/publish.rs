@@ -6,7 +6,7 @@ use super::super::key::Key;
 use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict};
 use super::super::store::StoreError;
 use super::edit::RecordEdit;
-use super::store::{Authority, OwnEntry, Record, ReplicaStore};
+use super::store::{Authority, OwnEntry, Record, ReplicaStore, Waiting};
 use super::{Replica, ReplicaEvent};
 use rejoin_protocol::mutant::{self, Mutant};
 
@@ -20,12 +20,8 @@ pub fn publish_request<S: ReplicaStore>(
     let ready = replica.at_head && !replica.facts.needs_snapshot && !replica.needs_new_author();
     let Some(stamp) = replica.facts.stamp.filter(|_| ready) else { return Ok(None) };
     let mut offers = Vec::new();
-    for id in replica.store.own_ids()? {
-        if offers.len() == limit {
-            break;
-        }
-        let record = replica.store.record(id)?.filter(Record::is_pending);
-        if let Some(Record { key, own: Some(own), .. }) = record {
+    for id in replica.store.waiting_ids(Waiting::Server, limit)? {
+        if let Some(Record { key, own: Some(own), .. }) = replica.store.record(id)? {
             offers.push(offer(key, own));
         }
     }

@@ -15,7 +15,7 @@ use super::super::entry::{Intent, Revision};
 use super::super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::super::key::Key;
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
-use super::super::rebase::{Footprint, Undo};
+use super::super::rebase::{Footprint, StepIndex, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
 
@@ -118,6 +118,15 @@ pub enum Authority {
     Parked,
 }
 
+/// What an own entry waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Waiting {
+    /// The server lacks its newest revision.
+    Server,
+    /// The server denied it, and the user must decide about it.
+    User,
+}
+
 /// The referee's data of an entry that is not final.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuthorityEntry {
@@ -170,11 +179,14 @@ impl Record {
             .is_some_and(|own| own.intent.is_some() && own.authority == Authority::Mine)
     }
 
-    /// Whether the server lacks its newest revision.
-    pub fn is_pending(&self) -> bool {
-        self.own.as_ref().is_some_and(|own| {
-            own.authority == Authority::Mine && own.acknowledged < Some(own.revision)
-        })
+    /// What an own entry waits for.
+    pub fn waits_for(&self) -> Option<Waiting> {
+        let own = self.own.as_ref()?;
+        match own.authority {
+            Authority::Mine if own.acknowledged < Some(own.revision) => Some(Waiting::Server),
+            Authority::Parked => Some(Waiting::User),
+            Authority::Mine | Authority::Referee | Authority::Frozen => None,
+        }
     }
 
     /// Whether it is not known to be on the server, and may be published.
@@ -241,4 +253,11 @@ pub trait ReplicaStore: Table {
     fn ids(&self, up_to: &Key) -> Result<Vec<EntryId>, StoreError>;
     /// All own entries, in key order.
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError>;
+    /// The first `limit` own entries that wait for this (see [`Record::waits_for`]), in key order.
+    fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError>;
+
+    /// The index of the entries that count. It is separate from the records: the rebase updates it.
+    fn steps(&self) -> &dyn StepIndex;
+    /// The same, to write.
+    fn steps_mut(&mut self) -> &mut dyn StepIndex;
 }

@@ -99,7 +99,7 @@ impl<S: ReplicaStore> Replica<S> {
         let mut edit = self.edit();
         let key = edit.facts.clock.stamp(wall, edit.facts.author, id);
         let record = Record { own: Some(own), ..Record::new(key) };
-        if record.is_replay() && self.steps.last().is_some_and(|last| *last > key) {
+        if record.is_replay() && self.store.steps().last()?.is_some_and(|last| last > key) {
             edit.change.run.insert(key);
         }
         self.set(&mut edit, id, Some(record))?;

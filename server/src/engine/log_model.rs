@@ -172,7 +172,7 @@ impl Engine {
             let buckets: Buckets = held(writing, &caller.user)?.into_iter().collect();
             let store = writing.log();
             let done = self.open(writing, store, true).and_then(|mut log| {
-                self.admit(&mut log, author, &caller.user, &buckets)?;
+                admit(&mut log, author, &caller.user, &buckets)?;
                 work(&mut log, writing.log_tables(), author)
             });
             done.map_err(|stop| fault(&store, stop))
@@ -192,7 +192,7 @@ impl Engine {
             self.registered(reading, caller, &client_id)?;
             let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
             let store = reading.log();
-            let is_settled = self.is_settled(reading, &store, author, &caller.user, &buckets);
+            let is_settled = is_settled(reading, &store, author, &caller.user, &buckets);
             if !is_settled.map_err(|error| store.fault(error))? {
                 return Ok(None);
             }
@@ -205,41 +205,6 @@ impl Engine {
             Some(found) => Ok(found),
             None => self.write_log(caller, author, work),
         }
-    }
-
-    /// Whether a request of this device has nothing to write about the device itself.
-    fn is_settled(
-        &self,
-        reading: &dyn Reading,
-        store: &LogTables<'_>,
-        author: AuthorId,
-        user: &str,
-        buckets: &Buckets,
-    ) -> Result<bool, StoreError> {
-        let epoch = reading.log_state().map(|state| epoch_of(&state.epoch));
-        let is_here =
-            store.facts()?.is_some_and(|facts| epoch.is_ok_and(|epoch| facts.epoch == epoch));
-        let user = UserId(user.into());
-        let is_known = store.author(author)?.is_some_and(|known| known.user == user);
-        let Membership { buckets: stored, version } = store.membership(&user)?;
-        Ok(is_here && is_known && version > 0 && stored == *buckets)
-    }
-
-    /// Registers the device as an author, and stores its user's membership if it has changed.
-    fn admit(
-        &self,
-        log: &mut Log<'_>,
-        author: AuthorId,
-        user: &str,
-        buckets: &Buckets,
-    ) -> Result<(), Stop> {
-        let user = UserId(user.into());
-        match log.store().author(author)? {
-            Some(known) if known.user == user => {}
-            Some(_) => return Err(ServerError::UnknownAuthor(author).into()),
-            None => log.register(author, user.clone())?,
-        }
-        Ok(log.set_buckets(&user, buckets.clone())?)
     }
 
     /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
@@ -275,6 +240,33 @@ impl Engine {
     fn millis(&self) -> u64 {
         u64::try_from(self.clock.now() / 1_000).unwrap_or(0)
     }
+}
+
+/// Whether a request of this device has nothing to write about the device itself.
+fn is_settled(
+    reading: &dyn Reading,
+    store: &LogTables<'_>,
+    author: AuthorId,
+    user: &str,
+    buckets: &Buckets,
+) -> Result<bool, StoreError> {
+    let epoch = reading.log_state().map(|state| epoch_of(&state.epoch));
+    let is_here = store.facts()?.is_some_and(|facts| epoch.is_ok_and(|epoch| facts.epoch == epoch));
+    let user = UserId(user.into());
+    let is_known = store.author(author)?.is_some_and(|known| known.user == user);
+    let Membership { buckets: stored, version } = store.membership(&user)?;
+    Ok(is_here && is_known && version > 0 && stored == *buckets)
+}
+
+/// Registers the device as an author, and stores its user's membership if it has changed.
+fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, buckets: &Buckets) -> Result<(), Stop> {
+    let user = UserId(user.into());
+    match log.store().author(author)? {
+        Some(known) if known.user == user => {}
+        Some(_) => return Err(ServerError::UnknownAuthor(author).into()),
+        None => log.register(author, user.clone())?,
+    }
+    Ok(log.set_buckets(&user, buckets.clone())?)
 }
 
 /// How many offers come before the first whose effects the tables cannot hold. An offer that the

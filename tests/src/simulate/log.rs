@@ -19,6 +19,7 @@ mod network;
 mod oracle;
 mod setting;
 mod step;
+mod store;
 mod words;
 mod world;
 
@@ -90,7 +91,7 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 49] = [
+const EXPECTED: [&str; 50] = [
     "a bare id is sent",
     "a copy has published an entry",
     "a copy is detected",
@@ -118,6 +119,7 @@ const EXPECTED: [&str; 49] = [
     "a user gets one more device",
     "a user joins a bucket",
     "a user leaves a bucket",
+    "devices are in files",
     "an answer is late",
     "an answer is lost",
     "an entry arrives late",

@@ -24,7 +24,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "rejoin-core",
         // The plain server in tests only.
-        may_use: &["rejoin-protocol", "rejoin-plain"],
+        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-plain"],
         never: &["axum", "anyhow", "uniffi"],
     },
     Layer {
@@ -173,10 +173,11 @@ const BORDERS: &[Border] = &[
         ],
     },
     Border {
-        why: "rows, capture and queue work on a connection, a schema and a queue, not on the whole engine",
+        why: "rows, log, capture and queue work on a connection, a schema and a queue, not on the whole engine",
         files: &[
             "core/src/engine/schema",
             "core/src/engine/rows",
+            "core/src/engine/log",
             "core/src/engine/row_state",
             "core/src/engine/capture",
             "core/src/engine/queue",
@@ -235,6 +236,7 @@ const ORDERS: &[Order] = &[
             &["meta"],
             &["schema"],
             &["rows"],
+            &["log"],
             &["row_state"],
             &["capture"],
             &["queue"],

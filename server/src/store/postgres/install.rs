@@ -12,14 +12,17 @@ use rejoin_protocol::manifest::{SyncModel, TableManifest};
 
 use super::connection::Connection;
 use super::error::log_text;
+use super::fed::TableResolver;
 use super::guard::ServedTables;
 use super::introspect::{self, FoundTable};
+use super::log_tables::LogShape;
+use super::member::Function;
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
 use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member};
 use crate::config::TableConfig;
 use crate::error::ServerError;
-use crate::model::{Schema, Table};
+use crate::model::{LogTable, Schema, Table};
 use crate::store::describe;
 use crate::store::quote::{literal, quoted};
 
@@ -66,30 +69,8 @@ fn refresh_in(
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
     let mut configs: Vec<&TableConfig> = plan.tables.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
-    let mut problems = Vec::new();
-    let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
-    let mut named = Vec::new();
-    let mut read = |config, problems: &mut _| -> Result<(), ServerError> {
-        if let Some(table) = introspect::read(connection, config, problems, starts)? {
-            let function = member::find(connection, config, problems)?;
-            named.push((function, fed::find(connection, config, table.relation, problems)?));
-            found.push((config, table));
-        }
-        Ok(())
-    };
-    for config in configs.iter().filter(|config| config.sync == SyncModel::Rows) {
-        read(*config, &mut problems)?;
-    }
-    let in_log: Vec<_> = configs.iter().filter(|config| config.sync == SyncModel::Log).collect();
-    let names: Vec<&str> = in_log.iter().map(|config| config.name.as_str()).collect();
-    let (log, log_shapes) = log_tables::refresh(connection, &names, plan.looks, &mut problems)?;
-    if problems.is_empty() {
-        in_log.into_iter().try_for_each(|config| read(*config, &mut problems))?;
-    }
-    introspect::chain_problems(&found, &mut problems);
-    if !problems.is_empty() {
-        return Err(ServerError::Schema(problems));
-    }
+    let ReadTables { found, named, log, log_shapes } =
+        read_tables(connection, plan, &configs, starts)?;
     let mut schema =
         Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), log: Vec::new() };
     let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
@@ -133,6 +114,48 @@ fn refresh_in(
     known.fingerprint = fingerprint(connection, &known.names)?;
     known.cursor_key = changelog::log_state(connection)?.log.key;
     Ok(known)
+}
+
+/// The application's tables as they are.
+struct ReadTables<'c> {
+    found: Vec<(&'c TableConfig, FoundTable)>,
+    /// What names buckets for the rows of each of them.
+    named: Vec<(Option<Function>, Option<TableResolver>)>,
+    log: Vec<LogTable>,
+    log_shapes: Vec<LogShape>,
+}
+
+fn read_tables<'c>(
+    connection: &Connection,
+    plan: &ServedTables,
+    configs: &[&'c TableConfig],
+    starts: bool,
+) -> Result<ReadTables<'c>, ServerError> {
+    let (mut problems, mut found, mut named) = (Vec::new(), Vec::new(), Vec::new());
+    let mut read = |config: &'c TableConfig, problems: &mut _| -> Result<(), ServerError> {
+        if let Some(table) = introspect::read(connection, config, problems, starts)? {
+            let function = member::find(connection, config, problems)?;
+            named.push((function, fed::find(connection, config, table.relation, problems)?));
+            found.push((config, table));
+        }
+        Ok(())
+    };
+    let (in_log, in_rows): (Vec<&'c TableConfig>, Vec<_>) =
+        configs.iter().partition(|config| config.sync == SyncModel::Log);
+    for config in in_rows {
+        read(config, &mut problems)?;
+    }
+    let of_log: Vec<&str> = in_log.iter().map(|config| config.name.as_str()).collect();
+    let (log, log_shapes) = log_tables::refresh(connection, &of_log, plan.looks, &mut problems)?;
+    if problems.is_empty() {
+        in_log.into_iter().try_for_each(|config| read(config, &mut problems))?;
+    }
+    introspect::chain_problems(&found, &mut problems);
+    if problems.is_empty() {
+        Ok(ReadTables { found, named, log, log_shapes })
+    } else {
+        Err(ServerError::Schema(problems))
+    }
 }
 
 /// Side effects of writes to the table. A foreign key that only checks has none.

@@ -10,7 +10,6 @@ use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::entry::Intent;
 use rejoin_log::ids::{AuthorId, EntryId, Name};
 use rejoin_log::message::{Fetched, Item};
-use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::write::Written as Entry;
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
@@ -23,6 +22,7 @@ use super::laws::{Shadow, facts};
 use super::mirror::rows;
 use super::oracle::Rows;
 use super::setting::{Kind, Setting};
+use super::store::DeviceStore;
 use super::words;
 use super::world::{Columns, Letter, Written, private, unexpected};
 use crate::simulate::Checked;
@@ -34,12 +34,12 @@ pub(super) struct Device {
     pub(super) user: usize,
     pub(super) author: AuthorId,
     pub(super) actions: Arc<Actions>,
-    pub(super) replica: Replica<MemoryReplica>,
+    pub(super) replica: Replica<DeviceStore>,
     skew: i64,
     pub(super) gone: bool,
     /// The pages of the next snapshot.
     pub(super) pages: SnapshotBuilder,
-    kept: Option<(MemoryReplica, AuthorId, Shadow)>,
+    kept: Option<(DeviceStore, AuthorId, Shadow)>,
     /// Entries and authors named so far.
     entries: u64,
     authors: u64,
@@ -64,10 +64,10 @@ pub(super) struct Decided {
 }
 
 impl Device {
-    pub(super) fn new(number: usize, user: usize, skew: i64) -> Checked<Self> {
+    pub(super) fn new(number: usize, user: usize, skew: i64, in_file: bool) -> Checked<Self> {
         let author = words::author(number, 0);
         let actions = Arc::new(Actions::new(App::First));
-        let store = MemoryReplica::default();
+        let store = DeviceStore::new(in_file)?;
         let replica = Replica::create(store, author, actions.clone(), Arc::new(Columns))
             .map_err(unexpected)?;
         let (own, entries, authors, shadow) = (Vec::new(), 0, 1, Shadow::default());
@@ -322,11 +322,11 @@ impl Device {
     }
 
     pub(super) fn restart(&mut self) -> Checked {
-        let store = self.replica.store().clone();
+        let store = self.replica.store().copied()?;
         self.open(store)
     }
 
-    fn open(&mut self, store: MemoryReplica) -> Checked {
+    fn open(&mut self, store: DeviceStore) -> Checked {
         self.pages = SnapshotBuilder::default();
         self.replica =
             Replica::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
@@ -335,22 +335,24 @@ impl Device {
 
     /// Copies the database to another device.
     pub(super) fn copy(&self, number: usize) -> Checked<Self> {
-        let mut copy = Self::new(number, self.user, self.skew)?;
+        let mut copy = Self::new(number, self.user, self.skew, false)?;
         copy.actions = Arc::new(Actions::new(self.actions.app));
         (copy.author, copy.own, copy.shadow) = (self.author, self.own.clone(), self.shadow.clone());
         (copy.copied, copy.lacked) = (true, self.lacked);
-        copy.open(self.replica.store().clone())?;
+        copy.open(self.replica.store().copied()?)?;
         Ok(copy)
     }
 
     /// Keeps a backup of its database.
-    pub(super) fn keep(&mut self) {
-        self.kept = Some((self.replica.store().clone(), self.author, self.shadow.clone()));
+    pub(super) fn keep(&mut self) -> Checked {
+        self.kept = Some((self.replica.store().copied()?, self.author, self.shadow.clone()));
+        Ok(())
     }
 
     /// Restores the backup; returns whether there was one.
     pub(super) fn set_back(&mut self) -> Checked<bool> {
-        let Some((store, author, shadow)) = self.kept.clone() else { return Ok(false) };
+        let Some((store, author, shadow)) = &self.kept else { return Ok(false) };
+        let (store, author, shadow) = (store.copied()?, *author, shadow.clone());
         (self.author, self.shadow, self.copied) = (author, shadow, true);
         self.open(store)?;
         Ok(true)

@@ -17,7 +17,7 @@ use rejoin_log::server::{correct, horizon};
 
 impl World<'_> {
     pub(super) fn newcomer(&mut self, user: usize, skew: i64) -> Checked {
-        let device = Device::new(self.devices.len(), user, skew)?;
+        let device = Device::new(self.devices.len(), user, skew, self.in_files)?;
         self.server.register(device.author, user_id(user)).map_err(unexpected)?;
         self.devices.push(device);
         Ok(())
@@ -158,10 +158,10 @@ impl World<'_> {
                 self.report.count("a database is copied");
                 self.devices.push(copy);
             }
-            1 if rng.bool() => self.devices[number].keep(),
+            1 if rng.bool() => self.devices[number].keep()?,
             _ => {
                 if !self.devices[number].set_back()? {
-                    self.devices[number].keep();
+                    self.devices[number].keep()?;
                     return Ok(());
                 }
                 self.report.say(|| format!("c{number} is restored from its backup"));

@@ -14,12 +14,12 @@ use rejoin_log::key::Key;
 use rejoin_log::message::{
     EntryVerdict, Fetched, Held, Item, LogSnapshot, Outcome, Page, Published, Verdict, ViewedEntry,
 };
-use rejoin_log::replica::Replica;
-use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::store::{Authority, Facts, OwnEntry, ReplicaStore as _};
+use rejoin_log::replica::{Replica, check};
 
 use super::mirror::rows;
 use super::oracle::{Names, Rows, apply_effects, names, run, unlike};
+use super::store::DeviceStore;
 use super::words;
 use super::world::{Letter, unexpected};
 use crate::simulate::{Checked, broken};
@@ -63,7 +63,7 @@ pub(super) struct Shadow {
 }
 
 /// The log state of a device.
-pub(super) fn facts(replica: &Replica<MemoryReplica>) -> Checked<Facts> {
+pub(super) fn facts(replica: &Replica<DeviceStore>) -> Checked<Facts> {
     replica
         .store()
         .facts()
@@ -77,7 +77,7 @@ impl Shadow {
         &mut self,
         letter: &Letter,
         before: &Facts,
-        replica: &Replica<MemoryReplica>,
+        replica: &Replica<DeviceStore>,
     ) -> Checked {
         let after = facts(replica)?;
         self.gives_up(before, &after, replica)?;
@@ -113,7 +113,7 @@ impl Shadow {
     }
 
     /// A device that leaves a bucket gives up its accepted entries there.
-    fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
+    fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<DeviceStore>) -> Checked {
         let epoch = |facts: &Facts| facts.stamp.map(|stamp| stamp.epoch);
         let (Some(had), Some(has)) = (&before.buckets, &after.buckets) else { return Ok(()) };
         if epoch(before) != epoch(after) || names(had).is_subset(&names(has)) {
@@ -146,7 +146,7 @@ impl Shadow {
     }
 
     /// A device that is shown an own entry that it never made is a copy, and reports it.
-    fn knows_its_own(page: &Page, facts: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
+    fn knows_its_own(page: &Page, facts: &Facts, replica: &Replica<DeviceStore>) -> Checked {
         for item in &page.items {
             let Item::Entry(seen) = item else { continue };
             let own = replica
@@ -170,11 +170,7 @@ impl Shadow {
     }
 
     /// A response acknowledges the revision that it names, and no newer one.
-    fn covers_what_it_names(
-        &self,
-        answer: &Published,
-        replica: &Replica<MemoryReplica>,
-    ) -> Checked {
+    fn covers_what_it_names(&self, answer: &Published, replica: &Replica<DeviceStore>) -> Checked {
         let Outcome::Verdicts { verdicts } = &answer.outcome else { return Ok(()) };
         let own = own_records(replica)?;
         for EntryVerdict { id, verdict } in verdicts {
@@ -242,7 +238,7 @@ impl Shadow {
     /// copy.
     pub(super) fn holds(
         &mut self,
-        replica: &Replica<MemoryReplica>,
+        replica: &Replica<DeviceStore>,
         repeatable: bool,
         counted: bool,
     ) -> Checked {
@@ -266,6 +262,9 @@ impl Shadow {
                 "rows-are-the-fold",
                 "the rows of a device are not its fold: {difference}"
             );
+        }
+        if let Some(step) = check::stale_steps(replica).map_err(unexpected)?.first() {
+            return broken!("rows-are-the-fold", "the index of the steps is wrong at {step:?}");
         }
         self.is_no_longer_own(&own, within.as_ref())?;
         if counted {
@@ -432,7 +431,7 @@ fn left_bucket_is_open(id: EntryId) -> Checked {
     )
 }
 
-fn own_records(replica: &Replica<MemoryReplica>) -> Checked<BTreeMap<EntryId, (Key, OwnEntry)>> {
+fn own_records(replica: &Replica<DeviceStore>) -> Checked<BTreeMap<EntryId, (Key, OwnEntry)>> {
     let mut own = BTreeMap::new();
     for id in replica.store().own_ids().map_err(unexpected)? {
         if let Some(record) = replica.store().record(id).map_err(unexpected)?

@@ -1,0 +1,211 @@
+//! The log of a device in the engine's file: a [`ReplicaStore`] over SQLite.
+//!
+//! The rows are those of the app's synced tables (`rows`), the records and facts those of tables
+//! `rejoin_log_*`, as is the index of the steps (`index`). A store borrows the connection for one
+//! transaction; the caller turns capture off, and rolls back after an error. The store makes no
+//! decision: these are in `rejoin-log`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use rejoin_log::ids::{EntryId, Name};
+use rejoin_log::key::Key;
+use rejoin_log::rebase::StepIndex;
+use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
+use rejoin_log::store::StoreError;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::change::Touched;
+use crate::engine::database::fault;
+use crate::engine::schema::model::Schema;
+use crate::error::{Error, Result, StorageFault};
+use key::{from_bytes, id_of, to_bytes};
+use rows::RowStatements;
+
+mod index;
+mod key;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+/// The tables of the log.
+const TABLES: [&str; 5] = [
+    "rejoin_log_facts",
+    "rejoin_log_entry",
+    "rejoin_log_step",
+    "rejoin_log_row",
+    "rejoin_log_table",
+];
+
+/// The log of a file, within one transaction.
+pub struct SqliteReplica<'c> {
+    conn: &'c Connection,
+    schema: &'c Schema,
+    /// Receives the written rows, for the observers of the commit.
+    touched: &'c mut Touched,
+    /// The first failure of the database: a [`StoreError`] has only its text.
+    failure: &'c Cell<Option<Error>>,
+    /// Statements by table; `None` for a table that this schema lacks.
+    tables: RefCell<HashMap<Name, Option<Rc<RowStatements>>>>,
+}
+
+impl std::fmt::Debug for SqliteReplica<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("SqliteReplica").finish_non_exhaustive()
+    }
+}
+
+impl<'c> SqliteReplica<'c> {
+    /// The log of this connection, over the tables of `schema`.
+    pub(crate) fn new(
+        conn: &'c Connection,
+        schema: &'c Schema,
+        touched: &'c mut Touched,
+        failure: &'c Cell<Option<Error>>,
+    ) -> Self {
+        Self { conn, schema, touched, failure, tables: RefCell::default() }
+    }
+
+    /// Keeps the error for the caller, and passes its text on.
+    fn kept<T>(&self, result: Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            let text = error.to_string();
+            self.failure.set(Some(self.failure.take().unwrap_or(error)));
+            StoreError(text)
+        })
+    }
+
+    /// Runs a fixed statement.
+    fn run(&self, sql: &str, params: impl Params) -> Result<(), StoreError> {
+        let run = || self.conn.prepare_cached(sql)?.execute(params);
+        self.kept(run().map(drop).map_err(fault::of))
+    }
+
+    /// All rows of a fixed query.
+    fn list<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let list = || self.conn.prepare_cached(sql)?.query_map(params, read)?.collect();
+        let list: rusqlite::Result<Vec<T>> = list();
+        self.kept(list.map_err(fault::of))
+    }
+
+    /// The JSON value of a fixed query.
+    fn json<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<Option<T>, StoreError> {
+        let text = || self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional();
+        let text: Option<String> = self.kept(text().map_err(fault::of))?;
+        let read =
+            |text: String| serde_json::from_str(&text).map_err(|error| corrupt(what, &error));
+        self.kept(text.map(read).transpose())
+    }
+
+    fn to_json<T: Serialize>(&self, value: &T) -> Result<String, StoreError> {
+        self.kept(serde_json::to_string(value).map_err(|error| Error::Internal(error.to_string())))
+    }
+}
+
+impl ReplicaStore for SqliteReplica<'_> {
+    fn facts(&self) -> Result<Option<Facts>, StoreError> {
+        self.json("facts", "/*rejoin*/SELECT facts FROM rejoin_log_facts WHERE one = 1", [])
+    }
+
+    fn set_facts(&mut self, facts: &Facts) -> Result<(), StoreError> {
+        let sql = "/*rejoin*/INSERT INTO rejoin_log_facts (one, facts) VALUES (1, ?1) \
+                   ON CONFLICT (one) DO UPDATE SET facts = excluded.facts";
+        self.run(sql, [self.to_json(facts)?])
+    }
+
+    fn record(&self, id: EntryId) -> Result<Option<Record>, StoreError> {
+        let sql = "/*rejoin*/SELECT record FROM rejoin_log_entry WHERE id = ?1";
+        self.json("entry", sql, [id.0.as_bytes()])
+    }
+
+    fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
+        let own = record.own.as_ref().map(|_| record.waits_for().map_or(0, number));
+        let sql = "/*rejoin*/INSERT INTO rejoin_log_entry (id, key, own, record) \
+                   VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET \
+                   key = excluded.key, own = excluded.own, record = excluded.record";
+        self.run(sql, (id.0.as_bytes(), to_bytes(&record.key), own, self.to_json(record)?))
+    }
+
+    fn remove_record(&mut self, id: EntryId) -> Result<(), StoreError> {
+        self.run("/*rejoin*/DELETE FROM rejoin_log_entry WHERE id = ?1", [id.0.as_bytes()])
+    }
+
+    fn ids(&self, up_to: &Key) -> Result<Vec<EntryId>, StoreError> {
+        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE key <= ?1 ORDER BY key";
+        self.list(sql, [to_bytes(up_to)], id_of)
+    }
+
+    fn own_ids(&self) -> Result<Vec<EntryId>, StoreError> {
+        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own IS NOT NULL ORDER BY key";
+        self.list(sql, [], id_of)
+    }
+
+    fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own = ?1 ORDER BY key LIMIT ?2";
+        self.list(sql, (number(what), limit), id_of)
+    }
+
+    fn steps(&self) -> &dyn StepIndex {
+        self
+    }
+
+    fn steps_mut(&mut self) -> &mut dyn StepIndex {
+        self
+    }
+}
+
+/// The stored number of what an own entry waits for.
+fn number(what: Waiting) -> i64 {
+    match what {
+        Waiting::Server => 1,
+        Waiting::User => 2,
+    }
+}
+
+fn corrupt(what: &str, error: &dyn std::fmt::Display) -> Error {
+    StorageFault::Corrupt(format!("{what} of the log: {error}; reset the file")).into()
+}
+
+/// Removes the log, without its rows.
+pub(crate) fn clear(conn: &Connection) -> Result<()> {
+    let empty = |table| conn.execute(&format!("/*rejoin*/DELETE FROM {table}"), []).map(drop);
+    TABLES.iter().try_for_each(empty).map_err(fault::of)
+}
+
+/// Numbers of entries, for diagnosis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogCounts {
+    /// Entries above the horizon.
+    pub entries: i64,
+    /// Own entries whose newest revision is not on the server.
+    pub pending: i64,
+    /// Own entries that wait for a decision.
+    pub parked: i64,
+}
+
+/// Counts the entries of the log; `None` if the file has no log.
+pub(crate) fn counts(conn: &Connection) -> Result<Option<LogCounts>> {
+    let sql = "/*rejoin*/SELECT count(*), count(*) FILTER (WHERE own = 1), \
+               count(*) FILTER (WHERE own = 2), EXISTS (SELECT 1 FROM rejoin_log_facts) \
+               FROM rejoin_log_entry";
+    let read = |row: &Row<'_>| {
+        let counts = LogCounts { entries: row.get(0)?, pending: row.get(1)?, parked: row.get(2)? };
+        Ok(row.get::<_, bool>(3)?.then_some(counts))
+    };
+    conn.query_row(sql, [], read).map_err(fault::of)
+}

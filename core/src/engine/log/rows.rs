@@ -1,0 +1,192 @@
+//! The rows of the log: those of the synced tables. An image has every column but the key, and no
+//! generated one.
+//!
+//! A row is never rejected: an app trigger that fails is dropped and recorded. A table that the
+//! schema lacks has no rows, and a column that it lacks has no value; writes to them do nothing. A
+//! column that an image lacks gets its default.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rejoin_log::ids::Name;
+use rejoin_log::row::{LogRow, RowName};
+use rejoin_log::store::{LogRows, StoreError, Table as LogTable};
+use rejoin_protocol::ColumnKind;
+use rusqlite::{OptionalExtension as _, Row, params_from_iter};
+
+use super::SqliteReplica;
+use crate::engine::database::{OURS, fault};
+use crate::engine::schema::app_trigger;
+use crate::engine::schema::model::{Column, Table};
+use crate::engine::schema::sql::{listed, quoted};
+use crate::error::{Error, InputFault, Result};
+use crate::value::Value;
+
+/// The statements of a table.
+pub(super) struct RowStatements {
+    table: Arc<Table>,
+    /// The columns without the key.
+    columns: Vec<Name>,
+    read: String,
+    list: String,
+    delete: String,
+}
+
+impl RowStatements {
+    fn of(table: &Arc<Table>) -> Self {
+        let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
+        let columns: Vec<Name> =
+            without_key(table).map(|column| Name::from(column.name.as_str())).collect();
+        let key_first = std::iter::once(table.key_column().name.as_str());
+        let all = listed("", key_first.chain(columns.iter().map(Name::as_str)));
+        Self {
+            table: Arc::clone(table),
+            columns,
+            read: format!("{OURS}SELECT {all} FROM {name} WHERE {key} = ?1"),
+            list: format!("{OURS}SELECT {all} FROM {name}"),
+            delete: format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
+        }
+    }
+
+    /// The value of the key column; `None` if no key of this table has this name.
+    fn key(&self, id: &Name) -> Option<Value> {
+        match self.table.key_column().kind {
+            ColumnKind::Int | ColumnKind::Int64 => {
+                let number: i64 = id.as_str().parse().ok()?;
+                (number.to_string() == id.as_str()).then_some(Value::Integer(number))
+            }
+            _ => Some(Value::from(id.as_str())),
+        }
+    }
+
+    /// A row of `read` or `list`.
+    fn image(&self, row: &Row<'_>) -> rusqlite::Result<LogRow> {
+        let cell = |(at, name): (usize, &Name)| Ok((name.clone(), row.get(at + 1)?));
+        let cells = self.columns.iter().enumerate().map(cell);
+        cells.collect::<rusqlite::Result<rejoin_log::row::Columns>>().map(LogRow::from)
+    }
+
+    /// Replaces the row; the key is the first parameter, followed by the values in `image`.
+    fn update(&self, image: &LogRow) -> String {
+        let mut number = 1;
+        let set = |column: &Column| {
+            let name = quoted(&column.name);
+            if image.get(&column.name).is_none() {
+                let default = column.default.as_deref().unwrap_or("NULL");
+                return format!("{name} = ({default})");
+            }
+            number += 1;
+            format!("{name} = ?{number}")
+        };
+        let sets: Vec<String> = without_key(&self.table).map(set).collect();
+        let (name, key) = (quoted(&self.table.name), quoted(&self.table.key_column().name));
+        format!("{OURS}UPDATE {name} SET {} WHERE {key} = ?1", sets.join(", "))
+    }
+
+    /// Creates the row, with the same parameters.
+    fn insert(&self, image: &LogRow) -> String {
+        let named = without_key(&self.table).filter(|column| image.get(&column.name).is_some());
+        let (columns, marks): (String, String) =
+            named.map(|column| (format!(", {}", quoted(&column.name)), ", ?")).unzip();
+        let (name, key) = (quoted(&self.table.name), quoted(&self.table.key_column().name));
+        format!(
+            "{OURS}INSERT INTO {name} ({key}{columns}) VALUES (?{marks}) \
+             ON CONFLICT ({key}) DO NOTHING"
+        )
+    }
+}
+
+fn without_key(table: &Table) -> impl Iterator<Item = &Column> {
+    table.columns.iter().enumerate().filter(|(at, _)| *at != table.key).map(|(_, column)| column)
+}
+
+impl SqliteReplica<'_> {
+    /// The statements of a table; `None` if the schema lacks it.
+    fn statements(&self, name: &Name) -> Option<Rc<RowStatements>> {
+        let mut tables = self.tables.borrow_mut();
+        if let Some(known) = tables.get(name) {
+            return known.clone();
+        }
+        let number = self.schema.by_name.get(name.as_str());
+        let table = number.and_then(|number| self.schema.tables.get(number));
+        let statements = table.map(|table| Rc::new(RowStatements::of(table)));
+        tables.insert(name.clone(), statements.clone());
+        statements
+    }
+
+    /// Runs a statement on a row, if need be without the app's trigger that makes it fail.
+    fn write(&self, table: &Table, sql: &str, values: &[&Value]) -> Result<usize> {
+        let cached = || self.conn.prepare_cached(sql)?.execute(params_from_iter(values));
+        cached().map_err(fault::of).or_else(|error| {
+            app_trigger::without_failing(self.conn, &table.name, error, || {
+                self.conn.prepare(sql)?.execute(params_from_iter(values))
+            })
+        })
+    }
+
+    fn replace(&self, known: &RowStatements, key: &Value, image: &LogRow) -> Result<()> {
+        let values = known.columns.iter().filter_map(|name| image.get(name.as_str()));
+        let values: Vec<&Value> = std::iter::once(key).chain(values).collect();
+        let (table, has_columns) = (&known.table, !known.columns.is_empty());
+        if has_columns && self.write(table, &known.update(image), &values)? > 0 {
+            return Ok(());
+        }
+        self.write(table, &known.insert(image), &values).map(drop)
+    }
+}
+
+impl LogRows for SqliteReplica<'_> {
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
+        let Some(known) = self.statements(&row.table) else { return Ok(None) };
+        let Some(key) = known.key(&row.id) else { return Ok(None) };
+        let read = || {
+            let mut statement = self.conn.prepare_cached(&known.read)?;
+            statement.query_row([key], |row| known.image(row)).optional()
+        };
+        self.kept(read().map_err(fault::of))
+    }
+
+    fn table(&self, table: &Name) -> Result<Vec<(RowName, LogRow)>, StoreError> {
+        let Some(known) = self.statements(table) else { return Ok(Vec::new()) };
+        let mut rows = self.list(&known.list, [], |row| {
+            let id = row.get::<_, Value>(0)?.to_id().unwrap_or_default();
+            Ok((RowName { table: table.clone(), id: Name::from(id) }, known.image(row)?))
+        })?;
+        // As the model orders them: by the text of the key.
+        rows.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(rows)
+    }
+}
+
+impl LogTable for SqliteReplica<'_> {
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
+        let Some(known) = self.statements(&row.table) else { return Ok(()) };
+        let Some(key) = known.key(&row.id) else {
+            return self.kept(if image.is_some() { Err(no_key(row)) } else { Ok(()) });
+        };
+        let done = match image {
+            Some(image) => self.replace(&known, &key, image),
+            None => self.write(&known.table, &known.delete, &[&key]).map(drop),
+        };
+        self.kept(done)?;
+        self.touched.row(&known.table.name, key);
+        Ok(())
+    }
+
+    fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
+        let mut names: Vec<&String> = self.schema.by_name.keys().collect();
+        names.sort_unstable();
+        let mut rows = Vec::new();
+        for name in names {
+            rows.append(&mut self.table(&Name::from(name.as_str()))?);
+        }
+        Ok(rows)
+    }
+}
+
+fn no_key(row: &RowName) -> Error {
+    Error::InvalidInput(InputFault::Refused {
+        what: format!("row {} of table {}", row.id, row.table),
+        reason: String::from("the key of the table is an integer; name the row by its digits"),
+    })
+}
