@@ -57,7 +57,7 @@ pub struct LogStatus {
 impl Server {
     /// The state of the log; an error without a table of the log.
     pub fn log_status(&self) -> Result<LogStatus, ServerError> {
-        let facts = self.shared.engine.log_facts()?;
+        let facts = log_model::log_facts(&self.shared.engine)?;
         Ok(LogStatus {
             epoch: facts.epoch.0.to_string(),
             head: facts.head,
@@ -70,13 +70,13 @@ impl Server {
     /// it. Its corrections stay. Fails if the id is not a UUID.
     pub fn appoint_authority(&self, client_id: Option<&str>) -> Result<(), ServerError> {
         let author = client_id.map(log_model::author_of).transpose()?;
-        Ok(self.shared.engine.appoint(author)?)
+        Ok(log_model::appoint(&self.shared.engine, author)?)
     }
 
     /// Returns an entry from the authority to its author, which runs it again; `false` if the
     /// authority did not have it. Fails if the id is not a UUID.
     pub fn release_entry(&self, entry: &str) -> Result<bool, ServerError> {
-        Ok(self.shared.engine.release(log_model::entry_of(entry)?)?)
+        Ok(log_model::release(&self.shared.engine, log_model::entry_of(entry)?)?)
     }
 
     /// The devices by user and id: at most `most`, after the user and device id in `after`.

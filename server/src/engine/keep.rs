@@ -5,7 +5,7 @@
 
 use rejoin_protocol::time;
 
-use super::Engine;
+use super::{Engine, log_model};
 use crate::error::Fault;
 use crate::model::Compaction;
 use crate::observe;
@@ -54,7 +54,7 @@ impl Engine {
             writing.forget_written(&verdicts_since, most)
         })?;
         if !done.elsewhere {
-            self.raise_horizon()?;
+            log_model::raise_horizon(self)?;
         }
         self.tell(|hooks| hooks.compaction(&done));
         Ok(done)

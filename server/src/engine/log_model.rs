@@ -52,194 +52,195 @@ impl From<StoreError> for Stop {
     }
 }
 
-impl Engine {
-    /// Takes entries and corrections of a device. Returns also the buckets to wake.
-    pub(crate) fn publish(
-        &self,
-        caller: &Caller,
-        asked: &Request<Publish>,
-    ) -> Result<(Published, Vec<Touched>), Fault> {
-        let effects = asked.log.offers.iter().map(|offer| offer.effects.iter().count()).sum();
-        check_size(effects, self.limits.changes, "effects")?;
-        let now = self.millis();
-        self.write_log(caller, asked.client_id, |log, tables, author| {
-            let before = log.facts().head;
-            let fitting = fitting(log, tables, &asked.log.offers)?;
-            let mut request = asked.log.clone();
-            let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
-            request.offers.truncate(fitting);
-            let mut answer = log.publish(author, &request, now)?;
-            if let (Some(id), Outcome::Verdicts { verdicts }) = (misfit, &mut answer.outcome)
-                && verdicts.iter().all(|evaluated| evaluated.verdict.goes_on())
-            {
-                verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
-            }
-            Ok((answer, touched(log, before)?))
-        })
-    }
-
-    /// The items after a cursor.
-    pub(crate) fn fetch(&self, caller: &Caller, asked: &Request<Fetch>) -> Result<Fetched, Fault> {
-        let limit = asked.log.limit.min(self.limits.page);
-        let request = Fetch { limit, ..asked.log };
-        self.read_log(caller, asked.client_id, |log, _, author| Ok(log.fetch(author, &request)?))
-    }
-
-    /// A page of the snapshot.
-    pub(crate) fn log_snapshot(
-        &self,
-        caller: &Caller,
-        asked: &Request<SnapshotRequest>,
-    ) -> Result<SnapshotAnswer, Fault> {
-        let limit = asked.log.limit.min(self.limits.page);
-        let request = SnapshotRequest { limit, ..asked.log.clone() };
-        self.read_log(caller, asked.client_id, |log, _, author| {
-            Ok(snapshot::snapshot_page(log, author, &request)?)
-        })
-    }
-
-    /// Corrections of the authority. Returns also the buckets to wake.
-    pub(crate) fn correct(
-        &self,
-        caller: &Caller,
-        asked: &Request<Correct>,
-    ) -> Result<(Corrected, Vec<Touched>), Fault> {
-        let corrections = &asked.log.corrections;
-        let effects = corrections.iter().map(|correction| correction.effects.iter().count()).sum();
-        check_size(effects, self.limits.changes, "effects")?;
-        let now = self.millis();
-        self.write_log(caller, asked.client_id, |log, tables, author| {
-            if asked.log.referee != author {
-                return Err(ServerError::NotTheReferee(asked.log.referee).into());
-            }
-            let before = log.facts().head;
-            let mut request = asked.log.clone();
-            request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
-            let taken = correct::correct(log, &request, now)?;
-            Ok((Corrected { taken }, touched(log, before)?))
-        })
-    }
-
-    /// Folds entries into the base whose items have not moved within the retention. Does nothing
-    /// without a table of the log.
-    pub(crate) fn raise_horizon(&self) -> Result<(), Fault> {
-        if read(&*self.store, |reading| Ok(reading.schema().log.is_empty()))? {
-            return Ok(());
+/// Takes entries and corrections of a device. Returns also the buckets to wake.
+pub(crate) fn publish(
+    engine: &Engine,
+    caller: &Caller,
+    asked: &Request<Publish>,
+) -> Result<(Published, Vec<Touched>), Fault> {
+    let effects = asked.log.offers.iter().map(|offer| offer.effects.iter().count()).sum();
+    check_size(effects, engine.limits.changes, "effects")?;
+    let now = millis(engine);
+    write_log(engine, caller, asked.client_id, |log, tables, author| {
+        let before = log.facts().head;
+        let fitting = fitting(log, tables, &asked.log.offers)?;
+        let mut request = asked.log.clone();
+        let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
+        request.offers.truncate(fitting);
+        let mut answer = log.publish(author, &request, now)?;
+        if let (Some(id), Outcome::Verdicts { verdicts }) = (misfit, &mut answer.outcome)
+            && verdicts.iter().all(|evaluated| evaluated.verdict.goes_on())
+        {
+            verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
         }
-        let now = self.millis();
-        let to = Key::end_of(now.saturating_sub(self.log_limits().retention));
-        self.operate_log(|log| horizon::raise_horizon(log, to, now)).map(drop)
-    }
+        Ok((answer, touched(log, before)?))
+    })
+}
 
-    /// The log's facts: epoch, head, horizon, authority.
-    pub(crate) fn log_facts(&self) -> Result<LogFacts, Fault> {
-        self.operate_log(|log| Ok(log.facts().clone()))
-    }
+/// The items after a cursor.
+pub(crate) fn fetch(
+    engine: &Engine,
+    caller: &Caller,
+    asked: &Request<Fetch>,
+) -> Result<Fetched, Fault> {
+    let limit = asked.log.limit.min(engine.limits.page);
+    let request = Fetch { limit, ..asked.log };
+    read_log(engine, caller, asked.client_id, |log, _, author| Ok(log.fetch(author, &request)?))
+}
 
-    /// Appoints or dismisses the authority.
-    pub(crate) fn appoint(&self, authority: Option<AuthorId>) -> Result<(), Fault> {
-        self.operate_log(|log| correct::appoint(log, authority))
-    }
+/// A page of the snapshot.
+pub(crate) fn log_snapshot(
+    engine: &Engine,
+    caller: &Caller,
+    asked: &Request<SnapshotRequest>,
+) -> Result<SnapshotAnswer, Fault> {
+    let limit = asked.log.limit.min(engine.limits.page);
+    let request = SnapshotRequest { limit, ..asked.log.clone() };
+    read_log(engine, caller, asked.client_id, |log, _, author| {
+        Ok(snapshot::snapshot_page(log, author, &request)?)
+    })
+}
 
-    /// Returns an entry from the authority to its author; whether the authority had it.
-    pub(crate) fn release(&self, id: EntryId) -> Result<bool, Fault> {
-        let now = self.millis();
-        self.operate_log(|log| correct::release(log, id, now))
-    }
-
-    fn operate_log<T>(
-        &self,
-        mut work: impl FnMut(&mut Log<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, Fault> {
-        write(&*self.store, &self.now(), |writing| {
-            served(writing)?;
-            let store = writing.log();
-            let done = self.open(writing, store, true).and_then(|mut log| Ok(work(&mut log)?));
-            done.map_err(|stop| fault(&store, stop))
-        })
-    }
-
-    fn write_log<T>(
-        &self,
-        caller: &Caller,
-        author: AuthorId,
-        mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
-    ) -> Result<T, Fault> {
-        let client_id = author.to_string();
-        write(&*self.store, &self.now(), |writing| {
-            served(writing)?;
-            self.registered(writing, caller, &client_id)?;
-            let buckets: Buckets = held(writing, &caller.user)?.into_iter().collect();
-            let store = writing.log();
-            let done = self.open(writing, store, true).and_then(|mut log| {
-                admit(&mut log, author, &caller.user, &buckets)?;
-                work(&mut log, writing.log_tables(), author)
-            });
-            done.map_err(|stop| fault(&store, stop))
-        })
-    }
-
-    /// Reads the log; writes first what this device or its user's membership lacks.
-    fn read_log<T>(
-        &self,
-        caller: &Caller,
-        author: AuthorId,
-        mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
-    ) -> Result<T, Fault> {
-        let client_id = author.to_string();
-        let found = read(&*self.store, |reading| {
-            served(reading)?;
-            self.registered(reading, caller, &client_id)?;
-            let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
-            let store = reading.log();
-            let is_settled = is_settled(reading, &store, author, &caller.user, &buckets);
-            if !is_settled.map_err(|error| store.fault(error))? {
-                return Ok(None);
-            }
-            let done = self
-                .open(reading, store, false)
-                .and_then(|mut log| work(&mut log, reading.log_tables(), author));
-            done.map(Some).map_err(|stop| fault(&store, stop))
-        })?;
-        match found {
-            Some(found) => Ok(found),
-            None => self.write_log(caller, author, work),
+/// Corrections of the authority. Returns also the buckets to wake.
+pub(crate) fn correct(
+    engine: &Engine,
+    caller: &Caller,
+    asked: &Request<Correct>,
+) -> Result<(Corrected, Vec<Touched>), Fault> {
+    let corrections = &asked.log.corrections;
+    let effects = corrections.iter().map(|correction| correction.effects.iter().count()).sum();
+    check_size(effects, engine.limits.changes, "effects")?;
+    let now = millis(engine);
+    write_log(engine, caller, asked.client_id, |log, tables, author| {
+        if asked.log.referee != author {
+            return Err(ServerError::NotTheReferee(asked.log.referee).into());
         }
-    }
+        let before = log.facts().head;
+        let mut request = asked.log.clone();
+        request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
+        let taken = correct::correct(log, &request, now)?;
+        Ok((Corrected { taken }, touched(log, before)?))
+    })
+}
 
-    /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
-    /// one new epoch for both.
-    fn open<'t>(
-        &self,
-        reading: &dyn Reading,
-        store: LogTables<'t>,
-        writes: bool,
-    ) -> Result<Log<'t>, Stop> {
-        let placement = Arc::new(ColumnPlacement::of(&reading.schema().manifest));
-        if !writes {
-            return Ok(Server::open(store, placement, self.log_limits())?);
-        }
-        let state = reading.log_state().map_err(|fault| StoreError(fault.to_string()))?;
-        let epoch = epoch_of(&state.epoch);
-        if store.facts()?.is_none() {
-            return Ok(Server::create(store, epoch, placement, self.log_limits())?);
-        }
-        let mut log = Server::open(store, placement, self.log_limits())?;
-        if log.facts().epoch != epoch {
-            log.begin_epoch(epoch)?;
-        }
-        Ok(log)
+/// Folds entries into the base whose items have not moved within the retention. Does nothing
+/// without a table of the log.
+pub(crate) fn raise_horizon(engine: &Engine) -> Result<(), Fault> {
+    if read(&*engine.store, |reading| Ok(reading.schema().log.is_empty()))? {
+        return Ok(());
     }
+    let now = millis(engine);
+    let to = Key::end_of(now.saturating_sub(log_limits(engine).retention));
+    operate_log(engine, |log| horizon::raise_horizon(log, to, now)).map(drop)
+}
 
-    fn log_limits(&self) -> Limits {
-        let retention = u64::from(self.retention.log_days) * DAY_MS;
-        Limits { drift: self.limits.log_drift_ms.into(), retention }
-    }
+/// The log's facts: epoch, head, horizon, authority.
+pub(crate) fn log_facts(engine: &Engine) -> Result<LogFacts, Fault> {
+    operate_log(engine, |log| Ok(log.facts().clone()))
+}
 
-    /// The clock in milliseconds since 1970.
-    fn millis(&self) -> u64 {
-        u64::try_from(self.clock.now() / 1_000).unwrap_or(0)
+/// Appoints or dismisses the authority.
+pub(crate) fn appoint(engine: &Engine, authority: Option<AuthorId>) -> Result<(), Fault> {
+    operate_log(engine, |log| correct::appoint(log, authority))
+}
+
+/// Returns an entry from the authority to its author; whether the authority had it.
+pub(crate) fn release(engine: &Engine, id: EntryId) -> Result<bool, Fault> {
+    let now = millis(engine);
+    operate_log(engine, |log| correct::release(log, id, now))
+}
+
+fn operate_log<T>(
+    engine: &Engine,
+    mut work: impl FnMut(&mut Log<'_>) -> Result<T, StoreError>,
+) -> Result<T, Fault> {
+    write(&*engine.store, &engine.now(), |writing| {
+        served(writing)?;
+        let store = writing.log();
+        let done = open(engine, writing, store, true).and_then(|mut log| Ok(work(&mut log)?));
+        done.map_err(|stop| fault(&store, stop))
+    })
+}
+
+fn write_log<T>(
+    engine: &Engine,
+    caller: &Caller,
+    author: AuthorId,
+    mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
+) -> Result<T, Fault> {
+    let client_id = author.to_string();
+    write(&*engine.store, &engine.now(), |writing| {
+        served(writing)?;
+        engine.registered(writing, caller, &client_id)?;
+        let buckets: Buckets = held(writing, &caller.user)?.into_iter().collect();
+        let store = writing.log();
+        let done = open(engine, writing, store, true).and_then(|mut log| {
+            admit(&mut log, author, &caller.user, &buckets)?;
+            work(&mut log, writing.log_tables(), author)
+        });
+        done.map_err(|stop| fault(&store, stop))
+    })
+}
+
+/// Reads the log; writes first what this device or its user's membership lacks.
+fn read_log<T>(
+    engine: &Engine,
+    caller: &Caller,
+    author: AuthorId,
+    mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
+) -> Result<T, Fault> {
+    let client_id = author.to_string();
+    let found = read(&*engine.store, |reading| {
+        served(reading)?;
+        engine.registered(reading, caller, &client_id)?;
+        let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
+        let store = reading.log();
+        let is_settled = is_settled(reading, &store, author, &caller.user, &buckets);
+        if !is_settled.map_err(|error| store.fault(error))? {
+            return Ok(None);
+        }
+        let done = open(engine, reading, store, false)
+            .and_then(|mut log| work(&mut log, reading.log_tables(), author));
+        done.map(Some).map_err(|stop| fault(&store, stop))
+    })?;
+    match found {
+        Some(found) => Ok(found),
+        None => write_log(engine, caller, author, work),
     }
+}
+
+/// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
+/// one new epoch for both.
+fn open<'t>(
+    engine: &Engine,
+    reading: &dyn Reading,
+    store: LogTables<'t>,
+    writes: bool,
+) -> Result<Log<'t>, Stop> {
+    let placement = Arc::new(ColumnPlacement::of(&reading.schema().manifest));
+    if !writes {
+        return Ok(Server::open(store, placement, log_limits(engine))?);
+    }
+    let state = reading.log_state().map_err(|fault| StoreError(fault.to_string()))?;
+    let epoch = epoch_of(&state.epoch);
+    if store.facts()?.is_none() {
+        return Ok(Server::create(store, epoch, placement, log_limits(engine))?);
+    }
+    let mut log = Server::open(store, placement, log_limits(engine))?;
+    if log.facts().epoch != epoch {
+        log.begin_epoch(epoch)?;
+    }
+    Ok(log)
+}
+
+fn log_limits(engine: &Engine) -> Limits {
+    let retention = u64::from(engine.retention.log_days) * DAY_MS;
+    Limits { drift: engine.limits.log_drift_ms.into(), retention }
+}
+
+/// The clock in milliseconds since 1970.
+fn millis(engine: &Engine) -> u64 {
+    u64::try_from(engine.clock.now() / 1_000).unwrap_or(0)
 }
 
 /// Whether a request of this device has nothing to write about the device itself.

@@ -13,14 +13,14 @@ use serde::de::DeserializeOwned;
 use super::exchange::post_as;
 use crate::Shared;
 use crate::admission::Endpoint;
-use crate::engine::{Caller, Engine};
+use crate::engine::{Caller, Engine, log_model};
 use crate::error::{Fault, Refusal};
 
 pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let hub = Arc::clone(&shared.hub);
     let kind = (Endpoint::LogPublish, "publish entries");
     post(shared, request, kind, move |engine, caller, asked: &message::Request<Publish>| {
-        let (answer, touched) = engine.publish(caller, asked)?;
+        let (answer, touched) = log_model::publish(engine, caller, asked)?;
         hub.log_moved(&touched);
         Ok(answer)
     })
@@ -30,7 +30,7 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
 pub(super) async fn fetch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let kind = (Endpoint::LogFetch, "fetch entries");
     post(shared, request, kind, |engine, caller, asked: &message::Request<Fetch>| {
-        engine.fetch(caller, asked)
+        log_model::fetch(engine, caller, asked)
     })
     .await
 }
@@ -38,7 +38,7 @@ pub(super) async fn fetch(State(shared): State<Arc<Shared>>, request: Request) -
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let kind = (Endpoint::LogSnapshot, "take a snapshot of the log");
     post(shared, request, kind, |engine, caller, asked: &message::Request<SnapshotRequest>| {
-        engine.log_snapshot(caller, asked)
+        log_model::log_snapshot(engine, caller, asked)
     })
     .await
 }
@@ -47,7 +47,7 @@ pub(super) async fn correct(State(shared): State<Arc<Shared>>, request: Request)
     let hub = Arc::clone(&shared.hub);
     let kind = (Endpoint::LogCorrect, "correct entries");
     post(shared, request, kind, move |engine, caller, asked: &message::Request<Correct>| {
-        let (answer, touched) = engine.correct(caller, asked)?;
+        let (answer, touched) = log_model::correct(engine, caller, asked)?;
         hub.log_moved(&touched);
         Ok(answer)
     })

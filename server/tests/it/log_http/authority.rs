@@ -16,7 +16,7 @@ use super::{Log, table};
 type Authority = AuthorityRunner<MemoryReplica>;
 
 /// Runs the authority on this device until it has nothing to correct.
-async fn judge(device: &Device<'_>, authority: &mut Authority) -> usize {
+async fn correct_all(device: &Device<'_>, authority: &mut Authority) -> usize {
     let mut pages = SnapshotBuilder::default();
     while authority.needs_snapshot() {
         let answer: SnapshotAnswer = device.ask("/log/snapshot", pages.request(9)).await;
@@ -48,24 +48,24 @@ async fn authority_corrects_an_entry_while_its_author_is_away(log: Log) {
     anna.act("append", "r0", "a").unwrap();
     anna.sync().await;
     ben.sync().await;
-    assert_eq!(table(world), "r0=e1,-,a,0", "absolute values, until somebody runs it again");
-    let judge_device = Device::new(world, "anna", 9).await;
+    assert_eq!(table(world), "r0=e1,-,a,0", "absolute values, until it runs again");
+    let appointed = Device::new(world, "anna", 9).await;
     let placed = placement(world, "anna").await;
     let store = MemoryReplica::default();
     let mut authority =
-        Authority::create(store, judge_device.author, Arc::new(Actions), Arc::new(placed)).unwrap();
+        Authority::create(store, appointed.author, Arc::new(Actions), Arc::new(placed)).unwrap();
     let stamp = anna.replica.facts().stamp.unwrap();
-    let referee = judge_device.author;
+    let referee = appointed.author;
     let nothing = Correct { stamp, referee, corrections: Vec::new() };
-    let (status, answer) = judge_device.post("/log/correct", &nothing).await;
+    let (status, answer) = appointed.post("/log/correct", &nothing).await;
     assert_eq!((status, &answer["code"]), (403, &json!("log_refused")), "not appointed");
     world.server.appoint_authority(Some(&referee.to_string())).unwrap();
-    assert_eq!(judge(&judge_device, &mut authority).await, 1);
+    assert_eq!(correct_all(&appointed, &mut authority).await, 1);
     assert_eq!(table(world), "r0=e1,-,ba,0");
     anna.sync().await;
     assert_eq!(anna.see("r0", "note"), json!("ba"));
     world.server.appoint_authority(None).unwrap();
-    let (status, _) = judge_device.post("/log/correct", &nothing).await;
+    let (status, _) = appointed.post("/log/correct", &nothing).await;
     assert_eq!(status, 403, "dismissed");
     assert!(world.server.release_entry("no uuid").is_err());
     assert!(!world.server.release_entry(&anna.author.to_string()).unwrap(), "no such entry");
