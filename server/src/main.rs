@@ -130,6 +130,8 @@ enum LogCommand {
         /// The client id of the device.
         device: String,
     },
+    /// Begins a new epoch after a backup was restored: devices send again what it lacks.
+    NewEpoch,
     /// Dismisses the authority; its corrections stay.
     Dismiss,
     /// Returns an entry from the authority to its author.
@@ -200,6 +202,7 @@ fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {
             println!("authority\t{}", authority.as_deref().unwrap_or("none"));
         }
         LogCommand::Appoint { device } => server.appoint_authority(Some(device))?,
+        LogCommand::NewEpoch => server.begin_epoch()?,
         LogCommand::Dismiss => server.appoint_authority(None)?,
         LogCommand::Release { entry } if server.release_entry(entry)? => {
             println!("{entry} is its author's again");

@@ -66,6 +66,12 @@ impl Server {
         })
     }
 
+    /// Begins a new epoch of both models, after a backup was restored: devices take snapshots, and
+    /// send again the entries that the backup lacks. An error without a table of the log.
+    pub fn begin_epoch(&self) -> Result<(), ServerError> {
+        Ok(log_model::begin_epoch(&self.shared.engine)?)
+    }
+
     /// Makes this device the authority, which may correct the entries of others; `None` dismisses
     /// it. Its corrections stay. Fails if the id is not a UUID.
     pub fn appoint_authority(&self, client_id: Option<&str>) -> Result<(), ServerError> {

@@ -35,6 +35,7 @@ const DAY_MS: u64 = 86_400_000;
 enum Stop {
     Server(ServerError),
     Store(StoreError),
+    Fault(Fault),
 }
 
 impl From<ServerError> for Stop {
@@ -43,6 +44,12 @@ impl From<ServerError> for Stop {
             ServerError::Store(error) => Self::Store(error),
             error => Self::Server(error),
         }
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 
@@ -139,6 +146,17 @@ pub(crate) fn log_facts(engine: &Engine) -> Result<LogFacts, Fault> {
     operate_log(engine, |log| Ok(log.facts().clone()))
 }
 
+/// Begins a new epoch of both models: every device takes a snapshot, and sends again what this
+/// database lacks.
+pub(crate) fn begin_epoch(engine: &Engine) -> Result<(), Fault> {
+    write(&*engine.store, &engine.now(), |writing| {
+        served(writing)?;
+        writing.new_epoch()?;
+        let store = writing.log();
+        open(engine, writing, store, true).map(drop).map_err(|stop| fault(&store, stop))
+    })
+}
+
 /// Appoints or dismisses the authority.
 pub(crate) fn appoint(engine: &Engine, authority: Option<AuthorId>) -> Result<(), Fault> {
     operate_log(engine, |log| correct::appoint(log, authority))
@@ -196,7 +214,7 @@ fn read_log<T>(
         let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
         let store = reading.log();
         let is_settled = is_settled(reading, &store, author, &caller.user, &buckets);
-        if !is_settled.map_err(|error| store.fault(error))? {
+        if !is_settled.map_err(|stop| fault(&store, stop))? {
             return Ok(None);
         }
         let done = open(engine, reading, store, false)
@@ -221,8 +239,7 @@ fn open<'t>(
     if !writes {
         return Ok(Server::open(store, placement, log_limits(engine))?);
     }
-    let state = reading.log_state().map_err(|fault| StoreError(fault.to_string()))?;
-    let epoch = epoch_of(&state.epoch);
+    let epoch = epoch_of(&reading.log_state()?.epoch);
     if store.facts()?.is_none() {
         return Ok(Server::create(store, epoch, placement, log_limits(engine))?);
     }
@@ -250,9 +267,9 @@ fn is_settled(
     author: AuthorId,
     user: &str,
     buckets: &Buckets,
-) -> Result<bool, StoreError> {
-    let epoch = reading.log_state().map(|state| epoch_of(&state.epoch));
-    let is_here = store.facts()?.is_some_and(|facts| epoch.is_ok_and(|epoch| facts.epoch == epoch));
+) -> Result<bool, Stop> {
+    let epoch = epoch_of(&reading.log_state()?.epoch);
+    let is_here = store.facts()?.is_some_and(|facts| facts.epoch == epoch);
     let user = UserId(user.into());
     let is_known = store.author(author)?.is_some_and(|known| known.user == user);
     let Membership { buckets: stored, version } = store.membership(&user)?;
@@ -329,6 +346,7 @@ fn epoch_of(epoch: &str) -> Epoch {
 
 fn fault(store: &LogTables<'_>, stop: Stop) -> Fault {
     match stop {
+        Stop::Fault(fault) => fault,
         Stop::Store(error) => store.fault(error),
         Stop::Server(ServerError::NotTheReferee(_)) => {
             let message = "this device is not the authority: the operator appoints it";

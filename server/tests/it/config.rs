@@ -1,5 +1,6 @@
 //! Configuration: all problems at once with their lines, the template, the environment.
 
+use rejoin_protocol::manifest::SyncModel;
 use rejoin_server::{Auth, Config, Problem, PushPolicy, Retention, config::TEMPLATE};
 
 fn problems(text: &str) -> Vec<Problem> {
@@ -56,7 +57,9 @@ fn settings(page: &str) -> Vec<&str> {
 #[test]
 fn server_guide_configuration_is_valid() {
     let blocks = settings(include_str!("../../../docs/server.md"));
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
+    let with_log = Config::from_toml(&[blocks[0], blocks[3]].concat(), &[]).unwrap();
+    assert_eq!(with_log.tables[2].sync, SyncModel::Log);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
     let store = [blocks[1], blocks[2]].concat();

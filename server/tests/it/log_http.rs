@@ -263,3 +263,28 @@ async fn clock_far_ahead_gets_a_later_key(log: Log) {
     assert_eq!(devices[0].see("r0", "note"), json!("b"));
     assert_eq!(image("e1").get("note"), Some(&Value::from("")));
 }
+
+#[apply(stores!)]
+async fn restored_server_gets_back_what_its_backup_lacks(mut log: Log) {
+    let world = &log.0;
+    let mut anna = Device::new(world, "anna", 1).await;
+    let mut ben = Device::new(world, "ben", 2).await;
+    anna.act("create", "r0", "e1").unwrap();
+    anna.sync().await;
+    ben.sync().await;
+    let backup = world.backup();
+    ben.act("append", "r0", "late").unwrap();
+    ben.sync().await;
+    anna.sync().await;
+    assert_eq!(table(world), "r0=e1,-,late,0");
+    let (anna, ben) = (anna.replica, ben.replica);
+    log.0.config = backup;
+    log.0.restart();
+    log.0.server.begin_epoch().unwrap();
+    let world = &log.0;
+    let mut devices = [Device::at(world, "anna", anna), Device::at(world, "ben", ben)];
+    settle(&mut devices).await;
+    for device in &devices {
+        assert_eq!(rows(device), "r0=e1,-,late,0", "{}", device.user);
+    }
+}

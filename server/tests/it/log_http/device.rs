@@ -104,6 +104,12 @@ impl<'w> Device<'w> {
         device
     }
 
+    /// The same device at another server.
+    pub(super) fn at(world: &'w World, user: &str, replica: Replica<MemoryReplica>) -> Self {
+        let author = replica.facts().author;
+        Self { world, user: user.into(), author, replica, ahead: 0, made: 1_000 }
+    }
+
     pub(super) fn wall(&self) -> u64 {
         let now = rejoin_server::Clock::now(&self.world.clock) / 1_000;
         u64::try_from(now + self.ahead).unwrap()
