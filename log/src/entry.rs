@@ -10,7 +10,7 @@ use super::ids::{Buckets, Name};
 use super::key::Key;
 use rejoin_protocol::Value;
 
-/// An action with its arguments. Only the author and the referee see it.
+/// An action with its arguments. Only the author and the authority see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     /// The action.

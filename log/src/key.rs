@@ -33,6 +33,29 @@ impl Key {
         id: EntryId(Uuid::max()),
     };
 
+    /// The key as bytes that are ordered as keys are.
+    pub fn to_bytes(&self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        bytes[..8].copy_from_slice(&self.millis.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.counter.to_be_bytes());
+        bytes[16..32].copy_from_slice(self.author.0.as_bytes());
+        bytes[32..].copy_from_slice(self.id.0.as_bytes());
+        bytes
+    }
+
+    /// The key of [`to_bytes`](Self::to_bytes); `None` if the length is another.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (millis, rest) = bytes.split_first_chunk()?;
+        let (counter, rest) = rest.split_first_chunk()?;
+        let (author, id) = rest.split_first_chunk()?;
+        Some(Self {
+            millis: u64::from_be_bytes(*millis),
+            counter: u64::from_be_bytes(*counter),
+            author: AuthorId(Uuid::from_bytes(*author)),
+            id: EntryId(Uuid::from_slice(id).ok()?),
+        })
+    }
+
     /// Above every key of this millisecond or earlier: a horizon at that time.
     pub fn end_of(millis: u64) -> Self {
         let (author, id) = (AuthorId(Uuid::max()), EntryId(Uuid::max()));
@@ -76,6 +99,25 @@ mod tests {
         let mut bytes = [0; 16];
         bytes[..name.len()].copy_from_slice(name.as_bytes());
         Uuid::from_bytes(bytes)
+    }
+
+    #[test]
+    fn bytes_order_as_keys_and_give_the_key_back() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut key = || {
+            let mut uuid = || Uuid::from_u128(random.u128(..) >> (random.u32(0..2) * 127));
+            let (author, id) = (AuthorId(uuid()), EntryId(uuid()));
+            let mut number = || [0, 1, 255, 256, u64::MAX, random.u64(..)][random.usize(..6)];
+            Key { millis: number(), counter: number(), author, id }
+        };
+        for _ in 0..2_000 {
+            let (left, right) = (key(), key());
+            assert_eq!(left.cmp(&right), left.to_bytes().cmp(&right.to_bytes()));
+            assert_eq!(Key::from_bytes(&left.to_bytes()), Some(left));
+        }
+        let bytes = key().to_bytes();
+        assert_eq!(Key::from_bytes(&bytes[..47]), None);
+        assert_eq!(Key::from_bytes(&[&bytes[..], &[0]].concat()), None);
     }
 
     #[test]

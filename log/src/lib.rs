@@ -56,7 +56,7 @@
 //! | [`server`] | accepts offers, keeps the history of each row, serves feed and snapshots |
 //! | [`rebase`] | undoes the steps that a change reaches, makes the change, applies them again |
 //! | [`replica`] | the rows that the app sees, runs by the author, pending entries |
-//! | [`referee`] | runs entries as their authors while these are offline |
+//! | [`authority`] | runs entries as their authors while these are offline |
 //!
 //! The crate is pure: rows come from a [`store`], time and randomness are arguments. It depends on
 //! neither SQLite nor a runtime, so the simulation runs it in memory. `stories.rs` has scenario
@@ -74,6 +74,7 @@
     )
 )]
 
+pub mod authority;
 pub mod clock;
 pub mod effect;
 pub mod entry;
@@ -89,7 +90,6 @@ pub mod key;
 pub mod message;
 pub mod placement;
 pub mod rebase;
-pub mod referee;
 pub mod replica;
 pub mod row;
 pub mod server;

@@ -145,7 +145,7 @@ pub struct ViewedEntry {
     /// Only to the author: the server's state of the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<Held>,
-    /// Only to the referee: the whole entry.
+    /// Only to the authority: the whole entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<FullEntry>,
 }
@@ -157,11 +157,11 @@ pub struct Held {
     pub revision: Revision,
     /// The write set of that content.
     pub write_set: Buckets,
-    /// Whether the referee has taken it over.
-    pub refereed: bool,
+    /// Whether the authority has taken it over.
+    pub by_authority: bool,
 }
 
-/// An entry for the referee.
+/// An entry for the authority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FullEntry {
     /// The time that its context sees.
@@ -171,7 +171,7 @@ pub struct FullEntry {
     pub intent: Option<Intent>,
     /// Its content.
     pub content: Content,
-    /// Incremented by each content, of the author or the referee. A correction compares and sets
+    /// Incremented by each content, of the author or the authority. A correction compares and sets
     /// it.
     pub version: u64,
 }
@@ -257,8 +257,8 @@ pub enum Verdict {
         /// The key on the server.
         key: Key,
     },
-    /// The referee has taken the entry over: the author folds it like other devices.
-    Refereed {
+    /// The authority has taken the entry over: the author folds it like other devices.
+    ByAuthority {
         /// The author's last accepted revision.
         revision: Revision,
         /// The key on the server.
@@ -301,30 +301,28 @@ impl Verdict {
     pub fn goes_on(&self) -> bool {
         matches!(
             self,
-            Self::Held { .. } | Self::Refereed { .. } | Self::Frozen { .. } | Self::Final
+            Self::Held { .. } | Self::ByAuthority { .. } | Self::Frozen { .. } | Self::Final
         )
     }
 }
 
-/// The referee's correction of an entry: accepted if the content is still the one that the referee
+/// The authority's correction of an entry: accepted if the content is still the one that the authority
 /// read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
     /// The entry.
     pub id: EntryId,
-    /// The version that the referee read.
+    /// The version that the authority read.
     pub version: u64,
     /// The corrected effects.
     pub effects: Effects,
 }
 
-/// A request of the referee.
+/// A request of the authority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correct {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
-    /// The referee.
-    pub referee: AuthorId,
     /// In key order.
     pub corrections: Vec<Correction>,
 }

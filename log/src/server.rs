@@ -43,9 +43,9 @@ pub enum ServerError {
     /// The author id is not registered.
     #[error("no author {0} is registered: register it first")]
     UnknownAuthor(AuthorId),
-    /// The requester is not the appointed referee.
-    #[error("{0} is not the referee: the operator must appoint it")]
-    NotTheReferee(AuthorId),
+    /// The requester is not the appointed authority.
+    #[error("{0} is not the authority: the operator must appoint it")]
+    NotTheAuthority(AuthorId),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +58,8 @@ pub struct Server<S> {
     placement: Arc<dyn Placement>,
     limits: Limits,
     facts: LogFacts,
+    /// The buckets of the items that moved.
+    moved: Buckets,
 }
 
 impl<S: LogStore> Server<S> {
@@ -68,10 +70,10 @@ impl<S: LogStore> Server<S> {
         placement: Arc<dyn Placement>,
         limits: Limits,
     ) -> Result<Self, StoreError> {
-        let (horizon, referee) = (Key::FIRST, None);
-        let facts = LogFacts { epoch, head: 0, horizon, floor: 0, counter: 0, referee };
+        let (horizon, authority) = (Key::FIRST, None);
+        let facts = LogFacts { epoch, head: 0, horizon, floor: 0, counter: 0, authority };
         store.set_facts(&facts)?;
-        Ok(Self { store, placement, limits, facts })
+        Ok(Self { store, placement, limits, facts, moved: Buckets::default() })
     }
 
     /// Opens the log in this store.
@@ -83,7 +85,7 @@ impl<S: LogStore> Server<S> {
         let facts = store.facts()?;
         let facts =
             facts.ok_or_else(|| StoreError(String::from("the store has no log: create one")))?;
-        Ok(Self { store, placement, limits, facts })
+        Ok(Self { store, placement, limits, facts, moved: Buckets::default() })
     }
 
     /// Starts a new epoch: after restoring a backup, or with another placement. All devices take a
@@ -148,9 +150,15 @@ impl<S: LogStore> Server<S> {
         Ok(rows)
     }
 
-    /// Epoch, head, horizon, floor and referee.
+    /// Epoch, head, horizon, floor and authority.
     pub fn facts(&self) -> &LogFacts {
         &self.facts
+    }
+
+    /// The buckets of the items that moved since this was called: their members have something to
+    /// fetch.
+    pub fn take_moved(&mut self) -> Buckets {
+        std::mem::take(&mut self.moved)
     }
 
     /// The store: a copy of it is a backup.

@@ -1,4 +1,4 @@
-//! A server, devices and a referee for the scenario tests of this crate. Time advances only when a
+//! A server, devices and an authority for the scenario tests of this crate. Time advances only when a
 //! test moves it.
 
 use std::collections::BTreeMap;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::authority::AuthorityRunner;
 use super::effect::{Effect, Effects};
 use super::fixture::{Actions, Column, author, buckets, entry, image, intent, plain, row};
 use super::handler::Handlers;
 use super::ids::{EntryId, Epoch, Name, UserId};
 use super::key::Key;
 use super::message::{Fetched, Publish, Published};
-use super::referee::AuthorityRunner;
 use super::replica::memory::MemoryReplica;
 use super::replica::{LogError, Replica};
 use super::row::{Columns, LogRow, RowName};
@@ -237,7 +237,7 @@ impl World {
         self.devices.remove(name);
     }
 
-    /// Runs the referee until it has no corrections; returns how many were applied.
+    /// Runs the authority until it has no corrections; returns how many were applied.
     pub(crate) fn judges(&mut self) -> usize {
         self.judges_by(Arc::new(Actions))
     }
@@ -245,25 +245,28 @@ impl World {
     /// The same with another version of the handlers.
     pub(crate) fn judges_by(&mut self, handlers: Arc<dyn Handlers>) -> usize {
         let number = author(99);
-        self.server.register(number, UserId(Name::from("referee"))).unwrap();
+        self.server.register(number, UserId(Name::from("authority"))).unwrap();
         correct::appoint(&mut self.server, Some(number)).unwrap();
         let store = MemoryReplica::default();
-        let mut referee =
+        let mut authority =
             AuthorityRunner::create(store, number, handlers, Arc::new(Column)).unwrap();
-        referee.take_snapshot(&server::snapshot::snapshot(&self.server, number).unwrap()).unwrap();
+        authority
+            .take_snapshot(&server::snapshot::snapshot(&self.server, number).unwrap())
+            .unwrap();
         let mut taken = 0;
         for _ in 0..50 {
-            let request = referee.fetch_request(100).unwrap();
-            referee.take_fetched(&self.server.fetch(number, &request).unwrap()).unwrap();
-            let Some(corrections) = referee.judge().unwrap() else { return taken };
-            taken += correct::correct(&mut self.server, &corrections, self.now).unwrap();
+            let request = authority.fetch_request(100).unwrap();
+            authority.take_fetched(&self.server.fetch(number, &request).unwrap()).unwrap();
+            let Some(corrections) = authority.judge().unwrap() else { return taken };
+            taken += correct::correct(&mut self.server, number, &corrections, self.now).unwrap();
         }
-        panic!("the referee does not terminate");
+        panic!("the authority does not terminate");
     }
 
     /// Raises the horizon as far as possible.
     pub(crate) fn compacts(&mut self) -> Key {
-        horizon::raise_horizon(&mut self.server, Key::end_of(self.now), self.now).unwrap()
+        horizon::raise_horizon(&mut self.server, Key::end_of(self.now), self.now, 1_000).unwrap();
+        self.server.facts().horizon
     }
 
     /// Restores the server's log from an older copy, and starts another epoch.

@@ -54,8 +54,7 @@ pub trait Bounded {
     fn check_lengths(&self) -> Result<(), TooLong>;
 }
 
-/// Refuses a string of more than `most` bytes.
-pub fn check(member: &'static str, text: &str, most: usize) -> Result<(), TooLong> {
+fn check(member: &'static str, text: &str, most: usize) -> Result<(), TooLong> {
     let length = text.len();
     if length > most { Err(TooLong { member, length, most }) } else { Ok(()) }
 }

@@ -62,7 +62,7 @@ impl Server {
             epoch: facts.epoch.0.to_string(),
             head: facts.head,
             horizon_ms: facts.horizon.millis,
-            authority: facts.referee.map(|author| author.to_string()),
+            authority: facts.authority.map(|author| author.to_string()),
         })
     }
 

@@ -22,7 +22,7 @@ use crate::engine::change::Touched;
 use crate::engine::database::fault;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result, StorageFault};
-use key::{from_bytes, id_of, to_bytes};
+use key::{from_bytes, id_of};
 use rows::RowStatements;
 
 mod index;
@@ -137,7 +137,7 @@ impl ReplicaStore for SqliteReplica<'_> {
         let sql = "/*rejoin*/INSERT INTO rejoin_log_entry (id, key, own, record) \
                    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET \
                    key = excluded.key, own = excluded.own, record = excluded.record";
-        self.run(sql, (id.0.as_bytes(), to_bytes(&record.key), own, self.to_json(record)?))
+        self.run(sql, (id.0.as_bytes(), record.key.to_bytes(), own, self.to_json(record)?))
     }
 
     fn remove_record(&mut self, id: EntryId) -> Result<(), StoreError> {
@@ -146,7 +146,7 @@ impl ReplicaStore for SqliteReplica<'_> {
 
     fn ids(&self, up_to: &Key) -> Result<Vec<EntryId>, StoreError> {
         let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE key <= ?1 ORDER BY key";
-        self.list(sql, [to_bytes(up_to)], id_of)
+        self.list(sql, [up_to.to_bytes()], id_of)
     }
 
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError> {

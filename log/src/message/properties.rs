@@ -128,7 +128,7 @@ impl Random {
         let own = self.maybe(|random| Held {
             revision: random.revision(),
             write_set: random.buckets(),
-            refereed: random.0.bool(),
+            by_authority: random.0.bool(),
         });
         let (key, effects, whole) = (self.key(), self.effects(), self.maybe(Self::whole));
         Item::Entry(Box::new(ViewedEntry { key, effects, own, whole }))
@@ -138,7 +138,7 @@ impl Random {
         let (revision, key) = (self.revision(), self.key());
         match self.0.u8(..9) {
             0 => Verdict::Held { revision, key },
-            1 => Verdict::Refereed { revision, key },
+            1 => Verdict::ByAuthority { revision, key },
             2 => Verdict::Frozen { revision, key },
             3 => Verdict::Final,
             4 => Verdict::Denied,
@@ -208,7 +208,7 @@ impl Random {
             let (id, version) = (EntryId(random.uuid()), random.number());
             Correction { id, version, effects: random.effects() }
         });
-        Correct { stamp: self.stamp(), referee: AuthorId(self.uuid()), corrections }
+        Correct { stamp: self.stamp(), corrections }
     }
 }
 
@@ -335,7 +335,7 @@ fn requests_are_bounded() {
     assert!(request(NAME + 1).check_bounds().is_err());
     let correct = |count, effects: Effects| {
         let correction = Correction { id: entry(1), version: 1, effects };
-        Correct { stamp, referee: author(1), corrections: vec![correction; count] }
+        Correct { stamp, corrections: vec![correction; count] }
     };
     assert_eq!(correct(LOG_OFFERS, Effects::default()).check_bounds(), Ok(()));
     assert!(correct(LOG_OFFERS + 1, Effects::default()).check_bounds().is_err());

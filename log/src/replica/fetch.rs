@@ -172,16 +172,16 @@ pub(super) fn fold_to<S: ReplicaStore>(
 fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, buckets: Option<&Buckets>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
     let left = buckets.is_some_and(|buckets| !held.write_set.within(buckets));
-    if held.refereed {
-        own.authority = Authority::Referee;
+    if held.by_authority {
+        own.authority = Authority::Appointed;
         own.revision = held.revision;
     } else if left {
         // The server accepts no further revision, even if this device did not know that it was
         // accepted.
         own.authority = Authority::Frozen;
         own.revision = held.revision;
-    } else if own.authority == Authority::Referee {
-        // Released by the operator: the server holds the referee's content, which the author may
+    } else if own.authority == Authority::Appointed {
+        // Released by the operator: the server holds the authority's content, which the author may
         // change again.
         own.authority = Authority::Mine;
         own.effects = seen.effects.clone();
@@ -190,7 +190,7 @@ fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, buckets: Opt
     }
 }
 
-/// Takes an entry as the referee. A new entry, or one whose content is not the referee's last
+/// Takes an entry as the authority. A new entry, or one whose content is not the authority's last
 /// correction, is run.
 fn take_whole(edit: &mut RecordEdit, record: &mut Record, whole: &FullEntry) {
     let content = &whole.content;

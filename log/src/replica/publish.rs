@@ -78,8 +78,8 @@ fn take_verdict<S: ReplicaStore>(
             own.acknowledged = own.acknowledged.max(Some(*revision));
             record.key = *key;
         }
-        Verdict::Refereed { revision, key } => {
-            settle(own, Authority::Referee, *revision);
+        Verdict::ByAuthority { revision, key } => {
+            settle(own, Authority::Appointed, *revision);
             record.key = *key;
         }
         Verdict::Frozen { revision, key } => {

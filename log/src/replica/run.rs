@@ -21,10 +21,10 @@ struct Run {
 }
 
 impl<S: ReplicaStore> ReplicaRebase<'_, S> {
-    /// Runs an entry again on the current rows, as the author or as the referee.
+    /// Runs an entry again on the current rows, as the author or as the authority.
     pub(super) fn run(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
         if record.authority.is_some() {
-            return self.run_as_referee(id, record);
+            return self.run_as_authority(id, record);
         }
         let Some(own) = &record.own else { return Ok(()) };
         let buckets = self.buckets.cloned();
@@ -50,9 +50,9 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         Ok(())
     }
 
-    /// Runs an entry as the referee on behalf of its author: with the author's buckets, on the rows
+    /// Runs an entry as the authority on behalf of its author: with the author's buckets, on the rows
     /// in them.
-    fn run_as_referee(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
+    fn run_as_authority(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
         let Some(authority) = &record.authority else { return Ok(()) };
         let whole = &authority.whole;
         let write_set = whole.content.write_set.clone();
@@ -124,7 +124,7 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
 }
 
 impl AuthorityEntry {
-    /// Whether the referee must send a correction.
+    /// Whether the authority must send a correction.
     pub fn corrects(&self) -> bool {
         self.effects != self.whole.content.effects
     }

@@ -68,7 +68,7 @@ pub struct Record {
     pub item: Option<Shown>,
     /// Data of the author.
     pub own: Option<OwnEntry>,
-    /// Data of the referee.
+    /// Data of the authority.
     pub authority: Option<AuthorityEntry>,
     /// The before-images of its last application.
     pub undo: Undo,
@@ -110,8 +110,8 @@ pub struct OwnEntry {
 pub enum Authority {
     /// The author: this database.
     Mine,
-    /// The referee, since its first correction.
-    Referee,
+    /// The authority, since its first correction.
+    Appointed,
     /// None: the author has left a bucket, or the entry is final.
     Frozen,
     /// The server denied it. It is left out until the app retries, edits or discards it.
@@ -127,12 +127,12 @@ pub enum Waiting {
     User,
 }
 
-/// The referee's data of an entry that is not final.
+/// The authority's data of an entry that is not final.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuthorityEntry {
     /// The entry on the server.
     pub whole: FullEntry,
-    /// The effects of the referee's last run.
+    /// The effects of the authority's last run.
     pub effects: Effects,
     /// The tables that the last run, even a failed one, read or wrote.
     pub tables: BTreeSet<Name>,
@@ -157,7 +157,7 @@ impl Record {
         let mine = match own.authority {
             Authority::Parked => return None,
             Authority::Mine => true,
-            Authority::Referee | Authority::Frozen => false,
+            Authority::Appointed | Authority::Frozen => false,
         };
         let Some(item) = item else { return Some(Counted::Own(&own.effects)) };
         let echoed = item.held.as_ref().is_some_and(|held| held.revision == own.revision);
@@ -185,7 +185,7 @@ impl Record {
         match own.authority {
             Authority::Mine if own.acknowledged < Some(own.revision) => Some(Waiting::Server),
             Authority::Parked => Some(Waiting::User),
-            Authority::Mine | Authority::Referee | Authority::Frozen => None,
+            Authority::Mine | Authority::Appointed | Authority::Frozen => None,
         }
     }
 
@@ -223,7 +223,7 @@ pub enum Counted<'a> {
     Own(&'a Effects),
     /// The server's view, which is already restricted.
     Item(&'a Effects),
-    /// The effects of the referee's last run, restricted to the author's buckets.
+    /// The effects of the authority's last run, restricted to the author's buckets.
     Whole(&'a Effects, &'a Buckets),
 }
 

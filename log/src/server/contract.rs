@@ -48,7 +48,7 @@ fn accepted(number: u64, position: u64) -> AcceptedEntry {
         intent: Some(super::super::fixture::intent("append r0 x")),
         content,
         version: 2,
-        refereed: true,
+        by_authority: true,
         position,
         moved_at: 7,
         touched: buckets("a"),
@@ -64,9 +64,9 @@ pub fn facts_are_there_once_set(store: &mut dyn LogStore) {
     assert_eq!(store.facts().unwrap(), None);
     let epoch = Epoch(uuid::Uuid::from_u128(5));
     let horizon = key(2);
-    let mut facts = LogFacts { epoch, head: 3, horizon, floor: 1, counter: 8, referee: None };
+    let mut facts = LogFacts { epoch, head: 3, horizon, floor: 1, counter: 8, authority: None };
     store.set_facts(&facts).unwrap();
-    facts.referee = Some(author(9));
+    facts.authority = Some(author(9));
     store.set_facts(&facts).unwrap();
     assert_eq!(store.facts().unwrap(), Some(facts));
 }

@@ -1,4 +1,4 @@
-//! Corrections by the referee, and operations on it.
+//! Corrections by the authority, and operations on it.
 
 use super::super::ids::{AuthorId, EntryId};
 use super::super::message::Correct;
@@ -6,25 +6,26 @@ use super::super::store::StoreError;
 use super::store::LogStore;
 use super::{Server, ServerError};
 
-/// Appoints or dismisses the referee. There is one at a time; its corrections stay.
+/// Appoints or dismisses the authority. There is one at a time; its corrections stay.
 pub fn appoint<S: LogStore>(
     server: &mut Server<S>,
-    referee: Option<AuthorId>,
+    authority: Option<AuthorId>,
 ) -> Result<(), StoreError> {
-    server.facts.referee = referee;
+    server.facts.authority = authority;
     server.store.set_facts(&server.facts)
 }
 
-/// Applies the referee's corrections, each if the content is still the one that it read.
+/// Applies the authority's corrections, each if the content is still the one that it read.
 /// Returns how many were applied; for the others the feed has newer content.
 pub fn correct<S: LogStore>(
     server: &mut Server<S>,
+    author: AuthorId,
     request: &Correct,
     now: u64,
 ) -> Result<usize, ServerError> {
-    let (_, membership) = server.person(request.referee)?;
-    if server.facts.referee != Some(request.referee) {
-        return Err(ServerError::NotTheReferee(request.referee));
+    let (_, membership) = server.person(author)?;
+    if server.facts.authority != Some(author) {
+        return Err(ServerError::NotTheAuthority(author));
     }
     if request.stamp != server.stamp(&membership) {
         return Ok(0);
@@ -36,7 +37,7 @@ pub fn correct<S: LogStore>(
             continue;
         }
         let former = std::mem::replace(&mut entry.content.effects, correction.effects.clone());
-        entry.refereed = true;
+        entry.by_authority = true;
         entry.version += 1;
         server.place(&entry, &former, now)?;
         taken += 1;
@@ -44,16 +45,16 @@ pub fn correct<S: LogStore>(
     Ok(taken)
 }
 
-/// Returns an entry from the referee to its author, which runs it again once it receives it.
-/// Only the operator can do this. Returns whether the referee had it.
+/// Returns an entry from the authority to its author, which runs it again once it receives it.
+/// Only the operator can do this. Returns whether the authority had it.
 pub fn release<S: LogStore>(
     server: &mut Server<S>,
     id: EntryId,
     now: u64,
 ) -> Result<bool, StoreError> {
     match server.store.entry(id)? {
-        Some(mut entry) if entry.refereed => {
-            entry.refereed = false;
+        Some(mut entry) if entry.by_authority => {
+            entry.by_authority = false;
             entry.version += 1;
             let former = entry.content.effects.clone();
             server.place(&entry, &former, now)?;

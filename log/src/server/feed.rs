@@ -19,8 +19,8 @@ const STRIDE: usize = 64;
 pub(super) struct Viewer {
     pub(super) author: AuthorId,
     pub(super) buckets: Buckets,
-    /// The referee sees all rows.
-    pub(super) referee: bool,
+    /// The authority sees all rows.
+    pub(super) authority: bool,
 }
 
 impl<S: LogStore> Server<S> {
@@ -41,7 +41,7 @@ impl<S: LogStore> Server<S> {
     }
 
     pub(super) fn viewer(&self, author: AuthorId, buckets: Buckets) -> Viewer {
-        Viewer { author, buckets, referee: self.facts.referee == Some(author) }
+        Viewer { author, buckets, authority: self.facts.authority == Some(author) }
     }
 
     /// The items after a cursor, the cursor after them, and whether there are more.
@@ -87,7 +87,7 @@ impl<S: LogStore> Server<S> {
         entry: &AcceptedEntry,
         viewer: &Viewer,
     ) -> Result<Option<ViewedEntry>, StoreError> {
-        let whole = viewer.referee.then(|| whole(entry));
+        let whole = viewer.authority.then(|| whole(entry));
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
         let own = is_own.then(|| held(entry));
         let mut effects = Vec::new();
@@ -106,7 +106,7 @@ impl<S: LogStore> Server<S> {
 
     /// Whether this viewer may read a row.
     pub(super) fn shows(&self, row: &RowName, image: &LogRow, viewer: &Viewer) -> bool {
-        viewer.referee || self.placement.buckets(row, image).meet(&viewer.buckets)
+        viewer.authority || self.placement.buckets(row, image).meet(&viewer.buckets)
     }
 }
 
@@ -124,7 +124,7 @@ fn held(entry: &AcceptedEntry) -> Held {
     Held {
         revision: entry.content.revision,
         write_set: entry.content.write_set.clone(),
-        refereed: entry.refereed,
+        by_authority: entry.by_authority,
     }
 }
 

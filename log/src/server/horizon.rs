@@ -6,30 +6,39 @@ use super::Server;
 use super::store::{AcceptedEntry, LogStore};
 
 /// Raises the horizon to `to`, or to the key that the retention allows: it stays below every
-/// entry whose item moved within the retention. It never decreases. Returns the horizon.
+/// entry whose item moved within the retention. It never decreases. Folds at most `most` entries,
+/// and returns whether there may be more.
 pub fn raise_horizon<S: LogStore>(
     server: &mut Server<S>,
     to: Key,
     now: u64,
-) -> Result<Key, StoreError> {
+    most: usize,
+) -> Result<bool, StoreError> {
+    let ids = server.store.by_key(&server.facts.horizon, most)?;
+    let is_last = ids.len() < most;
     let mut reached = server.facts.horizon;
-    for entry in server.entries()? {
+    for id in ids {
+        let Some(entry) = server.store.entry(id)? else { continue };
         if entry.key > to {
-            break;
+            return set_horizon(server, to.max(reached), false);
         }
         if entry.moved_at.saturating_add(server.limits.retention) > now {
-            return set_horizon(server, reached);
+            return set_horizon(server, reached, false);
         }
         fold_away(server, &entry)?;
         reached = entry.key;
     }
-    set_horizon(server, to.max(reached))
+    set_horizon(server, if is_last { to.max(reached) } else { reached }, !is_last)
 }
 
-fn set_horizon<S: LogStore>(server: &mut Server<S>, horizon: Key) -> Result<Key, StoreError> {
+fn set_horizon<S: LogStore>(
+    server: &mut Server<S>,
+    horizon: Key,
+    more: bool,
+) -> Result<bool, StoreError> {
     server.facts.horizon = horizon;
     server.store.set_facts(&server.facts)?;
-    Ok(horizon)
+    Ok(more)
 }
 
 /// Folds the first entry above the horizon into the base. Its id is kept while its author is

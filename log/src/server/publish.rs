@@ -106,8 +106,8 @@ impl<S: LogStore> Server<S> {
         now: u64,
     ) -> Result<Verdict, StoreError> {
         let (revision, key) = (entry.content.revision, entry.key);
-        if entry.refereed {
-            return Ok(Verdict::Refereed { revision, key });
+        if entry.by_authority {
+            return Ok(Verdict::ByAuthority { revision, key });
         }
         if offer.revision <= revision {
             return Ok(Verdict::Held { revision, key });
@@ -120,7 +120,7 @@ impl<S: LogStore> Server<S> {
         }
         let former = std::mem::replace(&mut entry.content, content(offer, buckets));
         entry.version += 1;
-        entry.refereed = false;
+        entry.by_authority = false;
         self.place(&entry, &former.effects, now)?;
         Ok(Verdict::Held { revision: offer.revision, key })
     }
@@ -138,7 +138,7 @@ impl<S: LogStore> Server<S> {
             intent: offer.intent.clone(),
             content: content(offer, buckets),
             version: 1,
-            refereed: false,
+            by_authority: false,
             position: 0,
             moved_at: now,
             touched: Buckets::default(),

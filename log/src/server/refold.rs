@@ -55,6 +55,7 @@ impl<S: LogStore> Server<S> {
         entry.position = self.facts.head;
         entry.moved_at = now;
         entry.touched = entry.touched.with(touched);
+        self.moved = self.moved.with(&entry.touched);
         self.store.put_entry(&entry)
     }
 

@@ -29,8 +29,8 @@ pub struct LogFacts {
     pub floor: u64,
     /// The highest counter of any accepted key.
     pub counter: u64,
-    /// The referee.
-    pub referee: Option<AuthorId>,
+    /// The authority.
+    pub authority: Option<AuthorId>,
 }
 
 /// An accepted entry above the horizon.
@@ -46,10 +46,10 @@ pub struct AcceptedEntry {
     pub intent: Option<Intent>,
     /// Its content.
     pub content: Content,
-    /// Incremented by each content, of the author or the referee.
+    /// Incremented by each content, of the author or the authority.
     pub version: u64,
-    /// Whether the referee has taken it over.
-    pub refereed: bool,
+    /// Whether the authority has taken it over.
+    pub by_authority: bool,
     /// The position of its item in the feed.
     pub position: u64,
     /// When its item got that position, by the server's clock.

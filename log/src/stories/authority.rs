@@ -1,4 +1,4 @@
-//! The referee, parked entries, undo, several buckets, a newer schema.
+//! The authority, parked entries, undo, several buckets, a newer schema.
 
 use super::super::effect::Effect;
 use super::super::fixture::{Louder, author, columns, image, intent, plain, row};
@@ -13,9 +13,9 @@ use crate::server::{correct, snapshot};
 use rejoin_protocol::Value;
 use std::sync::Arc;
 
-/// The referee enforces rules while authors are offline.
+/// The authority enforces rules while authors are offline.
 #[test]
-pub(super) fn referee_corrects_while_authors_are_offline() {
+pub(super) fn authority_corrects_while_authors_are_offline() {
     let mut world = two();
     let first = world.act("tablet", "sell r0"); // Offline, earlier key.
     world.act("phone", "sell r0");
@@ -28,9 +28,9 @@ pub(super) fn referee_corrects_while_authors_are_offline() {
     assert_eq!(owner, Value::from(first.to_string()));
 }
 
-/// An entry corrected by the referee stays under its authority.
+/// An entry corrected by the authority stays under its authority.
 #[test]
-pub(super) fn corrected_entry_stays_with_the_referee() {
+pub(super) fn corrected_entry_stays_with_the_authority() {
     let mut world = two();
     let first = world.act("tablet", "sell r0"); // Offline, earlier key.
     let second = world.act("phone", "sell r0");
@@ -44,18 +44,18 @@ pub(super) fn corrected_entry_stays_with_the_referee() {
         entries.iter().find(|entry| entry.id == second).unwrap().clone()
     };
     let entry = corrected(&world);
-    assert!(entry.refereed && entry.content.effects.is_empty() && entry.version == 2);
+    assert!(entry.by_authority && entry.content.effects.is_empty() && entry.version == 2);
     let owner = world.columns_of("phone", "r0").unwrap()["owner"].clone();
     assert_eq!(owner, Value::from(first.to_string()));
 
     assert!(correct::release(&mut world.server, second, world.now).unwrap());
     world.settle();
-    assert!(!corrected(&world).refereed);
+    assert!(!corrected(&world).by_authority);
 }
 
-/// A referee with other code and an author do not overrule each other forever.
+/// A authority with other code and an author do not overrule each other forever.
 #[test]
-pub(super) fn author_does_not_overrule_the_referee() {
+pub(super) fn author_does_not_overrule_the_authority() {
     let mut world = two();
     world.act("tablet", "append r0 x"); // Offline, earlier key.
     world.act("phone", "append r0 y");
@@ -70,7 +70,7 @@ pub(super) fn author_does_not_overrule_the_referee() {
     assert_eq!((world.text("phone", "r0"), world.text("tablet", "r0")), ("XY".into(), "XY".into()));
 }
 
-/// A correction is accepted only if the content is still the one that the referee read.
+/// A correction is accepted only if the content is still the one that the authority read.
 #[test]
 pub(super) fn correction_of_changed_content_is_rejected() {
     let mut world = two();
@@ -83,17 +83,17 @@ pub(super) fn correction_of_changed_content_is_rejected() {
     let effects = plain("r0", Effect::Update(columns("text", "Y")));
     let corrections = vec![Correction { id: late, version: 1, effects }];
     world.sync("phone"); // Revision 1: version 2.
-    world.server.set_buckets(&UserId("referee".into()), Buckets::default()).unwrap();
+    world.server.set_buckets(&UserId("authority".into()), Buckets::default()).unwrap();
     let stamp = EpochStamp { membership: 0, ..stamp };
-    let request = Correct { stamp, referee: author(99), corrections };
-    assert_eq!(correct::correct(&mut world.server, &request, world.now), Ok(0));
+    let request = Correct { stamp, corrections };
+    assert_eq!(correct::correct(&mut world.server, author(99), &request, world.now), Ok(0));
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
 
-/// The referee runs an entry on the rows that its author may read.
+/// The authority runs an entry on the rows that its author may read.
 #[test]
-pub(super) fn referee_sees_what_the_author_sees() {
+pub(super) fn authority_sees_what_the_author_sees() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "b")], &[("r0", "a"), ("r1", "b")]);
     world.act("phone", "crowd a 9");
     world.settle();

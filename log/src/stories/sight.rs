@@ -319,7 +319,8 @@ pub(super) fn entry_exactly_at_the_horizon_is_too_late() {
         let request = world.request("tablet").unwrap();
         let key = request.offers[0].key;
         let to = if is_at { key } else { Key { millis: key.millis - 1, ..key } };
-        assert_eq!(horizon::raise_horizon(&mut world.server, to, world.now).unwrap(), to);
+        assert!(!horizon::raise_horizon(&mut world.server, to, world.now, 9).unwrap());
+        assert_eq!(world.server.facts().horizon, to);
         world.deliver("tablet", &request);
         let placed = world.server.entries().unwrap();
         assert_eq!(placed.is_empty(), is_late, "{placed:?}");
@@ -337,7 +338,8 @@ pub(super) fn entry_exactly_at_the_new_horizon_is_final() {
     world.sync("phone");
     world.now += LIMITS.retention;
     let keys: Vec<Key> = world.server.entries().unwrap().iter().map(|entry| entry.key).collect();
-    assert_eq!(horizon::raise_horizon(&mut world.server, keys[0], world.now).unwrap(), keys[0]);
+    assert!(!horizon::raise_horizon(&mut world.server, keys[0], world.now, 9).unwrap());
+    assert_eq!(world.server.facts().horizon, keys[0]);
     let left: Vec<Key> = world.server.entries().unwrap().iter().map(|entry| entry.key).collect();
     assert_eq!(left, keys[1..]);
     world.settle();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rejoin_log::entry::Offer;
-use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{
@@ -68,19 +68,18 @@ pub(crate) fn publish(
     let effects = asked.log.offers.iter().map(|offer| offer.effects.iter().count()).sum();
     check_size(effects, engine.limits.changes, "effects")?;
     let now = millis(engine);
-    write_log(engine, caller, asked.client_id, |log, tables, author| {
-        let before = log.facts().head;
+    write_log(engine, caller, asked.client_id, |log, tables| {
         let fitting = fitting(log, tables, &asked.log.offers)?;
         let mut request = asked.log.clone();
         let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
         request.offers.truncate(fitting);
-        let mut answer = log.publish(author, &request, now)?;
+        let mut answer = log.publish(asked.client_id, &request, now)?;
         if let (Some(id), Outcome::Verdicts { verdicts }) = (misfit, &mut answer.outcome)
             && verdicts.iter().all(|evaluated| evaluated.verdict.goes_on())
         {
             verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
         }
-        Ok((answer, touched(log, before)?))
+        Ok((answer, touched(log)))
     })
 }
 
@@ -92,7 +91,7 @@ pub(crate) fn fetch(
 ) -> Result<Fetched, Fault> {
     let limit = asked.log.limit.min(engine.limits.page);
     let request = Fetch { limit, ..asked.log };
-    read_log(engine, caller, asked.client_id, |log, _, author| Ok(log.fetch(author, &request)?))
+    read_log(engine, caller, asked.client_id, |log, _| Ok(log.fetch(asked.client_id, &request)?))
 }
 
 /// A page of the snapshot.
@@ -103,8 +102,8 @@ pub(crate) fn log_snapshot(
 ) -> Result<SnapshotAnswer, Fault> {
     let limit = asked.log.limit.min(engine.limits.page);
     let request = SnapshotRequest { limit, ..asked.log.clone() };
-    read_log(engine, caller, asked.client_id, |log, _, author| {
-        Ok(snapshot::snapshot_page(log, author, &request)?)
+    read_log(engine, caller, asked.client_id, |log, _| {
+        Ok(snapshot::snapshot_page(log, asked.client_id, &request)?)
     })
 }
 
@@ -118,27 +117,25 @@ pub(crate) fn correct(
     let effects = corrections.iter().map(|correction| correction.effects.iter().count()).sum();
     check_size(effects, engine.limits.changes, "effects")?;
     let now = millis(engine);
-    write_log(engine, caller, asked.client_id, |log, tables, author| {
-        if asked.log.referee != author {
-            return Err(ServerError::NotTheReferee(asked.log.referee).into());
-        }
-        let before = log.facts().head;
+    write_log(engine, caller, asked.client_id, |log, tables| {
         let mut request = asked.log.clone();
         request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
-        let taken = correct::correct(log, &request, now)?;
-        Ok((Corrected { taken }, touched(log, before)?))
+        let taken = correct::correct(log, asked.client_id, &request, now)?;
+        Ok((Corrected { taken }, touched(log)))
     })
 }
 
 /// Folds entries into the base whose items have not moved within the retention. Does nothing
 /// without a table of the log.
 pub(crate) fn raise_horizon(engine: &Engine) -> Result<(), Fault> {
-    if read(&*engine.store, |reading| Ok(reading.schema().log.is_empty()))? {
+    if read(&*engine.store, |reading| Ok(reading.log_tables().is_empty()))? {
         return Ok(());
     }
     let now = millis(engine);
     let to = Key::end_of(now.saturating_sub(log_limits(engine).retention));
-    operate_log(engine, |log| horizon::raise_horizon(log, to, now)).map(drop)
+    let most = usize::try_from(engine.retention.batch).unwrap_or(usize::MAX);
+    while operate_log(engine, |log| horizon::raise_horizon(log, to, now, most))? {}
+    Ok(())
 }
 
 /// The log's facts: epoch, head, horizon, authority.
@@ -184,17 +181,14 @@ fn write_log<T>(
     engine: &Engine,
     caller: &Caller,
     author: AuthorId,
-    mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
+    mut work: impl FnMut(&mut Log<'_>, &[LogTable]) -> Result<T, Stop>,
 ) -> Result<T, Fault> {
-    let client_id = author.to_string();
     write(&*engine.store, &engine.now(), |writing| {
-        served(writing)?;
-        engine.registered(writing, caller, &client_id)?;
-        let buckets: Buckets = held(writing, &caller.user)?.into_iter().collect();
+        let buckets = buckets_of(engine, writing, caller, author)?;
         let store = writing.log();
         let done = open(engine, writing, store, true).and_then(|mut log| {
             admit(&mut log, author, &caller.user, &buckets)?;
-            work(&mut log, writing.log_tables(), author)
+            work(&mut log, writing.log_tables())
         });
         done.map_err(|stop| fault(&store, stop))
     })
@@ -205,26 +199,35 @@ fn read_log<T>(
     engine: &Engine,
     caller: &Caller,
     author: AuthorId,
-    mut work: impl FnMut(&mut Log<'_>, &[LogTable], AuthorId) -> Result<T, Stop>,
+    mut work: impl FnMut(&mut Log<'_>, &[LogTable]) -> Result<T, Stop>,
 ) -> Result<T, Fault> {
-    let client_id = author.to_string();
     let found = read(&*engine.store, |reading| {
-        served(reading)?;
-        engine.registered(reading, caller, &client_id)?;
-        let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
+        let buckets = buckets_of(engine, reading, caller, author)?;
         let store = reading.log();
         let is_settled = is_settled(reading, &store, author, &caller.user, &buckets);
         if !is_settled.map_err(|stop| fault(&store, stop))? {
             return Ok(None);
         }
         let done = open(engine, reading, store, false)
-            .and_then(|mut log| work(&mut log, reading.log_tables(), author));
+            .and_then(|mut log| work(&mut log, reading.log_tables()));
         done.map(Some).map_err(|stop| fault(&store, stop))
     })?;
     match found {
         Some(found) => Ok(found),
         None => write_log(engine, caller, author, work),
     }
+}
+
+/// The caller's buckets, if the device is registered and there is a log.
+fn buckets_of(
+    engine: &Engine,
+    reading: &dyn Reading,
+    caller: &Caller,
+    author: AuthorId,
+) -> Result<Buckets, Fault> {
+    served(reading)?;
+    engine.registered(reading, caller, &author.to_string())?;
+    Ok(held(reading, &caller.user)?.into_iter().collect())
 }
 
 /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
@@ -281,7 +284,11 @@ fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, buckets: &Buckets) -> 
     let user = UserId(user.into());
     match log.store().author(author)? {
         Some(known) if known.user == user => {}
-        Some(_) => return Err(ServerError::UnknownAuthor(author).into()),
+        Some(_) => {
+            let message = "this client id is another user's author of entries: take a new id";
+            let refusal = Refusal::new(409, code::CLIENT_REPLACED, message);
+            return Err(Fault::from(refusal).into());
+        }
         None => log.register(author, user.clone())?,
     }
     Ok(log.set_buckets(&user, buckets.clone())?)
@@ -303,24 +310,17 @@ fn fitting(log: &Log<'_>, tables: &[LogTable], offers: &[Offer]) -> Result<usize
     Ok(offers.len())
 }
 
-/// The buckets of the items that have moved since this position.
-fn touched(log: &Log<'_>, before: u64) -> Result<Vec<Touched>, Stop> {
-    let mut buckets = Buckets::default();
-    for id in log.store().by_position(before, usize::MAX)? {
-        if let Some(entry) = log.store().entry(id)? {
-            buckets = buckets.with(&entry.touched);
-        }
-    }
-    let touched = |bucket: &rejoin_log::ids::Name| Touched {
-        bucket: bucket.as_str().to_owned(),
-        is_grant: false,
-    };
-    Ok(buckets.iter().map(touched).collect())
+/// The buckets whose members have something to fetch.
+fn touched(log: &mut Log<'_>) -> Vec<Touched> {
+    let moved = log.take_moved();
+    let of = |bucket: &Name| Touched { bucket: bucket.as_str().to_owned(), is_grant: false };
+    moved.iter().map(of).collect()
 }
 
 fn served(reading: &dyn Reading) -> Result<(), Fault> {
-    if reading.schema().log.is_empty() {
-        let message = "this server has no table of the log: declare one with sync = \"log\"";
+    if reading.log_tables().is_empty() {
+        let message =
+            "this server has no table of the log: the operator declares one with sync = \"log\"";
         return Err(Refusal::new(404, code::LOG_REFUSED, message).into());
     }
     Ok(())
@@ -348,13 +348,10 @@ fn fault(store: &LogTables<'_>, stop: Stop) -> Fault {
     match stop {
         Stop::Fault(fault) => fault,
         Stop::Store(error) => store.fault(error),
-        Stop::Server(ServerError::NotTheReferee(_)) => {
-            let message = "this device is not the authority: the operator appoints it";
+        Stop::Server(ServerError::NotTheAuthority(_)) => {
+            let message = "this device is not the authority: the operator appoints it with `rejoin-server log appoint`";
             Refusal::new(403, code::LOG_REFUSED, message).into()
         }
-        Stop::Server(error) => {
-            tracing::debug!(%error, "an author id of another user");
-            Refusal::new(404, code::NOT_REGISTERED, "client not registered").into()
-        }
+        Stop::Server(error) => Fault::Internal(error.to_string()),
     }
 }

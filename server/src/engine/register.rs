@@ -78,7 +78,7 @@ impl Engine {
         let offered = |name: &&&str| {
             let asks = match **name {
                 capability::CHECKS => !self.checks.is_empty(),
-                capability::LOG => !writing.schema().log.is_empty(),
+                capability::LOG => !writing.log_tables().is_empty(),
                 _ => true,
             };
             asks && hello.capabilities.iter().any(|offer| offer == **name)

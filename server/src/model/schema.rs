@@ -13,8 +13,6 @@ pub struct Schema {
     pub manifest: Manifest,
     /// The tables of the row model, in the manifest's order.
     pub tables: Vec<Table>,
-    /// The tables of the log, in the manifest's order.
-    pub log: Vec<Table>,
 }
 
 /// Whether devices may write a table.

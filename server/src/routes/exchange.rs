@@ -137,20 +137,23 @@ where
     T: DeserializeOwned + Bounded + Send + 'static,
     A: Serialize + Send + 'static,
 {
-    let read = |bytes: &Bytes, members: &body::JsonMembers<'_>| {
-        let request = body::decode::<T>(bytes, members, required)?;
+    let read = |bytes: &Bytes, extended: &mut bool| {
+        let members = body::members(bytes)?;
+        *extended |= members.contains_key("rejoin");
+        let request = body::decode::<T>(bytes, &members, required)?;
         request.check_lengths().map_err(|too_long| Refusal::invalid(too_long.to_string()))?;
         Ok(request)
     };
     post_as(shared, request, (endpoint, doing), read, work).await
 }
 
-/// Receives a request, which `read` checks and decodes, and answers it.
+/// Receives a request and answers it. `read` decodes and checks it, and notes whether it uses the
+/// extensions.
 pub(super) async fn post_as<T, A>(
     shared: Arc<Shared>,
     request: Request,
     (endpoint, doing): (Endpoint, &'static str),
-    read: impl FnOnce(&Bytes, &body::JsonMembers<'_>) -> Result<T, Fault>,
+    read: impl FnOnce(&Bytes, &mut bool) -> Result<T, Fault>,
     work: impl Fn(&Engine, &Caller, &T) -> Result<A, Fault> + Send + 'static,
 ) -> Response
 where
@@ -169,10 +172,7 @@ where
         Ok(bytes) => bytes,
         Err(fault) => return refused(&shared, &fault, extended, doing),
     };
-    let decoded = body::members(&bytes).and_then(|members| {
-        extended |= members.contains_key("rejoin");
-        read(&bytes, &members)
-    });
+    let decoded = read(&bytes, &mut extended);
     caller.extended = extended;
     match decoded {
         Ok(body) => {

@@ -50,9 +50,7 @@ impl From<Uuid> for Cell {
 
 impl From<&Key> for Cell {
     fn from(key: &Key) -> Self {
-        let (millis, counter) = (key.millis.to_be_bytes(), key.counter.to_be_bytes());
-        let parts: [&[u8]; 4] = [&millis, &counter, key.author.0.as_bytes(), key.id.0.as_bytes()];
-        Self::Bytes(parts.concat())
+        Self::Bytes(key.to_bytes().to_vec())
     }
 }
 
@@ -311,16 +309,7 @@ fn id(cell: Option<&Cell>) -> Result<Uuid> {
 
 fn key(cell: Option<&Cell>) -> Result<Key> {
     let Some(Cell::Bytes(bytes)) = cell else { return Err(damaged("no key")) };
-    let parts = (bytes.first_chunk(), bytes.get(8..16), bytes.get(16..32), bytes.get(32..));
-    let (Some(millis), Some(counter), Some(author), Some(id)) = parts else {
-        return Err(damaged("a key of another length"));
-    };
-    Ok(Key {
-        millis: u64::from_be_bytes(*millis),
-        counter: u64::from_be_bytes(counter.try_into().map_err(damaged)?),
-        author: AuthorId(Uuid::from_slice(author).map_err(damaged)?),
-        id: EntryId(Uuid::from_slice(id).map_err(damaged)?),
-    })
+    Key::from_bytes(bytes).ok_or_else(|| damaged("a key of another length"))
 }
 
 fn damaged(why: impl std::fmt::Display) -> StoreError {

@@ -199,8 +199,7 @@ impl Shape {
 
 impl Known {
     fn new(schema: Arc<Schema>, shapes: Vec<Shape>) -> Self {
-        let all = schema.tables.iter().chain(&schema.log);
-        let names = all.map(|table| quoted(&table.name)).collect();
+        let names = schema.tables.iter().map(|table| quoted(&table.name)).collect();
         Self {
             fingerprint: String::new(),
             names,

@@ -1,4 +1,4 @@
-//! Simulation runs of the log model: devices, users, buckets, a server, perhaps a referee, and a
+//! Simulation runs of the log model: devices, users, buckets, a server, perhaps an authority, and a
 //! network that loses, doubles and delays messages.
 //!
 //! Invariants at every step: the server's rows are the fold of its entries; each device's rows are
@@ -47,7 +47,7 @@ impl Model for Log {
         let setting = Setting::of(seed);
         let leaves = u32::from(setting.leaves);
         step::steps(seed, |what| match what {
-            What::Judge => setting.referee.into(),
+            What::Judge => setting.authority.into(),
             // Where entries are denied, users have decisions to make.
             What::Decide => 1 + 5 * leaves,
             What::Compact => setting.compaction.into(),
@@ -137,7 +137,7 @@ const EXPECTED: [&str; 50] = [
     "plain SQL is written",
     "the horizon passes entries",
     "the order as taken equals the oracle's",
-    "the referee corrects",
+    "the authority corrects",
     "the server is restored from a backup",
     "a parked entry is edited",
     "a parked entry is discarded",

@@ -8,7 +8,7 @@ use rejoin_log::row::RowName;
 use rejoin_log::store::StoreError;
 use rusqlite::OptionalExtension as _;
 
-use super::{SqliteReplica, from_bytes, to_bytes};
+use super::{SqliteReplica, from_bytes};
 use crate::engine::database::fault;
 
 const BY_TABLE: &str = "/*rejoin*/SELECT key FROM rejoin_log_table \
@@ -29,13 +29,13 @@ impl SqliteReplica<'_> {
             ]
         };
         for name in &footprint.rows {
-            self.run(row, (name.table.as_str(), name.id.as_str(), to_bytes(step)))?;
+            self.run(row, (name.table.as_str(), name.id.as_str(), step.to_bytes()))?;
         }
         for name in footprint.written() {
-            self.run(table, (name.as_str(), false, to_bytes(step)))?;
+            self.run(table, (name.as_str(), false, step.to_bytes()))?;
         }
         for name in &footprint.tables {
-            self.run(table, (name.as_str(), true, to_bytes(step)))?;
+            self.run(table, (name.as_str(), true, step.to_bytes()))?;
         }
         Ok(())
     }
@@ -50,19 +50,19 @@ impl StepIndex for SqliteReplica<'_> {
         }
         let sql = "/*rejoin*/INSERT INTO rejoin_log_step (key, footprint) VALUES (?1, ?2) \
                    ON CONFLICT (key) DO UPDATE SET footprint = excluded.footprint";
-        self.run(sql, (to_bytes(step), self.to_json(footprint)?))?;
+        self.run(sql, (step.to_bytes(), self.to_json(footprint)?))?;
         self.find_by(step, footprint, true)
     }
 
     fn remove(&mut self, step: &Key) -> Result<(), StoreError> {
         let Some(former) = self.get(step)? else { return Ok(()) };
         self.find_by(step, &former, false)?;
-        self.run("/*rejoin*/DELETE FROM rejoin_log_step WHERE key = ?1", [to_bytes(step)])
+        self.run("/*rejoin*/DELETE FROM rejoin_log_step WHERE key = ?1", [step.to_bytes()])
     }
 
     fn get(&self, step: &Key) -> Result<Option<Footprint>, StoreError> {
         let sql = "/*rejoin*/SELECT footprint FROM rejoin_log_step WHERE key = ?1";
-        self.json("step", sql, [to_bytes(step)])
+        self.json("step", sql, [step.to_bytes()])
     }
 
     fn keys(&self) -> Result<Vec<Key>, StoreError> {
@@ -78,14 +78,14 @@ impl StepIndex for SqliteReplica<'_> {
     fn naming(&self, row: &RowName, after: &Key) -> Result<Vec<Key>, StoreError> {
         let sql = "/*rejoin*/SELECT key FROM rejoin_log_row \
                    WHERE table_name = ?1 AND row_id = ?2 AND key > ?3 ORDER BY key";
-        self.list(sql, (row.table.as_str(), row.id.as_str(), to_bytes(after)), from_bytes)
+        self.list(sql, (row.table.as_str(), row.id.as_str(), after.to_bytes()), from_bytes)
     }
 
     fn reading(&self, table: &Name, after: &Key) -> Result<Vec<Key>, StoreError> {
-        self.list(BY_TABLE, (table.as_str(), true, to_bytes(after)), from_bytes)
+        self.list(BY_TABLE, (table.as_str(), true, after.to_bytes()), from_bytes)
     }
 
     fn writing(&self, table: &Name, after: &Key) -> Result<Vec<Key>, StoreError> {
-        self.list(BY_TABLE, (table.as_str(), false, to_bytes(after)), from_bytes)
+        self.list(BY_TABLE, (table.as_str(), false, after.to_bytes()), from_bytes)
     }
 }

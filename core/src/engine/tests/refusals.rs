@@ -1,9 +1,11 @@
 //! Statements that an app must not run, on the writer and on a reader.
 
-use super::{all, mutations, notes, open, queued};
-use crate::engine::Engine;
-use crate::engine::ddl;
+use rejoin_protocol::Manifest;
+use rejoin_protocol::manifest::{SyncModel, TableExtension, TableManifest};
+
+use super::{all, engine, mutations, notes, open, queued, table};
 use crate::engine::schema::app_trigger;
+use crate::engine::{Engine, adopt, ddl};
 use crate::error::{Error, InputFault, StorageFault};
 
 /// What happened instead, if it was not refused.
@@ -284,4 +286,23 @@ fn raising_trigger_is_dropped_and_recorded_on_open() {
     }
     engine.close().unwrap();
     assert_eq!(disabled(&open(&folder, None).unwrap()), Some(recorded), "once");
+}
+
+/// The client does not have the log model yet: rows must not be captured for the wrong one.
+#[test]
+fn tables_of_the_log_are_left_out_and_rows_continue() {
+    let columns = [("id", "string"), ("body", "string")];
+    let in_log = |name| {
+        let extension = TableExtension { sync: SyncModel::Log, ..TableExtension::default() };
+        TableManifest { rejoin: Some(extension), ..table(name, &columns, Vec::new()) }
+    };
+    let notes = || table("notes", &columns, Vec::new());
+    let (_folder, mut engine) = engine(vec![notes(), in_log("seats")]);
+    engine.execute("INSERT INTO notes VALUES ('a', 'b')", &[]).unwrap();
+    let error = engine.execute("INSERT INTO seats VALUES ('a', 'b')", &[]).unwrap_err().to_string();
+    assert!(error.contains("no such table: seats"), "{error}");
+    let next = Manifest::new(2, vec![notes(), in_log("seats"), in_log("halls")]);
+    adopt::adopt(&mut engine, &next).unwrap();
+    engine.execute("UPDATE notes SET body = 'c'", &[]).unwrap();
+    assert_eq!(mutations(&engine), 2);
 }

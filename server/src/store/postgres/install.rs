@@ -71,8 +71,7 @@ fn refresh_in(
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let ReadTables { found, named, log, log_shapes } =
         read_tables(connection, plan, &configs, starts)?;
-    let mut schema =
-        Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), log: Vec::new() };
+    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
     let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
     for ((config, table), (function, fed)) in found.iter().zip(named) {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
@@ -82,8 +81,11 @@ fn refresh_in(
             form == Some(Form::Text) && table.found.columns.get(at).is_some_and(|c| c.is_key)
         };
         manifests.push(describe::table_manifest(config, &table.found, &identities, &configs));
+        if config.sync == SyncModel::Log {
+            continue;
+        }
         let described = describe::table(number.into(), config, &table.found, &identities, &configs);
-        let shape = Shape {
+        shapes.push(Shape {
             name: table.name.clone(),
             relation: table.relation,
             by_bytes: is_key_of_text(described.key),
@@ -93,19 +95,14 @@ fn refresh_in(
             refers_to_itself: refers_to_itself(connection, table.relation)?,
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
-        };
-        match config.sync {
-            SyncModel::Rows => {
-                schema.tables.push(described);
-                shapes.push(shape);
-            }
-            SyncModel::Log => schema.log.push(described),
-        }
+        });
+        schema.tables.push(described);
     }
     describe::set_depths(&mut schema.tables);
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
     let mut known = Known::new(Arc::new(schema), shapes);
+    known.names.extend(log.iter().map(|table| quoted(&table.name)));
     (known.log, known.log_shapes) = (log, log_shapes);
     if !plan.looks {
         plan.check(connection, &known)?;

@@ -68,17 +68,14 @@ fn refresh_in(
     if !problems.is_empty() {
         return Err(ServerError::Schema(problems));
     }
-    let mut schema =
-        Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), log: Vec::new() };
+    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
     let mut manifests = Vec::new();
     for (config, found) in &found {
         let number = number_of(connection, &config.name)?;
         let identities = identities(connection, number, &found.columns)?;
         manifests.push(describe::table_manifest(config, found, &identities, &configs));
-        let table = describe::table(number, config, found, &identities, &configs);
-        match config.sync {
-            SyncModel::Rows => schema.tables.push(table),
-            SyncModel::Log => schema.log.push(table),
+        if config.sync == SyncModel::Rows {
+            schema.tables.push(describe::table(number, config, found, &identities, &configs));
         }
     }
     describe::set_depths(&mut schema.tables);

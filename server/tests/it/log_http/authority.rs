@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use macro_rules_attribute::apply;
+use rejoin_log::authority::AuthorityRunner;
 use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Correct, Corrected, Fetched};
-use rejoin_log::referee::AuthorityRunner;
 use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::pages::SnapshotBuilder;
 use serde_json::json;
@@ -55,11 +55,11 @@ async fn authority_corrects_an_entry_while_its_author_is_away(log: Log) {
     let mut authority =
         Authority::create(store, appointed.author, Arc::new(Actions), Arc::new(placed)).unwrap();
     let stamp = anna.replica.facts().stamp.unwrap();
-    let referee = appointed.author;
-    let nothing = Correct { stamp, referee, corrections: Vec::new() };
+    let device_id = appointed.author.to_string();
+    let nothing = Correct { stamp, corrections: Vec::new() };
     let (status, answer) = appointed.post("/log/correct", &nothing).await;
     assert_eq!((status, &answer["code"]), (403, &json!("log_refused")), "not appointed");
-    world.server.appoint_authority(Some(&referee.to_string())).unwrap();
+    world.server.appoint_authority(Some(&device_id)).unwrap();
     assert_eq!(correct_all(&appointed, &mut authority).await, 1);
     assert_eq!(table(world), "r0=e1,-,ba,0");
     anna.sync().await;

@@ -1,4 +1,4 @@
-//! The actions of the simulated app, defined once for devices and referee (the log model's
+//! The actions of the simulated app, defined once for devices and authority (the log model's
 //! [`Draft`]) and for the oracle.
 //!
 //! An action uses only the trait [`Desk`], so the oracle runs the same action on rows that the log
@@ -81,7 +81,7 @@ pub(super) enum App {
     Second,
 }
 
-/// The actions as a device or a referee has them.
+/// The actions as a device or an authority has them.
 #[derive(Debug)]
 pub(super) struct Actions {
     pub(super) app: App,

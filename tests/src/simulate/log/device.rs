@@ -171,7 +171,7 @@ impl Device {
     }
 
     fn some_bucket(&self, setting: &Setting, rng: &mut Rng) -> String {
-        if matches!(setting.kind, Kind::Moves | Kind::RefereeMoves | Kind::Everything)
+        if matches!(setting.kind, Kind::Moves | Kind::AuthorityMoves | Kind::Everything)
             && rng.u8(..8) == 0
         {
             return private(self.user);

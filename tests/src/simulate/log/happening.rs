@@ -52,13 +52,13 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Runs the referee, perhaps with a late correction, or restarts it; or the operator releases
+    /// Runs the authority, perhaps with a late correction, or restarts it; or the operator releases
     /// an entry.
     pub(super) fn judge_or_release(&mut self, rng: &mut Rng) -> Checked {
-        let refereed: Vec<EntryId> =
-            self.mirror.facts.iter().filter(|fact| fact.refereed).map(|fact| fact.id).collect();
-        if !refereed.is_empty() && rng.u8(..2) == 0 {
-            let id = refereed[rng.usize(..refereed.len())];
+        let by_authority: Vec<EntryId> =
+            self.mirror.facts.iter().filter(|fact| fact.by_authority).map(|fact| fact.id).collect();
+        if !by_authority.is_empty() && rng.u8(..2) == 0 {
+            let id = by_authority[rng.usize(..by_authority.len())];
             correct::release(&mut self.server, id, self.now).map_err(unexpected)?;
             self.report.say(|| format!("the operator releases {}", words::entry(id)));
             self.report.count("an entry is released by the operator");
@@ -69,21 +69,21 @@ impl World<'_> {
         {
             judge.restart()?;
         }
-        self.run_referee(rng.u8(..3) == 0)
+        self.run_authority(rng.u8(..3) == 0)
     }
 
-    /// The referee fetches and corrects. A late correction arrives before its next fetch.
-    pub(super) fn run_referee(&mut self, late: bool) -> Checked {
+    /// The authority fetches and corrects. A late correction arrives before its next fetch.
+    pub(super) fn run_authority(&mut self, late: bool) -> Checked {
         let Some(judge) = &mut self.judge else { return Ok(()) };
         let before = judge.late_word(&mut self.server, &self.mirror, self.now)?;
         if before > 0 {
-            self.report.say(|| format!("a late message of the referee corrects {before}"));
+            self.report.say(|| format!("a late message of the authority corrects {before}"));
             self.look()?;
         }
         let Some(judge) = &mut self.judge else { return Ok(()) };
         let taken = judge.look(&mut self.server, &self.mirror, self.now, late)?;
-        self.report.add("the referee corrects", before + taken);
-        self.report.say(|| format!("the referee fetches, and corrects {taken}"));
+        self.report.add("the authority corrects", before + taken);
+        self.report.say(|| format!("the authority fetches, and corrects {taken}"));
         self.look()
     }
 
@@ -92,7 +92,9 @@ impl World<'_> {
             return Ok(());
         };
         let to = Key::end_of(fact.key.millis);
-        let reached = horizon::raise_horizon(&mut self.server, to, self.now).map_err(unexpected)?;
+        // A few entries at a time, as the server does.
+        while horizon::raise_horizon(&mut self.server, to, self.now, 3).map_err(unexpected)? {}
+        let reached = self.server.facts().horizon;
         let folded = self.mirror.fold_away(&reached, self.setting.retention, self.now)?;
         self.report.say(|| format!("the horizon rises to {reached:?}, past {folded} entries"));
         if folded > 0 {

@@ -35,7 +35,7 @@ impl World<'_> {
                     self.publish(number, Fate::Arrives, 100)?;
                 }
             }
-            self.run_referee(false)?;
+            self.run_authority(false)?;
             if quiet && before == self.positions() {
                 return Ok(());
             }
@@ -147,7 +147,7 @@ impl World<'_> {
 
     /// Plain SQL has the same effects as when it was written.
     fn plain_sql_unchanged(&self) -> Checked {
-        for fact in self.mirror.facts.iter().filter(|fact| !fact.refereed) {
+        for fact in self.mirror.facts.iter().filter(|fact| !fact.by_authority) {
             let Some(written) = self.written.get(&fact.id) else { continue };
             if let Some(plain) = &written.plain
                 && *plain != fact.effects

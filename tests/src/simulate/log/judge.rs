@@ -1,10 +1,10 @@
-//! The referee of a run: it has every bucket and every handler, and no network that loses messages.
+//! The authority of a run: it has every bucket and every handler, and no network that loses messages.
 
 use std::sync::Arc;
 
+use rejoin_log::authority::AuthorityRunner;
 use rejoin_log::ids::{AuthorId, Name, UserId};
 use rejoin_log::message::{Correct, Fetched};
-use rejoin_log::referee::AuthorityRunner;
 use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::server::Server;
 use rejoin_log::server::memory::MemoryLog;
@@ -17,37 +17,37 @@ use crate::simulate::{Checked, broken};
 use rejoin_log::replica::check;
 use rejoin_log::server::{correct, snapshot};
 
-/// A referee.
+/// A authority.
 #[derive(Debug)]
 pub(super) struct Judge {
     author: AuthorId,
-    referee: AuthorityRunner<MemoryReplica>,
+    authority: AuthorityRunner<MemoryReplica>,
     actions: Arc<Actions>,
     /// A correction in transit.
     late: Option<Correct>,
 }
 
 impl Judge {
-    /// A referee that the server has appointed.
+    /// A authority that the server has appointed.
     pub(super) fn new(server: &mut Server<MemoryLog>) -> Checked<Self> {
         let author = words::author(1_000, 0);
-        server.register(author, UserId(Name::from("referee"))).map_err(unexpected)?;
+        server.register(author, UserId(Name::from("authority"))).map_err(unexpected)?;
         correct::appoint(server, Some(author)).map_err(unexpected)?;
         let actions = Arc::new(Actions::new(App::Both));
-        let referee = AuthorityRunner::create(
+        let authority = AuthorityRunner::create(
             MemoryReplica::default(),
             author,
             actions.clone(),
             Arc::new(Columns),
         )
         .map_err(unexpected)?;
-        Ok(Self { author, referee, actions, late: None })
+        Ok(Self { author, authority, actions, late: None })
     }
 
-    /// Restarts the referee.
+    /// Restarts the authority.
     pub(super) fn restart(&mut self) -> Checked {
-        let store = self.referee.store().clone();
-        self.referee = AuthorityRunner::open(store, self.actions.clone(), Arc::new(Columns))
+        let store = self.authority.store().clone();
+        self.authority = AuthorityRunner::open(store, self.actions.clone(), Arc::new(Columns))
             .map_err(unexpected)?;
         Ok(())
     }
@@ -60,21 +60,21 @@ impl Judge {
         now: u64,
     ) -> Checked<u64> {
         match self.late.take() {
-            Some(correct) => correct_with(server, mirror, &correct, now),
+            Some(correct) => correct_with(server, self.author, mirror, &correct, now),
             None => Ok(0),
         }
     }
 
     /// Checks that its rows are the fold of its items, as on a device.
     fn holds(&self) -> Checked {
-        let replica = self.referee.replica();
+        let replica = self.authority.replica();
         let base = check::base_rows(replica).map_err(unexpected)?;
         let fold = check::fold_over(replica, base).map_err(unexpected)?;
         let rows = replica.rows().map_err(unexpected)?;
         if fold.into_iter().collect::<Vec<_>>() == rows {
             return Ok(());
         }
-        broken!("rows-are-the-fold", "the rows of the referee are not its fold")
+        broken!("rows-are-the-fold", "the rows of the authority are not its fold")
     }
 
     /// Fetches everything and sends the corrections; returns how many were taken. A `late`
@@ -87,41 +87,42 @@ impl Judge {
         late: bool,
     ) -> Checked<u64> {
         for _ in 0..100 {
-            if self.referee.needs_snapshot() {
+            if self.authority.needs_snapshot() {
                 let snapshot = snapshot::snapshot(server, self.author).map_err(unexpected)?;
-                self.referee.take_snapshot(&snapshot).map_err(unexpected)?;
+                self.authority.take_snapshot(&snapshot).map_err(unexpected)?;
                 continue;
             }
-            let Some(request) = self.referee.fetch_request(100) else { break };
+            let Some(request) = self.authority.fetch_request(100) else { break };
             let fetched = server.fetch(self.author, &request).map_err(unexpected)?;
-            self.referee.take_fetched(&fetched).map_err(unexpected)?;
+            self.authority.take_fetched(&fetched).map_err(unexpected)?;
             if matches!(fetched, Fetched::Page(page) if !page.more) {
                 break;
             }
         }
         self.holds()?;
-        let Some(correct) = self.referee.judge().map_err(unexpected)? else { return Ok(0) };
+        let Some(correct) = self.authority.judge().map_err(unexpected)? else { return Ok(0) };
         if late {
             self.late = Some(correct);
             return Ok(0);
         }
-        correct_with(server, mirror, &correct, now)
+        correct_with(server, self.author, mirror, &correct, now)
     }
 }
 
 /// Passes corrections to the server; returns how many it took.
 fn correct_with(
     server: &mut Server<MemoryLog>,
+    author: AuthorId,
     mirror: &Mirror,
     correct: &Correct,
     now: u64,
 ) -> Checked<u64> {
     let due = mirror.still_read(correct);
-    let taken = correct::correct(server, correct, now).map_err(unexpected)?;
+    let taken = correct::correct(server, author, correct, now).map_err(unexpected)?;
     if taken > due {
         return broken!(
-            "referee-decides",
-            "{taken} corrections were taken, of which {due} replace what the referee read"
+            "authority-decides",
+            "{taken} corrections were taken, of which {due} replace what the authority read"
         );
     }
     Ok(taken as u64)

@@ -319,8 +319,10 @@ impl Shadow {
             let by_own = match (record.authority, item) {
                 (Authority::Parked, _) => continue,
                 (_, None) => true,
-                (Authority::Referee | Authority::Frozen, Some(_)) => false,
-                (_, Some(item)) if item.held.as_ref().is_some_and(|held| held.refereed) => false,
+                (Authority::Appointed | Authority::Frozen, Some(_)) => false,
+                (_, Some(item)) if item.held.as_ref().is_some_and(|held| held.by_authority) => {
+                    false
+                }
                 (Authority::Mine, Some(item)) => {
                     let echoed =
                         item.held.as_ref().is_some_and(|held| held.revision == record.revision);

@@ -84,7 +84,7 @@ impl Mirror {
                 revision: entry.content.revision.0,
                 effects: entry.content.effects,
                 within: names(&entry.content.write_set),
-                refereed: entry.refereed,
+                by_authority: entry.by_authority,
                 version: entry.version,
             })
             .collect();
@@ -241,7 +241,7 @@ impl Mirror {
     }
 
     /// Checks that an author was allowed to publish its changes since `before`: none of the
-    /// referee's entries, and none that were accepted in a bucket that the author has left.
+    /// authority's entries, and none that were accepted in a bucket that the author has left.
     pub(super) fn rightful_author(&self, before: &[Fact], buckets: &Names) -> Checked {
         for old in before {
             let Some(new) =
@@ -250,10 +250,10 @@ impl Mirror {
                 continue;
             };
             let id = words::entry(old.id);
-            if old.refereed {
+            if old.by_authority {
                 return broken!(
-                    "referee-decides",
-                    "{id} is the referee's, and its author has changed it"
+                    "authority-decides",
+                    "{id} is the authority's, and its author has changed it"
                 );
             }
             if !old.within.is_subset(buckets) {
@@ -274,7 +274,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Checks that the corrections in transit replace what the referee read; returns how many do.
+    /// Checks that the corrections in transit replace what the authority read; returns how many do.
     pub(super) fn still_read(&self, correct: &Correct) -> usize {
         let reads = |correction: &&Correction| {
             self.facts
@@ -285,7 +285,7 @@ impl Mirror {
     }
 
     /// The state if every entry had been taken in key order, each on its author's view. `buckets`
-    /// returns an author's present buckets; entries that the referee took keep the write set that
+    /// returns an author's present buckets; entries that the authority took keep the write set that
     /// it found.
     pub(super) fn as_taken(&self, base: &Rows, buckets: impl Fn(AuthorId) -> Names) -> Rows {
         let mut rows = base.clone();
@@ -293,8 +293,11 @@ impl Mirror {
             match &fact.intent {
                 None => drop(oracle::apply_effects(&mut rows, &fact.effects, Some(&fact.within))),
                 Some(intent) => {
-                    let within =
-                        if fact.refereed { fact.within.clone() } else { buckets(fact.key.author) };
+                    let within = if fact.by_authority {
+                        fact.within.clone()
+                    } else {
+                        buckets(fact.key.author)
+                    };
                     let effects = oracle::run(&rows, Some(&within), intent, fact.id, fact.time);
                     oracle::apply_effects(&mut rows, &effects, Some(&within));
                 }

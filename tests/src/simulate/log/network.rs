@@ -138,8 +138,8 @@ impl World<'_> {
             }
         }
         if self.judge.is_some() && rng.u8(..3) == 0 {
-            // The referee may correct the very entries that are published next.
-            self.run_referee(false)?;
+            // The authority may correct the very entries that are published next.
+            self.run_authority(false)?;
         }
         let (fate, most) = (self.fate(rng), [1, 2, 100][rng.usize(..3)]);
         self.publish(number, fate, most)
@@ -235,7 +235,7 @@ impl World<'_> {
             return Err(unexpected(format!("a request under the present membership: {answer:?}")));
         };
         for EntryVerdict { id, verdict } in verdicts {
-            if !matches!(verdict, Verdict::Frozen { .. } | Verdict::Refereed { .. }) {
+            if !matches!(verdict, Verdict::Frozen { .. } | Verdict::ByAuthority { .. }) {
                 return broken!(
                     "left-bucket-is-closed",
                     "{} was accepted in a bucket that was left: {verdict:?}",
@@ -279,7 +279,7 @@ impl World<'_> {
     pub(super) fn count_verdict(&mut self, verdict: &Verdict) {
         let what = match verdict {
             Verdict::Held { .. } => return,
-            Verdict::Refereed { .. } => "an author learns that an entry is the referee's",
+            Verdict::ByAuthority { .. } => "an author learns that an entry is the authority's",
             Verdict::Frozen { .. } => "an entry is frozen",
             Verdict::Final => "an entry is final",
             Verdict::Denied => "an entry is denied",

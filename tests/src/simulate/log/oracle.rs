@@ -109,7 +109,7 @@ pub(super) struct Fact {
     pub(super) revision: u32,
     pub(super) effects: Effects,
     pub(super) within: Names,
-    pub(super) refereed: bool,
+    pub(super) by_authority: bool,
     /// Rises with each new content of any entry.
     pub(super) version: u64,
 }

@@ -26,10 +26,10 @@ pub(super) enum Kind {
     Compacted,
     /// Clocks that are minutes wrong, and a server that limits drift.
     Drift,
-    /// A referee, and authors that disappear.
-    Referee,
-    /// A referee that sees more than the authors.
-    RefereeMoves,
+    /// A authority, and authors that disappear.
+    Authority,
+    /// A authority that sees more than the authors.
+    AuthorityMoves,
     /// Authors that disappear.
     Leavers,
     /// One row that all devices edit.
@@ -61,8 +61,8 @@ pub(super) const KINDS: [Kind; 20] = [
     Kind::Members,
     Kind::Compacted,
     Kind::Drift,
-    Kind::Referee,
-    Kind::RefereeMoves,
+    Kind::Authority,
+    Kind::AuthorityMoves,
     Kind::Leavers,
     Kind::Hot,
     Kind::Slow,
@@ -108,7 +108,7 @@ pub(super) struct Setting {
     pub(super) page: usize,
     /// Percentage of messages with a fault.
     pub(super) faults: u64,
-    pub(super) referee: bool,
+    pub(super) authority: bool,
     pub(super) joins: bool,
     pub(super) leaves: bool,
     pub(super) compaction: bool,
@@ -136,16 +136,16 @@ impl Setting {
     /// A setting of this kind.
     pub(super) fn kind(kind: Kind, rng: &mut Rng) -> Self {
         use Kind::{
-            Compacted, Copies, Drift, Everything, Hot, Impure, Joins, Leavers, Members, Moves,
-            Plain, Referee, RefereeMoves, Restored, Slow, Versions, Wide,
+            Authority, AuthorityMoves, Compacted, Copies, Drift, Everything, Hot, Impure, Joins,
+            Leavers, Members, Moves, Plain, Restored, Slow, Versions, Wide,
         };
         let all = matches!(kind, Everything);
         let some = all
-            || matches!(kind, Moves | Wide | Joins | Members | RefereeMoves)
+            || matches!(kind, Moves | Wide | Joins | Members | AuthorityMoves)
             || rng.u8(..4) == 0;
         let buckets = match kind {
             Plain | Hot => &SHARED[..=rng.usize(..2)],
-            Moves | Wide | Joins | Members | RefereeMoves | Everything => {
+            Moves | Wide | Joins | Members | AuthorityMoves | Everything => {
                 &SHARED[..2 + rng.usize(..2)]
             }
             _ => &SHARED[..=rng.usize(..3)],
@@ -176,12 +176,12 @@ impl Setting {
                 _ if !all && rng.u8(..3) == 0 => 0,
                 _ => 30,
             },
-            referee: matches!(kind, Referee | RefereeMoves) || all && rng.u8(..5) < 2,
+            authority: matches!(kind, Authority | AuthorityMoves) || all && rng.u8(..5) < 2,
             joins: all || matches!(kind, Joins | Members),
             leaves: all || kind == Members,
             compaction: matches!(kind, Compacted) || all || rng.u8(..12) == 0,
             leavers: kind == Leavers
-                || matches!(kind, Referee | RefereeMoves) && rng.bool()
+                || matches!(kind, Authority | AuthorityMoves) && rng.bool()
                 || all && rng.u8(..3) == 0,
             backups: kind == Restored,
             copies: kind == Copies || all && rng.u8(..3) == 0,
@@ -255,7 +255,7 @@ fn deeds(kind: Kind, rng: &mut Rng) -> Vec<&'static str> {
     match kind {
         Kind::Plain | Kind::Drift => {}
         Kind::Private => deeds.extend(["tell"; 5]),
-        Kind::Moves | Kind::RefereeMoves => {
+        Kind::Moves | Kind::AuthorityMoves => {
             deeds.extend(["move", "move", "move", "move", "sql", "sql", "tell"]);
         }
         Kind::Wide => deeds.extend(["share", "share", "share", "share", "move", "sql", "sql"]),

@@ -34,7 +34,7 @@ pub(super) enum What {
     Restart,
     /// The user decides about a parked entry.
     Decide,
-    /// The referee fetches and corrects.
+    /// The authority fetches and corrects.
     Judge,
     /// The horizon rises.
     Compact,

@@ -1,4 +1,4 @@
-//! A run: a server, its recomputed state, devices, perhaps a referee, and messages in transit; and
+//! A run: a server, its recomputed state, devices, perhaps an authority, and messages in transit; and
 //! the execution of each step.
 //!
 //! A step contains all its input, so the same steps give the same run, and fewer steps give another
@@ -172,7 +172,7 @@ impl<'t> World<'t> {
                 world.fetch(number, Fate::Arrives, 0)?;
             }
         }
-        if world.setting.referee {
+        if world.setting.authority {
             world.judge = Some(Judge::new(&mut world.server)?);
         }
         world.look()?;

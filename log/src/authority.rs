@@ -1,9 +1,9 @@
-//! The referee: a client with all buckets and the handlers. It evaluates entries while their
+//! The authority: a client with all buckets and the handlers. It evaluates entries while their
 //! authors are offline.
 //!
 //! It runs an entry as its author, on the rows in the author's buckets, and corrects the entry if
 //! the run gives other effects. The server accepts the correction if the content is still the one
-//! that was read. The referee creates no entries. It is built on a replica, so it runs an entry
+//! that was read. The authority creates no entries. It is built on a replica, so it runs an entry
 //! again only when something before it has changed, and its corrections end like those of authors.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::row::{LogRow, Placement, RowName};
 use super::store::StoreError;
 use crate::replica::{fetch, snapshot};
 
-/// A referee with its own store.
+/// A authority with its own store.
 #[derive(Debug)]
 pub struct AuthorityRunner<S>(Replica<S>);
 
@@ -75,8 +75,7 @@ impl<S: ReplicaStore> AuthorityRunner<S> {
                 corrections.push(Correction { id, version, effects });
             }
         }
-        let referee = self.0.facts().author;
-        Ok((!corrections.is_empty()).then_some(Correct { stamp, referee, corrections }))
+        Ok((!corrections.is_empty()).then_some(Correct { stamp, corrections }))
     }
 
     /// All rows, as if all authors were online.
