@@ -26,10 +26,6 @@ use super::row::{LogRow, RowName};
 pub struct Request<M> {
     /// The client id of the device, which is the author of its entries.
     pub client_id: AuthorId,
-    /// The device's schema.
-    pub schema_version: i64,
-    /// Its hash.
-    pub schema_hash: String,
     /// The message.
     pub log: M,
 }

@@ -13,7 +13,7 @@ use super::super::entry::{Intent, Offer};
 use super::super::ids::Name;
 use super::super::row::{Columns, RowName};
 use super::snapshot::{SnapshotPlace, SnapshotRequest};
-use super::{Correct, Fetch, Publish, Request};
+use super::{Correct, Fetch, Publish};
 
 /// The highest number that every database stores as an integer.
 const NUMBER: u64 = i64::MAX as u64;
@@ -59,13 +59,6 @@ pub enum OutOfBounds {
 pub trait CheckBounds {
     /// The first bound that it exceeds.
     fn check_bounds(&self) -> Result<(), OutOfBounds>;
-}
-
-impl<M: CheckBounds> CheckBounds for Request<M> {
-    fn check_bounds(&self) -> Result<(), OutOfBounds> {
-        at_most_bytes("schema_hash", self.schema_hash.len(), NAME)?;
-        self.log.check_bounds()
-    }
 }
 
 impl CheckBounds for Publish {

@@ -231,7 +231,7 @@ fn every_message_survives_json_exactly_and_with_unknown_members() {
         survives(&Fetch { stamp, cursor: Cursor(random.number()), limit });
         let log = Publish { stamp, number, offers: random.many(Random::offer) };
         let client_id = AuthorId(random.uuid());
-        survives(&Request { client_id, schema_version: 3, schema_hash: random.text(), log });
+        survives(&Request { client_id, log });
         survives(&SnapshotRequest { after: random.maybe(Random::position), limit });
         survives(&random.correct());
         survives(&random.fetched());
@@ -327,12 +327,6 @@ fn requests_are_bounded() {
     assert!(matches!(error, Err(OutOfBounds::TooMany { member: "log.offers", count: 1_001, .. })));
     let error = publish(u64::MAX, offers(1)).check_bounds();
     assert!(matches!(error, Err(OutOfBounds::TooHigh { member: "log.number", .. })));
-    let request = |length: usize| {
-        let (client_id, schema_hash) = (author(1), "h".repeat(length));
-        Request { client_id, schema_version: 1, schema_hash, log: publish(1, offers(1)) }
-    };
-    assert_eq!(request(NAME).check_bounds(), Ok(()));
-    assert!(request(NAME + 1).check_bounds().is_err());
     let correct = |count, effects: Effects| {
         let correction = Correction { id: entry(1), version: 1, effects };
         Correct { stamp, corrections: vec![correction; count] }

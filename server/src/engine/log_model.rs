@@ -20,7 +20,6 @@ use rejoin_log::store::StoreError;
 use rejoin_protocol::wire::code;
 use uuid::Uuid;
 
-use super::push::check_size;
 use super::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
 use crate::model::{LogTable, Touched};
@@ -65,8 +64,6 @@ pub(crate) fn publish(
     caller: &Caller,
     asked: &Request<Publish>,
 ) -> Result<(Published, Vec<Touched>), Fault> {
-    let effects = asked.log.offers.iter().map(|offer| offer.effects.iter().count()).sum();
-    check_size(effects, engine.limits.changes, "effects")?;
     let now = millis(engine);
     write_log(engine, caller, asked.client_id, |log, tables| {
         let fitting = fitting(log, tables, &asked.log.offers)?;
@@ -113,9 +110,6 @@ pub(crate) fn correct(
     caller: &Caller,
     asked: &Request<Correct>,
 ) -> Result<(Corrected, Vec<Touched>), Fault> {
-    let corrections = &asked.log.corrections;
-    let effects = corrections.iter().map(|correction| correction.effects.iter().count()).sum();
-    check_size(effects, engine.limits.changes, "effects")?;
     let now = millis(engine);
     write_log(engine, caller, asked.client_id, |log, tables| {
         let mut request = asked.log.clone();

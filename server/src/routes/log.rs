@@ -61,8 +61,7 @@ async fn post<M, A>(
     work: impl Fn(&Engine, &Caller, &message::Request<M>) -> Result<A, Fault> + Send + 'static,
 ) -> Response
 where
-    M: DeserializeOwned + Send + 'static,
-    message::Request<M>: CheckBounds,
+    M: CheckBounds + DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
 {
     post_as(
@@ -72,7 +71,7 @@ where
         |bytes, _| {
             let asked: message::Request<M> =
                 message::read(bytes).map_err(|error| Refusal::invalid(error.to_string()))?;
-            asked.check_bounds().map_err(|error| Refusal::invalid(error.to_string()))?;
+            asked.log.check_bounds().map_err(|error| Refusal::invalid(error.to_string()))?;
             Ok(asked)
         },
         work,

@@ -145,10 +145,10 @@ const EXTENDED: [&str; 5] = [
 /// Requests of the log, each after the digit that selects its message: '0' is 48, which is 0 modulo
 /// four.
 const LOG: [&str; 4] = [
-    r#"0{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"number":7,"offers":[{"key":{"millis":1,"counter":2,"author":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10"},"time":1,"intent":{"action":"a","version":1,"arguments":{"b":{"bytes":"AP8="}}},"revision":0,"effects":{"t":{"r":{"update":{"c":0.5}},"s":"delete"}}}]}}"#,
-    r#"1{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"cursor":41,"limit":500}}"#,
-    r#"2{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"after":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"horizon":{"millis":1,"counter":2,"author":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10"},"at":{"row":{"table":"t","id":"r"}}},"limit":500}}"#,
-    r#"3{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","schema_version":3,"schema_hash":"h","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"authority":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","corrections":[{"id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10","version":4,"effects":{"t":{"r":{"insert":{"c":{"real":"-inf"}}}}}}]}}"#,
+    r#"0{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"number":7,"offers":[{"key":{"millis":1,"counter":2,"author":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10"},"time":1,"intent":{"action":"a","version":1,"arguments":{"b":{"bytes":"AP8="}}},"revision":0,"effects":{"t":{"r":{"update":{"c":0.5}},"s":"delete"}}}]}}"#,
+    r#"1{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"cursor":41,"limit":500}}"#,
+    r#"2{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","log":{"after":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"horizon":{"millis":1,"counter":2,"author":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10"},"at":{"row":{"table":"t","id":"r"}}},"limit":500}}"#,
+    r#"3{"client_id":"6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11","log":{"stamp":{"epoch":"5d0c9a52-4f7e-4c19-9a63-58a3f1f0a001","membership":2},"corrections":[{"id":"0b7e5a34-9c1d-4d6a-8f27-3a1e5c9b7d10","version":4,"effects":{"t":{"r":{"insert":{"c":{"real":"-inf"}}}}}}]}}"#,
 ];
 
 /// Texts of manifests, a line each ([`crate::manifest`]): harmless ones, and ones of a hostile

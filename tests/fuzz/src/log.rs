@@ -32,5 +32,5 @@ where
     let parsed = again::<Request<M>>(body);
     let named = read::<Request<M>>(body);
     assert_eq!(parsed.is_some(), named.is_ok(), "both readers accept the same");
-    parsed.filter(|request| request.check_bounds().is_ok())
+    parsed.filter(|request| request.log.check_bounds().is_ok())
 }

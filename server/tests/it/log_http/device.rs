@@ -153,8 +153,7 @@ impl<'w> Device<'w> {
         path: &str,
         request: R,
     ) -> (u16, serde_json::Value) {
-        let (client_id, schema_version, schema_hash) = (self.author, 1, String::new());
-        let body = Request { client_id, schema_version, schema_hash, log: request };
+        let body = Request { client_id: self.author, log: request };
         let headers = [("x-user-id", self.user.as_str()), ("rejoin-protocol", "1")];
         let body = serde_json::to_vec(&body).unwrap();
         let (status, _, answer) = self.world.send("POST", path, &headers, body).await;
