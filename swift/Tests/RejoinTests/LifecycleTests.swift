@@ -108,8 +108,10 @@ import Testing
         let aside = folder.file("aside.db")
         try FileManager.default.moveItem(at: client.path, to: aside)
         try Data("no database at all, but long enough to be read as the header of one".utf8).write(to: client.path)
-        #expect(kind(await thrown { try await lifecycle.hold {} }) == "storage")
-        #expect(time.isEnded)
+        for _ in 0..<200 {
+            #expect(kind(await thrown { try await lifecycle.hold {} }) == "storage")
+            #expect(time.isEnded)
+        }
         try FileManager.default.removeItem(at: client.path)
         try FileManager.default.moveItem(at: aside, to: client.path)
         #expect(try await lifecycle.hold { try await client.items() } == 0)

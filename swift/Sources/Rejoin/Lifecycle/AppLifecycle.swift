@@ -83,12 +83,9 @@ public final class AppLifecycle: Sendable {
     ///   `body`, and ``RejoinError/suspended(_:)`` from its calls if the time ends before it does.
     @discardableResult
     public func hold<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
-        try state.with { state in
-            if state.machine.refusesHolds { throw Self.ending }
-            perform(state.machine.handle(.hold), &state)
-        }
+        if state.with({ $0.machine.refusesHolds }) { throw Self.ending }
         defer { handle(.release) }
-        try await ready()
+        try await opened()
         return try await body()
     }
 
@@ -107,11 +104,13 @@ public final class AppLifecycle: Sendable {
         }
     }
 
-    /// Waits until the file is open, or cannot be opened.
-    private func ready() async throws {
+    /// Counts a call, and waits until the file is open or cannot be opened.
+    private func opened() async throws {
         try await withCheckedThrowingContinuation { continuation in
             state.with { state in
+                // Waits before the file is opened: its error may come at once.
                 state.waiting.append(continuation)
+                perform(state.machine.handle(.hold), &state)
                 answer(&state, failing: Self.ending)
             }
         }

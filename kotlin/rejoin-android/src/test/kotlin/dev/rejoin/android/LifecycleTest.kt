@@ -61,7 +61,8 @@ class LifecycleTest {
             awaitState(database) { it is SyncState.Suspended }
             calls { database.adds("t1") }
             awaitState(database) { it is SyncState.Suspended }
-            assertEquals(1L, calls { database.withClient { it.queue.counts().pending } })
+            assertEquals(listOf("t1"), calls { database.query("SELECT id FROM task") { it.string(0) } })
+            awaitState(database) { it is SyncState.Suspended }
         }
 
     @Test
