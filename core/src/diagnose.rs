@@ -99,7 +99,7 @@ impl StorageHandle<'_> {
 fn inside(engine: &Engine) -> Result<Json> {
     let mut reader = engine.open_reader()?;
     let facts = FACTS.iter().map(|fact| Ok(((*fact).to_owned(), engine.meta(fact)?.into())));
-    let counts = engine.queue.counts();
+    let counts = engine.counts()?;
     Ok(json!({
         "versions": {
             "rejoin": env!("CARGO_PKG_VERSION"),

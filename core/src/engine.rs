@@ -65,6 +65,7 @@ use capture::guard::Capture;
 use change::Touched;
 use counters::Counters;
 use database::{Database, fault};
+use log::device::DeviceLog;
 use queue::Queue;
 use queue::faults::FaultLimit;
 use schema::model::Schema;
@@ -108,6 +109,8 @@ pub struct Engine {
     /// Captures local writes of the transaction; `self.capture.off()` disables triggers and rules.
     pub(crate) capture: Arc<Capture>,
     pub(crate) queue: Queue,
+    /// The log of the tables whose manifest says so.
+    pub(crate) log: DeviceLog,
     pub(crate) host: Arc<dyn Host>,
     /// Tables and rows that the current transaction changed; passed to the observer after its
     /// commit.
@@ -158,6 +161,7 @@ impl Engine {
             footprints: Footprints::of_writer(&capture),
             capture,
             queue,
+            log: DeviceLog::default(),
             host: Arc::clone(&host),
             touched: Touched::default(),
             policies: Policies::default(),
@@ -199,6 +203,7 @@ impl Engine {
             schema,
             capture,
             queue,
+            log: DeviceLog::default(),
             host: Arc::clone(&host),
             touched: Touched::default(),
             policies: Policies::default(),

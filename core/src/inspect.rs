@@ -138,7 +138,7 @@ impl Inspection {
             path: path.to_owned(),
             format: number(&engine, "PRAGMA user_version")?,
             first_sync: FirstSync::read(facts.get("first_sync").map(String::as_str)),
-            counts: engine.queue.counts(),
+            counts: engine.counts()?,
             log: log::counts(engine.db.conn())?,
             tables: tables.into_iter().map(|table| look(&engine, table)).collect::<Result<_>>()?,
             queue: pending_of(&engine)?,

@@ -73,9 +73,11 @@ pub mod capability {
     /// The server runs its own check queries before it accepts an action, and receives the action's
     /// name and arguments. Offered by servers with such queries.
     pub const CHECKS: &str = "checks";
-    /// The messages of the log model. Not in [`ALL`]: the client does not have the log model yet.
+    /// The messages of the log model. Offered by servers with tables of the log.
     pub const LOG: &str = "log";
-    /// All capabilities of the row model.
-    pub const ALL: &[&str] =
-        &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS];
+    /// All capabilities.
+    pub const ALL: &[&str] = &[
+        GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS,
+        LOG,
+    ];
 }

@@ -16,7 +16,7 @@ use crate::writer::Task;
 /// A local write that the server has not accepted: one transaction of the app.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingMutation {
-    /// Its position in the queue.
+    /// Its position in the queue; 0 for an entry of the log, which takes effect at its time.
     pub seq: Seq,
     /// Its id, here and on the server.
     pub id: MutationId,
@@ -66,6 +66,7 @@ pub struct PendingColumn {
 
 impl QueueHandle<'_> {
     /// All mutations that the server has not accepted, in queue order: waiting, sent and parked.
+    /// Then the entries of the log that the server lacks or has denied, in the order of the log.
     ///
     /// Works offline. The queue is stored in the file and survives a crash.
     ///
@@ -80,7 +81,7 @@ impl QueueHandle<'_> {
     /// # Errors
     /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
     pub fn counts(&self) -> Task<PendingCounts> {
-        self.0.core().writer.call(|engine| Ok(engine.queue.counts()))
+        self.0.core().writer.call(|engine| engine.counts())
     }
 
     /// Sync state of a row, for display: whether edits of it wait, are sent or were parked. For a

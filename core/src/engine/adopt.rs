@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use rejoin_protocol::manifest::{Manifest, Rule};
+use rejoin_protocol::manifest::{Manifest, Rule, SyncModel};
 use rusqlite::Connection;
 
 use crate::death::{self, Failpoint};
@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
 use crate::engine::database::{Database, fault};
+use crate::engine::log;
 use crate::engine::rebase::missing;
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::build::{self, refused};
@@ -144,6 +145,7 @@ pub(crate) fn install(engine: &mut Engine, mut schema: Arc<Schema>) {
     engine.capture.state().tables = tables;
     engine.db.gate.set_synced(schema.by_name.keys().map(String::as_str));
     engine.queue.name_tables(&schema);
+    engine.log.reload(&schema);
     engine.footprints.clear();
     engine.schema = schema;
 }
@@ -154,6 +156,7 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     catalogue.store(engine.db.conn(), &old)?;
     catalogue.note_removed(&mut new);
     let new = Arc::new(new);
+    same_models(&old, &new)?;
     let parked = missing::park(engine, &new)?;
     let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
     search::lay_search_aside(engine)?;
@@ -165,7 +168,23 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     create_triggers(&engine.db, &new)?;
     search::renew_search(engine)?;
     engine.db.note_ours()?;
+    let filled = adopted.new_tables.iter().chain(adopted.gained.iter().map(|(table, _)| table));
+    if filled.filter_map(|number| new.table(*number)).any(|table| table.sync == SyncModel::Log) {
+        log::require_snapshot(engine.db.conn())?;
+    }
     Ok(adopted)
+}
+
+/// Refuses a table whose rows would pass from one model to the other: pending work of the first
+/// could not be sent.
+fn same_models(old: &Schema, new: &Schema) -> Result<()> {
+    for table in sorted(new) {
+        if old.named(&table.name).is_some_and(|before| before.sync != table.sync) {
+            let why = "it changes between rows and log; give the table another name";
+            return Err(refused(&table.name, why));
+        }
+    }
+    Ok(())
 }
 
 /// Changes the synced tables to their new form.

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::engine::Engine;
 use crate::engine::change::Touched;
 use crate::engine::database::fault;
 use crate::engine::schema::model::Schema;
@@ -25,8 +26,12 @@ use crate::error::{Error, Result, StorageFault};
 use key::{from_bytes, id_of};
 use rows::RowStatements;
 
+mod captured;
+pub(crate) mod device;
+pub(crate) mod exchange;
 mod index;
 mod key;
+pub(crate) mod list;
 mod rows;
 
 #[cfg(test)]
@@ -179,6 +184,24 @@ fn number(what: Waiting) -> i64 {
 
 fn corrupt(what: &str, error: &dyn std::fmt::Display) -> Error {
     StorageFault::Corrupt(format!("{what} of the log: {error}; reset the file")).into()
+}
+
+/// Reads the log of an engine, whatever its state in memory.
+fn reading<T>(
+    engine: &Engine,
+    body: impl FnOnce(&SqliteReplica<'_>) -> Result<T, StoreError>,
+) -> Result<T> {
+    let (failure, mut touched) = (Cell::new(None), Touched::default());
+    let store = SqliteReplica::new(engine.db.conn(), &engine.schema, &mut touched, &failure);
+    body(&store).map_err(|StoreError(text)| failure.take().unwrap_or(Error::Internal(text)))
+}
+
+/// The log takes a snapshot at its next exchange; unpublished entries stay. The state in memory is
+/// reloaded by the caller.
+pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_log_facts \
+               SET facts = json_set(facts, '$.needs_snapshot', json('true'))";
+    conn.execute(sql, []).map(drop).map_err(fault::of)
 }
 
 /// Removes the log, without its rows.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::change::Origin;
+use super::log::list::{self, OwnState};
 use super::queue::faults::FaultLimit;
 use super::queue::history::{self, HistoryBounds};
 use super::queue::mutation::{Mutation, MutationState};
@@ -14,7 +15,7 @@ use super::queue::offer::Offer;
 use super::queue::record::{self, Record};
 use super::queue::verdict::{self, Verdicts};
 use super::queue::view::QueueView;
-use super::queue::{Staged, store};
+use super::queue::{PendingCounts, Staged, store};
 use super::row_state::RowSyncState;
 use super::rows::patch::RowKey;
 use crate::error::{Error, InputFault, Result};
@@ -27,16 +28,25 @@ impl Engine {
         QueueView { conn: self.db.conn(), queue: &self.queue, schema: &self.schema }
     }
 
-    /// Every mutation of the queue, in every state, in order.
+    /// Every mutation of the queue, in every state, in order; then the entries of the log that the
+    /// server lacks or has denied, in the order of the log.
     pub fn pending(&self) -> Result<Vec<Mutation>> {
-        store::read_all(self.db.conn())
+        let mut pending = store::read_all(self.db.conn())?;
+        pending.append(&mut list::pending(self)?);
+        Ok(pending)
     }
 
-    /// A mutation of the queue; `None` if it was accepted or discarded, or never existed.
+    /// The number of mutations and entries by state.
+    pub fn counts(&self) -> Result<PendingCounts> {
+        list::counts(self)
+    }
+
+    /// A mutation of the queue, or an entry as in [`Engine::pending`]; `None` if it was accepted or
+    /// discarded, or never existed.
     pub fn mutation(&self, id: MutationId) -> Result<Option<Mutation>> {
         match self.queue.find(id) {
             Some(entry) => store::read(self.db.conn(), entry.seq),
-            None => Ok(None),
+            None => Ok(list::find(self, id)?.and_then(OwnState::waiting)),
         }
     }
 

@@ -6,6 +6,7 @@
 //! dropped, because a session checks `Engine::resets` before it applies one.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -14,7 +15,7 @@ use super::log;
 use super::queue::mutation::Mutation;
 use super::queue::{Awaiting, Staged, store, verdict};
 use super::schema::app_trigger;
-use super::schema::model::Schema;
+use super::schema::model::{Schema, Table};
 use super::schema::sql::quoted;
 use super::staging::{self, Staging};
 use crate::death::{self, Failpoint};
@@ -82,7 +83,10 @@ fn check_named(engine: &Engine, keep: Keep, give_up: &[MutationId]) -> Result<()
         return if give_up.is_empty() { Ok(()) } else { Err(kept()) };
     }
     let named: HashSet<&MutationId> = give_up.iter().collect();
-    let unnamed = engine.queue.entries().filter(|entry| !named.contains(&entry.id)).count();
+    let in_log: Vec<MutationId> =
+        log::list::pending(engine)?.into_iter().map(|one| one.id).collect();
+    let waiting = engine.queue.entries().map(|entry| &entry.id).chain(&in_log);
+    let unnamed = waiting.filter(|id| !named.contains(id)).count();
     if unnamed == 0 {
         return Ok(());
     }
@@ -96,15 +100,18 @@ fn drop_base(engine: &mut Engine) -> Result<u64> {
         work.undo_all()?;
         work.rows.settle()?;
         staging::clear(Staging { conn: work.conn, schema: work.schema })?;
-        rows = empty_synced(work.conn, work.schema)?;
+        rows = empty(work.conn, work.schema.in_rows())?;
         death::pass(Failpoint::MidReset);
         keep_log_position(work.conn)?;
+        // Its rows are compared with the snapshot, so that they need not be emptied.
+        log::require_snapshot(work.conn)?;
         forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
-        for table in work.schema.tables.values() {
+        for table in work.schema.in_rows() {
             work.touched.table(&table.name);
         }
         Ok(())
     })?;
+    engine.log.reload(&engine.schema);
     Ok(rows)
 }
 
@@ -114,7 +121,7 @@ fn remove_everything(engine: &mut Engine, keep: Keep) -> Result<(u64, u64)> {
     engine.write_with(Origin::Local, triggers, |engine| {
         let conn = engine.db.conn();
         staging::clear(Staging::of(engine))?;
-        let rows = empty_synced(conn, &engine.schema)?;
+        let rows = empty(conn, engine.schema.tables.values())?;
         for table in engine.schema.tables.values() {
             engine.touched.table(&table.name);
         }
@@ -130,6 +137,7 @@ fn remove_everything(engine: &mut Engine, keep: Keep) -> Result<(u64, u64)> {
         store::keep_last(conn, engine.queue.last())?;
         store::clear(conn)?;
         log::clear(conn)?;
+        engine.log.reload(&engine.schema);
         forget(conn, &format!("key NOT IN ({KEPT})"))?;
         verdict::forget_all(conn)?;
         forget_queue(engine);
@@ -157,11 +165,11 @@ fn kept() -> Error {
     })
 }
 
-/// Empties the synced tables. An app trigger that fails is dropped and recorded, as with rows of
+/// Empties these tables. An app trigger that fails is dropped and recorded, as with rows of
 /// the server: one user's rows must not stay visible to the next.
-fn empty_synced(conn: &Connection, schema: &Schema) -> Result<u64> {
+fn empty<'t>(conn: &Connection, tables: impl Iterator<Item = &'t Arc<Table>>) -> Result<u64> {
     let mut rows = 0;
-    for table in schema.tables.values() {
+    for table in tables {
         let sql = format!("{OURS}DELETE FROM {}", quoted(&table.name));
         let attempt = || conn.execute(&sql, []);
         let gone = match attempt().map_err(fault::of) {

@@ -45,7 +45,7 @@ impl<'a> Staging<'a> {
 /// [`Engine::write`].
 pub(crate) fn begin(at: Staging<'_>) -> Result<()> {
     clear(at)?;
-    for table in at.schema.tables.values() {
+    for table in at.schema.in_rows() {
         let mut sql = format!("CREATE TABLE {} (", name(table));
         for (position, column) in table.columns.iter().enumerate() {
             let key = if position == table.key { " PRIMARY KEY NOT NULL" } else { "" };
@@ -119,7 +119,7 @@ pub(crate) fn acks(at: Staging<'_>, images: &[ServerRow]) -> Result<()> {
 pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
     let at = Staging::of(engine);
     let edited = engine.queue.rows();
-    for table in at.schema.tables.values() {
+    for table in at.schema.in_rows() {
         let staged = format!("{OURS}SELECT 1 FROM {} LIMIT 1", name(table));
         if !query(at, &staged, [], |_| Ok(()))?.is_empty() {
             continue;
@@ -245,7 +245,7 @@ fn insert(table: &Table, columns: &[ColumnId]) -> String {
 }
 
 fn named<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
-    match schema.named(name) {
+    match schema.named_in_rows(name) {
         Some(table) => Ok(table),
         None => Err(Error::Sync(SyncFault::Protocol(format!(
             "rows of table {name}, which is not synced"

@@ -15,7 +15,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rejoin_protocol::Policy;
-use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, TableManifest};
+use rejoin_protocol::manifest::{
+    ColumnManifest, Manifest, Rule, SyncModel, TableExtension, TableManifest,
+};
 use tempfile::TempDir;
 
 use super::change::Origin;
@@ -56,6 +58,12 @@ pub(crate) fn table(name: &str, columns: &[(&str, &str)], rules: Vec<Rule>) -> T
     }
 }
 
+/// The same table, of the log.
+pub(crate) fn in_log(mut table: TableManifest) -> TableManifest {
+    table.rejoin.get_or_insert_default().sync = SyncModel::Log;
+    table
+}
+
 /// A table with number 1 and no rules; its first column is the key.
 pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
     Table {
@@ -70,6 +78,7 @@ pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
         indexes: Vec::new(),
         writable: true,
         owner: None,
+        sync: SyncModel::Rows,
         without_rowid: false,
         policy: Policy::default(),
         whole_rows: false,

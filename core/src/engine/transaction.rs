@@ -14,11 +14,12 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, Triggers};
+use crate::engine::log::device;
 use crate::engine::queue::{self, Intent, NewMutation, NextPosition};
 use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
-use crate::error::Result;
+use crate::error::{Error, InputFault, Result};
 use crate::ids::Seq;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
@@ -167,6 +168,7 @@ impl Engine {
         death::pass(death::Failpoint::AfterCommit);
         open.committed = true;
         open.engine.queue.committed();
+        open.engine.log.committed();
         if let Some(change) = open.engine.touched.take(origin)
             && let Some(observer) = &mut open.engine.observer
         {
@@ -184,13 +186,20 @@ impl Engine {
 impl Engine {
     /// Appends the captured changes to the queue as one mutation, in the transaction of the rows:
     /// of plain SQL, or of an action, whose position is already known. Returns its number, unless
-    /// nothing was captured.
+    /// nothing was captured. Changes of tables of the log become an entry, which has no number.
     pub(crate) fn flush(&mut self, action: Option<(NextPosition, Intent)>) -> Result<Option<Seq>> {
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let recorded = self.capture.compose(schema_version)?;
         self.capture.clear();
         if recorded.rows.is_empty() {
+            return Ok(None);
+        }
+        if device::is_of_log(&self.schema, &recorded)? {
+            if let Some((_, intent)) = action {
+                return Err(no_action_in_log(&intent.action));
+            }
+            device::append(self, &recorded)?;
             return Ok(None);
         }
         for (row, _) in recorded.rows.iter() {
@@ -206,6 +215,13 @@ impl Engine {
         };
         queue::append(db.conn(), queue, place, &NewMutation { recorded, intent }).map(Some)
     }
+}
+
+fn no_action_in_log(action: &str) -> Error {
+    Error::InvalidInput(InputFault::Refused {
+        what: format!("action {action} on a table of the log"),
+        reason: String::from("only plain SQL can write tables of the log in this release"),
+    })
 }
 
 /// Rolls back if dropped before the commit, by an error or a panic of the body.
@@ -227,6 +243,7 @@ impl Drop for Open<'_> {
         self.engine.touched.take(Origin::Local);
         self.engine.capture.clear();
         self.engine.queue.rolled_back();
+        self.engine.log.rolled_back();
         self.engine.footprints.clear();
     }
 }

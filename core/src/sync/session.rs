@@ -5,6 +5,7 @@
 //! completely or not at all, and cursors are written with their rows. Push, pull and snapshot never
 //! overlap. What depends on the kind of server is in its peer.
 
+mod log;
 mod pass;
 mod peer;
 mod plain;
@@ -137,13 +138,13 @@ impl Session {
             match (self.pass.step, &mut self.peer) {
                 (PassStep::Done, _) => return Ok(Next::Finished(self.pass.finish(engine)?)),
                 (PassStep::Schema, _) => return Ok(self.send_schema()),
-                (PassStep::Push | PassStep::Pull, Some(peer)) => {
+                (PassStep::Push | PassStep::Pull | PassStep::Log, Some(peer)) => {
                     if let Some(next) = peer.next(engine, &mut self.pass)? {
                         self.running = matches!(next, Next::Send(_)).then_some(Asked::Peer);
                         return Ok(next);
                     }
                 }
-                (PassStep::Register | PassStep::Push | PassStep::Pull, _) => {
+                (PassStep::Register | PassStep::Push | PassStep::Pull | PassStep::Log, _) => {
                     return self.send_register(engine);
                 }
             }

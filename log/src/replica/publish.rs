@@ -35,6 +35,11 @@ pub fn publish_request<S: ReplicaStore>(
     Ok(Some(Publish { stamp, number: replica.facts.number, offers }))
 }
 
+/// Whether the feed was fetched to its end since the last publish request.
+pub fn is_at_head<S: ReplicaStore>(replica: &Replica<S>) -> bool {
+    replica.at_head && !replica.facts.needs_snapshot
+}
+
 /// Applies the server's response, at this wall time. A response to another request than the
 /// last is ignored.
 pub fn take_published<S: ReplicaStore>(

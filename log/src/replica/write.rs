@@ -7,6 +7,8 @@ use super::super::entry::{Intent, Revision};
 use super::super::fold::writable;
 use super::super::handler::{Context, Draft, Stop};
 use super::super::ids::{EntryId, Name};
+use super::super::rebase::Undo;
+use super::super::row::{LogRow, RowName};
 use super::store::{Authority, OwnEntry, Record, ReplicaStore};
 use super::{LogError, Replica};
 
@@ -38,6 +40,40 @@ impl<S: ReplicaStore> Replica<S> {
         }
         let own = self.own(None, effects, BTreeSet::new(), wall);
         self.enter(id, own, wall)
+    }
+
+    /// Records the effects of plain SQL whose rows are already written; `before` has the rows as
+    /// they were, in the order of the effects. Without effects there is no entry.
+    ///
+    /// Nothing is written again, unless entries of faster clocks come after this one.
+    pub fn write_captured(
+        &mut self,
+        id: EntryId,
+        effects: Effects,
+        before: Undo,
+        wall: u64,
+    ) -> Result<(), LogError> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        for (row, image) in &before {
+            let after = effects.get(row).and_then(|effect| effect.on(image.as_ref()));
+            self.permitted_row(row, image.as_ref(), after.as_ref())?;
+        }
+        let own = self.own(None, effects, BTreeSet::new(), wall);
+        let key = self.facts.clock.stamp(wall, self.facts.author, id);
+        let record = Record { own: Some(own), ..Record::new(key) };
+        if self.store.steps().last()?.is_none_or(|last| last < key) {
+            self.store.steps_mut().put(&key, &record.footprint())?;
+            self.store.put_record(id, &Record { undo: before, ..record })?;
+            return Ok(self.store.set_facts(&self.facts)?);
+        }
+        for (row, image) in before.iter().rev() {
+            self.store.put_row(row, image.as_ref())?;
+        }
+        let mut edit = self.edit();
+        self.set(&mut edit, id, Some(record))?;
+        Ok(self.commit(edit)?)
     }
 
     /// Undoes an entry with a new entry `id`: plain effects that restore the columns that it
@@ -108,15 +144,87 @@ impl<S: ReplicaStore> Replica<S> {
 
     /// Rejects, by row name, writes that the server would deny or void.
     fn permitted(&self, effects: &Effects) -> Result<(), LogError> {
-        let Some(buckets) = &self.facts.buckets else { return Ok(()) };
         for (row, effect) in effects.iter() {
             let before = self.store.row(row)?;
             let after = effect.on(before.as_ref());
-            let outside = |image| !writable(row, image, buckets, &*self.placement);
-            if before.as_ref().is_some_and(outside) || after.as_ref().is_some_and(outside) {
-                return Err(LogError::Outside(row.clone()));
-            }
+            self.permitted_row(row, before.as_ref(), after.as_ref())?;
         }
         Ok(())
+    }
+
+    fn permitted_row(
+        &self,
+        row: &RowName,
+        before: Option<&LogRow>,
+        after: Option<&LogRow>,
+    ) -> Result<(), LogError> {
+        let Some(buckets) = &self.facts.buckets else { return Ok(()) };
+        let outside = |image| !writable(row, image, buckets, &*self.placement);
+        if before.is_some_and(outside) || after.is_some_and(outside) {
+            return Err(LogError::Outside(row.clone()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::memory::MemoryReplica;
+    use super::super::store::{Facts, ReplicaStore as _};
+    use super::super::{Replica, check};
+    use crate::clock::Clock;
+    use crate::effect::Effect;
+    use crate::fixture::{Actions, Column, author, columns, entry, image, intent, plain, row};
+    use crate::store::{LogRows as _, Table as _};
+
+    /// A device with a row, an edit of it and an action at 1,000 ms; its clock is lost, as no device
+    /// loses it.
+    fn device() -> Replica<MemoryReplica> {
+        let open = |store| Replica::open(store, Arc::new(Actions), Arc::new(Column)).unwrap();
+        let store = MemoryReplica::default();
+        let mut device =
+            Replica::create(store, author(1), Arc::new(Actions), Arc::new(Column)).unwrap();
+        device.write(entry(1), plain("r0", Effect::Insert(image("a", ""))), 5).unwrap();
+        let late = plain("r0", Effect::Update(columns("text", "late")));
+        device.write(entry(2), late, 1_000).unwrap();
+        device.perform(entry(3), intent("append r0 x"), 1_000).unwrap();
+        let facts = Facts { clock: Clock::default(), ..device.facts().clone() };
+        let (mut store, _) = device.into_parts();
+        store.set_facts(&facts).unwrap();
+        open(store)
+    }
+
+    #[test]
+    fn captured_write_equals_one_that_the_log_applies() {
+        let before = device().row(&row("r0")).unwrap();
+        let effects = [
+            Effect::Insert(image("a", "new")),
+            Effect::Update(columns("number", 7)),
+            Effect::Update(columns("text", "mine")),
+            Effect::Delete,
+        ];
+        for effect in effects {
+            // After all others, and between the row and its edit.
+            for wall in [2_000, 10] {
+                let (mut applied, mut captured) = (device(), device());
+                let effects = plain("r0", effect.clone());
+                applied.write(entry(4), effects.clone(), wall).unwrap();
+
+                let (mut store, state) = captured.into_parts();
+                store.put_row(&row("r0"), effect.on(before.as_ref()).as_ref()).unwrap();
+                captured = Replica::from_parts(store, state, Arc::new(Actions), Arc::new(Column));
+                let undo = vec![(row("r0"), before.clone())];
+                captured.write_captured(entry(4), effects, undo, wall).unwrap();
+
+                assert_eq!(captured.rows().unwrap(), applied.rows().unwrap(), "{effect:?} {wall}");
+                assert_eq!(captured.pending().unwrap(), applied.pending().unwrap());
+                let bases = [&captured, &applied].map(|one| check::base_rows(one).unwrap());
+                assert_eq!(bases[0], bases[1], "{effect:?} {wall}");
+                assert!(check::stale_steps(&captured).unwrap().is_empty());
+                assert_eq!(captured.store().row(&row("r0")), applied.store().row(&row("r0")));
+            }
+        }
     }
 }

@@ -104,7 +104,6 @@ impl Engine {
             protocol: PROTOCOL,
             capabilities: capability::ALL
                 .iter()
-                .chain([&capability::LOG])
                 .filter(offered)
                 .map(|s| String::from(*s))
                 .collect(),

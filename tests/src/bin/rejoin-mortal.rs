@@ -126,8 +126,17 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     client.sync().and_wait(Some(PATIENCE)).wait().map(drop)
 }
 
-/// One transaction: inserts a place and a visit to it, and updates the note of the previous place.
-/// All carry its name.
+/// A transaction of the log: inserts a seat with its name.
+fn act_in_log(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
+    let name = format!("seat-{life}-{number}");
+    Said::Begun(name.clone()).say();
+    client.execute("INSERT INTO seats (id, event) VALUES (?1, 'e1')", (&*name,)).wait()?;
+    Said::Done(name).say();
+    Ok(())
+}
+
+/// A transaction of rows: inserts a place and a visit to it, and updates the note of the previous
+/// place. All carry its name. Then one of the log.
 fn act(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
     let name = format!("{life}-{number}");
     Said::Begun(name.clone()).say();
@@ -143,5 +152,5 @@ fn act(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
     });
     wrote.wait()?;
     Said::Done(name).say();
-    Ok(())
+    act_in_log(client, life, number)
 }

@@ -24,6 +24,7 @@ mod hostile_push;
 mod identity;
 mod inspect;
 mod interleavings;
+mod log;
 mod loops;
 mod pairs;
 mod places;

@@ -1,10 +1,25 @@
-//! Keys and ids of entries as cells.
+//! Keys and ids of entries as cells, and keys of rows.
 
-use rejoin_log::ids::EntryId;
+use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
+use rejoin_protocol::ColumnKind;
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 use uuid::Uuid;
+
+use crate::engine::schema::model::Table;
+use crate::value::Value;
+
+/// The value of a row's key column; `None` if no key of this table has this name.
+pub(super) fn value_of(table: &Table, id: &Name) -> Option<Value> {
+    match table.key_column().kind {
+        ColumnKind::Int | ColumnKind::Int64 => {
+            let number: i64 = id.as_str().parse().ok()?;
+            (number.to_string() == id.as_str()).then_some(Value::Integer(number))
+        }
+        _ => Some(Value::from(id.as_str())),
+    }
+}
 
 /// The key of a query's first column.
 pub(super) fn from_bytes(row: &Row<'_>) -> rusqlite::Result<Key> {

@@ -1,4 +1,4 @@
-//! The rows of the log: those of the synced tables. An image has every column but the key, and no
+//! The rows of the log: those of its tables. An image has every column but the key, and no
 //! generated one.
 //!
 //! A row is never rejected: an app trigger that fails is dropped and recorded. A table that the
@@ -11,10 +11,11 @@ use std::sync::Arc;
 use rejoin_log::ids::Name;
 use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::store::{LogRows, StoreError, Table as LogTable};
-use rejoin_protocol::ColumnKind;
+use rejoin_protocol::manifest::SyncModel;
 use rusqlite::{OptionalExtension as _, Row, params_from_iter};
 
 use super::SqliteReplica;
+use super::key::value_of;
 use crate::engine::database::{OURS, fault};
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::model::{Column, Table};
@@ -45,17 +46,6 @@ impl RowStatements {
             read: format!("{OURS}SELECT {all} FROM {name} WHERE {key} = ?1"),
             list: format!("{OURS}SELECT {all} FROM {name}"),
             delete: format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
-        }
-    }
-
-    /// The value of the key column; `None` if no key of this table has this name.
-    fn key(&self, id: &Name) -> Option<Value> {
-        match self.table.key_column().kind {
-            ColumnKind::Int | ColumnKind::Int64 => {
-                let number: i64 = id.as_str().parse().ok()?;
-                (number.to_string() == id.as_str()).then_some(Value::Integer(number))
-            }
-            _ => Some(Value::from(id.as_str())),
         }
     }
 
@@ -107,8 +97,7 @@ impl SqliteReplica<'_> {
         if let Some(known) = tables.get(name) {
             return known.clone();
         }
-        let number = self.schema.by_name.get(name.as_str());
-        let table = number.and_then(|number| self.schema.tables.get(number));
+        let table = self.schema.named(name.as_str()).filter(|table| table.sync == SyncModel::Log);
         let statements = table.map(|table| Rc::new(RowStatements::of(table)));
         tables.insert(name.clone(), statements.clone());
         statements
@@ -138,7 +127,7 @@ impl SqliteReplica<'_> {
 impl LogRows for SqliteReplica<'_> {
     fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         let Some(known) = self.statements(&row.table) else { return Ok(None) };
-        let Some(key) = known.key(&row.id) else { return Ok(None) };
+        let Some(key) = value_of(&known.table, &row.id) else { return Ok(None) };
         let read = || {
             let mut statement = self.conn.prepare_cached(&known.read)?;
             statement.query_row([key], |row| known.image(row)).optional()
@@ -161,7 +150,7 @@ impl LogRows for SqliteReplica<'_> {
 impl LogTable for SqliteReplica<'_> {
     fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
         let Some(known) = self.statements(&row.table) else { return Ok(()) };
-        let Some(key) = known.key(&row.id) else {
+        let Some(key) = value_of(&known.table, &row.id) else {
             return self.kept(if image.is_some() { Err(no_key(row)) } else { Ok(()) });
         };
         let done = match image {
@@ -174,7 +163,7 @@ impl LogTable for SqliteReplica<'_> {
     }
 
     fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
-        let mut names: Vec<&String> = self.schema.by_name.keys().collect();
+        let mut names: Vec<&String> = self.schema.in_log().map(|table| &table.name).collect();
         names.sort_unstable();
         let mut rows = Vec::new();
         for name in names {

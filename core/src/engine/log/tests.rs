@@ -16,7 +16,7 @@ use super::SqliteReplica;
 use crate::engine::Engine;
 use crate::engine::capture::guard::CaptureOff;
 use crate::engine::change::Touched;
-use crate::engine::tests::{engine, table};
+use crate::engine::tests::{engine, in_log, table};
 use crate::error::Error;
 
 /// A file with the tables of the tests of `rejoin-log`, and what a store borrows.
@@ -38,7 +38,8 @@ impl LogFile {
             ("number", "int64"),
             ("owner", "string"),
         ];
-        let tables = ["d", "k", "q", "r", "s"].map(|name| table(name, &columns, Vec::new()));
+        let tables =
+            ["d", "k", "q", "r", "s"].map(|name| in_log(table(name, &columns, Vec::new())));
         Self::of(engine(tables.into()))
     }
 

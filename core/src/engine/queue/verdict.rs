@@ -101,6 +101,19 @@ pub(crate) fn write_withdrawn(
     prune(conn)
 }
 
+/// Stores the outcome of an entry of the log.
+pub(crate) fn write_of_log(
+    conn: &Connection,
+    (id, attempt): (MutationId, i64),
+    kind: VerdictKind,
+    now_ms: i64,
+) -> Result<()> {
+    let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, at_ms) \
+               VALUES (?1, ?2, ?3, ?4)";
+    run(conn, sql, params![id.0.as_bytes(), attempt, number_of(kind), now_ms])?;
+    prune(conn)
+}
+
 /// Removes the oldest entries beyond the bound.
 fn prune(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/DELETE FROM rejoin_verdict \

@@ -72,7 +72,7 @@ struct Base<'w, 'a> {
 
 impl Base<'_, '_> {
     fn table(&self, name: &str) -> Result<Arc<Table>> {
-        let table = self.work.schema.named(name);
+        let table = self.work.schema.named_in_rows(name);
         table.cloned().ok_or_else(|| {
             Error::Sync(SyncFault::Protocol(format!("rows of {name}, which is not synced")))
         })

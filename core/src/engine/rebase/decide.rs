@@ -21,6 +21,7 @@ use crate::engine::action::Performed;
 use crate::engine::action::perform;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
+use crate::engine::log::{device, list};
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::MutationState;
 use crate::engine::queue::step::OpOutcome;
@@ -46,6 +47,9 @@ use crate::ids::{MutationId, Seq};
 /// `UnknownMutation`; `Uncertain` if a Rejoin server of an older release may have it: nothing
 /// was changed.
 pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
+    if is_of_log(engine, id)? {
+        return device::discard(engine, id);
+    }
     let entry = can_go(engine, id)?;
     engine.rebase(Origin::Local, Triggers::Fire, |work, _| discard::give_up(work, &entry)).map(drop)
 }
@@ -56,6 +60,9 @@ pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
 /// # Errors
 /// As [`discard`].
 pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
+    if is_of_log(engine, id)? {
+        return device::discard(engine, id).map(|()| vec![id]);
+    }
     let entry = can_go(engine, id)?;
     let parked = parked_chain(engine, id)?;
     let mut gone = vec![id];
@@ -84,11 +91,19 @@ pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<Mutation
 /// `UnknownMutation`; `Refused` if it is not parked, or names a table or a column that the server has removed: edit or
 /// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
 pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
+    if is_of_log(engine, id)? {
+        return device::retry(engine, id);
+    }
     let entry = engine.queue.find(id).ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     if entry.state != MutationState::Parked {
         return refused("retry", id, "it is not parked, and will be sent as it is");
     }
     retry_all(engine, &[entry.seq])
+}
+
+/// Whether it is an entry of the log: these depend on no other, and are retried at their old place.
+fn is_of_log(engine: &Engine, id: MutationId) -> Result<bool> {
+    Ok(engine.queue.find(id).is_none() && list::find(engine, id)?.is_some())
 }
 
 /// Retries a mutation, if it is parked, and all mutations that are parked because of it, directly or through another one.
@@ -97,6 +112,9 @@ pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
 /// # Errors
 /// As [`retry`]; `UnknownMutation` if the queue has neither it nor anything that is parked because of it.
 pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
+    if is_of_log(engine, id)? {
+        return device::retry(engine, id).map(|()| vec![id]);
+    }
     let chain = parked_chain(engine, id)?;
     if chain.is_empty() {
         return engine

@@ -79,6 +79,7 @@ impl Schema {
             generated: Vec::new(),
             indexes: Vec::new(),
             writable: false,
+            sync: rejoin_protocol::manifest::SyncModel::Rows,
             without_rowid: false,
             policy: Policy::default(),
             whole_rows: false,

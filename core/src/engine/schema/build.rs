@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{
-    ColumnManifest, GeneratedColumn, Manifest, Rule, TableExtension, TableManifest,
+    ColumnManifest, GeneratedColumn, Manifest, Rule, SyncModel, TableExtension, TableManifest,
 };
 
 use crate::engine::schema::expression;
@@ -37,7 +37,7 @@ pub(crate) trait Numbers {
 pub(crate) fn build(manifest: &Manifest, numbers: &mut dyn Numbers) -> Result<Schema> {
     let mut schema = Schema { manifest: Some(manifest.clone()), ..Schema::default() };
     let mut names = HashSet::new();
-    for table in manifest.in_rows() {
+    for table in manifest.synced() {
         if !names.insert(table.table_name.to_ascii_lowercase()) {
             return Err(refused(&table.table_name, "the manifest names it twice"));
         }
@@ -125,6 +125,7 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         number,
         owner,
         name: name.clone(),
+        sync: manifest.sync(),
         key,
         updated_at,
         deleted_at,
@@ -132,7 +133,8 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         rules: extension.rules.clone(),
         generated,
         indexes: extension.indexes.clone(),
-        writable: manifest.push_policy != "disabled",
+        // The policy is for mutations: entries of the log have the membership of the user instead.
+        writable: manifest.sync() == SyncModel::Log || manifest.push_policy != "disabled",
         without_rowid: extension.without_rowid,
         policy: extension.policy,
         whole_rows: extension.whole_rows,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use rejoin_protocol::manifest::{GeneratedColumn, Index, Manifest, Rule};
+use rejoin_protocol::manifest::{GeneratedColumn, Index, Manifest, Rule, SyncModel};
 use rejoin_protocol::{ColumnKind, Policy};
 
 use crate::ids::{ColumnId, TableNumber};
@@ -32,6 +32,8 @@ pub struct Table {
     pub number: TableNumber,
     /// Its name.
     pub name: String,
+    /// How it is synced: its writes become mutations of the queue, or entries of the log.
+    pub sync: SyncModel,
     /// The stored and synced columns, in the table's order, without generated ones.
     pub columns: Vec<Column>,
     /// Index of the key in `columns`.
@@ -97,6 +99,21 @@ impl Schema {
             self.by_name.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, n)| n)
         })?;
         self.tables.get(number)
+    }
+
+    /// The tables of the row model.
+    pub(crate) fn in_rows(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables.values().filter(|table| table.sync == SyncModel::Rows)
+    }
+
+    /// The tables of the log.
+    pub(crate) fn in_log(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables.values().filter(|table| table.sync == SyncModel::Log)
+    }
+
+    /// The table of the row model with this name.
+    pub(crate) fn named_in_rows(&self, name: &str) -> Option<&Arc<Table>> {
+        self.named(name).filter(|table| table.sync == SyncModel::Rows)
     }
 
     /// Sets these policies for the tables that they name.

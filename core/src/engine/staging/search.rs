@@ -29,7 +29,8 @@ pub(crate) struct Search {
 
 impl Search {
     pub(crate) fn new(engine: &Engine) -> Self {
-        let mut tables: Vec<TableNumber> = engine.schema.tables.keys().copied().collect();
+        let mut tables: Vec<TableNumber> =
+            engine.schema.in_rows().map(|table| table.number).collect();
         tables.sort_unstable();
         tables.reverse();
         Self { tables, after: None, found: engine.queue.rows() }

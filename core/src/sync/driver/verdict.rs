@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::Driver;
 use crate::engine::Engine;
+use crate::engine::log::list;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
@@ -65,7 +66,10 @@ fn look(engine: &Engine, id: MutationId) -> Result<Option<Verdict>> {
         }
         Some(_) => Ok(None),
         None if engine.was_accepted(id)? => Ok(Some(Verdict::Accepted)),
-        None => Ok(Some(Verdict::Unknown)),
+        None => {
+            let is_held = list::find(engine, id)?.is_some();
+            Ok(Some(if is_held { Verdict::Accepted } else { Verdict::Unknown }))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::value::Value;
 
 /// The table of this name.
 pub(crate) fn table<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
-    match schema.named(name) {
+    match schema.named_in_rows(name) {
         Some(table) => Ok(table),
         None => Err(Error::Sync(SyncFault::Protocol(format!(
             "a row of table {name}, which the schema lacks"

@@ -151,7 +151,7 @@ fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result
     for (key, now) in [(fact::SUBJECT, user), (fact::CREDENTIALS, &welcome.subject)] {
         match engine.meta(key)? {
             Some(stored) if !is_same(&stored, now) => {
-                let counts = engine.queue.counts();
+                let counts = engine.counts()?;
                 let pending = counts.pending + counts.sent + counts.uncertain;
                 return Err(Error::WrongUser { pending });
             }

@@ -77,6 +77,8 @@ pub(super) enum PassStep {
     Schema,
     Push,
     Pull,
+    /// The log, after the rows.
+    Log,
     Done,
 }
 
@@ -211,7 +213,7 @@ impl Pass {
     /// Completes the report of a pass.
     pub(super) fn finish(&mut self, engine: &mut Engine) -> Result<PassReport> {
         engine.prune_proven()?;
-        let counts = engine.queue.counts();
+        let counts = engine.counts()?;
         self.report.still_pending = counts.pending + counts.sent + counts.uncertain;
         let first_sync = engine.meta(fact::FIRST_SYNC)?;
         self.report.first_sync_done = first_sync.as_deref() == Some(fact::DONE);

@@ -8,6 +8,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{RowName, path};
 use rejoin_protocol::{Manifest, capability};
 
+use super::log::LogExchange;
 use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
@@ -38,6 +39,7 @@ pub(super) struct Rejoin {
     /// Pages of a pull that are not applied yet.
     gathered: pull::Gathered,
     running: Option<Asked>,
+    log: LogExchange,
 }
 
 /// A running request with its number.
@@ -88,12 +90,17 @@ impl Peer for Rejoin {
     }
 
     fn start_pass(&mut self) {
+        self.log.start_pass();
         self.aside.clear();
         self.gathered.begin();
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        if pass.step == PassStep::Push { self.push(engine, pass) } else { self.pull(engine, pass) }
+        match pass.step {
+            PassStep::Push => self.push(engine, pass),
+            PassStep::Log => self.next_of_log(engine, pass),
+            _ => self.pull(engine, pass),
+        }
     }
 
     fn answered(
@@ -102,6 +109,9 @@ impl Peer for Rejoin {
         pass: &mut Pass,
         response: &Response,
     ) -> Result<NextStep> {
+        if self.log.is_running() {
+            return self.log.answered(engine, pass, response);
+        }
         let running = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
             200 => self.take(engine, pass, &running, response),
@@ -132,6 +142,7 @@ impl Peer for Rejoin {
     }
 
     fn lost(&mut self) {
+        self.log.lost();
         if let Some(Asked { what: What::Push(sent), .. }) = self.running.take() {
             self.mark_processed(&sent);
         }
@@ -198,6 +209,18 @@ impl Rejoin {
         let next = self.send(pass, number, What::Push(sent), path::PUSH, body);
         pass.expect_pushes(engine);
         Ok(Some(next))
+    }
+
+    fn next_of_log(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
+        let body = self.limits(pass).body;
+        let next = match self.can(capability::LOG) {
+            true => self.log.next(engine, pass, body)?,
+            false => None,
+        };
+        if next.is_none() {
+            pass.step = PassStep::Done;
+        }
+        Ok(next)
     }
 
     fn can(&self, capability: &str) -> bool {

@@ -18,7 +18,7 @@ use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
 use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::store::{LogRows, StoreError, Table};
 use rejoin_protocol::Manifest;
-use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
+use rejoin_protocol::manifest::{ColumnManifest, SyncModel, TableExtension, TableManifest};
 use tempfile::TempDir;
 
 use super::deed::{ITEM, MINE, NOTE};
@@ -120,6 +120,7 @@ fn table(name: &str) -> TableManifest {
         deleted_at_column: String::from("deleted_at"),
         primary_key: vec![String::from("id")],
         columns: kinds.map(column).collect(),
+        rejoin: Some(TableExtension { sync: SyncModel::Log, ..TableExtension::default() }),
         ..TableManifest::default()
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rejoin_core::death::Failpoint;
 use rejoin_core::{Client, Config, Inspection};
+use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::mortal::Said;
 use rejoin_tests::{Backend, Store, tables};
 use tempfile::TempDir;
@@ -17,6 +18,11 @@ use crate::client::{PATIENCE, Served};
 
 /// The file of the bundled tables.
 const SCHEMA: &str = "schema.json";
+
+/// A table of the log, also with an entry in the book for each row that is inserted.
+const SEATS: &str = "CREATE TABLE seats (id TEXT PRIMARY KEY, event TEXT);
+    CREATE TRIGGER book_seats AFTER INSERT ON seats
+        BEGIN INSERT INTO book VALUES (new.id, 'seat'); END";
 
 /// Changes before each run: a new schema, and so a snapshot to merge, and outside writes.
 fn meanwhile(life: u32) -> String {
@@ -106,8 +112,15 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        let (backend, folder) =
-            (Backend::over(Store::Sqlite, tables::BOOK), TempDir::new().unwrap());
+        let folder = TempDir::new().unwrap();
+        let tables = vec![
+            TableConfig::owned("places", "user_id"),
+            TableConfig::child("visits", "places", "place_id"),
+            TableConfig::log("seats", "event", "event:"),
+        ];
+        let sql = format!("{};{};{SEATS}", tables::SERVER, tables::BOOK);
+        let backend = Backend::made(Store::Sqlite, &sql, tables, Limits::default());
+        backend.server().subscribe("ana", "event:e1").unwrap();
         let schema = serde_json::to_vec(&backend.manifest()).unwrap();
         std::fs::write(folder.path().join(SCHEMA), schema).unwrap();
         Self { backend, folder, devices: 0, lives: 0, kept: Vec::new() }
@@ -209,12 +222,16 @@ impl World {
     fn book(&self) -> Option<String> {
         let mut expected = BTreeMap::new();
         for name in &self.kept {
-            let note = if name.ends_with("-0") { "" } else { "note," };
-            expected.insert(name.clone(), format!("{note}place,visit"));
+            let what = match (name.starts_with("seat"), name.ends_with("-0")) {
+                (true, _) => "seat",
+                (false, true) => "place,visit",
+                (false, false) => "note,place,visit",
+            };
+            expected.insert(name.clone(), what.to_owned());
         }
         let mut found = BTreeMap::new();
         let sql = "SELECT name || '=' || group_concat(what, ',' ORDER BY what) FROM book
-                   WHERE name GLOB 'life*' GROUP BY name";
+                   WHERE name GLOB 'life*' OR name GLOB 'seat*' GROUP BY name";
         for line in self.backend.see(sql).split_whitespace() {
             let (name, what) = line.split_once('=').unwrap();
             found.insert(name.to_owned(), what.to_owned());
@@ -232,7 +249,14 @@ impl World {
     fn digests(&self) -> Option<String> {
         let seen = Inspection::of(self.file()).unwrap();
         let mut problems = Vec::new();
+        let seats: u64 = self.backend.see("SELECT count(*) FROM seats").parse().unwrap();
         for table in &seen.tables {
+            if table.name == "seats" {
+                if table.rows != seats {
+                    problems.push(format!("{} seats, server {seats}", table.rows));
+                }
+                continue;
+            }
             let theirs = self.backend.digest("ana", &table.name);
             if table.base_rows != theirs.count || table.digest != theirs.sum_text() {
                 problems.push(format!("{} differs: {table:?}, server {theirs:?}", table.name));

@@ -5,7 +5,7 @@ use rejoin_log::store::{LogRows as _, StoreError, Table as _};
 use rejoin_protocol::manifest::{GeneratedColumn, TableExtension, TableManifest};
 
 use super::LogFile;
-use crate::engine::tests::{all, engine, table};
+use crate::engine::tests::{all, engine, in_log, table};
 use crate::value::Value;
 
 /// Key of this kind, a text, a number with a default, and a generated column.
@@ -22,7 +22,7 @@ fn shape(key: &str, without_rowid: bool) -> TableManifest {
     let generated = generated.into();
     manifest.rejoin =
         Some(TableExtension { without_rowid, generated, ..TableExtension::default() });
-    manifest
+    in_log(manifest)
 }
 
 fn name(id: &str) -> RowName {

@@ -125,7 +125,7 @@ impl Rejoin {
         pass.progress.done += taken.received;
         pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
         if !more && fact::recheck(engine)?.is_empty() {
-            pass.step = PassStep::Done;
+            pass.step = PassStep::Log;
         }
         Ok(NextStep::Onward)
     }

@@ -1,0 +1,227 @@
+//! The log of the file in the engine's transactions: captured writes become entries, the app's
+//! decisions about parked entries, and what a session exchanges.
+//!
+//! The replica's state in memory follows the transaction: it counts after the commit and is dropped
+//! by a rollback. Without it, it is loaded from the file. Actions cannot write tables of the log
+//! yet, so no handler ever runs here.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rejoin_log::entry::{Intent, Offer, Revision};
+use rejoin_log::handler::{Draft, Handlers, Stop};
+use rejoin_log::ids::{AuthorId, EntryId};
+use rejoin_log::message::bounds::check_offer;
+use rejoin_log::placement::ColumnPlacement;
+use rejoin_log::replica::store::{Facts, ReplicaStore as _};
+use rejoin_log::replica::{LogError, Replica, ReplicaState};
+use rejoin_log::store::StoreError;
+use rejoin_protocol::manifest::SyncModel;
+use uuid::Uuid;
+
+use super::SqliteReplica;
+use super::captured::Captured;
+use super::list::{self, OwnState};
+use crate::engine::Engine;
+use crate::engine::capture::compose::Recorded;
+use crate::engine::change::Origin;
+use crate::engine::meta::{meta, set_meta};
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::schema::model::Schema;
+use crate::error::{Error, InputFault, QueueFault, Result, StorageFault};
+use crate::ids::MutationId;
+
+/// The log of a file between two transactions.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceLog {
+    /// As of the last commit; `None` if it was not loaded yet.
+    committed: Option<ReplicaState>,
+    /// As of the open transaction, if it has used the log.
+    staged: Option<ReplicaState>,
+    /// The buckets of rows, as the current schema declares them.
+    placement: Arc<ColumnPlacement>,
+}
+
+impl DeviceLog {
+    /// The transaction was committed.
+    pub(crate) fn committed(&mut self) {
+        if let Some(state) = self.staged.take() {
+            self.committed = Some(state);
+        }
+    }
+
+    /// The transaction was rolled back.
+    pub(crate) fn rolled_back(&mut self) {
+        self.staged = None;
+    }
+
+    /// Another schema, or an emptied file: the state is loaded again.
+    pub(crate) fn reload(&mut self, schema: &Schema) {
+        (self.committed, self.staged) = (None, None);
+        let placement = schema.manifest.as_ref().map(ColumnPlacement::of);
+        self.placement = Arc::new(placement.unwrap_or_default());
+    }
+}
+
+/// No action of the log is registered.
+#[derive(Debug)]
+struct NoActions;
+
+impl Handlers for NoActions {
+    fn run(&self, _: &Intent, _: &mut Draft<'_>) -> std::result::Result<(), Stop> {
+        Err(Stop::NoHandler)
+    }
+}
+
+/// Whether the schema has tables of the log.
+pub(crate) fn has_tables(engine: &Engine) -> bool {
+    engine.schema.in_log().next().is_some()
+}
+
+/// Whether the changes are of the log: all of them, or none.
+///
+/// # Errors
+/// `Refused` if they are of both models: no transaction of the server could hold both parts.
+pub(crate) fn is_of_log(schema: &Schema, recorded: &Recorded) -> Result<bool> {
+    let mut first: Option<(SyncModel, &str)> = None;
+    for (row, _) in recorded.rows.iter() {
+        let Some(table) = schema.table(row.table) else { continue };
+        match first {
+            None => first = Some((table.sync, &table.name)),
+            Some((model, _)) if model == table.sync => {}
+            Some((_, other)) => {
+                return Err(Error::InvalidInput(InputFault::Refused {
+                    what: format!("a transaction that writes {other} and {}", table.name),
+                    reason: String::from(
+                        "one is a table of the log, the other is not; use a transaction for each",
+                    ),
+                }));
+            }
+        }
+    }
+    Ok(first.is_some_and(|(model, _)| model == SyncModel::Log))
+}
+
+/// Records what the open transaction has written to tables of the log as one entry.
+///
+/// # Errors
+/// `Refused` for a row outside of the user's buckets, and for an entry that exceeds a bound.
+pub(crate) fn append(engine: &mut Engine, recorded: &Recorded) -> Result<MutationId> {
+    let id = engine.host.uuid4();
+    let captured = Captured::of(engine, recorded)?;
+    let wall = wall(engine);
+    let effects = captured.effects.clone();
+    let key = rejoin_log::key::Key { id: EntryId(id), ..rejoin_log::key::Key::FIRST };
+    let offer = Offer { key, time: wall, intent: None, revision: Revision::default(), effects };
+    check_offer(&offer).map_err(|error| refused("an entry of the log", error.to_string()))?;
+    let Captured { effects, before } = captured;
+    on(engine, |replica| replica.write_captured(EntryId(id), effects, before, wall))?;
+    engine.touched.queue();
+    Ok(MutationId(id))
+}
+
+/// The wall time of an entry: milliseconds since 1970.
+pub(crate) fn wall(engine: &Engine) -> u64 {
+    u64::try_from(engine.host.now_micros() / 1_000).unwrap_or(0)
+}
+
+/// Runs `body` on the log in the open transaction, with capture off.
+pub(crate) fn on<T>(
+    engine: &mut Engine,
+    body: impl FnOnce(&mut Replica<SqliteReplica<'_>>) -> Result<T, LogError>,
+) -> Result<T> {
+    let state = match engine.log.staged.as_ref().or(engine.log.committed.as_ref()) {
+        Some(state) => state.clone(),
+        None => load(engine)?,
+    };
+    let _off = engine.capture.off();
+    let Engine { db, schema, touched, log, .. } = engine;
+    let failure = Cell::new(None);
+    let store = SqliteReplica::new(db.conn(), schema, touched, &failure);
+    let mut replica =
+        Replica::from_parts(store, state, Arc::new(NoActions), Arc::clone(&log.placement) as _);
+    let result = body(&mut replica).map_err(|error| of_log(error, &failure))?;
+    log.staged = Some(replica.into_parts().1);
+    Ok(result)
+}
+
+/// Reads the state of the log, or creates one.
+fn load(engine: &mut Engine) -> Result<ReplicaState> {
+    let author = author(engine)?;
+    let Engine { db, schema, touched, .. } = engine;
+    let failure = Cell::new(None);
+    let mut store = SqliteReplica::new(db.conn(), schema, touched, &failure);
+    let mut state = || {
+        if store.facts()?.is_none() {
+            store.set_facts(&Facts::new(author))?;
+        }
+        ReplicaState::load(&store)
+    };
+    state().map_err(|error| of_log(error.into(), &failure))
+}
+
+/// The author of this device's entries: its id, created at the first use.
+pub(crate) fn author(engine: &Engine) -> Result<AuthorId> {
+    let conn = engine.db.conn();
+    let stored = meta(conn, CLIENT_ID)?;
+    let id = match stored {
+        Some(text) => Uuid::parse_str(&text).map_err(|error| {
+            Error::from(StorageFault::Corrupt(format!("the device's id {text}: {error}")))
+        })?,
+        None => {
+            let id = engine.host.uuid4();
+            set_meta(conn, CLIENT_ID, Some(&id.to_string()))?;
+            id
+        }
+    };
+    Ok(AuthorId(id))
+}
+
+/// Metadata key: the device's id.
+const CLIENT_ID: &str = "client_id";
+
+/// Retries a parked entry: it takes effect at its old place.
+pub(crate) fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
+    decide(engine, id, |replica, id| replica.retry(id))
+}
+
+/// Discards a parked entry.
+pub(crate) fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
+    decide(engine, id, |replica, id| replica.discard(id))
+}
+
+fn decide(
+    engine: &mut Engine,
+    id: MutationId,
+    decision: impl FnOnce(&mut Replica<SqliteReplica<'_>>, EntryId) -> Result<(), LogError>,
+) -> Result<()> {
+    let state = match list::find(engine, id)? {
+        None => return Err(Error::Queue(QueueFault::Unknown(id))),
+        Some(OwnState::Held) => None,
+        Some(OwnState::Waits(mutation)) => Some(mutation.state),
+    };
+    if state != Some(MutationState::Parked) {
+        let reason = "it is not parked; to take it back, write the rows as they should be";
+        return Err(refused(&format!("the decision about entry {id}"), reason.to_owned()));
+    }
+    engine.write(Origin::Local, |engine| {
+        on(engine, |replica| decision(replica, EntryId(id.0)))?;
+        engine.touched.queue();
+        Ok(())
+    })
+}
+
+/// The app's error.
+fn of_log(error: LogError, failure: &Cell<Option<Error>>) -> Error {
+    let text = error.to_string();
+    match error {
+        LogError::Store(StoreError(text)) => failure.take().unwrap_or(Error::Internal(text)),
+        LogError::Outside(_) => refused("the write", text),
+        LogError::NotThere(id) => Error::Queue(QueueFault::Unknown(MutationId(id.0))),
+        LogError::Refused(_) | LogError::NoHandler { .. } => Error::Internal(text),
+    }
+}
+
+fn refused(what: &str, reason: String) -> Error {
+    Error::InvalidInput(InputFault::Refused { what: what.to_owned(), reason })
+}

@@ -1,0 +1,165 @@
+//! The exchange of the log with a server: the next request, and responses, each applied in one
+//! transaction.
+//!
+//! The order of requests is: snapshot if one is needed, fetch to the head, publish, and fetch again
+//! until nothing is left to publish. A file with a new id continues its log as the new author.
+
+use std::collections::BTreeSet;
+
+use rejoin_log::entry::Revision;
+use rejoin_log::ids::EntryId;
+use rejoin_log::message::snapshot::SnapshotRequest;
+use rejoin_log::message::{Fetch, Fetched, Item, LogSnapshot, Publish, Published};
+use rejoin_log::replica::pages::SnapshotBuilder;
+use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
+use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
+
+use super::SqliteReplica;
+use super::device::{author, on, wall};
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::verdict::{self, VerdictKind};
+use crate::error::Result;
+use crate::ids::MutationId;
+
+/// A request of the log.
+#[derive(Debug)]
+pub(crate) enum LogRequest {
+    Snapshot(SnapshotRequest),
+    Fetch(Fetch),
+    Publish(Publish),
+}
+
+/// What a response has changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) accepted: u64,
+    pub(crate) parked: u64,
+    /// Received entries and rows.
+    pub(crate) received: u64,
+    /// Another database uses the id of this one: it needs a new id.
+    pub(crate) copied: bool,
+}
+
+/// The next request, with at most this many entries; `None` if the log is exchanged. `is_current`
+/// says whether the feed was fetched in this pass.
+pub(crate) fn next(
+    engine: &mut Engine,
+    pages: &SnapshotBuilder,
+    is_current: bool,
+    (page, batch): (usize, usize),
+) -> Result<Option<LogRequest>> {
+    engine.write(Origin::Remote, |engine| {
+        let (author, wall) = (author(engine)?, wall(engine));
+        on(engine, |replica| {
+            if replica.facts().author != author {
+                replica.become_author(author, wall)?;
+            }
+            if snapshot::needs_snapshot(replica) {
+                return Ok(Some(LogRequest::Snapshot(pages.request(page))));
+            }
+            if !is_current || !publish::is_at_head(replica) {
+                return Ok(fetch::fetch_request(replica, page).map(LogRequest::Fetch));
+            }
+            Ok(publish::publish_request(replica, batch)?.map(LogRequest::Publish))
+        })
+    })
+}
+
+/// Applies a snapshot.
+pub(crate) fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
+    let named = whole.items.iter().map(|item| item.key.id);
+    let received = whole.base.len() + whole.items.len();
+    taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
+}
+
+/// Applies a page of the feed.
+pub(crate) fn take_fetched(engine: &mut Engine, answer: &Fetched) -> Result<Taken> {
+    let items: &[Item] = match answer {
+        Fetched::Page(page) => &page.items,
+        Fetched::Resync => &[],
+    };
+    let named = items.iter().map(Item::id);
+    taken(engine, named, items.len(), |replica| {
+        fetch::take_fetched(replica, answer).map(drop).map_err(LogError::from)
+    })
+}
+
+/// Applies the verdicts on the offered entries.
+pub(crate) fn take_published(
+    engine: &mut Engine,
+    offered: &[EntryId],
+    answer: &Published,
+) -> Result<Taken> {
+    let wall = wall(engine);
+    taken(engine, offered.iter().copied(), 0, |replica| {
+        Ok(publish::take_published(replica, answer, wall)?)
+    })
+}
+
+/// Applies a response that may end what these entries wait for, and stores their verdicts.
+fn taken(
+    engine: &mut Engine,
+    named: impl Iterator<Item = EntryId>,
+    received: usize,
+    apply: impl FnOnce(&mut Replica<SqliteReplica<'_>>) -> Result<(), LogError>,
+) -> Result<Taken> {
+    let named: BTreeSet<EntryId> = named.collect();
+    engine.write(Origin::Remote, |engine| {
+        let (ended, copied) = on(engine, |replica| {
+            let waiting = waiting(replica, &named)?;
+            apply(replica)?;
+            let ended = waiting.into_iter().map(|id| ending(replica, id));
+            let ended: Vec<_> = ended.collect::<Result<_, LogError>>()?;
+            for event in replica.take_events() {
+                tracing::debug!(?event, "log");
+            }
+            Ok((ended, replica.needs_new_author()))
+        })?;
+        let mut taken = Taken { received: received as u64, copied, ..Taken::default() };
+        let now_ms = engine.host.now_micros() / 1_000;
+        for (id, attempt, kind) in ended.into_iter().flatten() {
+            match kind {
+                VerdictKind::Parked(_) => taken.parked += 1,
+                VerdictKind::Accepted | VerdictKind::Withdrawn => taken.accepted += 1,
+            }
+            verdict::write_of_log(engine.db.conn(), (id, attempt), kind, now_ms)?;
+        }
+        if taken.accepted + taken.parked > 0 {
+            engine.touched.queue();
+        }
+        Ok(taken)
+    })
+}
+
+/// Those of these entries that wait for the server.
+fn waiting(
+    replica: &Replica<SqliteReplica<'_>>,
+    named: &BTreeSet<EntryId>,
+) -> Result<Vec<EntryId>, LogError> {
+    let mut waiting = Vec::new();
+    for id in named {
+        let record = replica.store().record(*id)?;
+        if record.as_ref().and_then(Record::waits_for) == Some(Waiting::Server) {
+            waiting.push(*id);
+        }
+    }
+    Ok(waiting)
+}
+
+/// How an entry that has waited for the server ended, if it did; with its revision.
+fn ending(
+    replica: &Replica<SqliteReplica<'_>>,
+    id: EntryId,
+) -> Result<Option<(MutationId, i64, VerdictKind)>, LogError> {
+    let record = replica.store().record(id)?;
+    let revision = |record: &Record| record.own.as_ref().map_or(Revision(0), |own| own.revision);
+    let attempt = i64::from(record.as_ref().map_or(Revision(0), revision).0);
+    let kind = match record.as_ref().and_then(Record::waits_for) {
+        Some(Waiting::Server) => return Ok(None),
+        Some(Waiting::User) => VerdictKind::Parked(ParkReason::Refused),
+        None => VerdictKind::Accepted,
+    };
+    Ok(Some((MutationId(id.0), attempt, kind)))
+}

@@ -1,0 +1,140 @@
+//! Own entries that are not final, in the form of mutations: the app has one queue.
+//!
+//! An entry has no number in the queue (0), because the log is ordered by keys. Its attempt is its
+//! revision.
+
+use rejoin_log::effect::Effect as RowEffect;
+use rejoin_log::ids::EntryId;
+use rejoin_log::replica::store::{OwnEntry, Record, ReplicaStore as _, Waiting};
+use rejoin_log::row::{LogRow, RowName};
+
+use crate::engine::Engine;
+use crate::engine::queue::PendingCounts;
+use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
+use crate::engine::queue::stance::PolicyState;
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::schema::model::{Schema, Table};
+use crate::error::Result;
+use crate::ids::{MutationId, Seq};
+use crate::value::Value;
+
+/// The entries that wait for the server or for the user, in the order in which they take effect.
+pub(crate) fn pending(engine: &Engine) -> Result<Vec<Mutation>> {
+    let mut list = super::reading(engine, |store| {
+        let mut list = Vec::new();
+        for what in [Waiting::Server, Waiting::User] {
+            for id in store.waiting_ids(what, usize::MAX)? {
+                list.extend(store.record(id)?);
+            }
+        }
+        Ok(list)
+    })?;
+    list.sort_by_key(|record| record.key);
+    Ok(list.iter().filter_map(|record| mutation(&engine.schema, record)).collect())
+}
+
+/// The state of an own entry of this file.
+pub(crate) enum OwnState {
+    /// The server lacks its newest revision, or has denied it.
+    Waits(Box<Mutation>),
+    /// The server has it.
+    Held,
+}
+
+impl OwnState {
+    /// The entry, if it waits.
+    pub(crate) fn waiting(self) -> Option<Mutation> {
+        match self {
+            Self::Waits(mutation) => Some(*mutation),
+            Self::Held => None,
+        }
+    }
+}
+
+/// An own entry, unless it is final.
+pub(crate) fn find(engine: &Engine, id: MutationId) -> Result<Option<OwnState>> {
+    let record = super::reading(engine, |store| store.record(EntryId(id.0)))?;
+    let own = record.filter(|record| record.own.is_some());
+    Ok(own.map(|record| match mutation(&engine.schema, &record) {
+        Some(mutation) => OwnState::Waits(Box::new(mutation)),
+        None => OwnState::Held,
+    }))
+}
+
+/// The numbers of the queue with those of the log.
+pub(crate) fn counts(engine: &Engine) -> Result<PendingCounts> {
+    let mut counts = engine.queue.counts();
+    if let Some(log) = super::counts(engine.db.conn())? {
+        counts.pending += u64::try_from(log.pending).unwrap_or(0);
+        counts.parked += u64::try_from(log.parked).unwrap_or(0);
+    }
+    Ok(counts)
+}
+
+fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
+    let waits_for = record.waits_for()?;
+    let own = record.own.as_ref()?;
+    let (state, reason) = match waits_for {
+        Waiting::Server => (MutationState::Pending, None),
+        Waiting::User => (MutationState::Parked, Some(ParkReason::Refused)),
+    };
+    Some(Mutation {
+        seq: Seq(0),
+        id: MutationId(record.key.id.0),
+        time_ms: i64::try_from(own.time).unwrap_or(i64::MAX),
+        counter: i64::try_from(record.key.counter).unwrap_or(i64::MAX),
+        action: own.intent.as_ref().map(|intent| intent.action.as_str().to_owned()),
+        state,
+        attempt: i64::from(own.revision.0),
+        request: None,
+        because_of: None,
+        reason,
+        detail: None,
+        effect: effect(schema, record, own),
+        basis: Vec::new(),
+        stance: PolicyState::default(),
+        meant: 0,
+    })
+}
+
+/// The changes with the old values of the last application; changes of removed tables are left out.
+fn effect(schema: &Schema, record: &Record, own: &OwnEntry) -> Effect {
+    let schema_version = schema.manifest.as_ref().map_or(0, |ours| ours.schema_version);
+    let rows = own.effects.iter().filter_map(|(row, effect)| {
+        let before = record.undo.iter().find(|(other, _)| other == row);
+        patch(
+            schema.named(row.table.as_str())?,
+            row,
+            effect,
+            before.and_then(|(_, row)| row.as_ref()),
+        )
+    });
+    Effect { schema_version, rows: rows.collect() }
+}
+
+fn patch(
+    table: &Table,
+    row: &RowName,
+    effect: &RowEffect,
+    before: Option<&LogRow>,
+) -> Option<RowPatch> {
+    let key = super::key::value_of(table, &row.id)?;
+    let kind = match effect {
+        RowEffect::Insert(_) => PatchKind::Insert,
+        RowEffect::Update(_) => PatchKind::Update,
+        RowEffect::Delete => PatchKind::Delete,
+    };
+    let columns = table.columns.iter().enumerate().filter_map(|(at, column)| {
+        let old = || before.and_then(|before| before.get(&column.name)).cloned();
+        let (old, new) = match effect {
+            _ if at == table.key => return None,
+            RowEffect::Insert(image) => (Value::Null, image.get(&column.name)?.clone()),
+            RowEffect::Update(columns) => {
+                (old().unwrap_or_default(), columns.get(column.name.as_str())?.clone())
+            }
+            RowEffect::Delete => (old()?, Value::Null),
+        };
+        Some(ColumnPatch { column: column.id, old, new })
+    });
+    Some(RowPatch { row: RowKey { table: table.number, key }, kind, columns: columns.collect() })
+}

@@ -1,0 +1,163 @@
+//! The log's part of a pass, after the rows: snapshot, fetch and publish until nothing is left.
+//!
+//! A server without the log leaves the entries pending, and the rows are synced as usual.
+
+use rejoin_log::ids::EntryId;
+use rejoin_log::message::{self, Request};
+use rejoin_log::replica::pages::SnapshotBuilder;
+use rejoin_protocol::wire::path;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::pass::{Next, Pass};
+use super::peer::unrequested;
+use crate::engine::Engine;
+use crate::engine::log::device;
+use crate::engine::log::exchange::{self, LogRequest, Taken};
+use crate::error::{Error, Result, SyncFault};
+use crate::sync::request::{Phase, Response};
+use crate::sync::rows::answer::{self, NextStep};
+use crate::sync::rows::register;
+
+/// Maximum number of entries per request, unless the server accepts less.
+const BATCH: usize = 1_000;
+
+/// State of the exchange in one pass.
+#[derive(Debug, Default)]
+pub(super) struct LogExchange {
+    /// The pages of a running snapshot.
+    pages: SnapshotBuilder,
+    /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
+    batch: Option<usize>,
+    /// Whether the feed was fetched, or a snapshot taken, in this pass.
+    is_current: bool,
+    running: Option<Asked>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Snapshot,
+    Fetch,
+    Publish(Vec<EntryId>),
+}
+
+impl LogExchange {
+    /// Starts a pass: the server may have new entries.
+    pub(super) fn start_pass(&mut self) {
+        self.is_current = false;
+    }
+
+    /// The next request; `None` when the log is exchanged, or there is none.
+    pub(super) fn next(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        body_limit: usize,
+    ) -> Result<Option<Next>> {
+        if !device::has_tables(engine) {
+            return Ok(None);
+        }
+        let page = pass.config.page_size.max(1) as usize;
+        loop {
+            pass.count_pull()?;
+            let batch = self.batch.unwrap_or(BATCH);
+            let Some(request) =
+                exchange::next(engine, &self.pages, self.is_current, (page, batch))?
+            else {
+                return Ok(None);
+            };
+            let (asked, phase, path, body) = match &request {
+                LogRequest::Snapshot(request) => {
+                    (Asked::Snapshot, Phase::Snapshot, path::LOG_SNAPSHOT, body(engine, request)?)
+                }
+                LogRequest::Fetch(request) => {
+                    (Asked::Fetch, Phase::Pulling, path::LOG_FETCH, body(engine, request)?)
+                }
+                LogRequest::Publish(request) => {
+                    let ids: Vec<EntryId> =
+                        request.offers.iter().map(|offer| offer.key.id).collect();
+                    let body = body(engine, request)?;
+                    if body.len() > body_limit && ids.len() > 1 {
+                        self.batch = Some(ids.len() / 2);
+                        continue;
+                    }
+                    (Asked::Publish(ids), Phase::Pushing, path::LOG_PUBLISH, body)
+                }
+            };
+            self.running = Some(asked);
+            return Ok(Some(pass.send(phase, path, true, Some(body))));
+        }
+    }
+
+    /// Whether a request of the log is running.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Applies the response to the running request.
+    pub(super) fn answered(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        response: &Response,
+    ) -> Result<NextStep> {
+        let running = self.running.take().ok_or_else(unrequested)?;
+        if response.status != 200 {
+            return self.refused(&running, response);
+        }
+        let taken = match &running {
+            Asked::Snapshot => match self.pages.take(read(response)?) {
+                Some(whole) => {
+                    self.is_current = true;
+                    exchange::take_snapshot(engine, &whole)?
+                }
+                None => Taken::default(),
+            },
+            Asked::Fetch => {
+                let answer = read(response)?;
+                self.is_current = true;
+                exchange::take_fetched(engine, &answer)?
+            }
+            Asked::Publish(ids) => exchange::take_published(engine, ids, &read(response)?)?,
+        };
+        pass.report.accepted += taken.accepted;
+        pass.report.parked += taken.parked;
+        pass.report.pulled += taken.received;
+        pass.progress.done += taken.received + taken.accepted;
+        if taken.copied {
+            register::replaced(engine)?;
+            return Ok(NextStep::Register);
+        }
+        Ok(NextStep::Onward)
+    }
+
+    /// The last request has no response.
+    pub(super) fn lost(&mut self) {
+        self.running = None;
+    }
+
+    fn refused(&mut self, running: &Asked, response: &Response) -> Result<NextStep> {
+        match (answer::refusal(response)?, running) {
+            (NextStep::Smaller, Asked::Publish(ids)) if ids.len() > 1 => {
+                self.batch = Some(ids.len() / 2);
+                Ok(NextStep::Onward)
+            }
+            (turn, _) => Ok(turn),
+        }
+    }
+}
+
+fn body<M: Serialize>(engine: &Engine, log: &M) -> Result<Vec<u8>> {
+    let request = Request { client_id: device::author(engine)?, log };
+    serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn read<M: DeserializeOwned>(response: &Response) -> Result<M> {
+    message::read(&response.body).map_err(|error| {
+        if error.source.is_data() {
+            Error::Sync(SyncFault::Protocol(error.to_string()))
+        } else {
+            Error::Sync(SyncFault::Offline(format!("the answer is not the sync server's: {error}")))
+        }
+    })
+}

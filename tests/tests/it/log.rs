@@ -1,0 +1,316 @@
+//! Tables of the log through the engine and its session, against the server, beside tables of rows.
+
+use std::time::Duration;
+
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::engine::reset::{Keep, reset};
+use rejoin_core::{Error, InputFault, QueueFault};
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
+
+use crate::{apply, each_store};
+
+const TABLES: &str =
+    "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT, owner TEXT, note TEXT, number BIGINT);
+    CREATE TABLE halls(id TEXT PRIMARY KEY, owner_id TEXT, name TEXT, updated_at TEXT NOT NULL,
+                        deleted_at TEXT)";
+const SEATS: &str = "SELECT id, event, owner, note, number FROM seats ORDER BY id";
+const HALLS: &str = "SELECT id, name FROM halls ORDER BY id";
+
+fn server(store: Store) -> Backend {
+    let tables =
+        vec![TableConfig::log("seats", "event", "event:"), TableConfig::owned("halls", "owner_id")];
+    let server = Backend::made(store, TABLES, tables, Limits::default());
+    for user in ["ana", "ben"] {
+        server.server().subscribe(user, "event:e1").unwrap();
+    }
+    server
+}
+
+/// Devices of these users, after a first sync.
+fn devices<const COUNT: usize>(server: &Backend, users: [&str; COUNT]) -> [Device; COUNT] {
+    let mut seed = 0;
+    users.map(|user| {
+        seed += 1;
+        let mut device = Device::with(user, seed, None, |config| config.page_size = 3);
+        device.sync(server);
+        device
+    })
+}
+
+/// Syncs all until nothing waits, and compares them with the server.
+#[track_caller]
+fn settle(server: &Backend, devices: &mut [Device]) {
+    for _ in 0..6 {
+        for device in &mut *devices {
+            device.sync(server);
+        }
+    }
+    for device in devices {
+        assert_eq!(device.waiting(), "", "{}", device.user);
+        assert_eq!(device.see(SEATS), server.see(SEATS), "{}", device.user);
+    }
+}
+
+/// Time passes everywhere.
+fn later(server: &Backend, devices: &[&Device], seconds: i64) {
+    server.clock.advance(seconds * 1_000_000);
+    let seconds = seconds.unsigned_abs();
+    for device in devices {
+        device.host.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn reason(error: &Error) -> String {
+    match error {
+        Error::InvalidInput(InputFault::Refused { what, reason }) => format!("{what}: {reason}"),
+        other => panic!("{other}"),
+    }
+}
+
+#[apply(each_store)]
+fn edits_count_in_the_order_in_which_users_made_them(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1), ('s2', 'e1', NULL, '', 2)");
+    phone.write("INSERT INTO halls (id, name) VALUES ('p1', 'Hall')");
+    assert_eq!(phone.waiting(), "Pending/1 Pending/0");
+    let report = phone.sync(&server);
+    assert_eq!((report.accepted, report.still_pending), (2, 0));
+    tablet.sync(&server);
+    assert_eq!(tablet.see(SEATS), "s1|e1|-||1 s2|e1|-||2");
+    later(&server, &[&phone, &tablet], 60);
+    phone.write("UPDATE seats SET note = 'phone', owner = 'ana' WHERE id = 's1'");
+    later(&server, &[&phone, &tablet], 60);
+    tablet.write("UPDATE seats SET note = 'tablet' WHERE id = 's1'");
+    tablet.write("DELETE FROM seats WHERE id = 's2'");
+    tablet.sync(&server);
+    assert_eq!(server.see(SEATS), "s1|e1|-|tablet|1");
+    phone.sync(&server);
+    assert_eq!(server.see(SEATS), "s1|e1|ana|tablet|1", "the earlier edit arrived later");
+    assert_eq!(phone.see(SEATS), "s1|e1|ana|tablet|1");
+    assert_eq!((phone.see(HALLS), tablet.see(HALLS)), ("p1|Hall".into(), String::new()));
+    settle(&server, &mut [phone, tablet]);
+}
+
+#[test]
+fn transaction_of_both_models_is_refused_whole() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    let error = phone
+        .engine()
+        .execute_batch(
+            "INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1);
+             INSERT INTO halls (id, name) VALUES ('p1', 'Hall')",
+        )
+        .unwrap_err();
+    assert!(reason(&error).contains("use a transaction for each"), "{error}");
+    assert_eq!((phone.see(SEATS), phone.see(HALLS), phone.waiting()), Default::default());
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    settle(&server, &mut [phone]);
+}
+
+#[test]
+fn row_of_a_foreign_bucket_is_refused_at_once_and_accepted_before_the_first_sync() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    for event in ["'e2'", "NULL", "''"] {
+        let sql = format!("INSERT INTO seats VALUES ('s1', {event}, NULL, '', 1)");
+        let error = phone.engine().execute_batch(&sql).unwrap_err();
+        assert!(reason(&error).contains("a bucket of which the user is not a member"), "{error}");
+    }
+    assert_eq!((phone.see(SEATS), phone.waiting()), Default::default());
+
+    // Membership is unknown offline: the server denies the entry, and it is parked.
+    let mut new = Device::bundled("ana", 9, server.manifest());
+    new.write("INSERT INTO seats VALUES ('s2', 'e2', NULL, '', 1)");
+    new.write("INSERT INTO seats VALUES ('s3', 'e1', NULL, '', 1)");
+    new.sync(&server);
+    assert_eq!(new.waiting(), "Parked:Refused/0");
+    assert_eq!((new.see(SEATS), server.see(SEATS)), ("s3|e1|-||1".into(), "s3|e1|-||1".into()));
+    let verdicts = new.engine().verdicts(0, 10).unwrap().entries;
+    assert_eq!(verdicts.len(), 2, "{verdicts:?}");
+}
+
+#[apply(each_store)]
+fn entry_of_a_member_who_has_left_is_parked_and_can_be_retried_or_discarded(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    phone.write("INSERT INTO seats VALUES ('s2', 'e1', NULL, 'one', 2)");
+    phone.write("INSERT INTO seats VALUES ('s3', 'e1', NULL, 'two', 3)");
+    server.server().unsubscribe("ana", "event:e1").unwrap();
+    phone.sync(&server);
+    assert_eq!(phone.see(SEATS), "");
+    assert_eq!(phone.waiting(), "Parked:Refused/0 Parked:Refused/0");
+    assert_eq!(server.see(SEATS), "s1|e1|-||1");
+    let parked = phone.queue();
+    let written = parked.iter().map(|one| one.effect.rows[0].columns.len());
+    assert_eq!(written.collect::<Vec<_>>(), [4, 4], "what was written is shown");
+    server.server().subscribe("ana", "event:e1").unwrap();
+    phone.crash().sync(&server);
+    assert_eq!(phone.see(SEATS), "s1|e1|-||1", "parked entries are left out");
+    decide::retry(phone.engine(), parked[0].id).unwrap();
+    assert_eq!(phone.see(SEATS), "s1|e1|-||1 s2|e1|-|one|2");
+    decide::discard(phone.engine(), parked[1].id).unwrap();
+    let again = decide::discard(phone.engine(), parked[1].id);
+    assert!(matches!(again, Err(Error::Queue(QueueFault::Unknown(_)))), "{again:?}");
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|-||1 s2|e1|-|one|2");
+}
+
+#[test]
+fn pending_entry_is_not_discarded_because_the_server_may_have_it() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    let id = phone.queue()[0].id;
+    let error = decide::discard(phone.engine(), id).unwrap_err();
+    assert!(reason(&error).contains("it is not parked"), "{error}");
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|-||1");
+}
+
+#[test]
+fn reset_keeps_unpublished_entries_or_requires_their_names() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    phone.write("UPDATE seats SET note = 'kept' WHERE id = 's1'");
+    let error = reset(phone.engine(), Keep::Nothing, &[]).unwrap_err();
+    assert!(matches!(error, Error::Queue(QueueFault::Unsent { waiting: 1 })), "{error}");
+    reset(phone.engine(), Keep::Pending, &[]).unwrap();
+    assert_eq!(phone.waiting(), "Pending/0");
+    settle(&server, std::slice::from_mut(&mut phone));
+    assert_eq!(server.see(SEATS), "s1|e1|-|kept|1");
+    phone.write("UPDATE seats SET note = 'given up' WHERE id = 's1'");
+    let waiting = phone.queue();
+    let emptied = reset(phone.engine(), Keep::Nothing, &[waiting[0].id]).unwrap();
+    assert_eq!((emptied.given_up, emptied.rows), (waiting, 1));
+    assert_eq!((phone.see(SEATS), phone.waiting()), Default::default());
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|-|kept|1");
+}
+
+#[test]
+fn copied_file_gets_its_own_author_and_loses_nothing() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    phone.write("UPDATE seats SET note = 'in both' WHERE id = 's1'");
+    let mut copy = phone.copy(7);
+    later(&server, &[&phone, &copy], 60);
+    copy.write("UPDATE seats SET owner = 'copy' WHERE id = 's1'");
+    phone.write("UPDATE seats SET number = 5 WHERE id = 's1'");
+    settle(&server, &mut [phone, copy]);
+    assert_eq!(server.see(SEATS), "s1|e1|copy|in both|5");
+}
+
+#[apply(each_store)]
+fn new_epoch_after_a_restored_backup_sends_again_what_the_server_lost(store: Store) {
+    let mut server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    let backup = server.backup();
+    tablet.sync(&server);
+    tablet.write("UPDATE seats SET note = 'after the backup' WHERE id = 's1'");
+    tablet.sync(&server);
+    server.restore(&backup);
+    server.server().begin_epoch().unwrap();
+    tablet.write("UPDATE seats SET number = 3 WHERE id = 's1'");
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|-|after the backup|3");
+}
+
+#[test]
+fn added_column_is_filled_and_a_table_keeps_its_model() {
+    let mut server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    phone.write("UPDATE seats SET number = 2 WHERE id = 's1'");
+    server.alter("ALTER TABLE seats ADD COLUMN price BIGINT DEFAULT 7");
+    phone.sync(&server);
+    assert_eq!(phone.see("SELECT number, price FROM seats"), "2|7");
+    phone.write("UPDATE seats SET price = 8");
+    phone.sync(&server);
+    assert_eq!(server.see("SELECT number, price FROM seats"), "2|8");
+    let mut manifest = server.manifest();
+    for table in &mut manifest.tables {
+        table.rejoin = None;
+    }
+    let error = rejoin_core::engine::adopt::adopt(phone.engine(), &manifest).unwrap_err();
+    assert!(error.to_string().contains("changes between rows and log"), "{error}");
+}
+
+/// Rows and entries of three devices under faults, crashes and clocks that differ.
+fn chaos(seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let server = server(if seed % 4 == 0 { Store::Postgres } else { Store::Sqlite });
+    let mut devices = devices(&server, ["ana", "ben", "ana"]);
+    let mut halls = 0;
+    for step in 0..40 {
+        let at = rng.usize(0..devices.len());
+        let device = &mut devices[at];
+        let seat = rng.usize(0..4);
+        device.host.advance(Duration::from_millis(rng.u64(0..90_000)));
+        server.clock.advance(rng.i64(0..30_000_000));
+        match rng.usize(0..12) {
+            0..3 => drop(device.try_write(&format!(
+                "INSERT OR REPLACE INTO seats VALUES ('s{seat}', 'e1', NULL, '{seed}/{step}', {step})"
+            ))),
+            3 | 4 => drop(device.write(&format!("UPDATE seats SET note = 'n{step}' WHERE id = 's{seat}'"))),
+            5 => drop(device.write(&format!("UPDATE seats SET owner = 'o{step}', number = number + 1"))),
+            6 => drop(device.write(&format!("DELETE FROM seats WHERE id = 's{seat}'"))),
+            7 => {
+                halls += 1;
+                device.write(&format!("INSERT INTO halls (id, name) VALUES ('p{step}', 'x')"));
+            }
+            8 => drop(device.crash()),
+            kind => {
+                if kind == 9 {
+                    let count = rng.usize(1..4);
+                    let fault = || Fault::ALL[rng.usize(0..Fault::ALL.len())];
+                    device.faults.extend(std::iter::repeat_with(fault).take(count));
+                }
+                if device.pass(&server).is_err() {
+                    device.faults.clear();
+                }
+                device.deliver_late(&server);
+            }
+        }
+    }
+    settle(&server, &mut devices);
+    assert_eq!(server.see("SELECT count(*) FROM halls"), halls.to_string());
+}
+
+#[test]
+fn random_writes_under_faults_leave_equal_rows_everywhere() {
+    for seed in 0..cases(24) {
+        let caught = std::panic::catch_unwind(|| chaos(seed));
+        assert!(caught.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn crash_before_the_response_of_a_publish_sends_it_again_without_effect() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    loop {
+        match phone.prepare().unwrap() {
+            Moment::Leaving(phase) if format!("{phase:?}") == "Pushing" => break,
+            Moment::Leaving(_) => drop(phone.step(&server).unwrap()),
+            Moment::Finished(report) => panic!("{report:?}"),
+        }
+    }
+    phone.faults.push_back(Fault::AnswerLost);
+    let _ = phone.step(&server);
+    assert_eq!(server.see(SEATS), "s1|e1|-||1");
+    assert_eq!(phone.crash().waiting(), "Pending/0");
+    settle(&server, &mut [phone]);
+}
