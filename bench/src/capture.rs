@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use rejoin_core::value::Value;
+use rejoin_protocol::manifest::SyncModel;
 use rusqlite::Connection;
 
 use crate::measure::{Run, Sample, Variant, cpu};
@@ -31,10 +32,17 @@ struct Shape {
     keys: Keys,
     /// Whether the reference writes a queue row with each transaction.
     floor: bool,
+    /// The model of the table.
+    sync: SyncModel,
 }
 
-const ONE: Shape =
-    Shape { per_transaction: 1, write: Write::Insert, keys: Keys::Spread, floor: true };
+const ONE: Shape = Shape {
+    per_transaction: 1,
+    write: Write::Insert,
+    keys: Keys::Spread,
+    floor: true,
+    sync: SyncModel::Rows,
+};
 const MANY: Shape = Shape { per_transaction: 1_000, floor: false, ..ONE };
 
 /// One row per transaction, against the minimum of any durable queue: the row and one small queue
@@ -58,6 +66,17 @@ pub(crate) const THOUSAND_DELETES: Run =
 /// The same with ascending keys, the best case of plain SQLite.
 pub(crate) const THOUSAND_RISING: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { keys: Keys::Rising, ..MANY });
+/// One row of the log per transaction, against the same floor.
+pub(crate) const LOG_INSERT: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { sync: SyncModel::Log, ..ONE });
+/// The same for updates.
+pub(crate) const LOG_UPDATE: Run = |variant, folder, count| {
+    let shape = Shape { write: Write::Update, sync: SyncModel::Log, ..ONE };
+    each(variant, folder, count, &shape)
+};
+/// A thousand rows of the log per transaction, against plain SQLite.
+pub(crate) const LOG_THOUSAND: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { sync: SyncModel::Log, ..MANY });
 /// A hundred rows per transaction, against plain SQLite; counted in instructions.
 pub(crate) const HUNDRED_INSERTS: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { per_transaction: 100, ..MANY });
@@ -103,7 +122,7 @@ fn each(variant: Variant, folder: &Path, count: usize, shape: &Shape) -> Result<
     let before = shape.before(count);
     let statements: Vec<_> = (0..count).map(|number| shape.statement(number)).collect();
     if variant == Variant::Ours {
-        let mut engine = ours::open(&path)?;
+        let mut engine = ours::open_in(&path, shape.sync)?;
         if !before.is_empty() {
             engine.transaction(|tx| {
                 before.iter().try_for_each(|row| tx.execute(raw::INSERT, row).map(drop))

@@ -8,7 +8,7 @@ use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::SystemHost;
 use rejoin_core::value::Value;
 use rejoin_protocol::Manifest;
-use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
+use rejoin_protocol::manifest::{ColumnManifest, SyncModel, TableManifest};
 
 /// The manifest of the table.
 pub(crate) fn manifest() -> Manifest {
@@ -45,7 +45,16 @@ pub(crate) fn manifest() -> Manifest {
 
 /// Opens a file with the table.
 pub(crate) fn open(path: &Path) -> Result<Engine> {
-    let options = OpenOptions { path: path.to_owned(), manifest: Some(manifest()) };
+    open_in(path, SyncModel::Rows)
+}
+
+/// Opens a file with the table in this model.
+pub(crate) fn open_in(path: &Path, sync: SyncModel) -> Result<Engine> {
+    let mut manifest = manifest();
+    for table in &mut manifest.tables {
+        table.rejoin.get_or_insert_default().sync = sync;
+    }
+    let options = OpenOptions { path: path.to_owned(), manifest: Some(manifest) };
     Ok(Engine::open(&options, Arc::new(SystemHost::default()))?)
 }
 

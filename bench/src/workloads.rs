@@ -66,6 +66,27 @@ pub(crate) const TIMED: &[Workload] = &[
         goal: 1.25,
     },
     Workload {
+        name: "log: insert, 1 row a transaction",
+        against: "the floor (row and one queue row)",
+        run: capture::LOG_INSERT,
+        scale: 2_000,
+        goal: 10.0,
+    },
+    Workload {
+        name: "log: update, 1 row a transaction",
+        against: "the floor (row and one queue row)",
+        run: capture::LOG_UPDATE,
+        scale: 2_000,
+        goal: 10.0,
+    },
+    Workload {
+        name: "log: insert, 1,000 rows a transaction",
+        against: "plain SQLite",
+        run: capture::LOG_THOUSAND,
+        scale: 10_000,
+        goal: 10.0,
+    },
+    Workload {
         name: "first sync: page bytes to rows",
         against: "plain sorted INSERT in one transaction",
         run: apply::FIRST_SYNC,

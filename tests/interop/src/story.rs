@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use std::path::Path;
 
 mod agreement;
+mod log;
 mod offline;
 
 /// The user of all rows.
@@ -40,6 +41,7 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
     }
     world.order(&json!({"do": "go"}))?;
     agreement::they_agree(&mut world, claims);
+    log::order_of_edits_counts(&mut world, claims);
     for device in &mut world.devices {
         device.quit()?;
     }
@@ -48,7 +50,8 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
 
 /// Starts the server with some rows, and every device up to its first sync.
 fn begin(server: &Path, commands: &[Command], folder: &Path) -> Result<World> {
-    let words = vec![server.to_string_lossy().into_owned(), "--tokens".to_owned()];
+    let options = ["--tokens", "--log"].map(str::to_owned);
+    let words = [server.to_string_lossy().into_owned()].into_iter().chain(options).collect();
     let how = Command { name: "server".to_owned(), folder: None, words };
     let mut server = Process::start(&how, folder)?;
     let first = server.answer()?;
@@ -58,6 +61,7 @@ fn begin(server: &Path, commands: &[Command], folder: &Path) -> Result<World> {
     let schema = server.must(&json!({"do": "schema"}))?["schema"].clone();
     let names: Vec<&str> = commands.iter().map(|command| command.name.as_str()).collect();
     server.must(&json!({"do": "sql", "sql": seed(&names)}))?;
+    server.must(&json!({"do": "subscribe", "user": USER, "bucket": "event:e1"}))?;
     let manifest = serde_json::from_value(schema.clone())?;
     let account = Account { url, user: USER.to_owned(), token, schema };
     let start = |command| Device::start(command, folder, &account);

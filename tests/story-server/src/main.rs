@@ -14,6 +14,7 @@
 //! | `{"do":"rows","sql":"...","params":[...]}` | `{"columns":["id"],"rows":[["t1"]]}` from the server's database file |
 //! | `{"do":"rows","sql":"...","exact":true}` | the same with exact cells, see below |
 //! | `{"do":"digest","user":"u1","table":"task"}` | `{"count":2,"sum":"9c..."}`: the server's digest of the table's rows visible to the user |
+//! | `{"do":"subscribe","user":"u1","bucket":"event:e1"}` | `{"ok":true}`: the user becomes a member of the bucket |
 //! | `{"do":"schema"}` | `{"schema":{...}}`: the manifest, as bundled by an app for a first start without a network |
 //! | `{"do":"stop"}` | `{"ok":true}`: the server is unreachable; open connections are cut, new ones are closed immediately |
 //! | `{"do":"hang"}` | `{"ok":true}`: open connections are cut, new ones are accepted and never answered |
@@ -28,7 +29,8 @@
 //! also allowed as parameters: an integer is `{"i":"-7"}`, a real `{"r":"3ff0000000000000"}` (its
 //! 64 bits as 16 hexadecimal digits), a blob `{"b":"00ff"}`, a text is a text and NULL is null.
 //!
-//! The tables are in `tables.rs`: `task`, owned by its `user_id`; `tag`, a child of `task`; `sample`, one column of each kind.
+//! The tables are in `tables.rs`: `task`, owned by its `user_id`; `tag`, a child of `task`; `sample`, one column of each kind; with
+//! `--log`, `seat`, a table of the log in the bucket `event:` and its `event`.
 #![allow(clippy::disallowed_methods)] // A standalone program with its own clock, tasks and connections.
 
 mod gate;
@@ -48,12 +50,15 @@ struct Arguments {
     /// Identify users by tokens instead of a header
     #[arg(long)]
     tokens: bool,
+    /// Serve a table of the log too
+    #[arg(long)]
+    log: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut served = runtime.block_on(Served::start(arguments.tokens))?;
+    let mut served = runtime.block_on(Served::start(arguments.tokens, arguments.log))?;
     let mut out = std::io::stdout().lock();
     say(&mut out, &serde_json::json!({"url": served.url()}))?;
     for line in std::io::stdin().lock().lines() {

@@ -42,6 +42,13 @@ pub(crate) enum Order {
         /// The table's name.
         table: String,
     },
+    /// Make a user a member of a bucket.
+    Subscribe {
+        /// The user's id.
+        user: String,
+        /// The bucket.
+        bucket: String,
+    },
     /// Return the manifest of the tables.
     Schema,
     /// Become unreachable.

@@ -31,6 +31,8 @@ pub(crate) struct Served {
     gate: Gate,
     /// How often the secret was changed; `None` if users are identified by a header.
     generation: Option<u32>,
+    /// Whether it serves a table of the log.
+    log: bool,
     is_reachable: bool,
     path: PathBuf,
     _folder: TempDir,
@@ -38,14 +40,23 @@ pub(crate) struct Served {
 
 impl Served {
     /// Starts on a free port with empty tables.
-    pub(crate) async fn start(tokens: bool) -> Result<Self> {
+    pub(crate) async fn start(tokens: bool, log: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("server.db");
         connect(&path)?.execute_batch(tables::SERVER)?;
         let generation = tokens.then_some(0);
-        let (server, behind) = serve(&path, generation).await?;
+        let (server, behind) = serve(&path, generation, log).await?;
         let gate = Gate::start(Way::Open(behind)).await?;
-        Ok(Self { server, behind, gate, generation, is_reachable: true, path, _folder: folder })
+        Ok(Self {
+            server,
+            behind,
+            gate,
+            generation,
+            log,
+            is_reachable: true,
+            path,
+            _folder: folder,
+        })
     }
 
     /// The address for devices.
@@ -62,6 +73,10 @@ impl Served {
             Order::Rows { sql, params, exact } => self.rows(&sql, &params, exact),
             Order::Digest { user, table } => {
                 self.ask(&user, &format!("/sync/digest?table={table}")).await
+            }
+            Order::Subscribe { user, bucket } => {
+                self.server.subscribe(&user, &bucket)?;
+                Ok(json!({"ok": true}))
             }
             Order::Schema => Ok(json!({"schema": self.ask("anybody", "/sync/schema").await?})),
             Order::Stop => self.turn(Way::Shut).await,
@@ -84,7 +99,7 @@ impl Served {
         let generation = self.generation.context("tokens require `--tokens`")? + 1;
         self.generation = Some(generation);
         self.server.shutdown();
-        (self.server, self.behind) = serve(&self.path, self.generation).await?;
+        (self.server, self.behind) = serve(&self.path, self.generation, self.log).await?;
         if self.is_reachable {
             self.turn(Way::Open(self.behind)).await?;
         }
@@ -137,13 +152,16 @@ impl Served {
 }
 
 /// A server for the file, on a port that only the proxy uses.
-async fn serve(path: &PathBuf, generation: Option<u32>) -> Result<(Server, SocketAddr)> {
+async fn serve(path: &PathBuf, generation: Option<u32>, log: bool) -> Result<(Server, SocketAddr)> {
     let mut config = Config::new(path)
         .with_table(TableConfig::owned("task", "user_id"))
         .with_table(TableConfig::child("tag", "task", "task_id"))
         .with_table(TableConfig::owned("sample", "user_id"));
     if let Some(generation) = generation {
         config = config.with_jwt(JwtConfig::new(secret(generation), ISSUER, AUDIENCE));
+    }
+    if log {
+        config = config.with_table(TableConfig::log("seat", "event", "event:"));
     }
     let server = Server::open(config)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

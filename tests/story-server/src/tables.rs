@@ -16,4 +16,5 @@ pub(crate) const SERVER: &str = "
         id TEXT PRIMARY KEY, user_id TEXT, number INTEGER, measure REAL, label TEXT, data BLOB,
         updated_at TEXT, deleted_at TEXT
     );
+    CREATE TABLE seat (id TEXT PRIMARY KEY, event TEXT, note TEXT);
 ";

@@ -107,7 +107,7 @@ fn same(who: &str, actual: &[Json], expected: &[Json]) -> Result<()> {
 }
 
 fn tables_are_equal(world: &mut World) -> Result<()> {
-    for table in world.manifest.tables.clone() {
+    for table in world.manifest.clone().in_rows() {
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let read = format!(
             "SELECT {} FROM {} WHERE deleted_at IS NULL ORDER BY id",
@@ -120,7 +120,7 @@ fn tables_are_equal(world: &mut World) -> Result<()> {
         for device in &mut world.devices {
             let actual = device.rows(&read)?;
             same(&format!("{}: {}", device.name, table.table_name), &actual, &expected)?;
-            let own = digest_of(&table, &actual)?;
+            let own = digest_of(table, &actual)?;
             let is_same = digest["count"] == own.count && digest["sum"] == own.sum_text();
             ensure!(
                 is_same,

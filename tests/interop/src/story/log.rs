@@ -1,0 +1,67 @@
+//! Tables of the log: edits count in the order in which they were made, not in which they arrive.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::World;
+use crate::claims::Claims;
+use anyhow::{Result, ensure};
+use serde_json::{Value as Json, json};
+
+const ORDERED: u32 = 7;
+
+/// All seats, with their notes.
+const SEATS: &str = "SELECT id, event, note FROM seat ORDER BY id";
+
+/// Every device edits one row offline, one after another; then they sync in the opposite order.
+pub(super) fn order_of_edits_counts(world: &mut World, claims: &mut Claims) {
+    let claim = "edits of a row of the log count in the order in which they were made, on all devices and the server";
+    let late = claims.is_sabotaged(ORDERED);
+    claims.make(ORDERED, claim, ordered(world, late));
+}
+
+fn ordered(world: &mut World, late: bool) -> Result<()> {
+    world.devices[0].must(&insert("shared"))?;
+    for _ in 0..2 {
+        world.devices.iter_mut().try_for_each(|device| device.sync().map(drop))?;
+    }
+    world.order(&json!({"do": "stop"}))?;
+    for device in &mut world.devices {
+        let name = device.name.clone();
+        device.must(&insert(&format!("of-{name}")))?;
+        device.must(&note(&name))?;
+        sleep(Duration::from_millis(5)); // Keys are times in milliseconds.
+    }
+    if late {
+        world.devices[0].must(&note("another one"))?;
+    }
+    world.order(&json!({"do": "go"}))?;
+    for _ in 0..2 {
+        world.devices.iter_mut().rev().try_for_each(|device| device.sync().map(drop))?;
+    }
+    let mut names: Vec<String> = world.devices.iter().map(|device| device.name.clone()).collect();
+    let last = names.last().cloned().unwrap_or_default();
+    names.sort_unstable();
+    let own = names.iter().map(|name| json!([format!("of-{name}"), "e1", null]));
+    let expected: Vec<Json> = own.chain([json!(["shared", "e1", last])]).collect();
+    let found = world.rows(SEATS)?;
+    ensure!(found == expected, "the server has {found:?} instead of {expected:?}");
+    for device in &mut world.devices {
+        let found = device.rows(SEATS)?;
+        ensure!(found == expected, "{} has {found:?} instead of {expected:?}", device.name);
+        let waiting = device.must(&json!({"do": "pending"}))?;
+        let in_log = |one: &&Json| one["rows"][0]["table"] == "seat";
+        let waiting =
+            waiting["pending"].as_array().map_or(0, |all| all.iter().filter(in_log).count());
+        ensure!(waiting == 0, "{} has {waiting} entries left", device.name);
+    }
+    Ok(())
+}
+
+fn insert(id: &str) -> Json {
+    json!({"do": "exec", "sql": "INSERT INTO seat (id, event) VALUES (?1, 'e1')", "params": [id]})
+}
+
+fn note(text: &str) -> Json {
+    json!({"do": "exec", "sql": "UPDATE seat SET note = ?1 WHERE id = 'shared'", "params": [text]})
+}
