@@ -76,7 +76,7 @@ pub struct PendingRow {
 /// A local write that the server has not accepted: one transaction of the app.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct PendingMutation {
-    /// Its position in the queue; rises.
+    /// Its position in the queue; rises. 0 for an entry of the log.
     pub seq: i64,
     /// Its id, here and on the server.
     pub id: String,

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub(crate) mod counters;
 pub(crate) mod database;
 pub mod ddl;
+pub(crate) mod entries;
 pub(crate) mod follow;
 #[cfg(feature = "synchro-import")]
 pub(crate) mod import;
@@ -65,7 +66,7 @@ use capture::guard::Capture;
 use change::Touched;
 use counters::Counters;
 use database::{Database, fault};
-use log::device::DeviceLog;
+use entries::DeviceLog;
 use queue::Queue;
 use queue::faults::FaultLimit;
 use schema::model::Schema;

@@ -32,7 +32,7 @@ export interface PendingRow {
 
 /** A transaction of the app that the server has not accepted. */
 export interface PendingMutation {
-  /** Its position in the queue; later mutations have greater ones. */
+  /** Its position in the queue; later mutations have greater ones. 0 for an entry of the log. */
   readonly seq: number;
   /** The id for `verdict`, `retry`, `edit`, `discard` and `undo`. */
   readonly id: string;

@@ -18,7 +18,6 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::Engine;
 use crate::engine::change::Touched;
 use crate::engine::database::fault;
 use crate::engine::schema::model::Schema;
@@ -26,12 +25,8 @@ use crate::error::{Error, Result, StorageFault};
 use key::{from_bytes, id_of};
 use rows::RowStatements;
 
-mod captured;
-pub(crate) mod device;
-pub(crate) mod exchange;
 mod index;
-mod key;
-pub(crate) mod list;
+pub(crate) mod key;
 mod rows;
 
 #[cfg(test)]
@@ -184,16 +179,6 @@ fn number(what: Waiting) -> i64 {
 
 fn corrupt(what: &str, error: &dyn std::fmt::Display) -> Error {
     StorageFault::Corrupt(format!("{what} of the log: {error}; reset the file")).into()
-}
-
-/// Reads the log of an engine, whatever its state in memory.
-fn reading<T>(
-    engine: &Engine,
-    body: impl FnOnce(&SqliteReplica<'_>) -> Result<T, StoreError>,
-) -> Result<T> {
-    let (failure, mut touched) = (Cell::new(None), Touched::default());
-    let store = SqliteReplica::new(engine.db.conn(), &engine.schema, &mut touched, &failure);
-    body(&store).map_err(|StoreError(text)| failure.take().unwrap_or(Error::Internal(text)))
 }
 
 /// The log takes a snapshot at its next exchange; unpublished entries stay. The state in memory is

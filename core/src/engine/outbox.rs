@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::change::Origin;
-use super::log::list::{self, OwnState};
+use super::entries::list::{self, OwnState};
 use super::queue::faults::FaultLimit;
 use super::queue::history::{self, HistoryBounds};
 use super::queue::mutation::{Mutation, MutationState};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::database::{OURS, Triggers, fault};
+use super::entries::list;
 use super::log;
 use super::queue::mutation::Mutation;
 use super::queue::{Awaiting, Staged, store, verdict};
@@ -83,8 +84,7 @@ fn check_named(engine: &Engine, keep: Keep, give_up: &[MutationId]) -> Result<()
         return if give_up.is_empty() { Ok(()) } else { Err(kept()) };
     }
     let named: HashSet<&MutationId> = give_up.iter().collect();
-    let in_log: Vec<MutationId> =
-        log::list::pending(engine)?.into_iter().map(|one| one.id).collect();
+    let in_log: Vec<MutationId> = list::pending(engine)?.into_iter().map(|one| one.id).collect();
     let waiting = engine.queue.entries().map(|entry| &entry.id).chain(&in_log);
     let unnamed = waiting.filter(|id| !named.contains(id)).count();
     if unnamed == 0 {

@@ -14,7 +14,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, Triggers};
-use crate::engine::log::device;
+use crate::engine::entries;
 use crate::engine::queue::{self, Intent, NewMutation, NextPosition};
 use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
@@ -195,11 +195,11 @@ impl Engine {
         if recorded.rows.is_empty() {
             return Ok(None);
         }
-        if device::is_of_log(&self.schema, &recorded)? {
+        if entries::is_of_log(&self.schema, &recorded)? {
             if let Some((_, intent)) = action {
                 return Err(no_action_in_log(&intent.action));
             }
-            device::append(self, &recorded)?;
+            entries::append(self, &recorded)?;
             return Ok(None);
         }
         for (row, _) in recorded.rows.iter() {

@@ -2442,7 +2442,7 @@ const FfiConverterTypeParkReason = (() => {
  */
 export type PendingMutation = {
     /**
-     * Its position in the queue; rises.
+     * Its position in the queue; rises. 0 for an entry of the log.
      */
     seq: bigint,
     /**

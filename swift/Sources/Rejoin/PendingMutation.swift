@@ -4,7 +4,7 @@ import Foundation
 
 /// A mutation that the server has not accepted: one transaction of the app.
 public struct PendingMutation: Sendable, Hashable, Identifiable {
-    /// Its position in the queue, ascending.
+    /// Its position in the queue, ascending; 0 for an entry of the log.
     public let seq: Int64
     /// Its id, here and on the server.
     public let id: String

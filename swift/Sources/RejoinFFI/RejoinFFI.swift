@@ -7595,7 +7595,7 @@ public func FfiConverterTypePendingCounts_lower(_ value: PendingCounts) -> RustB
  */
 public struct PendingMutation: Equatable, Hashable {
     /**
-     * Its position in the queue; rises.
+     * Its position in the queue; rises. 0 for an entry of the log.
      */
     public var seq: Int64
     /**
@@ -7643,7 +7643,7 @@ public struct PendingMutation: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Its position in the queue; rises.
+         * Its position in the queue; rises. 0 for an entry of the log.
          */seq: Int64,
         /**
          * Its id, here and on the server.

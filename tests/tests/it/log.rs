@@ -250,7 +250,7 @@ fn added_column_is_filled_and_a_table_keeps_its_model() {
 /// Rows and entries of three devices under faults, crashes and clocks that differ.
 fn chaos(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let server = server(if seed % 4 == 0 { Store::Postgres } else { Store::Sqlite });
+    let server = server(if seed.is_multiple_of(4) { Store::Postgres } else { Store::Sqlite });
     let mut devices = devices(&server, ["ana", "ben", "ana"]);
     let mut halls = 0;
     for step in 0..40 {

@@ -240,6 +240,7 @@ const ORDERS: &[Order] = &[
             &["row_state"],
             &["capture"],
             &["queue"],
+            &["entries"],
             &["staging"],
             &["action"],
             &["rebase"],

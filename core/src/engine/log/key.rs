@@ -11,7 +11,7 @@ use crate::engine::schema::model::Table;
 use crate::value::Value;
 
 /// The value of a row's key column; `None` if no key of this table has this name.
-pub(super) fn value_of(table: &Table, id: &Name) -> Option<Value> {
+pub(crate) fn value_of(table: &Table, id: &Name) -> Option<Value> {
     match table.key_column().kind {
         ColumnKind::Int | ColumnKind::Int64 => {
             let number: i64 = id.as_str().parse().ok()?;

@@ -21,7 +21,7 @@ use crate::engine::action::Performed;
 use crate::engine::action::perform;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::log::{device, list};
+use crate::engine::entries::{self, list};
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::MutationState;
 use crate::engine::queue::step::OpOutcome;
@@ -48,7 +48,7 @@ use crate::ids::{MutationId, Seq};
 /// was changed.
 pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
     if is_of_log(engine, id)? {
-        return device::discard(engine, id);
+        return entries::discard(engine, id);
     }
     let entry = can_go(engine, id)?;
     engine.rebase(Origin::Local, Triggers::Fire, |work, _| discard::give_up(work, &entry)).map(drop)
@@ -61,7 +61,7 @@ pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
 /// As [`discard`].
 pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     if is_of_log(engine, id)? {
-        return device::discard(engine, id).map(|()| vec![id]);
+        return entries::discard(engine, id).map(|()| vec![id]);
     }
     let entry = can_go(engine, id)?;
     let parked = parked_chain(engine, id)?;
@@ -92,7 +92,7 @@ pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<Mutation
 /// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
 pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
     if is_of_log(engine, id)? {
-        return device::retry(engine, id);
+        return entries::retry(engine, id);
     }
     let entry = engine.queue.find(id).ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     if entry.state != MutationState::Parked {
@@ -113,7 +113,7 @@ fn is_of_log(engine: &Engine, id: MutationId) -> Result<bool> {
 /// As [`retry`]; `UnknownMutation` if the queue has neither it nor anything that is parked because of it.
 pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     if is_of_log(engine, id)? {
-        return device::retry(engine, id).map(|()| vec![id]);
+        return entries::retry(engine, id).map(|()| vec![id]);
     }
     let chain = parked_chain(engine, id)?;
     if chain.is_empty() {

@@ -120,10 +120,9 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         let why = format!("key {} is neither text nor an integer", columns[key].name);
         return Err(refused(name, why));
     }
-    let owner = manifest.bucket_by_column.as_deref().and_then(position);
     let table = Table {
         number,
-        owner,
+        owner: manifest.bucket_by_column.as_deref().and_then(position),
         name: name.clone(),
         sync: manifest.sync(),
         key,
@@ -133,8 +132,7 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         rules: extension.rules.clone(),
         generated,
         indexes: extension.indexes.clone(),
-        // The policy is for mutations: entries of the log have the membership of the user instead.
-        writable: manifest.sync() == SyncModel::Log || manifest.push_policy != "disabled",
+        writable: is_writable(manifest),
         without_rowid: extension.without_rowid,
         policy: extension.policy,
         whole_rows: extension.whole_rows,
@@ -142,6 +140,11 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
     };
     named_columns_exist(&table, &seen)?;
     Ok(table)
+}
+
+/// The push policy is for mutations; for entries of the log the membership of the user decides.
+fn is_writable(manifest: &TableManifest) -> bool {
+    manifest.sync() == SyncModel::Log || manifest.push_policy != "disabled"
 }
 
 fn key_of(manifest: &TableManifest) -> Result<&str> {

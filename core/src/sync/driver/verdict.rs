@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Driver;
 use crate::engine::Engine;
-use crate::engine::log::list;
+use crate::engine::entries::list;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;

@@ -6,6 +6,7 @@ use serde_json::to_vec;
 
 use super::fact::{self, Fact, RefetchReason, SnapshotProgress};
 use crate::engine::Engine;
+use crate::engine::entries;
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::MutationState;
 use crate::error::{Error, InputFault, Result};
@@ -69,9 +70,7 @@ pub(crate) fn client_id(engine: &mut Engine) -> Result<String> {
     if let Some(id) = engine.meta(fact::CLIENT_ID)? {
         return Ok(id);
     }
-    let id = engine.host.uuid4().to_string();
-    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id.clone())])?;
-    Ok(id)
+    Ok(entries::author(engine)?.to_string())
 }
 
 fn incarnation(engine: &Engine) -> Result<i64> {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use super::pass::{Next, Pass};
 use super::peer::unrequested;
 use crate::engine::Engine;
-use crate::engine::log::device;
-use crate::engine::log::exchange::{self, LogRequest, Taken};
+use crate::engine::entries;
+use crate::engine::entries::exchange::{self, LogRequest, Taken};
 use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Phase, Response};
 use crate::sync::rows::answer::{self, NextStep};
@@ -54,7 +54,7 @@ impl LogExchange {
         pass: &mut Pass,
         body_limit: usize,
     ) -> Result<Option<Next>> {
-        if !device::has_tables(engine) {
+        if !entries::has_tables(engine) {
             return Ok(None);
         }
         let page = pass.config.page_size.max(1) as usize;
@@ -148,7 +148,7 @@ impl LogExchange {
 }
 
 fn body<M: Serialize>(engine: &Engine, log: &M) -> Result<Vec<u8>> {
-    let request = Request { client_id: device::author(engine)?, log };
+    let request = Request { client_id: entries::author(engine)?, log };
     serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 

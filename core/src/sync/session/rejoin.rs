@@ -213,10 +213,8 @@ impl Rejoin {
 
     fn next_of_log(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         let body = self.limits(pass).body;
-        let next = match self.can(capability::LOG) {
-            true => self.log.next(engine, pass, body)?,
-            false => None,
-        };
+        let next =
+            if self.can(capability::LOG) { self.log.next(engine, pass, body)? } else { None };
         if next.is_none() {
             pass.step = PassStep::Done;
         }

@@ -10872,7 +10872,7 @@ internal object FfiConverterTypePendingCounts: FfiConverterRustBuffer<PendingCou
  */
 internal data class PendingMutation (
     /**
-     * Its position in the queue; rises.
+     * Its position in the queue; rises. 0 for an entry of the log.
      */
     var `seq`: kotlin.Long
     ,

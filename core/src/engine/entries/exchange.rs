@@ -14,10 +14,10 @@ use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
 
-use super::SqliteReplica;
-use super::device::{author, on, wall};
+use super::{author, on, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::log::SqliteReplica;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::error::Result;

@@ -1,5 +1,5 @@
-//! The log of the file in the engine's transactions: captured writes become entries, the app's
-//! decisions about parked entries, and what a session exchanges.
+//! Entries of the log in the engine's transactions: made of captured writes, parked and retried,
+//! listed beside mutations, and exchanged with a server.
 //!
 //! The replica's state in memory follows the transaction: it counts after the commit and is dropped
 //! by a rollback. Without it, it is loaded from the file. Actions cannot write tables of the log
@@ -19,17 +19,21 @@ use rejoin_log::store::StoreError;
 use rejoin_protocol::manifest::SyncModel;
 use uuid::Uuid;
 
-use super::SqliteReplica;
-use super::captured::Captured;
-use super::list::{self, OwnState};
 use crate::engine::Engine;
 use crate::engine::capture::compose::Recorded;
-use crate::engine::change::Origin;
+use crate::engine::change::{Origin, Touched};
+use crate::engine::log::SqliteReplica;
 use crate::engine::meta::{meta, set_meta};
 use crate::engine::queue::mutation::MutationState;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, InputFault, QueueFault, Result, StorageFault};
 use crate::ids::MutationId;
+use captured::Captured;
+use list::OwnState;
+
+mod captured;
+pub(crate) mod exchange;
+pub(crate) mod list;
 
 /// The log of a file between two transactions.
 #[derive(Debug, Default)]
@@ -145,6 +149,16 @@ pub(crate) fn on<T>(
     Ok(result)
 }
 
+/// Reads the log of an engine, whatever its state in memory.
+fn reading<T>(
+    engine: &Engine,
+    body: impl FnOnce(&SqliteReplica<'_>) -> Result<T, StoreError>,
+) -> Result<T> {
+    let (failure, mut touched) = (Cell::new(None), Touched::default());
+    let store = SqliteReplica::new(engine.db.conn(), &engine.schema, &mut touched, &failure);
+    body(&store).map_err(|StoreError(text)| failure.take().unwrap_or(Error::Internal(text)))
+}
+
 /// Reads the state of the log, or creates one.
 fn load(engine: &mut Engine) -> Result<ReplicaState> {
     let author = author(engine)?;
@@ -163,17 +177,14 @@ fn load(engine: &mut Engine) -> Result<ReplicaState> {
 /// The author of this device's entries: its id, created at the first use.
 pub(crate) fn author(engine: &Engine) -> Result<AuthorId> {
     let conn = engine.db.conn();
-    let stored = meta(conn, CLIENT_ID)?;
-    let id = match stored {
-        Some(text) => Uuid::parse_str(&text).map_err(|error| {
+    if let Some(text) = meta(conn, CLIENT_ID)? {
+        let id = Uuid::parse_str(&text).map_err(|error| {
             Error::from(StorageFault::Corrupt(format!("the device's id {text}: {error}")))
-        })?,
-        None => {
-            let id = engine.host.uuid4();
-            set_meta(conn, CLIENT_ID, Some(&id.to_string()))?;
-            id
-        }
-    };
+        })?;
+        return Ok(AuthorId(id));
+    }
+    let id = engine.host.uuid4();
+    set_meta(conn, CLIENT_ID, Some(&id.to_string()))?;
     Ok(AuthorId(id))
 }
 
@@ -182,18 +193,18 @@ const CLIENT_ID: &str = "client_id";
 
 /// Retries a parked entry: it takes effect at its old place.
 pub(crate) fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
-    decide(engine, id, |replica, id| replica.retry(id))
+    decide(engine, id, |engine| on(engine, |replica| replica.retry(EntryId(id.0))))
 }
 
 /// Discards a parked entry.
 pub(crate) fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
-    decide(engine, id, |replica, id| replica.discard(id))
+    decide(engine, id, |engine| on(engine, |replica| replica.discard(EntryId(id.0))))
 }
 
 fn decide(
     engine: &mut Engine,
     id: MutationId,
-    decision: impl FnOnce(&mut Replica<SqliteReplica<'_>>, EntryId) -> Result<(), LogError>,
+    decision: impl FnOnce(&mut Engine) -> Result<()>,
 ) -> Result<()> {
     let state = match list::find(engine, id)? {
         None => return Err(Error::Queue(QueueFault::Unknown(id))),
@@ -205,7 +216,7 @@ fn decide(
         return Err(refused(&format!("the decision about entry {id}"), reason.to_owned()));
     }
     engine.write(Origin::Local, |engine| {
-        on(engine, |replica| decision(replica, EntryId(id.0)))?;
+        decision(engine)?;
         engine.touched.queue();
         Ok(())
     })

@@ -9,6 +9,8 @@ use rejoin_log::replica::store::{OwnEntry, Record, ReplicaStore as _, Waiting};
 use rejoin_log::row::{LogRow, RowName};
 
 use crate::engine::Engine;
+use crate::engine::log;
+use crate::engine::log::key::value_of;
 use crate::engine::queue::PendingCounts;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::queue::stance::PolicyState;
@@ -64,7 +66,7 @@ pub(crate) fn find(engine: &Engine, id: MutationId) -> Result<Option<OwnState>> 
 /// The numbers of the queue with those of the log.
 pub(crate) fn counts(engine: &Engine) -> Result<PendingCounts> {
     let mut counts = engine.queue.counts();
-    if let Some(log) = super::counts(engine.db.conn())? {
+    if let Some(log) = log::counts(engine.db.conn())? {
         counts.pending += u64::try_from(log.pending).unwrap_or(0);
         counts.parked += u64::try_from(log.parked).unwrap_or(0);
     }
@@ -118,7 +120,7 @@ fn patch(
     effect: &RowEffect,
     before: Option<&LogRow>,
 ) -> Option<RowPatch> {
-    let key = super::key::value_of(table, &row.id)?;
+    let key = value_of(table, &row.id)?;
     let kind = match effect {
         RowEffect::Insert(_) => PatchKind::Insert,
         RowEffect::Update(_) => PatchKind::Update,
