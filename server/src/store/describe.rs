@@ -6,8 +6,8 @@
 
 use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{
-    ColumnIdentity, ColumnManifest, GeneratedColumn, Index, ReferenceAction, Rule, TableExtension,
-    TableManifest,
+    ColumnIdentity, ColumnManifest, GeneratedColumn, Index, ReferenceAction, Rule, SyncModel,
+    TableExtension, TableManifest,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -136,7 +136,9 @@ fn access(
         return Access::Owner { column, global: config.allow_global_read };
     }
     if let Some(parent) = &config.parent {
-        let table = configs.iter().position(|other| other.name == parent.table);
+        // Tables of the log are not in the list of described tables.
+        let mut in_rows = configs.iter().filter(|other| other.sync == SyncModel::Rows);
+        let table = in_rows.position(|other| other.name == parent.table);
         return match (at(&parent.column), table) {
             (Some(column), Some(parent)) => Access::Chain { column, parent },
             _ => Access::Denied,
