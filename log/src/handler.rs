@@ -44,6 +44,17 @@ impl<H: Handlers + ?Sized> Handlers for std::sync::Arc<H> {
     }
 }
 
+/// The result of a run that had a handler.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ran {
+    /// Its net effects; none if it was refused.
+    pub effects: Effects,
+    /// The tables that it read or wrote, even if it was refused: it may succeed when they change.
+    pub tables: BTreeSet<Name>,
+    /// Why the action rejects, if it does.
+    pub refusal: Option<String>,
+}
+
 /// The context of a run.
 #[derive(Debug, Clone)]
 pub struct Context {

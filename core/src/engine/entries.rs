@@ -2,21 +2,23 @@
 //! listed beside mutations, and exchanged with a server.
 //!
 //! The replica's state in memory follows the transaction: it counts after the commit and is dropped
-//! by a rollback. Without it, it is loaded from the file. Actions cannot write tables of the log
-//! yet, so no handler ever runs here.
+//! by a rollback. Without it, it is loaded from the file.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rejoin_log::entry::{Intent, Offer, Revision};
-use rejoin_log::handler::{Draft, Handlers, Stop};
+use rejoin_log::handler::{Draft, Handlers, Ran, Stop};
 use rejoin_log::ids::{AuthorId, EntryId};
+use rejoin_log::key::Key;
 use rejoin_log::message::bounds::check_offer;
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::replica::store::{Facts, ReplicaStore as _};
-use rejoin_log::replica::{LogError, Replica, ReplicaState};
+use rejoin_log::replica::{LogError, Replica, ReplicaEvent, ReplicaState};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::manifest::SyncModel;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -24,13 +26,17 @@ use crate::engine::capture::compose::Recorded;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::log::SqliteReplica;
 use crate::engine::meta::{meta, set_meta};
-use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::mutation::{MutationState, ParkReason};
+use crate::engine::queue::verdict::{self, VerdictKind};
+use crate::engine::queue::{self, NextPosition};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, InputFault, QueueFault, Result, StorageFault};
-use crate::ids::MutationId;
+use crate::ids::{MutationId, TableNumber};
+use actions::Runner;
 use captured::Captured;
 use list::OwnState;
 
+mod actions;
 mod captured;
 pub(crate) mod exchange;
 pub(crate) mod list;
@@ -42,6 +48,8 @@ pub(crate) struct DeviceLog {
     committed: Option<ReplicaState>,
     /// As of the open transaction, if it has used the log.
     staged: Option<ReplicaState>,
+    /// Actions that exceeded their time: they are not run again.
+    exhausted: HashSet<EntryId>,
     /// The buckets of rows, as the current schema declares them.
     placement: Arc<ColumnPlacement>,
 }
@@ -67,7 +75,7 @@ impl DeviceLog {
     }
 }
 
-/// No action of the log is registered.
+/// The store runs the app's actions.
 #[derive(Debug)]
 struct NoActions;
 
@@ -106,22 +114,45 @@ pub(crate) fn is_of_log(schema: &Schema, recorded: &Recorded) -> Result<bool> {
     Ok(first.is_some_and(|(model, _)| model == SyncModel::Log))
 }
 
-/// Records what the open transaction has written to tables of the log as one entry.
+/// Records what the open transaction has written to tables of the log as one entry: plain SQL, or
+/// an action that has run.
 ///
 /// # Errors
 /// `Refused` for a row outside of the user's buckets, and for an entry that exceeds a bound.
-pub(crate) fn append(engine: &mut Engine, recorded: &Recorded) -> Result<MutationId> {
-    let id = engine.host.uuid4();
-    let captured = Captured::of(engine, recorded)?;
+pub(crate) fn append(
+    engine: &mut Engine,
+    recorded: &Recorded,
+    action: Option<(NextPosition, queue::Intent)>,
+) -> Result<MutationId> {
     let wall = wall(engine);
-    let effects = captured.effects.clone();
-    let key = rejoin_log::key::Key { id: EntryId(id), ..rejoin_log::key::Key::FIRST };
-    let offer = Offer { key, time: wall, intent: None, revision: Revision::default(), effects };
+    let (id, time, action) = match action {
+        None => (engine.host.uuid4(), wall, None),
+        Some((place, intent)) => {
+            let time = u64::try_from(place.time_ms()).unwrap_or(0);
+            let mut tables = actions::names_of(&engine.schema, &intent.reads);
+            tables.extend(actions::names_of(&engine.schema, &tables_of(recorded)));
+            (place.id.0, time, Some((actions::log_intent(&intent)?, tables)))
+        }
+    };
+    let Captured { effects, before } = Captured::of(engine, recorded)?;
+    let key = Key { id: EntryId(id), ..Key::FIRST };
+    let intent = action.as_ref().map(|(intent, _)| intent.clone());
+    let offer = Offer { key, time, intent, revision: Revision::default(), effects };
     check_offer(&offer).map_err(|error| refused("an entry of the log", error.to_string()))?;
-    let Captured { effects, before } = captured;
-    on(engine, |replica| replica.write_captured(EntryId(id), effects, before, wall))?;
+    let effects = offer.effects;
+    on(engine, |replica| match action {
+        None => replica.write_captured(EntryId(id), effects, before, wall),
+        Some((intent, tables)) => {
+            let ran = Ran { effects, tables, refusal: None };
+            replica.perform_captured(EntryId(id), intent, ran, before, (time, wall))
+        }
+    })?;
     engine.touched.queue();
     Ok(MutationId(id))
+}
+
+fn tables_of(recorded: &Recorded) -> Vec<TableNumber> {
+    recorded.rows.iter().map(|(row, _)| row.table).collect()
 }
 
 /// The wall time of an entry: milliseconds since 1970.
@@ -139,14 +170,49 @@ pub(crate) fn on<T>(
         None => load(engine)?,
     };
     let _off = engine.capture.off();
-    let Engine { db, schema, touched, log, .. } = engine;
-    let failure = Cell::new(None);
-    let store = SqliteReplica::new(db.conn(), schema, touched, &failure);
-    let mut replica =
-        Replica::from_parts(store, state, Arc::new(NoActions), Arc::clone(&log.placement) as _);
-    let result = body(&mut replica).map_err(|error| of_log(error, &failure))?;
-    log.staged = Some(replica.into_parts().1);
+    let events = {
+        let Engine { db, schema, touched, log, capture, footprints, actions, bounds, .. } =
+            &mut *engine;
+        let (failure, bounds) = (Cell::new(None), bounds.of_rebase());
+        let (conn, exhausted) = (db.conn(), &mut log.exhausted);
+        let mut runner =
+            Runner { db, capture, schema, footprints, actions, bounds: &bounds, exhausted };
+        let store = SqliteReplica::new(conn, schema, touched, &failure).with_actions(&mut runner);
+        let handlers = Arc::new(NoActions);
+        let mut replica =
+            Replica::from_parts(store, state, handlers, Arc::clone(&log.placement) as _);
+        let result = body(&mut replica).map_err(|error| of_log(error, &failure))?;
+        let events = replica.take_events();
+        log.staged = Some(replica.into_parts().1);
+        (result, events)
+    };
+    let (result, events) = events;
+    events.iter().try_for_each(|event| tell(engine, event))?;
     Ok(result)
+}
+
+/// Stores what an event means for the app: a changed outcome of an action is a verdict.
+fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
+    tracing::debug!(?event, "log");
+    let (id, kind, detail) = match event {
+        ReplicaEvent::Refused { id, reason } => {
+            let detail = json!({"code": "unreplayable", "message": reason}).to_string();
+            (*id, VerdictKind::Parked(ParkReason::Unreplayable), Some(detail))
+        }
+        ReplicaEvent::Succeeded { id } => (*id, VerdictKind::Accepted, None),
+        _ => return Ok(()),
+    };
+    let now_ms = engine.host.now_micros() / 1_000;
+    let attempt = list::attempt(engine, id)?;
+    verdict::write_of_log(
+        engine.db.conn(),
+        (MutationId(id.0), attempt),
+        kind,
+        detail.as_deref(),
+        now_ms,
+    )?;
+    engine.touched.queue();
+    Ok(())
 }
 
 /// Reads the log of an engine, whatever its state in memory.
@@ -191,30 +257,45 @@ pub(crate) fn author(engine: &Engine) -> Result<AuthorId> {
 /// Metadata key: the device's id.
 const CLIENT_ID: &str = "client_id";
 
-/// Retries a parked entry: it takes effect at its old place.
+/// Retries an entry: a denied one takes effect at its old place, an action that now rejects runs
+/// again.
 pub(crate) fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
-    decide(engine, id, |engine| on(engine, |replica| replica.retry(EntryId(id.0))))
+    let entry = EntryId(id.0);
+    match must_be_parked(engine, id)? {
+        Some(ParkReason::Unreplayable) => {
+            decide(engine, |engine| on(engine, |replica| replica.run_again(entry)))
+        }
+        _ => decide(engine, |engine| on(engine, |replica| replica.retry(entry))),
+    }
 }
 
-/// Discards a parked entry.
+/// Discards a parked entry. An action that now rejects has no effect, and is not run again.
 pub(crate) fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
-    decide(engine, id, |engine| on(engine, |replica| replica.discard(EntryId(id.0))))
+    let entry = EntryId(id.0);
+    match must_be_parked(engine, id)? {
+        Some(ParkReason::Unreplayable) => {
+            decide(engine, |engine| on(engine, |replica| replica.give_up(entry)))
+        }
+        _ => decide(engine, |engine| on(engine, |replica| replica.discard(entry))),
+    }
 }
 
-fn decide(
-    engine: &mut Engine,
-    id: MutationId,
-    decision: impl FnOnce(&mut Engine) -> Result<()>,
-) -> Result<()> {
-    let state = match list::find(engine, id)? {
+/// Why the entry is parked.
+fn must_be_parked(engine: &Engine, id: MutationId) -> Result<Option<ParkReason>> {
+    let parked = match list::find(engine, id)? {
         None => return Err(Error::Queue(QueueFault::Unknown(id))),
         Some(OwnState::Held) => None,
-        Some(OwnState::Waits(mutation)) => Some(mutation.state),
+        Some(OwnState::Waits(mutation)) => {
+            (mutation.state == MutationState::Parked).then_some(mutation.reason)
+        }
     };
-    if state != Some(MutationState::Parked) {
+    parked.ok_or_else(|| {
         let reason = "it is not parked; to take it back, write the rows as they should be";
-        return Err(refused(&format!("the decision about entry {id}"), reason.to_owned()));
-    }
+        refused(&format!("the decision about entry {id}"), reason.to_owned())
+    })
+}
+
+fn decide(engine: &mut Engine, decision: impl FnOnce(&mut Engine) -> Result<()>) -> Result<()> {
     engine.write(Origin::Local, |engine| {
         decision(engine)?;
         engine.touched.queue();

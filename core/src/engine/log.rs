@@ -9,6 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use rejoin_log::entry::Intent;
+use rejoin_log::handler::{Context, Ran, Stop};
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
 use rejoin_log::rebase::StepIndex;
@@ -41,12 +43,25 @@ const TABLES: [&str; 5] = [
     "rejoin_log_table",
 ];
 
+/// Runs actions of the app.
+pub(crate) trait RunAction {
+    /// The result of a run on the current rows, which stay unchanged; `None` without a handler.
+    fn run(
+        &mut self,
+        touched: &mut Touched,
+        intent: &Intent,
+        context: &Context,
+    ) -> Result<Option<Ran>>;
+}
+
 /// The log of a file, within one transaction.
 pub struct SqliteReplica<'c> {
     conn: &'c Connection,
     schema: &'c Schema,
     /// Receives the written rows, for the observers of the commit.
     touched: &'c mut Touched,
+    /// Runs actions; without one, the handlers of the replica do.
+    runner: Option<&'c mut dyn RunAction>,
     /// The first failure of the database: a [`StoreError`] has only its text.
     failure: &'c Cell<Option<Error>>,
     /// Statements by table; `None` for a table that this schema lacks.
@@ -67,7 +82,12 @@ impl<'c> SqliteReplica<'c> {
         touched: &'c mut Touched,
         failure: &'c Cell<Option<Error>>,
     ) -> Self {
-        Self { conn, schema, touched, failure, tables: RefCell::default() }
+        Self { conn, schema, touched, runner: None, failure, tables: RefCell::default() }
+    }
+
+    /// The same with the actions of the app.
+    pub(crate) fn with_actions(self, runner: &'c mut dyn RunAction) -> Self {
+        Self { runner: Some(runner), ..self }
     }
 
     /// Keeps the error for the caller, and passes its text on.
@@ -116,6 +136,14 @@ impl<'c> SqliteReplica<'c> {
     }
 }
 
+impl SqliteReplica<'_> {
+    /// Own actions that are on the server and now reject, in key order.
+    pub(crate) fn refused_ids(&self) -> Result<Vec<EntryId>, StoreError> {
+        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own = ?1 ORDER BY key";
+        self.list(sql, [REFUSED], id_of)
+    }
+}
+
 impl ReplicaStore for SqliteReplica<'_> {
     fn facts(&self) -> Result<Option<Facts>, StoreError> {
         self.json("facts", "/*rejoin*/SELECT facts FROM rejoin_log_facts WHERE one = 1", [])
@@ -133,7 +161,17 @@ impl ReplicaStore for SqliteReplica<'_> {
     }
 
     fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
-        let own = record.own.as_ref().map(|_| record.waits_for().map_or(0, number));
+        let state = || match record.waits_for() {
+            Some(what) => number(what),
+            None => {
+                if record.is_refused() {
+                    REFUSED
+                } else {
+                    0
+                }
+            }
+        };
+        let own = record.own.as_ref().map(|_| state());
         let sql = "/*rejoin*/INSERT INTO rejoin_log_entry (id, key, own, record) \
                    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET \
                    key = excluded.key, own = excluded.own, record = excluded.record";
@@ -160,6 +198,11 @@ impl ReplicaStore for SqliteReplica<'_> {
         self.list(sql, (number(what), limit), id_of)
     }
 
+    fn run_action(&mut self, intent: &Intent, context: &Context) -> Option<Result<Ran, Stop>> {
+        let ran = self.runner.as_mut()?.run(self.touched, intent, context);
+        Some(self.kept(ran).map_err(Stop::Store).and_then(|ran| ran.ok_or(Stop::NoHandler)))
+    }
+
     fn steps(&self) -> &dyn StepIndex {
         self
     }
@@ -168,6 +211,9 @@ impl ReplicaStore for SqliteReplica<'_> {
         self
     }
 }
+
+/// The stored number of an own action that is on the server and now rejects.
+const REFUSED: i64 = 3;
 
 /// The stored number of what an own entry waits for.
 fn number(what: Waiting) -> i64 {
@@ -202,14 +248,14 @@ pub struct LogCounts {
     pub entries: i64,
     /// Own entries whose newest revision is not on the server.
     pub pending: i64,
-    /// Own entries that wait for a decision.
+    /// Own entries that wait for a decision: denied, or actions that now reject.
     pub parked: i64,
 }
 
 /// Counts the entries of the log; `None` if the file has no log.
 pub(crate) fn counts(conn: &Connection) -> Result<Option<LogCounts>> {
     let sql = "/*rejoin*/SELECT count(*), count(*) FILTER (WHERE own = 1), \
-               count(*) FILTER (WHERE own = 2), EXISTS (SELECT 1 FROM rejoin_log_facts) \
+               count(*) FILTER (WHERE own IN (2, 3)), EXISTS (SELECT 1 FROM rejoin_log_facts) \
                FROM rejoin_log_entry";
     let read = |row: &Row<'_>| {
         let counts = LogCounts { entries: row.get(0)?, pending: row.get(1)?, parked: row.get(2)? };

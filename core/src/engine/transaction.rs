@@ -19,7 +19,7 @@ use crate::engine::queue::{self, Intent, NewMutation, NextPosition};
 use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
-use crate::error::{Error, InputFault, Result};
+use crate::error::Result;
 use crate::ids::Seq;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
@@ -186,7 +186,7 @@ impl Engine {
 impl Engine {
     /// Appends the captured changes to the queue as one mutation, in the transaction of the rows:
     /// of plain SQL, or of an action, whose position is already known. Returns its number, unless
-    /// nothing was captured. Changes of tables of the log become an entry, which has no number.
+    /// nothing was captured. Changes of tables of the log become an entry, whose number is 0.
     pub(crate) fn flush(&mut self, action: Option<(NextPosition, Intent)>) -> Result<Option<Seq>> {
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
@@ -196,11 +196,9 @@ impl Engine {
             return Ok(None);
         }
         if entries::is_of_log(&self.schema, &recorded)? {
-            if let Some((_, intent)) = action {
-                return Err(no_action_in_log(&intent.action));
-            }
-            entries::append(self, &recorded)?;
-            return Ok(None);
+            let is_action = action.is_some();
+            entries::append(self, &recorded, action)?;
+            return Ok(is_action.then_some(Seq(0)));
         }
         for (row, _) in recorded.rows.iter() {
             if let Some(table) = self.schema.table(row.table) {
@@ -215,13 +213,6 @@ impl Engine {
         };
         queue::append(db.conn(), queue, place, &NewMutation { recorded, intent }).map(Some)
     }
-}
-
-fn no_action_in_log(action: &str) -> Error {
-    Error::InvalidInput(InputFault::Refused {
-        what: format!("action {action} on a table of the log"),
-        reason: String::from("only plain SQL can write tables of the log in this release"),
-    })
 }
 
 /// Rolls back if dropped before the commit, by an error or a panic of the body.

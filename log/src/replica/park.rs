@@ -68,6 +68,32 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(self.commit(edit)?)
     }
 
+    /// Runs an own action again that now rejects: it may succeed with another handler or input.
+    pub fn run_again(&mut self, id: EntryId) -> Result<(), LogError> {
+        let record = self.refused_record(id)?;
+        let mut edit = self.edit();
+        edit.change.run.insert(record.key);
+        self.set(&mut edit, id, Some(record))?;
+        Ok(self.commit(edit)?)
+    }
+
+    /// Ends an own action that now rejects: it has no effect, and is not run again.
+    pub fn give_up(&mut self, id: EntryId) -> Result<(), LogError> {
+        let mut record = self.refused_record(id)?;
+        if let Some(own) = &mut record.own {
+            own.intent = None;
+            own.succeeded = true;
+        }
+        let mut edit = self.edit();
+        self.set(&mut edit, id, Some(record))?;
+        Ok(self.commit(edit)?)
+    }
+
+    fn refused_record(&self, id: EntryId) -> Result<Record, LogError> {
+        let record = self.store.record(id)?.filter(Record::is_refused);
+        record.ok_or(LogError::NotThere(id))
+    }
+
     fn parked_record(&self, id: EntryId) -> Result<Record, LogError> {
         let parked = |record: &Record| record.waits_for() == Some(Waiting::User);
         self.store.record(id)?.filter(parked).ok_or(LogError::NotThere(id))

@@ -1,24 +1,14 @@
 //! Runs actions again, and decides whether the result is new content.
 
-use std::collections::BTreeSet;
-
 use super::super::effect::Effects;
 use super::super::entry::Intent;
-use super::super::handler::{Context, Draft, Stop};
-use super::super::ids::{Buckets, EntryId, Name};
+use super::super::handler::{Context, Draft, Ran, Stop};
+use super::super::ids::{Buckets, EntryId};
 use super::super::store::StoreError;
 use super::ReplicaEvent;
 use super::ledger::ReplicaRebase;
 use super::store::{AuthorityEntry, Counted, OwnEntry, Record, ReplicaStore};
 use rejoin_protocol::mutant::{self, Mutant};
-
-/// The result of a run.
-struct Run {
-    effects: Effects,
-    /// The tables that it read or wrote, even if it failed: it may succeed when they change.
-    tables: BTreeSet<Name>,
-    refusal: Option<String>,
-}
 
 impl<S: ReplicaStore> ReplicaRebase<'_, S> {
     /// Runs an entry again on the current rows, as the author or as the authority.
@@ -79,22 +69,35 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         intent: Option<&Intent>,
         time: u64,
         buckets: Option<Buckets>,
-    ) -> Result<Option<Run>, StoreError> {
+    ) -> Result<Option<Ran>, StoreError> {
         let Some(intent) = intent else { return Ok(None) };
         self.runs += 1;
         let context = Context { entry: id, time, buckets };
-        let mut draft = Draft::new(&context, &*self.store, self.placement);
+        let ran = match self.store.run_action(intent, &context) {
+            Some(ran) => ran,
+            None => self.handled(intent, &context),
+        };
+        match ran {
+            Ok(ran) => Ok(Some(ran)),
+            Err(Stop::NoHandler) => {
+                self.events.push(ReplicaEvent::HandlerMissing { id });
+                Ok(None)
+            }
+            Err(Stop::Refused(reason)) => Ok(Some(Ran { refusal: Some(reason), ..Ran::default() })),
+            Err(Stop::Store(error)) => Err(error),
+        }
+    }
+
+    /// One run by the handlers of the replica.
+    fn handled(&self, intent: &Intent, context: &Context) -> Result<Ran, Stop> {
+        let mut draft = Draft::new(context, &*self.store, self.placement);
         let refusal = match self.handlers.run(intent, &mut draft) {
             Ok(()) => None,
             Err(Stop::Refused(reason)) => Some(reason),
-            Err(Stop::NoHandler) => {
-                self.events.push(ReplicaEvent::HandlerMissing { id });
-                return Ok(None);
-            }
-            Err(Stop::Store(error)) => return Err(error),
+            Err(stop) => return Err(stop),
         };
         let effects = if refusal.is_some() { Effects::default() } else { draft.effects()? };
-        Ok(Some(Run { effects, tables: draft.tables().clone(), refusal }))
+        Ok(Ran { effects, tables: draft.tables().clone(), refusal })
     }
 
     /// Whether to keep the content although the run gave `effects`. Either the current content

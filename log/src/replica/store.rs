@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::super::clock::Clock;
 use super::super::effect::Effects;
 use super::super::entry::{Intent, Revision};
+use super::super::handler::{Context, Ran, Stop};
 use super::super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::super::key::Key;
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
@@ -169,6 +170,11 @@ impl Record {
         }
     }
 
+    /// Whether it is an own action whose last run rejected, and which may run again.
+    pub fn is_refused(&self) -> bool {
+        self.is_replay() && self.own.as_ref().is_some_and(|own| !own.succeeded)
+    }
+
     /// Whether this device runs it again when something before it changes.
     pub fn is_replay(&self) -> bool {
         if let Some(authority) = &self.authority {
@@ -255,6 +261,12 @@ pub trait ReplicaStore: Table {
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError>;
     /// The first `limit` own entries that wait for this (see [`Record::waits_for`]), in key order.
     fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError>;
+
+    /// Runs an action on the current rows, for a store that can, and leaves the rows unchanged.
+    /// `None`: the handlers of the replica run it.
+    fn run_action(&mut self, _: &Intent, _: &Context) -> Option<Result<Ran, Stop>> {
+        None
+    }
 
     /// The index of the entries that count. It is separate from the records: the rebase updates it.
     fn steps(&self) -> &dyn StepIndex;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Intent, Revision};
 use super::super::fold::writable;
-use super::super::handler::{Context, Draft, Stop};
+use super::super::handler::{Context, Draft, Ran, Stop};
 use super::super::ids::{EntryId, Name};
 use super::super::rebase::Undo;
 use super::super::row::{LogRow, RowName};
@@ -56,11 +56,37 @@ impl<S: ReplicaStore> Replica<S> {
         if effects.is_empty() {
             return Ok(());
         }
+        let own = self.own(None, effects, BTreeSet::new(), wall);
+        self.enter_captured(id, own, before, wall)
+    }
+
+    /// Records an action that was run at `time` (milliseconds since 1970), and whose rows are
+    /// already written, like [`write_captured`](Self::write_captured). It runs again whenever
+    /// something before it changes.
+    pub fn perform_captured(
+        &mut self,
+        id: EntryId,
+        intent: Intent,
+        ran: Ran,
+        before: Undo,
+        (time, wall): (u64, u64),
+    ) -> Result<(), LogError> {
+        let own = self.own(Some(intent), ran.effects, ran.tables, wall);
+        self.enter_captured(id, OwnEntry { time, ..own }, before, wall)
+    }
+
+    /// Enters an own entry whose rows are already written.
+    fn enter_captured(
+        &mut self,
+        id: EntryId,
+        own: OwnEntry,
+        before: Undo,
+        wall: u64,
+    ) -> Result<(), LogError> {
         for (row, image) in &before {
-            let after = effects.get(row).and_then(|effect| effect.on(image.as_ref()));
+            let after = own.effects.get(row).and_then(|effect| effect.on(image.as_ref()));
             self.permitted_row(row, image.as_ref(), after.as_ref())?;
         }
-        let own = self.own(None, effects, BTreeSet::new(), wall);
         let key = self.facts.clock.stamp(wall, self.facts.author, id);
         let record = Record { own: Some(own), ..Record::new(key) };
         if self.store.steps().last()?.is_none_or(|last| last < key) {
@@ -72,6 +98,7 @@ impl<S: ReplicaStore> Replica<S> {
             self.store.put_row(row, image.as_ref())?;
         }
         let mut edit = self.edit();
+        edit.change.run.extend(record.is_replay().then_some(key));
         self.set(&mut edit, id, Some(record))?;
         Ok(self.commit(edit)?)
     }

@@ -1,12 +1,18 @@
 //! Tables of the log through the engine and its session, against the server, beside tables of rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rejoin_core::engine::action::perform::{perform, set_actions};
+use rejoin_core::engine::action::{Actions, Performed};
+use rejoin_core::engine::queue::mutation::ParkReason;
+use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
 use rejoin_core::{Error, InputFault, QueueFault};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
+use serde_json::json;
 
 use crate::{apply, each_store};
 
@@ -38,14 +44,25 @@ fn devices<const COUNT: usize>(server: &Backend, users: [&str; COUNT]) -> [Devic
     })
 }
 
+/// Syncs all until a round changes nothing.
+#[track_caller]
+fn rounds(server: &Backend, devices: &mut [Device]) {
+    for _ in 0..30 {
+        let mut moved = false;
+        for device in &mut *devices {
+            moved |= device.sync(server).has_moved();
+        }
+        if !moved {
+            return;
+        }
+    }
+    panic!("devices still correct each other");
+}
+
 /// Syncs all until nothing waits, and compares them with the server.
 #[track_caller]
 fn settle(server: &Backend, devices: &mut [Device]) {
-    for _ in 0..6 {
-        for device in &mut *devices {
-            device.sync(server);
-        }
-    }
+    rounds(server, devices);
     for device in devices {
         assert_eq!(device.waiting(), "", "{}", device.user);
         assert_eq!(device.see(SEATS), server.see(SEATS), "{}", device.user);
@@ -252,6 +269,9 @@ fn chaos(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let server = server(if seed.is_multiple_of(4) { Store::Postgres } else { Store::Sqlite });
     let mut devices = devices(&server, ["ana", "ben", "ana"]);
+    for device in &mut devices {
+        with_actions(device);
+    }
     let mut halls = 0;
     for step in 0..40 {
         let at = rng.usize(0..devices.len());
@@ -259,7 +279,9 @@ fn chaos(seed: u64) {
         let seat = rng.usize(0..4);
         device.host.advance(Duration::from_millis(rng.u64(0..90_000)));
         server.clock.advance(rng.i64(0..30_000_000));
-        match rng.usize(0..12) {
+        match rng.usize(0..14) {
+            12 => drop(perform(device.engine(), "count", &json!({"id": format!("s{seat}")})).unwrap()),
+            13 => drop(sell(device, &format!("b{step}"))),
             0..3 => drop(device.try_write(&format!(
                 "INSERT OR REPLACE INTO seats VALUES ('s{seat}', 'e1', NULL, '{seed}/{step}', {step})"
             ))),
@@ -270,7 +292,9 @@ fn chaos(seed: u64) {
                 halls += 1;
                 device.write(&format!("INSERT INTO halls (id, name) VALUES ('p{step}', 'x')"));
             }
-            8 => drop(device.crash()),
+            8 => {
+                with_actions(device.crash());
+            }
             kind => {
                 if kind == 9 {
                     let count = rng.usize(1..4);
@@ -282,6 +306,14 @@ fn chaos(seed: u64) {
                 }
                 device.deliver_late(&server);
             }
+        }
+    }
+    // An action that now rejects stays listed, without effect.
+    rounds(&server, &mut devices);
+    for device in &mut devices {
+        for parked in device.queue() {
+            assert_eq!(parked.reason, Some(ParkReason::Unreplayable));
+            decide::discard(device.engine(), parked.id).unwrap();
         }
     }
     settle(&server, &mut devices);
@@ -313,4 +345,117 @@ fn crash_before_the_response_of_a_publish_sends_it_again_without_effect() {
     assert_eq!(server.see(SEATS), "s1|e1|-||1");
     assert_eq!(phone.crash().waiting(), "Pending/0");
     settle(&server, &mut [phone]);
+}
+
+/// The server numbers parents among its tables of rows.
+#[apply(each_store)]
+fn table_of_the_log_sorted_before_a_parent_does_not_hide_its_children(store: Store) {
+    let sql = "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT);
+        CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT NOT NULL);
+        CREATE TABLE tags(id TEXT PRIMARY KEY, task_id TEXT NOT NULL REFERENCES tasks(id),
+                          updated_at TEXT NOT NULL)";
+    let tables = vec![
+        TableConfig::owned("tasks", "owner_id"),
+        TableConfig::child("tags", "tasks", "task_id"),
+        TableConfig::log("seats", "event", "event:"),
+    ];
+    let server = Backend::made(store, sql, tables, Limits::default());
+    let mut devices = devices(&server, ["ana", "ana"]);
+    devices[0].write_together(&[
+        "INSERT INTO tasks (id) VALUES ('t')",
+        "INSERT INTO tags (id, task_id) VALUES ('g', 't')",
+    ]);
+    for device in &mut devices {
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.see("SELECT id FROM tags"), "g");
+    }
+}
+
+/// Sells a seat once, and counts.
+fn actions() -> Arc<Actions> {
+    let sell = r#"{"name": "sell", "parameters": [{"name": "id", "type": "text"}, {"name": "to", "type": "text"}],
+        "preconditions": [{"sql": "SELECT owner IS NULL FROM seats WHERE id = :id", "message": "the seat is sold"}],
+        "statements": ["UPDATE seats SET owner = :to WHERE id = :id"]}"#;
+    let count = r#"{"name": "count", "parameters": [{"name": "id", "type": "text"}],
+        "statements": ["UPDATE seats SET number = number + 1 WHERE id = :id"]}"#;
+    Arc::new(Actions::new().declare(sell).declare(count))
+}
+
+fn with_actions(device: &mut Device) {
+    set_actions(device.engine(), actions(), true).unwrap();
+}
+
+fn sell(device: &mut Device, to: &str) -> rejoin_core::Result<Performed> {
+    perform(device.engine(), "sell", &json!({"id": "s1", "to": to}))
+}
+
+#[apply(each_store)]
+fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    tablet.sync(&server);
+    for device in [&mut phone, &mut tablet] {
+        with_actions(device);
+    }
+    let first = sell(&mut phone, "ana").unwrap().id.unwrap();
+    later(&server, &[&phone, &tablet], 60);
+    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    let error = sell(&mut tablet, "cleo").unwrap_err();
+    assert!(error.to_string().contains("the seat is sold"), "{error}");
+    tablet.sync(&server);
+    assert_eq!(server.see(SEATS), "s1|e1|ben||1", "the sale that arrived");
+    phone.sync(&server);
+    assert_eq!(phone.queue().len(), 0);
+    tablet.sync(&server);
+    assert_eq!(server.see(SEATS), "s1|e1|ana||1", "the sale that was made first");
+    phone.sync(&server);
+    for device in [&mut phone, &mut tablet] {
+        assert_eq!(device.see(SEATS), "s1|e1|ana||1", "{}", device.user);
+    }
+    assert_eq!(tablet.waiting(), "Parked:Unreplayable/1");
+    let verdicts = tablet.engine().verdicts(0, 10).unwrap().entries;
+    let last = verdicts.iter().rfind(|one| matches!(one.kind, VerdictKind::Parked(_))).unwrap();
+    assert_eq!((last.id, last.kind), (second, VerdictKind::Parked(ParkReason::Unreplayable)));
+    assert!(last.detail.as_ref().unwrap().contains("the seat is sold"), "{last:?}");
+    let accepted = phone.engine().verdicts(0, 10).unwrap().entries;
+    assert!(accepted.iter().any(|one| one.id == first && one.kind == VerdictKind::Accepted));
+
+    // It may succeed again, until the app gives it up.
+    phone.write("UPDATE seats SET owner = NULL WHERE id = 's1'");
+    decide::retry(tablet.engine(), second).unwrap();
+    assert_eq!(tablet.waiting(), "Parked:Unreplayable/1");
+    decide::discard(tablet.engine(), second).unwrap();
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|-||1");
+}
+
+#[test]
+fn increments_made_offline_all_count_and_a_missing_handler_keeps_the_effect() {
+    let server = server(Store::Sqlite);
+    let mut devices = devices(&server, ["ana", "ben", "ana"]);
+    devices[0].write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 0)");
+    for device in &mut devices {
+        device.sync(&server);
+        with_actions(device);
+    }
+    for round in 0..3 {
+        for device in &mut devices {
+            device.host.advance(Duration::from_secs(round));
+            perform(device.engine(), "count", &json!({"id": "s1"})).unwrap();
+        }
+    }
+    settle(&server, &mut devices);
+    assert_eq!(server.see("SELECT number FROM seats"), "9");
+
+    later(&server, &devices.each_ref(), 60);
+    let [phone, tablet, _] = &mut devices;
+    phone.write("UPDATE seats SET number = 100");
+    tablet.host.advance(Duration::from_secs(1));
+    perform(tablet.engine(), "count", &json!({"id": "s1"})).unwrap();
+    tablet.crash();
+    settle(&server, &mut devices);
+    assert_eq!(server.see("SELECT number FROM seats"), "10", "the recorded effect");
 }

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
-use crate::engine::schema::model::Table;
+use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
@@ -25,11 +25,10 @@ pub(super) struct Captured {
 impl Captured {
     /// Reads the patches of the open transaction, whose rows are already written.
     pub(super) fn of(engine: &Engine, recorded: &Recorded) -> Result<Self> {
-        let (mut effects, mut before) = (Vec::new(), Undo::new());
+        let mut before = Undo::new();
         for patch in encode::decode(&recorded.effect)?.rows {
             let table = engine.schema.table(patch.row.table).ok_or_else(|| unknown(&patch))?;
             let row = name_of(table, &patch)?;
-            effects.push((row.clone(), effect(table, &patch)?));
             let olds = || columns(table, &patch, |column| &column.old);
             let image = match patch.kind {
                 PatchKind::Insert => None,
@@ -41,8 +40,17 @@ impl Captured {
             before.push((row, image));
         }
         before.sort_by(|(left, _), (right, _)| left.cmp(right));
-        Ok(Self { effects: effects.into_iter().collect(), before })
+        Ok(Self { effects: effects(&engine.schema, recorded)?, before })
     }
+}
+
+/// The effects alone.
+pub(super) fn effects(schema: &Schema, recorded: &Recorded) -> Result<Effects> {
+    let one = |patch: &RowPatch| {
+        let table = schema.table(patch.row.table).ok_or_else(|| unknown(patch))?;
+        Ok((name_of(table, patch)?, effect(table, patch)?))
+    };
+    encode::decode(&recorded.effect)?.rows.iter().map(one).collect()
 }
 
 fn effect(table: &Table, patch: &RowPatch) -> Result<Effect> {

@@ -112,9 +112,6 @@ fn taken(
             apply(replica)?;
             let ended = waiting.into_iter().map(|id| ending(replica, id));
             let ended: Vec<_> = ended.collect::<Result<_, LogError>>()?;
-            for event in replica.take_events() {
-                tracing::debug!(?event, "log");
-            }
             Ok((ended, replica.needs_new_author()))
         })?;
         let mut taken = Taken { received: received as u64, copied, ..Taken::default() };
@@ -124,7 +121,7 @@ fn taken(
                 VerdictKind::Parked(_) => taken.parked += 1,
                 VerdictKind::Accepted | VerdictKind::Withdrawn => taken.accepted += 1,
             }
-            verdict::write_of_log(engine.db.conn(), (id, attempt), kind, now_ms)?;
+            verdict::write_of_log(engine.db.conn(), (id, attempt), kind, None, now_ms)?;
         }
         if taken.accepted + taken.parked > 0 {
             engine.touched.queue();

@@ -29,6 +29,9 @@ pub(crate) fn pending(engine: &Engine) -> Result<Vec<Mutation>> {
                 list.extend(store.record(id)?);
             }
         }
+        for id in store.refused_ids()? {
+            list.extend(store.record(id)?);
+        }
         Ok(list)
     })?;
     list.sort_by_key(|record| record.key);
@@ -63,6 +66,12 @@ pub(crate) fn find(engine: &Engine, id: MutationId) -> Result<Option<OwnState>> 
     }))
 }
 
+/// The revision of an own entry.
+pub(super) fn attempt(engine: &Engine, id: EntryId) -> Result<i64> {
+    let record = super::reading(engine, |store| store.record(id))?;
+    Ok(record.and_then(|record| record.own).map_or(0, |own| i64::from(own.revision.0)))
+}
+
 /// The numbers of the queue with those of the log.
 pub(crate) fn counts(engine: &Engine) -> Result<PendingCounts> {
     let mut counts = engine.queue.counts();
@@ -74,11 +83,12 @@ pub(crate) fn counts(engine: &Engine) -> Result<PendingCounts> {
 }
 
 fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
-    let waits_for = record.waits_for()?;
     let own = record.own.as_ref()?;
-    let (state, reason) = match waits_for {
-        Waiting::Server => (MutationState::Pending, None),
-        Waiting::User => (MutationState::Parked, Some(ParkReason::Refused)),
+    let (state, reason) = match record.waits_for() {
+        Some(Waiting::Server) => (MutationState::Pending, None),
+        Some(Waiting::User) => (MutationState::Parked, Some(ParkReason::Refused)),
+        None if record.is_refused() => (MutationState::Parked, Some(ParkReason::Unreplayable)),
+        None => return None,
     };
     Some(Mutation {
         seq: Seq(0),

@@ -106,11 +106,12 @@ pub(crate) fn write_of_log(
     conn: &Connection,
     (id, attempt): (MutationId, i64),
     kind: VerdictKind,
+    detail: Option<&str>,
     now_ms: i64,
 ) -> Result<()> {
-    let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, at_ms) \
-               VALUES (?1, ?2, ?3, ?4)";
-    run(conn, sql, params![id.0.as_bytes(), attempt, number_of(kind), now_ms])?;
+    let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, detail, at_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    run(conn, sql, params![id.0.as_bytes(), attempt, number_of(kind), detail, now_ms])?;
     prune(conn)
 }
 
