@@ -170,7 +170,7 @@ pub(crate) fn on<T>(
         None => load(engine)?,
     };
     let _off = engine.capture.off();
-    let events = {
+    let (result, events) = {
         let Engine { db, schema, touched, log, capture, footprints, actions, bounds, .. } =
             &mut *engine;
         let (failure, bounds) = (Cell::new(None), bounds.of_rebase());
@@ -186,7 +186,6 @@ pub(crate) fn on<T>(
         log.staged = Some(replica.into_parts().1);
         (result, events)
     };
-    let (result, events) = events;
     events.iter().try_for_each(|event| tell(engine, event))?;
     Ok(result)
 }
