@@ -68,7 +68,8 @@ impl Mapping {
                 "the app made it for this device only; copy what is needed of it by hand",
             ));
         }
-        let table = schema.named_in_rows(&old.name).ok_or("the schema has no synced table of this name")?;
+        let table =
+            schema.named_in_rows(&old.name).ok_or("the schema has no synced table of this name")?;
         let mut mapping = Self {
             table: Arc::clone(table),
             old_name: old.name.clone(),
