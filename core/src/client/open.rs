@@ -28,7 +28,7 @@ use crate::error::{Error, InputFault, Result, StorageFault};
 use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
 use crate::runtime;
-use crate::sync::status::FirstSync;
+use crate::sync::rows::fact;
 use crate::watch::{Dispatcher, Hub};
 use crate::writer::{Task, Writer};
 
@@ -235,8 +235,7 @@ impl Core {
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
         let writer = Writer::start_with(open, between).wait()?;
         let beside = || {
-            let stored = writer.call_blocking(|engine| engine.meta("first_sync"))?;
-            syncing.set_first_sync(FirstSync::read(stored.as_deref()));
+            syncing.set_first_sync(writer.call_blocking(|engine| fact::first_sync(engine))?);
             let count = config.readers;
             let (first, rest) = writer.call_blocking(move |engine| connections(engine, count))?;
             let readers = Readers::new(rest, stop)?;

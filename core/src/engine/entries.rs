@@ -90,6 +90,12 @@ pub(crate) fn has_tables(engine: &Engine) -> bool {
     engine.schema.in_log().next().is_some()
 }
 
+/// Whether the tables of the log have had the server's rows once, or there are none.
+pub(crate) fn is_filled(engine: &Engine) -> Result<bool> {
+    let facts = || reading(engine, |store| store.facts());
+    Ok(!has_tables(engine) || facts()?.is_some_and(|facts| facts.stamp.is_some()))
+}
+
 /// Whether the changes are of the log: all of them, or none.
 ///
 /// # Errors

@@ -9,11 +9,12 @@ use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
-use rejoin_core::{Error, InputFault, QueueFault};
+use rejoin_core::{Error, FirstSync, InputFault, QueueFault};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 use serde_json::json;
 
+use crate::client::{PATIENCE, Phone, Served};
 use crate::{apply, each_store};
 
 const TABLES: &str =
@@ -458,4 +459,24 @@ fn increments_made_offline_all_count_and_a_missing_handler_keeps_the_effect() {
     tablet.crash();
     settle(&server, &mut devices);
     assert_eq!(server.see("SELECT number FROM seats"), "10", "the recorded effect");
+}
+
+#[test]
+fn first_sync_is_complete_when_the_log_has_its_rows_too() {
+    let server = server(Store::Sqlite);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.write("INSERT INTO halls (id, name) VALUES ('h1', 'Hall')");
+    phone.sync(&server);
+    server.outside("ALTER TABLE rejoin_log_link RENAME TO aside");
+    let network = Served::new(&server);
+    let new = Phone::new("ana", Some(&network.url));
+    let seen = |sql: &str| new.client.query(sql, ()).wait().unwrap().len();
+    new.client.sync().and_wait(Some(PATIENCE)).wait().unwrap_err();
+    assert_eq!((seen("SELECT 1 FROM halls"), seen("SELECT 1 FROM seats")), (1, 0));
+    assert_eq!(new.client.status().first_sync, FirstSync::Partial);
+    server.outside("ALTER TABLE aside RENAME TO rejoin_log_link");
+    new.sync();
+    assert_eq!(seen("SELECT 1 FROM seats"), 1);
+    assert_eq!(new.client.status().first_sync, FirstSync::Done);
 }

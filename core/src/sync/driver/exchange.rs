@@ -11,6 +11,7 @@ use rejoin_protocol::capability;
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::sync::rows::fact;
 use crate::sync::session::{Next, Progress, Response, Session, SessionConfig};
 use crate::sync::status::FirstSync;
 use crate::sync::subject::Signer;
@@ -120,7 +121,7 @@ pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<Sessio
     };
     let client_id = engine.meta("client_id")?.filter(|_| can(capability::EVENTS));
     Ok(SessionState {
-        first_sync: FirstSync::read(engine.meta("first_sync")?.as_deref()),
+        first_sync: fact::first_sync(engine)?,
         progress: session.progress(),
         gzip: can(capability::GZIP),
         events: client_id.map(|id| format!("/sync/events?client_id={id}")),

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::entries;
 use crate::error::{Error, Result, StorageFault};
+use crate::sync::status::FirstSync;
 
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// The previous client id, until the server has confirmed the current one.
@@ -154,6 +156,13 @@ impl SnapshotProgress {
     pub(crate) fn fact(&self) -> Fact {
         (SNAPSHOT.to_owned(), serde_json::to_string(self).ok())
     }
+}
+
+/// Whether the tables of both models have had the server's rows.
+pub(crate) fn first_sync(engine: &Engine) -> Result<FirstSync> {
+    let of_rows = FirstSync::read(engine.meta(FIRST_SYNC)?.as_deref());
+    let waits = of_rows == FirstSync::Done && !entries::is_filled(engine)?;
+    Ok(if waits { FirstSync::Partial } else { of_rows })
 }
 
 /// Whether and why a snapshot must start.

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Phase, Request, SessionConfig};
 use crate::sync::rows::answer::NextStep;
 use crate::sync::rows::fact;
+use crate::sync::status::FirstSync;
 
 /// Maximum number of pulls in a pass: half a million rows and more.
 const PULLS: u32 = 5_000;
@@ -215,8 +216,7 @@ impl Pass {
         engine.prune_proven()?;
         let counts = engine.counts()?;
         self.report.still_pending = counts.pending + counts.sent + counts.uncertain;
-        let first_sync = engine.meta(fact::FIRST_SYNC)?;
-        self.report.first_sync_done = first_sync.as_deref() == Some(fact::DONE);
+        self.report.first_sync_done = fact::first_sync(engine)? == FirstSync::Done;
         self.progress = Progress::default();
         Ok(self.report)
     }
