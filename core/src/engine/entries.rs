@@ -196,26 +196,16 @@ pub(crate) fn on<T>(
     Ok(result)
 }
 
-/// Stores what an event means for the app: a changed outcome of an action is a verdict.
+/// Stores what an event means for the app: an action that now rejects is parked. If it succeeds
+/// later, the verdict comes with the server's answer.
 fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
     tracing::debug!(?event, "log");
-    let (id, kind, detail) = match event {
-        ReplicaEvent::Refused { id, reason } => {
-            let detail = json!({"code": "unreplayable", "message": reason}).to_string();
-            (*id, VerdictKind::Parked(ParkReason::Unreplayable), Some(detail))
-        }
-        ReplicaEvent::Succeeded { id } => (*id, VerdictKind::Accepted, None),
-        _ => return Ok(()),
-    };
+    let ReplicaEvent::Refused { id, reason } = event else { return Ok(()) };
+    let detail = json!({"code": "unreplayable", "message": reason}).to_string();
+    let kind = VerdictKind::Parked(ParkReason::Unreplayable);
     let now_ms = engine.host.now_micros() / 1_000;
-    let attempt = list::attempt(engine, id)?;
-    verdict::write_of_log(
-        engine.db.conn(),
-        (MutationId(id.0), attempt),
-        kind,
-        detail.as_deref(),
-        now_ms,
-    )?;
+    let of = (MutationId(id.0), list::attempt(engine, *id)?);
+    verdict::write_of_log(engine.db.conn(), of, kind, Some(&detail), now_ms)?;
     engine.touched.queue();
     Ok(())
 }
@@ -263,26 +253,23 @@ pub(crate) fn author(engine: &Engine) -> Result<AuthorId> {
 const CLIENT_ID: &str = "client_id";
 
 /// Retries an entry: a denied one takes effect at its old place, an action that now rejects runs
-/// again.
+/// again, even if it took too long before.
 pub(crate) fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
-    let entry = EntryId(id.0);
-    match must_be_parked(engine, id)? {
-        Some(ParkReason::Unreplayable) => {
-            decide(engine, |engine| on(engine, |replica| replica.run_again(entry)))
-        }
-        _ => decide(engine, |engine| on(engine, |replica| replica.retry(entry))),
-    }
+    let (entry, reason) = (EntryId(id.0), must_be_parked(engine, id)?);
+    engine.log.exhausted.remove(&entry);
+    decide(engine, |replica| match reason {
+        Some(ParkReason::Unreplayable) => replica.run_again(entry),
+        _ => replica.retry(entry),
+    })
 }
 
 /// Discards a parked entry. An action that now rejects has no effect, and is not run again.
 pub(crate) fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
-    let entry = EntryId(id.0);
-    match must_be_parked(engine, id)? {
-        Some(ParkReason::Unreplayable) => {
-            decide(engine, |engine| on(engine, |replica| replica.give_up(entry)))
-        }
-        _ => decide(engine, |engine| on(engine, |replica| replica.discard(entry))),
-    }
+    let (entry, reason) = (EntryId(id.0), must_be_parked(engine, id)?);
+    decide(engine, |replica| match reason {
+        Some(ParkReason::Unreplayable) => replica.give_up(entry),
+        _ => replica.discard(entry),
+    })
 }
 
 /// Why the entry is parked.
@@ -300,9 +287,12 @@ fn must_be_parked(engine: &Engine, id: MutationId) -> Result<Option<ParkReason>>
     })
 }
 
-fn decide(engine: &mut Engine, decision: impl FnOnce(&mut Engine) -> Result<()>) -> Result<()> {
+fn decide(
+    engine: &mut Engine,
+    decision: impl FnOnce(&mut Replica<SqliteReplica<'_>>) -> Result<(), LogError>,
+) -> Result<()> {
     engine.write(Origin::Local, |engine| {
-        decision(engine)?;
+        on(engine, decision)?;
         engine.touched.queue();
         Ok(())
     })

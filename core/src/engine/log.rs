@@ -163,13 +163,8 @@ impl ReplicaStore for SqliteReplica<'_> {
     fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
         let state = || match record.waits_for() {
             Some(what) => number(what),
-            None => {
-                if record.is_refused() {
-                    REFUSED
-                } else {
-                    0
-                }
-            }
+            None if record.is_refused() => REFUSED,
+            None => 0,
         };
         let own = record.own.as_ref().map(|_| state());
         let sql = "/*rejoin*/INSERT INTO rejoin_log_entry (id, key, own, record) \

@@ -2,7 +2,7 @@
 //! log applies the effects.
 //!
 //! A run that fails is a rejection, unless the machine failed. An action that exceeded its time is
-//! rejected from then on until the file is opened again, because SQLite rolls back the whole
+//! rejected from then on, until the app retries it or the file is opened again, because SQLite rolls back the whole
 //! transaction of an interrupted statement.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -25,32 +25,49 @@ pub(super) struct Captured {
 impl Captured {
     /// Reads the patches of the open transaction, whose rows are already written.
     pub(super) fn of(engine: &Engine, recorded: &Recorded) -> Result<Self> {
-        let mut before = Undo::new();
-        for patch in encode::decode(&recorded.effect)?.rows {
-            let table = engine.schema.table(patch.row.table).ok_or_else(|| unknown(&patch))?;
-            let row = name_of(table, &patch)?;
-            let olds = || columns(table, &patch, |column| &column.old);
+        let patches = encode::decode(&recorded.effect)?.rows;
+        let named = patches
+            .iter()
+            .map(|patch| Ok((name_of(table_of(&engine.schema, patch)?, patch)?, patch)));
+        let named: Vec<(RowName, &RowPatch)> = named.collect::<Result<_>>()?;
+        // An update has only the old values of its columns.
+        let now = super::reading(engine, |store| {
+            let row = |(row, patch): &(RowName, &RowPatch)| match patch.kind {
+                PatchKind::Update => store.row(row),
+                PatchKind::Insert | PatchKind::Delete => Ok(None),
+            };
+            named.iter().map(row).collect::<std::result::Result<Vec<_>, _>>()
+        })?;
+        let mut before = Undo::with_capacity(named.len());
+        for ((row, patch), now) in named.into_iter().zip(now) {
+            let olds = columns(table_of(&engine.schema, patch)?, patch, |column| &column.old)?;
             let image = match patch.kind {
                 PatchKind::Insert => None,
-                PatchKind::Delete => Some(LogRow::from(olds()?)),
-                PatchKind::Update => super::reading(engine, |store| store.row(&row))?
-                    .map(|now| Ok::<_, Error>(now.with(&olds()?)))
-                    .transpose()?,
+                PatchKind::Delete => Some(LogRow::from(olds)),
+                PatchKind::Update => now.map(|now| now.with(&olds)),
             };
             before.push((row, image));
         }
         before.sort_by(|(left, _), (right, _)| left.cmp(right));
-        Ok(Self { effects: effects(&engine.schema, recorded)?, before })
+        Ok(Self { effects: effects_of(&engine.schema, &patches)?, before })
     }
 }
 
 /// The effects alone.
 pub(super) fn effects(schema: &Schema, recorded: &Recorded) -> Result<Effects> {
+    effects_of(schema, &encode::decode(&recorded.effect)?.rows)
+}
+
+fn effects_of(schema: &Schema, patches: &[RowPatch]) -> Result<Effects> {
     let one = |patch: &RowPatch| {
-        let table = schema.table(patch.row.table).ok_or_else(|| unknown(patch))?;
+        let table = table_of(schema, patch)?;
         Ok((name_of(table, patch)?, effect(table, patch)?))
     };
-    encode::decode(&recorded.effect)?.rows.iter().map(one).collect()
+    patches.iter().map(one).collect()
+}
+
+fn table_of<'s>(schema: &'s Schema, patch: &RowPatch) -> Result<&'s Table> {
+    schema.table(patch.row.table).map(|table| &**table).ok_or_else(|| unknown(patch))
 }
 
 fn effect(table: &Table, patch: &RowPatch) -> Result<Effect> {

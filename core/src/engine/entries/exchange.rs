@@ -156,6 +156,8 @@ fn ending(
     let kind = match record.as_ref().and_then(Record::waits_for) {
         Some(Waiting::Server) => return Ok(None),
         Some(Waiting::User) => VerdictKind::Parked(ParkReason::Refused),
+        // Its verdict was stored when it was run.
+        None if record.as_ref().is_some_and(Record::is_refused) => return Ok(None),
         None => VerdictKind::Accepted,
     };
     Ok(Some((MutationId(id.0), attempt, kind)))

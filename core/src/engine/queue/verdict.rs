@@ -111,6 +111,7 @@ pub(crate) fn write_of_log(
 ) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, detail, at_ms) \
                VALUES (?1, ?2, ?3, ?4, ?5)";
+    let detail = detail.filter(|detail| detail.len() <= DETAIL);
     run(conn, sql, params![id.0.as_bytes(), attempt, number_of(kind), detail, now_ms])?;
     prune(conn)
 }

@@ -5,6 +5,7 @@
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::{self, Request};
 use rejoin_log::replica::pages::SnapshotBuilder;
+use rejoin_protocol::limits::LOG_OFFERS;
 use rejoin_protocol::wire::path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,9 +19,6 @@ use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Phase, Response};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::register;
-
-/// Maximum number of entries per request, unless the server accepts less.
-const BATCH: usize = 1_000;
 
 /// State of the exchange in one pass.
 #[derive(Debug, Default)]
@@ -60,7 +58,7 @@ impl LogExchange {
         let page = pass.config.page_size.max(1) as usize;
         loop {
             pass.count_pull()?;
-            let batch = self.batch.unwrap_or(BATCH);
+            let batch = self.batch.unwrap_or(LOG_OFFERS);
             let Some(request) =
                 exchange::next(engine, &self.pages, self.is_current, (page, batch))?
             else {
