@@ -2,6 +2,7 @@
 //!
 //! `inspect` prints the contents of an app's file, as text or JSON, or serves them as a page on this machine. It writes nothing
 //! and takes no lock: it works next to a running app, and on a copy. `generate` writes types for an app from its schema.
+//! `authority` runs actions of the log model in place of their authors.
 
 #![allow(clippy::print_stdout)] // Commands print their result.
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rejoin_core::Inspection;
 
+mod authority;
 mod generate;
 mod serve;
 mod text;
@@ -42,6 +44,9 @@ enum Command {
     },
     /// Write row types, statements and action calls for an app's language from its schema
     Generate(generate::Options),
+    /// Correct entries of the log model while their authors are offline. Prints the id to appoint
+    /// with `rejoin-server log appoint`, then syncs until it is stopped
+    Authority(authority::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -50,6 +55,7 @@ fn main() -> anyhow::Result<ExitCode> {
             return serve::run(file, port).map(|()| ExitCode::SUCCESS);
         }
         Command::Inspect { file, json, .. } => (file, json),
+        Command::Authority(options) => return authority::run(options).map(|()| ExitCode::SUCCESS),
         Command::Generate(options) => return generate::run(&options).map(|()| ExitCode::SUCCESS),
     };
     let found = Inspection::of(file)?;

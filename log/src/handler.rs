@@ -65,6 +65,9 @@ pub struct Context {
     /// The author's buckets: the rows that the author may read and write. `None` on a device
     /// without a snapshot: it sees only what it has written itself.
     pub buckets: Option<Buckets>,
+    /// Whether the authority runs the action in place of its author: the store then has rows that
+    /// the author cannot read.
+    pub by_authority: bool,
 }
 
 /// The rows for a handler: those of `rows` that the author may read, with the handler's own changes

@@ -55,6 +55,11 @@ pub enum ReplicaEvent {
         /// The entry.
         id: EntryId,
     },
+    /// The authority has given an own entry other effects.
+    Corrected {
+        /// The entry.
+        id: EntryId,
+    },
     /// The server denied an entry. It is left out until the app retries, edits or discards it.
     Parked {
         /// The entry.

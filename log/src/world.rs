@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::authority::AuthorityRunner;
 use super::effect::{Effect, Effects};
 use super::fixture::{Actions, Column, author, buckets, entry, image, intent, plain, row};
 use super::handler::Handlers;
@@ -18,6 +17,7 @@ use super::replica::{LogError, Replica};
 use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
 use super::server::{self, Limits, Server};
+use crate::authority::corrections;
 use crate::replica::{check, fetch, publish, snapshot};
 use crate::server::{correct, horizon};
 
@@ -248,17 +248,16 @@ impl World {
         self.server.register(number, UserId(Name::from("authority"))).unwrap();
         correct::appoint(&mut self.server, Some(number)).unwrap();
         let store = MemoryReplica::default();
-        let mut authority =
-            AuthorityRunner::create(store, number, handlers, Arc::new(Column)).unwrap();
-        authority
-            .take_snapshot(&server::snapshot::snapshot(&self.server, number).unwrap())
-            .unwrap();
+        let mut authority = Replica::create(store, number, handlers, Arc::new(Column)).unwrap();
+        let whole = server::snapshot::snapshot(&self.server, number).unwrap();
+        snapshot::take_snapshot(&mut authority, &whole).unwrap();
         let mut taken = 0;
         for _ in 0..50 {
-            let request = authority.fetch_request(100).unwrap();
-            authority.take_fetched(&self.server.fetch(number, &request).unwrap()).unwrap();
-            let Some(corrections) = authority.judge().unwrap() else { return taken };
-            taken += correct::correct(&mut self.server, number, &corrections, self.now).unwrap();
+            let request = fetch::fetch_request(&authority, 100).unwrap();
+            let fetched = self.server.fetch(number, &request).unwrap();
+            fetch::take_fetched(&mut authority, &fetched).unwrap();
+            let Some(found) = corrections(&authority, 100).unwrap() else { return taken };
+            taken += correct::correct(&mut self.server, number, &found, self.now).unwrap();
         }
         panic!("the authority does not terminate");
     }

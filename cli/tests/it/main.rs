@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use rejoin_core::{Client, Config, block_on};
 
+mod authority;
 mod generate;
 mod serve;
 mod serve_parked;

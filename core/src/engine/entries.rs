@@ -196,13 +196,23 @@ pub(crate) fn on<T>(
     Ok(result)
 }
 
-/// Stores what an event means for the app: an action that now rejects is parked. If it succeeds
-/// later, the verdict comes with the server's answer.
+/// Stores what an event means for the app: an action that now rejects is parked, and one that the
+/// authority has corrected is accepted with another effect. If an action succeeds later, the verdict
+/// comes with the server's answer.
 fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
     tracing::debug!(?event, "log");
-    let ReplicaEvent::Refused { id, reason } = event else { return Ok(()) };
-    let detail = json!({"code": "unreplayable", "message": reason}).to_string();
-    let kind = VerdictKind::Parked(ParkReason::Unreplayable);
+    let (id, kind, code, message) = match event {
+        ReplicaEvent::Refused { id, reason } => {
+            (id, VerdictKind::Parked(ParkReason::Unreplayable), "unreplayable", reason.as_str())
+        }
+        ReplicaEvent::Corrected { id } => {
+            let message =
+                "the authority has run it again on the rows before it, with another effect";
+            (id, VerdictKind::Accepted, "corrected", message)
+        }
+        _ => return Ok(()),
+    };
+    let detail = json!({"code": code, "message": message}).to_string();
     let now_ms = engine.host.now_micros() / 1_000;
     let of = (MutationId(id.0), list::attempt(engine, *id)?);
     verdict::write_of_log(engine.db.conn(), of, kind, Some(&detail), now_ms)?;

@@ -161,12 +161,11 @@ impl ReplicaStore for SqliteReplica<'_> {
     }
 
     fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
-        let state = || match record.waits_for() {
-            Some(what) => number(what),
-            None if record.is_refused() => REFUSED,
-            None => 0,
+        let own = match record.waits_for() {
+            Some(what) => Some(number(what)),
+            None if record.own.is_none() => None,
+            None => Some(if record.is_refused() { REFUSED } else { 0 }),
         };
-        let own = record.own.as_ref().map(|_| state());
         let sql = "/*rejoin*/INSERT INTO rejoin_log_entry (id, key, own, record) \
                    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET \
                    key = excluded.key, own = excluded.own, record = excluded.record";
@@ -183,8 +182,8 @@ impl ReplicaStore for SqliteReplica<'_> {
     }
 
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError> {
-        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own IS NOT NULL ORDER BY key";
-        self.list(sql, [], id_of)
+        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own < ?1 ORDER BY key";
+        self.list(sql, [number(Waiting::Correction)], id_of)
     }
 
     fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError> {
@@ -210,11 +209,12 @@ impl ReplicaStore for SqliteReplica<'_> {
 /// The stored number of an own action that is on the server and now rejects.
 const REFUSED: i64 = 3;
 
-/// The stored number of what an own entry waits for.
+/// The stored number of what an entry waits for: above those of own entries for a correction.
 fn number(what: Waiting) -> i64 {
     match what {
         Waiting::Server => 1,
         Waiting::User => 2,
+        Waiting::Correction => 4,
     }
 }
 

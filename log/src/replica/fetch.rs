@@ -72,6 +72,7 @@ pub(super) fn take<S: ReplicaStore>(
         take_whole(edit, &mut record, whole);
         return replica.set(edit, seen.key.id, Some(record));
     }
+    record.authority = None;
     match (&mut record.own, &seen.own) {
         (Some(_), None) => {
             // A copy of this database published it under its own author id.
@@ -80,6 +81,9 @@ pub(super) fn take<S: ReplicaStore>(
         }
         (Some(own), Some(held)) => {
             edit.facts.copied |= held.revision > own.revision;
+            if held.by_authority && showed.as_ref().is_some_and(|showed| *showed != seen.effects) {
+                edit.events.push(ReplicaEvent::Corrected { id: seen.key.id });
+            }
             acknowledge(own, seen, held, edit.facts.buckets.as_ref());
         }
         // An own entry above the horizon that was never created here: another database uses

@@ -17,7 +17,8 @@ pub struct MemoryReplica {
     rows: BTreeMap<RowName, LogRow>,
     records: BTreeMap<EntryId, Record>,
     keys: BTreeMap<Key, EntryId>,
-    own: BTreeMap<Key, (EntryId, Option<Waiting>)>,
+    own: BTreeMap<Key, EntryId>,
+    waiting: BTreeMap<Key, (EntryId, Waiting)>,
     steps: Steps,
 }
 
@@ -84,7 +85,10 @@ impl ReplicaStore for MemoryReplica {
         self.remove_record(id)?;
         self.keys.insert(record.key, id);
         if record.own.is_some() {
-            self.own.insert(record.key, (id, record.waits_for()));
+            self.own.insert(record.key, id);
+        }
+        if let Some(what) = record.waits_for() {
+            self.waiting.insert(record.key, (id, what));
         }
         self.records.insert(id, record.clone());
         Ok(())
@@ -94,6 +98,7 @@ impl ReplicaStore for MemoryReplica {
         if let Some(old) = self.records.remove(&id) {
             self.keys.remove(&old.key);
             self.own.remove(&old.key);
+            self.waiting.remove(&old.key);
         }
         Ok(())
     }
@@ -103,11 +108,11 @@ impl ReplicaStore for MemoryReplica {
     }
 
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError> {
-        Ok(self.own.values().map(|(id, _)| *id).collect())
+        Ok(self.own.values().copied().collect())
     }
 
     fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError> {
-        let waiting = self.own.values().filter(|(_, waits)| *waits == Some(what));
+        let waiting = self.waiting.values().filter(|(_, waits)| *waits == what);
         Ok(waiting.map(|(id, _)| *id).take(limit).collect())
     }
 

@@ -3,7 +3,7 @@
 use super::super::effect::Effects;
 use super::super::entry::Intent;
 use super::super::handler::{Context, Draft, Ran, Stop};
-use super::super::ids::{Buckets, EntryId};
+use super::super::ids::EntryId;
 use super::super::store::StoreError;
 use super::ReplicaEvent;
 use super::ledger::ReplicaRebase;
@@ -17,8 +17,9 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
             return self.run_as_authority(id, record);
         }
         let Some(own) = &record.own else { return Ok(()) };
-        let buckets = self.buckets.cloned();
-        let Some(run) = self.attempt(id, own.intent.as_ref(), own.time, buckets)? else {
+        let (time, buckets) = (own.time, self.buckets.cloned());
+        let context = Context { entry: id, time, buckets, by_authority: false };
+        let Some(run) = self.attempt(own.intent.as_ref(), &context)? else {
             return Ok(());
         };
         let keeps = self.keeps(record, own, &run.effects)?;
@@ -47,7 +48,8 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         let whole = &authority.whole;
         let write_set = whole.content.write_set.clone();
         let buckets = Some(write_set.clone());
-        let Some(run) = self.attempt(id, whole.intent.as_ref(), whole.time, buckets)? else {
+        let context = Context { entry: id, time: whole.time, buckets, by_authority: true };
+        let Some(run) = self.attempt(whole.intent.as_ref(), &context)? else {
             return Ok(());
         };
         let held = self.outcome(record.counted(), None)?;
@@ -65,22 +67,19 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
     /// One run; `None` if there is no handler for it, so that the recorded effects are kept.
     fn attempt(
         &mut self,
-        id: EntryId,
         intent: Option<&Intent>,
-        time: u64,
-        buckets: Option<Buckets>,
+        context: &Context,
     ) -> Result<Option<Ran>, StoreError> {
         let Some(intent) = intent else { return Ok(None) };
         self.runs += 1;
-        let context = Context { entry: id, time, buckets };
-        let ran = match self.store.run_action(intent, &context) {
+        let ran = match self.store.run_action(intent, context) {
             Some(ran) => ran,
-            None => self.handled(intent, &context),
+            None => self.handled(intent, context),
         };
         match ran {
             Ok(ran) => Ok(Some(ran)),
             Err(Stop::NoHandler) => {
-                self.events.push(ReplicaEvent::HandlerMissing { id });
+                self.events.push(ReplicaEvent::HandlerMissing { id: context.entry });
                 Ok(None)
             }
             Err(Stop::Refused(reason)) => Ok(Some(Ran { refusal: Some(reason), ..Ran::default() })),

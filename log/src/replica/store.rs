@@ -119,13 +119,15 @@ pub enum Authority {
     Parked,
 }
 
-/// What an own entry waits for.
+/// What an entry waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Waiting {
-    /// The server lacks its newest revision.
+    /// An own entry: the server lacks its newest revision.
     Server,
-    /// The server denied it, and the user must decide about it.
+    /// An own entry: the server denied it, and the user must decide about it.
     User,
+    /// An entry of another author: the server lacks the authority's content.
+    Correction,
 }
 
 /// The authority's data of an entry that is not final.
@@ -185,9 +187,12 @@ impl Record {
             .is_some_and(|own| own.intent.is_some() && own.authority == Authority::Mine)
     }
 
-    /// What an own entry waits for.
+    /// What it waits for.
     pub fn waits_for(&self) -> Option<Waiting> {
-        let own = self.own.as_ref()?;
+        let Some(own) = &self.own else {
+            let authority = self.authority.as_ref()?;
+            return authority.corrects().then_some(Waiting::Correction);
+        };
         match own.authority {
             Authority::Mine if own.acknowledged < Some(own.revision) => Some(Waiting::Server),
             Authority::Parked => Some(Waiting::User),

@@ -123,7 +123,8 @@ impl<S: ReplicaStore> Replica<S> {
         wall: u64,
     ) -> Result<OwnEntry, LogError> {
         let time = self.facts.clock.now(wall);
-        let context = Context { entry: id, time, buckets: self.facts.buckets.clone() };
+        let buckets = self.facts.buckets.clone();
+        let context = Context { entry: id, time, buckets, by_authority: false };
         let mut draft = Draft::new(&context, &self.store, &*self.placement);
         match self.handlers.run(&intent, &mut draft) {
             Ok(()) => {}

@@ -3,15 +3,26 @@
 use super::super::ids::{AuthorId, EntryId};
 use super::super::message::Correct;
 use super::super::store::StoreError;
-use super::store::LogStore;
+use super::store::{LogStore, Membership};
 use super::{Server, ServerError};
 
-/// Appoints or dismisses the authority. There is one at a time; its corrections stay.
+/// Appoints or dismisses the authority. There is one at a time; its corrections stay. The devices of
+/// the user that was the authority, and of the one that is now, take a snapshot: they see other rows.
 pub fn appoint<S: LogStore>(
     server: &mut Server<S>,
     authority: Option<AuthorId>,
 ) -> Result<(), StoreError> {
-    server.facts.authority = authority;
+    let former = std::mem::replace(&mut server.facts.authority, authority);
+    if former == authority {
+        return Ok(());
+    }
+    for author in former.into_iter().chain(authority) {
+        if let Some(known) = server.store.author(author)? {
+            let Membership { buckets, version } = server.store.membership(&known.user)?;
+            let renewed = Membership { buckets, version: version + 1 };
+            server.store.put_membership(&known.user, &renewed)?;
+        }
+    }
     server.store.set_facts(&server.facts)
 }
 

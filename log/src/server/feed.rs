@@ -81,14 +81,14 @@ impl<S: LogStore> Server<S> {
     }
 
     /// The view of an entry for this viewer. An own entry is always included, even if it shows
-    /// nothing.
+    /// nothing; the authority, too, is the author of its own entries.
     pub(super) fn seen(
         &self,
         entry: &AcceptedEntry,
         viewer: &Viewer,
     ) -> Result<Option<ViewedEntry>, StoreError> {
-        let whole = viewer.authority.then(|| whole(entry));
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
+        let whole = (viewer.authority && !is_own).then(|| whole(entry));
         let own = is_own.then(|| held(entry));
         let mut effects = Vec::new();
         if whole.is_none() {

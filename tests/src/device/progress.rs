@@ -48,7 +48,7 @@ impl Pass {
         Ok(())
     }
 
-    /// Rows, queue and metadata as one hash.
+    /// Rows, queue, log and metadata as one hash.
     fn imprint(&mut self, engine: &Engine, path: &Path) -> Result<u64> {
         let conn = match self.conn.take() {
             Some(conn) => conn,
@@ -60,6 +60,8 @@ impl Pass {
         let queue = [
             "SELECT id, reason, hex(effect), hex(undo) FROM rejoin_mutation ORDER BY seq",
             "SELECT count(*) FROM rejoin_history",
+            "SELECT facts FROM rejoin_log_facts",
+            "SELECT hex(id), record FROM rejoin_log_entry ORDER BY key",
             FACTS,
         ];
         let mut hasher = DefaultHasher::new();

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use rejoin_log::entry::Intent;
 use rejoin_log::handler::{Context, Ran};
-use rejoin_log::ids::{EntryId, Name};
-use rejoin_protocol::Value;
+use rejoin_log::ids::{Buckets, EntryId, Name};
+use rejoin_protocol::{Manifest, Value};
 use serde_json::{Map, Value as Json};
 
 use super::captured;
@@ -20,11 +20,12 @@ use crate::engine::action::budget::Bounds;
 use crate::engine::action::run::{ActionRun, RunResult, run};
 use crate::engine::capture::guard::Capture;
 use crate::engine::change::Touched;
-use crate::engine::database::{Database, Triggers};
+use crate::engine::database::{Database, Triggers, fault};
 use crate::engine::log::RunAction;
 use crate::engine::queue;
 use crate::engine::run::ours;
 use crate::engine::schema::model::Schema;
+use crate::engine::schema::sql::quoted;
 use crate::engine::statement::Footprints;
 use crate::engine::transaction::StatementContext;
 use crate::error::{Error, Result};
@@ -55,9 +56,13 @@ impl RunAction for Runner<'_> {
         let prepared = known.and_then(|known| self.actions.prepared(&known));
         let Some(prepared) = prepared.filter(|_| !self.bounds.is_spent()) else { return Ok(None) };
         let db = self.db;
+        ours(db, "SAVEPOINT rejoin_entry")?;
+        if context.by_authority {
+            db.set_triggers(Triggers::Rest)?;
+            hide(db, self.schema, context.buckets.as_ref())?;
+        }
         db.set_triggers(Triggers::Fire)?;
         self.capture.clear();
-        ours(db, "SAVEPOINT rejoin_entry")?;
         let ran = match prepared {
             Err(error) => RunResult::not_started(Vec::new(), error),
             Ok((registered, arguments)) => {
@@ -98,6 +103,25 @@ impl RunAction for Runner<'_> {
         ours(db, "RELEASE rejoin_entry")?;
         Ok(outcome)
     }
+}
+
+/// Deletes the rows outside of these buckets, in the savepoint of a run: an action of an author must
+/// not see them, and any SQL may read them. The app's triggers are off.
+fn hide(db: &Database, schema: &Schema, buckets: Option<&Buckets>) -> Result<()> {
+    let shown: Vec<&str> = buckets.into_iter().flat_map(Buckets::iter).map(Name::as_str).collect();
+    let shown =
+        serde_json::to_string(&shown).map_err(|error| Error::Internal(error.to_string()))?;
+    for table in schema.manifest.iter().flat_map(Manifest::in_log) {
+        let (name, prefix) = (quoted(&table.table_name), table.bucket_prefix.as_deref());
+        let Some(column) = table.bucket_by_column.as_deref().map(quoted) else { continue };
+        let sql = format!(
+            "/*rejoin*/DELETE FROM {name} WHERE (typeof({column}) IN ('text', 'integer') \
+             AND {column} <> '' AND ?1 || {column} IN (SELECT value FROM json_each(?2))) IS NOT TRUE"
+        );
+        let hidden = db.conn().execute(&sql, (prefix.unwrap_or_default(), &shown));
+        hidden.map_err(fault::of)?;
+    }
+    Ok(())
 }
 
 fn refused(reason: &str, tables: BTreeSet<Name>) -> Ran {

@@ -2,14 +2,15 @@
 //! transaction.
 //!
 //! The order of requests is: snapshot if one is needed, fetch to the head, publish, and fetch again
-//! until nothing is left to publish. A file with a new id continues its log as the new author.
+//! until nothing is left to publish; the authority then sends its corrections. A file with a new id continues its log as the new author.
 
 use std::collections::BTreeSet;
 
+use rejoin_log::authority::corrections;
 use rejoin_log::entry::Revision;
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::snapshot::SnapshotRequest;
-use rejoin_log::message::{Fetch, Fetched, Item, LogSnapshot, Publish, Published};
+use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, Published};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
@@ -29,6 +30,8 @@ pub(crate) enum LogRequest {
     Snapshot(SnapshotRequest),
     Fetch(Fetch),
     Publish(Publish),
+    /// Only of the authority.
+    Correct(Correct),
 }
 
 /// What a response has changed.
@@ -62,7 +65,10 @@ pub(crate) fn next(
             if !is_current || !publish::is_at_head(replica) {
                 return Ok(fetch::fetch_request(replica, page).map(LogRequest::Fetch));
             }
-            Ok(publish::publish_request(replica, batch)?.map(LogRequest::Publish))
+            if let Some(request) = publish::publish_request(replica, batch)? {
+                return Ok(Some(LogRequest::Publish(request)));
+            }
+            Ok(corrections(replica, batch)?.map(LogRequest::Correct))
         })
     })
 }
@@ -158,7 +164,7 @@ fn ending(
         Some(Waiting::User) => VerdictKind::Parked(ParkReason::Refused),
         // Its verdict was stored when it was run.
         None if record.as_ref().is_some_and(Record::is_refused) => return Ok(None),
-        None => VerdictKind::Accepted,
+        Some(Waiting::Correction) | None => VerdictKind::Accepted,
     };
     Ok(Some((MutationId(id.0), attempt, kind)))
 }

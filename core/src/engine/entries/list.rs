@@ -88,7 +88,7 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
         Some(Waiting::Server) => (MutationState::Pending, None),
         Some(Waiting::User) => (MutationState::Parked, Some(ParkReason::Refused)),
         None if record.is_refused() => (MutationState::Parked, Some(ParkReason::Unreplayable)),
-        None => return None,
+        Some(Waiting::Correction) | None => return None,
     };
     Some(Mutation {
         seq: Seq(0),

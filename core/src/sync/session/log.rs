@@ -1,12 +1,13 @@
-//! The log's part of a pass, after the rows: snapshot, fetch and publish until nothing is left.
+//! The log's part of a pass, after the rows: snapshot, fetch and publish until nothing is left; the
+//! authority sends its corrections, too.
 //!
 //! A server without the log leaves the entries pending, and the rows are synced as usual.
 
 use rejoin_log::ids::EntryId;
-use rejoin_log::message::{self, Request};
+use rejoin_log::message::{self, Corrected, Request};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_protocol::limits::LOG_OFFERS;
-use rejoin_protocol::wire::path;
+use rejoin_protocol::wire::{code, path};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +30,8 @@ pub(super) struct LogExchange {
     batch: Option<usize>,
     /// Whether the feed was fetched, or a snapshot taken, in this pass.
     is_current: bool,
+    /// Whether corrections were sent in this pass that had no effect: the others wait for the next.
+    is_corrected: bool,
     running: Option<Asked>,
 }
 
@@ -37,12 +40,14 @@ enum Asked {
     Snapshot,
     Fetch,
     Publish(Vec<EntryId>),
+    /// So many corrections.
+    Correct(usize),
 }
 
 impl LogExchange {
     /// Starts a pass: the server may have new entries.
     pub(super) fn start_pass(&mut self) {
-        self.is_current = false;
+        (self.is_current, self.is_corrected) = (false, false);
     }
 
     /// The next request; `None` when the log is exchanged, or there is none.
@@ -81,6 +86,15 @@ impl LogExchange {
                     }
                     (Asked::Publish(ids), Phase::Pushing, path::LOG_PUBLISH, body)
                 }
+                LogRequest::Correct(_) if self.is_corrected => return Ok(None),
+                LogRequest::Correct(request) => {
+                    let (count, body) = (request.corrections.len(), body(engine, request)?);
+                    if body.len() > body_limit && count > 1 {
+                        self.batch = Some(count / 2);
+                        continue;
+                    }
+                    (Asked::Correct(count), Phase::Pushing, path::LOG_CORRECT, body)
+                }
             };
             self.running = Some(asked);
             return Ok(Some(pass.send(phase, path, true, Some(body))));
@@ -117,6 +131,12 @@ impl LogExchange {
                 exchange::take_fetched(engine, &answer)?
             }
             Asked::Publish(ids) => exchange::take_published(engine, ids, &read(response)?)?,
+            Asked::Correct(_) => {
+                let Corrected { taken } = read(response)?;
+                tracing::info!(taken, "the authority has corrected entries");
+                (self.is_current, self.is_corrected) = (false, taken == 0);
+                Taken::default()
+            }
         };
         pass.report.accepted += taken.accepted;
         pass.report.parked += taken.parked;
@@ -135,12 +155,25 @@ impl LogExchange {
     }
 
     fn refused(&mut self, running: &Asked, response: &Response) -> Result<NextStep> {
-        match (answer::refusal(response)?, running) {
-            (NextStep::Smaller, Asked::Publish(ids)) if ids.len() > 1 => {
-                self.batch = Some(ids.len() / 2);
+        let sent = match running {
+            Asked::Publish(ids) => ids.len(),
+            Asked::Correct(count) => *count,
+            Asked::Snapshot | Asked::Fetch => 0,
+        };
+        match (answer::refusal(response), running) {
+            // Dismissed since the last fetch. The next one requires a snapshot of the device's rows.
+            (Err(Error::Sync(SyncFault::Server { code, .. })), Asked::Correct(_))
+                if code == code::LOG_REFUSED =>
+            {
+                (self.is_current, self.is_corrected) = (false, true);
                 Ok(NextStep::Onward)
             }
-            (turn, _) => Ok(turn),
+            (Err(error), _) => Err(error),
+            (Ok(NextStep::Smaller), _) if sent > 1 => {
+                self.batch = Some(sent / 2);
+                Ok(NextStep::Onward)
+            }
+            (Ok(next), _) => Ok(next),
         }
     }
 }

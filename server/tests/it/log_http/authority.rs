@@ -3,34 +3,35 @@
 use std::sync::Arc;
 
 use macro_rules_attribute::apply;
-use rejoin_log::authority::AuthorityRunner;
+use rejoin_log::authority::corrections;
 use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Correct, Corrected, Fetched};
 use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::pages::SnapshotBuilder;
+use rejoin_log::replica::{Replica, fetch, snapshot};
 use serde_json::json;
 
 use super::device::{Actions, Device, placement};
 use super::{Log, table};
 
-type Authority = AuthorityRunner<MemoryReplica>;
+type Authority = Replica<MemoryReplica>;
 
 /// Runs the authority on this device until it has nothing to correct.
 async fn correct_all(device: &Device<'_>, authority: &mut Authority) -> usize {
     let mut pages = SnapshotBuilder::default();
-    while authority.needs_snapshot() {
+    while snapshot::needs_snapshot(authority) {
         let answer: SnapshotAnswer = device.ask("/log/snapshot", pages.request(9)).await;
-        if let Some(snapshot) = pages.take(answer) {
-            authority.take_snapshot(&snapshot).unwrap();
+        if let Some(whole) = pages.take(answer) {
+            snapshot::take_snapshot(authority, &whole).unwrap();
         }
     }
     let mut taken = 0;
     for _ in 0..20 {
-        let request = authority.fetch_request(9).unwrap();
+        let request = fetch::fetch_request(authority, 9).unwrap();
         let answer: Fetched = device.ask("/log/fetch", request).await;
-        authority.take_fetched(&answer).unwrap();
-        let Some(corrections) = authority.judge().unwrap() else { return taken };
-        let done: Corrected = device.ask("/log/correct", corrections).await;
+        fetch::take_fetched(authority, &answer).unwrap();
+        let Some(found) = corrections(authority, 9).unwrap() else { return taken };
+        let done: Corrected = device.ask("/log/correct", found).await;
         taken += done.taken;
     }
     panic!("the authority does not end");

@@ -313,6 +313,7 @@ impl Device {
             report.count(match event {
                 ReplicaEvent::Refused { .. } => "an entry is refused when it runs again",
                 ReplicaEvent::Succeeded { .. } => "a refused entry succeeds again",
+                ReplicaEvent::Corrected { .. } => "the authority corrects an entry",
                 ReplicaEvent::Parked { .. } => "an entry is parked",
                 ReplicaEvent::Rekeyed { .. } => "an entry is re-keyed",
                 ReplicaEvent::HandlerMissing { .. } => "a handler is missing",

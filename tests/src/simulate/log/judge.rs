@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rejoin_log::authority::AuthorityRunner;
+use rejoin_log::authority::corrections;
 use rejoin_log::ids::{AuthorId, Name, UserId};
 use rejoin_log::message::{Correct, Fetched};
 use rejoin_log::replica::memory::MemoryReplica;
@@ -14,14 +14,14 @@ use super::mirror::Mirror;
 use super::words;
 use super::world::{Columns, unexpected};
 use crate::simulate::{Checked, broken};
-use rejoin_log::replica::check;
+use rejoin_log::replica::{self, Replica, check, fetch};
 use rejoin_log::server::{correct, snapshot};
 
 /// A authority.
 #[derive(Debug)]
 pub(super) struct Judge {
     author: AuthorId,
-    authority: AuthorityRunner<MemoryReplica>,
+    authority: Replica<MemoryReplica>,
     actions: Arc<Actions>,
     /// A correction in transit.
     late: Option<Correct>,
@@ -34,21 +34,17 @@ impl Judge {
         server.register(author, UserId(Name::from("authority"))).map_err(unexpected)?;
         correct::appoint(server, Some(author)).map_err(unexpected)?;
         let actions = Arc::new(Actions::new(App::Both));
-        let authority = AuthorityRunner::create(
-            MemoryReplica::default(),
-            author,
-            actions.clone(),
-            Arc::new(Columns),
-        )
-        .map_err(unexpected)?;
+        let authority =
+            Replica::create(MemoryReplica::default(), author, actions.clone(), Arc::new(Columns))
+                .map_err(unexpected)?;
         Ok(Self { author, authority, actions, late: None })
     }
 
     /// Restarts the authority.
     pub(super) fn restart(&mut self) -> Checked {
         let store = self.authority.store().clone();
-        self.authority = AuthorityRunner::open(store, self.actions.clone(), Arc::new(Columns))
-            .map_err(unexpected)?;
+        self.authority =
+            Replica::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
         Ok(())
     }
 
@@ -67,10 +63,9 @@ impl Judge {
 
     /// Checks that its rows are the fold of its items, as on a device.
     fn holds(&self) -> Checked {
-        let replica = self.authority.replica();
-        let base = check::base_rows(replica).map_err(unexpected)?;
-        let fold = check::fold_over(replica, base).map_err(unexpected)?;
-        let rows = replica.rows().map_err(unexpected)?;
+        let base = check::base_rows(&self.authority).map_err(unexpected)?;
+        let fold = check::fold_over(&self.authority, base).map_err(unexpected)?;
+        let rows = self.authority.rows().map_err(unexpected)?;
         if fold.into_iter().collect::<Vec<_>>() == rows {
             return Ok(());
         }
@@ -87,20 +82,23 @@ impl Judge {
         late: bool,
     ) -> Checked<u64> {
         for _ in 0..100 {
-            if self.authority.needs_snapshot() {
-                let snapshot = snapshot::snapshot(server, self.author).map_err(unexpected)?;
-                self.authority.take_snapshot(&snapshot).map_err(unexpected)?;
+            if replica::snapshot::needs_snapshot(&self.authority) {
+                let whole = snapshot::snapshot(server, self.author).map_err(unexpected)?;
+                replica::snapshot::take_snapshot(&mut self.authority, &whole)
+                    .map_err(unexpected)?;
                 continue;
             }
-            let Some(request) = self.authority.fetch_request(100) else { break };
+            let Some(request) = fetch::fetch_request(&self.authority, 100) else { break };
             let fetched = server.fetch(self.author, &request).map_err(unexpected)?;
-            self.authority.take_fetched(&fetched).map_err(unexpected)?;
+            fetch::take_fetched(&mut self.authority, &fetched).map_err(unexpected)?;
             if matches!(fetched, Fetched::Page(page) if !page.more) {
                 break;
             }
         }
         self.holds()?;
-        let Some(correct) = self.authority.judge().map_err(unexpected)? else { return Ok(0) };
+        let Some(correct) = corrections(&self.authority, usize::MAX).map_err(unexpected)? else {
+            return Ok(0);
+        };
         if late {
             self.late = Some(correct);
             return Ok(0);

@@ -1,0 +1,101 @@
+//! `rejoin authority`: the authority of the log model as a program, with declared actions.
+//!
+//! It is a client that syncs until it is stopped. Which device corrects entries, the server decides:
+//! there is one at a time. It may be killed at any moment: it continues at the next start, and
+//! without it entries wait for their authors.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures_util::future::BoxFuture;
+use rejoin_core::{Actions, Client, Config, Services, TokenError, TokenProvider};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The server, as https://host/prefix
+    #[arg(long)]
+    server: String,
+    /// The file with the authority's copy of the log; created if missing
+    #[arg(long)]
+    file: PathBuf,
+    /// A declared action in JSON, as the app declares it; may be repeated
+    #[arg(long, required = true)]
+    action: Vec<PathBuf>,
+    /// A file with the token of the authority's user; read again for each sync
+    #[arg(long, required_unless_present = "user")]
+    token: Option<PathBuf>,
+    /// The authority's user, for a development server on this machine
+    #[arg(long, conflicts_with = "token")]
+    user: Option<String>,
+    /// Seconds between two syncs
+    #[arg(long, default_value_t = 5)]
+    every: u64,
+    /// Sync once and end
+    #[arg(long)]
+    once: bool,
+}
+
+/// The token in a file.
+#[derive(Debug)]
+struct TokenFile(PathBuf);
+
+impl TokenProvider for TokenFile {
+    fn token(&self, _: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+        let token = std::fs::read_to_string(&self.0)
+            .map(|text| Some(text.trim().to_owned()))
+            .map_err(|error| TokenError(format!("{}: {error}", self.0.display())));
+        Box::pin(std::future::ready(token))
+    }
+}
+
+/// Syncs until the process ends.
+///
+/// # Errors
+/// For wrong options, and if the file cannot be opened. With `--once` also those of the sync.
+pub(crate) fn run(options: Options) -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let mut actions = Actions::new();
+    for path in &options.action {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        actions = actions.declare(&text);
+    }
+    let mut config = Config::new(&options.file)
+        .server_url(options.server)
+        .device_name("authority")
+        .sync_interval(Duration::from_secs(options.every));
+    config.user_id = options.user;
+    let services = Services {
+        tokens: options.token.map(|path| Arc::new(TokenFile(path)) as _),
+        actions: Some(Arc::new(actions)),
+        ..Services::default()
+    };
+    let client = Client::open_with(config, services).wait()?;
+    if options.once {
+        client.sync().and_wait(None).wait()?;
+    } else {
+        client.start()?;
+        client.sync().first_sync(None).wait()?;
+    }
+    let id: Option<String> =
+        client.query_scalar("SELECT value FROM rejoin_meta WHERE key = 'client_id'", ()).wait()?;
+    println!("{}", id.unwrap_or_default());
+    std::io::stdout().flush()?;
+    if options.once {
+        return Ok(client.shutdown().wait()?);
+    }
+    let mut last = String::new();
+    let _watching = client.on_status(move |status| {
+        let state = format!("{:?}", status.state);
+        if state != last {
+            tracing::info!(state, "sync");
+            last = state;
+        }
+    });
+    loop {
+        std::thread::park();
+    }
+}
