@@ -34,7 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     become_it(cargo(&["run", "--package", "rejoin-demo", "--"], &arguments))
 }
 
-/// The demo with every device available on this machine: each claim must hold.
+/// The demo with every device available on this machine: each claim must hold. The same of the log
+/// model, where a fault in each claim must be detected as well.
 pub(crate) fn claims_hold() -> Result<Count> {
     let built = Built::now()?;
     let mut skipped = Count::default();
@@ -46,6 +47,7 @@ pub(crate) fn claims_hold() -> Result<Count> {
     }
     let (mut count, _) = claims::hold(demo)?;
     count += skipped;
+    count += faults_in(&built, &["--log".to_owned()])?;
     Ok(count)
 }
 
@@ -53,10 +55,14 @@ pub(crate) fn claims_hold() -> Result<Count> {
 /// Kotlin.
 pub(crate) fn faults_are_noticed() -> Result<Count> {
     let built = Built::now()?;
-    let kotlin = kotlin_device(&built)?;
+    faults_in(&built, &kotlin_device(&built)?)
+}
+
+/// With these arguments each claim must hold, and a fault injected into each must be detected.
+fn faults_in(built: &Built, arguments: &[String]) -> Result<Count> {
     let demo = |further: &[String]| -> Result<Command> {
         let mut demo = built.program("rejoin-demo")?;
-        demo.args(&kotlin).args(further);
+        demo.args(arguments).args(further);
         Ok(demo)
     };
     let (mut count, claims) = claims::hold(demo(&[])?)?;

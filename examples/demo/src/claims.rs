@@ -327,7 +327,7 @@ fn made_on(device: &str) -> i64 {
 }
 
 /// Checks that the server and both devices return the expected cell.
-fn everywhere(scene: &Scene, sql: &str, expected: &str) -> Result<()> {
+pub(crate) fn everywhere(scene: &Scene, sql: &str, expected: &str) -> Result<()> {
     for (name, site) in [
         ("server", scene.server()),
         ("tablet", scene.device("tablet")),

@@ -29,6 +29,8 @@ pub(crate) enum Order {
     Undo { id: String },
     /// Redo an undone mutation.
     Redo { id: String },
+    /// Discard a parked mutation or entry.
+    Discard { id: String },
     /// Push and pull once, and report the result.
     Sync,
     /// Push and pull in the background; answers at once.

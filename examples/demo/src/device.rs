@@ -17,17 +17,18 @@ use rejoin_core::{
 };
 
 use crate::control::{Order, QueueItem, Report};
-use crate::scene::USER;
+use crate::log::{ADD_GUEST, SELL_SEAT};
 use crate::stock::TAKE_PART;
 
 /// Executes commands until stdin closes.
-pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
+pub(crate) fn run(name: &str, user: &str, file: &Path, url: &str) -> Result<()> {
     let config = Config::new(file)
         .server_url(url.to_owned())
-        .user_id(USER.to_owned())
+        .user_id(user.to_owned())
         .device_name(name.to_owned())
         .page_size(250);
-    let actions = Some(Actions::new().declare(TAKE_PART).into());
+    let actions = Actions::new().declare(TAKE_PART).declare(SELL_SEAT).declare(ADD_GUEST);
+    let actions = Some(actions.into());
     let client = Client::open_with(config, Services { actions, ..Services::default() }).wait()?;
     for order in orders() {
         let order: Order = serde_json::from_str(&order)?;
@@ -79,6 +80,11 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
         }
         Order::Undo { id } => client.queue().undo(parse(&id)?).wait().map(made),
         Order::Redo { id } => client.queue().redo(parse(&id)?).wait().map(made),
+        Order::Discard { id } => client
+            .queue()
+            .discard(parse(&id)?)
+            .wait()
+            .map(|()| Report::Done { detail: String::new() }),
         Order::Sync => {
             let report = client.sync().and_wait(None).wait()?;
             Ok(Report::Done {

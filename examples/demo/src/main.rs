@@ -1,7 +1,8 @@
 //! Demo of offline edits and syncing on real data: one server and two devices as processes.
 //!
 //! Run with `cargo xtask demo`. `--keep` keeps the files, `--pace` pauses between chapters.
-//! `--sabotage N` breaks claim N; the demo then ends with an error that names it.
+//! `--sabotage N` breaks claim N; the demo then ends with an error that names it. `--log` runs the
+//! demo of the log model instead.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 #![allow(clippy::unused_self)] // For uniform methods of `Teller`.
@@ -12,6 +13,7 @@ mod device;
 mod digests;
 mod edits;
 mod interop;
+mod log;
 mod places;
 mod proxy;
 mod scene;
@@ -52,6 +54,9 @@ struct Arguments {
     /// Add a device in Kotlin; `cargo xtask demo --kotlin` writes this file with its command line.
     #[arg(long, value_name = "FILE")]
     kotlin: Option<PathBuf>,
+    /// Demonstrate the log model instead.
+    #[arg(long, conflicts_with = "kotlin")]
+    log: bool,
 }
 
 /// The roles of the processes that the controller starts.
@@ -64,12 +69,17 @@ enum Role {
         file: PathBuf,
         #[arg(long)]
         postgres: Option<String>,
+        /// With the tables of the log.
+        #[arg(long)]
+        log: bool,
     },
     /// Run a device that executes commands from stdin until it closes.
     #[command(hide = true)]
     Device {
         #[arg(long)]
         name: String,
+        #[arg(long)]
+        user: String,
         #[arg(long)]
         file: PathBuf,
         #[arg(long)]
@@ -94,22 +104,23 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.role {
-        Some(Role::Server { file, postgres }) => server::run(file, postgres.as_deref()),
-        Some(Role::Device { name, file, url }) => device::run(name, file, url),
+        Some(Role::Server { file, postgres, log }) => server::run(file, postgres.as_deref(), *log),
+        Some(Role::Device { name, user, file, url }) => device::run(name, user, file, url),
         None => run_demo(arguments),
     }
 }
 
 fn run_demo(arguments: &Arguments) -> Result<()> {
+    let claims = match (arguments.log, &arguments.kotlin) {
+        (true, _) => &log::claims::CLAIMS[..],
+        (false, Some(_)) => &claims::CLAIMS[..],
+        (false, None) => &claims::CLAIMS[..KOTLIN.first_claim - 1],
+    };
     if let Some(number) = arguments.sabotage {
-        let known = claims::CLAIMS.len();
+        let known = claims.len();
         anyhow::ensure!(
             (1..=known).contains(&number),
-            "there are claims 1 to {known}, not {number}"
-        );
-        anyhow::ensure!(
-            number < KOTLIN.first_claim || arguments.kotlin.is_some(),
-            "claim {number} needs the device in Kotlin; run with --kotlin"
+            "there are claims 1 to {known} (see --kotlin and --log), not {number}"
         );
     }
     let postgres = if arguments.postgres { Some(Arc::new(Database::create()?)) } else { None };
@@ -127,10 +138,11 @@ fn run_demo(arguments: &Arguments) -> Result<()> {
     let story = story::Story {
         scene: scene::Scene { folder: folder.clone(), postgres },
         teller: tell::Teller::new(Duration::from_secs_f64(arguments.pace.max(0.0))),
+        claims,
         sabotage: arguments.sabotage,
         kotlin: arguments.kotlin.as_deref().map(interop::Program::read).transpose()?,
     };
-    let result = story.tell();
+    let result = if arguments.log { story.run_log_model() } else { story.tell() };
     if kept.is_none() {
         println!("   The files are in {}", folder.display());
     }

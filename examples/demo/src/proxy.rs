@@ -104,7 +104,7 @@ fn connect(device: TcpStream, server: SocketAddr, shared: &Arc<Shared>) -> Resul
     let watching = Arc::clone(shared);
     thread::spawn(move || {
         pump(from_device, to_server, |bytes| {
-            if bytes.windows(PUSH.len()).any(|window| window == PUSH) {
+            if PUSHES.iter().any(|push| bytes.windows(push.len()).any(|window| window == *push)) {
                 watching.pushed.store(true, Ordering::SeqCst);
             }
             true
@@ -124,8 +124,8 @@ fn connect(device: TcpStream, server: SocketAddr, shared: &Arc<Shared>) -> Resul
     Ok(())
 }
 
-/// The first bytes of a push request.
-const PUSH: &[u8] = b"POST /sync/push";
+/// The first bytes of a push request, and of a request that publishes entries of the log.
+const PUSHES: [&[u8]; 2] = [b"POST /sync/push", b"POST /log/publish"];
 
 fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
     let mut bytes = [0; 16 * 1024];

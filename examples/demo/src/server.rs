@@ -9,14 +9,20 @@ use std::path::Path;
 use anyhow::Result;
 use rejoin_server::{Config, Server, TableConfig};
 
-/// Serves the PostgreSQL database of this URL, or the file at this path without one.
-pub(crate) fn run(file: &Path, postgres: Option<&str>) -> Result<()> {
-    let config = postgres
+use crate::log::TABLES;
+
+/// Serves the PostgreSQL database of this URL, or the file at this path without one; with `log`,
+/// also the tables of the log.
+pub(crate) fn run(file: &Path, postgres: Option<&str>, log: bool) -> Result<()> {
+    let mut config = postgres
         .map_or_else(|| Config::new(file), Config::postgres)
         .with_table(TableConfig::owned("places", "owner_id"))
         .with_table(TableConfig::child("visits", "places", "place_id"))
         .with_table(TableConfig::child("notes", "visits", "visit_id"))
         .with_table(TableConfig::owned("parts", "owner_id"));
+    for table in TABLES.into_iter().filter(|_| log) {
+        config = config.with_table(TableConfig::log(table, "country", "country:"));
+    }
     let server = Server::open(config)?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::claims::CLAIMS;
-use crate::control::{Order, Process, Report};
+use crate::claims::Claim;
+use crate::control::{Order, Process, QueueItem, Report};
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
 use crate::interop::Program;
 use crate::proxy::{Cable, Proxy};
@@ -19,6 +19,7 @@ use crate::{digests, places, stock};
 pub(crate) struct Story {
     pub(crate) scene: Scene,
     pub(crate) teller: Teller,
+    pub(crate) claims: &'static [Claim],
     /// The claim to break, if any.
     pub(crate) sabotage: Option<usize>,
     /// The command line of the device in Kotlin, if there is one.
@@ -28,6 +29,7 @@ pub(crate) struct Story {
 /// A device: its process, and the proxy between it and the server.
 pub(crate) struct Device {
     pub(crate) name: &'static str,
+    pub(crate) user: &'static str,
     pub(crate) process: Process,
     pub(crate) cable: Proxy,
 }
@@ -36,44 +38,54 @@ impl Story {
     /// Runs the demo; the error names the claim that failed.
     pub(crate) fn tell(&self) -> Result<()> {
         let started = Instant::now();
-        let (server, address) = self.open_the_server()?;
-        let mut tablet = self.device("tablet", address)?;
-        let mut phone = self.device("phone", address)?;
+        let (server, address) = self.open_the_server(&[])?;
+        let mut tablet = self.device("tablet", USER, address)?;
+        let mut phone = self.device("phone", USER, address)?;
         self.first_sync(&mut tablet, &mut phone)?;
         self.edit_offline(&mut tablet, &mut phone)?;
         self.die_in_mid_push(&mut tablet)?;
         self.come_back(&mut tablet, &mut phone)?;
         self.share_a_stock(&mut tablet, &mut phone, &RUST)?;
         self.account(&mut tablet, &mut phone)?;
-        let mut claims = KOTLIN.first_claim - 1;
-        let mut kotlin = None;
+        let mut devices = vec![tablet, phone];
         if let Some(program) = &self.kotlin {
             self.teller.chapter("A device in Kotlin joins");
             let mut device = self.foreign("kotlin", address, program)?;
             self.sync(&mut device)?;
-            self.share_a_stock(&mut tablet, &mut device, &KOTLIN)?;
-            claims = CLAIMS.len();
-            kotlin = Some(device);
+            self.share_a_stock(&mut devices[0], &mut device, &KOTLIN)?;
+            devices.push(device);
         }
-        for device in [&mut tablet, &mut phone].into_iter().chain(&mut kotlin) {
+        self.close(devices, server, started)
+    }
+
+    /// Ends all processes, and the demo.
+    pub(crate) fn close(
+        &self,
+        devices: Vec<Device>,
+        server: Process,
+        started: Instant,
+    ) -> Result<()> {
+        for mut device in devices {
             device.process.carry_out(&Order::Shutdown, |_, _, _| ())?;
         }
         drop(server);
         self.teller.chapter("Done");
         self.teller.say(&format!(
             "{} claims, each checked in the databases, in {:.1} s.",
-            claims,
+            self.claims.len(),
             started.elapsed().as_secs_f64()
         ));
         Ok(())
     }
 
-    fn open_the_server(&self) -> Result<(Process, SocketAddr)> {
+    /// Starts the server with these further arguments.
+    pub(crate) fn open_the_server(&self, further: &[&str]) -> Result<(Process, SocketAddr)> {
         self.teller.chapter("Server: existing tables with real places");
         let database = self.scene.server();
         database.run(SERVER_TABLES)?;
         let file = self.scene.file("server").display().to_string();
         let mut arguments = vec!["server", "--file", &file];
+        arguments.extend(further);
         if let Some(postgres) = &self.scene.postgres {
             self.teller.say("Its tables are in PostgreSQL.");
             arguments.extend(["--postgres", &postgres.url]);
@@ -90,22 +102,27 @@ impl Story {
         Ok((server, address))
     }
 
-    fn device(&self, name: &'static str, server: SocketAddr) -> Result<Device> {
+    pub(crate) fn device(
+        &self,
+        name: &'static str,
+        user: &'static str,
+        server: SocketAddr,
+    ) -> Result<Device> {
         let cable = Proxy::open(server)?;
-        let process = self.start(name, &cable)?;
-        Ok(Device { name, process, cable })
+        let process = self.start(name, user, &cable)?;
+        Ok(Device { name, user, process, cable })
     }
 
     fn foreign(&self, name: &'static str, server: SocketAddr, program: &Program) -> Result<Device> {
         let cable = Proxy::open(server)?;
         let (file, log) = (self.scene.file(name), self.scene.log(name));
         let process = program.open(name, &file, &cable.url(), &log)?;
-        Ok(Device { name, process, cable })
+        Ok(Device { name, user: USER, process, cable })
     }
 
-    fn start(&self, name: &str, cable: &Proxy) -> Result<Process> {
-        let file = self.scene.file(name).display().to_string();
-        let arguments = ["device", "--name", name, "--file", &file, "--url", &cable.url()];
+    pub(crate) fn start(&self, name: &str, user: &str, cable: &Proxy) -> Result<Process> {
+        let (file, url) = (self.scene.file(name).display().to_string(), cable.url());
+        let arguments = ["device", "--name", name, "--user", user, "--file", &file, "--url", &url];
         Process::start(name, &arguments, &self.scene.log(name))
     }
 
@@ -165,7 +182,7 @@ impl Story {
         self.teller.chapter("The tablet restarts, and both devices are online again");
         tablet.cable.set(Cable::Whole);
         phone.cable.set(Cable::Whole);
-        tablet.process = self.start("tablet", &tablet.cable)?;
+        tablet.process = self.start("tablet", tablet.user, &tablet.cable)?;
         for name in ["tablet", "phone", "tablet"] {
             let device = if name == "tablet" { &mut *tablet } else { &mut *phone };
             let report = device.process.carry_out(&Order::Sync, |_, _, _| ())?;
@@ -180,21 +197,31 @@ impl Story {
         self.teller.chapter("Final state");
         digests::show(&self.scene, &self.teller)?;
         self.claim(15)?;
-        for device in [tablet, phone] {
-            let report = device.process.carry_out(&Order::Pending, |_, _, _| ())?;
-            let Report::Queue { mutations } = report else { bail!("{}: {report:?}", device.name) };
-            for item in mutations {
+        self.show_queues([tablet, phone])?;
+        self.claim(16)
+    }
+
+    /// The queue of a device, as its app sees it.
+    pub(crate) fn queue(&self, device: &mut Device) -> Result<Vec<QueueItem>> {
+        let report = device.process.carry_out(&Order::Pending, |_, _, _| ())?;
+        let Report::Queue { mutations } = report else { bail!("{}: {report:?}", device.name) };
+        Ok(mutations)
+    }
+
+    pub(crate) fn show_queues(&self, devices: [&mut Device; 2]) -> Result<()> {
+        for device in devices {
+            for item in self.queue(device)? {
                 self.teller.say(&format!(
-                    "{:<6} has mutation {} in its queue, {}, {}: {}",
+                    "{:<6} has mutation {} in its queue, {}, {}{}",
                     device.name,
                     &item.id[..8.min(item.id.len())],
                     item.state,
                     item.reason.unwrap_or_default(),
-                    item.detail.unwrap_or_default()
+                    item.detail.map_or_else(String::new, |detail| format!(": {detail}"))
                 ));
             }
         }
-        self.claim(16)
+        Ok(())
     }
 
     /// Prints the edited rows of the server and both devices.
@@ -219,7 +246,7 @@ impl Story {
 
     /// Checks a claim; damages the data first if `--sabotage` names it.
     pub(crate) fn claim(&self, number: usize) -> Result<()> {
-        let claim = &CLAIMS[number - 1];
+        let claim = &self.claims[number - 1];
         if self.sabotage == Some(number) {
             (claim.sabotage)(&self.scene)?;
             self.teller.say(&format!("(sabotage {number})"));
@@ -236,7 +263,7 @@ impl Story {
 }
 
 /// Polls until the condition is true; fails after ten seconds.
-fn wait_for(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     while !condition()? {
         ensure!(started.elapsed() < Duration::from_secs(10), "waited 10 s for {what}");

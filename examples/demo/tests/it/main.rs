@@ -64,6 +64,15 @@ fn demo_over_postgres_detects_database_faults() {
 }
 
 #[test]
+fn demo_of_the_log_over_postgres_detects_a_fault() {
+    let (succeeded, text) = demo(&["--log", "--postgres"]);
+    assert!(succeeded && text.contains("[ok] 12."), "{text}");
+    // An entry that the server has twice.
+    let (succeeded, text) = demo(&["--log", "--postgres", "--sabotage", "11"]);
+    assert!(!succeeded && text.contains("[BROKEN] 11."), "{text}");
+}
+
+#[test]
 fn unknown_claim_number_is_rejected() {
     let output = Command::new(DEMO).args(["--sabotage", "99"]).output().unwrap();
     assert!(!output.status.success());
