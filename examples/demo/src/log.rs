@@ -6,16 +6,18 @@
 
 pub(crate) mod claims;
 
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use self::claims::{OSLO, REYKJAVIK};
+use self::claims::{KEFLAVIK, OSLO, REYKJAVIK};
 use crate::control::{Order, Report};
 use crate::proxy::Cable;
-use crate::scene::{USER, number};
+use crate::scene::{USER, cell, number};
+use crate::server;
 use crate::story::{Device, Story, wait_for};
 
 /// The actions, as the app declares them.
@@ -64,10 +66,11 @@ impl Story {
         self.close_a_list(&mut tablet, &mut phone)?;
         self.lose_a_bucket(&mut tablet, &mut phone)?;
         self.lose_responses(&mut tablet, &mut phone)?;
+        let referee = self.correct_a_sale(&mut tablet, &mut phone, address)?;
         self.teller.chapter("Final state");
         self.show_queues([&mut tablet, &mut phone])?;
-        (11..=12).try_for_each(|number| self.claim(number))?;
-        self.close(vec![tablet, phone], server, started)
+        (13..=14).try_for_each(|number| self.claim(number))?;
+        self.close(vec![tablet, phone, referee], server, started)
     }
 
     fn open_the_sale(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
@@ -147,6 +150,39 @@ impl Story {
         self.claim(10)?;
         tablet.process = self.start("tablet", tablet.user, &tablet.cable)?;
         self.reconnect_in_order(tablet, phone)
+    }
+
+    /// The phone is away when an earlier sale arrives; another device corrects its sale.
+    fn correct_a_sale(
+        &self,
+        tablet: &mut Device,
+        phone: &mut Device,
+        address: SocketAddr,
+    ) -> Result<Device> {
+        self.teller.chapter("The authority corrects a sale while its author is away");
+        cut(tablet, phone);
+        self.perform(tablet, "sells a seat in Keflavik to Ines", &sell(KEFLAVIK, "Ines"))?;
+        self.perform(phone, "sells it to Jon, later", &sell(KEFLAVIK, "Jon"))?;
+        phone.cable.set(Cable::Whole);
+        self.sync(phone)?;
+        phone.cable.set(Cable::Cut);
+        tablet.cable.set(Cable::Whole);
+        self.sync(tablet)?;
+        self.teller.say("The phone syncs and goes offline; then the tablet syncs.");
+        let mut referee = self.device("referee", "referee", address)?;
+        self.sync(&mut referee)?;
+        let id = "SELECT value FROM rejoin_meta WHERE key = 'client_id'";
+        let id = cell(&self.scene.device("referee"), id)?;
+        let postgres = self.scene.postgres.as_ref().map(|postgres| postgres.url.as_str());
+        server::open(&self.scene.file("server"), postgres, true)?.appoint_authority(Some(&id))?;
+        self.teller.say("A third device is appointed; its user has no buckets.");
+        self.sync(&mut referee)?;
+        self.sync(tablet)?;
+        self.claim(11)?;
+        phone.cable.set(Cable::Whole);
+        self.sync(phone)?;
+        self.claim(12)?;
+        Ok(referee)
     }
 
     /// Sells a seat and edits the concert; the server receives both, the device no response.

@@ -14,16 +14,7 @@ use crate::log::TABLES;
 /// Serves the PostgreSQL database of this URL, or the file at this path without one; with `log`,
 /// also the tables of the log.
 pub(crate) fn run(file: &Path, postgres: Option<&str>, log: bool) -> Result<()> {
-    let mut config = postgres
-        .map_or_else(|| Config::new(file), Config::postgres)
-        .with_table(TableConfig::owned("places", "owner_id"))
-        .with_table(TableConfig::child("visits", "places", "place_id"))
-        .with_table(TableConfig::child("notes", "visits", "visit_id"))
-        .with_table(TableConfig::owned("parts", "owner_id"));
-    for table in TABLES.into_iter().filter(|_| log) {
-        config = config.with_table(TableConfig::log(table, "country", "country:"));
-    }
-    let server = Server::open(config)?;
+    let server = open(file, postgres, log)?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -34,6 +25,20 @@ pub(crate) fn run(file: &Path, postgres: Option<&str>, log: bool) -> Result<()> 
             () = stdin_ends() => Ok(()),
         }
     })
+}
+
+/// The server over these tables, also for a command beside the serving process.
+pub(crate) fn open(file: &Path, postgres: Option<&str>, log: bool) -> Result<Server> {
+    let mut config = postgres
+        .map_or_else(|| Config::new(file), Config::postgres)
+        .with_table(TableConfig::owned("places", "owner_id"))
+        .with_table(TableConfig::child("visits", "places", "place_id"))
+        .with_table(TableConfig::child("notes", "visits", "visit_id"))
+        .with_table(TableConfig::owned("parts", "owner_id"));
+    for table in TABLES.into_iter().filter(|_| log) {
+        config = config.with_table(TableConfig::log(table, "country", "country:"));
+    }
+    Ok(Server::open(config)?)
 }
 
 async fn stdin_ends() {

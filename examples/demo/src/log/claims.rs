@@ -9,12 +9,13 @@ use crate::scene::{Scene, cell, rows, tamper};
 /// Concerts, by the numbers of their places.
 pub(crate) const OSLO: &str = "concert-3143244";
 pub(crate) const REYKJAVIK: &str = "concert-3413829";
+pub(crate) const KEFLAVIK: &str = "concert-3415496";
 
 /// The published entries of each device.
-const MADE: [(&str, usize); 2] = [("tablet", 7), ("phone", 9)];
+const MADE: [(&str, usize); 2] = [("tablet", 8), ("phone", 10)];
 
 /// In the order in which the demo checks them.
-pub(crate) const CLAIMS: [Claim; 12] = [
+pub(crate) const CLAIMS: [Claim; 14] = [
     Claim {
         says: "The concerts and seats that the tablet wrote are on the server and on the other user's phone.",
         proof: |scene| equal_rows(scene, "TRUE", &["tablet", "phone"]),
@@ -105,6 +106,30 @@ pub(crate) const CLAIMS: [Claim; 12] = [
         sabotage: |scene| tamper(&scene.device("tablet"), "UPDATE rejoin_log_entry SET own = 0"),
     },
     Claim {
+        says: "The authority gave the seat to its earlier buyer, on the server and the tablet; the phone is away.",
+        proof: |scene| {
+            for (name, buyer) in [("server", "Ines"), ("tablet", "Ines"), ("phone", "Jon")] {
+                let found = cell(&scene.device(name), &buyer_of(KEFLAVIK))?;
+                ensure!(found == buyer, "{name}: the buyer is {found}, not {buyer}");
+            }
+            Ok(())
+        },
+        sabotage: |scene| {
+            tamper(&scene.server(), "UPDATE seats SET buyer = 'Jon' WHERE buyer = 'Ines'")
+        },
+    },
+    Claim {
+        says: "The phone has the corrected seat, and a verdict that says so.",
+        proof: |scene| {
+            everywhere(scene, &buyer_of(KEFLAVIK), "Ines")?;
+            let last = "SELECT detail FROM rejoin_verdict ORDER BY number DESC LIMIT 1";
+            let last = cell(&scene.device("phone"), last)?;
+            ensure!(last.contains("corrected"), "the last verdict is {last}");
+            Ok(())
+        },
+        sabotage: |scene| tamper(&scene.device("phone"), "DELETE FROM rejoin_verdict"),
+    },
+    Claim {
         says: "After lost responses and a restart, the server has each published entry once.",
         proof: once_on_the_server,
         sabotage: |scene| {
@@ -136,6 +161,10 @@ fn concert(id: &str) -> String {
     format!(
         "SELECT coalesce(hall, '-') || ' ' || coalesce(doors, '-') || ' ' || status FROM concerts WHERE id = '{id}'"
     )
+}
+
+fn buyer_of(concert: &str) -> String {
+    format!("SELECT buyer FROM seats WHERE id = '{concert}/1'")
 }
 
 /// Checks who has bought the contested seats, in Oslo and in Reykjavik.
