@@ -18,7 +18,6 @@ use rejoin_log::replica::store::{Facts, ReplicaStore as _};
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent, ReplicaState};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::manifest::SyncModel;
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -201,18 +200,17 @@ pub(crate) fn on<T>(
 /// comes with the server's answer.
 fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
     tracing::debug!(?event, "log");
-    let (id, kind, code, message) = match event {
+    let (id, kind, detail) = match event {
         ReplicaEvent::Refused { id, reason } => {
-            (id, VerdictKind::Parked(ParkReason::Unreplayable), "unreplayable", reason.as_str())
+            (id, VerdictKind::Parked(ParkReason::Unreplayable), list::rejected(reason))
         }
         ReplicaEvent::Corrected { id } => {
             let message =
                 "the authority has run it again on the rows before it, with another effect";
-            (id, VerdictKind::Accepted, "corrected", message)
+            (id, VerdictKind::Accepted, list::detail("corrected", message))
         }
         _ => return Ok(()),
     };
-    let detail = json!({"code": code, "message": message}).to_string();
     let now_ms = engine.host.now_micros() / 1_000;
     let of = (MutationId(id.0), list::attempt(engine, *id)?);
     verdict::write_of_log(engine.db.conn(), of, kind, Some(&detail), now_ms)?;

@@ -53,7 +53,7 @@ fn own() -> OwnEntry {
         revision: Revision(2),
         acknowledged: Some(Revision(1)),
         authority: Authority::Parked,
-        succeeded: false,
+        refusal: Some(String::from("sold")),
         tables: BTreeSet::from([Name::from("r")]),
     }
 }

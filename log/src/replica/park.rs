@@ -23,7 +23,7 @@ impl<S: ReplicaStore> Replica<S> {
         for id in self.store.waiting_ids(what, usize::MAX)? {
             if let Some(Record { key, own: Some(own), .. }) = self.store.record(id)? {
                 let (revision, acknowledged, succeeded) =
-                    (own.revision, own.acknowledged, own.succeeded);
+                    (own.revision, own.acknowledged, own.refusal.is_none());
                 list.push(PendingEntry { id, key, revision, acknowledged, succeeded });
             }
         }
@@ -82,7 +82,7 @@ impl<S: ReplicaStore> Replica<S> {
         let mut record = self.refused_record(id)?;
         if let Some(own) = &mut record.own {
             own.intent = None;
-            own.succeeded = true;
+            own.refusal = None;
         }
         let mut edit = self.edit();
         self.set(&mut edit, id, Some(record))?;

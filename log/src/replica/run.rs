@@ -31,13 +31,13 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
                 own.revision = own.revision.next();
             }
         }
-        if own.succeeded != run.refusal.is_none() {
-            own.succeeded = run.refusal.is_none();
-            self.events.push(match run.refusal {
+        if own.refusal.is_some() != run.refusal.is_some() {
+            self.events.push(match run.refusal.clone() {
                 Some(reason) => ReplicaEvent::Refused { id, reason },
                 None => ReplicaEvent::Succeeded { id },
             });
         }
+        own.refusal = run.refusal;
         Ok(())
     }
 

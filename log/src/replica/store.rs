@@ -99,8 +99,8 @@ pub struct OwnEntry {
     pub acknowledged: Option<Revision>,
     /// The authority over it.
     pub authority: Authority,
-    /// Whether the last run succeeded.
-    pub succeeded: bool,
+    /// Why the last run rejected; `None` if it succeeded.
+    pub refusal: Option<String>,
     /// The tables that the last run, even a failed one, read or wrote.
     pub tables: BTreeSet<Name>,
 }
@@ -174,7 +174,7 @@ impl Record {
 
     /// Whether it is an own action whose last run rejected, and which may run again.
     pub fn is_refused(&self) -> bool {
-        self.is_replay() && self.own.as_ref().is_some_and(|own| !own.succeeded)
+        self.is_replay() && self.own.as_ref().is_some_and(|own| own.refusal.is_some())
     }
 
     /// Whether this device runs it again when something before it changes.

@@ -152,7 +152,7 @@ impl<S: ReplicaStore> Replica<S> {
             revision: Revision(0),
             acknowledged: None,
             authority: Authority::Mine,
-            succeeded: true,
+            refusal: None,
             tables,
         }
     }

@@ -166,6 +166,7 @@ fn entry_of_a_member_who_has_left_is_parked_and_can_be_retried_or_discarded(stor
     assert_eq!(phone.waiting(), "Parked:Refused/0 Parked:Refused/0");
     assert_eq!(server.see(SEATS), "s1|e1|-||1");
     let parked = phone.queue();
+    assert!(parked[0].detail.as_deref().unwrap().contains("outside of the user's buckets"));
     let written = parked.iter().map(|one| one.effect.rows[0].columns.len());
     assert_eq!(written.collect::<Vec<_>>(), [4, 4], "what was written is shown");
     server.server().subscribe("ana", "event:e1").unwrap();
@@ -427,6 +428,8 @@ fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
         assert_eq!(device.see(SEATS), "s1|e1|ana||1", "{}", device.user);
     }
     assert_eq!(tablet.waiting(), "Parked:Unreplayable/1");
+    let detail = tablet.queue()[0].detail.clone();
+    assert!(detail.unwrap().contains("the seat is sold"), "why it is parked");
     let verdicts = tablet.engine().verdicts(0, 10).unwrap().entries;
     let told: Vec<_> = verdicts.iter().map(|one| (one.id, one.attempt, one.kind)).collect();
     let parked = VerdictKind::Parked(ParkReason::Unreplayable);

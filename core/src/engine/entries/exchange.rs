@@ -15,7 +15,7 @@ use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
 
-use super::{author, on, wall};
+use super::{author, list, on, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::log::SqliteReplica;
@@ -127,7 +127,9 @@ fn taken(
                 VerdictKind::Parked(_) => taken.parked += 1,
                 VerdictKind::Accepted | VerdictKind::Withdrawn => taken.accepted += 1,
             }
-            verdict::write_of_log(engine.db.conn(), (id, attempt), kind, None, now_ms)?;
+            let detail = matches!(kind, VerdictKind::Parked(_)).then(list::denied);
+            let detail = detail.as_deref();
+            verdict::write_of_log(engine.db.conn(), (id, attempt), kind, detail, now_ms)?;
         }
         if taken.accepted + taken.parked > 0 {
             engine.touched.queue();

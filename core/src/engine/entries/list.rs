@@ -7,6 +7,7 @@ use rejoin_log::effect::Effect as RowEffect;
 use rejoin_log::ids::EntryId;
 use rejoin_log::replica::store::{OwnEntry, Record, ReplicaStore as _, Waiting};
 use rejoin_log::row::{LogRow, RowName};
+use serde_json::json;
 
 use crate::engine::Engine;
 use crate::engine::log;
@@ -90,6 +91,11 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
         None if record.is_refused() => (MutationState::Parked, Some(ParkReason::Unreplayable)),
         Some(Waiting::Correction) | None => return None,
     };
+    let detail = match reason {
+        Some(ParkReason::Refused) => Some(denied()),
+        Some(_) => own.refusal.as_deref().map(rejected),
+        None => None,
+    };
     Some(Mutation {
         seq: Seq(0),
         id: MutationId(record.key.id.0),
@@ -101,12 +107,28 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
         request: None,
         because_of: None,
         reason,
-        detail: None,
+        detail,
         effect: effect(schema, record, own),
         basis: Vec::new(),
         stance: PolicyState::default(),
         meant: 0,
     })
+}
+
+/// The detail of an entry that the server has denied.
+pub(super) fn denied() -> String {
+    let message =
+        "a row is outside of the user's buckets, or the server's table cannot hold a value";
+    detail("refused", message)
+}
+
+/// The detail of an action that now rejects with this message.
+pub(super) fn rejected(message: &str) -> String {
+    detail("unreplayable", message)
+}
+
+pub(super) fn detail(code: &str, message: &str) -> String {
+    json!({"code": code, "message": message}).to_string()
 }
 
 /// The changes with the old values of the last application; changes of removed tables are left out.
