@@ -25,7 +25,7 @@ async function run(scenario: Json): Promise<void> {
   };
   const device = new Device({ resolve, check });
   const needs = scenario.steps.some((step: Json) => step.on === 'server' || step.server === true || step.schema === true);
-  const server = needs ? await StoryServer.start({ tokens: scenario.tokens ?? false }) : undefined;
+  const server = needs ? await StoryServer.start({ tokens: scenario.tokens ?? false, log: scenario.log ?? false }) : undefined;
   try {
     for (const raw of scenario.steps) {
       const { expect: _, save: __, on, ...order } = raw.do === 'open' ? opening(raw, place, server) : raw;

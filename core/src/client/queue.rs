@@ -84,8 +84,9 @@ impl QueueHandle<'_> {
         self.0.core().writer.call(|engine| engine.counts())
     }
 
-    /// Sync state of a row, for display: whether edits of it wait, are sent or were parked. For a
-    /// whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+    /// Sync state of a row, for display: whether edits of it wait, are sent or were parked. In a
+    /// table of the log, an edit is pending or parked, but never sent or uncertain. For a whole list
+    /// use the SQL function `rejoin_row_state('table', id)` in the query.
     ///
     /// # Errors
     /// [`InputFault::NotSynced`](crate::InputFault::NotSynced).

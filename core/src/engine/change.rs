@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use rejoin_log::ids::EntryId;
+use rejoin_log::replica::store::Record;
+
+use crate::engine::row_state::entries::{EntryChanges, WaitingEntry};
 use crate::value::Value;
 
 /// The source of a write.
@@ -30,6 +34,7 @@ pub struct Change {
 pub(crate) struct Touched {
     tables: BTreeMap<String, Option<Vec<Value>>>,
     queue: bool,
+    entries: EntryChanges,
 }
 
 impl Touched {
@@ -58,9 +63,19 @@ impl Touched {
         self.queue = true;
     }
 
+    /// Adds an entry of the log that was written, or removed.
+    pub(crate) fn entry(&mut self, id: EntryId, record: Option<&Record>) {
+        self.entries.insert(id, record.and_then(WaitingEntry::of));
+    }
+
+    /// Takes the entries, for the index of row states.
+    pub(crate) fn take_entries(&mut self) -> EntryChanges {
+        std::mem::take(&mut self.entries)
+    }
+
     /// Takes the change to report, if any, and clears it.
     pub(crate) fn take(&mut self, origin: Origin) -> Option<Change> {
-        let Self { tables, queue } = std::mem::take(self);
+        let Self { tables, queue, .. } = std::mem::take(self);
         (queue || !tables.is_empty()).then_some(Change { origin, tables, queue })
     }
 }

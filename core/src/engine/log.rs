@@ -169,11 +169,15 @@ impl ReplicaStore for SqliteReplica<'_> {
         let sql = "/*rejoin*/INSERT INTO rejoin_log_entry (id, key, own, record) \
                    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET \
                    key = excluded.key, own = excluded.own, record = excluded.record";
-        self.run(sql, (id.0.as_bytes(), record.key.to_bytes(), own, self.to_json(record)?))
+        self.run(sql, (id.0.as_bytes(), record.key.to_bytes(), own, self.to_json(record)?))?;
+        self.touched.entry(id, Some(record));
+        Ok(())
     }
 
     fn remove_record(&mut self, id: EntryId) -> Result<(), StoreError> {
-        self.run("/*rejoin*/DELETE FROM rejoin_log_entry WHERE id = ?1", [id.0.as_bytes()])
+        self.run("/*rejoin*/DELETE FROM rejoin_log_entry WHERE id = ?1", [id.0.as_bytes()])?;
+        self.touched.entry(id, None);
+        Ok(())
     }
 
     fn ids(&self, up_to: &Key) -> Result<Vec<EntryId>, StoreError> {
@@ -220,6 +224,21 @@ fn number(what: Waiting) -> i64 {
 
 fn corrupt(what: &str, error: &dyn std::fmt::Display) -> Error {
     StorageFault::Corrupt(format!("{what} of the log: {error}; reset the file")).into()
+}
+
+/// Calls `each` with the own entries that wait.
+pub(crate) fn each_waiting(
+    conn: &Connection,
+    mut each: impl FnMut(EntryId, &Record),
+) -> Result<()> {
+    let sql = "/*rejoin*/SELECT id, record FROM rejoin_log_entry WHERE own IN (1, 2, 3)";
+    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let read = |row: &Row<'_>| Ok((id_of(row)?, row.get::<_, String>(1)?));
+    for row in statement.query_map([], read).map_err(fault::of)? {
+        let (id, text) = row.map_err(fault::of)?;
+        each(id, &serde_json::from_str(&text).map_err(|error| corrupt("entry", &error))?);
+    }
+    Ok(())
 }
 
 /// The log takes a snapshot at its next exchange; unpublished entries stay. The state in memory is

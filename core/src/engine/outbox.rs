@@ -55,7 +55,8 @@ impl Engine {
         history::is_in_history(self.db.conn(), id)
     }
 
-    /// The sync state of a row. A row that does not exist and was never edited is synced.
+    /// The sync state of a row, by mutations and entries. A row that does not exist and was never
+    /// edited is synced.
     ///
     /// # Errors
     /// `NotSynced` if the table is not.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::engine::capture::compose::Recorded;
+use crate::engine::log;
+use crate::engine::row_state::entries::{EntryChanges, WaitingEntry};
 use crate::engine::row_state::{RowStates, SharedRowStates, Waiting};
 use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Schema;
@@ -243,6 +245,11 @@ impl Queue {
         queue.name_tables(schema);
         queue.staged.push(Staged::Awaiting(store::read_awaiting(conn)?));
         queue.committed();
+        let mut entries = EntryChanges::new();
+        log::each_waiting(conn, |id, record| {
+            entries.insert(id, WaitingEntry::of(record));
+        })?;
+        queue.take_entries(entries);
         Ok(queue)
     }
 
@@ -285,6 +292,12 @@ impl Queue {
                 entries.get(seq).is_some_and(|entry| entry.state == MutationState::Pending)
             });
         }
+    }
+
+    /// Applies the entries of the log that a commit has written to the index by row. Returns whether
+    /// any has changed its state or its rows.
+    pub(crate) fn take_entries(&self, entries: EntryChanges) -> bool {
+        !entries.is_empty() && self.states.write().entries.apply(entries)
     }
 
     /// Drops the staged changes after a rollback.

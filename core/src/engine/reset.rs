@@ -156,6 +156,9 @@ fn forget_queue(engine: &mut Engine) {
         engine.queue.stage(staged);
     }
     engine.queue.stage(Staged::Awaiting(Awaiting::new()));
+    for id in engine.queue.states().read().entries.ids() {
+        engine.touched.entry(id, None);
+    }
 }
 
 fn kept() -> Error {

@@ -1,4 +1,4 @@
-//! Index of pending mutations by row: in memory, shared with the readers.
+//! Index of pending mutations and entries by row: in memory, shared with the readers.
 //!
 //! Built when the file is opened and changed only after a commit, so it never shows rolled-back
 //! work. Readers see the current state, not that of their snapshot: `rejoin_row_state(table, id)`
@@ -11,6 +11,9 @@ use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
+use entries::EntryStates;
+
+pub(crate) mod entries;
 
 /// State of a mutation in the queue, stored as a number. Accepted mutations are in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,7 +31,7 @@ pub enum MutationState {
 /// Sync state of a row, for display in an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowSyncState {
-    /// No mutation of this device edits it.
+    /// No mutation or entry of this device that waits edits it.
     Synced,
     /// An edit waits to be sent.
     Pending,
@@ -89,11 +92,14 @@ impl SharedRowStates {
     }
 }
 
-/// The mutations of the queue by the rows of their effects, oldest first.
+/// The mutations of the queue by the rows of their effects, oldest first, and the entries that
+/// wait.
 #[derive(Debug, Default)]
 pub struct RowStates {
     names: HashMap<String, TableNumber>,
     tables: Map<TableNumber, Keys>,
+    /// Those of tables of the log.
+    pub(crate) entries: EntryStates,
 }
 
 /// Read for each row of each batch, so hashing must be cheap; seeded, so that no peer can choose
@@ -198,7 +204,7 @@ impl RowStates {
         if waiting.iter().any(|one| one.state == MutationState::Parked) {
             return RowSyncState::Parked;
         }
-        waiting.last().map_or(RowSyncState::Synced, |one| one.state.into())
+        waiting.last().map_or_else(|| self.entries.state(table, key), |one| one.state.into())
     }
 
     /// The mutations at a row, oldest first, including parked ones.

@@ -169,6 +169,10 @@ impl Engine {
         open.committed = true;
         open.engine.queue.committed();
         open.engine.log.committed();
+        let Engine { queue, touched, .. } = &mut *open.engine;
+        if queue.take_entries(touched.take_entries()) {
+            touched.queue();
+        }
         if let Some(change) = open.engine.touched.take(origin)
             && let Some(observer) = &mut open.engine.observer
         {

@@ -21,10 +21,10 @@ export class StoryServer {
     child.stderr.pipe(process.stderr);
   }
 
-  static async start({ tokens = false } = {}): Promise<StoryServer> {
+  static async start({ tokens = false, log = false } = {}): Promise<StoryServer> {
     const program = process.env['REJOIN_STORY_SERVER'];
     if (program === undefined) throw new Error('REJOIN_STORY_SERVER is not set; `cargo xtask test --only javascript` sets it');
-    const server = new StoryServer(spawn(program, tokens ? ['--tokens'] : []));
+    const server = new StoryServer(spawn(program, [...(tokens ? ['--tokens'] : []), ...(log ? ['--log'] : [])]));
     server.url = String((await server.#next())['url']);
     server.schema = JSON.stringify((await server.order({ do: 'schema' }))['schema']);
     return server;

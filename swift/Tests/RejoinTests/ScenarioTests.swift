@@ -45,6 +45,11 @@ import Testing
     @Test func reset_discards_waiting_writes_by_id_only() async throws { try await run() }
     @Test func reset_that_keeps_the_queue_pulls_again() async throws { try await run() }
     @Test func reset_lets_the_next_user_take_the_file() async throws { try await run() }
+    @Test func entry_is_pending_until_it_is_published() async throws { try await run() }
+    @Test func transaction_of_rows_and_log_is_refused() async throws { try await run() }
+    @Test func denied_entry_is_parked_until_discarded() async throws { try await run() }
+    @Test func action_on_the_log_runs_again_after_an_earlier_entry() async throws { try await run() }
+    @Test func action_on_the_log_that_now_rejects_is_parked() async throws { try await run() }
     @Test func pending_lists_writes_until_their_verdict() async throws { try await run() }
     @Test func refused_write_is_parked_until_discarded() async throws { try await run() }
     @Test func parked_conflict_is_retried() async throws { try await run() }
@@ -120,7 +125,7 @@ private final class Scenario: Hooks, @unchecked Sendable {
 
     private func start() throws {
         guard server == nil else { return }
-        let server = try StoryServer(tokens: scenario["tokens"].isTrue)
+        let server = try StoryServer(tokens: scenario["tokens"].isTrue, log: scenario["log"].isTrue)
         (self.server, schema) = (server, try JSON(server.schema()))
     }
 

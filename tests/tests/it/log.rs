@@ -18,6 +18,7 @@ use crate::client::{PATIENCE, Phone, Served};
 use crate::{apply, each_store};
 
 mod authority;
+mod row_state;
 
 const TABLES: &str =
     "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT, owner TEXT, note TEXT, number BIGINT);

@@ -13,14 +13,16 @@ final class StoryServer: @unchecked Sendable {
 
     /// Starts a server.
     ///
-    /// - Parameter tokens: whether users are identified by tokens instead of a header.
-    init(tokens: Bool = false) throws {
+    /// - Parameters:
+    ///   - tokens: whether users are identified by tokens instead of a header.
+    ///   - log: whether it serves a table of the log.
+    init(tokens: Bool = false, log: Bool = false) throws {
         guard let program = ProcessInfo.processInfo.environment["REJOIN_STORY_SERVER"] else {
             throw StoryError("REJOIN_STORY_SERVER does not say where rejoin-story-server is: run by `cargo xtask test`")
         }
         let output = Pipe()
         process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = tokens ? ["--tokens"] : []
+        process.arguments = (tokens ? ["--tokens"] : []) + (log ? ["--log"] : [])
         process.standardInput = orders
         process.standardOutput = output
         try process.run()

@@ -51,7 +51,7 @@ class ScenarioTest {
 private class ScenarioRun(private val scenario: JsonObject) : Hooks {
     private val folder = Files.createTempDirectory("rejoin-scenario")
     private val variables = mutableMapOf("folder" to folder.toString())
-    private val server by lazy { StoryServer("tokens" in scenario) }
+    private val server by lazy { StoryServer("tokens" in scenario, "log" in scenario) }
     private val device = Device(this)
     private var usesServer = false
 

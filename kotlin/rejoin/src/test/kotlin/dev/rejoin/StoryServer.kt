@@ -18,7 +18,10 @@ import kotlinx.serialization.json.put
 import java.io.BufferedReader
 import java.io.BufferedWriter
 
-class StoryServer(withTokens: Boolean = true) : AutoCloseable {
+class StoryServer(
+    withTokens: Boolean = true,
+    withLog: Boolean = false,
+) : AutoCloseable {
     private val process: Process
     private val orders: BufferedWriter
     private val answers: BufferedReader
@@ -28,7 +31,7 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
 
     init {
         val program = System.getenv("REJOIN_STORY_SERVER") ?: error("set REJOIN_STORY_SERVER to the program rejoin-story-server")
-        val command = if (withTokens) listOf(program, "--tokens") else listOf(program)
+        val command = listOfNotNull(program, "--tokens".takeIf { withTokens }, "--log".takeIf { withLog })
         process = ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start()
         orders = process.outputWriter()
         answers = process.inputReader()
