@@ -18,9 +18,10 @@ pub mod store;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs)]
 pub mod contract;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::ids::{AuthorId, Buckets, Epoch, UserId};
+use super::ids::{AuthorId, Buckets, Epoch, Name, UserId};
 use super::key::Key;
 use super::message::EpochStamp;
 use super::row::{LogRow, Placement, RowName};
@@ -71,7 +72,7 @@ impl<S: LogStore> Server<S> {
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let (horizon, authority) = (Key::FIRST, None);
-        let facts = LogFacts { epoch, head: 0, horizon, floor: 0, counter: 0, authority };
+        let facts = LogFacts { epoch, head: 0, horizon, floor: 0, counter: 0, authority, tables: BTreeSet::new() };
         store.set_facts(&facts)?;
         Ok(Self { store, placement, limits, facts, moved: Buckets::default() })
     }
@@ -93,6 +94,22 @@ impl<S: LogStore> Server<S> {
     pub fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), StoreError> {
         self.facts.epoch = epoch;
         self.relay_everything()?;
+        self.store.set_facts(&self.facts)
+    }
+
+    /// Whether the rows that this table had before the log are in the base.
+    pub fn has_table(&self, table: &str) -> bool {
+        self.facts.tables.contains(table)
+    }
+
+    /// The rows that this table had before the log are in the base now. If there are any, every device
+    /// takes a snapshot, because the feed does not show them.
+    pub fn table_loaded(&mut self, table: Name, has_rows: bool) -> Result<(), StoreError> {
+        self.facts.tables.insert(table);
+        if has_rows {
+            self.facts.head += 1;
+            self.facts.floor = self.facts.head;
+        }
         self.store.set_facts(&self.facts)
     }
 

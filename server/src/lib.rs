@@ -81,6 +81,7 @@ pub use auth::User;
 
 use auth::Authenticator;
 use engine::Engine;
+use engine::log_model;
 use engine::checks::{self, Checks};
 use events::Hub;
 use feeder::Feeder;
@@ -192,6 +193,9 @@ impl Server {
             return Err(ServerError::Config(problems));
         }
         let server = Self::over(config, store, clock);
+        if !looks {
+            log_model::load_tables(&server.shared.engine)?;
+        }
         if let Some(store) = fed {
             let hub = Arc::clone(&server.shared.hub);
             let feeder = Feeder::start(store, move || hub.look())?;

@@ -119,7 +119,12 @@ impl Backend {
 
     /// Adds a table whose rows belong to `user_id`; the SQL may also insert rows.
     pub fn add_table(&mut self, sql: &str, name: &str) {
-        self.config = self.config.clone().with_table(TableConfig::owned(name, "user_id"));
+        self.add(sql, TableConfig::owned(name, "user_id"));
+    }
+
+    /// Adds a table with this configuration; the SQL may also insert rows.
+    pub fn add(&mut self, sql: &str, table: TableConfig) {
+        self.config = self.config.clone().with_table(table);
         self.alter(sql);
     }
 

@@ -64,7 +64,9 @@ pub fn facts_are_there_once_set(store: &mut dyn LogStore) {
     assert_eq!(store.facts().unwrap(), None);
     let epoch = Epoch(uuid::Uuid::from_u128(5));
     let horizon = key(2);
-    let mut facts = LogFacts { epoch, head: 3, horizon, floor: 1, counter: 8, authority: None };
+    let tables = [Name::from("seats")].into();
+    let (authority, counter) = (None, 8);
+    let mut facts = LogFacts { epoch, head: 3, horizon, floor: 1, counter, authority, tables };
     store.set_facts(&facts).unwrap();
     facts.authority = Some(author(9));
     store.set_facts(&facts).unwrap();

@@ -4,13 +4,14 @@
 //! lock, and rolls it back if the call fails. Every [`LogStore`] must pass the contract tests in
 //! `contract.rs`.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::effect::Effect;
 use super::super::entry::{Content, Intent};
-use super::super::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
+use super::super::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
 use super::super::key::Key;
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
@@ -31,6 +32,9 @@ pub struct LogFacts {
     pub counter: u64,
     /// The authority.
     pub authority: Option<AuthorId>,
+    /// The tables whose rows from before the log are in the base.
+    #[serde(default)]
+    pub tables: BTreeSet<Name>,
 }
 
 /// An accepted entry above the horizon.

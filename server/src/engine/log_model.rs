@@ -132,6 +132,27 @@ pub(crate) fn raise_horizon(engine: &Engine) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Puts the rows that tables had before the log into its base; does nothing for tables whose rows are
+/// there. Called before the first request.
+pub(crate) fn load_tables(engine: &Engine) -> Result<(), Fault> {
+    if read(&*engine.store, |reading| Ok(reading.log_tables().is_empty()))? {
+        return Ok(());
+    }
+    write(&*engine.store, &engine.now(), |writing| {
+        let store = writing.log();
+        let done = open(engine, writing, store, true).and_then(|mut log| {
+            for table in writing.log_tables() {
+                if !log.has_table(&table.name) {
+                    let has_rows = store.load(table)?;
+                    log.table_loaded(table.name.as_str().into(), has_rows)?;
+                }
+            }
+            Ok(())
+        });
+        done.map_err(|stop| fault(&store, stop))
+    })
+}
+
 /// The log's facts: epoch, head, horizon, authority.
 pub(crate) fn log_facts(engine: &Engine) -> Result<LogFacts, Fault> {
     operate_log(engine, |log| Ok(log.facts().clone()))

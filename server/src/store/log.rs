@@ -69,6 +69,15 @@ pub(super) trait LogDatabase: std::fmt::Debug {
     /// The cells of a row of the application's table, in the order of its columns.
     fn current(&self, table: &LogTable, key: &Value) -> Result<Option<Vec<Value>>, Fault>;
 
+    /// At most `limit` rows of the application's table with a greater key, by key, each with its
+    /// cells in the order of its columns.
+    fn scan(
+        &self,
+        table: &LogTable,
+        after: Option<&Value>,
+        limit: usize,
+    ) -> Result<Vec<(Value, Vec<Value>)>, Fault>;
+
     /// Writes a row of the application's table: these cells by column, defaults in the others. `None`
     /// removes it.
     fn put_current(
@@ -131,6 +140,31 @@ impl<'t> LogTables<'t> {
             )));
         }
         self.rows(sql, cells).map(drop)
+    }
+
+    /// Puts the rows of an application's table into the base, unless the log has rows of it. Returns
+    /// whether there were any.
+    pub fn load(&self, table: &LogTable) -> Result<bool> {
+        let name: Cell = table.name.as_str().into();
+        if !self.rows(self.sql().any_row, std::slice::from_ref(&name))?.is_empty() {
+            return Ok(false);
+        }
+        let mut after: Option<Value> = None;
+        loop {
+            let rows = self.database.scan(table, after.as_ref(), BATCH);
+            let rows = rows.map_err(|fault| self.failed(fault))?;
+            let Some((last, _)) = rows.last() else { return Ok(after.is_some()) };
+            after = Some(last.clone());
+            let mut cells = Vec::with_capacity(rows.len() * 3);
+            for (key, values) in rows {
+                let Some(id) = key.to_id() else { continue };
+                cells.extend([name.clone(), id.as_str().into(), json(&image(table, values))?]);
+            }
+            let tuple = |first: usize| format!("(${}, ${}, ${})", first, first + 1, first + 2);
+            let tuples: Vec<String> = (1..=cells.len()).step_by(3).map(tuple).collect();
+            // The statement of one row, with as many as are here.
+            self.put(&self.sql().put_base.replacen(&tuple(1), &tuples.join(", "), 1), &cells)?;
+        }
     }
 
     fn table(&self, row: &RowName) -> Result<(&'t LogTable, Value), LogRowError> {
@@ -197,11 +231,7 @@ impl LogStore for LogTables<'_> {
     fn current(&self, row: &RowName) -> Result<Option<LogRow>> {
         let (table, key) = self.table(row)?;
         let found = self.database.current(table, &key).map_err(|fault| self.failed(fault))?;
-        let named = |cells: Vec<Value>| {
-            let names = table.columns.iter().map(|column| column.name.as_str().into());
-            LogRow::from(names.zip(cells).collect::<rejoin_log::row::Columns>())
-        };
-        Ok(found.map(named))
+        Ok(found.map(|cells| image(table, cells)))
     }
 
     fn put_current(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
@@ -265,6 +295,14 @@ impl LogStore for LogTables<'_> {
     fn put_membership(&mut self, user: &UserId, membership: &Membership) -> Result<()> {
         self.put(self.sql().put_membership, &[user.0.as_str().into(), json(membership)?])
     }
+}
+
+/// Rows of one statement when a table is loaded.
+const BATCH: usize = 300;
+
+fn image(table: &LogTable, cells: Vec<Value>) -> LogRow {
+    let names = table.columns.iter().map(|column| column.name.as_str().into());
+    LogRow::from(names.zip(cells).collect::<rejoin_log::row::Columns>())
 }
 
 fn named(row: &RowName) -> [Cell; 2] {

@@ -18,6 +18,7 @@ use crate::client::{PATIENCE, Phone, Served};
 use crate::{apply, each_store};
 
 mod authority;
+mod existing_rows;
 mod row_state;
 
 const TABLES: &str =

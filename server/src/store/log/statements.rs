@@ -14,6 +14,8 @@ pub(in crate::store) struct Statements {
     pub(super) by_key: &'static str,
     pub(super) by_position: &'static str,
     pub(super) base: &'static str,
+    /// Any row of a table that is in the log.
+    pub(super) any_row: &'static str,
     pub(super) put_base: &'static str,
     pub(super) remove_base: &'static str,
     pub(super) base_after: &'static str,
@@ -66,6 +68,13 @@ macro_rules! statements {
                 "SELECT body FROM ",
                 $prefix,
                 "base WHERE table_name = $1 AND row_id = $2"
+            ),
+            any_row: concat!(
+                "SELECT row_id FROM ",
+                $prefix,
+                "base WHERE table_name = $1 UNION ALL SELECT row_id FROM ",
+                $prefix,
+                "link WHERE table_name = $1 LIMIT 1"
             ),
             put_base: concat!(
                 "INSERT INTO ",

@@ -117,6 +117,31 @@ impl LogDatabase for PostgresTransaction<'_> {
         self.seen(cells).map(Some)
     }
 
+    fn scan(
+        &self,
+        table: &LogTable,
+        after: Option<&Value>,
+        limit: usize,
+    ) -> Result<Vec<(Value, Vec<Value>)>, Fault> {
+        let (connection, shape) = (self.entered_log()?, self.shape(table)?);
+        let key = quoted(&table.key.name);
+        let (what, from) = (reading(table, shape), &shape.name);
+        let after = after.map(|after| bound(shape, 0, after));
+        let first = shape.types.first().map_or(String::new(), |of| types::writing(of, 1));
+        let condition =
+            after.as_ref().map_or(String::new(), |_| format!("WHERE {key} > {first}"));
+        let sql = format!("SELECT {what} FROM {from} {condition} ORDER BY {key} LIMIT {limit}");
+        let params: Vec<&(dyn ToSql + Sync)> = after.iter().map(Parameter::as_sql).collect();
+        let rows = self.seen(connection.rows(&sql, &params))?;
+        let read = |row: &Row| {
+            let cell = |(at, of): (usize, &types::Type)| types::read(of.form, row, at);
+            let mut cells = shape.types.iter().enumerate().map(cell);
+            let key = cells.next().transpose()?.unwrap_or_default();
+            Ok((key, cells.collect::<Result<_, _>>()?))
+        };
+        self.seen(rows.iter().map(read).collect())
+    }
+
     fn put_current(
         &self,
         table: &LogTable,

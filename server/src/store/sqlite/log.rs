@@ -30,6 +30,12 @@ fn cell(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Cell> {
     })
 }
 
+/// The key and the other columns: a table may have no other.
+fn all_columns(table: &LogTable) -> String {
+    let names = [&table.key].into_iter().chain(&table.columns);
+    names.map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
 impl LogDatabase for SqliteTransaction<'_> {
     fn statements(&self) -> &'static Statements {
         &SQLITE
@@ -54,16 +60,32 @@ impl LogDatabase for SqliteTransaction<'_> {
     }
 
     fn current(&self, table: &LogTable, key: &Value) -> Result<Option<Vec<Value>>, Fault> {
-        // The key too: a table may have no other column.
-        let names = [&table.key].into_iter().chain(&table.columns);
-        let names: Vec<String> = names.map(|column| quoted(&column.name)).collect();
-        let (what, key_name) = (names.join(", "), quoted(&table.key.name));
+        let (what, key_name) = (all_columns(table), quoted(&table.key.name));
         let sql = format!("SELECT {what} FROM {} WHERE {key_name} = ?1", quoted(&table.name));
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([key])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let cells = (1..=table.columns.len()).map(|at| row.get(at));
         Ok(Some(cells.collect::<rusqlite::Result<_>>()?))
+    }
+
+    fn scan(
+        &self,
+        table: &LogTable,
+        after: Option<&Value>,
+        limit: usize,
+    ) -> Result<Vec<(Value, Vec<Value>)>, Fault> {
+        let (what, key) = (all_columns(table), quoted(&table.key.name));
+        let sql = format!(
+            "SELECT {what} FROM {} WHERE {key} > ?1 OR ?1 IS NULL ORDER BY {key} LIMIT {limit}",
+            quoted(&table.name)
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([after], |row| {
+            let cells = (1..=table.columns.len()).map(|at| row.get(at));
+            Ok((row.get(0)?, cells.collect::<rusqlite::Result<_>>()?))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn put_current(

@@ -1,0 +1,71 @@
+//! Rows that a table had before it became a table of the log.
+
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Store};
+
+use super::{SEATS, TABLES, devices, server, settle};
+use crate::{apply, each_store};
+
+const ROWS: &str = "INSERT INTO seats VALUES ('s0', 'e2', NULL, 'hidden', 0),
+    ('s1', 'e1', 'ana', 'it''s', 1), ('s2', 'e1', NULL, NULL, NULL)";
+
+#[apply(each_store)]
+fn rows_from_before_the_log_reach_devices_and_take_entries(store: Store) {
+    let tables = vec![TableConfig::log("seats", "event", "event:")];
+    let server = Backend::made(store, &format!("{TABLES}; {ROWS}"), tables, Limits::default());
+    server.server().subscribe("ana", "event:e1").unwrap();
+    let [mut phone, mut second] = devices(&server, ["ana", "ana"]);
+    assert_eq!(phone.see(SEATS), "s1|e1|ana|it's|1 s2|e1|-|-|-");
+    phone.write("UPDATE seats SET note = 'new' WHERE id = 's2'");
+    phone.write("DELETE FROM seats WHERE id = 's1'");
+    phone.sync(&server);
+    second.sync(&server);
+    assert_eq!(second.see(SEATS), "s2|e1|-|new|-");
+    assert_eq!(server.see(SEATS), "s0|e2|-|hidden|0 s2|e1|-|new|-");
+}
+
+/// More rows than one statement of the server has.
+#[apply(each_store)]
+fn table_with_many_rows_is_whole(store: Store) {
+    let rows: Vec<String> =
+        (0..1_000).map(|number| format!("('s{number:04}', 'e1', NULL, '', {number})")).collect();
+    let sql = format!("{TABLES}; INSERT INTO seats VALUES {}", rows.join(", "));
+    let tables = vec![TableConfig::log("seats", "event", "event:")];
+    let server = Backend::made(store, &sql, tables, Limits::default());
+    server.server().subscribe("ana", "event:e1").unwrap();
+    let [mut phone] = devices(&server, ["ana"]);
+    let sum = "SELECT count(*), sum(number) FROM seats";
+    assert_eq!(phone.see(sum), "1000|499500");
+}
+
+/// The rows of the log are not taken as rows from before it.
+#[apply(each_store)]
+fn restart_keeps_the_log(store: Store) {
+    let mut server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    let before = server.server().log_status().unwrap();
+    server.restart();
+    assert_eq!(server.server().log_status().unwrap(), before);
+    phone.write("DELETE FROM seats");
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "");
+}
+
+#[apply(each_store)]
+fn table_that_is_added_to_a_log_brings_its_rows_to_devices_that_know_the_log(store: Store) {
+    let mut server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    phone.write("UPDATE seats SET number = 2");
+    let sql = "CREATE TABLE tickets(id BIGINT PRIMARY KEY, event TEXT);
+        INSERT INTO tickets VALUES (7, 'e1'), (8, 'e2'), (-9, 'e1')";
+    server.add(sql, TableConfig::log("tickets", "event", "event:"));
+    phone.sync(&server);
+    assert_eq!(phone.see("SELECT id FROM tickets ORDER BY id"), "-9 7");
+    phone.write("DELETE FROM tickets WHERE id = 7");
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see("SELECT id, event FROM tickets ORDER BY id"), "-9|e1 8|e2");
+}
