@@ -17,6 +17,7 @@ mod border;
 mod capture;
 mod figures;
 mod instructions;
+mod log;
 mod measure;
 mod open;
 mod ours;

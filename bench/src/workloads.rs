@@ -1,7 +1,7 @@
 //! All workloads: name, reference, and goal.
 
 use crate::measure::Run;
-use crate::{action, apply, capture, open, query, rebase, stream, verdict, watch};
+use crate::{action, apply, capture, log, open, query, rebase, stream, verdict, watch};
 
 /// A ratio of two variants.
 pub(crate) struct Workload {
@@ -85,6 +85,27 @@ pub(crate) const TIMED: &[Workload] = &[
         run: capture::LOG_THOUSAND,
         scale: 10_000,
         goal: 10.0,
+    },
+    Workload {
+        name: "log: fetch 10,000 entries of a row each",
+        against: "plain sorted INSERT in one transaction",
+        run: log::FETCH,
+        scale: 10_000,
+        goal: 3.0,
+    },
+    Workload {
+        name: "log: an entry before 1,050 others",
+        against: "their updates in one plain transaction",
+        run: log::LATE,
+        scale: 1_050,
+        goal: 1.0,
+    },
+    Workload {
+        name: "log: snapshot of 100,000 rows",
+        against: "the first sync of the row model",
+        run: log::SNAPSHOT,
+        scale: 100_000,
+        goal: 1.2,
     },
     Workload {
         name: "first sync: page bytes to rows",

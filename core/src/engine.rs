@@ -11,7 +11,7 @@ pub mod checkpoint;
 pub(crate) mod counters;
 pub(crate) mod database;
 pub mod ddl;
-pub(crate) mod entries;
+pub mod entries;
 pub(crate) mod follow;
 #[cfg(feature = "synchro-import")]
 pub(crate) mod import;

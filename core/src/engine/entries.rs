@@ -37,7 +37,7 @@ use list::OwnState;
 
 mod actions;
 mod captured;
-pub(crate) mod exchange;
+pub mod exchange;
 pub(crate) mod list;
 
 /// The log of a file between two transactions.

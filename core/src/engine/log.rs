@@ -15,6 +15,7 @@ use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
 use rejoin_log::rebase::StepIndex;
 use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
+use rejoin_log::row::RowName;
 use rejoin_log::store::StoreError;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::Serialize;
@@ -66,6 +67,10 @@ pub struct SqliteReplica<'c> {
     failure: &'c Cell<Option<Error>>,
     /// Statements by table; `None` for a table that this schema lacks.
     tables: RefCell<HashMap<Name, Option<Rc<RowStatements>>>>,
+    /// The last step of the index, [`Key::FIRST`] without one; `None` if it is not known.
+    last_step: Cell<Option<Key>>,
+    /// The row that was last read, if it is not there: it is written by one statement.
+    absent: RefCell<Option<RowName>>,
 }
 
 impl std::fmt::Debug for SqliteReplica<'_> {
@@ -82,7 +87,8 @@ impl<'c> SqliteReplica<'c> {
         touched: &'c mut Touched,
         failure: &'c Cell<Option<Error>>,
     ) -> Self {
-        Self { conn, schema, touched, runner: None, failure, tables: RefCell::default() }
+        let (tables, last_step, absent) = Default::default();
+        Self { conn, schema, touched, runner: None, failure, tables, last_step, absent }
     }
 
     /// The same with the actions of the app.

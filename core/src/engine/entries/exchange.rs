@@ -36,13 +36,15 @@ pub(crate) enum LogRequest {
 
 /// What a response has changed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
-    pub(crate) accepted: u64,
-    pub(crate) parked: u64,
+pub struct Taken {
+    /// Entries with the server.
+    pub accepted: u64,
+    /// Entries that the server has denied.
+    pub parked: u64,
     /// Received entries and rows.
-    pub(crate) received: u64,
+    pub received: u64,
     /// Another database uses the id of this one: it needs a new id.
-    pub(crate) copied: bool,
+    pub copied: bool,
 }
 
 /// The next request, with at most this many entries; `None` if the log is exchanged. `is_current`
@@ -74,14 +76,14 @@ pub(crate) fn next(
 }
 
 /// Applies a snapshot.
-pub(crate) fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
+pub fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
     let named = whole.items.iter().map(|item| item.key.id);
     let received = whole.base.len() + whole.items.len();
     taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
 }
 
 /// Applies a page of the feed.
-pub(crate) fn take_fetched(engine: &mut Engine, answer: &Fetched) -> Result<Taken> {
+pub fn take_fetched(engine: &mut Engine, answer: &Fetched) -> Result<Taken> {
     let items: &[Item] = match answer {
         Fetched::Page(page) => &page.items,
         Fetched::Resync => &[],

@@ -5,6 +5,7 @@
 //! schema lacks has no rows, and a column that it lacks has no value; writes to them do nothing. A
 //! column that an image lacks gets its default.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ pub(super) struct RowStatements {
     read: String,
     list: String,
     delete: String,
+    /// Those of whole rows.
+    update: String,
+    insert: String,
 }
 
 impl RowStatements {
@@ -40,8 +44,11 @@ impl RowStatements {
             without_key(table).map(|column| Name::from(column.name.as_str())).collect();
         let key_first = std::iter::once(table.key_column().name.as_str());
         let all = listed("", key_first.chain(columns.iter().map(Name::as_str)));
+        let is_there = |_: &Column| true;
         Self {
             table: Arc::clone(table),
+            update: update(table, is_there),
+            insert: insert(table, is_there),
             columns,
             read: format!("{OURS}SELECT {all} FROM {name} WHERE {key} = ?1"),
             list: format!("{OURS}SELECT {all} FROM {name}"),
@@ -55,35 +62,36 @@ impl RowStatements {
         let cells = self.columns.iter().enumerate().map(cell);
         cells.collect::<rusqlite::Result<rejoin_log::row::Columns>>().map(LogRow::from)
     }
+}
 
-    /// Replaces the row; the key is the first parameter, followed by the values in `image`.
-    fn update(&self, image: &LogRow) -> String {
-        let mut number = 1;
-        let set = |column: &Column| {
-            let name = quoted(&column.name);
-            if image.get(&column.name).is_none() {
-                let default = column.default.as_deref().unwrap_or("NULL");
-                return format!("{name} = ({default})");
-            }
-            number += 1;
-            format!("{name} = ?{number}")
-        };
-        let sets: Vec<String> = without_key(&self.table).map(set).collect();
-        let (name, key) = (quoted(&self.table.name), quoted(&self.table.key_column().name));
-        format!("{OURS}UPDATE {name} SET {} WHERE {key} = ?1", sets.join(", "))
-    }
+/// Replaces the row; the key is the first parameter, followed by the values of these columns. The
+/// others get their defaults.
+fn update(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
+    let mut number = 1;
+    let set = |column: &Column| {
+        let name = quoted(&column.name);
+        if !is_there(column) {
+            let default = column.default.as_deref().unwrap_or("NULL");
+            return format!("{name} = ({default})");
+        }
+        number += 1;
+        format!("{name} = ?{number}")
+    };
+    let sets: Vec<String> = without_key(table).map(set).collect();
+    let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
+    format!("{OURS}UPDATE {name} SET {} WHERE {key} = ?1", sets.join(", "))
+}
 
-    /// Creates the row, with the same parameters.
-    fn insert(&self, image: &LogRow) -> String {
-        let named = without_key(&self.table).filter(|column| image.get(&column.name).is_some());
-        let (columns, marks): (String, String) =
-            named.map(|column| (format!(", {}", quoted(&column.name)), ", ?")).unzip();
-        let (name, key) = (quoted(&self.table.name), quoted(&self.table.key_column().name));
-        format!(
-            "{OURS}INSERT INTO {name} ({key}{columns}) VALUES (?{marks}) \
-             ON CONFLICT ({key}) DO NOTHING"
-        )
-    }
+/// Creates the row, with the same parameters.
+fn insert(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
+    let named = without_key(table).filter(|column| is_there(column));
+    let (columns, marks): (String, String) =
+        named.map(|column| (format!(", {}", quoted(&column.name)), ", ?")).unzip();
+    let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
+    format!(
+        "{OURS}INSERT INTO {name} ({key}{columns}) VALUES (?{marks}) \
+         ON CONFLICT ({key}) DO NOTHING"
+    )
 }
 
 fn without_key(table: &Table) -> impl Iterator<Item = &Column> {
@@ -113,14 +121,28 @@ impl SqliteReplica<'_> {
         })
     }
 
-    fn replace(&self, known: &RowStatements, key: &Value, image: &LogRow) -> Result<()> {
+    fn replace(
+        &self,
+        known: &RowStatements,
+        key: &Value,
+        image: &LogRow,
+        is_absent: bool,
+    ) -> Result<()> {
         let values = known.columns.iter().filter_map(|name| image.get(name.as_str()));
         let values: Vec<&Value> = std::iter::once(key).chain(values).collect();
         let (table, has_columns) = (&known.table, !known.columns.is_empty());
-        if has_columns && self.write(table, &known.update(image), &values)? > 0 {
-            return Ok(());
+        let is_there = |column: &Column| image.get(&column.name).is_some();
+        let is_whole = values.len() == known.columns.len() + 1;
+        if has_columns && !is_absent {
+            let update: Cow<'_, str> =
+                if is_whole { (&known.update).into() } else { update(table, is_there).into() };
+            if self.write(table, &update, &values)? > 0 {
+                return Ok(());
+            }
         }
-        self.write(table, &known.insert(image), &values).map(drop)
+        let insert: Cow<'_, str> =
+            if is_whole { (&known.insert).into() } else { insert(table, is_there).into() };
+        self.write(table, &insert, &values).map(drop)
     }
 }
 
@@ -132,7 +154,11 @@ impl LogRows for SqliteReplica<'_> {
             let mut statement = self.conn.prepare_cached(&known.read)?;
             statement.query_row([key], |row| known.image(row)).optional()
         };
-        self.kept(read().map_err(fault::of))
+        let found = self.kept(read().map_err(fault::of))?;
+        if found.is_none() {
+            self.absent.replace(Some(row.clone()));
+        }
+        Ok(found)
     }
 
     fn table(&self, table: &Name) -> Result<Vec<(RowName, LogRow)>, StoreError> {
@@ -153,8 +179,9 @@ impl LogTable for SqliteReplica<'_> {
         let Some(key) = value_of(&known.table, &row.id) else {
             return self.kept(if image.is_some() { Err(no_key(row)) } else { Ok(()) });
         };
+        let is_absent = self.absent.take().is_some_and(|absent| absent == *row);
         let done = match image {
-            Some(image) => self.replace(&known, &key, image),
+            Some(image) => self.replace(&known, &key, image, is_absent),
             None => self.write(&known.table, &known.delete, &[&key]).map(drop),
         };
         self.kept(done)?;
