@@ -72,7 +72,15 @@ impl<S: LogStore> Server<S> {
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let (horizon, authority) = (Key::FIRST, None);
-        let facts = LogFacts { epoch, head: 0, horizon, floor: 0, counter: 0, authority, tables: BTreeSet::new() };
+        let facts = LogFacts {
+            epoch,
+            head: 0,
+            horizon,
+            floor: 0,
+            counter: 0,
+            authority,
+            tables: BTreeSet::new(),
+        };
         store.set_facts(&facts)?;
         Ok(Self { store, placement, limits, facts, moved: Buckets::default() })
     }

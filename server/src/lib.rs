@@ -81,8 +81,8 @@ pub use auth::User;
 
 use auth::Authenticator;
 use engine::Engine;
-use engine::log_model;
 use engine::checks::{self, Checks};
+use engine::log_model;
 use events::Hub;
 use feeder::Feeder;
 use log_limit::LogLimit;

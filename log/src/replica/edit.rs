@@ -1,5 +1,6 @@
 //! An edit: changed records, the rebase that follows, and saving both.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::handler::MEMBERSHIP;
@@ -18,6 +19,8 @@ pub(super) struct RecordEdit {
     pub(super) facts: Facts,
     pub(super) change: Change,
     pub(super) records: BTreeMap<EntryId, Option<Record>>,
+    /// The same records as they are in the store, each read once.
+    former: BTreeMap<EntryId, Option<Record>>,
     pub(super) events: Vec<ReplicaEvent>,
 }
 
@@ -70,19 +73,31 @@ fn differ(old: &Record, new: &Record) -> bool {
 
 impl<S: ReplicaStore> Replica<S> {
     pub(super) fn edit(&self) -> RecordEdit {
-        let (change, records) = (Change::default(), BTreeMap::new());
-        RecordEdit { facts: self.facts.clone(), change, records, events: Vec::new() }
+        let (change, records, former) = <(Change, BTreeMap<_, _>, BTreeMap<_, _>)>::default();
+        RecordEdit { facts: self.facts.clone(), change, records, former, events: Vec::new() }
     }
 
     /// A record, including the changes of the edit.
     pub(super) fn edited(
         &self,
-        edit: &RecordEdit,
+        edit: &mut RecordEdit,
         id: EntryId,
     ) -> Result<Option<Record>, StoreError> {
         match edit.records.get(&id) {
             Some(record) => Ok(record.clone()),
-            None => self.store.record(id),
+            None => Ok(self.former(edit, id)?.clone()),
+        }
+    }
+
+    /// A record as it is in the store.
+    fn former<'e>(
+        &self,
+        edit: &'e mut RecordEdit,
+        id: EntryId,
+    ) -> Result<&'e Option<Record>, StoreError> {
+        match edit.former.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => Ok(unknown.insert(self.store.record(id)?)),
         }
     }
 
@@ -93,13 +108,14 @@ impl<S: ReplicaStore> Replica<S> {
         id: EntryId,
         record: Option<Record>,
     ) -> Result<(), StoreError> {
-        edit.set(id, self.store.record(id)?.as_ref(), record);
+        let former = self.former(edit, id)?.clone();
+        edit.set(id, former.as_ref(), record);
         Ok(())
     }
 
     /// Applies an edit: rebases, and saves the records and the facts.
     pub(super) fn commit(&mut self, edit: RecordEdit) -> Result<(), StoreError> {
-        let RecordEdit { facts, mut change, records, mut events } = edit;
+        let RecordEdit { facts, mut change, records, former, mut events } = edit;
         self.events.append(&mut events);
         let former_buckets = std::mem::replace(&mut self.facts, facts).buckets;
         if former_buckets != self.facts.buckets {
@@ -116,6 +132,7 @@ impl<S: ReplicaStore> Replica<S> {
                 buckets: self.facts.buckets.as_ref(),
                 former_buckets: former_buckets.as_ref(),
                 edited: &records,
+                former: &former,
                 records: BTreeMap::new(),
                 events: Vec::new(),
                 runs: 0,

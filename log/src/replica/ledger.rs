@@ -23,6 +23,8 @@ pub(super) struct ReplicaRebase<'a, S> {
     pub(super) former_buckets: Option<&'a Buckets>,
     /// The records that the caller has changed.
     pub(super) edited: &'a BTreeMap<EntryId, Option<Record>>,
+    /// Those as they are in the store.
+    pub(super) former: &'a BTreeMap<EntryId, Option<Record>>,
     /// These records, and the ones applied since.
     pub(super) records: BTreeMap<EntryId, Record>,
     pub(super) events: Vec<ReplicaEvent>,
@@ -44,7 +46,11 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
 
     /// The record of the step before this rebase, if it was at this key.
     fn former(&self, step: &Key) -> Result<Option<Record>, StoreError> {
-        Ok(self.store.record(step.id)?.filter(|record| record.key == *step))
+        let record = match self.former.get(&step.id) {
+            Some(record) => record.clone(),
+            None => self.store.record(step.id)?,
+        };
+        Ok(record.filter(|record| record.key == *step))
     }
 
     /// The rows after applying the effects of an entry to the current rows.

@@ -130,7 +130,7 @@ fn take_verdict<S: ReplicaStore>(
 /// before this key.
 fn highest_below<S: ReplicaStore>(
     replica: &Replica<S>,
-    edit: &RecordEdit,
+    edit: &mut RecordEdit,
     key: &Key,
 ) -> Result<(u64, u64), StoreError> {
     if mutant::on(Mutant::KeyBelowSeen) {

@@ -128,8 +128,7 @@ impl LogDatabase for PostgresTransaction<'_> {
         let (what, from) = (reading(table, shape), &shape.name);
         let after = after.map(|after| bound(shape, 0, after));
         let first = shape.types.first().map_or(String::new(), |of| types::writing(of, 1));
-        let condition =
-            after.as_ref().map_or(String::new(), |_| format!("WHERE {key} > {first}"));
+        let condition = after.as_ref().map_or(String::new(), |_| format!("WHERE {key} > {first}"));
         let sql = format!("SELECT {what} FROM {from} {condition} ORDER BY {key} LIMIT {limit}");
         let params: Vec<&(dyn ToSql + Sync)> = after.iter().map(Parameter::as_sql).collect();
         let rows = self.seen(connection.rows(&sql, &params))?;
