@@ -14,7 +14,7 @@ use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::key::Key;
 use rejoin_log::message::bounds::check_offer;
 use rejoin_log::placement::ColumnPlacement;
-use rejoin_log::replica::store::{Facts, ReplicaStore as _};
+use rejoin_log::replica::store::{Facts, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent, ReplicaState};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::manifest::SyncModel;
@@ -93,6 +93,14 @@ pub(crate) fn has_tables(engine: &Engine) -> bool {
 pub(crate) fn is_filled(engine: &Engine) -> Result<bool> {
     let facts = || reading(engine, |store| store.facts());
     Ok(!has_tables(engine) || facts()?.is_some_and(|facts| facts.stamp.is_some()))
+}
+
+/// Whether entries wait for the server, and need no snapshot first.
+pub(crate) fn are_unpublished(engine: &Engine) -> Result<bool> {
+    reading(engine, |store| {
+        let is_ready = store.facts()?.is_some_and(|facts| !facts.needs_snapshot);
+        Ok(is_ready && !store.waiting_ids(Waiting::Server, 1)?.is_empty())
+    })
 }
 
 /// Whether the changes are of the log: all of them, or none.

@@ -16,6 +16,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{ErrorBody, code, path};
 
 use crate::engine::Engine;
+use crate::engine::entries;
 use crate::engine::rebase::import;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result, SyncFault};
@@ -198,6 +199,18 @@ impl Session {
             peer.lost();
         }
         self.pass.settle_unanswered(engine)
+    }
+
+    /// Does not send the next request, because it would pull. If entries of the log wait for the
+    /// server, the pass goes on with them: it fetches what is newer, and publishes. Returns whether it
+    /// does.
+    pub fn held_back(&mut self, engine: &mut Engine) -> Result<bool> {
+        self.lost(engine)?;
+        let publishes = entries::are_unpublished(engine)?;
+        if publishes {
+            self.pass.step = PassStep::Log;
+        }
+        Ok(publishes)
     }
 
     /// What the server reported at register; `None` before, after it forgot the device, and for a

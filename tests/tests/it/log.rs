@@ -19,6 +19,7 @@ use crate::{apply, each_store};
 
 mod authority;
 mod existing_rows;
+mod metered;
 mod row_state;
 
 const TABLES: &str =

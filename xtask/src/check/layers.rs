@@ -97,7 +97,11 @@ const LAYERS: &[Layer] = &[
         may_use: &["rejoin-protocol", "rejoin-core", "rejoin-bindings", "rejoin-story-server"],
         never: &["rusqlite", "axum"],
     },
-    Layer { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
+    Layer {
+        package: "rejoin-bench",
+        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-core"],
+        never: &[],
+    },
     Layer {
         package: "rejoin-server-bench",
         may_use: &["rejoin-postgres"],

@@ -32,6 +32,9 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     fn answered(&self, response: Response) -> Task<SessionState>;
     /// The last request has no response.
     fn lost(&self) -> Task<()>;
+    /// The next request is held back, because it would pull. Returns whether entries of the log are
+    /// published instead.
+    fn held_back(&self) -> Task<bool>;
     /// The file is about to be closed: the next pass starts with the stored state.
     fn renew(&self);
 }
@@ -108,6 +111,10 @@ impl Exchange for WriterExchange {
 
     fn lost(&self) -> Task<()> {
         self.step(Session::lost)
+    }
+
+    fn held_back(&self) -> Task<bool> {
+        self.step(Session::held_back)
     }
 
     fn renew(&self) {

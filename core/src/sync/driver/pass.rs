@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rejoin_protocol::wire::path;
 
 use super::exchange::{Exchange, SessionState};
 use super::shared::{DriverConfig, Shared};
@@ -69,17 +70,24 @@ impl PassContext {
         let signer = self.keyring.signer(header.as_ref()).await?;
         self.shared.board.set(SyncState::Connecting);
         known.session = self.exchange.start(signer.clone()).await?;
-        let mut since = None;
+        let (mut since, mut held_back) = (None, false);
         loop {
             self.shared.board.set_first_sync(known.session.first_sync);
             let request = match self.exchange.next().await? {
+                Next::Finished(_) if held_back => return Ok(PassResult::HeldBack),
                 Next::Finished(report) => return Ok(PassResult::Finished(report)),
                 Next::Again => continue,
                 Next::Send(request) => request,
             };
             let phase = request.phase;
-            if held == Metered::PushOnly && matches!(phase, Phase::Pulling | Phase::Snapshot) {
-                self.exchange.lost().await?;
+            let pulls = matches!(phase, Phase::Pulling | Phase::Snapshot)
+                // Entries are published after the newest ones.
+                && !(held_back && request.path == path::LOG_FETCH);
+            if held == Metered::PushOnly && pulls {
+                held_back = self.exchange.held_back().await?;
+                if held_back {
+                    continue;
+                }
                 return Ok(PassResult::HeldBack);
             }
             self.show(phase, &known.session, &mut since);

@@ -158,6 +158,13 @@ impl Exchange for RealSession {
         })
     }
 
+    fn held_back(&self) -> Task<bool> {
+        self.step(|inside| {
+            inside.land();
+            inside.session.held_back(&mut inside.engine)
+        })
+    }
+
     fn renew(&self) {
         let mut inside = self.inside();
         inside.renewed += 1;
