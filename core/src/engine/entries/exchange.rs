@@ -2,7 +2,8 @@
 //! transaction.
 //!
 //! The order of requests is: snapshot if one is needed, fetch to the head, publish, and fetch again
-//! until nothing is left to publish; the authority then sends its corrections. A file with a new id continues its log as the new author.
+//! until nothing is left to publish; the authority then sends its corrections. A file with a new id
+//! continues its log as the new author.
 
 use std::collections::BTreeSet;
 
