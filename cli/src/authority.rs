@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// The authority's user, for a development server on this machine
     #[arg(long, conflicts_with = "token")]
     user: Option<String>,
-    /// Seconds between two syncs
+    /// Seconds between two syncs, unless the server reports a change
     #[arg(long, default_value_t = 5)]
     every: u64,
     /// Sync once and end

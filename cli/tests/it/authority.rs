@@ -52,19 +52,20 @@ impl World {
     }
 
     fn command(&self, file: &str) -> Command {
+        self.command_every("1", file)
+    }
+
+    fn command_every(&self, seconds: &str, file: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
         let of = |name: &str| self.folder.path().join(name);
-        command.args(["authority", "--user", "judge", "--every", "1", "--server", &self.url]);
+        command.args(["authority", "--user", "judge", "--every", seconds, "--server", &self.url]);
         command.arg("--file").arg(of(file)).arg("--action").arg(of("count.json"));
         command
     }
 
     /// Starts it; returns its id, printed after its first sync.
     fn start(&self, file: &str) -> (Running, String) {
-        let mut child = self.command(file).stdout(Stdio::piped()).spawn().unwrap();
-        let mut id = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut id).unwrap();
-        (Running(child), id.trim().to_owned())
+        started(self.command(file))
     }
 
     /// The number at the server.
@@ -86,6 +87,13 @@ impl World {
         }
         panic!("{} and not {expected}", self.number());
     }
+}
+
+fn started(mut command: Command) -> (Running, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut id = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut id).unwrap();
+    (Running(child), id.trim().to_owned())
 }
 
 /// Killed when it is dropped.
@@ -139,6 +147,22 @@ fn authority_corrects_after_it_was_appointed_and_after_it_was_killed() {
     let (_again, same) = world.start("judge.db");
     assert_eq!(same, id);
     world.reaches(4);
+}
+
+/// Its user has no bucket, and the next sync by the clock is an hour away.
+#[test]
+fn change_in_any_bucket_wakes_the_authority() {
+    let world = World::new();
+    let tablet = world.device("tablet.db");
+    sync(&tablet);
+    tablet.execute("INSERT INTO seats VALUES ('s1', 'e1', 0)", ()).wait().unwrap();
+    sync(&tablet);
+    let output = world.command("judge.db").arg("--once").output().unwrap();
+    let id = String::from_utf8(output.stdout).unwrap();
+    world.server.appoint_authority(Some(id.trim())).unwrap();
+    let (_running, _) = started(world.command_every("3600", "judge.db"));
+    count_apart(&world, &tablet, "phone.db");
+    world.reaches(2);
 }
 
 #[test]

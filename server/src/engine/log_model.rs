@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rejoin_log::entry::Offer;
-use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
-use crate::model::{LogTable, Touched};
+use crate::model::{LogTable, Touched, own_bucket};
 use crate::store::{LogTables, Reading, fits, read, write};
 
 /// The state machine in a transaction.
@@ -76,7 +76,7 @@ pub(crate) fn publish(
         {
             verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
         }
-        Ok((answer, touched(log)))
+        Ok((answer, touched(log)?))
     })
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn correct(
         let mut request = asked.log.clone();
         request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
         let taken = correct::correct(log, asked.client_id, &request, now)?;
-        Ok((Corrected { taken }, touched(log)))
+        Ok((Corrected { taken }, touched(log)?))
     })
 }
 
@@ -325,11 +325,17 @@ fn fitting(log: &Log<'_>, tables: &[LogTable], offers: &[Offer]) -> Result<usize
     Ok(offers.len())
 }
 
-/// The buckets whose members have something to fetch.
-fn touched(log: &mut Log<'_>) -> Vec<Touched> {
+/// The buckets whose members have something to fetch. The authority has with every change.
+fn touched(log: &mut Log<'_>) -> Result<Vec<Touched>, StoreError> {
     let moved = log.take_moved();
-    let of = |bucket: &Name| Touched { bucket: bucket.as_str().to_owned(), is_grant: false };
-    moved.iter().map(of).collect()
+    let mut buckets: Vec<String> = moved.iter().map(|bucket| bucket.as_str().to_owned()).collect();
+    if !buckets.is_empty()
+        && let Some(authority) = log.facts().authority
+        && let Some(known) = log.store().author(authority)?
+    {
+        buckets.push(own_bucket(known.user.0.as_str()));
+    }
+    Ok(buckets.into_iter().map(|bucket| Touched { bucket, is_grant: false }).collect())
 }
 
 fn served(reading: &dyn Reading) -> Result<(), Fault> {
