@@ -44,9 +44,14 @@ struct TokenFile(PathBuf);
 
 impl TokenProvider for TokenFile {
     fn token(&self, _: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
-        let token = std::fs::read_to_string(&self.0)
-            .map(|text| Some(text.trim().to_owned()))
-            .map_err(|error| TokenError(format!("{}: {error}", self.0.display())));
+        let path = self.0.display();
+        let token = match std::fs::read_to_string(&self.0) {
+            Ok(text) if text.trim().is_empty() => {
+                Err(TokenError(format!("{path} is empty: write the token of the user into it")))
+            }
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) => Err(TokenError(format!("{path}: {error}"))),
+        };
         Box::pin(std::future::ready(token))
     }
 }
@@ -74,19 +79,6 @@ pub(crate) fn run(options: Options) -> Result<()> {
         ..Services::default()
     };
     let client = Client::open_with(config, services).wait()?;
-    if options.once {
-        client.sync().and_wait(None).wait()?;
-    } else {
-        client.start()?;
-        client.sync().first_sync(None).wait()?;
-    }
-    let id: Option<String> =
-        client.query_scalar("SELECT value FROM rejoin_meta WHERE key = 'client_id'", ()).wait()?;
-    println!("{}", id.unwrap_or_default());
-    std::io::stdout().flush()?;
-    if options.once {
-        return Ok(client.shutdown().wait()?);
-    }
     let mut last = String::new();
     let _watching = client.on_status(move |status| {
         let state = format!("{:?}", status.state);
@@ -95,6 +87,18 @@ pub(crate) fn run(options: Options) -> Result<()> {
             last = state;
         }
     });
+    if options.once {
+        client.sync().and_wait(None).wait()?;
+    } else {
+        client.start()?;
+        client.sync().first_sync(None).wait()?;
+    }
+    let diagnosis = client.storage().diagnose().wait()?;
+    println!("{}", diagnosis["facts"]["client_id"].as_str().unwrap_or_default());
+    std::io::stdout().flush()?;
+    if options.once {
+        return Ok(client.shutdown().wait()?);
+    }
     loop {
         std::thread::park();
     }

@@ -58,7 +58,15 @@ impl World {
     fn command_every(&self, seconds: &str, file: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
         let of = |name: &str| self.folder.path().join(name);
-        command.args(["authority", "--user", "judge", "--every", seconds, "--server", &self.url]);
+        command.args([
+            "authority",
+            "--user",
+            "operator",
+            "--every",
+            seconds,
+            "--server",
+            &self.url,
+        ]);
         command.arg("--file").arg(of(file)).arg("--action").arg(of("count.json"));
         command
     }
@@ -129,14 +137,20 @@ fn count_apart(world: &World, tablet: &Client, name: &str) {
     sync(tablet);
 }
 
-#[test]
-fn authority_corrects_after_it_was_appointed_and_after_it_was_killed() {
+/// A server with one seat, and the device that made it.
+fn one_seat() -> (World, Client) {
     let world = World::new();
     let tablet = world.device("tablet.db");
     sync(&tablet);
     tablet.execute("INSERT INTO seats VALUES ('s1', 'e1', 0)", ()).wait().unwrap();
     sync(&tablet);
-    let (first, id) = world.start("judge.db");
+    (world, tablet)
+}
+
+#[test]
+fn authority_corrects_after_it_was_appointed_and_after_it_was_killed() {
+    let (world, tablet) = one_seat();
+    let (first, id) = world.start("authority.db");
     count_apart(&world, &tablet, "phone1.db");
     assert_eq!(world.number(), 1, "it is not appointed");
     world.server.appoint_authority(Some(&id)).unwrap();
@@ -144,7 +158,7 @@ fn authority_corrects_after_it_was_appointed_and_after_it_was_killed() {
     drop(first);
     count_apart(&world, &tablet, "phone2.db");
     assert_eq!(world.number(), 3, "it is killed");
-    let (_again, same) = world.start("judge.db");
+    let (_again, same) = world.start("authority.db");
     assert_eq!(same, id);
     world.reaches(4);
 }
@@ -152,15 +166,11 @@ fn authority_corrects_after_it_was_appointed_and_after_it_was_killed() {
 /// Its user has no bucket, and the next sync by the clock is an hour away.
 #[test]
 fn change_in_any_bucket_wakes_the_authority() {
-    let world = World::new();
-    let tablet = world.device("tablet.db");
-    sync(&tablet);
-    tablet.execute("INSERT INTO seats VALUES ('s1', 'e1', 0)", ()).wait().unwrap();
-    sync(&tablet);
-    let output = world.command("judge.db").arg("--once").output().unwrap();
+    let (world, tablet) = one_seat();
+    let output = world.command("authority.db").arg("--once").output().unwrap();
     let id = String::from_utf8(output.stdout).unwrap();
     world.server.appoint_authority(Some(id.trim())).unwrap();
-    let (_running, _) = started(world.command_every("3600", "judge.db"));
+    let (_running, _) = started(world.command_every("3600", "authority.db"));
     count_apart(&world, &tablet, "phone.db");
     world.reaches(2);
 }
@@ -168,11 +178,28 @@ fn change_in_any_bucket_wakes_the_authority() {
 #[test]
 fn second_process_on_the_same_file_is_refused() {
     let world = World::new();
-    let (_first, _) = world.start("judge.db");
-    let output = world.command("judge.db").arg("--once").output().unwrap();
+    let (_first, _) = world.start("authority.db");
+    let output = world.command("authority.db").arg("--once").output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && message.contains("open in another process"), "{message}");
     let output = world.command("other.db").arg("--once").output().unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout.len(), 37, "its id");
+}
+
+#[test]
+fn missing_or_empty_token_is_an_error_that_names_the_file() {
+    let world = World::new();
+    let token = world.folder.path().join("token.txt");
+    for problem in ["No such file", "is empty"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+        command.args(["authority", "--once", "--server", &world.url, "--token"]).arg(&token);
+        command.arg("--file").arg(world.folder.path().join("authority.db"));
+        command.arg("--action").arg(world.folder.path().join("count.json"));
+        let output = command.output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        let is_named = message.contains("token.txt") && message.contains(problem);
+        assert!(!output.status.success() && is_named, "{message}");
+        std::fs::write(&token, "\n").unwrap();
+    }
 }

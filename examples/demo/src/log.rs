@@ -66,11 +66,11 @@ impl Story {
         self.close_a_list(&mut tablet, &mut phone)?;
         self.lose_a_bucket(&mut tablet, &mut phone)?;
         self.lose_responses(&mut tablet, &mut phone)?;
-        let referee = self.correct_a_sale(&mut tablet, &mut phone, address)?;
+        let authority = self.correct_a_sale(&mut tablet, &mut phone, address)?;
         self.teller.chapter("Final state");
         self.show_queues([&mut tablet, &mut phone])?;
         (13..=14).try_for_each(|number| self.claim(number))?;
-        self.close(vec![tablet, phone, referee], server, started)
+        self.close(vec![tablet, phone, authority], server, started)
     }
 
     fn open_the_sale(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
@@ -169,20 +169,20 @@ impl Story {
         tablet.cable.set(Cable::Whole);
         self.sync(tablet)?;
         self.teller.say("The phone syncs and goes offline; then the tablet syncs.");
-        let mut referee = self.device("referee", "referee", address)?;
-        self.sync(&mut referee)?;
+        let mut authority = self.device("authority", "operator", address)?;
+        self.sync(&mut authority)?;
         let id = "SELECT value FROM rejoin_meta WHERE key = 'client_id'";
-        let id = cell(&self.scene.device("referee"), id)?;
+        let id = cell(&self.scene.device("authority"), id)?;
         let postgres = self.scene.postgres.as_ref().map(|postgres| postgres.url.as_str());
         server::open(&self.scene.file("server"), postgres, true)?.appoint_authority(Some(&id))?;
         self.teller.say("A third device is appointed; its user has no buckets.");
-        self.sync(&mut referee)?;
+        self.sync(&mut authority)?;
         self.sync(tablet)?;
         self.claim(11)?;
         phone.cable.set(Cable::Whole);
         self.sync(phone)?;
         self.claim(12)?;
-        Ok(referee)
+        Ok(authority)
     }
 
     /// Sells a seat and edits the concert; the server receives both, the device no response.

@@ -53,7 +53,7 @@ pub(super) fn corrected_entry_stays_with_the_authority() {
     assert!(!corrected(&world).by_authority);
 }
 
-/// A authority with other code and an author do not overrule each other forever.
+/// An authority with other code and an author do not overrule each other forever.
 #[test]
 pub(super) fn author_does_not_overrule_the_authority() {
     let mut world = two();

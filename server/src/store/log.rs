@@ -149,17 +149,22 @@ impl<'t> LogTables<'t> {
         if !self.rows(self.sql().any_row, std::slice::from_ref(&name))?.is_empty() {
             return Ok(false);
         }
-        let mut after: Option<Value> = None;
+        let (mut after, mut has_rows) = (None, false);
         loop {
             let rows = self.database.scan(table, after.as_ref(), BATCH);
             let rows = rows.map_err(|fault| self.failed(fault))?;
-            let Some((last, _)) = rows.last() else { return Ok(after.is_some()) };
+            let Some((last, _)) = rows.last() else { return Ok(has_rows) };
             after = Some(last.clone());
             let mut cells = Vec::with_capacity(rows.len() * 3);
             for (key, values) in rows {
+                // SQLite allows bytes in a key of text: such a row has no name.
                 let Some(id) = key.to_id() else { continue };
                 cells.extend([name.clone(), id.as_str().into(), json(&image(table, values))?]);
             }
+            if cells.is_empty() {
+                continue;
+            }
+            has_rows = true;
             let tuple = |first: usize| format!("(${}, ${}, ${})", first, first + 1, first + 2);
             let tuples: Vec<String> = (1..=cells.len()).step_by(3).map(tuple).collect();
             // The statement of one row, with as many as are here.

@@ -434,9 +434,9 @@ fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
     let detail = tablet.queue()[0].detail.clone();
     assert!(detail.unwrap().contains("the seat is sold"), "why it is parked");
     let verdicts = tablet.engine().verdicts(0, 10).unwrap().entries;
-    let told: Vec<_> = verdicts.iter().map(|one| (one.id, one.attempt, one.kind)).collect();
+    let outcomes: Vec<_> = verdicts.iter().map(|one| (one.id, one.attempt, one.kind)).collect();
     let parked = VerdictKind::Parked(ParkReason::Unreplayable);
-    assert_eq!(told, [(second, 0, VerdictKind::Accepted), (second, 1, parked)], "nothing else");
+    assert_eq!(outcomes, [(second, 0, VerdictKind::Accepted), (second, 1, parked)], "nothing else");
     assert!(verdicts[1].detail.as_ref().unwrap().contains("the seat is sold"), "{verdicts:?}");
     let accepted = phone.engine().verdicts(0, 10).unwrap().entries;
     assert!(accepted.iter().any(|one| one.id == first && one.kind == VerdictKind::Accepted));

@@ -77,7 +77,8 @@ impl LogDatabase for SqliteTransaction<'_> {
     ) -> Result<Vec<(Value, Vec<Value>)>, Fault> {
         let (what, key) = (all_columns(table), quoted(&table.key.name));
         let sql = format!(
-            "SELECT {what} FROM {} WHERE {key} > ?1 OR ?1 IS NULL ORDER BY {key} LIMIT {limit}",
+            "SELECT {what} FROM {} WHERE {key} IS NOT NULL AND ({key} > ?1 OR ?1 IS NULL) \
+             ORDER BY {key} LIMIT {limit}",
             quoted(&table.name)
         );
         let mut statement = self.connection.prepare_cached(&sql)?;

@@ -17,7 +17,7 @@ use crate::simulate::{Checked, broken};
 use rejoin_log::replica::{self, Replica, check, fetch};
 use rejoin_log::server::{correct, snapshot};
 
-/// A authority.
+/// An authority.
 #[derive(Debug)]
 pub(super) struct Judge {
     author: AuthorId,
@@ -28,7 +28,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// A authority that the server has appointed.
+    /// An authority that the server has appointed.
     pub(super) fn new(server: &mut Server<MemoryLog>) -> Checked<Self> {
         let author = words::author(1_000, 0);
         server.register(author, UserId(Name::from("authority"))).map_err(unexpected)?;

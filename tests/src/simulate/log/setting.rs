@@ -26,9 +26,9 @@ pub(super) enum Kind {
     Compacted,
     /// Clocks that are minutes wrong, and a server that limits drift.
     Drift,
-    /// A authority, and authors that disappear.
+    /// An authority, and authors that disappear.
     Authority,
-    /// A authority that sees more than the authors.
+    /// An authority that sees more than the authors.
     AuthorityMoves,
     /// Authors that disappear.
     Leavers,

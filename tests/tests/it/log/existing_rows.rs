@@ -69,3 +69,19 @@ fn table_that_is_added_to_a_log_brings_its_rows_to_devices_that_know_the_log(sto
     settle(&server, &mut [phone]);
     assert_eq!(server.see("SELECT id, event FROM tickets ORDER BY id"), "-9|e1 8|e2");
 }
+
+/// SQLite allows NULL and bytes in a text key. Such a row has no name in the log.
+#[test]
+fn row_without_a_usable_key_is_left_out() {
+    let rows =
+        "INSERT INTO seats VALUES (NULL, 'e1', 'none', '', 0), (x'00', 'e1', 'bytes', '', 1)";
+    for further in ["", "; INSERT INTO seats VALUES ('s1', 'e1', 'ana', '', 2)"] {
+        let sql = format!("{TABLES}; {rows}{further}");
+        let tables = vec![TableConfig::log("seats", "event", "event:")];
+        let server = Backend::of(&sql, tables, Limits::default());
+        server.server().subscribe("ana", "event:e1").unwrap();
+        let [mut phone] = devices(&server, ["ana"]);
+        let expected = if further.is_empty() { "" } else { "s1|e1|ana||2" };
+        assert_eq!(phone.see(SEATS), expected);
+    }
+}
