@@ -66,10 +66,10 @@ fn demo_over_postgres_detects_database_faults() {
 #[test]
 fn demo_of_the_log_over_postgres_detects_a_fault() {
     let (succeeded, text) = demo(&["--log", "--postgres"]);
-    assert!(succeeded && text.contains("[ok] 12."), "{text}");
+    assert!(succeeded && text.contains("[ok] 14."), "{text}");
     // An entry that the server has twice.
-    let (succeeded, text) = demo(&["--log", "--postgres", "--sabotage", "11"]);
-    assert!(!succeeded && text.contains("[BROKEN] 11."), "{text}");
+    let (succeeded, text) = demo(&["--log", "--postgres", "--sabotage", "13"]);
+    assert!(!succeeded && text.contains("[BROKEN] 13."), "{text}");
 }
 
 #[test]
