@@ -1,8 +1,8 @@
 //! Wake-ups: listeners are notified that something changed, not what. Notifications are coalesced,
 //! and sent only to users of the changed buckets (`places`).
 //!
-//! Pushes on any node of the same database notify immediately. Changes of other programs are
-//! detected by polling the log's head while there are listeners.
+//! Pushes on any node of the same database notify immediately, and so do entries of the log model.
+//! Changes of other programs are detected by polling the log's head while there are listeners.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::engine;
 use crate::log_limit::LogLimit;
 use crate::model::{Touched, own_bucket};
-use crate::store::{Store, read};
+use crate::store::{NodeNotice, Store, read};
 
 mod places;
 
@@ -115,7 +115,14 @@ impl Hub {
 
     /// Entries of the log were accepted or corrected here, and their items concern these buckets.
     pub(crate) fn log_moved(&self, touched: &[Touched]) {
-        if !touched.is_empty() && self.places.count() > 0 {
+        if !touched.is_empty() {
+            self.store.notify_log(touched);
+            self.wake_log(touched);
+        }
+    }
+
+    fn wake_log(&self, touched: &[Touched]) {
+        if self.places.count() > 0 {
             self.places.wake(Some(touched));
         }
     }
@@ -140,9 +147,21 @@ impl Hub {
         *self.closing.borrow()
     }
 
+    /// Another process has committed a change. Many listeners take a while to wake, and the store's
+    /// runtime must not wait for them.
+    fn notified(self: &Arc<Self>, notice: NodeNotice, runtime: &Handle) {
+        match notice {
+            NodeNotice::Head(head) => self.head_notified(head, runtime),
+            NodeNotice::Log(touched) => {
+                let hub = Arc::clone(self);
+                runtime.spawn_blocking(move || hub.wake_log(&touched));
+            }
+        }
+    }
+
     /// Another process has moved the head. Only forward: a notification may be older than the known
     /// head.
-    fn notified(self: &Arc<Self>, head: i64, runtime: &Handle) {
+    fn head_notified(self: &Arc<Self>, head: i64, runtime: &Handle) {
         self.latest.fetch_max(head, Ordering::AcqRel);
         if self.hearing.swap(true, Ordering::AcqRel) {
             return;
@@ -201,7 +220,7 @@ impl Hub {
         if !self.listening.swap(true, Ordering::AcqRel) {
             let (hub, runtime) = (Arc::downgrade(self), Handle::current());
             let notify =
-                move |head| hub.upgrade().map(|hub| hub.notified(head, &runtime)).is_some();
+                move |notice| hub.upgrade().map(|hub| hub.notified(notice, &runtime)).is_some();
             self.store.listen(Arc::new(notify));
         }
         if self.looking.swap(true, Ordering::AcqRel) {

@@ -75,10 +75,16 @@ pub trait Store: Send + Sync + Debug {
         Ok(None)
     }
 
-    /// Calls `notify` with the last position when another process has changed it. A store without notifications does nothing:
-    /// the position is polled too.
-    fn listen(&self, notify: HeadListener) {
+    /// Calls `notify` when another process has changed the last position, or has committed entries of the log model. A store
+    /// without notifications does nothing: the position is polled too.
+    fn listen(&self, notify: NoticeListener) {
         drop(notify);
+    }
+
+    /// Notifies other processes that entries of the log model were committed, which concern these buckets. Called after the
+    /// commit; does not wait, and may lose the notice. A store of one process does nothing.
+    fn notify_log(&self, touched: &[Touched]) {
+        let _ = touched;
     }
 
     /// The last position of the log and its tag, after everything that was committed before this
@@ -94,8 +100,17 @@ pub trait Store: Send + Sync + Debug {
     }
 }
 
-/// Called with the last position; returns `false` to end the notifications.
-pub type HeadListener = Arc<dyn Fn(i64) -> bool + Send + Sync>;
+/// What another process reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeNotice {
+    /// The last position of the change log.
+    Head(i64),
+    /// The buckets that new entries of the log model concern.
+    Log(Vec<Touched>),
+}
+
+/// Called with each notice; returns `false` to end the notifications.
+pub type NoticeListener = Arc<dyn Fn(NodeNotice) -> bool + Send + Sync>;
 
 /// Why a store takes no writes.
 #[derive(Debug, thiserror::Error)]

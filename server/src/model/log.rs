@@ -29,7 +29,7 @@ pub struct ChangeEntry {
 /// A bucket that has entries in a range of the log. A node uses it to notify only the devices concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
-    /// Its name; empty if the log itself has a new epoch.
+    /// Its name; empty if every device is concerned, for example by a new epoch of the log.
     pub bucket: String,
     /// Whether the entry is a change of the user's subscriptions; otherwise it is a row.
     pub is_grant: bool,

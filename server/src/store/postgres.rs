@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rejoin_protocol::time;
 
-use super::{HeadListener, Reading, Store, WriteProblem, Writing};
+use super::{NoticeListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
@@ -44,6 +44,7 @@ mod log;
 mod log_tables;
 mod member;
 mod migrate;
+mod notifier;
 mod operate;
 mod pages;
 mod policies;
@@ -429,8 +430,12 @@ impl Store for PostgresStore {
         }
     }
 
-    fn listen(&self, notify: HeadListener) {
+    fn listen(&self, notify: NoticeListener) {
         self.pool.listen(notify);
+    }
+
+    fn notify_log(&self, touched: &[Touched]) {
+        self.pool.notify_log(touched);
     }
 
     fn pulse(&self) -> Result<i64, Fault> {

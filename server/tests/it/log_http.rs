@@ -13,6 +13,7 @@ use device::{Device, columns, seat, settle};
 
 mod authority;
 mod device;
+mod nodes;
 
 const TABLES: &str =
     "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT, owner TEXT, note TEXT, number BIGINT);

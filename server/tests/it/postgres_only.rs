@@ -8,7 +8,7 @@ mod half_open;
 mod hook;
 mod inbox;
 mod many;
-mod nodes;
+pub(crate) mod nodes;
 mod operate;
 mod proxy;
 mod reconnect;

@@ -1,5 +1,5 @@
 //! Notifications from other nodes: a separate connection that LISTENs and calls back with the log's
-//! head.
+//! head, or with the buckets of new entries of the log model (`notifier`).
 //!
 //! The sequencer notifies in the transaction that numbers entries. Writers of the tables do not: a
 //! transaction that notifies holds a server-wide lock at commit, which would serialise all writers.
@@ -13,25 +13,28 @@ use std::pin::Pin;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Error};
+use uuid::Uuid;
 
 use super::error::log_text;
+use super::notifier::notice;
 use super::pool::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::tls::Target;
-use crate::store::HeadListener;
+use crate::store::NoticeListener;
 
 const LISTEN: &str = "LISTEN rejoin";
 
 /// A statement whose result is pending.
 type Asked<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
 
-/// Listens until the callback returns `false`. Reconnects with doubling pauses when the connection
-/// is lost.
-pub(super) async fn listen(target: Target, notify: HeadListener) {
+/// Listens until the callback returns `false`, as this node. Reconnects with doubling pauses when
+/// the connection is lost.
+pub(super) async fn listen(target: Target, node: Uuid, notify: NoticeListener) {
     let mut pause = Duration::ZERO;
+    let receive = |payload: &str| notice(payload, node).is_none_or(|notice| notify(notice));
     loop {
         sleep(pause).await;
         let mut is_listening = false;
-        match run_connection(&target, &notify, &mut is_listening).await {
+        match run_connection(&target, &receive, &mut is_listening).await {
             Ok(()) => return,
             Err(why) => {
                 tracing::debug!(why, "news of other nodes are lost, the log is looked at instead");
@@ -44,7 +47,7 @@ pub(super) async fn listen(target: Target, notify: HeadListener) {
 
 async fn run_connection(
     target: &Target,
-    notify: &HeadListener,
+    receive: &(dyn Fn(&str) -> bool + Sync),
     is_listening: &mut bool,
 ) -> Result<(), String> {
     let words = |error: Error| log_text(&error);
@@ -64,11 +67,8 @@ async fn run_connection(
             }
             message = messages.next() => match message {
                 Some(Ok(AsyncMessage::Notification(news))) => {
-                    // Other programs may notify on this channel; ignore payloads that are not
-                    // positions.
-                    if let Ok(head) = news.payload().parse()
-                        && !notify(head)
-                    {
+                    // Other programs may notify on this channel; their payloads are ignored.
+                    if !receive(news.payload()) {
                         return Ok(());
                     }
                 }

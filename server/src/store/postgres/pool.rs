@@ -13,10 +13,11 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::connection::{Connection, wait};
 use super::listener;
+use super::notifier::Notifier;
 use super::tls::Target;
 use crate::error::Fault;
-use crate::model::Connections;
-use crate::store::HeadListener;
+use crate::model::{Connections, Touched};
+use crate::store::NoticeListener;
 
 /// Maximum number of connections: more concurrent transactions do not make a database faster.
 const MOST: usize = 16;
@@ -52,6 +53,7 @@ pub(super) struct Pool {
     target: Target,
     waits: Duration,
     runtime: Option<Runtime>,
+    notifier: Notifier,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -81,10 +83,12 @@ impl Pool {
             .thread_name("rejoin-postgres")
             .enable_all()
             .build()?;
+        let notifier = Notifier::start(runtime.handle(), target.clone());
         Ok(Self {
             target,
             waits,
             runtime: Some(runtime),
+            notifier,
             state: Mutex::default(),
             returned: Condvar::new(),
         })
@@ -159,10 +163,16 @@ impl Pool {
     /// Calls `notify` with notifications from other nodes, until the pool is dropped or `notify`
     /// returns `false`.
     #[allow(clippy::disallowed_methods)] // On the store's own runtime.
-    pub(super) fn listen(&self, notify: HeadListener) {
+    pub(super) fn listen(&self, notify: NoticeListener) {
         if let Some(runtime) = &self.runtime {
-            runtime.spawn(listener::listen(self.target.clone(), notify));
+            let node = self.notifier.node();
+            runtime.spawn(listener::listen(self.target.clone(), node, notify));
         }
+    }
+
+    /// Notifies other nodes of entries of the log model; does not wait.
+    pub(super) fn notify_log(&self, touched: &[Touched]) {
+        self.notifier.send(touched);
     }
 
     /// A new connection, outside the pool's count.

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rejoin_postgres::Database;
-use rejoin_server::store::Store as _;
 use rejoin_server::store::postgres::PostgresStore;
+use rejoin_server::store::{NodeNotice, Store as _};
 use rejoin_server::{ActionConfig, Config};
 use serde_json::json;
 
@@ -67,7 +67,8 @@ async fn silent_listener_reconnects() {
         while since.elapsed() < Duration::from_secs(most) {
             position += 1;
             world.database().run(&format!("NOTIFY rejoin, '{position}'"));
-            if heads.recv_timeout(Duration::from_millis(300)).is_ok_and(|found| found == position) {
+            let expected = NodeNotice::Head(position);
+            if heads.recv_timeout(Duration::from_millis(300)).is_ok_and(|found| found == expected) {
                 return true;
             }
         }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rejoin_protocol::wire::push::Ending;
 use rejoin_server::error::Fault;
+use rejoin_server::model::Touched;
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::{HeadListener, Reading, Store, Writing, write};
+use rejoin_server::store::{NodeNotice, NoticeListener, Reading, Store, Writing, write};
 use rejoin_server::{PostgresUrl, Server};
 use serde_json::json;
 
@@ -52,7 +53,7 @@ impl Store for Deaf {
         Err(Fault::Transient(String::from("it does not look")))
     }
 
-    fn listen(&self, notify: HeadListener) {
+    fn listen(&self, notify: NoticeListener) {
         if self.listens {
             self.inner.listen(notify);
         }
@@ -64,7 +65,7 @@ fn deaf(world: &World, looks: bool, listens: bool) -> Server {
     Server::over(world.config.clone(), Arc::new(store), Arc::new(world.clock.clone()))
 }
 
-async fn until_it_listens(database: &Database, count: usize) {
+pub(crate) async fn until_it_listens(database: &Database, count: usize) {
     let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                      AND query = 'LISTEN rejoin' AND state = 'idle'";
     for _ in 0..1_000 {
@@ -137,6 +138,70 @@ async fn lost_listen_connection_is_replaced() {
     let looks = store(&world);
     looks.pulse().unwrap();
     assert_eq!(listening.next().await.unwrap(), "changed {}");
+}
+
+fn notify_log(node: &PostgresStore, bucket: &str) {
+    node.notify_log(&[Touched { bucket: bucket.into(), is_grant: false }]);
+}
+
+/// What a node receives.
+fn notices(node: &PostgresStore) -> mpsc::Receiver<NodeNotice> {
+    let (sender, notices) = mpsc::channel();
+    node.listen(Arc::new(move |notice| sender.send(notice).is_ok()));
+    notices
+}
+
+/// The buckets of the next notice of the log model, if one arrives within this time.
+fn next_buckets(notices: &mpsc::Receiver<NodeNotice>, most: Duration) -> Option<Vec<String>> {
+    loop {
+        if let NodeNotice::Log(touched) = notices.recv_timeout(most).ok()? {
+            return Some(touched.into_iter().map(|one| one.bucket).collect());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_notices_are_coalesced_and_reach_other_nodes_only() {
+    const LONG: Duration = Duration::from_secs(15);
+    let world = World::postgres(TABLES, standard);
+    let (one, two) = (store(&world), store(&world));
+    let (at_one, at_two) = (notices(&one), notices(&two));
+    until_it_listens(world.database(), 2).await;
+    let sent: BTreeSet<String> = (0..100).map(|number| format!("event:{number}")).collect();
+    for bucket in &sent {
+        notify_log(&one, bucket);
+    }
+    let (mut found, mut count) = (BTreeSet::new(), 0);
+    while found.len() < sent.len() {
+        found.extend(next_buckets(&at_two, LONG).unwrap());
+        count += 1;
+    }
+    assert_eq!(found, sent);
+    assert!(count <= 10, "{count} notices");
+    // Notices arrive in the order of their commits, so its own would be first.
+    notify_log(&two, "event:last");
+    assert_eq!(next_buckets(&at_one, LONG).unwrap(), ["event:last"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_notices_continue_after_a_lost_connection() {
+    let world = World::postgres(TABLES, standard);
+    let (one, two) = (store(&world), store(&world));
+    let at_two = notices(&two);
+    until_it_listens(world.database(), 1).await;
+    // Notices may be lost, so they are repeated.
+    let arrives = |bucket: &str| {
+        (0..50).any(|_| {
+            notify_log(&one, bucket);
+            let found = next_buckets(&at_two, Duration::from_millis(300));
+            found.is_some_and(|buckets| buckets == [bucket])
+        })
+    };
+    assert!(arrives("event:before"));
+    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND query LIKE 'SELECT pg_notify(%'";
+    assert_eq!(world.one(ended), "1");
+    assert!(arrives("event:after"));
 }
 
 /// The device, connected to another node.

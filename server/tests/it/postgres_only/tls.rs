@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::{Store, read};
+use rejoin_server::store::{NodeNotice, Store, read};
 use rejoin_server::{PostgresUrl, ServerError};
 
 use crate::world::TABLES;
@@ -119,7 +119,7 @@ fn all_connections_are_encrypted() {
     }
     admin.run("INSERT INTO rejoin.bucket(user_id, bucket) VALUES('anna', 'team')");
     let pulse = store.pulse().unwrap();
-    assert_eq!(heads.recv_timeout(Duration::from_secs(20)).unwrap(), pulse);
+    assert_eq!(heads.recv_timeout(Duration::from_secs(20)).unwrap(), NodeNotice::Head(pulse));
     assert_eq!(is_encrypted(&cluster), "true TLSv1.3");
 }
 
