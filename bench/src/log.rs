@@ -11,9 +11,7 @@ use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{
     SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition,
 };
-use rejoin_log::message::{
-    self, Cursor, EpochStamp, Fetched, Item, LogSnapshot, Page, ViewedEntry,
-};
+use rejoin_log::message::{self, Cursor, EpochStamp, Fetched, Item, Page, ViewedEntry};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::row::{Columns, LogRow, RowName};
 use rejoin_protocol::manifest::SyncModel;
@@ -117,9 +115,7 @@ pub(crate) const SNAPSHOT: Run = |variant, folder, count| {
     let (sample, ()) = cpu(count, || {
         let mut builder = SnapshotBuilder::default();
         for bytes in &pages {
-            if let Some(whole) = builder.take(message::read(bytes)?) {
-                exchange::take_snapshot(&mut engine, &whole)?;
-            }
+            exchange::take_snapshot_page(&mut engine, &mut builder, message::read(bytes)?)?;
         }
         Ok(())
     })?;
@@ -136,18 +132,20 @@ fn plain(path: &Path, count: usize) -> Result<Sample> {
 /// An engine after a snapshot with these rows.
 fn started(path: &Path, base: Vec<(RowName, LogRow)>) -> Result<Engine> {
     let mut engine = ours::open_in(path, SyncModel::Log)?;
-    exchange::take_snapshot(&mut engine, &snapshot(base))?;
+    let page = SnapshotAnswer::Page(Box::new(last_page(base)));
+    exchange::take_snapshot_page(&mut engine, &mut SnapshotBuilder::default(), page)?;
     Ok(engine)
 }
 
-fn snapshot(base: Vec<(RowName, LogRow)>) -> LogSnapshot {
-    LogSnapshot {
+fn last_page(base: Vec<(RowName, LogRow)>) -> SnapshotPage {
+    SnapshotPage {
         stamp: STAMP,
+        after: None,
         buckets: Buckets::default(),
         horizon: Key::FIRST,
         base,
         items: Vec::new(),
-        cursor: Cursor(0),
+        next: SnapshotNext::Cursor(Cursor(0)),
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod check;
 mod edit;
 pub mod fetch;
+pub mod first_snapshot;
 mod ledger;
 pub mod memory;
 pub mod pages;
@@ -210,6 +211,10 @@ impl<S: ReplicaStore> Replica<S> {
     /// order, above all keys seen. If a copy does the same, the first to publish an entry owns it,
     /// and it takes effect once.
     pub fn become_author(&mut self, author: AuthorId, wall: u64) -> Result<(), StoreError> {
+        // The pages so far show other entries as own ones.
+        let mut edit = self.edit();
+        first_snapshot::start_over(self, &mut edit)?;
+        self.commit(edit)?;
         let mut edit = self.edit();
         edit.facts.author = author;
         edit.facts.copied = false;

@@ -2,6 +2,7 @@
 
 mod authority;
 mod content;
+mod first_snapshot;
 mod pages;
 mod sight;
 

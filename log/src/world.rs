@@ -18,7 +18,8 @@ use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
 use super::server::{self, Limits, Server};
 use crate::authority::corrections;
-use crate::replica::{check, fetch, publish, snapshot};
+use crate::replica::pages::SnapshotBuilder;
+use crate::replica::{check, fetch, first_snapshot, publish, snapshot};
 use crate::server::{correct, horizon};
 
 pub(crate) type Device = Replica<MemoryReplica>;
@@ -50,12 +51,17 @@ impl World {
 
     /// Adds a device of a user.
     pub(crate) fn add(&mut self, name: &'static str, user: &str) {
+        self.adds_new(name, user);
+        self.fetch(name);
+    }
+
+    /// Adds a device that has not fetched yet.
+    pub(crate) fn adds_new(&mut self, name: &'static str, user: &str) {
         let author = author(self.devices.len() as u128 + 1);
         self.server.register(author, UserId(Name::from(user))).unwrap();
         let store = MemoryReplica::default();
         let device = Replica::create(store, author, Arc::new(Actions), Arc::new(Column)).unwrap();
         self.devices.insert(name, device);
-        self.fetch(name);
     }
 
     /// Makes a user a member of exactly these buckets.
@@ -102,9 +108,8 @@ impl World {
     pub(crate) fn fetch(&mut self, name: &str) {
         for _ in 0..100 {
             let author = self.device(name).facts().author;
-            if snapshot::needs_snapshot(self.device(name)) {
-                let snapshot = server::snapshot::snapshot(&self.server, author).unwrap();
-                snapshot::take_snapshot(self.device(name), &snapshot).unwrap();
+            while snapshot::needs_snapshot(self.device(name)) {
+                self.takes_snapshot(name);
             }
             let Some(request) = fetch::fetch_request(self.device(name), 3) else { continue };
             let answer = self.server.fetch(author, &request).unwrap();
@@ -115,6 +120,20 @@ impl World {
             }
         }
         panic!("{name} does not reach the head");
+    }
+
+    /// The device takes a snapshot, or the next page of its first one.
+    pub(crate) fn takes_snapshot(&mut self, name: &str) {
+        let author = self.device(name).facts().author;
+        if first_snapshot::is_first(self.device(name)) {
+            let request =
+                first_snapshot::page_request(self.device(name), &SnapshotBuilder::default(), 2);
+            let answer = server::snapshot::snapshot_page(&self.server, author, &request).unwrap();
+            first_snapshot::take_page(self.device(name), &answer).unwrap();
+            return self.holds(name);
+        }
+        let snapshot = server::snapshot::snapshot(&self.server, author).unwrap();
+        snapshot::take_snapshot(self.device(name), &snapshot).unwrap();
     }
 
     /// The request that the device would send now.

@@ -25,7 +25,7 @@ pub struct SnapshotRequest {
 
 /// The end of a page. It gives no access: a page has what the requester may read, whatever position
 /// it names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotPosition {
     /// Epoch and membership version of the first page.
     pub stamp: EpochStamp,
@@ -36,7 +36,7 @@ pub struct SnapshotPosition {
 }
 
 /// The last row or item of a page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotPlace {
     /// A row at the horizon.

@@ -9,6 +9,7 @@ use super::super::entry::{Content, Revision};
 use super::super::fixture::{author, buckets, entry, image, intent, plain, row};
 use super::super::ids::{Epoch, Name};
 use super::super::key::Key;
+use super::super::message::snapshot::{SnapshotPlace, SnapshotPosition};
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::Footprint;
 use super::store::{
@@ -67,6 +68,9 @@ pub fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     store.set_facts(&facts).unwrap();
     assert_eq!(store.facts().unwrap().as_ref(), Some(&facts));
     facts.stamp = Some(EpochStamp { epoch, membership: 2 });
+    let at = SnapshotPlace::Row(row("r1"));
+    let stamp = EpochStamp { epoch, membership: 2 };
+    facts.loading = Some(SnapshotPosition { stamp, horizon: key(4), at });
     facts.buckets = Some(buckets("a b"));
     (facts.cursor, facts.horizon, facts.number) = (Cursor(9), key(4), 6);
     (facts.needs_snapshot, facts.copied) = (false, true);

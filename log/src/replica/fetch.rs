@@ -119,7 +119,7 @@ fn turned<S: ReplicaStore>(
 }
 
 /// Removes an entry that has no visible effects any more.
-fn take_gone<S: ReplicaStore>(
+pub(super) fn take_gone<S: ReplicaStore>(
     replica: &Replica<S>,
     edit: &mut RecordEdit,
     id: EntryId,

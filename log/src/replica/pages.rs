@@ -1,5 +1,5 @@
-//! Collects the pages of a snapshot on a device. Nothing of it is durable: after a restart the
-//! snapshot begins again.
+//! Collects the pages of a snapshot that replaces an earlier one, so that the app sees the old rows
+//! until the last page. Nothing of it is durable: after a restart the snapshot begins again.
 
 use std::collections::BTreeMap;
 

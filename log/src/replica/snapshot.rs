@@ -79,7 +79,7 @@ fn differing_base<S: ReplicaStore>(
 /// Removes items that the snapshot lacks, and own entries that it shows to be final. In a new
 /// epoch nothing counts as acknowledged. On leaving a bucket, the author loses authority over
 /// accepted entries.
-fn let_go<S: ReplicaStore>(
+pub(super) fn let_go<S: ReplicaStore>(
     replica: &Replica<S>,
     edit: &mut RecordEdit,
     snapshot: &LogSnapshot,

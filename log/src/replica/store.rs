@@ -15,6 +15,7 @@ use super::super::entry::{Intent, Revision};
 use super::super::handler::{Context, Ran, Stop};
 use super::super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::super::key::Key;
+use super::super::message::snapshot::SnapshotPosition;
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::{Footprint, StepIndex, Undo};
 use super::super::row::RowName;
@@ -39,6 +40,10 @@ pub struct Facts {
     pub number: u64,
     /// Whether the server requires a snapshot.
     pub needs_snapshot: bool,
+    /// The end of the last page of a first snapshot that is not complete. Its rows and items are
+    /// stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<SnapshotPosition>,
     /// Whether another database uses this author id: this one was copied or restored from a backup.
     pub copied: bool,
 }
@@ -55,6 +60,7 @@ impl Facts {
             horizon: Key::FIRST,
             number: 0,
             needs_snapshot: true,
+            loading: None,
             copied: false,
         }
     }

@@ -19,6 +19,7 @@ use crate::{apply, each_store};
 
 mod authority;
 mod existing_rows;
+mod first_snapshot;
 mod metered;
 mod row_state;
 

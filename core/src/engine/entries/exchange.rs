@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 use rejoin_log::authority::corrections;
 use rejoin_log::entry::Revision;
 use rejoin_log::ids::EntryId;
-use rejoin_log::message::snapshot::SnapshotRequest;
+use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, Published};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
-use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
+use rejoin_log::replica::{LogError, Replica, fetch, first_snapshot, publish, snapshot};
 
-use super::{author, list, on, wall};
+use super::{author, is_filled, list, on, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::log::SqliteReplica;
@@ -63,7 +63,8 @@ pub(crate) fn next(
                 replica.become_author(author, wall)?;
             }
             if snapshot::needs_snapshot(replica) {
-                return Ok(Some(LogRequest::Snapshot(pages.request(page))));
+                let request = first_snapshot::page_request(replica, pages, page);
+                return Ok(Some(LogRequest::Snapshot(request)));
             }
             if !is_current || !publish::is_at_head(replica) {
                 return Ok(fetch::fetch_request(replica, page).map(LogRequest::Fetch));
@@ -76,8 +77,29 @@ pub(crate) fn next(
     })
 }
 
-/// Applies a snapshot.
-pub fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
+/// Applies a page of a snapshot: at once if it is the first snapshot, otherwise with the last page.
+pub fn take_snapshot_page(
+    engine: &mut Engine,
+    pages: &mut SnapshotBuilder,
+    answer: SnapshotAnswer,
+) -> Result<Taken> {
+    if is_filled(engine)? {
+        return match pages.take(answer) {
+            Some(whole) => take_snapshot(engine, &whole),
+            None => Ok(Taken::default()),
+        };
+    }
+    let (rows, items): (usize, &[Item]) = match &answer {
+        SnapshotAnswer::Page(page) => (page.base.len(), &page.items),
+        SnapshotAnswer::Restart => (0, &[]),
+    };
+    taken(engine, items.iter().map(Item::id), rows + items.len(), |replica| {
+        Ok(first_snapshot::take_page(replica, &answer)?)
+    })
+}
+
+/// Applies a snapshot, which replaces an earlier one.
+fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
     let named = whole.items.iter().map(|item| item.key.id);
     let received = whole.base.len() + whole.items.len();
     taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
@@ -89,8 +111,7 @@ pub fn take_fetched(engine: &mut Engine, answer: &Fetched) -> Result<Taken> {
         Fetched::Page(page) => &page.items,
         Fetched::Resync => &[],
     };
-    let named = items.iter().map(Item::id);
-    taken(engine, named, items.len(), |replica| {
+    taken(engine, items.iter().map(Item::id), items.len(), |replica| {
         fetch::take_fetched(replica, answer).map(drop).map_err(LogError::from)
     })
 }

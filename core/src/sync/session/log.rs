@@ -4,6 +4,7 @@
 //! A server without the log leaves the entries pending, and the rows are synced as usual.
 
 use rejoin_log::ids::EntryId;
+use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
 use rejoin_log::message::{self, Corrected, Request};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_protocol::limits::LOG_OFFERS;
@@ -24,7 +25,7 @@ use crate::sync::rows::register;
 /// State of the exchange in one pass.
 #[derive(Debug, Default)]
 pub(super) struct LogExchange {
-    /// The pages of a running snapshot.
+    /// The pages of a running snapshot that is not the first.
     pages: SnapshotBuilder,
     /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
     batch: Option<usize>,
@@ -118,13 +119,11 @@ impl LogExchange {
             return self.refused(&running, response);
         }
         let taken = match &running {
-            Asked::Snapshot => match self.pages.take(read(response)?) {
-                Some(whole) => {
-                    self.is_current = true;
-                    exchange::take_snapshot(engine, &whole)?
-                }
-                None => Taken::default(),
-            },
+            Asked::Snapshot => {
+                let answer = read(response)?;
+                self.is_current = is_last(&answer);
+                exchange::take_snapshot_page(engine, &mut self.pages, answer)?
+            }
             Asked::Fetch => {
                 let answer = read(response)?;
                 self.is_current = true;
@@ -176,6 +175,10 @@ impl LogExchange {
             (Ok(next), _) => Ok(next),
         }
     }
+}
+
+fn is_last(answer: &SnapshotAnswer) -> bool {
+    matches!(answer, SnapshotAnswer::Page(page) if matches!(page.next, SnapshotNext::Cursor(_)))
 }
 
 fn body<M: Serialize>(engine: &Engine, log: &M) -> Result<Vec<u8>> {

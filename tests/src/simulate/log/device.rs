@@ -13,7 +13,7 @@ use rejoin_log::message::{Fetched, Item};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::write::Written as Entry;
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
-use rejoin_log::replica::{fetch, publish, snapshot};
+use rejoin_log::replica::{fetch, first_snapshot, publish, snapshot};
 use rejoin_log::row::RowName;
 
 use super::RunReport;
@@ -251,14 +251,24 @@ impl Device {
 
     /// Handles a message of the server, at whatever time it arrives.
     pub(super) fn take(&mut self, letter: &Letter, now: u64, report: &mut RunReport) -> Checked {
-        if let Letter::SnapshotPage(author, answer) = letter {
+        if let Letter::SnapshotPage(author, ..) = letter
+            && *author != self.author
+        {
             // Pages for another client id show other entries as own ones.
-            let own = (*author == self.author).then(|| self.pages.take(answer.clone())).flatten();
-            return own.map_or(Ok(()), |whole| self.take(&Letter::Snapshot(whole), now, report));
+            return Ok(());
         }
         let wall = self.wall(now);
         let before = facts(&self.replica)?;
         match letter {
+            Letter::SnapshotPage(_, answer, _) if first_snapshot::is_first(&self.replica) => {
+                report.count("a page of a first snapshot arrives");
+                first_snapshot::take_page(&mut self.replica, answer)
+            }
+            Letter::SnapshotPage(_, answer, _) => {
+                let whole = self.pages.take(answer.clone());
+                return whole
+                    .map_or(Ok(()), |whole| self.take(&Letter::Snapshot(whole), now, report));
+            }
             Letter::Snapshot(snapshot) => {
                 report.say(|| {
                     format!("c{} takes a snapshot of {} items", self.number, snapshot.items.len())
@@ -271,7 +281,7 @@ impl Device {
                 fetch::take_fetched(&mut self.replica, fetched).map(drop)
             }
             Letter::Answer(answer) => publish::take_published(&mut self.replica, answer, wall),
-            Letter::Request(..) | Letter::SnapshotPage(..) => Ok(()),
+            Letter::Request(..) => Ok(()),
         }
         .map_err(unexpected)?;
         self.count_events(report);
@@ -365,6 +375,9 @@ impl Device {
         self.pages = SnapshotBuilder::default();
         self.authors += 1;
         report.say(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
+        if self.replica.facts().loading.is_some() {
+            self.shadow.start_over();
+        }
         self.replica.become_author(self.author, self.wall(now)).map_err(unexpected)?;
         self.count_events(report);
         self.holds()

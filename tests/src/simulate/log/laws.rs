@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rejoin_log::effect::Effects;
 use rejoin_log::ids::EntryId;
 use rejoin_log::key::Key;
+use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{
     EntryVerdict, Fetched, Held, Item, LogSnapshot, Outcome, Page, Published, Verdict, ViewedEntry,
 };
@@ -25,7 +26,7 @@ use super::world::{Letter, unexpected};
 use crate::simulate::{Checked, broken};
 
 /// What the server has shown of an entry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Shown {
     key: Key,
     effects: Effects,
@@ -103,6 +104,9 @@ impl Shadow {
             }
             Letter::Page(Fetched::Resync) => self.at_head = false,
             Letter::Answer(answer) => self.covers_what_it_names(answer, replica)?,
+            Letter::SnapshotPage(_, answer, last) if before.stamp.is_none() => {
+                self.read_first(answer, last.as_ref(), before, &after)?;
+            }
             Letter::Request(..) | Letter::SnapshotPage(..) => {}
         }
         if after.needs_snapshot {
@@ -197,6 +201,43 @@ impl Shadow {
         self.at_head = true;
         // It is applied in two steps: up to its horizon, then above it.
         self.allowed.values_mut().for_each(|allowed| *allowed += 2);
+    }
+
+    /// The pages of a first snapshot no longer count.
+    pub(super) fn start_over(&mut self) {
+        self.base.clear();
+        self.items.clear();
+    }
+
+    /// A page of a first snapshot, if the device applied it. The last one completes the snapshot of
+    /// the moment at which it was sent.
+    fn read_first(
+        &mut self,
+        answer: &SnapshotAnswer,
+        last: Option<&LogSnapshot>,
+        before: &Facts,
+        after: &Facts,
+    ) -> Checked {
+        match answer {
+            SnapshotAnswer::Restart => self.start_over(),
+            SnapshotAnswer::Page(page) if page.after == before.loading => {
+                self.base.extend(rows(page.base.clone()));
+                page.items.iter().for_each(|item| self.show(item));
+            }
+            SnapshotAnswer::Page(_) => return Ok(()),
+        }
+        self.allowed.values_mut().for_each(|allowed| *allowed += 1);
+        let Some(last) = last.filter(|_| after.stamp.is_some()) else { return Ok(()) };
+        let mut whole = self.clone();
+        whole.begin(last);
+        if self.base != whole.base || self.items != whole.items {
+            return broken!(
+                "epochs-and-copies-noticed",
+                "the pages of a first snapshot differ from the snapshot"
+            );
+        }
+        self.at_head = true;
+        Ok(())
     }
 
     fn show(&mut self, item: &Item) {

@@ -8,11 +8,11 @@ use rejoin_log::effect::Effects;
 use rejoin_log::entry::{Offer, Revision};
 use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::message::bounds::CheckBounds as _;
-use rejoin_log::message::snapshot::SnapshotAnswer;
+use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
 use rejoin_log::message::{
     EntryVerdict, EpochStamp, Fetched, Outcome, Publish, Published, Verdict, read,
 };
-use rejoin_log::replica::{fetch, publish, snapshot};
+use rejoin_log::replica::{fetch, first_snapshot, publish, snapshot};
 use rejoin_log::server::store::LogStore as _;
 use rejoin_log::server::{self, Limits, Server};
 use serde::Serialize;
@@ -88,7 +88,9 @@ impl World<'_> {
     /// then has must be the snapshot of this moment.
     fn snapshot_page(&mut self, number: usize, limit: usize) -> Checked<Letter> {
         let (author, user) = (self.devices[number].author, self.devices[number].user);
-        let request = self.travels(self.devices[number].pages.request(limit))?;
+        let device = &self.devices[number];
+        let request = first_snapshot::page_request(&device.replica, &device.pages, limit);
+        let request = self.travels(request)?;
         request.check_bounds().map_err(unexpected)?;
         let answer = server::snapshot::snapshot_page(&self.server, author, &request);
         let answer = self.travels(answer.map_err(unexpected)?)?;
@@ -96,17 +98,25 @@ impl World<'_> {
             SnapshotAnswer::Restart => "a snapshot begins again",
             SnapshotAnswer::Page(_) => "a snapshot page is sent",
         });
-        if let Some(snapshot) = self.devices[number].pages.clone().take(answer.clone()) {
-            self.mirror.rightful_snapshot(&snapshot, &self.buckets(user), author)?;
-            let whole = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
-            if snapshot != whole {
-                return broken!(
-                    "epochs-and-copies-noticed",
-                    "the pages of a snapshot differ from the snapshot"
-                );
-            }
+        let SnapshotAnswer::Page(page) = &answer else {
+            return Ok(Letter::SnapshotPage(author, answer, None));
+        };
+        if !matches!(page.next, SnapshotNext::Cursor(_)) {
+            return Ok(Letter::SnapshotPage(author, answer, None));
         }
-        Ok(Letter::SnapshotPage(author, answer))
+        let whole = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
+        self.mirror.rightful_snapshot(&whole, &self.buckets(user), author)?;
+        // The pages of a first snapshot are on the device, which is compared when it has taken them.
+        let collected = self.devices[number].pages.clone().take(answer.clone());
+        if collected.is_some_and(|collected| collected != whole)
+            && !first_snapshot::is_first(&self.devices[number].replica)
+        {
+            return broken!(
+                "epochs-and-copies-noticed",
+                "the pages of a snapshot differ from the snapshot"
+            );
+        }
+        Ok(Letter::SnapshotPage(author, answer, Some(whole)))
     }
 
     /// A message on its way: in some runs it is written as bytes and read again.

@@ -53,7 +53,7 @@ pub(super) enum Letter {
     /// To a device.
     Snapshot(LogSnapshot),
     /// To a device with this client id: a page of a snapshot.
-    SnapshotPage(AuthorId, SnapshotAnswer),
+    SnapshotPage(AuthorId, SnapshotAnswer, Option<LogSnapshot>),
 }
 
 /// A fault of a message.

@@ -10,12 +10,18 @@ use rejoin_log::fixture::{
 };
 use rejoin_log::ids::Epoch;
 use rejoin_log::key::Key;
+use rejoin_log::message::snapshot::{
+    SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition,
+};
 use rejoin_log::message::{
     Cursor, EntryVerdict, EpochStamp, Fetched, Held, Item, LogSnapshot, Outcome, Page, Published,
     Verdict, ViewedEntry,
 };
 use rejoin_log::replica::store::ReplicaStore;
-use rejoin_log::replica::{LogError, Replica, ReplicaState, check, fetch, publish, snapshot};
+use rejoin_log::replica::{
+    LogError, Replica, ReplicaState, check, fetch, first_snapshot, publish, snapshot,
+};
+use rejoin_log::row::{LogRow, RowName};
 use uuid::Uuid;
 
 use super::LogFile;
@@ -51,19 +57,52 @@ fn page(from: u64, items: Vec<ViewedEntry>, horizon: Option<Key>) -> Fetched {
     Fetched::Page(Page { stamp: STAMP, from: Cursor(from), items, next, more: false, horizon })
 }
 
+fn place(id: &str) -> SnapshotPosition {
+    let at = SnapshotPlace::Row(row(id));
+    SnapshotPosition { stamp: STAMP, horizon: Key::end_of(5), at }
+}
+
+fn first_page(
+    after: Option<SnapshotPosition>,
+    base: Vec<(RowName, LogRow)>,
+    items: Vec<ViewedEntry>,
+    next: SnapshotNext,
+) -> SnapshotAnswer {
+    let (horizon, buckets) = (Key::end_of(5), buckets("a"));
+    let items = items.into_iter().map(|seen| Item::Entry(Box::new(seen))).collect();
+    let page = SnapshotPage { stamp: STAMP, after, buckets, horizon, base, items, next };
+    SnapshotAnswer::Page(Box::new(page))
+}
+
+fn take_first(
+    device: &mut Replica<Store<'_, '_>>,
+    answer: &SnapshotAnswer,
+) -> Result<(), LogError> {
+    Ok(first_snapshot::take_page(device, answer)?)
+}
+
 fn take_page(device: &mut Replica<Store<'_, '_>>, page: &Fetched) -> Result<(), LogError> {
     fetch::take_fetched(device, page).map(drop).map_err(LogError::from)
 }
 
 /// In order; each must survive a failure at any of its calls.
-const OPERATIONS: [(&str, Operation); 8] = [
-    ("a snapshot", |device| {
-        let base = vec![(row("r0"), image("a", "")), (row("k0"), image("a", "k"))];
+const OPERATIONS: [(&str, Operation); 12] = [
+    ("a page of a first snapshot that begins again", |device| {
+        let rows = vec![(row("r0"), image("a", "old")), (row("r1"), image("a", "old"))];
+        take_first(device, &first_page(None, rows, Vec::new(), SnapshotNext::Next(place("r1"))))
+    }),
+    ("its new beginning", |device| take_first(device, &SnapshotAnswer::Restart)),
+    ("the rows of a first snapshot", |device| {
+        let rows = vec![(row("k0"), image("a", "k")), (row("r0"), image("a", ""))];
+        take_first(device, &first_page(None, rows, Vec::new(), SnapshotNext::Next(place("r0"))))
+    }),
+    ("its items", |device| {
         let items = vec![theirs(10, 20, "t")];
-        let horizon = Key::end_of(5);
-        let (cursor, buckets) = (Cursor(1), buckets("a"));
-        let snapshot = LogSnapshot { stamp: STAMP, buckets, horizon, base, items, cursor };
-        Ok(snapshot::take_snapshot(device, &snapshot)?)
+        let page =
+            first_page(Some(place("r0")), Vec::new(), items, SnapshotNext::Cursor(Cursor(1)));
+        take_first(device, &page)?;
+        assert!(device.row(&row("r1"))?.is_none(), "of the pages before the new beginning");
+        Ok(())
     }),
     ("an action", |device| device.perform(entry(1), intent("append r0 x"), 100)),
     ("an action on a table", |device| device.perform(entry(2), intent("count a 9"), 110)),
@@ -92,7 +131,21 @@ const OPERATIONS: [(&str, Operation); 8] = [
         assert_eq!(device.row(&row("r0"))?.unwrap().get("text"), Some(&Value::from("lastx")));
         Ok(())
     }),
-    ("a horizon", |device| take_page(device, &page(5, Vec::new(), Some(Key::end_of(100))))),
+    ("a horizon", |device| {
+        take_page(device, &page(5, Vec::new(), Some(Key::end_of(100))))?;
+        assert_eq!(device.store().own_ids()?.len(), 2, "the accepted one is folded");
+        let text = device.row(&row("r0"))?.unwrap().get("text").cloned();
+        assert_eq!(text, Some(Value::from("laterx")), "as accepted");
+        Ok(())
+    }),
+    ("another snapshot", |device| {
+        take_page(device, &Fetched::Resync)?;
+        let base = vec![(row("r0"), image("a", "new")), (row("k1"), image("a", "k"))];
+        let items = vec![theirs(110, 24, "t")];
+        let (horizon, cursor, buckets) = (Key::end_of(100), Cursor(6), buckets("a"));
+        let snapshot = LogSnapshot { stamp: STAMP, buckets, horizon, base, items, cursor };
+        Ok(snapshot::take_snapshot(device, &snapshot)?)
+    }),
 ];
 
 /// Every row of every table of the file.
@@ -167,11 +220,11 @@ fn failure_at_any_call_changes_nothing_and_a_retry_succeeds() {
         assert_eq!(check::rows_run_again(&device)?, rows);
         assert_eq!(check::fold_over(&device, check::base_rows(&device)?)?, rows);
         assert!(check::stale_steps(&device)?.is_empty());
-        assert_eq!(device.store().own_ids()?.len(), 2, "the accepted one is folded");
         Ok(rows)
     });
     let rows = rows.unwrap().unwrap();
-    assert_eq!(rows[&row("r0")].get("text"), Some(&Value::from("laterx")), "as accepted");
+    assert_eq!(rows[&row("r0")].get("text"), Some(&Value::from("t")), "of the other snapshot");
+    assert_eq!(rows[&row("k1")].get("text"), Some(&Value::from("k")));
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! The first snapshot of the log, by an app that ends at any moment of it.
+
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Device, Moment, Store};
+
+use super::{SEATS, TABLES, settle};
+use crate::{apply, each_store};
+
+const COUNT: &str = "SELECT count(*) FROM seats";
+
+/// A server with 8 rows from before the log.
+fn server(store: Store) -> Backend {
+    let rows: Vec<String> = (0..8).map(|at| format!("('s{at}', 'e1', NULL, '', {at})")).collect();
+    let sql = format!("{TABLES}; INSERT INTO seats VALUES {}", rows.join(", "));
+    let tables = vec![TableConfig::log("seats", "event", "event:")];
+    let server = Backend::made(store, &sql, tables, Limits::default());
+    server.server().subscribe("ana", "event:e1").unwrap();
+    server
+}
+
+fn new_device(seed: u64) -> Device {
+    Device::with("ana", seed, None, |config| config.page_size = 3)
+}
+
+/// The requests for pages of the snapshot so far.
+fn pages(device: &Device) -> usize {
+    device.sent.iter().filter(|request| request.path == "/log/snapshot").count()
+}
+
+#[apply(each_store)]
+fn app_that_ends_after_every_page_continues_its_first_snapshot(store: Store) {
+    let server = server(store);
+    let mut plain = new_device(1);
+    plain.sync(&server);
+    assert_eq!(pages(&plain), 4, "three of rows, and one of entries");
+
+    // With the tables of its release, as an app that starts offline.
+    let manifest = Some(server.manifest());
+    let mut device = Device::with("ana", 2, manifest, |config| config.page_size = 3);
+    device.write("INSERT INTO seats VALUES ('mine', 'e1', NULL, 'offline', 1)");
+    let mut seen = Vec::new();
+    for _ in 0..50 {
+        let before = pages(&device);
+        if let Moment::Finished(_) = device.step(&server).unwrap() {
+            break;
+        }
+        if pages(&device) == before {
+            continue;
+        }
+        device.crash();
+        seen.push(device.see(COUNT));
+        assert_eq!(device.see("SELECT note FROM seats WHERE id = 'mine'"), "offline");
+        if pages(&device) == 2 {
+            assert_eq!(device.see(COUNT), "7", "two pages and the app's own row");
+            device.write("UPDATE seats SET note = 'meanwhile' WHERE id IN ('s0', 's7')");
+        }
+    }
+    assert_eq!(pages(&device), 4, "no page is fetched twice: {seen:?}");
+    assert!(seen.is_sorted(), "no row is lost: {seen:?}");
+    settle(&server, &mut [device, plain]);
+    assert_eq!(server.see("SELECT id FROM seats WHERE note <> '' ORDER BY id"), "mine s0");
+}
+
+#[apply(each_store)]
+fn first_snapshot_of_a_log_that_is_replaced_begins_again(store: Store) {
+    let server = server(store);
+    let mut device = new_device(1);
+    while pages(&device) < 2 {
+        device.step(&server).unwrap();
+    }
+    server.server().begin_epoch().unwrap();
+    device.crash();
+    settle(&server, &mut [device]);
+    assert!(server.see(SEATS).starts_with("s0|"));
+}
