@@ -76,6 +76,7 @@ impl<S: LogStore> Server<S> {
             epoch,
             head: 0,
             horizon,
+            folded: Some(horizon),
             floor: 0,
             counter: 0,
             authority,

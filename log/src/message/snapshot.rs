@@ -2,8 +2,8 @@
 //!
 //! First come the base rows in name order, then the items in position order, as a feed from its
 //! start. An item that moves while pages are read comes again at its later position, and the last
-//! one counts. Base and positions are those of one horizon: if it has risen, or epoch or membership
-//! changed, the answer is `restart`. The pages then give the snapshot of the moment of the last.
+//! one counts. All pages have the same base: if an entry was folded into it between them, or epoch or
+//! membership changed, the answer is `restart`. The pages then give the snapshot of the moment of the last.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub struct SnapshotRequest {
 pub struct SnapshotPosition {
     /// Epoch and membership version of the first page.
     pub stamp: EpochStamp,
-    /// The horizon of the first page.
+    /// The horizon of the page.
     pub horizon: Key,
     /// The last row or item.
     pub at: SnapshotPlace,

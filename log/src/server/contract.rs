@@ -66,7 +66,9 @@ pub fn facts_are_there_once_set(store: &mut dyn LogStore) {
     let horizon = key(2);
     let tables = [Name::from("seats")].into();
     let (authority, counter) = (None, 8);
-    let mut facts = LogFacts { epoch, head: 3, horizon, floor: 1, counter, authority, tables };
+    let folded = Some(key(1));
+    let mut facts =
+        LogFacts { epoch, head: 3, horizon, folded, floor: 1, counter, authority, tables };
     store.set_facts(&facts).unwrap();
     facts.authority = Some(author(9));
     store.set_facts(&facts).unwrap();

@@ -54,6 +54,7 @@ fn fold_away<S: LogStore>(server: &mut Server<S>, entry: &AcceptedEntry) -> Resu
     if server.store.author(author)?.is_some() {
         server.store.put_final(entry.id, author)?;
     }
+    server.facts.folded = Some(entry.key);
     server.facts.floor = server.facts.floor.max(entry.position);
     server.store.remove_entry(entry.id)
 }

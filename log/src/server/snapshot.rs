@@ -86,14 +86,16 @@ pub fn snapshot_page<S: LogStore>(
 }
 
 /// Whether what a position refers to has changed, or never was: it may be forged, or from another
-/// log.
+/// log. A higher horizon has changed nothing unless an entry was folded.
 fn is_outdated<S: LogStore>(
     after: &SnapshotPosition,
     stamp: EpochStamp,
     server: &Server<S>,
 ) -> bool {
     let above = matches!(after.at, SnapshotPlace::Cursor(cursor) if cursor.0 > server.facts.head);
-    after.stamp != stamp || after.horizon != server.facts.horizon || above
+    let (horizon, folded) = (server.facts.horizon, server.facts.folded);
+    let same_base = folded.unwrap_or(horizon) <= after.horizon && after.horizon <= horizon;
+    after.stamp != stamp || !same_base || above
 }
 
 /// Rows at the horizon that the viewer may read, after this row: at most `limit`, and as many as a

@@ -26,6 +26,10 @@ pub struct LogFacts {
     pub head: u64,
     /// Entries up to here are folded into the base, and final.
     pub horizon: Key,
+    /// The key of the last entry that was folded away: the base has not changed since a horizon
+    /// from this key on. `None` if not known.
+    #[serde(default)]
+    pub folded: Option<Key>,
     /// The highest position that was ever folded away: a cursor below it has missed something.
     pub floor: u64,
     /// The highest counter of any accepted key.

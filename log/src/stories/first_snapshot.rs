@@ -4,7 +4,9 @@
 use super::super::world::World;
 use crate::effect::Effect;
 use crate::fixture::{buckets, image};
+use crate::key::Key;
 use crate::replica::snapshot;
+use crate::server::horizon;
 
 const ROWS: [(&str, &str); 6] =
     [("k0", "a"), ("r0", "a"), ("r1", "b"), ("r2", "a"), ("r3", "a b"), ("r4", "a")];
@@ -104,4 +106,19 @@ fn copy_that_takes_a_new_author_amid_the_pages_has_the_rows_of_its_user() {
         world.renames(name, "desk", 50 + pages as u128);
         world.settle();
     }
+}
+
+/// Compaction raises the horizon whenever it runs, also when no entry is old enough.
+#[test]
+fn horizon_that_folds_nothing_restarts_no_snapshot() {
+    let plain = load(&mut world(), |_, _| {});
+    let mut world = world();
+    let pages = load(&mut world, |world, page| {
+        // Below every entry.
+        let to = Key::end_of(page.into());
+        horizon::raise_horizon(&mut world.server, to, world.now, 100).unwrap();
+        assert_eq!(world.server.facts().horizon, to);
+    });
+    assert_eq!(pages, plain);
+    world.settle();
 }

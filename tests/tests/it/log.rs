@@ -272,20 +272,20 @@ fn added_column_is_filled_and_a_table_keeps_its_model() {
     assert!(error.to_string().contains("changes between rows and log"), "{error}");
 }
 
-/// Rows and entries of three devices under faults, crashes and clocks that differ; in a third of the
-/// runs with an authority.
+/// Rows and entries of four devices, one of them new, under faults, crashes and clocks that differ; in a
+/// third of the runs with an authority.
 fn chaos(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let server = server(if seed.is_multiple_of(4) { Store::Postgres } else { Store::Sqlite });
     let mut devices = Vec::from(devices(&server, ["ana", "ben", "ana"]));
+    devices.push(first_snapshot::new_device(&server, 4));
     for device in &mut devices {
         with_actions(device);
     }
-    let authors = devices.len();
+    let (authors, mut halls) = (devices.len(), 0);
     if seed.is_multiple_of(3) {
         devices.push(authority::authority(&server));
     }
-    let mut halls = 0;
     for step in 0..40 {
         let at = rng.usize(0..devices.len());
         let device = &mut devices[at];

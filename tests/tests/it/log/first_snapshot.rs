@@ -18,8 +18,9 @@ fn server(store: Store) -> Backend {
     server
 }
 
-fn new_device(seed: u64) -> Device {
-    Device::with("ana", seed, None, |config| config.page_size = 3)
+/// A device with the tables of its release, as an app that starts offline.
+pub(super) fn new_device(server: &Backend, seed: u64) -> Device {
+    Device::with("ana", seed, Some(server.manifest()), |config| config.page_size = 3)
 }
 
 /// The requests for pages of the snapshot so far.
@@ -30,13 +31,11 @@ fn pages(device: &Device) -> usize {
 #[apply(each_store)]
 fn app_that_ends_after_every_page_continues_its_first_snapshot(store: Store) {
     let server = server(store);
-    let mut plain = new_device(1);
+    let mut plain = new_device(&server, 1);
     plain.sync(&server);
     assert_eq!(pages(&plain), 4, "three of rows, and one of entries");
 
-    // With the tables of its release, as an app that starts offline.
-    let manifest = Some(server.manifest());
-    let mut device = Device::with("ana", 2, manifest, |config| config.page_size = 3);
+    let mut device = new_device(&server, 2);
     device.write("INSERT INTO seats VALUES ('mine', 'e1', NULL, 'offline', 1)");
     let mut seen = Vec::new();
     for _ in 0..50 {
@@ -64,7 +63,7 @@ fn app_that_ends_after_every_page_continues_its_first_snapshot(store: Store) {
 #[apply(each_store)]
 fn first_snapshot_of_a_log_that_is_replaced_begins_again(store: Store) {
     let server = server(store);
-    let mut device = new_device(1);
+    let mut device = new_device(&server, 1);
     while pages(&device) < 2 {
         device.step(&server).unwrap();
     }
