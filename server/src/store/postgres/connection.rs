@@ -22,6 +22,10 @@ use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
+/// Pauses between attempts to connect: each twice the last.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Maximum number of prepared statements per connection; beyond it all are dropped and prepared
 /// again on use.
 const KEPT_STATEMENTS: usize = 512;

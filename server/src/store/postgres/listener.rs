@@ -15,9 +15,9 @@ use tokio::time::{Duration, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Error};
 use uuid::Uuid;
 
+use super::connection::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::error::log_text;
 use super::notifier::notice;
-use super::pool::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::tls::Target;
 use crate::store::NoticeListener;
 

@@ -14,8 +14,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 use uuid::Uuid;
 
+use super::connection::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::error::log_text;
-use super::pool::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::tls::Target;
 use crate::model::Touched;
 use crate::store::NodeNotice;

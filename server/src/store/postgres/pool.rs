@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::SimpleQueryMessage;
 
-use super::connection::{Connection, wait};
+use super::connection::{Connection, FIRST_PAUSE, LONGEST_PAUSE, wait};
 use super::listener;
 use super::notifier::Notifier;
 use super::tls::Target;
@@ -21,9 +21,6 @@ use crate::store::NoticeListener;
 
 /// Maximum number of connections: more concurrent transactions do not make a database faster.
 const MOST: usize = 16;
-
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Session settings. One text form per value, whatever the settings of database or role. Plans use
 /// indexes even on tables without statistics and are cached; parallel workers and JIT would take
