@@ -1,8 +1,9 @@
 //! The cost of performing a write as a named action, recorded with its arguments.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rejoin_core::Actions;
 use rejoin_core::engine::Engine;
 use rejoin_core::engine::action::perform;
@@ -10,8 +11,8 @@ use rejoin_core::value::Value;
 use serde_json::{Value as Json, json};
 
 use crate::measure::{Run, Variant, cpu};
-use crate::raw;
 use crate::rebase::{TABLE, filled};
+use crate::{capture, log, raw};
 
 /// Moves a number from one row to another: as an action, and as the statements in it.
 const MOVE: &str = r#"{"name": "move", "parameters": [{"name": "n", "type": "integer"},
@@ -24,6 +25,11 @@ const GIVE: &str = "UPDATE item SET count = count + ? WHERE id = ?";
 /// Sets one row's number, as [`crate::rebase`] does in plain SQL.
 const SET: &str = r#"{"name": "set", "parameters": [{"name": "n", "type": "integer"}, {"name": "id", "type": "text"}],
     "statements": ["UPDATE item SET count = :n WHERE id = :id"]}"#;
+
+/// Updates one row, whose number it reads.
+const ADD: &str = r#"{"name": "add", "parameters": [{"name": "title", "type": "text"}, {"name": "n", "type": "integer"},
+        {"name": "id", "type": "text"}],
+    "statements": ["UPDATE item SET title = :title, count = count + :n WHERE id = :id"]}"#;
 
 /// A declared action of two statements, against the same two captured as plain SQL in one
 /// transaction.
@@ -53,6 +59,40 @@ pub(crate) const PERFORM: Run = |variant, folder, count| {
     })?;
     Ok(sample)
 };
+
+/// An action on a row of the log in each transaction, offline, against the floor of captured
+/// updates.
+pub(crate) const PERFORM_IN_LOG: Run = |variant, folder, count| {
+    if variant == Variant::Reference {
+        return capture::LOG_UPDATE(variant, folder, count);
+    }
+    let mut engine = open_log(&folder.join("bench.db"), count)?;
+    let additions: Vec<_> = (0..count).map(|number| addition(number, count)).collect();
+    let mut perform =
+        || additions.iter().try_for_each(|it| perform::perform(&mut engine, "add", it).map(drop));
+    let (sample, ()) = cpu(count, || Ok(perform()?))?;
+    let updated = log::found(&engine, "SELECT count(*) FROM item WHERE title LIKE '%, again'")?;
+    ensure!(updated == i64::try_from(count)?, "{updated} rows were updated");
+    Ok(sample)
+};
+
+/// An engine with the action and this many rows of the log.
+pub(crate) fn open_log(path: &Path, rows: usize) -> Result<Engine> {
+    let mut engine = log::started_in_buckets(path, rows)?;
+    declare(&mut engine, ADD)?;
+    Ok(engine)
+}
+
+/// Performs the action on a different row of [`TABLE`] each time.
+pub(crate) fn add(engine: &mut Engine, number: usize) -> Result<()> {
+    Ok(perform::perform(engine, "add", &addition(number, TABLE)).map(drop)?)
+}
+
+/// Arguments for a different row each time, spread over this many.
+fn addition(number: usize, rows: usize) -> Json {
+    let id = raw::key(number * 7_919 % rows);
+    json!({"title": format!("item number {number}, again"), "n": 1, "id": id})
+}
 
 /// A different pair of rows each time, spread over the table.
 fn moved(number: usize) -> [String; 2] {

@@ -6,20 +6,22 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rejoin_core::Durability;
-use rejoin_core::engine::checkpoint;
+use rejoin_core::engine::{Engine, checkpoint};
 
 use crate::measure::{median, percentile};
+use crate::rebase::TABLE;
 use crate::report::Line;
-use crate::{apply, open, ours, raw, watch};
+use crate::{action, apply, open, ours, raw, watch};
 
 /// Produces the lines of one result.
 type Make = fn() -> Result<Vec<Line>>;
 
 /// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 6] = [
+    let all: [(&str, Make); 7] = [
         ("writer hold", hold),
         ("commit", commit),
+        ("log: action performed", act),
         ("open: 20,000 pending", opening),
         ("watch: commit to watcher called", latency),
         ("size: file", file_size),
@@ -62,19 +64,39 @@ fn hold() -> Result<Vec<Line>> {
 
 /// Writes of one row each: the cost of `Config::durability` on this disk.
 fn commit() -> Result<Vec<Line>> {
+    writes("commit: 1 row", None, ours::open, |engine, number| {
+        Ok(engine.execute(raw::INSERT, &ours::spread_row(number)).map(drop)?)
+    })
+}
+
+/// Actions on a table of the log, one a transaction: at least 5,000 a second.
+fn act() -> Result<Vec<Line>> {
+    let open = |path: &Path| action::open_log(path, TABLE);
+    writes("log: action performed", Some(200.0), open, action::add)
+}
+
+/// The wall time of a write in its own transaction, with each durability. The goal is for `normal`:
+/// `full` waits for the disk.
+fn writes(
+    name: &str,
+    goal: Option<f64>,
+    open: fn(&Path) -> Result<Engine>,
+    write: fn(&mut Engine, usize) -> Result<()>,
+) -> Result<Vec<Line>> {
     const COUNT: u32 = 500;
-    let line = |(name, durability)| {
+    let line = |(kind, durability)| {
         let micros = of_three(|folder| {
-            let mut engine = ours::open(&folder.join("bench.db"))?;
+            let mut engine = open(&folder.join("bench.db"))?;
             checkpoint::set_durability(&mut engine, durability)?;
             let begun = Instant::now();
             for number in 0..COUNT {
-                engine.execute(raw::INSERT, &ours::spread_row(number as usize))?;
+                write(&mut engine, number as usize)?;
             }
             Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT))
         })?;
-        let name = format!("commit: 1 row, durability {name}");
-        Ok(Line { goal: None, ..figure(&name, "the clock", micros, "\u{b5}s", 0.0) })
+        let name = format!("{name}, durability {kind}");
+        let goal = goal.filter(|_| durability == Durability::Normal);
+        Ok(Line { goal, ..figure(&name, "the clock", micros, "\u{b5}s", 0.0) })
     };
     [("normal", Durability::Normal), ("full", Durability::Full)].into_iter().map(line).collect()
 }

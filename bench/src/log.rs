@@ -132,9 +132,23 @@ fn plain(path: &Path, count: usize) -> Result<Sample> {
 /// An engine after a snapshot with these rows.
 fn started(path: &Path, base: Vec<(RowName, LogRow)>) -> Result<Engine> {
     let mut engine = ours::open_in(path, SyncModel::Log)?;
-    let page = SnapshotAnswer::Page(Box::new(last_page(base)));
-    exchange::take_snapshot_page(&mut engine, &mut SnapshotBuilder::default(), page)?;
+    take(&mut engine, last_page(base))?;
     Ok(engine)
+}
+
+/// The same with the first rows, which are in the user's buckets.
+pub(crate) fn started_in_buckets(path: &Path, rows: usize) -> Result<Engine> {
+    let mut engine = ours::open_in_buckets(path)?;
+    let base = (0..rows).filter_map(row).collect();
+    let buckets = ours::BUCKETS.into_iter().collect();
+    take(&mut engine, SnapshotPage { buckets, ..last_page(base) })?;
+    Ok(engine)
+}
+
+fn take(engine: &mut Engine, page: SnapshotPage) -> Result<()> {
+    let page = SnapshotAnswer::Page(Box::new(page));
+    exchange::take_snapshot_page(engine, &mut SnapshotBuilder::default(), page)?;
+    Ok(())
 }
 
 fn last_page(base: Vec<(RowName, LogRow)>) -> SnapshotPage {
@@ -193,7 +207,7 @@ fn row(number: usize) -> Option<(RowName, LogRow)> {
     Some((name, LogRow::from(columns.collect::<Columns>())))
 }
 
-fn found(engine: &Engine, sql: &str) -> Result<i64> {
+pub(crate) fn found(engine: &Engine, sql: &str) -> Result<i64> {
     let found = engine.open_reader()?.query(sql, &[], |row| row.get::<_, i64>(0))?;
     Ok(found.first().copied().unwrap_or_default())
 }

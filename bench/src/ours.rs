@@ -50,10 +50,24 @@ pub(crate) fn open(path: &Path) -> Result<Engine> {
 
 /// Opens a file with the table in this model.
 pub(crate) fn open_in(path: &Path, sync: SyncModel) -> Result<Engine> {
+    open_with(path, |table| table.rejoin.get_or_insert_default().sync = sync)
+}
+
+/// Opens a file with the table of the log, whose rows are in one of two [`BUCKETS`].
+pub(crate) fn open_in_buckets(path: &Path) -> Result<Engine> {
+    open_with(path, |table| {
+        table.rejoin.get_or_insert_default().sync = SyncModel::Log;
+        table.bucket_by_column = Some("done".to_owned());
+        table.bucket_prefix = Some("done:".to_owned());
+    })
+}
+
+/// The buckets of [`open_in_buckets`].
+pub(crate) const BUCKETS: [&str; 2] = ["done:0", "done:1"];
+
+fn open_with(path: &Path, change: impl Fn(&mut TableManifest)) -> Result<Engine> {
     let mut manifest = manifest();
-    for table in &mut manifest.tables {
-        table.rejoin.get_or_insert_default().sync = sync;
-    }
+    manifest.tables.iter_mut().for_each(change);
     let options = OpenOptions { path: path.to_owned(), manifest: Some(manifest) };
     Ok(Engine::open(&options, Arc::new(SystemHost::default()))?)
 }

@@ -80,6 +80,13 @@ pub(crate) const TIMED: &[Workload] = &[
         goal: 10.0,
     },
     Workload {
+        name: "log: action, 1 a transaction",
+        against: "the floor (row and one queue row)",
+        run: action::PERFORM_IN_LOG,
+        scale: 5_000,
+        goal: 10.0,
+    },
+    Workload {
         name: "log: insert, 1,000 rows a transaction",
         against: "plain SQLite",
         run: capture::LOG_THOUSAND,

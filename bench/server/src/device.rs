@@ -1,4 +1,7 @@
-//! A device that registers, takes snapshots, pulls and pushes over the wire protocol.
+//! A device that registers, takes snapshots, pulls, pushes, and publishes to the log over the wire
+//! protocol.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -15,6 +18,8 @@ pub(crate) struct Device {
     /// The pull cursor.
     pub(crate) cursor: String,
     seq: i64,
+    /// Epoch and membership version of the log.
+    stamp: Value,
 }
 
 /// A received page: its number of rows and the cursor of the next one.
@@ -33,6 +38,7 @@ impl Device {
             epoch: String::new(),
             cursor: String::new(),
             seq: 0,
+            stamp: Value::Null,
         };
         device.register()?;
         Ok(device)
@@ -149,9 +155,66 @@ impl Device {
         ensure!(accepted == groups, "{accepted} of {groups} accepted: {answer:.2000}");
         Ok(())
     }
+
+    /// Becomes an author of the log.
+    pub(crate) fn join_log(&mut self) -> Result<()> {
+        let body = json!({"client_id": self.client_id, "log": {"limit": 1}});
+        let answer = self.ask("/log/snapshot", &body.to_string())?;
+        self.stamp = answer["page"]["stamp"].clone();
+        ensure!(self.stamp.is_object(), "no stamp: {answer}");
+        Ok(())
+    }
+
+    /// The request body of a publish: an entry for each create of a task of this user.
+    pub(crate) fn publish_body(&mut self, creates: &[Value]) -> Result<String> {
+        let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let offers: Vec<Value> = creates
+            .iter()
+            .map(|create| {
+                self.seq += 1;
+                let id = uuid(&format!("{}-{}", self.client_id, self.seq));
+                let key =
+                    json!({"millis": now, "counter": self.seq, "author": self.client_id, "id": id});
+                let mut row = create["data"].clone();
+                row["owner_id"] = self.http.user.as_str().into();
+                row["done"] = 0.into();
+                row["updated_at"] = "2026-11-20T08:00:00.000000Z".into();
+                let effects =
+                    json!({"tasks": {create["id"].as_str().unwrap_or_default(): {"insert": row}}});
+                json!({"key": key, "time": now, "revision": 0, "effects": effects})
+            })
+            .collect();
+        let log = json!({"stamp": self.stamp, "number": self.seq, "offers": offers});
+        Ok(json!({"client_id": self.client_id, "log": log}).to_string())
+    }
+
+    /// Publishes a prepared body; every entry must be held.
+    pub(crate) fn publish(&mut self, body: &str, entries: usize) -> Result<()> {
+        let answer = String::from_utf8_lossy(self.http.post("/log/publish", body)?);
+        let held = answer.matches("\"verdict\":\"held\"").count();
+        ensure!(held == entries, "{held} of {entries} held: {answer:.2000}");
+        Ok(())
+    }
 }
 
 fn rows(answer: &Value) -> usize {
     let sets = answer["sets"].as_array().map_or(&[][..], Vec::as_slice);
     sets.iter().filter_map(|set| set["rows"].as_array()).map(Vec::len).sum()
+}
+
+/// 32 hexadecimal digits derived from a name.
+pub(crate) fn spread(name: &str) -> String {
+    let part = |seed: u64| {
+        name.bytes().fold(seed, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+        })
+    };
+    format!("{:016x}{:016x}", part(0xcbf2_9ce4_8422_2325), part(0x9e37_79b9_7f4a_7c15))
+}
+
+/// A UUID derived from a name.
+pub(crate) fn uuid(name: &str) -> String {
+    let text = spread(name);
+    let [a, b, c, d] = [&text[..8], &text[8..12], &text[12..16], &text[16..20]];
+    format!("{a}-{b}-{c}-{d}-{}", &text[20..])
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 /// A connection.
 pub(crate) struct Http {
     stream: BufReader<TcpStream>,
-    user: String,
+    pub(crate) user: String,
     line: String,
     body: Vec<u8>,
 }

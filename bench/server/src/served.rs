@@ -33,6 +33,16 @@ parent_table = \"tasks\"
 parent_fk_col = \"task_id\"
 ";
 
+const LOG_CONFIGURATION: &str = "
+[auth]
+header = \"X-User-ID\"
+
+[[tables]]
+name = \"tasks\"
+sync = \"log\"
+owner_column = \"owner_id\"
+";
+
 /// A running server over one database.
 pub(crate) struct Served {
     folder: tempfile::TempDir,
@@ -59,11 +69,21 @@ fn binary() -> Result<PathBuf> {
 impl Served {
     /// Serves a database that has the tables.
     pub(crate) fn over(url: &str) -> Result<Self> {
+        Self::configured(url, CONFIGURATION)
+    }
+
+    /// Serves the tasks of such a database as a table of the log.
+    pub(crate) fn over_log(url: &str) -> Result<Self> {
+        Session::to(url)?.run("DROP TABLE notes")?;
+        Self::configured(url, LOG_CONFIGURATION)
+    }
+
+    fn configured(url: &str, configuration: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("rejoin.toml");
         std::fs::write(
             &file,
-            format!("store = \"{url}\"\nlisten = \"127.0.0.1:0\"\n{CONFIGURATION}"),
+            format!("store = \"{url}\"\nlisten = \"127.0.0.1:0\"\n{configuration}"),
         )?;
         let mut process = Command::new(binary()?)
             .args(["serve", "--config"])

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Statement;
 
 use crate::cluster::{Cluster, Session};
-use crate::device::Device;
+use crate::device::{Device, spread, uuid};
 use crate::measure::{Ratio, ratio};
 use crate::report::{Goal, Line};
 use crate::served::{self, Served};
@@ -39,14 +39,15 @@ pub(crate) fn each_alone(changes: Vec<Value>) -> Vec<Vec<Value>> {
     changes.into_iter().map(|change| vec![change]).collect()
 }
 
-/// 32 hexadecimal digits derived from a name.
-fn spread(name: &str) -> String {
-    let part = |seed: u64| {
-        name.bytes().fold(seed, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
-        })
-    };
-    format!("{:016x}{:016x}", part(0xcbf2_9ce4_8422_2325), part(0x9e37_79b9_7f4a_7c15))
+/// How the rows of a push are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// A mutation for each.
+    EachAlone,
+    /// One mutation.
+    Together,
+    /// To the log, an entry for each.
+    Entries,
 }
 
 struct Bench {
@@ -58,34 +59,19 @@ struct Bench {
 
 pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
     let cluster = Cluster::start(false)?;
-    let url = cluster.database("speed")?;
-    let session = Session::to(&url)?;
-    served::tables(&session)?;
-    session.run(&format!(
-        "INSERT INTO tasks(id, owner_id, title, body, rank) SELECT md5(n::text),
-           CASE WHEN n <= {OWN} THEN 'reader' ELSE 'user' || n / 100 END, 'task ' || n, repeat(md5(n::text), 3), n
-           FROM generate_series(1, {OWN} + {OTHERS}) AS n;
-         ANALYZE"
-    ))?;
-    let server = Served::over(&url)?;
-    session.run("CREATE TABLE floor(LIKE tasks INCLUDING ALL); INSERT INTO floor SELECT * FROM tasks; ANALYZE")?;
-    let mut bench = Bench { server, url, rounds, runs: 0 };
-    let mut lines = Vec::new();
-    for (rows, goal) in [(1, None), (100, Some(Goal::AtLeast(0.4))), (1_000, None)] {
-        for connections in [1, 8] {
-            let what = format!(
-                "push by {rows}, {connections} connection{}",
-                if connections > 1 { "s" } else { "" }
-            );
-            if wanted(&what) {
-                lines.push(bench.push(&what, rows, connections, false, goal)?);
-            }
-        }
-    }
+    let mut bench = Bench::over(&cluster, "speed", rounds, Served::over)?;
+    let by_hundred = Some(Goal::AtLeast(0.4));
+    let sizes = [(1, None), (100, by_hundred), (1_000, None)];
+    let mut lines = bench.pushes("push", &sizes, Sent::EachAlone, wanted)?;
     if wanted("push by 100 in one mutation") {
-        lines.push(bench.push("push by 100 in one mutation, 1 connection", 100, 1, true, None)?);
+        let what = "push by 100 in one mutation, 1 connection";
+        lines.push(bench.push(what, 100, 1, Sent::Together, None)?);
     }
-    lines.extend(bench.pages(&session, wanted)?);
+    lines.extend(bench.pages(wanted)?);
+    drop(bench);
+    let mut bench = Bench::over(&cluster, "log", rounds, Served::over_log)?;
+    let sizes = [(1, None), (100, by_hundred)];
+    lines.extend(bench.pushes("log: publish", &sizes, Sent::Entries, wanted)?);
     Ok(lines)
 }
 
@@ -103,12 +89,53 @@ fn line(what: &str, against: &str, ratio: &Ratio, unit: &str, goal: Option<Goal>
 }
 
 impl Bench {
+    /// Fills a database, and serves it.
+    fn over(
+        cluster: &Cluster,
+        name: &str,
+        rounds: usize,
+        serve: fn(&str) -> Result<Served>,
+    ) -> Result<Self> {
+        let url = cluster.database(name)?;
+        let session = Session::to(&url)?;
+        served::tables(&session)?;
+        session.run(&format!(
+            "INSERT INTO tasks(id, owner_id, title, body, rank) SELECT md5(n::text),
+               CASE WHEN n <= {OWN} THEN 'reader' ELSE 'user' || n / 100 END, 'task ' || n, repeat(md5(n::text), 3), n
+               FROM generate_series(1, {OWN} + {OTHERS}) AS n;
+             ANALYZE"
+        ))?;
+        let server = serve(&url)?;
+        session.run("CREATE TABLE floor(LIKE tasks INCLUDING ALL); INSERT INTO floor SELECT * FROM tasks; ANALYZE")?;
+        Ok(Self { server, url, rounds, runs: 0 })
+    }
+
+    /// Pushes of these sizes, on one connection and on eight.
+    fn pushes(
+        &mut self,
+        name: &str,
+        sizes: &[(usize, Option<Goal>)],
+        sent: Sent,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        for &(rows, goal) in sizes {
+            for (connections, plural) in [(1, ""), (8, "s")] {
+                let what = format!("{name} by {rows}, {connections} connection{plural}");
+                if wanted(&what) {
+                    lines.push(self.push(&what, rows, connections, sent, goal)?);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
     fn push(
         &mut self,
         what: &str,
         rows: usize,
         connections: usize,
-        together: bool,
+        sent: Sent,
         goal: Option<Goal>,
     ) -> Result<Line> {
         eprintln!("{what} ...");
@@ -116,8 +143,14 @@ impl Bench {
         let batches = (400 / rows).clamp(1, 50);
         let named = |number: usize| format!("p{}c{number}", self.runs);
         let mut devices = (0..connections)
-            .map(|number| Device::new(&self.server.address, &named(number), &named(number)))
+            .map(|number| {
+                let user = named(number);
+                Device::new(&self.server.address, &user, &uuid(&user))
+            })
             .collect::<Result<Vec<_>>>()?;
+        if sent == Sent::Entries {
+            devices.iter_mut().try_for_each(Device::join_log)?;
+        }
         let floors = (0..connections).map(|_| Floor::to(&self.url)).collect::<Result<Vec<_>>>()?;
         let (mut ours, mut theirs) = (0, 0);
         let (run, units) = (self.runs, connections * batches * rows);
@@ -128,13 +161,7 @@ impl Bench {
                 ours += 1;
                 let round = format!("{run} ours {ours}");
                 together_timed(devices.iter_mut().enumerate(), |(number, device), barrier| {
-                    push_all(
-                        device,
-                        &format!("{round} {number}"),
-                        [batches, rows],
-                        together,
-                        barrier,
-                    )
+                    push_all(device, &format!("{round} {number}"), [batches, rows], sent, barrier)
                 })
             },
             &mut || {
@@ -145,13 +172,17 @@ impl Bench {
                 })
             },
         )?;
+        let count = format!("SELECT count(*) FROM tasks WHERE owner_id LIKE 'p{run}c%'");
+        let pushed = Session::to(&self.url)?.one(&count)?;
+        ensure!(pushed == (ours * units).to_string(), "{pushed} rows were pushed");
         let against =
             if rows == 1 { "the row inserted" } else { "the rows inserted, a round trip each" };
         Ok(line(what, against, &ratio, "row", goal))
     }
 
-    fn pages(&self, session: &Session, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
+    fn pages(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
+        let session = &Session::to(&self.url)?;
         let mut device = Device::new(&self.server.address, "reader", "reader")?;
         let (cursors, _) = device.snapshot(1_000)?;
         let middle = cursors.get(cursors.len() / 2).cloned().flatten();
@@ -274,18 +305,24 @@ fn push_all(
     device: &mut Device,
     what: &str,
     [batches, rows]: [usize; 2],
-    together: bool,
+    sent: Sent,
     barrier: &Barrier,
 ) -> Result<()> {
-    let bodies: Vec<(String, usize)> = (0..batches)
-        .map(|batch| {
-            let (changes, _) = creates(&format!("{what} {batch}"), rows);
-            let groups = if together { vec![changes] } else { each_alone(changes) };
-            (device.push_body(&groups), groups.len())
-        })
-        .collect();
+    let bodies = (0..batches).map(|batch| {
+        let (changes, _) = creates(&format!("{what} {batch}"), rows);
+        match sent {
+            Sent::EachAlone => Ok(device.push_body(&each_alone(changes))),
+            Sent::Together => Ok(device.push_body(&[changes])),
+            Sent::Entries => device.publish_body(&changes),
+        }
+    });
+    let bodies = bodies.collect::<Result<Vec<String>>>();
     barrier.wait();
-    bodies.iter().try_for_each(|(body, groups)| device.push(body, *groups))
+    bodies?.iter().try_for_each(|body| match sent {
+        Sent::EachAlone => device.push(body, rows),
+        Sent::Together => device.push(body, 1),
+        Sent::Entries => device.publish(body, rows),
+    })
 }
 
 /// A connection that inserts the rows of a push.
