@@ -39,6 +39,8 @@ mod actions;
 mod captured;
 pub mod exchange;
 pub(crate) mod list;
+#[cfg(test)]
+mod tests;
 
 /// The log of a file between two transactions.
 #[derive(Debug, Default)]
