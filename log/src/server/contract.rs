@@ -3,7 +3,7 @@
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Content, Revision};
 use super::super::fixture::{author, buckets, entry, image, plain, row};
-use super::super::ids::{Epoch, Name, UserId};
+use super::super::ids::{EntryId, Epoch, Name, UserId};
 use super::super::key::Key;
 use super::super::row::RowName;
 use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
@@ -202,6 +202,14 @@ pub fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
         store.put_author(author(number), &Author { user: user.clone(), last_number: 4 }).unwrap();
         store.put_final(entry(number), author(number)).unwrap();
     }
+    store.put_entry(&accepted(3, 3)).unwrap();
+    let among = |store: &dyn LogStore, ids: &[u128]| {
+        let ids: Vec<EntryId> = ids.iter().map(|id| entry(*id)).collect();
+        store.stored_among(&ids).unwrap().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(among(store, &[]), []);
+    assert_eq!(among(store, &[4, 3, 2, 5, 2]), [entry(2), entry(3)]);
+    assert_eq!(among(store, &(1..40).collect::<Vec<_>>()), [entry(1), entry(2), entry(3)]);
     store.remove_author(author(1)).unwrap();
     assert_eq!(store.author(author(1)).unwrap(), None);
     assert_eq!(store.final_author(entry(1)).unwrap(), None);

@@ -53,6 +53,7 @@ pub fn correct<S: LogStore>(
         server.place(&entry, &former, now)?;
         taken += 1;
     }
+    server.store.set_facts(&server.facts)?;
     Ok(taken)
 }
 
@@ -69,6 +70,7 @@ pub fn release<S: LogStore>(
             entry.version += 1;
             let former = entry.content.effects.clone();
             server.place(&entry, &former, now)?;
+            server.store.set_facts(&server.facts)?;
             Ok(true)
         }
         _ => Ok(false),

@@ -1,7 +1,7 @@
 //! In-memory log store, for tests and simulations, and a reference for other stores. A copy of it
 //! is a backup.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use super::super::ids::{AuthorId, EntryId, UserId};
@@ -141,6 +141,12 @@ impl LogStore for MemoryLog {
 
     fn linked_rows(&self) -> Result<Vec<RowName>, StoreError> {
         Ok(self.links.keys().cloned().collect())
+    }
+
+    fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>, StoreError> {
+        let is_stored =
+            |id: &&EntryId| self.entries.contains_key(*id) || self.final_ids.contains_key(*id);
+        Ok(ids.iter().filter(is_stored).copied().collect())
     }
 
     fn final_author(&self, id: EntryId) -> Result<Option<AuthorId>, StoreError> {

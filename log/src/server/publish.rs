@@ -4,7 +4,7 @@ use super::super::effect::Effect;
 use super::super::effect::Effects;
 use super::super::entry::{Content, Offer};
 use super::super::fold::writable;
-use super::super::ids::{AuthorId, Buckets};
+use super::super::ids::{AuthorId, Buckets, EntryId};
 use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict, bounds};
 use super::super::store::StoreError;
 use super::store::{AcceptedEntry, LogStore};
@@ -36,15 +36,19 @@ impl<S: LogStore> Server<S> {
         }
         known.last_number = number.max(last);
         self.store.put_author(author, &known)?;
-        let mut verdicts = Vec::with_capacity(request.offers.len());
+        let ids: Vec<EntryId> = request.offers.iter().map(|offer| offer.key.id).collect();
+        let mut stored = self.store.stored_among(&ids)?;
+        let mut verdicts = Vec::with_capacity(ids.len());
         for offer in &request.offers {
-            let verdict = self.evaluate(author, &membership.buckets, offer, now)?;
+            let is_known = !stored.insert(offer.key.id);
+            let verdict = self.evaluate(author, &membership.buckets, offer, is_known, now)?;
             let goes_on = verdict.goes_on();
             verdicts.push(EntryVerdict { id: offer.key.id, verdict });
             if !goes_on {
                 break;
             }
         }
+        self.store.set_facts(&self.facts)?;
         Ok(Published { number, outcome: Outcome::Verdicts { verdicts } })
     }
 
@@ -53,10 +57,11 @@ impl<S: LogStore> Server<S> {
         author: AuthorId,
         buckets: &Buckets,
         offer: &Offer,
+        is_known: bool,
         now: u64,
     ) -> Result<Verdict, StoreError> {
         // Identity is checked first: an accepted entry is never accepted again.
-        if let Some(verdict) = self.identity(author, buckets, offer, now)? {
+        if is_known && let Some(verdict) = self.identity(author, buckets, offer, now)? {
             return Ok(verdict);
         }
         if offer.key.author != author || bounds::check_offer(offer).is_err() {

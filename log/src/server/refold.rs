@@ -21,7 +21,8 @@ type Moved = BTreeMap<Key, Buckets>;
 
 impl<S: LogStore> Server<S> {
     /// Stores an entry with new content, replacing the effects of `former`. Moves it and all
-    /// entries whose view it changed to the end of the feed, in key order.
+    /// entries whose view it changed to the end of the feed, in key order. The caller then stores the
+    /// facts.
     pub(super) fn place(
         &mut self,
         entry: &AcceptedEntry,
@@ -32,7 +33,8 @@ impl<S: LogStore> Server<S> {
         let effects = &entry.content.effects;
         for row in former.rows().union(&effects.rows()) {
             let link = effects.get(row).map(|effect| (effect, &entry.content.write_set));
-            self.relink(row, &entry.key, link, &mut moved)?;
+            let is_linked = former.get(row).is_some();
+            self.relink(row, &entry.key, is_linked, link, &mut moved)?;
         }
         for (key, touched) in moved {
             let entry =
@@ -41,7 +43,7 @@ impl<S: LogStore> Server<S> {
                 self.move_to_end(entry, &touched, now)?;
             }
         }
-        self.store.set_facts(&self.facts)
+        Ok(())
     }
 
     /// Gives an item the next position.
@@ -59,17 +61,18 @@ impl<S: LogStore> Server<S> {
         self.store.put_entry(&entry)
     }
 
-    /// Sets, replaces or removes the link of a row at a key, and recomputes later links as far as
+    /// Sets, replaces or removes the link of a row at a key, where it has one or not, and recomputes later links as far as
     /// the row changes.
     fn relink(
         &mut self,
         row: &RowName,
         key: &Key,
+        is_linked: bool,
         new: Option<(&Effect, &Buckets)>,
         moved: &mut Moved,
     ) -> Result<(), StoreError> {
         let before = self.row_before(row, key)?;
-        let old = self.store.link(row, key)?;
+        let old = if is_linked { self.store.link(row, key)? } else { None };
         let new =
             new.map(|(effect, write_set)| self.applied(row, effect, before.as_ref(), write_set));
         note(moved, key, old.as_ref());

@@ -148,6 +148,8 @@ pub trait LogStore: Debug {
     /// The names of all rows with a history above the horizon, in order.
     fn linked_rows(&self) -> Result<Vec<RowName>, StoreError>;
 
+    /// Those of these entries that were accepted, above or below the horizon.
+    fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>, StoreError>;
     /// The author of an accepted entry that is folded away.
     fn final_author(&self, id: EntryId) -> Result<Option<AuthorId>, StoreError>;
     /// Stores the id of an entry that is folded away.

@@ -7,6 +7,8 @@
 //! The database's error is kept for the caller ([`LogTables::fault`]), since a [`StoreError`] is only
 //! a text.
 
+use std::collections::BTreeSet;
+
 use rejoin_log::ids::{AuthorId, EntryId, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::row::{LogRow, RowName};
@@ -269,6 +271,17 @@ impl LogStore for LogTables<'_> {
 
     fn linked_rows(&self) -> Result<Vec<RowName>> {
         self.rows(self.sql().linked_rows, &[])?.iter().map(|row| name(row)).collect()
+    }
+
+    fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>> {
+        let Some(last) = ids.last() else { return Ok(BTreeSet::new()) };
+        // One text for many numbers of ids: the statement is prepared once.
+        let count = ids.len().next_power_of_two();
+        let ids = ids.iter().chain(std::iter::repeat(last)).take(count);
+        let cells: Vec<Cell> = ids.map(|id| id.0.into()).collect();
+        let marks: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+        let sql = self.sql().stored_among.replace("$1", &marks.join(", "));
+        Ok(self.ids(&sql, &cells)?.into_iter().collect())
     }
 
     fn final_author(&self, entry: EntryId) -> Result<Option<AuthorId>> {

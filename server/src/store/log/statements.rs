@@ -25,6 +25,8 @@ pub(in crate::store) struct Statements {
     pub(super) put_link: &'static str,
     pub(super) remove_link: &'static str,
     pub(super) linked_rows: &'static str,
+    /// `$1` stands for a list.
+    pub(super) stored_among: &'static str,
     pub(super) final_author: &'static str,
     pub(super) put_final: &'static str,
     pub(super) author: &'static str,
@@ -126,6 +128,13 @@ macro_rules! statements {
                 "SELECT DISTINCT table_name, row_id FROM ",
                 $prefix,
                 "link ORDER BY table_name, row_id"
+            ),
+            stored_among: concat!(
+                "SELECT id FROM ",
+                $prefix,
+                "entry WHERE id IN ($1) UNION ALL SELECT id FROM ",
+                $prefix,
+                "final WHERE id IN ($1)"
             ),
             final_author: concat!("SELECT author FROM ", $prefix, "final WHERE id = $1"),
             put_final: concat!(

@@ -102,10 +102,10 @@ fn a_connection_that_is_killed_on_postgres_leaves_nothing() {
 /// The number of store calls of a publish, each one statement: a change of the state machine that adds
 /// some is seen here.
 #[test]
-fn cost_of_an_entry_is_ten_calls() {
+fn cost_of_an_entry_is_six_calls() {
     let fresh = fresh(Backend::Sqlite);
     create(&*fresh.store, 2);
     let offers = (1..=100).map(|number| insert(2, number, &format!("r{number}"))).collect();
     let calls = publish_failing(&*fresh.store, &request(1, offers), usize::MAX).unwrap();
-    assert_eq!(calls, 4 + 100 * 10);
+    assert_eq!(calls, 6 + 100 * 6);
 }

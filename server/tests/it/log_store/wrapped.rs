@@ -1,6 +1,7 @@
 //! A log store around another one: each call in a transaction of its own, or failing at a call.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use rejoin_log::ids::{AuthorId, EntryId, UserId};
 use rejoin_log::key::Key;
@@ -124,6 +125,9 @@ impl<A: Access> LogStore for Wrapped<A> {
     }
     fn linked_rows(&self) -> Result<Vec<RowName>> {
         self.0.reads(|log| log.linked_rows())
+    }
+    fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>> {
+        self.0.reads(|log| log.stored_among(ids))
     }
     fn final_author(&self, id: EntryId) -> Result<Option<AuthorId>> {
         self.0.reads(|log| log.final_author(id))
