@@ -13,6 +13,7 @@ mod search;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{
@@ -27,7 +28,7 @@ use super::rows::patch::PatchKind;
 use super::schema::model::{Column, Table};
 use super::{Engine, OpenOptions};
 use crate::error::Error;
-use crate::host::TestHost;
+use crate::host::{Host, TestHost};
 use crate::ids::TableNumber;
 use crate::value::Value;
 
@@ -91,6 +92,25 @@ pub(crate) fn engine(tables: Vec<TableManifest>) -> (TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(&folder, Some(Manifest::new(1, tables))).unwrap();
     (folder, engine)
+}
+
+/// A host whose clock advances by a millisecond with each reading.
+#[derive(Debug)]
+pub(crate) struct Ticking(pub(crate) TestHost);
+
+impl Host for Ticking {
+    fn now_micros(&self) -> i64 {
+        self.0.now_micros()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.advance(Duration::from_millis(1));
+        self.0.elapsed()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.0.random(bytes);
+    }
 }
 
 /// Opens the file in the folder.

@@ -34,8 +34,8 @@ pub fn page_request<S: ReplicaStore>(
     pages.request(limit)
 }
 
-/// Applies a page of a first snapshot. One that does not continue the last one is ignored. Rows and
-/// items that the server no longer vouches for are removed on [`SnapshotAnswer::Restart`].
+/// Applies a page of a first snapshot. One that does not continue the last one is ignored. What the
+/// pages so far have brought is removed on [`SnapshotAnswer::Restart`].
 pub fn take_page<S: ReplicaStore>(
     replica: &mut Replica<S>,
     answer: &SnapshotAnswer,

@@ -22,29 +22,10 @@ use crate::engine::action::perform;
 use crate::engine::action::{ActionBudget, Actions};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::rebase::decide;
-use crate::engine::tests::{in_log, table};
+use crate::engine::tests::{Ticking, in_log, table};
 use crate::engine::{Engine, OpenOptions};
-use crate::host::{Host, TestHost};
+use crate::host::TestHost;
 use crate::value::Value;
-
-/// A host whose clock advances by a millisecond with each reading.
-#[derive(Debug)]
-struct Ticking(TestHost);
-
-impl Host for Ticking {
-    fn now_micros(&self) -> i64 {
-        self.0.now_micros()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.advance(Duration::from_millis(1));
-        self.0.elapsed()
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        self.0.random(bytes);
-    }
-}
 
 const STAMP: EpochStamp = EpochStamp { epoch: Epoch(Uuid::from_u128(1)), membership: 1 };
 

@@ -12,27 +12,9 @@ use crate::engine::action::tests::{TAKE, shop, shop_on};
 use crate::engine::action::{ActionBudget, Actions, Arguments, Context};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::rebase::decide;
+use crate::engine::tests::Ticking;
 use crate::error::{ActionFault, Error};
-use crate::host::{Host, TestHost};
-
-/// A host whose clock advances by a millisecond with each reading.
-#[derive(Debug)]
-struct Ticking(TestHost);
-
-impl Host for Ticking {
-    fn now_micros(&self) -> i64 {
-        self.0.now_micros()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.advance(Duration::from_millis(1));
-        self.0.elapsed()
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        self.0.random(bytes);
-    }
-}
+use crate::host::TestHost;
 
 const RUN: Duration = Duration::from_millis(100);
 
