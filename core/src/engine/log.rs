@@ -247,11 +247,13 @@ pub(crate) fn each_waiting(
     Ok(())
 }
 
-/// The log takes a snapshot at its next exchange; unpublished entries stay. The state in memory is
-/// reloaded by the caller.
+/// The log takes a snapshot at its next exchange; unpublished entries stay. A first snapshot begins
+/// again: its position gets a membership version that no server has. The state in memory is reloaded
+/// by the caller.
 pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_log_facts \
-               SET facts = json_set(facts, '$.needs_snapshot', json('true'))";
+               SET facts = json_replace(facts, '$.needs_snapshot', json('true'), \
+               '$.loading.stamp.membership', 0)";
     conn.execute(sql, []).map(drop).map_err(fault::of)
 }
 

@@ -3,6 +3,8 @@
 //!
 //! A server without the log leaves the entries pending, and the rows are synced as usual.
 
+use std::sync::Arc;
+
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
 use rejoin_log::message::{self, Corrected, Request};
@@ -17,6 +19,7 @@ use super::peer::unrequested;
 use crate::engine::Engine;
 use crate::engine::entries;
 use crate::engine::entries::exchange::{self, LogRequest, Taken};
+use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Phase, Response};
 use crate::sync::rows::answer::{self, NextStep};
@@ -27,6 +30,8 @@ use crate::sync::rows::register;
 pub(super) struct LogExchange {
     /// The pages of a running snapshot that is not the first.
     pages: SnapshotBuilder,
+    /// The schema of these pages. With another one, they begin again: there may be more tables.
+    schema: Option<Arc<Schema>>,
     /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
     batch: Option<usize>,
     /// Whether the feed was fetched, or a snapshot taken, in this pass.
@@ -60,6 +65,10 @@ impl LogExchange {
     ) -> Result<Option<Next>> {
         if !entries::has_tables(engine) {
             return Ok(None);
+        }
+        if self.schema.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &engine.schema)) {
+            self.pages = SnapshotBuilder::default();
+            self.schema = Some(Arc::clone(&engine.schema));
         }
         let page = pass.config.page_size.max(1) as usize;
         loop {

@@ -1,7 +1,7 @@
 //! The first snapshot of the log, by an app that ends at any moment of it.
 
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Device, Moment, Store};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
 use super::{SEATS, TABLES, settle};
 use crate::{apply, each_store};
@@ -71,4 +71,30 @@ fn first_snapshot_of_a_log_that_is_replaced_begins_again(store: Store) {
     device.crash();
     settle(&server, &mut [device]);
     assert!(server.see(SEATS).starts_with("s0|"));
+}
+
+/// The rows of the new table come before those that the device has already read.
+#[apply(each_store)]
+fn table_that_is_added_amid_the_pages_is_complete(store: Store) {
+    for is_first in [true, false] {
+        let mut server = server(store);
+        let mut device = new_device(&server, 1);
+        if !is_first {
+            device.sync(&server);
+            server.server().subscribe("ana", "event:e9").unwrap();
+        }
+        let before = pages(&device);
+        while pages(&device) < before + 2 {
+            device.step(&server).unwrap();
+        }
+        device.faults.push_back(Fault::RequestLost);
+        let lost = device.pass(&server).unwrap_err();
+        assert!(pages(&device) > before + 2, "{lost}");
+        let sql = "CREATE TABLE arenas(id TEXT PRIMARY KEY, event TEXT, name TEXT);
+            INSERT INTO arenas VALUES ('a1', 'e1', 'North'), ('a2', 'e1', 'South')";
+        server.add(sql, TableConfig::log("arenas", "event", "event:"));
+        device.sync(&server);
+        assert_eq!(device.see("SELECT id, name FROM arenas ORDER BY id"), "a1|North a2|South");
+        settle(&server, &mut [device]);
+    }
 }
