@@ -122,7 +122,9 @@ async fn meets(
 ) -> (u16, Value) {
     anna.accept("both", json!([place("p1", "a"), place("p2", "b")])).await;
     let other = world.database.as_ref().unwrap().session();
-    other.run("BEGIN; UPDATE places SET score = 1 WHERE id = 'p2'");
+    // The session that has waited for `deadlock_timeout` detects the deadlock and fails: never this
+    // one.
+    other.run("SET deadlock_timeout = '1h'; BEGIN; UPDATE places SET score = 1 WHERE id = 'p2'");
     let group = anna.group("m1", &json!([rename("p1", "a", "aa"), rename("p2", "b", "bb")]));
     let body = json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [group], "acked_below": 0}});
     let looks = world.database.as_ref().unwrap().session();
@@ -158,7 +160,7 @@ const WAITING: &str = "SELECT pid FROM pg_stat_activity WHERE datname = current_
 async fn deadlock_is_retried_transparently() {
     let world = world();
     let mut anna = world.device("anna", "a1").await;
-    // Each holds a row that the other needs. The server has waited longer, so it is the victim.
+    // Each holds a row that the other needs.
     let met = meets(&world, &mut anna, |other| {
         other.run("UPDATE places SET score = 2 WHERE id = 'p1'; COMMIT");
     });
