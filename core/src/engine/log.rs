@@ -253,7 +253,7 @@ pub(crate) fn each_waiting(
 pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_log_facts \
                SET facts = json_replace(facts, '$.needs_snapshot', json('true'), \
-               '$.loading.stamp.membership', 0)";
+               '$.loading.stamp.membership', 9223372036854775807)";
     conn.execute(sql, []).map(drop).map_err(fault::of)
 }
 

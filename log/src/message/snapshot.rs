@@ -2,8 +2,9 @@
 //!
 //! First come the base rows in name order, then the items in position order, as a feed from its
 //! start. An item that moves while pages are read comes again at its later position, and the last
-//! one counts. All pages have the same base: if an entry was folded into it between them, or epoch or
-//! membership changed, the answer is `restart`. The pages then give the snapshot of the moment of the last.
+//! one counts. All pages have the same base: if an entry was folded into it between them, or epoch
+//! or membership changed, the answer is `restart`. The pages together give the snapshot of the
+//! moment of the last.
 
 use serde::{Deserialize, Serialize};
 

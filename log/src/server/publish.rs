@@ -40,6 +40,7 @@ impl<S: LogStore> Server<S> {
         let mut stored = self.store.stored_among(&ids)?;
         let mut verdicts = Vec::with_capacity(ids.len());
         for offer in &request.offers {
+            // An id that comes twice is known the second time.
             let is_known = !stored.insert(offer.key.id);
             let verdict = self.evaluate(author, &membership.buckets, offer, is_known, now)?;
             let goes_on = verdict.goes_on();

@@ -21,8 +21,8 @@ type Moved = BTreeMap<Key, Buckets>;
 
 impl<S: LogStore> Server<S> {
     /// Stores an entry with new content, replacing the effects of `former`. Moves it and all
-    /// entries whose view it changed to the end of the feed, in key order. The caller then stores the
-    /// facts.
+    /// entries whose view it changed to the end of the feed, in key order. The caller then stores
+    /// the facts.
     pub(super) fn place(
         &mut self,
         entry: &AcceptedEntry,
@@ -61,8 +61,8 @@ impl<S: LogStore> Server<S> {
         self.store.put_entry(&entry)
     }
 
-    /// Sets, replaces or removes the link of a row at a key, where it has one or not, and recomputes later links as far as
-    /// the row changes.
+    /// Sets, replaces or removes the link of a row at a key, and recomputes later links as far as
+    /// the row changes. `is_linked`: whether there is a link to replace or remove.
     fn relink(
         &mut self,
         row: &RowName,

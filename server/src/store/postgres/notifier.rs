@@ -30,10 +30,12 @@ const MOST_WAITING: usize = 1_024;
 const MOST_BYTES: usize = 7_900;
 
 /// The channel of the change log: nodes of earlier versions ignore payloads that are not positions.
-const NOTIFY: &str = "SELECT pg_notify('rejoin', payload) FROM unnest($1::text[]) AS payload";
-
-/// The lock is held until the commit ends, so the commit must not wait for the disk.
-const SETTINGS: &str = "SET synchronous_commit = off";
+///
+/// The lock is held until the commit ends, so this commit must not wait for the disk. The setting is
+/// local to it: a pooler may give the connection to a push afterwards.
+const NOTIFY: &str =
+    "SELECT set_config('synchronous_commit', 'off', true), pg_notify('rejoin', payload)
+    FROM unnest($1::text[]) AS payload";
 
 /// Sends the notices of one node.
 #[derive(Debug)]
@@ -119,7 +121,6 @@ async fn connect(target: &Target) -> Result<Client, Error> {
             tracing::debug!(%error, "the connection that notifies other nodes ended");
         }
     });
-    client.batch_execute(SETTINGS).await?;
     Ok(client)
 }
 

@@ -199,7 +199,7 @@ async fn log_notices_continue_after_a_lost_connection() {
     };
     assert!(arrives("event:before"));
     let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND query LIKE 'SELECT pg_notify(%'";
+                 WHERE datname = current_database() AND query LIKE 'SELECT set_config(%pg_notify(%'";
     assert_eq!(world.one(ended), "1");
     assert!(arrives("event:after"));
 }
