@@ -58,7 +58,7 @@ pub use reset::{Keep, ResetReport};
 pub use status::{FirstSync, StatusObserver, SyncState, SyncStatus};
 pub use storage::{CheckpointMode, Checkpointed};
 pub use subscription::Subscription;
-pub use syncing::SyncReport;
+pub use syncing::{DoctorReport, SyncReport, TableCheck};
 pub use tokens::TokenProvider;
 pub use transport::{HttpHeader, HttpRequest, HttpResponse, HttpTransport};
 pub use value::{SqlValue, Statement};

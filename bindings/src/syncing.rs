@@ -20,6 +20,27 @@ pub struct SyncReport {
     pub still_pending: u32,
 }
 
+/// The result of a check of this device's rows against the server's.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct DoctorReport {
+    /// Every synced table that the server has, by name.
+    pub tables: Vec<TableCheck>,
+}
+
+/// The result of a check for one table.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct TableCheck {
+    /// Its name.
+    pub table: String,
+    /// Number of its rows on this device.
+    pub rows: i64,
+    /// Number of rows that were wrong here: missing, present without the server having them, or with
+    /// other values. Pending edits are not counted.
+    pub differing: i64,
+    /// How many of these now have the server's content.
+    pub repaired: i64,
+}
+
 #[uniffi::export]
 impl RejoinClient {
     /// Starts syncing in the background: immediately, after local writes, on server events, and at
@@ -50,6 +71,25 @@ impl RejoinClient {
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn sync_and_wait(&self, timeout_ms: Option<u32>) -> Result<SyncReport> {
         Ok(self.inner.sync().and_wait(timeout_ms.map(millis)).await?.into())
+    }
+
+    /// Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+    /// those that differ. Pending mutations stay. Starts syncing if it is not started.
+    ///
+    /// Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+    /// returns a new report. Throws `InvalidInput` if the server has no digests.
+    #[uniffi::method(default(timeout_ms = None))]
+    pub async fn doctor(&self, timeout_ms: Option<u32>) -> Result<DoctorReport> {
+        Ok(self.inner.sync().doctor(timeout_ms.map(millis)).await?.into())
+    }
+
+    /// Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+    /// stay; rows that the server does not have are removed when all are here.
+    ///
+    /// Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+    #[uniffi::method(default(timeout_ms = None))]
+    pub async fn resync(&self, timeout_ms: Option<u32>) -> Result<SyncReport> {
+        Ok(self.inner.sync().resync(timeout_ms.map(millis)).await?.into())
     }
 
     /// Waits until the first sync is complete. Starts syncing if it is not started.
@@ -87,6 +127,19 @@ impl RejoinClient {
     /// Throws as opening does; the client then stays suspended.
     pub async fn resume(&self) -> Result<()> {
         Ok(self.inner.sync().resume().await?)
+    }
+}
+
+impl From<core::DoctorReport> for DoctorReport {
+    fn from(report: core::DoctorReport) -> Self {
+        let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
+        let check = |check: core::TableCheck| TableCheck {
+            table: check.table,
+            rows: count(check.rows),
+            differing: count(check.differing),
+            repaired: count(check.repaired),
+        };
+        Self { tables: report.tables.into_iter().map(check).collect() }
     }
 }
 

@@ -32,6 +32,7 @@ mod open;
 mod queue;
 mod read;
 mod read_only;
+mod repair;
 mod reset;
 mod services;
 mod syncing;

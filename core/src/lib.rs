@@ -47,8 +47,8 @@
 //! - [`PendingMutation`]: a write that the server has not accepted. [`Verdicts`]: results of writes until
 //!   the app acknowledges them. [`AcceptedMutation`], [`Undone`], [`HistoryBounds`]: accepted writes and
 //!   their undo.
-//! - [`SyncStatus`] and [`SyncReport`]: what syncing does and did. [`Keep`] and [`Reset`]: clear the file,
-//!   for example for another user.
+//! - [`SyncStatus`] and [`SyncReport`]: what syncing does and did. [`DoctorReport`]: whether the rows are
+//!   the server's. [`Keep`] and [`Reset`]: clear the file, for example for another user.
 //! - [`Inspection`]: the content of a file, readable while an app has it open.
 //! - [`Error`]: one variant per decision of the caller; each documents the state of the data.
 //!
@@ -142,6 +142,7 @@ pub use params::IntoParams;
 pub use rejoin_protocol::{Manifest, Policy};
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
 pub use slow::SlowPart;
+pub use sync::doctor::{DoctorReport, TableCheck};
 pub use sync::driver::{Network, SyncReport, Verdict};
 pub use sync::status::{FirstSync, SyncState, SyncStatus, SyncedRows, Transition};
 pub use sync::token::{TokenError, TokenProvider};

@@ -1,6 +1,7 @@
 //! What to exchange with the server, and when.
 
 pub mod backoff;
+pub mod doctor;
 pub mod driver;
 pub(crate) mod plain;
 pub(crate) mod request;

@@ -2,6 +2,8 @@
 //!
 //! Both sides compute it with this code over the base rows that the user may see, without deleted
 //! ones. A row's hash covers the cells of the columns of [`covered`], in that order.
+//!
+//! [`slice`] divides the rows of a table, so that a search for a difference needs few of them.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -36,19 +38,46 @@ pub struct Digest {
 impl Digest {
     /// Adds one row: its cells in manifest order, including the key.
     pub fn add<'a>(&mut self, cells: impl IntoIterator<Item = (&'a Value, ColumnKind)>) {
-        let mut bytes = Vec::with_capacity(128);
-        for (value, kind) in cells {
-            canonical(value, kind, &mut bytes);
-        }
+        self.add_hash(row_hash(cells));
+    }
+
+    /// Adds one row by its hash.
+    pub fn add_hash(&mut self, hash: u64) {
         self.count += 1;
-        self.sum = self.sum.wrapping_add(xxh3_64(&bytes));
+        self.sum = self.sum.wrapping_add(hash);
     }
 
     /// The sum on the wire: sixteen hexadecimal digits, because JSON numbers are not exact to 64
     /// bits.
     pub fn sum_text(&self) -> String {
-        format!("{:016x}", self.sum)
+        hash_text(self.sum)
     }
+}
+
+/// The hash of one row: its cells in manifest order, including the key.
+pub fn row_hash<'a>(cells: impl IntoIterator<Item = (&'a Value, ColumnKind)>) -> u64 {
+    let mut bytes = Vec::with_capacity(128);
+    for (value, kind) in cells {
+        canonical(value, kind, &mut bytes);
+    }
+    xxh3_64(&bytes)
+}
+
+/// The slice of a row, by the text form of its key: a hash, so that both sides divide a table alike,
+/// whatever order their databases give to keys. `slices` is at least 1.
+pub fn slice(row_id: &str, slices: u32) -> u32 {
+    let slice = xxh3_64(row_id.as_bytes()) % u64::from(slices.max(1));
+    u32::try_from(slice).unwrap_or_default()
+}
+
+/// A hash on the wire: sixteen hexadecimal digits.
+pub fn hash_text(hash: u64) -> String {
+    format!("{hash:016x}")
+}
+
+/// Reads a hash from the wire.
+pub fn read_hash(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
 }
 
 /// Tag, length and bytes of a cell; values that are [`crate::equal::equal`] give equal bytes.
@@ -74,7 +103,7 @@ fn tagged(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, canonical};
+    use super::{Digest, canonical, slice};
     use crate::{
         ColumnKind::{self, Boolean, Bytes, Datetime, Float, Int64, Json, Numeric, String},
         Value::{self, Blob, Integer, Null, Real},
@@ -130,6 +159,19 @@ mod tests {
         let book = include_str!("../../docs/protocol.md");
         assert!(book.contains(&format!("`sum` is `{}`", digest.sum_text())), "{digest:?}");
         assert_eq!(digest.count, 1);
+    }
+
+    #[test]
+    fn slice_matches_the_documented_vector() {
+        let book = include_str!("../../docs/protocol.md");
+        let slices = [slice("p1", 1), slice("p1", 8), slice("", 8), slice("p1", 4096)];
+        let documented = format!(
+            "of 8 slices, `p1` is in slice {}, and the empty text in slice {}",
+            slices[1], slices[2]
+        );
+        assert!(book.contains(&documented), "{documented}");
+        assert_eq!(slices[0], 0);
+        assert!(slices[3] < 4096);
     }
 
     #[test]

@@ -18,6 +18,12 @@ pub const CLIENT_NAME: usize = 1_024;
 /// A cursor or a witness.
 pub const CURSOR: usize = 4_096;
 
+/// Slices into which a digest divides a table.
+pub const DIGEST_SLICES: u32 = 4_096;
+
+/// Rows of one slice that a digest lists.
+pub const DIGEST_ROWS: usize = 50_000;
+
 /// Entries in one publish request of the log, or corrections in one of the authority.
 pub const LOG_OFFERS: usize = 1_000;
 

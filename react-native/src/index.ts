@@ -30,7 +30,7 @@ export type { SchemaHandle } from './schema';
 export type { Statement } from './statement';
 export type { FirstSync, SyncState, SyncStatus } from './status';
 export type { CheckpointMode, ImportedTable, Keep, LeftOut, ResetReport, StorageHandle, SynchroImport } from './storage';
-export type { SyncHandle, SyncReport } from './sync';
+export type { DoctorReport, SyncHandle, SyncReport, TableCheck } from './sync';
 export type { TokenFunction, TokenProvider } from './tokens';
 export { type AbortOptions, Snapshot, Transaction } from './transaction';
 export { type Fetch, type FetchInit, type FetchResponse, fetchTransport, type HttpRequest, type HttpResponse, type HttpTransport } from './transport';

@@ -28,6 +28,7 @@ mod conflict;
 mod conflict_log;
 mod cursor;
 pub(crate) mod describe;
+pub(crate) mod digest;
 mod encode;
 mod evaluate;
 mod hook;

@@ -5,9 +5,10 @@
 //! by a rollback. Without it, it is loaded from the file.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use rejoin_log::effect::Effects;
 use rejoin_log::entry::{Intent, Offer, Revision};
 use rejoin_log::handler::{Draft, Handlers, Ran, Stop};
 use rejoin_log::ids::{AuthorId, EntryId};
@@ -16,6 +17,7 @@ use rejoin_log::message::bounds::check_offer;
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::replica::store::{Facts, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent, ReplicaState};
+use rejoin_log::row::RowName;
 use rejoin_log::store::StoreError;
 use rejoin_protocol::manifest::SyncModel;
 use uuid::Uuid;
@@ -102,6 +104,30 @@ pub(crate) fn are_unpublished(engine: &Engine) -> Result<bool> {
     reading(engine, |store| {
         let is_ready = store.facts()?.is_some_and(|facts| !facts.needs_snapshot);
         Ok(is_ready && !store.waiting_ids(Waiting::Server, 1)?.is_empty())
+    })
+}
+
+/// The rows that entries name which wait for the server: their content here is not the server's.
+pub(crate) fn unpublished_rows(engine: &Engine) -> Result<BTreeSet<RowName>> {
+    reading(engine, |store| {
+        let mut rows = BTreeSet::new();
+        for id in store.waiting_ids(Waiting::Server, usize::MAX)? {
+            let Some(record) = store.record(id)? else { continue };
+            let item = record.item.iter().map(|item| &item.effects);
+            let own = record.own.iter().map(|own| &own.effects);
+            rows.extend(item.chain(own).flat_map(Effects::rows));
+        }
+        Ok(rows)
+    })
+}
+
+/// The log takes a snapshot at its next exchange; unpublished entries stay.
+pub(crate) fn require_snapshot(engine: &mut Engine) -> Result<()> {
+    engine.write(Origin::Remote, |engine| {
+        super::log::require_snapshot(engine.db.conn())?;
+        let schema = Arc::clone(&engine.schema);
+        engine.log.reload(&schema);
+        Ok(())
     })
 }
 

@@ -5,6 +5,7 @@
 //! completely or not at all, and cursors are written with their rows. Push, pull and snapshot never
 //! overlap. What depends on the kind of server is in its peer.
 
+mod doctor;
 mod log;
 mod pass;
 mod peer;
@@ -139,13 +140,13 @@ impl Session {
             match (self.pass.step, &mut self.peer) {
                 (PassStep::Done, _) => return Ok(Next::Finished(self.pass.finish(engine)?)),
                 (PassStep::Schema, _) => return Ok(self.send_schema()),
-                (PassStep::Push | PassStep::Pull | PassStep::Log, Some(peer)) => {
+                (PassStep::Push | PassStep::Pull | PassStep::Log | PassStep::Check, Some(peer)) => {
                     if let Some(next) = peer.next(engine, &mut self.pass)? {
                         self.running = matches!(next, Next::Send(_)).then_some(Asked::Peer);
                         return Ok(next);
                     }
                 }
-                (PassStep::Register | PassStep::Push | PassStep::Pull | PassStep::Log, _) => {
+                (_, _) => {
                     return self.send_register(engine);
                 }
             }

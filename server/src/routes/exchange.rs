@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use rejoin_protocol::limits::Bounded;
 use rejoin_protocol::mutant;
+use rejoin_protocol::wire::digest::DigestAsk;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
 use rejoin_protocol::wire::snapshot::SnapshotRequest;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::{asks_for_extensions, body, door, json, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::push::{self, Pushed};
 use crate::engine::verdict::word;
-use crate::engine::{Caller, Engine, describe, plain, pull, snapshot};
+use crate::engine::{Caller, Engine, describe, digest, plain, pull, snapshot};
 use crate::error::{Fault, Refusal};
 use crate::observe;
 
@@ -110,20 +112,16 @@ pub(super) async fn schema(State(shared): State<Arc<Shared>>, request: Request) 
     ask(shared, request, kind, |engine, caller| describe::manifest(engine, caller.extended)).await
 }
 
-/// The query string of a digest request.
-#[derive(Debug, Deserialize)]
-pub(super) struct DigestQuery {
-    #[serde(default)]
-    table: String,
-}
-
 pub(super) async fn digest(
     State(shared): State<Arc<Shared>>,
-    Query(query): Query<DigestQuery>,
+    query: Result<Query<DigestAsk>, QueryRejection>,
     request: Request,
 ) -> Response {
-    let work =
-        move |engine: &Engine, caller: &Caller| describe::digest(engine, caller, &query.table);
+    let query = query.map_err(|rejection| rejection.body_text());
+    let work = move |engine: &Engine, caller: &Caller| match &query {
+        Ok(Query(ask)) => digest::digest(engine, caller, ask),
+        Err(why) => Err(Refusal::invalid(why.as_str()).into()),
+    };
     ask(shared, request, (Endpoint::Digest, "digest"), work).await
 }
 

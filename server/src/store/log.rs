@@ -174,6 +174,26 @@ impl<'t> LogTables<'t> {
         }
     }
 
+    /// Calls `each` with the name, key and image of every row of a table as it now stands.
+    pub fn each_current(
+        &self,
+        table: &LogTable,
+        each: &mut dyn FnMut(&RowName, &Value, &LogRow),
+    ) -> Result<()> {
+        let mut after = None;
+        loop {
+            let rows = self.database.scan(table, after.as_ref(), BATCH);
+            let rows = rows.map_err(|fault| self.failed(fault))?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, values) in rows {
+                let Some(id) = key.to_id() else { continue };
+                let name = RowName::new(table.name.as_str(), id.as_str());
+                each(&name, &key, &image(table, values));
+            }
+        }
+    }
+
     fn table(&self, row: &RowName) -> Result<(&'t LogTable, Value), LogRowError> {
         let tables = self.database.tables();
         let table = tables.iter().find(|table| table.name == row.table.as_str());

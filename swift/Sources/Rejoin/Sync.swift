@@ -40,6 +40,32 @@ extension SyncHandle {
         return SyncReport(try await abandonable { [ffi = client.ffi] in try await ffi.syncAndWait(timeoutMs: limit) })
     }
 
+    /// Syncs, compares the rows of each synced table with the server's, and fetches again those that differ. Pending
+    /// mutations stay. Starts syncing if it is stopped.
+    ///
+    /// Digests are compared first, so a sound file costs a few bytes for every thousand rows.
+    ///
+    /// - Parameter timeout: as for ``andWait(timeout:)``.
+    /// - Throws: as ``andWait(timeout:)``; offline, the check is done by a later sync, and the next call returns a new
+    ///   report. ``RejoinError/invalidInput(_:)`` if the server has no digests, as a Synchro server.
+    public func doctor(timeout: Duration? = nil) async throws -> DoctorReport {
+        try client.outsideOfTransaction()
+        let limit = try timeout.map(milliseconds)
+        return DoctorReport(try await abandonable { [ffi = client.ffi] in try await ffi.doctor(timeoutMs: limit) })
+    }
+
+    /// Fetches all rows of the synced tables again and waits. Pending mutations stay; rows that the server does not have
+    /// are removed when all are here. ``doctor(timeout:)`` finds out whether this is necessary, and fetches less.
+    ///
+    /// - Parameter timeout: as for ``andWait(timeout:)``.
+    /// - Throws: as ``andWait(timeout:)``; the rows are then fetched by a later sync.
+    @discardableResult
+    public func resync(timeout: Duration? = nil) async throws -> SyncReport {
+        try client.outsideOfTransaction()
+        let limit = try timeout.map(milliseconds)
+        return SyncReport(try await abandonable { [ffi = client.ffi] in try await ffi.resync(timeoutMs: limit) })
+    }
+
     /// Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped.
     ///
     /// - Parameter timeout: how long to wait; `nil` waits until there is a network.

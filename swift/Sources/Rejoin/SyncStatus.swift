@@ -57,6 +57,25 @@ public enum FirstSync: Sendable, Hashable {
     case done
 }
 
+/// The result of a check of this device's rows against the server's; from ``SyncHandle/doctor(timeout:)``.
+public struct DoctorReport: Sendable, Hashable {
+    /// Every synced table that the server has, by name.
+    public let tables: [TableCheck]
+}
+
+/// The result of a check for one table.
+public struct TableCheck: Sendable, Hashable {
+    /// Its name.
+    public let table: String
+    /// Number of its rows on this device.
+    public let rows: Int
+    /// Number of rows that were wrong here: missing, present without the server having them, or with other values.
+    /// Pending edits are not counted.
+    public let differing: Int
+    /// How many of these now have the server's content.
+    public let repaired: Int
+}
+
 /// The result of a sync.
 public struct SyncReport: Sendable, Hashable {
     /// Number of mutations that the server accepted.

@@ -15,6 +15,7 @@ use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 use serde_json::json;
 
 use crate::client::{PATIENCE, Phone, Served};
+use crate::doctor::check;
 use crate::{apply, each_store};
 
 mod authority;
@@ -73,6 +74,8 @@ fn settle(server: &Backend, devices: &mut [Device]) {
     for device in devices {
         assert_eq!(device.waiting(), "", "{}", device.user);
         assert_eq!(device.see(SEATS), server.see(SEATS), "{}", device.user);
+        let damaged = check(device, server).tables.into_iter().find(|table| table.differing > 0);
+        assert_eq!(damaged, None, "{}", device.user);
     }
 }
 
@@ -359,31 +362,6 @@ fn crash_before_the_response_of_a_publish_sends_it_again_without_effect() {
     assert_eq!(server.see(SEATS), "s1|e1|-||1");
     assert_eq!(phone.crash().waiting(), "Pending/0");
     settle(&server, &mut [phone]);
-}
-
-/// The server numbers parents among its tables of rows.
-#[apply(each_store)]
-fn table_of_the_log_sorted_before_a_parent_does_not_hide_its_children(store: Store) {
-    let sql = "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT);
-        CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT NOT NULL);
-        CREATE TABLE tags(id TEXT PRIMARY KEY, task_id TEXT NOT NULL REFERENCES tasks(id),
-                          updated_at TEXT NOT NULL)";
-    let tables = vec![
-        TableConfig::owned("tasks", "owner_id"),
-        TableConfig::child("tags", "tasks", "task_id"),
-        TableConfig::log("seats", "event", "event:"),
-    ];
-    let server = Backend::made(store, sql, tables, Limits::default());
-    let mut devices = devices(&server, ["ana", "ana"]);
-    devices[0].write_together(&[
-        "INSERT INTO tasks (id) VALUES ('t')",
-        "INSERT INTO tags (id, task_id) VALUES ('g', 't')",
-    ]);
-    for device in &mut devices {
-        device.sync(&server);
-        device.sync(&server);
-        assert_eq!(device.see("SELECT id FROM tags"), "g");
-    }
 }
 
 /// Sells a seat once, and counts.

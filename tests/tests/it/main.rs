@@ -13,6 +13,7 @@ mod client;
 mod deaths;
 mod decide;
 mod diagnose;
+mod doctor;
 mod driver;
 mod edits;
 mod first_sync;

@@ -93,6 +93,8 @@ pub(crate) enum RefetchReason {
     Retention,
     /// Tables or columns were added.
     Schema,
+    /// The app has requested it, or a check has found many damaged rows.
+    Resync,
 }
 
 /// How a snapshot is written.

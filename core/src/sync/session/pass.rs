@@ -80,6 +80,8 @@ pub(super) enum PassStep {
     Pull,
     /// The log, after the rows.
     Log,
+    /// A requested check of the rows, after everything else.
+    Check,
     Done,
 }
 

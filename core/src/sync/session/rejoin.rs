@@ -8,6 +8,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{RowName, path};
 use rejoin_protocol::{Manifest, capability};
 
+use super::doctor::Doctor;
 use super::log::LogExchange;
 use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
@@ -15,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::rebase::recall;
 use crate::error::Result;
 use crate::ids::Seq;
+use crate::sync::doctor;
 use crate::sync::request::{Phase, Response, SessionConfig};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
@@ -40,6 +42,7 @@ pub(super) struct Rejoin {
     gathered: pull::Gathered,
     running: Option<Asked>,
     log: LogExchange,
+    doctor: Doctor,
 }
 
 /// A running request with its number.
@@ -91,6 +94,7 @@ impl Peer for Rejoin {
 
     fn start_pass(&mut self) {
         self.log.start_pass();
+        self.doctor = Doctor::default();
         self.aside.clear();
         self.gathered.begin();
     }
@@ -99,6 +103,7 @@ impl Peer for Rejoin {
         match pass.step {
             PassStep::Push => self.push(engine, pass),
             PassStep::Log => self.next_of_log(engine, pass),
+            PassStep::Check => self.check(engine, pass),
             _ => self.pull(engine, pass),
         }
     }
@@ -111,6 +116,9 @@ impl Peer for Rejoin {
     ) -> Result<NextStep> {
         if self.log.is_running() {
             return self.log.answered(engine, pass, response);
+        }
+        if self.doctor.is_running() {
+            return self.doctor.answered(engine, response);
         }
         let running = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
@@ -143,6 +151,7 @@ impl Peer for Rejoin {
 
     fn lost(&mut self) {
         self.log.lost();
+        self.doctor = Doctor::default();
         if let Some(Asked { what: What::Push(sent), .. }) = self.running.take() {
             self.mark_processed(&sent);
         }
@@ -150,6 +159,7 @@ impl Peer for Rejoin {
 
     fn turned(&mut self) {
         self.gathered = pull::Gathered::default();
+        self.doctor = Doctor::default();
     }
 }
 
@@ -216,7 +226,16 @@ impl Rejoin {
         let next =
             if self.can(capability::LOG) { self.log.next(engine, pass, body)? } else { None };
         if next.is_none() {
-            pass.step = PassStep::Done;
+            let checks = doctor::due(engine)?.is_some() && self.can(capability::DIGEST);
+            pass.step = if checks { PassStep::Check } else { PassStep::Done };
+        }
+        Ok(next)
+    }
+
+    fn check(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
+        let next = self.doctor.next(engine, pass)?;
+        if pass.step == PassStep::Pull {
+            self.log.start_pass(); // Fetches what is newer than the comparison.
         }
         Ok(next)
     }

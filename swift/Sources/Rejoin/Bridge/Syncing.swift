@@ -4,6 +4,16 @@
 internal import RejoinFFI
 import Foundation
 
+extension DoctorReport {
+    init(_ report: RejoinFFI.DoctorReport) {
+        self.init(
+            tables: report.tables.map {
+                TableCheck(
+                    table: $0.table, rows: Int($0.rows), differing: Int($0.differing), repaired: Int($0.repaired))
+            })
+    }
+}
+
 extension SyncReport {
     init(_ report: RejoinFFI.SyncReport) {
         self.init(

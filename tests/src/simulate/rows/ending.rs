@@ -7,6 +7,7 @@ use rejoin_core::VerdictKind;
 use rejoin_core::engine::queue::mutation::{MutationState, ParkReason};
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
+use rejoin_core::sync::doctor;
 use rejoin_core::sync::rows::digest;
 
 use super::book::Written;
@@ -85,6 +86,19 @@ impl World<'_> {
                     );
                 }
             }
+            self.doctor(at)?;
+        }
+        Ok(())
+    }
+
+    /// A check of the rows finds nothing.
+    fn doctor(&mut self, at: usize) -> Checked {
+        let device = &mut self.seats[at].device;
+        let number = doctor::request(device.engine()).map_err(|error| error.to_string())?;
+        device.pass(&self.site.backend).map_err(|error| error.to_string())?;
+        let found = doctor::report(device.engine(), number).map_err(|error| error.to_string())?;
+        if let Some(check) = found.tables.iter().find(|check| check.differing > 0) {
+            return broken!("digests-agree", "a check of device {at} found damage: {check:?}");
         }
         Ok(())
     }

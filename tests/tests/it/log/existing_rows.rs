@@ -85,3 +85,28 @@ fn row_without_a_usable_key_is_left_out() {
         assert_eq!(phone.see(SEATS), expected);
     }
 }
+
+/// The server numbers parents among its tables of rows.
+#[apply(each_store)]
+fn table_of_the_log_sorted_before_a_parent_does_not_hide_its_children(store: Store) {
+    let sql = "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT);
+        CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT NOT NULL);
+        CREATE TABLE tags(id TEXT PRIMARY KEY, task_id TEXT NOT NULL REFERENCES tasks(id),
+                          updated_at TEXT NOT NULL)";
+    let tables = vec![
+        TableConfig::owned("tasks", "owner_id"),
+        TableConfig::child("tags", "tasks", "task_id"),
+        TableConfig::log("seats", "event", "event:"),
+    ];
+    let server = Backend::made(store, sql, tables, Limits::default());
+    let mut devices = devices(&server, ["ana", "ana"]);
+    devices[0].write_together(&[
+        "INSERT INTO tasks (id) VALUES ('t')",
+        "INSERT INTO tags (id, task_id) VALUES ('g', 't')",
+    ]);
+    for device in &mut devices {
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.see("SELECT id FROM tags"), "g");
+    }
+}

@@ -25,6 +25,30 @@ public class SyncHandle internal constructor(private val client: RejoinClient) {
         client.writing { it.syncAndWait(timeout.toTimeout()) }.toPublic()
 
     /**
+     * Syncs, compares the rows of each synced table with the server's, and fetches again those that differ. Pending
+     * mutations stay. Starts syncing if it is stopped.
+     *
+     * Digests are compared first, so a sound file costs a few bytes for every thousand rows.
+     *
+     * @param timeout as for [andWait].
+     * @throws RejoinException as [andWait]; offline, the check is done by a later sync, and the next call returns a new
+     *   report.
+     * @throws RejoinException.InvalidInput if the server has no digests, as a Synchro server.
+     */
+    public suspend fun doctor(timeout: Duration? = null): DoctorReport =
+        client.writing { it.doctor(timeout.toTimeout()) }.toPublic()
+
+    /**
+     * Fetches all rows of the synced tables again and waits. Pending mutations stay; rows that the server does not have are
+     * removed when all are here. [doctor] finds out whether this is necessary, and fetches less.
+     *
+     * @param timeout as for [andWait].
+     * @throws RejoinException as [andWait]; the rows are then fetched by a later sync.
+     */
+    public suspend fun resync(timeout: Duration? = null): SyncReport =
+        client.writing { it.resync(timeout.toTimeout()) }.toPublic()
+
+    /**
      * Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped.
      *
      * @throws RejoinException.Offline after [timeout]; without a timeout it waits for a network.

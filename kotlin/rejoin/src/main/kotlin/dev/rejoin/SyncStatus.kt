@@ -4,6 +4,7 @@
 package dev.rejoin
 
 import kotlin.time.Instant
+import dev.rejoin.ffi.DoctorReport as FfiDoctorReport
 import dev.rejoin.ffi.FirstSync as FfiFirstSync
 import dev.rejoin.ffi.SyncReport as FfiSyncReport
 import dev.rejoin.ffi.SyncState as FfiSyncState
@@ -111,7 +112,28 @@ public sealed interface SyncState {
  */
 public data class SyncReport(val accepted: Long, val parked: Long, val pulled: Long, val stillPending: Long)
 
+/**
+ * The result of a check of this device's rows against the server's; from [SyncHandle.doctor].
+ *
+ * @property tables every synced table that the server has, by name.
+ */
+public data class DoctorReport(val tables: List<TableCheck>)
+
+/**
+ * The result of a check for one table.
+ *
+ * @property table its name.
+ * @property rows number of its rows on this device.
+ * @property differing number of rows that were wrong here: missing, present without the server having them, or with other
+ *   values. Pending edits are not counted.
+ * @property repaired how many of these now have the server's content.
+ */
+public data class TableCheck(val table: String, val rows: Long, val differing: Long, val repaired: Long)
+
 internal fun FfiSyncStatus.toPublic(): SyncStatus = SyncStatus(state.toPublic(), firstSync.toPublic())
+
+internal fun FfiDoctorReport.toPublic(): DoctorReport =
+    DoctorReport(tables.map { TableCheck(it.table, it.rows, it.differing, it.repaired) })
 
 internal fun FfiSyncReport.toPublic(): SyncReport =
     SyncReport(accepted.toLong(), parked.toLong(), pulled.toLong(), stillPending.toLong())

@@ -1,0 +1,54 @@
+//! Check and repair of the device's rows: [`SyncHandle::doctor`] and [`SyncHandle::resync`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SyncHandle;
+use super::lifecycle::in_background;
+use crate::engine::entries;
+use crate::sync::doctor::{self, DoctorReport};
+use crate::sync::driver::{Driver, SyncReport};
+use crate::sync::rows::fact::{self, RefetchReason};
+use crate::writer::Task;
+
+impl SyncHandle<'_> {
+    /// Syncs, compares the rows of each synced table with the server's, and fetches again those that
+    /// differ. Pending mutations stay. Starts syncing if it is not started.
+    ///
+    /// Digests are compared first, so a file without damage costs a few bytes for every thousand
+    /// rows; on both sides each row is read once. Differing rows are fetched by name; of a table of
+    /// the log, all rows are.
+    ///
+    /// # Errors
+    /// As [`SyncHandle::and_wait`]; offline, the check is done by a later pass, and the next call
+    /// returns a new report. [`InputFault::Refused`](crate::InputFault::Refused) if the server has no
+    /// digests, as a Synchro server.
+    pub fn doctor(&self, timeout: Option<Duration>) -> Task<DoctorReport> {
+        let core = Arc::clone(self.0.core());
+        in_background("doctor", move || {
+            let number = core.writer.call(doctor::request).wait()?;
+            core.driven_task(|driver| driver.sync_and_wait(timeout)).wait()?;
+            core.writer.call(move |engine| doctor::report(engine, number)).wait()
+        })
+    }
+
+    /// Fetches all rows of the synced tables again and waits, as [`SyncHandle::and_wait`]. Pending
+    /// mutations stay; rows that the server does not have are removed when all are here. Starts
+    /// syncing if it is not started.
+    ///
+    /// [`SyncHandle::doctor`] finds out whether this is necessary, and fetches less.
+    ///
+    /// # Errors
+    /// As [`SyncHandle::and_wait`]; the rows are then fetched by a later pass.
+    pub fn resync(&self, timeout: Option<Duration>) -> Task<SyncReport> {
+        let core = Arc::clone(self.0.core());
+        in_background("resync", move || {
+            let due = core.writer.call(|engine| {
+                fact::write(engine, &fact::snapshot_due(RefetchReason::Resync))?;
+                if entries::has_tables(engine) { entries::require_snapshot(engine) } else { Ok(()) }
+            });
+            due.wait()?;
+            core.driven_task(|driver: &Driver| driver.sync_and_wait(timeout)).wait()
+        })
+    }
+}
