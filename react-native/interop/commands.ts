@@ -199,6 +199,8 @@ const COMMANDS: Record<string, Command> = {
   start: (client) => client.start(),
   stop: (client) => client.stop(),
   sync: async (client, step) => plain(await client.sync.andWait(timeout(step))),
+  doctor: async (client, step) => plain(await client.sync.doctor(timeout(step))),
+  resync: async (client, step) => plain(await client.sync.resync(timeout(step))),
   settle: async (client, step) => {
     const report = await client.sync.andWait(timeout(step));
     await client.stop();

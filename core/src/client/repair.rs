@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::SyncHandle;
 use super::lifecycle::in_background;
 use crate::engine::entries;
+use crate::error::{Error, InputFault};
 use crate::sync::doctor::{self, DoctorReport};
 use crate::sync::driver::{Driver, SyncReport};
 use crate::sync::rows::fact::{self, RefetchReason};
@@ -20,11 +21,14 @@ impl SyncHandle<'_> {
     /// the log, all rows are.
     ///
     /// # Errors
-    /// As [`SyncHandle::and_wait`]; offline, the check is done by a later pass, and the next call
-    /// returns a new report. [`InputFault::Refused`](crate::InputFault::Refused) if the server has no
+    /// As [`SyncHandle::and_wait`]; [`InputFault::Reentrant`] in a transaction. Offline, the check is done by a later pass, and the next call
+    /// returns a new report. [`InputFault::Refused`] if the server has no
     /// digests, as a Synchro server.
     pub fn doctor(&self, timeout: Option<Duration>) -> Task<DoctorReport> {
         let core = Arc::clone(self.0.core());
+        if core.writer.is_current() || core.readers.is_current() {
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
+        }
         in_background("doctor", move || {
             let number = core.writer.call(doctor::request).wait()?;
             core.driven_task(|driver| driver.sync_and_wait(timeout)).wait()?;
@@ -39,9 +43,13 @@ impl SyncHandle<'_> {
     /// [`SyncHandle::doctor`] finds out whether this is necessary, and fetches less.
     ///
     /// # Errors
-    /// As [`SyncHandle::and_wait`]; the rows are then fetched by a later pass.
+    /// As [`SyncHandle::and_wait`]; the rows are then fetched by a later pass. [`InputFault::Reentrant`] in
+    /// a transaction.
     pub fn resync(&self, timeout: Option<Duration>) -> Task<SyncReport> {
         let core = Arc::clone(self.0.core());
+        if core.writer.is_current() || core.readers.is_current() {
+            return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
+        }
         in_background("resync", move || {
             let due = core.writer.call(|engine| {
                 fact::write(engine, &fact::snapshot_due(RefetchReason::Resync))?;

@@ -16,6 +16,7 @@ mod connections;
 mod contract;
 mod declared;
 mod device;
+mod digest;
 mod door;
 mod ending;
 mod events;

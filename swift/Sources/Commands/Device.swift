@@ -242,6 +242,8 @@ extension RejoinClient {
         case "start": try await start()
         case "stop": try await stop()
         case "sync": return JSON(of: try await sync.andWait(timeout: timeout))
+        case "doctor": return JSON(of: try await sync.doctor(timeout: timeout))
+        case "resync": return JSON(of: try await sync.resync(timeout: timeout))
         case "settle":
             let report = try await sync.andWait(timeout: timeout)
             try await stop()

@@ -46,6 +46,7 @@ import Testing
     @Test func reset_that_keeps_the_queue_pulls_again() async throws { try await run() }
     @Test func reset_lets_the_next_user_take_the_file() async throws { try await run() }
     @Test func entry_is_pending_until_it_is_published() async throws { try await run() }
+    @Test func check_of_the_rows_covers_both_models_and_resync_keeps_edits() async throws { try await run() }
     @Test func transaction_of_rows_and_log_is_refused() async throws { try await run() }
     @Test func denied_entry_is_parked_until_discarded() async throws { try await run() }
     @Test func action_on_the_log_runs_again_after_an_earlier_entry() async throws { try await run() }

@@ -4,7 +4,6 @@ use rejoin_core::sync::doctor;
 use rejoin_core::{DoctorReport, TableCheck};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Moment, Store};
-use rusqlite::Connection;
 
 use crate::{apply, each_store};
 
@@ -36,7 +35,8 @@ fn world(store: Store) -> (Backend, Device) {
 
 /// Changes rows of the file as a failing disk would: nothing is captured.
 fn damage(device: &Device, sql: &str) {
-    let file = Connection::open(device.path()).unwrap();
+    #[allow(clippy::disallowed_methods)] // A failing disk.
+    let file = rusqlite::Connection::open(device.path()).unwrap();
     let query = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'";
     let triggers: Vec<(String, String)> = {
         let mut found = file.prepare(query).unwrap();

@@ -28,6 +28,7 @@ enum Command {
     Hold { steps: Vec<Command> },
     Rows(Statement),
     Sync,
+    Doctor,
     Pending,
     Close,
     Quit,
@@ -121,6 +122,9 @@ impl Device {
                     "accepted": report.accepted, "parked": report.parked,
                     "pulled": report.pulled, "still_pending": report.still_pending,
                 })
+            }
+            Command::Doctor => {
+                serde_json::to_value(self.client()?.sync().doctor(Some(SYNC_TIMEOUT)).wait()?)?
             }
             Command::Pending => {
                 let pending = self.client()?.queue().pending().wait()?;

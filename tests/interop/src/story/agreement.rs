@@ -30,11 +30,11 @@ pub(super) fn they_agree(world: &mut World, claims: &mut Claims) {
             let tamper = "UPDATE task SET note = 'changed on the server' WHERE id = 'shared-0'";
             world.order(&json!({"do": "sql", "sql": tamper}))?;
         }
-        tables_are_equal(world)
+        tables_are_equal(world).and_then(|()| nothing_is_damaged(world))
     });
     claims.make(
         AGREED,
-        "all devices agree with the server, row by row and by the digest of each table",
+        "all devices agree with the server, row by row and by the digest of each table, and find no damage",
         agreed,
     );
     if claims.is_sabotaged(VERDICTS) {
@@ -103,6 +103,22 @@ fn same(who: &str, actual: &[Json], expected: &[Json]) -> Result<()> {
         actual.len(),
         expected.len()
     );
+    Ok(())
+}
+
+/// The devices' own check of their rows.
+fn nothing_is_damaged(world: &mut World) -> Result<()> {
+    let tables = world.manifest.synced().count();
+    for device in &mut world.devices {
+        let report = device.must(&json!({"do": "doctor"}))?;
+        let checks = report["tables"].as_array().with_context(|| format!("no tables: {report}"))?;
+        let is_sound = |check: &Json| check["differing"] == 0;
+        ensure!(
+            checks.len() == tables && checks.iter().all(is_sound),
+            "{}: a check finds damage, or leaves a table out: {report}",
+            device.name
+        );
+    }
     Ok(())
 }
 

@@ -200,6 +200,8 @@ private suspend fun RejoinClient.call(step: JsonObject): Any? {
         "start" -> start()
         "stop" -> stop()
         "sync" -> plain(sync.andWait(timeout))
+        "doctor" -> plain(sync.doctor(timeout))
+        "resync" -> plain(sync.resync(timeout))
         "settle" -> plain(sync.andWait(timeout).also { stop() })
         "wrote" -> execute(step.text("sql"), *step.params()).let { member("id", queue.pending().last().id) }
         "sync_now" -> sync.now()
