@@ -1,19 +1,31 @@
 //! Contract tests for every [`LogStore`], one test per clause. A store includes them with one line.
 
+use fastrand::Rng;
+
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Content, Revision};
 use super::super::fixture::{author, buckets, entry, image, plain, row};
 use super::super::ids::{EntryId, Epoch, Name, UserId};
 use super::super::key::Key;
-use super::super::row::RowName;
+use super::super::row::{LogRow, RowName};
+use super::memory::MemoryLog;
 use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
 
-/// Defines the tests for a store: `log_store_contract!(MemoryLog::default());`
+/// A clause of the contract.
+pub type Clause = fn(&mut dyn LogStore);
+
+/// Defines the tests for a store: `log_store_contract!(MemoryLog::default());`, or, with a function
+/// that makes the store and calls a [`Clause`]: `log_store_contract!(run: in_transaction);`
 #[macro_export]
 macro_rules! log_store_contract {
     ($new:expr) => {
         $crate::log_store_contract! {
-            $new;
+            run: |clause: $crate::server::contract::Clause| clause(&mut $new)
+        }
+    };
+    (run: $run:expr) => {
+        $crate::log_store_contract! {
+            run: $run;
             facts_are_there_once_set,
             an_entry_is_found_by_id_key_and_position,
             lists_are_in_order_and_bounded,
@@ -25,12 +37,13 @@ macro_rules! log_store_contract {
             histories_of_rows_are_apart,
             final_ids_go_with_their_author,
             people_are_kept,
+            random_calls_return_what_the_memory_store_returns,
         }
     };
-    ($new:expr; $($clause:ident),+ $(,)?) => {
+    (run: $run:expr; $($clause:ident),+ $(,)?) => {
         $(#[test]
         fn $clause() {
-            $crate::server::contract::$clause(&mut $new);
+            ($run)($crate::server::contract::$clause);
         })+
     };
 }
@@ -228,4 +241,105 @@ pub fn people_are_kept(store: &mut dyn LogStore) {
     known.last_number = 2;
     store.put_author(author(1), &known).unwrap();
     assert_eq!(store.author(author(1)).unwrap(), Some(known));
+}
+
+pub fn random_calls_return_what_the_memory_store_returns(store: &mut dyn LogStore) {
+    for seed in 0..4 {
+        let mut calls = RandomCalls { rng: Rng::with_seed(seed), position: seed * 1_000 };
+        let mut memory = if seed == 0 { MemoryLog::default() } else { copied(store) };
+        for number in 0..100 {
+            calls.write_both(store, &mut memory);
+            calls.read_both(store, &memory, &format!("seed {seed}, call {number}"));
+        }
+    }
+}
+
+/// What the random calls wrote so far, in memory.
+fn copied(store: &dyn LogStore) -> MemoryLog {
+    let mut memory = MemoryLog::default();
+    for (row, image) in store.base_after(None, usize::MAX).unwrap() {
+        memory.put_base(&row, Some(&image)).unwrap();
+    }
+    for row in ROWS.map(row) {
+        memory.put_current(&row, store.current(&row).unwrap().as_ref()).unwrap();
+        let mut at = Key::FIRST;
+        while let Some((key, link)) = store.link_after(&row, &at).unwrap() {
+            memory.put_link(&row, &key, Some(&link)).unwrap();
+            at = key;
+        }
+    }
+    for id in store.by_key(&Key::FIRST, usize::MAX).unwrap() {
+        memory.put_entry(&store.entry(id).unwrap().unwrap()).unwrap();
+    }
+    memory
+}
+
+const ROWS: [&str; 3] = ["k0", "r0", "r1"];
+
+/// Calls with few rows and keys, so that they concern each other.
+struct RandomCalls {
+    rng: Rng,
+    /// The last position that an entry got.
+    position: u64,
+}
+
+impl RandomCalls {
+    fn row(&mut self) -> RowName {
+        row(ROWS[self.rng.usize(..ROWS.len())])
+    }
+
+    fn key(&mut self) -> Key {
+        key(self.rng.u64(1..16))
+    }
+
+    fn image(&mut self) -> Option<LogRow> {
+        (self.rng.u8(..4) > 0).then(|| image("a", &self.rng.u8(..).to_string()))
+    }
+
+    fn write_both(&mut self, store: &mut dyn LogStore, memory: &mut MemoryLog) {
+        let (row, key, image) = (self.row(), self.key(), self.image());
+        let stores: [&mut dyn LogStore; 2] = [store, memory];
+        let number = key.counter;
+        let call = self.rng.u8(..8);
+        self.position += 1;
+        for store in stores {
+            match call {
+                0 => store.put_base(&row, image.as_ref()),
+                1 => store.put_current(&row, image.as_ref()),
+                2 => store.put_entry(&accepted(number, self.position)),
+                3 if image.is_none() => store.remove_entry(entry(number.into())),
+                3 => store.expect(&[(&row, &key)]),
+                _ => store.put_link(&row, &key, image.as_ref().map(linked).as_ref()),
+            }
+            .unwrap();
+        }
+    }
+
+    fn read_both(&mut self, store: &dyn LogStore, memory: &MemoryLog, what: &str) {
+        let (row, key) = (self.row(), self.key());
+        let id = entry(key.counter.into());
+        match self.rng.u8(..20) {
+            0 => assert_eq!(store.current(&row), memory.current(&row), "{what}"),
+            1 => assert_eq!(store.linked_rows(), memory.linked_rows(), "{what}"),
+            2 => assert_eq!(store.by_key(&key, 3), memory.by_key(&key, 3), "{what}"),
+            3 => assert_eq!(store.by_position(5, 9), memory.by_position(5, 9), "{what}"),
+            4 => assert_eq!(store.base_after(None, 9), memory.base_after(None, 9), "{what}"),
+            5 => assert_eq!(store.stored_among(&[id]), memory.stored_among(&[id]), "{what}"),
+            6 | 7 => assert_eq!(store.entry(id), memory.entry(id), "{what}"),
+            8 | 9 => assert_eq!(store.base(&row), memory.base(&row), "{what}"),
+            10 | 11 => assert_eq!(store.link(&row, &key), memory.link(&row, &key), "{what}"),
+            12..=15 => {
+                let found = [store.link_before(&row, &key), memory.link_before(&row, &key)];
+                assert_eq!(found[0], found[1], "{what}: before {key:?}");
+            }
+            _ => {
+                let found = [store.link_after(&row, &key), memory.link_after(&row, &key)];
+                assert_eq!(found[0], found[1], "{what}: after {key:?}");
+            }
+        }
+    }
+}
+
+fn linked(after: &LogRow) -> Link {
+    Link { after: Some(after.clone()), ..link("") }
 }

@@ -1,11 +1,14 @@
 //! Publish requests: checks the author and the request number, and evaluates each entry.
 
-use super::super::effect::Effect;
-use super::super::effect::Effects;
+use std::collections::BTreeSet;
+
+use super::super::effect::{Effect, Effects};
 use super::super::entry::{Content, Offer};
 use super::super::fold::writable;
 use super::super::ids::{AuthorId, Buckets, EntryId};
+use super::super::key::Key;
 use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict, bounds};
+use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
@@ -38,6 +41,7 @@ impl<S: LogStore> Server<S> {
         self.store.put_author(author, &known)?;
         let ids: Vec<EntryId> = request.offers.iter().map(|offer| offer.key.id).collect();
         let mut stored = self.store.stored_among(&ids)?;
+        self.store.expect(&rows_of(&request.offers, &stored))?;
         let mut verdicts = Vec::with_capacity(ids.len());
         for offer in &request.offers {
             // An id that comes twice is known the second time.
@@ -177,6 +181,12 @@ impl<S: LogStore> Server<S> {
         }
         Ok(false)
     }
+}
+
+/// The rows of the new offers, each at the key of its offer.
+fn rows_of<'o>(offers: &'o [Offer], stored: &BTreeSet<EntryId>) -> Vec<(&'o RowName, &'o Key)> {
+    let new = offers.iter().filter(|offer| !stored.contains(&offer.key.id));
+    new.flat_map(|offer| offer.effects.iter().map(|(row, _)| (row, &offer.key))).collect()
 }
 
 fn content(offer: &Offer, buckets: &Buckets) -> Content {

@@ -31,7 +31,9 @@ impl<S: LogStore> Server<S> {
     ) -> Result<(), StoreError> {
         let mut moved = Moved::from([(entry.key, entry.touched.clone())]);
         let effects = &entry.content.effects;
-        for row in former.rows().union(&effects.rows()) {
+        let rows = &former.rows() | &effects.rows();
+        self.store.expect(&rows.iter().map(|row| (row, &entry.key)).collect::<Vec<_>>())?;
+        for row in &rows {
             let link = effects.get(row).map(|effect| (effect, &entry.content.write_set));
             let is_linked = former.get(row).is_some();
             self.relink(row, &entry.key, is_linked, link, &mut moved)?;

@@ -107,7 +107,8 @@ pub trait LogStore: Debug {
 
     /// An entry above the horizon.
     fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>, StoreError>;
-    /// Stores an entry, replacing the one with its id. Its key never changes.
+    /// Stores an entry, replacing the one with its id. Its key never changes, and no entry gets a
+    /// position that any entry has had.
     fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<(), StoreError>;
     /// Removes an entry. The caller removes its links and stores its final id.
     fn remove_entry(&mut self, id: EntryId) -> Result<(), StoreError>;
@@ -116,6 +117,13 @@ pub trait LogStore: Debug {
     /// At most `limit` entries with positions above `after`, in position order. Positions are
     /// unique.
     fn by_position(&self, after: u64, limit: usize) -> Result<Vec<EntryId>, StoreError>;
+
+    /// The rows whose histories are read next, each around this key: a store may read them together.
+    /// It may also do nothing.
+    fn expect(&self, rows: &[(&RowName, &Key)]) -> Result<(), StoreError> {
+        let _ = rows;
+        Ok(())
+    }
 
     /// The row at the horizon.
     fn base(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;

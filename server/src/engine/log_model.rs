@@ -70,7 +70,8 @@ pub(crate) fn publish(
         let mut request = asked.log.clone();
         let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
         request.offers.truncate(fitting);
-        let mut answer = log.publish(asked.client_id, &request, now)?;
+        let store = *log.store();
+        let mut answer = store.batched(|| log.publish(asked.client_id, &request, now))?;
         if let (Some(id), Outcome::Verdicts { verdicts }) = (misfit, &mut answer.outcome)
             && verdicts.iter().all(|evaluated| evaluated.verdict.goes_on())
         {
@@ -114,7 +115,8 @@ pub(crate) fn correct(
     write_log(engine, caller, asked.client_id, |log, tables| {
         let mut request = asked.log.clone();
         request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
-        let taken = correct::correct(log, asked.client_id, &request, now)?;
+        let store = *log.store();
+        let taken = store.batched(|| correct::correct(log, asked.client_id, &request, now))?;
         Ok((Corrected { taken }, touched(log)?))
     })
 }

@@ -4,6 +4,8 @@
 //! A read transaction refuses writes. Records are JSON, keys are bytes in key order. The rows as
 //! they now stand are in the application's own tables.
 //!
+//! Within [`LogTables::batched`] the reads and writes of many entries are sent together.
+//!
 //! The database's error is kept for the caller ([`LogTables::fault`]), since a [`StoreError`] is only
 //! a text.
 
@@ -15,46 +17,25 @@ use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::server::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::Value;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use crate::error::Fault;
 use crate::model::LogTable;
 
+mod batch;
+mod cells;
 mod fit;
 mod statements;
 mod table;
+mod window;
 
+pub(super) use batch::{CurrentRow, LogSession};
+pub(super) use cells::Cell;
 pub use fit::{LogRowError, Misfit, fits};
 pub(super) use statements::{POSTGRES, SQLITE, Statements};
 pub(super) use table::{column, only_key};
 
-/// A cell of the log's tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cell {
-    Number(i64),
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<Uuid> for Cell {
-    fn from(id: Uuid) -> Self {
-        Self::Bytes(id.as_bytes().to_vec())
-    }
-}
-
-impl From<&Key> for Cell {
-    fn from(key: &Key) -> Self {
-        Self::Bytes(key.to_bytes().to_vec())
-    }
-}
+use cells::{body, bounded, id, json, linked, name, named};
 
 /// A transaction that the log's statements run in.
 pub(super) trait LogDatabase: std::fmt::Debug {
@@ -65,6 +46,16 @@ pub(super) trait LogDatabase: std::fmt::Debug {
 
     /// Runs a statement; returns its rows. In a write transaction the log is locked first.
     fn query(&self, sql: &str, cells: &[Cell]) -> Result<Vec<Vec<Cell>>, Fault>;
+
+    /// Runs a statement for each list of cells, which do not affect each other; returns the rows of
+    /// all. The statement is a query, or an insert of the cells.
+    fn query_each(&self, sql: &str, lists: &[Vec<Cell>]) -> Result<Vec<Vec<Cell>>, Fault> {
+        let mut rows = Vec::new();
+        for cells in lists {
+            rows.extend(self.query(sql, cells)?);
+        }
+        Ok(rows)
+    }
 
     fn tables(&self) -> &[LogTable];
 
@@ -80,17 +71,15 @@ pub(super) trait LogDatabase: std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<(Value, Vec<Value>)>, Fault>;
 
-    /// Writes a row of the application's table: these cells by column, defaults in the others. `None`
-    /// removes it.
-    fn put_current(
-        &self,
-        table: &LogTable,
-        key: &Value,
-        cells: Option<&[(usize, &Value)]>,
-    ) -> Result<(), Fault>;
+    /// Writes rows of the application's table, all with cells of the same columns, and defaults in
+    /// the others.
+    fn put_rows(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(), Fault>;
 
-    /// Keeps the reason of a failure, or takes it out.
-    fn failure(&self) -> &std::cell::RefCell<Option<Fault>>;
+    /// Removes rows of the application's table.
+    fn remove_rows(&self, table: &LogTable, keys: &[Value]) -> Result<(), Fault>;
+
+    /// What the transaction keeps for its log.
+    fn session(&self) -> &LogSession;
 }
 
 /// The log in a transaction.
@@ -108,7 +97,7 @@ impl<'t> LogTables<'t> {
 
     /// The fault behind an error of this log: whether the request may be retried.
     pub fn fault(&self, error: StoreError) -> Fault {
-        self.database.failure().take().unwrap_or(Fault::Internal(error.0))
+        self.database.session().failure.take().unwrap_or(Fault::Internal(error.0))
     }
 
     fn sql(&self) -> &'static Statements {
@@ -117,7 +106,7 @@ impl<'t> LogTables<'t> {
 
     fn failed(&self, fault: Fault) -> StoreError {
         let error = StoreError(fault.to_string());
-        *self.database.failure().borrow_mut() = Some(fault);
+        self.database.session().failure.replace(Some(fault));
         error
     }
 
@@ -212,34 +201,56 @@ impl LogStore for LogTables<'_> {
     }
 
     fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>> {
+        if let Some(entry) = self.batch().as_ref().and_then(|batch| batch.entry(id)) {
+            return Ok(Some(entry.clone()));
+        }
         self.record(self.sql().entry, &[id.0.into()])
     }
 
     fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<()> {
-        let (id, key, author) = (entry.id.0.into(), (&entry.key).into(), entry.key.author.0.into());
-        let cells = [id, key, number(entry.position)?, author, json(entry)?];
-        self.put(self.sql().put_entry, &cells)
+        if let Some(batch) = &mut *self.batch() {
+            batch.put_entry(entry);
+            return Ok(());
+        }
+        self.put(self.sql().put_entry, &batch::entry_cells(entry)?)
     }
 
     fn remove_entry(&mut self, id: EntryId) -> Result<()> {
+        if let Some(batch) = &mut *self.batch() {
+            batch.remove_entry(id);
+        }
         self.put(self.sql().remove_entry, &[id.0.into()])
     }
 
     fn by_key(&self, after: &Key, limit: usize) -> Result<Vec<EntryId>> {
+        self.flush()?;
         self.ids(self.sql().by_key, &[after.into(), bounded(limit)])
     }
 
     fn by_position(&self, after: u64, limit: usize) -> Result<Vec<EntryId>> {
+        self.flush()?;
         // A cursor is a client's number: no position is above the largest one.
         let after = Cell::Number(i64::try_from(after).unwrap_or(i64::MAX));
         self.ids(self.sql().by_position, &[after, bounded(limit)])
     }
 
+    fn expect(&self, rows: &[(&RowName, &Key)]) -> Result<()> {
+        self.expect_rows(rows)
+    }
+
     fn base(&self, row: &RowName) -> Result<Option<LogRow>> {
+        if let Some(found) =
+            self.in_window(row, &Key::FIRST, |window| Ok(window.base().cloned()))?
+        {
+            return Ok(found);
+        }
         self.record(self.sql().base, &named(row))
     }
 
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
+        if let Some(batch) = &mut *self.batch() {
+            batch.put_base(row, image);
+        }
         let [table, id] = named(row);
         match image {
             Some(image) => self.put(self.sql().put_base, &[table, id, json(image)?]),
@@ -256,32 +267,50 @@ impl LogStore for LogTables<'_> {
     }
 
     fn current(&self, row: &RowName) -> Result<Option<LogRow>> {
+        self.flush()?;
         let (table, key) = self.table(row)?;
         let found = self.database.current(table, &key).map_err(|fault| self.failed(fault))?;
         Ok(found.map(|cells| image(table, cells)))
     }
 
     fn put_current(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
-        let (table, key) = self.table(row)?;
-        let cells = image.map(|image| fit::cells(table, row, image.columns())).transpose()?;
-        let put = self.database.put_current(table, &key, cells.as_deref());
-        put.map_err(|fault| self.failed(fault))
+        if let Some(batch) = &mut *self.batch() {
+            // A row that does not fit is reported by this call.
+            let (table, _) = self.table(row)?;
+            image.map(|image| fit::cells(table, row, image.columns())).transpose()?;
+            batch.put_current(row, image);
+            return Ok(());
+        }
+        self.write_current([(row, image)].into_iter())
     }
 
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>> {
+        if let Some(found) = self.in_window(row, key, |window| window.link(key))? {
+            return Ok(found);
+        }
         self.record(self.sql().link, &linked(row, key))
     }
 
     fn link_before(&self, row: &RowName, key: &Key) -> Result<Option<Link>> {
+        if let Some(found) = self.in_window(row, key, |window| window.before(key))? {
+            return Ok(found);
+        }
         self.record(self.sql().link_before, &linked(row, key))
     }
 
     fn link_after(&self, row: &RowName, key: &Key) -> Result<Option<(Key, Link)>> {
+        if let Some(found) = self.in_window(row, key, |window| window.after(key))? {
+            return Ok(found);
+        }
         let found = self.rows(self.sql().link_after, &linked(row, key))?;
-        found.first().map(|row| Ok((self::key(row.first())?, body(row.get(1))?))).transpose()
+        found.first().map(|row| Ok((cells::key(row.first())?, body(row.get(1))?))).transpose()
     }
 
     fn put_link(&mut self, row: &RowName, key: &Key, link: Option<&Link>) -> Result<()> {
+        if let Some(batch) = &mut *self.batch() {
+            batch.put_link(row, key, link);
+            return Ok(());
+        }
         let [table, id, key] = linked(row, key);
         match link {
             Some(link) => self.put(self.sql().put_link, &[table, id, key, json(link)?]),
@@ -290,11 +319,13 @@ impl LogStore for LogTables<'_> {
     }
 
     fn linked_rows(&self) -> Result<Vec<RowName>> {
+        self.flush()?;
         self.rows(self.sql().linked_rows, &[])?.iter().map(|row| name(row)).collect()
     }
 
     fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>> {
         let Some(last) = ids.last() else { return Ok(BTreeSet::new()) };
+        self.flush()?;
         // One text for many numbers of ids: the statement is prepared once.
         let count = ids.len().next_power_of_two();
         let ids = ids.iter().chain(std::iter::repeat(last)).take(count);
@@ -341,53 +372,4 @@ const BATCH: usize = 300;
 fn image(table: &LogTable, cells: Vec<Value>) -> LogRow {
     let names = table.columns.iter().map(|column| column.name.as_str().into());
     LogRow::from(names.zip(cells).collect::<rejoin_log::row::Columns>())
-}
-
-fn named(row: &RowName) -> [Cell; 2] {
-    [row.table.as_str().into(), row.id.as_str().into()]
-}
-
-fn linked(row: &RowName, key: &Key) -> [Cell; 3] {
-    let [table, id] = named(row);
-    [table, id, key.into()]
-}
-
-fn bounded(limit: usize) -> Cell {
-    Cell::Number(i64::try_from(limit).unwrap_or(i64::MAX))
-}
-
-fn number(of: u64) -> Result<Cell> {
-    let number = i64::try_from(of);
-    number.map(Cell::Number).map_err(|_| StoreError(format!("no column holds the position {of}")))
-}
-
-fn json<T: Serialize>(record: &T) -> Result<Cell> {
-    let text = serde_json::to_string(record);
-    text.map(Cell::Text).map_err(|error| StoreError(format!("a record has no JSON form: {error}")))
-}
-
-fn body<T: DeserializeOwned>(cell: Option<&Cell>) -> Result<T> {
-    let Some(Cell::Text(text)) = cell else { return Err(damaged("no record")) };
-    serde_json::from_str(text).map_err(damaged)
-}
-
-fn name(row: &[Cell]) -> Result<RowName> {
-    match row {
-        [Cell::Text(table), Cell::Text(id), ..] => Ok(RowName::new(table.as_str(), id.as_str())),
-        _ => Err(damaged("no name of a row")),
-    }
-}
-
-fn id(cell: Option<&Cell>) -> Result<Uuid> {
-    let Some(Cell::Bytes(bytes)) = cell else { return Err(damaged("no id")) };
-    Uuid::from_slice(bytes).map_err(damaged)
-}
-
-fn key(cell: Option<&Cell>) -> Result<Key> {
-    let Some(Cell::Bytes(bytes)) = cell else { return Err(damaged("no key")) };
-    Key::from_bytes(bytes).ok_or_else(|| damaged("a key of another length"))
-}
-
-fn damaged(why: impl std::fmt::Display) -> StoreError {
-    StoreError(format!("a record of the log cannot be read ({why}): restore a backup"))
 }

@@ -7,6 +7,7 @@ use rejoin_server::store::{read, write};
 
 use fixture::{NOW, fresh};
 
+mod batch;
 mod current;
 mod failures;
 mod fixture;
@@ -20,6 +21,13 @@ mod sqlite {
     use crate::world::Backend;
 
     rejoin_log::log_store_contract!(each_call(&fresh(Backend::Sqlite)));
+
+    mod batched {
+        use crate::log_store::fixture::in_batch;
+        use crate::world::Backend;
+
+        rejoin_log::log_store_contract!(run: |clause| in_batch(Backend::Sqlite, clause));
+    }
 }
 
 mod postgres {
@@ -27,6 +35,13 @@ mod postgres {
     use crate::world::Backend;
 
     rejoin_log::log_store_contract!(each_call(&fresh(Backend::Postgres)));
+
+    mod batched {
+        use crate::log_store::fixture::in_batch;
+        use crate::world::Backend;
+
+        rejoin_log::log_store_contract!(run: |clause| in_batch(Backend::Postgres, clause));
+    }
 }
 
 #[macro_rules_attribute::apply(stores!)]

@@ -3,6 +3,9 @@
 //! Parameters are `$1`, `$2` and so on, first used in this order: SQLite numbers them by their first
 //! use.
 
+/// The number of links from a key on that are read together.
+pub(super) const AHEAD: usize = 4;
+
 /// The statements of one database.
 #[derive(Debug)]
 pub(in crate::store) struct Statements {
@@ -14,6 +17,8 @@ pub(in crate::store) struct Statements {
     pub(super) by_key: &'static str,
     pub(super) by_position: &'static str,
     pub(super) base: &'static str,
+    /// The row at the horizon with its name.
+    pub(super) named_base: &'static str,
     /// Any row of a table that is in the log.
     pub(super) any_row: &'static str,
     pub(super) put_base: &'static str,
@@ -22,6 +27,8 @@ pub(in crate::store) struct Statements {
     pub(super) link: &'static str,
     pub(super) link_before: &'static str,
     pub(super) link_after: &'static str,
+    /// The link before a key, and the first [`AHEAD`] from it on.
+    pub(super) links_around: &'static str,
     pub(super) put_link: &'static str,
     pub(super) remove_link: &'static str,
     pub(super) linked_rows: &'static str,
@@ -71,6 +78,11 @@ macro_rules! statements {
                 $prefix,
                 "base WHERE table_name = $1 AND row_id = $2"
             ),
+            named_base: concat!(
+                "SELECT table_name, row_id, body FROM ",
+                $prefix,
+                "base WHERE table_name = $1 AND row_id = $2"
+            ),
             any_row: concat!(
                 "SELECT row_id FROM ",
                 $prefix,
@@ -112,6 +124,16 @@ macro_rules! statements {
                 $prefix,
                 "link
                  WHERE table_name = $1 AND row_id = $2 AND key > $3 ORDER BY key LIMIT 1"
+            ),
+            links_around: concat!(
+                "SELECT table_name, row_id, key, body FROM (SELECT * FROM ",
+                $prefix,
+                "link WHERE table_name = $1 AND row_id = $2 AND key < $3
+                 ORDER BY key DESC LIMIT 1) AS before
+                 UNION ALL SELECT table_name, row_id, key, body FROM (SELECT * FROM ",
+                $prefix,
+                "link WHERE table_name = $1 AND row_id = $2 AND key >= $3
+                 ORDER BY key LIMIT 4) AS from_key"
             ),
             put_link: concat!(
                 "INSERT INTO ",

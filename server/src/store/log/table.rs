@@ -7,13 +7,14 @@ use crate::store::describe::FoundColumn;
 use crate::store::quote::quoted;
 
 impl LogTable {
-    /// The statement that stores a whole row: the key, then these cells; other columns get their
-    /// defaults, in a new row as in an old one. `written`: the expression of the parameter with this
-    /// number, for a column; `None` is the key.
+    /// The statement that stores whole rows: the key, then these cells; other columns get their
+    /// defaults, in a new row as in an old one. `from`: the list of the rows; `None` is one row.
+    /// `written`: the expression of the cell with this number, for a column; `None` is the key.
     pub(in crate::store) fn upsert(
         &self,
         cells: &[(usize, &Value)],
         name: &str,
+        from: Option<&str>,
         written: &mut dyn FnMut(Option<usize>, usize) -> String,
     ) -> String {
         let key = quoted(&self.key.name);
@@ -34,7 +35,11 @@ impl LogTable {
         } else {
             format!("UPDATE SET {}", sets.join(", "))
         };
-        format!("INSERT INTO {name} ({names}) VALUES ({values}) ON CONFLICT({key}) DO {done}")
+        let source = from.map_or_else(
+            || format!("VALUES ({values})"),
+            |from| format!("SELECT {values} FROM {from}"),
+        );
+        format!("INSERT INTO {name} ({names}) {source} ON CONFLICT({key}) DO {done}")
     }
 }
 

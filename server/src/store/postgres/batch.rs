@@ -87,7 +87,7 @@ struct Statement<'w> {
 
 /// A parameter: a single value, or a list with a value per row.
 #[derive(Debug)]
-enum Column<'w> {
+pub(super) enum Column<'w> {
     One(&'w Parameter),
     Texts(Vec<Option<&'w str>>),
     Bytes(Vec<Option<&'w [u8]>>),
@@ -104,8 +104,24 @@ impl Statement<'_> {
     }
 }
 
-impl Column<'_> {
-    fn as_sql(&self) -> &(dyn ToSql + Sync) {
+impl<'w> Column<'w> {
+    /// The list of these cells, all of the same kind.
+    pub(super) fn list(cells: impl Iterator<Item = &'w Parameter> + Clone) -> Self {
+        let texts = cells.clone().map(|cell| match cell {
+            Parameter::Text(text) => Some(text.as_deref()),
+            Parameter::Bytes(_) => None,
+        });
+        if let Some(texts) = texts.collect() {
+            return Self::Texts(texts);
+        }
+        let bytes = cells.map(|cell| match cell {
+            Parameter::Bytes(bytes) => bytes.as_deref(),
+            Parameter::Text(_) => None,
+        });
+        Self::Bytes(bytes.collect())
+    }
+
+    pub(super) fn as_sql(&self) -> &(dyn ToSql + Sync) {
         match self {
             Self::One(parameter) => parameter.as_sql(),
             Self::Texts(list) => list,
@@ -136,21 +152,7 @@ fn statement(alike: &[(usize, Write)]) -> Option<Statement<'_>> {
 
 /// The parameters at this position, all of the same kind as their column.
 fn column(alike: &[(usize, Write)], at: usize) -> Column<'_> {
-    let cells = || alike.iter().filter_map(|(_, write)| write.parameters.get(at));
-    let texts = cells().map(|cell| match cell {
-        Parameter::Text(text) => Some(text.as_deref()),
-        Parameter::Bytes(_) => None,
-    });
-    let bytes = || {
-        cells().map(|cell| match cell {
-            Parameter::Bytes(bytes) => bytes.as_deref(),
-            Parameter::Text(_) => None,
-        })
-    };
-    match texts.collect() {
-        Some(texts) => Column::Texts(texts),
-        None => Column::Bytes(bytes().collect()),
-    }
+    Column::list(alike.iter().filter_map(move |(_, write)| write.parameters.get(at)))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::model::{
     BucketFailure, ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page,
     PageLimit, ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
+use crate::store::log::LogSession;
 use crate::store::{
     Images, LogTables, Prefetch, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
 };
@@ -55,8 +56,7 @@ pub(super) struct PostgresTransaction<'a> {
     /// Whether it holds the log's lock, and runs under the store's own role.
     has_log_lock: Cell<bool>,
     has_own_role: Cell<bool>,
-    /// The fault behind the last error of the log.
-    pub(super) log_failure: RefCell<Option<Fault>>,
+    pub(super) log_session: LogSession,
 }
 
 impl<'a> PostgresTransaction<'a> {
@@ -82,7 +82,7 @@ impl<'a> PostgresTransaction<'a> {
             last: RefCell::default(),
             has_log_lock: Cell::new(false),
             has_own_role: Cell::new(false),
-            log_failure: RefCell::default(),
+            log_session: LogSession::default(),
         }
     }
 

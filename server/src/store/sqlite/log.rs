@@ -1,7 +1,5 @@
 //! The log's statements in a transaction of the embedded store.
 
-use std::cell::RefCell;
-
 use rejoin_protocol::Value;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ToSql, params_from_iter};
@@ -9,7 +7,7 @@ use rusqlite::{ToSql, params_from_iter};
 use super::transaction::SqliteTransaction;
 use crate::error::Fault;
 use crate::model::LogTable;
-use crate::store::log::{Cell, LogDatabase, SQLITE, Statements};
+use crate::store::log::{Cell, CurrentRow, LogDatabase, LogSession, SQLITE, Statements};
 use crate::store::quote::quoted;
 
 impl ToSql for Cell {
@@ -89,25 +87,28 @@ impl LogDatabase for SqliteTransaction<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn put_current(
-        &self,
-        table: &LogTable,
-        key: &Value,
-        cells: Option<&[(usize, &Value)]>,
-    ) -> Result<(), Fault> {
-        let Some(cells) = cells else {
-            let (name, key_name) = (quoted(&table.name), quoted(&table.key.name));
-            let sql = format!("DELETE FROM {name} WHERE {key_name} = ?1");
-            self.connection.prepare_cached(&sql)?.execute([key])?;
-            return Ok(());
-        };
-        let sql = table.upsert(cells, &quoted(&table.name), &mut |_, _| String::from("?"));
-        let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
-        self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    fn put_rows(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(), Fault> {
+        let Some((_, cells)) = rows.first() else { return Ok(()) };
+        let sql = table.upsert(cells, &quoted(&table.name), None, &mut |_, _| String::from("?"));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        for (key, cells) in rows {
+            let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
+            statement.execute(params_from_iter(values))?;
+        }
         Ok(())
     }
 
-    fn failure(&self) -> &RefCell<Option<Fault>> {
-        &self.log_failure
+    fn remove_rows(&self, table: &LogTable, keys: &[Value]) -> Result<(), Fault> {
+        let (name, key_name) = (quoted(&table.name), quoted(&table.key.name));
+        let sql = format!("DELETE FROM {name} WHERE {key_name} = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        for key in keys {
+            statement.execute([key])?;
+        }
+        Ok(())
+    }
+
+    fn session(&self) -> &LogSession {
+        &self.log_session
     }
 }

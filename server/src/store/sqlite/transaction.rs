@@ -1,6 +1,5 @@
 //! One transaction of the embedded store; implements the store traits by delegation.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use rejoin_protocol::Value;
@@ -13,6 +12,7 @@ use crate::model::{
     ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page, PageLimit,
     ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
+use crate::store::log::LogSession;
 use crate::store::{
     Images, LogTables, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading,
     Savepoints, StoreWrite, WriteDevices, WriteError, WriteRows, Writing,
@@ -25,15 +25,14 @@ pub(super) struct SqliteTransaction<'a> {
     schema: Arc<Schema>,
     pub(super) log_tables: Arc<[LogTable]>,
     pub(super) writes: bool,
-    /// The fault behind the last error of the log.
-    pub(super) log_failure: RefCell<Option<Fault>>,
+    pub(super) log_session: LogSession,
 }
 
 impl<'a> SqliteTransaction<'a> {
     pub(super) fn new(connection: &'a Connection, known: Known, writes: bool) -> Self {
         let Known { schema, log, .. } = known;
-        let log_failure = RefCell::default();
-        Self { connection, schema, log_tables: log, writes, log_failure }
+        let log_session = LogSession::default();
+        Self { connection, schema, log_tables: log, writes, log_session }
     }
 }
 

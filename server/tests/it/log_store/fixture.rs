@@ -9,8 +9,10 @@ use rejoin_log::fixture::{Column, author, buckets, entry, image, row};
 use rejoin_log::ids::{Epoch, Name, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::message::{Cursor, EpochStamp, Fetch, Fetched, Page, Publish, Published};
+use rejoin_log::server::contract::Clause;
 use rejoin_log::server::store::LogStore;
 use rejoin_log::server::{Limits, Server, ServerError};
+use rejoin_log::store::StoreError;
 use rejoin_postgres::Database;
 use rejoin_protocol::manifest::SyncModel;
 use rejoin_server::error::Fault;
@@ -148,6 +150,19 @@ pub(super) fn each_call(fresh: &Fresh) -> Wrapped<EachCall> {
     Wrapped(EachCall(Arc::clone(&fresh.store)))
 }
 
+/// Runs a clause of the contract of stores in one batch.
+pub(super) fn in_batch(backend: Backend, clause: Clause) {
+    write(&*fresh(backend).store, NOW, |writing| {
+        let log = writing.log();
+        let done = log.batched(|| {
+            clause(&mut { log });
+            Ok::<_, StoreError>(())
+        });
+        done.map_err(|error| log.fault(error))
+    })
+    .unwrap();
+}
+
 fn epoch() -> Epoch {
     Epoch(Uuid::from_u128(1))
 }
@@ -208,7 +223,7 @@ pub(super) fn publish_then(
         let log = writing.log();
         let published = Server::open(log, Arc::new(Column), LIMITS)
             .map_err(ServerError::from)
-            .and_then(|mut server| server.publish(author(by), request, TIME));
+            .and_then(|mut server| log.batched(|| server.publish(author(by), request, TIME)));
         before_commit();
         published.map_err(|error| fault(log, error))
     })

@@ -96,6 +96,9 @@ impl<A: Access> LogStore for Wrapped<A> {
     fn by_position(&self, after: u64, limit: usize) -> Result<Vec<EntryId>> {
         self.0.reads(|log| log.by_position(after, limit))
     }
+    fn expect(&self, rows: &[(&RowName, &Key)]) -> Result<()> {
+        self.0.reads(|log| log.expect(rows))
+    }
     fn base(&self, row: &RowName) -> Result<Option<LogRow>> {
         self.0.reads(|log| log.base(row))
     }
