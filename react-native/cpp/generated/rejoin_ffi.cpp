@@ -531,12 +531,20 @@ extern "C" {
     /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
         /*handle*/ uint64_t ptr
     );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(
+        /*handle*/ uint64_t ptr,
+        RustBuffer timeout_ms
+    );
     void uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
         /*handle*/ uint64_t ptr,
         RustCallStatus *uniffi_out_err
     );
     /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
         /*handle*/ uint64_t ptr
+    );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_resync(
+        /*handle*/ uint64_t ptr,
+        RustBuffer timeout_ms
     );
     void uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
         /*handle*/ uint64_t ptr,
@@ -1088,9 +1096,13 @@ extern "C" {
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(
     );
+    uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(
+    );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network(
     );
@@ -5914,6 +5926,14 @@ NativeRejoinFfi::NativeRejoinFfi(
             return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(rt, thisVal, args, count);
         }
     );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor"),
+        2,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(rt, thisVal, args, count);
+        }
+    );
     props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_foreground"] = jsi::Function::createFromHostFunction(
         rt,
         jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_foreground"),
@@ -5928,6 +5948,14 @@ NativeRejoinFfi::NativeRejoinFfi(
         1,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resume(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resync"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resync"),
+        2,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resync(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_set_network"] = jsi::Function::createFromHostFunction(
@@ -7266,6 +7294,14 @@ NativeRejoinFfi::NativeRejoinFfi(
             return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(rt, thisVal, args, count);
         }
     );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(rt, thisVal, args, count);
+        }
+    );
     props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground"] = jsi::Function::createFromHostFunction(
         rt,
         jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground"),
@@ -7280,6 +7316,14 @@ NativeRejoinFfi::NativeRejoinFfi(
         0,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network"] = jsi::Function::createFromHostFunction(
@@ -8564,6 +8608,13 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_credent
 
         return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
 }
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[1])
+        );
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
         uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
@@ -8576,6 +8627,13 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_foregro
 }
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resume(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_resume(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0])
+        );
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resync(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_resync(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[1])
         );
 
 
@@ -9928,6 +9986,13 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_c
 
         return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
 }
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
         );
@@ -9937,6 +10002,13 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_f
 }
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(
         );
 
 

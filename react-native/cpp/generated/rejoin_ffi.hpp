@@ -93,8 +93,10 @@ class NativeRejoinFfi : public jsi::HostObject {
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_reset(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
+    jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resume(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
+    jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resync(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_start(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_stop(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
@@ -262,8 +264,10 @@ class NativeRejoinFfi : public jsi::HostObject {
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
+    jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
+    jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_start(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);
     jsi::Value cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count);

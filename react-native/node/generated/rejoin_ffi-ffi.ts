@@ -707,6 +707,11 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_doctor": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
@@ -809,6 +814,11 @@ const DEFINITIONS = {
     },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_resume": {
       args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_resync": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -1192,6 +1202,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index": {
       args: [],
       ret: FfiType.UInt16,
@@ -1293,6 +1308,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_resume": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_resync": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1741,6 +1761,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_discard(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(uniffiSelf: bigint, id: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(uniffiSelf: bigint, table: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_edit(uniffiSelf: bigint, id: Uint8Array, statements: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
@@ -1762,6 +1783,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_redo(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_reset(uniffiSelf: bigint, keep: Uint8Array, giveUp: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_resume(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_resync(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_retry(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(uniffiSelf: bigint, table: Uint8Array, key: Uint8Array): bigint;
@@ -1838,6 +1860,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute(): number;
@@ -1859,6 +1882,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state(): number;

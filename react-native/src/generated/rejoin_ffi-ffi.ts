@@ -156,6 +156,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(uniffiSelf: bigint): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_discard(uniffiSelf: bigint, id: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(uniffiSelf: bigint, id: Uint8Array): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(uniffiSelf: bigint, table: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_edit(uniffiSelf: bigint, id: Uint8Array, statements: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
@@ -177,6 +178,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_redo(uniffiSelf: bigint, id: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_reset(uniffiSelf: bigint, keep: Uint8Array, giveUp: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resume(uniffiSelf: bigint): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resync(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_retry(uniffiSelf: bigint, id: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(uniffiSelf: bigint, id: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(uniffiSelf: bigint, table: Uint8Array, key: Uint8Array): bigint;
@@ -253,6 +255,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_execute(): number;
@@ -274,6 +277,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state(): number;

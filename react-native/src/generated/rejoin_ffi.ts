@@ -1684,6 +1684,118 @@ const FfiConverterTypeClientConfig = (() => {
 })();
 
 /**
+ * The result of a check for one table.
+ */
+export type TableCheck = {
+    /**
+     * Its name.
+     */
+    table: string,
+    /**
+     * Number of its rows on this device.
+     */
+    rows: bigint,
+    /**
+     * Number of rows that were wrong here: missing, present without the server having them, or with
+     * other values. Pending edits are not counted.
+     */
+    differing: bigint,
+    /**
+     * How many of these now have the server's content.
+     */
+    repaired: bigint
+}
+
+/**
+ * Generated factory for {@link TableCheck} record objects.
+ */
+export const TableCheck = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<TableCheck, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<TableCheck>,
+    });
+})();
+
+const FfiConverterTypeTableCheck = (() => {
+    type TypeName = TableCheck;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                rows: FfiConverterInt64.readFromCursor(c),
+                differing: FfiConverterInt64.readFromCursor(c),
+                repaired: FfiConverterInt64.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterInt64.writeIntoCursor(value.rows, c);
+            FfiConverterInt64.writeIntoCursor(value.differing, c);
+            FfiConverterInt64.writeIntoCursor(value.repaired, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterInt64.allocationSize(value.rows) +
+             FfiConverterInt64.allocationSize(value.differing) +
+             FfiConverterInt64.allocationSize(value.repaired);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * The result of a check of this device's rows against the server's.
+ */
+export type DoctorReport = {
+    /**
+     * Every synced table that the server has, by name.
+     */
+    tables: Array<TableCheck>
+}
+
+/**
+ * Generated factory for {@link DoctorReport} record objects.
+ */
+export const DoctorReport = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<DoctorReport, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<DoctorReport>,
+    });
+})();
+
+const FfiConverterTypeDoctorReport = (() => {
+    type TypeName = DoctorReport;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                tables: FfiConverterSequenceTypeTableCheck.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterSequenceTypeTableCheck.writeIntoCursor(value.tables, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterSequenceTypeTableCheck.allocationSize(value.tables);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * Limits of the history of accepted mutations. A missing field has its default.
  */
 export type HistoryBounds = {
@@ -8798,6 +8910,14 @@ export interface RejoinClientLike {
  */
     discardChain(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<string>>;
 /**
+ * Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+ * those that differ. Pending mutations stay. Starts syncing if it is not started.
+ *
+ * Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+ * returns a new report. Throws `InvalidInput` if the server has no digests.
+ */
+    doctor(timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<DoctorReport>;
+/**
  * Removes the full-text index of a synced table, if it has one.
  */
     dropSearchIndex(table: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
@@ -8938,6 +9058,13 @@ export interface RejoinClientLike {
  * Throws as opening does; the client then stays suspended.
  */
     resume(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+ * stay; rows that the server does not have are removed when all are here.
+ *
+ * Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+ */
+    resync(timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<SyncReport>;
 /**
  * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
  * its old values become those of the current rows. So a conflict that the app has seen
@@ -9671,6 +9798,54 @@ private constructor(pointer: UniffiHandle) {
             /*liftFunc:*/ (__rb) => {
                 try {
                     return FfiConverterSequenceString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+ * those that differ. Pending mutations stay. Starts syncing if it is not started.
+ *
+ * Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+ * returns a new report. Throws `InvalidInput` if the server has no digests.
+ */
+    async doctor(timeoutMs: number | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<DoctorReport> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterOptionalUInt32.lower(timeoutMs, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeDoctorReport.lift(__rb);
                 } finally {
                     nativeModule().rustbuffer_free(__rb);
                 }
@@ -10482,6 +10657,53 @@ private constructor(pointer: UniffiHandle) {
             /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
             /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+ * stay; rows that the server does not have are removed when all are here.
+ *
+ * Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+ */
+    async resync(timeoutMs: number | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<SyncReport> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resync(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterOptionalUInt32.lower(timeoutMs, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeSyncReport.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
             /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
@@ -11550,6 +11772,9 @@ const FfiConverterOptionalTypeDurability = new FfiConverterOptional(FfiConverter
 // FfiConverter for ActionBudget | undefined
 const FfiConverterOptionalTypeActionBudget = new FfiConverterOptional(FfiConverterTypeActionBudget);
 
+// FfiConverter for Array<TableCheck>
+const FfiConverterSequenceTypeTableCheck = new FfiConverterArray(FfiConverterTypeTableCheck);
+
 // FfiConverter for Array<HttpHeader>
 const FfiConverterSequenceTypeHttpHeader = new FfiConverterArray(FfiConverterTypeHttpHeader);
 
@@ -11785,6 +12010,9 @@ function uniffiEnsureInitialized() {
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 1970) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain");
     }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor() !== 28691) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor");
+    }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 51849) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index");
     }
@@ -11847,6 +12075,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 24519) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resume");
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync() !== 687) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resync");
     }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 31614) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry");
@@ -11950,6 +12181,7 @@ export default Object.freeze({
     FfiConverterTypeClientConfig,
     FfiConverterTypeColumnValue,
     FfiConverterTypeConflictPolicy,
+    FfiConverterTypeDoctorReport,
     FfiConverterTypeDurability,
     FfiConverterTypeFirstSync,
     FfiConverterTypeHeldSnapshot,
@@ -11990,6 +12222,7 @@ export default Object.freeze({
     FfiConverterTypeSyncState,
     FfiConverterTypeSyncStatus,
     FfiConverterTypeSynchroImport,
+    FfiConverterTypeTableCheck,
     FfiConverterTypeTokenProvider,
     FfiConverterTypeUndone,
     FfiConverterTypeVerdict,

@@ -100,8 +100,8 @@ async fn bad_query_of_a_digest_is_refused_by_name(log: WithLog) {
         ("table=places&slice=0", 400, "invalid_request", "there are 0 slices"),
         ("table=places&slices=many", 400, "invalid_request", "slices"),
         ("table=places&slices=-1", 400, "invalid_request", "slices"),
-        ("table=nowhere&slices=4", 404, "table_unknown", "nowhere"),
-        ("", 404, "table_unknown", "no synced table"),
+        ("table=nowhere&slices=4", 404, "table.unknown", "nowhere"),
+        ("", 404, "table.unknown", "no synced table"),
     ];
     for (query, status, code, text) in table {
         let (found, body) = ask(&log.0, "anna", query).await;

@@ -3345,6 +3345,15 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func credentialsChanged() async throws
 
     /**
+     * Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+     * those that differ. Pending mutations stay. Starts syncing if it is not started.
+     *
+     * Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+     * returns a new report. Throws `InvalidInput` if the server has no digests.
+     */
+    func doctor(timeoutMs: UInt32?) async throws  -> DoctorReport
+
+    /**
      * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
     func foreground()
@@ -3355,6 +3364,14 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Throws as opening does; the client then stays suspended.
      */
     func resume() async throws
+
+    /**
+     * Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+     * stay; rows that the server does not have are removed when all are here.
+     *
+     * Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+     */
+    func resync(timeoutMs: UInt32?) async throws  -> SyncReport
 
     /**
      * Reports the network state: whether there is a network, and whether it is metered. Going
@@ -4447,6 +4464,30 @@ open func credentialsChanged()async throws   {
 }
 
     /**
+     * Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+     * those that differ. Pending mutations stay. Starts syncing if it is not started.
+     *
+     * Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+     * returns a new report. Throws `InvalidInput` if the server has no digests.
+     */
+open func doctor(timeoutMs: UInt32? = nil)async throws  -> DoctorReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(
+                    self.uniffiCloneHandle(),
+                    FfiConverterOptionUInt32.lower(timeoutMs)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeDoctorReport_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
      * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
 open func foreground()  {try! rustCall() {
@@ -4474,6 +4515,29 @@ open func resume()async throws   {
             completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
             freeFunc: ffi_rejoin_ffi_rust_future_free_void,
             liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+     * stay; rows that the server does not have are removed when all are here.
+     *
+     * Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+     */
+open func resync(timeoutMs: UInt32? = nil)async throws  -> SyncReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_resync(
+                    self.uniffiCloneHandle(),
+                    FfiConverterOptionUInt32.lower(timeoutMs)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSyncReport_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -6731,6 +6795,65 @@ public func FfiConverterTypeColumnValue_lower(_ value: ColumnValue) -> RustBuffe
 
 
 /**
+ * The result of a check of this device's rows against the server's.
+ */
+public struct DoctorReport: Equatable, Hashable {
+    /**
+     * Every synced table that the server has, by name.
+     */
+    public var tables: [TableCheck]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Every synced table that the server has, by name.
+         */tables: [TableCheck]) {
+        self.tables = tables
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DoctorReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDoctorReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DoctorReport {
+        return
+            try DoctorReport(
+                tables: FfiConverterSequenceTypeTableCheck.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: DoctorReport, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeTableCheck.write(value.tables, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDoctorReport_lift(_ buf: RustBuffer) throws -> DoctorReport {
+    return try FfiConverterTypeDoctorReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDoctorReport_lower(_ value: DoctorReport) -> RustBuffer {
+    return FfiConverterTypeDoctorReport.lower(value)
+}
+
+
+/**
  * Limits of the history of accepted mutations. A missing field has its default.
  */
 public struct HistoryBounds: Equatable, Hashable {
@@ -8378,6 +8501,97 @@ public func FfiConverterTypeSynchroImport_lift(_ buf: RustBuffer) throws -> Sync
 #endif
 public func FfiConverterTypeSynchroImport_lower(_ value: SynchroImport) -> RustBuffer {
     return FfiConverterTypeSynchroImport.lower(value)
+}
+
+
+/**
+ * The result of a check for one table.
+ */
+public struct TableCheck: Equatable, Hashable {
+    /**
+     * Its name.
+     */
+    public var table: String
+    /**
+     * Number of its rows on this device.
+     */
+    public var rows: Int64
+    /**
+     * Number of rows that were wrong here: missing, present without the server having them, or with
+     * other values. Pending edits are not counted.
+     */
+    public var differing: Int64
+    /**
+     * How many of these now have the server's content.
+     */
+    public var repaired: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name.
+         */table: String,
+        /**
+         * Number of its rows on this device.
+         */rows: Int64,
+        /**
+         * Number of rows that were wrong here: missing, present without the server having them, or with
+         * other values. Pending edits are not counted.
+         */differing: Int64,
+        /**
+         * How many of these now have the server's content.
+         */repaired: Int64) {
+        self.table = table
+        self.rows = rows
+        self.differing = differing
+        self.repaired = repaired
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TableCheck: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTableCheck: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TableCheck {
+        return
+            try TableCheck(
+                table: FfiConverterString.read(from: &buf),
+                rows: FfiConverterInt64.read(from: &buf),
+                differing: FfiConverterInt64.read(from: &buf),
+                repaired: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: TableCheck, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.table, into: &buf)
+        FfiConverterInt64.write(value.rows, into: &buf)
+        FfiConverterInt64.write(value.differing, into: &buf)
+        FfiConverterInt64.write(value.repaired, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTableCheck_lift(_ buf: RustBuffer) throws -> TableCheck {
+    return try FfiConverterTypeTableCheck.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTableCheck_lower(_ value: TableCheck) -> RustBuffer {
+    return FfiConverterTypeTableCheck.lower(value)
 }
 
 
@@ -12074,6 +12288,31 @@ fileprivate struct FfiConverterSequenceTypeStatement: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeTableCheck: FfiConverterRustBuffer {
+    typealias SwiftType = [TableCheck]
+
+    public static func write(_ value: [TableCheck], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeTableCheck.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [TableCheck] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [TableCheck]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeTableCheck.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeVerdictEntry: FfiConverterRustBuffer {
     typealias SwiftType = [VerdictEntry]
 
@@ -12530,10 +12769,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 52619) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor() != 28691) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 24519) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resync() != 687) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 49659) {

@@ -983,9 +983,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network(
     ): Int
@@ -1224,9 +1228,13 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_reset(`ptr`: Long,`keep`: 
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(`ptr`: Long,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_resume(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_resync(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(`ptr`: Long,`online`: Byte,`metered`: Byte,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
@@ -1644,10 +1652,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 52619) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_doctor() != 28691) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 24519) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resync() != 687) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 49659) {
@@ -6479,6 +6493,15 @@ internal interface RejoinClientInterface {
     suspend fun `credentialsChanged`()
 
     /**
+     * Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+     * those that differ. Pending mutations stay. Starts syncing if it is not started.
+     *
+     * Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+     * returns a new report. Throws `InvalidInput` if the server has no digests.
+     */
+    suspend fun `doctor`(`timeoutMs`: kotlin.UInt? = null): DoctorReport
+
+    /**
      * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
     fun `foreground`()
@@ -6489,6 +6512,14 @@ internal interface RejoinClientInterface {
      * Throws as opening does; the client then stays suspended.
      */
     suspend fun `resume`()
+
+    /**
+     * Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+     * stay; rows that the server does not have are removed when all are here.
+     *
+     * Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+     */
+    suspend fun `resync`(`timeoutMs`: kotlin.UInt? = null): SyncReport
 
     /**
      * Reports the network state: whether there is a network, and whether it is metered. Going
@@ -7784,6 +7815,34 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * Syncs, compares the rows of each synced table with the server's by digests, and fetches again
+     * those that differ. Pending mutations stay. Starts syncing if it is not started.
+     *
+     * Throws as `sync_and_wait`; offline, the check is done by a later sync, and the next call
+     * returns a new report. Throws `InvalidInput` if the server has no digests.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `doctor`(`timeoutMs`: kotlin.UInt?) : DoctorReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(
+                uniffiHandle,
+                FfiConverterOptionalUInt.lower(`timeoutMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeDoctorReport.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */override fun `foreground`()
         =
@@ -7819,6 +7878,33 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         // lift function
         { Unit },
 
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Fetches all rows of the synced tables again and waits, as `sync_and_wait`. Pending mutations
+     * stay; rows that the server does not have are removed when all are here.
+     *
+     * Throws as `sync_and_wait`; the rows are then fetched by a later sync.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `resync`(`timeoutMs`: kotlin.UInt?) : SyncReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_resync(
+                uniffiHandle,
+                FfiConverterOptionalUInt.lower(`timeoutMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSyncReport.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -10262,6 +10348,45 @@ internal object FfiConverterTypeColumnValue: FfiConverterRustBuffer<ColumnValue>
 
 
 /**
+ * The result of a check of this device's rows against the server's.
+ */
+internal data class DoctorReport (
+    /**
+     * Every synced table that the server has, by name.
+     */
+    var `tables`: List<TableCheck>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeDoctorReport: FfiConverterRustBuffer<DoctorReport> {
+    override fun read(buf: ByteBuffer): DoctorReport {
+        return DoctorReport(
+            FfiConverterSequenceTypeTableCheck.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: DoctorReport) = (
+            FfiConverterSequenceTypeTableCheck.allocationSize(value.`tables`)
+    )
+
+    override fun write(value: DoctorReport, buf: ByteBuffer) {
+            FfiConverterSequenceTypeTableCheck.write(value.`tables`, buf)
+    }
+}
+
+
+
+/**
  * Limits of the history of accepted mutations. A missing field has its default.
  */
 internal data class HistoryBounds (
@@ -11421,6 +11546,70 @@ internal object FfiConverterTypeSynchroImport: FfiConverterRustBuffer<SynchroImp
             FfiConverterSequenceTypeLeftOut.write(value.`leftOut`, buf)
             FfiConverterUInt.write(value.`takenBefore`, buf)
             FfiConverterUInt.write(value.`awaiting`, buf)
+    }
+}
+
+
+
+/**
+ * The result of a check for one table.
+ */
+internal data class TableCheck (
+    /**
+     * Its name.
+     */
+    var `table`: kotlin.String
+    ,
+    /**
+     * Number of its rows on this device.
+     */
+    var `rows`: kotlin.Long
+    ,
+    /**
+     * Number of rows that were wrong here: missing, present without the server having them, or with
+     * other values. Pending edits are not counted.
+     */
+    var `differing`: kotlin.Long
+    ,
+    /**
+     * How many of these now have the server's content.
+     */
+    var `repaired`: kotlin.Long
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeTableCheck: FfiConverterRustBuffer<TableCheck> {
+    override fun read(buf: ByteBuffer): TableCheck {
+        return TableCheck(
+            FfiConverterString.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: TableCheck) = (
+            FfiConverterString.allocationSize(value.`table`) +
+            FfiConverterLong.allocationSize(value.`rows`) +
+            FfiConverterLong.allocationSize(value.`differing`) +
+            FfiConverterLong.allocationSize(value.`repaired`)
+    )
+
+    override fun write(value: TableCheck, buf: ByteBuffer) {
+            FfiConverterString.write(value.`table`, buf)
+            FfiConverterLong.write(value.`rows`, buf)
+            FfiConverterLong.write(value.`differing`, buf)
+            FfiConverterLong.write(value.`repaired`, buf)
     }
 }
 
@@ -15009,6 +15198,34 @@ internal object FfiConverterSequenceTypeStatement: FfiConverterRustBuffer<List<S
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeStatement.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeTableCheck: FfiConverterRustBuffer<List<TableCheck>> {
+    override fun read(buf: ByteBuffer): List<TableCheck> {
+        val len = buf.getInt()
+        return List<TableCheck>(len) {
+            FfiConverterTypeTableCheck.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<TableCheck>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeTableCheck.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<TableCheck>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeTableCheck.write(it, buf)
         }
     }
 }
