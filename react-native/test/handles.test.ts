@@ -25,7 +25,7 @@ describe('handle', () => {
     for (const name of HANDLES) expect(methods(client[name]).filter((method) => method in own), name).toEqual([]);
     expect(methods(client.schema)).toEqual(['createTable', 'alterTable', 'createIndex', 'createSearchIndex', 'dropSearchIndex']);
     expect(methods(client.storage)).toEqual(['checkpoint', 'reset', 'importSynchro', 'diagnose']);
-    expect(methods(client.sync)).toEqual(['now', 'andWait', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
+    expect(methods(client.sync)).toEqual(['now', 'andWait', 'doctor', 'resync', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
   });
 
   test('kept beyond the shutdown throws ClosedError in each call', async () => {
