@@ -1,8 +1,8 @@
 //! The device's digest of a table, computed as on the server, and the hashes of its rows.
 //!
 //! A digest covers the base rows, without pending edits, so that synced peers agree regardless of
-//! local writes. A [`Scan`] covers the rows that the app sees, a part at a time, so that it holds up no
-//! writes: where it differs, [`base_hash`] compares a row without its pending edits.
+//! local writes. A `Scan` covers the rows that the app sees, a part at a time, so that it holds up no
+//! writes: where it differs, `base_hash` compares a row without its pending edits.
 
 use std::collections::{HashMap, HashSet};
 
