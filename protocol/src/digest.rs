@@ -3,7 +3,7 @@
 //! Both sides compute it with this code over the base rows that the user may see, without deleted
 //! ones. A row's hash covers the cells of the columns of [`covered`], in that order.
 //!
-//! [`slice`] divides the rows of a table, so that a search for a difference needs few of them.
+//! [`slice()`] divides the rows of a table, so that a search for a difference needs few of them.
 
 use xxhash_rust::xxh3::xxh3_64;
 
