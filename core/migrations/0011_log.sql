@@ -17,21 +17,19 @@ CREATE TABLE rejoin_log_entry (
 );
 CREATE INDEX rejoin_log_own ON rejoin_log_entry (own, key) WHERE own IS NOT NULL;
 
--- The index of the entries that count: what each touches, and the entries by row and by table.
-CREATE TABLE rejoin_log_step (
-    key       BLOB PRIMARY KEY NOT NULL,
-    footprint TEXT NOT NULL
-) WITHOUT ROWID;
+-- The index of the entries that count: the rows that each names, by row and by entry. An entry that names none has a row
+-- without a name.
 CREATE TABLE rejoin_log_row (
     table_name TEXT NOT NULL,
     row_id     TEXT NOT NULL,
     key        BLOB NOT NULL,
-    PRIMARY KEY (table_name, row_id, key)
+    PRIMARY KEY (key, table_name, row_id)
 ) WITHOUT ROWID;
--- `reads`: 1 where the last run of the entry read or wrote the table, 0 where the entry names a row of it.
+CREATE INDEX rejoin_log_name ON rejoin_log_row (table_name, row_id, key);
+-- The tables that the last run of an entry read or wrote.
 CREATE TABLE rejoin_log_table (
     table_name TEXT NOT NULL,
-    reads      INTEGER NOT NULL,
     key        BLOB NOT NULL,
-    PRIMARY KEY (table_name, reads, key)
+    PRIMARY KEY (key, table_name)
 ) WITHOUT ROWID;
+CREATE INDEX rejoin_log_read ON rejoin_log_table (table_name, key);

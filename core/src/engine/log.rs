@@ -15,7 +15,7 @@ use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
 use rejoin_log::rebase::StepIndex;
 use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
-use rejoin_log::row::RowName;
+use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::store::StoreError;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::Serialize;
@@ -36,13 +36,8 @@ mod rows;
 mod tests;
 
 /// The tables of the log.
-const TABLES: [&str; 5] = [
-    "rejoin_log_facts",
-    "rejoin_log_entry",
-    "rejoin_log_step",
-    "rejoin_log_row",
-    "rejoin_log_table",
-];
+const TABLES: [&str; 4] =
+    ["rejoin_log_facts", "rejoin_log_entry", "rejoin_log_row", "rejoin_log_table"];
 
 /// Runs actions of the app.
 pub(crate) trait RunAction {
@@ -69,8 +64,9 @@ pub struct SqliteReplica<'c> {
     tables: RefCell<HashMap<Name, Option<Rc<RowStatements>>>>,
     /// The last step of the index, [`Key::FIRST`] without one; `None` if it is not known.
     last_step: Cell<Option<Key>>,
-    /// The row that was last read, if it is not there: it is written by one statement.
-    absent: RefCell<Option<RowName>>,
+    /// The row that was last read, until a write or a run: a rebase reads a row several times before
+    /// it writes it, and one that is not there is written by one statement.
+    last_read: RefCell<Option<(RowName, Option<LogRow>)>>,
 }
 
 impl std::fmt::Debug for SqliteReplica<'_> {
@@ -87,8 +83,8 @@ impl<'c> SqliteReplica<'c> {
         touched: &'c mut Touched,
         failure: &'c Cell<Option<Error>>,
     ) -> Self {
-        let (tables, last_step, absent) = Default::default();
-        Self { conn, schema, touched, runner: None, failure, tables, last_step, absent }
+        let (tables, last_step, last_read) = Default::default();
+        Self { conn, schema, touched, runner: None, failure, tables, last_step, last_read }
     }
 
     /// The same with the actions of the app.
@@ -203,6 +199,7 @@ impl ReplicaStore for SqliteReplica<'_> {
     }
 
     fn run_action(&mut self, intent: &Intent, context: &Context) -> Option<Result<Ran, Stop>> {
+        self.last_read.take();
         let ran = self.runner.as_mut()?.run(self.touched, intent, context);
         Some(self.kept(ran).map_err(Stop::Store).and_then(|ran| ran.ok_or(Stop::NoHandler)))
     }

@@ -26,6 +26,14 @@ pub(super) fn beginnings(
     Ok(beginnings)
 }
 
+/// The first key at or after which something changes.
+fn first(change: &Change) -> Option<Key> {
+    let base = (!change.base.is_empty()).then_some(&Key::FIRST);
+    let steps = [change.out.first(), change.put.keys().next(), change.run.first(), base];
+    let below = change.below.iter().map(|(key, _)| key);
+    steps.into_iter().flatten().chain(below).min().copied()
+}
+
 /// The rows that a step named before the change.
 fn former(steps: &dyn StepIndex, step: &Key) -> Result<BTreeSet<RowName>, StoreError> {
     Ok(steps.get(step)?.map(|footprint| footprint.rows).unwrap_or_default())
@@ -40,6 +48,10 @@ pub(super) fn reach(
 ) -> Result<BTreeSet<Key>, StoreError> {
     if everything {
         return Ok(steps.keys()?.into_iter().collect());
+    }
+    // As when all entries of a page are new: no step is at the change or after it.
+    if steps.last()?.is_none_or(|last| first(change).is_none_or(|first| last < first)) {
+        return Ok(BTreeSet::new());
     }
     let mut open: BTreeSet<Key> = BTreeSet::new();
     for step in change.out.iter().chain(change.put.keys()).chain(&change.run) {

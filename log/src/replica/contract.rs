@@ -111,8 +111,9 @@ pub fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
     let whole = FullEntry { time: 3, intent: None, content, version: 4 };
     let mut record = Record::new(key(1));
     record.item = Some(Shown { effects: effects.clone(), held: Some(held) });
-    record.own = Some(own());
-    record.authority = Some(AuthorityEntry { whole, effects, tables: BTreeSet::new() });
+    record.own = Some(Box::new(own()));
+    let authority = AuthorityEntry { whole, effects, tables: BTreeSet::new() };
+    record.authority = Some(Box::new(authority));
     record.undo = vec![(row("r0"), None), (row("r1"), Some(image("a", "x")))];
     store.put_record(entry(1), &Record::new(key(1))).unwrap();
     store.put_record(entry(1), &record).unwrap();
@@ -131,7 +132,7 @@ pub fn records_are_listed_by_key(store: &mut dyn ReplicaStore) {
 }
 
 pub fn a_record_with_another_key_is_listed_there(store: &mut dyn ReplicaStore) {
-    let mut record = Record { own: Some(own()), ..Record::new(key(1)) };
+    let mut record = Record { own: Some(Box::new(own())), ..Record::new(key(1)) };
     store.put_record(entry(1), &record).unwrap();
     record.key = key(5);
     store.put_record(entry(1), &record).unwrap();
@@ -142,7 +143,7 @@ pub fn a_record_with_another_key_is_listed_there(store: &mut dyn ReplicaStore) {
 
 pub fn own_records_are_listed_alone(store: &mut dyn ReplicaStore) {
     for number in [3, 1, 2] {
-        let own = (number != 1).then(own);
+        let own = (number != 1).then(|| Box::new(own()));
         store
             .put_record(entry(number.into()), &Record { own, ..Record::new(key(number)) })
             .unwrap();
@@ -155,7 +156,7 @@ pub fn own_records_are_listed_alone(store: &mut dyn ReplicaStore) {
 pub fn waiting_records_are_listed_by_what_they_wait_for(store: &mut dyn ReplicaStore) {
     let authorities = [Authority::Parked, Authority::Mine, Authority::Frozen, Authority::Mine];
     for (number, authority) in (1..).zip(authorities) {
-        let own = Some(OwnEntry { authority, ..own() });
+        let own = Some(Box::new(OwnEntry { authority, ..own() }));
         store
             .put_record(entry(number.into()), &Record { own, ..Record::new(key(number)) })
             .unwrap();
@@ -165,7 +166,8 @@ pub fn waiting_records_are_listed_by_what_they_wait_for(store: &mut dyn ReplicaS
     assert_eq!(waiting(store, Waiting::Server, 1), [entry(2)]);
     assert_eq!(waiting(store, Waiting::User, 9), [entry(1)]);
     let sent = OwnEntry { acknowledged: Some(Revision(2)), authority: Authority::Mine, ..own() };
-    store.put_record(entry(2), &Record { own: Some(sent), ..Record::new(key(2)) }).unwrap();
+    let sent = Record { own: Some(Box::new(sent)), ..Record::new(key(2)) };
+    store.put_record(entry(2), &sent).unwrap();
     assert_eq!(waiting(store, Waiting::Server, 9), [entry(4)], "2 is acknowledged");
     assert_eq!(store.own_ids().unwrap().len(), 4);
 }

@@ -207,5 +207,6 @@ fn take_whole(edit: &mut RecordEdit, record: &mut Record, whole: &FullEntry) {
     }
     let tables = previous.map(|authority| authority.tables).unwrap_or_default();
     let effects = content.effects.clone();
-    record.authority = Some(AuthorityEntry { whole: whole.clone(), effects, tables });
+    let authority = AuthorityEntry { whole: whole.clone(), effects, tables };
+    record.authority = Some(Box::new(authority));
 }

@@ -22,7 +22,7 @@ pub fn publish_request<S: ReplicaStore>(
     let mut offers = Vec::new();
     for id in replica.store.waiting_ids(Waiting::Server, limit)? {
         if let Some(Record { key, own: Some(own), .. }) = replica.store.record(id)? {
-            offers.push(offer(key, own));
+            offers.push(offer(key, *own));
         }
     }
     if offers.is_empty() {

@@ -72,11 +72,15 @@ pub struct Record {
     /// Its key: the server's, once known.
     pub key: Key,
     /// The server's view of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Shown>,
-    /// Data of the author.
-    pub own: Option<OwnEntry>,
+    /// Data of the author. Most entries lack it, and that of the authority: boxed, they cost little
+    /// to move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Box<OwnEntry>>,
     /// Data of the authority.
-    pub authority: Option<AuthorityEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Box<AuthorityEntry>>,
     /// The before-images of its last application.
     pub undo: Undo,
 }
@@ -87,6 +91,7 @@ pub struct Shown {
     /// Its effects on rows that this user may read.
     pub effects: Effects,
     /// The server's state, if the entry is this author's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
 }
 

@@ -88,7 +88,7 @@ impl<S: ReplicaStore> Replica<S> {
             self.permitted_row(row, image.as_ref(), after.as_ref())?;
         }
         let key = self.facts.clock.stamp(wall, self.facts.author, id);
-        let record = Record { own: Some(own), ..Record::new(key) };
+        let record = Record { own: Some(Box::new(own)), ..Record::new(key) };
         if self.store.steps().last()?.is_none_or(|last| last < key) {
             self.store.steps_mut().put(&key, &record.footprint())?;
             self.store.put_record(id, &Record { undo: before, ..record })?;
@@ -162,7 +162,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.permitted(&own.effects)?;
         let mut edit = self.edit();
         let key = edit.facts.clock.stamp(wall, edit.facts.author, id);
-        let record = Record { own: Some(own), ..Record::new(key) };
+        let record = Record { own: Some(Box::new(own)), ..Record::new(key) };
         if record.is_replay() && self.store.steps().last()?.is_some_and(|last| last > key) {
             edit.change.run.insert(key);
         }

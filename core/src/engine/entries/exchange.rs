@@ -162,12 +162,15 @@ fn taken(
     })
 }
 
-/// Those of these entries that wait for the server.
+/// Those of these entries that wait for the server. Mostly no entry waits, and none is looked up.
 fn waiting(
     replica: &Replica<SqliteReplica<'_>>,
     named: &BTreeSet<EntryId>,
 ) -> Result<Vec<EntryId>, LogError> {
     let mut waiting = Vec::new();
+    if replica.store().waiting_ids(Waiting::Server, 1)?.is_empty() {
+        return Ok(waiting);
+    }
     for id in named {
         let record = replica.store().record(*id)?;
         if record.as_ref().and_then(Record::waits_for) == Some(Waiting::Server) {

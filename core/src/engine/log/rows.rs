@@ -148,6 +148,11 @@ impl SqliteReplica<'_> {
 
 impl LogRows for SqliteReplica<'_> {
     fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
+        if let Some((last, image)) = &*self.last_read.borrow()
+            && last == row
+        {
+            return Ok(image.clone());
+        }
         let Some(known) = self.statements(&row.table) else { return Ok(None) };
         let Some(key) = value_of(&known.table, &row.id) else { return Ok(None) };
         let read = || {
@@ -155,9 +160,7 @@ impl LogRows for SqliteReplica<'_> {
             statement.query_row([key], |row| known.image(row)).optional()
         };
         let found = self.kept(read().map_err(fault::of))?;
-        if found.is_none() {
-            self.absent.replace(Some(row.clone()));
-        }
+        self.last_read.replace(Some((row.clone(), found.clone())));
         Ok(found)
     }
 
@@ -179,7 +182,8 @@ impl LogTable for SqliteReplica<'_> {
         let Some(key) = value_of(&known.table, &row.id) else {
             return self.kept(if image.is_some() { Err(no_key(row)) } else { Ok(()) });
         };
-        let is_absent = self.absent.take().is_some_and(|absent| absent == *row);
+        let is_absent =
+            self.last_read.take().is_some_and(|(last, image)| last == *row && image.is_none());
         let done = match image {
             Some(image) => self.replace(&known, &key, image, is_absent),
             None => self.write(&known.table, &known.delete, &[&key]).map(drop),

@@ -480,7 +480,7 @@ fn own_records(replica: &Replica<DeviceStore>) -> Checked<BTreeMap<EntryId, (Key
         if let Some(record) = replica.store().record(id).map_err(unexpected)?
             && let Some(mine) = record.own
         {
-            own.insert(id, (record.key, mine));
+            own.insert(id, (record.key, *mine));
         }
     }
     Ok(own)
