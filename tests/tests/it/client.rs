@@ -51,7 +51,7 @@ impl Drop for Served {
 /// A device of one user.
 pub(crate) struct Phone {
     pub(crate) client: Client,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Phone {
@@ -68,7 +68,7 @@ impl Phone {
         config.push_debounce = Duration::ZERO;
         configure(&mut config);
         let client = Client::open(config).wait().unwrap();
-        Self { client, _folder: folder }
+        Self { client, folder }
     }
 
     pub(crate) fn sync(&self) -> rejoin_core::SyncReport {

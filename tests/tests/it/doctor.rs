@@ -1,10 +1,13 @@
 //! The check of a device's rows against the server's, and their repair, for both models.
 
+use std::path::Path;
+
 use rejoin_core::sync::doctor;
-use rejoin_core::{DoctorReport, TableCheck};
+use rejoin_core::{DoctorReport, Error, InputFault, TableCheck};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Moment, Store};
 
+use crate::client::{PATIENCE, served_phone};
 use crate::{apply, each_store};
 
 const TABLES: &str =
@@ -34,9 +37,9 @@ fn world(store: Store) -> (Backend, Device) {
 }
 
 /// Changes rows of the file as a failing disk would: nothing is captured.
-fn damage(device: &Device, sql: &str) {
+fn damage(path: &Path, sql: &str) {
     #[allow(clippy::disallowed_methods)] // A failing disk.
-    let file = rusqlite::Connection::open(device.path()).unwrap();
+    let file = rusqlite::Connection::open(path).unwrap();
     let query = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'";
     let triggers: Vec<(String, String)> = {
         let mut found = file.prepare(query).unwrap();
@@ -66,9 +69,9 @@ fn damaged_rows_are_found_and_repaired_by_row(store: Store) {
     let sound = [table("halls & rooms", 40, 0, 0), table("seats", 40, 0, 0)];
     assert_eq!(check(&mut device, &server).tables, sound);
 
-    damage(&device, "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id = 3");
-    damage(&device, "DELETE FROM \"halls & rooms\" WHERE id IN (5, 6)");
-    damage(&device, "INSERT INTO \"halls & rooms\"(id, name) VALUES (99, 'nowhere')");
+    damage(device.path(), "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id = 3");
+    damage(device.path(), "DELETE FROM \"halls & rooms\" WHERE id IN (5, 6)");
+    damage(device.path(), "INSERT INTO \"halls & rooms\"(id, name) VALUES (99, 'nowhere')");
     let before = device.sent.len();
     let found = check(&mut device, &server);
     assert_eq!(found.tables, [table("halls & rooms", 39, 4, 4), table("seats", 40, 0, 0)]);
@@ -81,9 +84,9 @@ fn damaged_rows_are_found_and_repaired_by_row(store: Store) {
 #[apply(each_store)]
 fn damaged_rows_of_the_log_are_found_and_repaired(store: Store) {
     let (server, mut device) = world(store);
-    damage(&device, "UPDATE seats SET note = 'lost' WHERE id = 's03'");
-    damage(&device, "DELETE FROM seats WHERE id = 's05'");
-    damage(&device, "INSERT INTO seats VALUES ('s99', 'e1', 'nowhere', 1)");
+    damage(device.path(), "UPDATE seats SET note = 'lost' WHERE id = 's03'");
+    damage(device.path(), "DELETE FROM seats WHERE id = 's05'");
+    damage(device.path(), "INSERT INTO seats VALUES ('s99', 'e1', 'nowhere', 1)");
     let found = check(&mut device, &server);
     assert_eq!(found.tables, [table("halls & rooms", 40, 0, 0), table("seats", 40, 3, 3)]);
     assert_eq!(device.see(SEATS), server.see(SEATS));
@@ -93,8 +96,8 @@ fn damaged_rows_of_the_log_are_found_and_repaired(store: Store) {
 #[apply(each_store)]
 fn edits_amid_a_check_are_no_damage_and_survive_the_repair(store: Store) {
     let (server, mut device) = world(store);
-    damage(&device, "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id IN (3, 4)");
-    damage(&device, "UPDATE seats SET note = 'lost', number = -1 WHERE id = 's03'");
+    damage(device.path(), "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id IN (3, 4)");
+    damage(device.path(), "UPDATE seats SET note = 'lost', number = -1 WHERE id = 's03'");
     let number = doctor::request(device.engine()).unwrap();
     let mut has_edited = false;
     while !matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
@@ -158,7 +161,7 @@ fn check_that_is_cut_off_begins_again_and_more_than_one_slice_is_searched(store:
     );
     device.sync(&server);
     assert_eq!(device.see("SELECT count(*) FROM \"halls & rooms\""), "4541");
-    damage(&device, "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id IN (200, 4000)");
+    damage(device.path(), "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id IN (200, 4000)");
     let number = doctor::request(device.engine()).unwrap();
     let mut is_cut = false;
     while !matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
@@ -171,4 +174,42 @@ fn check_that_is_cut_off_begins_again_and_more_than_one_slice_is_searched(store:
     let found = doctor::report(device.engine(), number).unwrap().tables;
     assert_eq!(found, [table("halls & rooms", 4541, 2, 2), table("seats", 40, 0, 0)]);
     assert_eq!(device.see(HALLS), server.see(HALLS));
+}
+
+#[test]
+fn client_checks_and_repairs_and_fetches_everything_again() {
+    let (backend, _served, phone) = served_phone(Store::Sqlite);
+    phone.sync();
+    for id in ["p1", "p2"] {
+        phone.run(&format!("INSERT INTO places (id, name) VALUES ('{id}', 'Quay')"));
+    }
+    let doctor = || phone.client.sync().doctor(Some(PATIENCE)).wait().unwrap().tables;
+    assert!(doctor().iter().all(|check| check.differing == 0));
+
+    let path = phone.folder.path().join("app.db");
+    damage(&path, "UPDATE places SET name = 'lost' WHERE id = 'p1'");
+    let places = doctor().into_iter().find(|check| check.table == "places");
+    assert_eq!(places, Some(table("places", 2, 1, 1)));
+    assert_eq!(phone.names(), "p1=Quay p2=Quay");
+
+    damage(&path, "DELETE FROM places");
+    phone.run("INSERT INTO places (id, name) VALUES ('p3', 'Pier')");
+    let report = phone.client.sync().resync(Some(PATIENCE)).wait().unwrap();
+    assert_eq!((report.parked, report.still_pending), (0, 0));
+    assert_eq!(phone.names(), "p1=Quay p2=Quay p3=Pier");
+    assert_eq!(backend.see("SELECT count(*) FROM places"), "3");
+}
+
+#[test]
+fn check_within_a_transaction_is_refused() {
+    let (_backend, _served, phone) = served_phone(Store::Sqlite);
+    let client = phone.client.clone();
+    let inside = phone.client.transaction(move |_| {
+        let doctor = client.sync().doctor(None).wait().map(drop);
+        Ok((doctor, client.sync().resync(None).wait().map(drop)))
+    });
+    let (doctor, resync) = inside.wait().unwrap();
+    for refused in [doctor, resync] {
+        assert!(matches!(refused, Err(Error::InvalidInput(InputFault::Reentrant))), "{refused:?}");
+    }
 }

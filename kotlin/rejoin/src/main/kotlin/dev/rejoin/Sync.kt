@@ -28,7 +28,7 @@ public class SyncHandle internal constructor(private val client: RejoinClient) {
      * Syncs, compares the rows of each synced table with the server's, and fetches again those that differ. Pending
      * mutations stay. Starts syncing if it is stopped.
      *
-     * Digests are compared first, so a sound file costs a few bytes for every thousand rows.
+     * Digests are compared first, so a sound file costs about 45 bytes for every thousand rows.
      *
      * @param timeout as for [andWait].
      * @throws RejoinException as [andWait]; offline, the check is done by a later sync, and the next call returns a new
