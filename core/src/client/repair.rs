@@ -21,9 +21,9 @@ impl SyncHandle<'_> {
     /// table of the log, all rows are.
     ///
     /// # Errors
-    /// As [`SyncHandle::and_wait`]; [`InputFault::Reentrant`] in a transaction. Offline, the check is done by a later pass, and the next call
-    /// returns a new report. [`InputFault::Refused`] if the server has no
-    /// digests, as a Synchro server.
+    /// As [`SyncHandle::and_wait`], which include those of the check itself: call it again. Offline,
+    /// the next pass does the check, too. [`InputFault::Reentrant`] in a transaction.
+    /// [`InputFault::Refused`] if the server has no digests, as a Synchro server.
     pub fn doctor(&self, timeout: Option<Duration>) -> Task<DoctorReport> {
         let core = Arc::clone(self.0.core());
         if core.writer.is_current() || core.readers.is_current() {

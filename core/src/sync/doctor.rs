@@ -1,6 +1,7 @@
 //! The request for a check of the device's rows, and its report, as facts of the file.
 //!
-//! A check that was requested is done by the next pass that reaches its end, also after a restart.
+//! The next pass that reaches its end begins the check, also after a restart. A check is tried once:
+//! one that fails does not fail later passes.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,21 +63,24 @@ pub fn due(engine: &Engine) -> Result<Option<i64>> {
     Ok(engine.meta(DUE)?.and_then(|number| number.parse().ok()))
 }
 
+/// Takes the request for a check out of the file, before its first step.
+pub fn take(engine: &mut Engine) -> Result<Option<i64>> {
+    let due = due(engine)?;
+    fact::write(engine, &[fact::forget(DUE)])?;
+    Ok(due)
+}
+
 /// Stores the report on all requests up to this number.
 pub fn finish(engine: &mut Engine, number: i64, report: DoctorReport) -> Result<()> {
     let text = serde_json::to_string(&Done { number, report })
         .map_err(|error| Error::Internal(error.to_string()))?;
-    let mut facts = vec![fact::fact(DONE, text)];
-    if due(engine)? == Some(number) {
-        facts.push(fact::forget(DUE));
-    }
-    fact::write(engine, &facts)
+    fact::write(engine, &[fact::fact(DONE, text)])
 }
 
 /// The report on this request.
 ///
 /// # Errors
-/// `Refused` if no pass has done the check: the server has no digests.
+/// `Refused` if no pass has done the check although it reached its end: the server has no digests.
 pub fn report(engine: &Engine, number: i64) -> Result<DoctorReport> {
     match done(engine)? {
         Some(done) if done.number >= number => Ok(done.report),

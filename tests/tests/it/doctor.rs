@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rejoin_core::sync::doctor;
+use rejoin_core::sync::session::Response;
 use rejoin_core::{DoctorReport, Error, InputFault, TableCheck};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Moment, Store};
@@ -152,7 +153,7 @@ fn rows_that_are_newer_on_the_server_are_no_damage(store: Store) {
 }
 
 #[apply(each_store)]
-fn check_that_is_cut_off_begins_again_and_more_than_one_slice_is_searched(store: Store) {
+fn check_that_is_cut_off_does_not_stop_the_sync_and_can_be_repeated(store: Store) {
     let (server, mut device) = world(store);
     server.outside(
         "WITH RECURSIVE n(n) AS (SELECT 100 UNION ALL SELECT n + 1 FROM n WHERE n < 4600)
@@ -171,7 +172,9 @@ fn check_that_is_cut_off_begins_again_and_more_than_one_slice_is_searched(store:
             device.crash();
         }
     }
-    let found = doctor::report(device.engine(), number).unwrap().tables;
+    assert!(is_cut && doctor::report(device.engine(), number).is_err());
+    assert_eq!(doctor::due(device.engine()).unwrap(), None);
+    let found = check(&mut device, &server).tables;
     assert_eq!(found, [table("halls & rooms", 4541, 2, 2), table("seats", 40, 0, 0)]);
     assert_eq!(device.see(HALLS), server.see(HALLS));
 }
@@ -212,4 +215,31 @@ fn check_within_a_transaction_is_refused() {
     for refused in [doctor, resync] {
         assert!(matches!(refused, Err(Error::InvalidInput(InputFault::Reentrant))), "{refused:?}");
     }
+}
+
+#[apply(each_store)]
+fn refused_check_fails_once_and_later_passes_sync(store: Store) {
+    let (server, mut device) = world(store);
+    doctor::request(device.engine()).unwrap();
+    let refuse = |answer: Response| {
+        let is_digest = answer.body.windows(8).any(|part| part == b"\"slices\"");
+        if !is_digest {
+            return answer;
+        }
+        let body = r#"{"code": "invalid_request", "message": "no", "error": "no"}"#;
+        Response { status: 400, retry_after: None, body: body.into() }
+    };
+    let failed = loop {
+        match device.step_with(&server, refuse) {
+            Ok(Moment::Leaving(_)) => {}
+            Ok(Moment::Finished(_)) => panic!("no check"),
+            Err(error) => break error,
+        }
+    };
+    assert!(failed.to_string().contains("no"), "{failed:#}");
+    assert!(device.sent.last().unwrap().path.starts_with("/sync/digest"));
+    assert_eq!(doctor::due(device.engine()).unwrap(), None);
+    device.write("UPDATE seats SET note = 'goes on' WHERE id = 's01'");
+    device.pass(&server).unwrap();
+    assert_eq!(server.see("SELECT note FROM seats WHERE id = 's01'"), "goes on");
 }

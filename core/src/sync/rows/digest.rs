@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::database::{OURS, fault};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
+use crate::engine::schema::sql::quoted;
 use crate::error::{Error, InputFault, Result};
 use crate::ids::TableNumber;
 use crate::value::Value;
@@ -160,10 +161,6 @@ impl Scan {
             self.rows.insert(id, hash);
         }
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The columns of a row, in the table's order.

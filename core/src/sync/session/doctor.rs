@@ -5,7 +5,8 @@
 //! new, and a row that this did not change is damaged. Damaged rows are fetched again by name, in the
 //! log model with a snapshot. Pending edits stay.
 //!
-//! The state is in memory: after a failed pass the next one begins the check again.
+//! The state is in memory, and a check ends with its pass: if that fails, so does the check, and later
+//! passes sync as usual. Rows that were requested again are fetched by the next pass.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -44,7 +45,8 @@ pub(super) struct Doctor {
     /// The request that it is for; `None` before its first step.
     number: Option<i64>,
     stage: Stage,
-    tables: Vec<TableNumber>,
+    /// Tables that are not compared yet; `None` before the first step.
+    tables: Option<Vec<TableNumber>>,
     comparison: Option<Comparison>,
     suspects: Vec<Suspect>,
     report: DoctorReport,
@@ -93,11 +95,20 @@ impl Doctor {
         self.running.is_some()
     }
 
+    /// Whether this pass has a check to do.
+    pub(super) fn is_due(&self, engine: &Engine) -> Result<bool> {
+        Ok(self.number.is_some() || doctor::due(engine)?.is_some())
+    }
+
+    /// Begins again, for example with another schema.
+    pub(super) fn begin_again(&mut self) {
+        *self = Self { number: self.number, ..Self::default() };
+    }
+
     /// The next request or step; `None` after a change of the pass's step.
     pub(super) fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         if self.number.is_none() {
-            self.number = doctor::due(engine)?;
-            self.tables = tables(engine);
+            self.number = doctor::take(engine)?;
         }
         match self.stage {
             Stage::Compare => self.compare(engine, pass),
@@ -124,12 +135,16 @@ impl Doctor {
 
     fn compare(&mut self, engine: &Engine, pass: &mut Pass) -> Result<Option<Next>> {
         let Some(comparison) = &mut self.comparison else {
-            match self.tables.pop().and_then(|number| engine.schema.table(number)) {
-                Some(table) => self.comparison = Some(Comparison::of(Scan::new(engine, table)?)),
-                None if self.suspects.is_empty() => self.finish_comparison(pass, Stage::Repaired),
-                None => self.finish_comparison(pass, Stage::Settled),
+            let tables = self.tables.get_or_insert_with(|| tables(engine));
+            if let Some(table) = tables.pop().and_then(|number| engine.schema.table(number)) {
+                self.comparison = Some(Comparison::of(Scan::new(engine, table)?));
+                return Ok(Some(Next::Again));
             }
-            return Ok(Some(Next::Again));
+            self.stage = if self.suspects.is_empty() { Stage::Repaired } else { Stage::Settled };
+            if self.stage == Stage::Settled {
+                pass.step = PassStep::Pull; // What is new, before the suspects are looked at again.
+            }
+            return Ok(None);
         };
         if !comparison.is_scanned {
             comparison.is_scanned = !comparison.scan.step(engine, STEP)?;
@@ -168,14 +183,6 @@ impl Doctor {
         };
         self.running = Some(asked);
         Ok(pass.send(Phase::Pulling, &ask.path(path::DIGEST), true, None))
-    }
-
-    /// Fetches what is new before the suspects are looked at again.
-    fn finish_comparison(&mut self, pass: &mut Pass, stage: Stage) {
-        self.stage = stage;
-        if stage == Stage::Settled {
-            pass.step = PassStep::Pull;
-        }
     }
 
     /// Leaves the damaged rows among the suspects, and requests them again.
@@ -249,7 +256,7 @@ impl Comparison {
 
     fn take_slices(&mut self, theirs: &[WireDigest]) -> Result<()> {
         if theirs.len() != self.scan.slices.len() {
-            let why = "a digest without the requested slices";
+            let why = "a digest without the requested slices; the server needs a newer release";
             return Err(SyncFault::Protocol(why.to_owned()).into());
         }
         let theirs: Vec<Option<Digest>> = theirs.iter().map(WireDigest::digest).collect();

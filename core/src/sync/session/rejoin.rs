@@ -16,7 +16,6 @@ use crate::engine::Engine;
 use crate::engine::rebase::recall;
 use crate::error::Result;
 use crate::ids::Seq;
-use crate::sync::doctor;
 use crate::sync::request::{Phase, Response, SessionConfig};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
@@ -159,7 +158,7 @@ impl Peer for Rejoin {
 
     fn turned(&mut self) {
         self.gathered = pull::Gathered::default();
-        self.doctor = Doctor::default();
+        self.doctor.begin_again();
     }
 }
 
@@ -226,7 +225,7 @@ impl Rejoin {
         let next =
             if self.can(capability::LOG) { self.log.next(engine, pass, body)? } else { None };
         if next.is_none() {
-            let checks = doctor::due(engine)?.is_some() && self.can(capability::DIGEST);
+            let checks = self.can(capability::DIGEST) && self.doctor.is_due(engine)?;
             pass.step = if checks { PassStep::Check } else { PassStep::Done };
         }
         Ok(next)
