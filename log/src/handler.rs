@@ -62,8 +62,8 @@ pub struct Context {
     pub entry: EntryId,
     /// When the action was performed, in milliseconds since 1970; the same at each run.
     pub time: u64,
-    /// The author's buckets: the rows that the author may read and write. `None` on a device
-    /// without a snapshot: it sees only what it has written itself.
+    /// The buckets that the author writes: a run sees the rows in them. `None` on a device without a
+    /// snapshot: it sees only what it has written itself.
     pub buckets: Option<Buckets>,
     /// Whether the authority runs the action in place of its author: the store then has rows that
     /// the author cannot read.

@@ -161,6 +161,10 @@ pub struct Held {
     pub write_set: Buckets,
     /// Whether the authority has taken it over.
     pub by_authority: bool,
+    /// Whether it wrote a row that the author does not read, in a bucket that the user only writes.
+    /// The author keeps its content from then on: a run would miss the row.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_hidden: bool,
 }
 
 /// An entry for the authority.
@@ -185,7 +189,7 @@ pub struct FullEntry {
 pub struct LogSnapshot {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
-    /// The user's buckets.
+    /// The buckets that the user writes.
     pub buckets: Buckets,
     /// The horizon.
     pub horizon: Key,

@@ -147,13 +147,20 @@ impl<S: LogStore> Server<S> {
         self.store.remove_author(author)
     }
 
-    /// Makes a user a member of exactly these buckets. The user's devices take a snapshot.
-    pub fn set_buckets(&mut self, user: &UserId, buckets: Buckets) -> Result<(), StoreError> {
+    /// Makes a user a member of exactly these buckets, and lets the user write those of `write_only`
+    /// as well without reading them. The user's devices take a snapshot.
+    pub fn set_buckets(
+        &mut self,
+        user: &UserId,
+        buckets: Buckets,
+        write_only: Buckets,
+    ) -> Result<(), StoreError> {
         let old = self.store.membership(user)?;
-        if old.buckets == buckets {
+        if (&old.buckets, &old.write_only) == (&buckets, &write_only) {
             return Ok(());
         }
-        self.store.put_membership(user, &Membership { buckets, version: old.version + 1 })
+        let version = old.version + 1;
+        self.store.put_membership(user, &Membership { buckets, write_only, version })
     }
 
     /// The current row.

@@ -56,6 +56,12 @@ impl RowEffect {
         }
     }
 
+    /// Whether the row, before or after it, exists and is not for this viewer.
+    pub fn hides(&self, viewer: &Buckets) -> bool {
+        let hidden = |lies: &Buckets| !lies.is_empty() && !lies.meet(viewer);
+        hidden(&self.before) || hidden(&self.after)
+    }
+
     /// The buckets that it touches.
     pub fn touched(&self) -> Buckets {
         self.before.with(&self.after)

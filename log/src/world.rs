@@ -20,6 +20,7 @@ use super::server::{self, Limits, Server};
 use crate::authority::corrections;
 use crate::replica::pages::SnapshotBuilder;
 use crate::replica::{check, fetch, first_snapshot, publish, snapshot};
+use crate::server::store::LogStore as _;
 use crate::server::{correct, horizon};
 
 pub(crate) type Device = Replica<MemoryReplica>;
@@ -66,7 +67,13 @@ impl World {
 
     /// Makes a user a member of exactly these buckets.
     pub(crate) fn joins(&mut self, user: &str, names: &str) {
-        self.server.set_buckets(&UserId(Name::from(user)), buckets(names)).unwrap();
+        self.joins_to_write(user, names, "");
+    }
+
+    /// The same, and lets the user write `write_only` without reading them.
+    pub(crate) fn joins_to_write(&mut self, user: &str, names: &str, write_only: &str) {
+        let (read, write_only) = (buckets(names), buckets(write_only));
+        self.server.set_buckets(&UserId(Name::from(user)), read, write_only).unwrap();
     }
 
     pub(crate) fn device(&mut self, name: &str) -> &mut Device {
@@ -205,7 +212,8 @@ impl World {
         let all = self.server.rows().unwrap();
         let fold: Vec<_> = self.server.fold().unwrap().into_iter().collect();
         assert_eq!(all, fold, "the server's rows must equal its fold");
-        let sees = device.facts().buckets.clone().unwrap_or_default();
+        let user = self.server.store().author(device.facts().author).unwrap().unwrap().user;
+        let sees = self.server.store().membership(&user).unwrap().buckets;
         let visible = |image: &LogRow| {
             let lies = image.get("buckets").and_then(|value| value.as_text()).unwrap_or_default();
             buckets(lies).meet(&sees)

@@ -309,13 +309,8 @@ impl Server {
     /// was added. The user's devices get its rows with their next pull. Same as a row in
     /// `rejoin_bucket` (in PostgreSQL `rejoin.bucket`).
     pub fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        let why = match bucket {
-            "" => "it has no name",
-            name if name.starts_with('#') => "a name does not begin with #",
-            name if name.contains(char::is_control) => "a name has no control characters",
-            _ => return self.change(|writing| writing.subscribe(user, bucket)),
-        };
-        Err(ServerError::Bucket { bucket: bucket.to_owned(), why })
+        check_bucket(bucket)?;
+        self.change(|writing| writing.subscribe(user, bucket))
     }
 
     /// Removes a user's subscription to a bucket; returns whether it existed. At the next pull,
@@ -358,6 +353,16 @@ impl Server {
         self.shared.hub.look();
         Ok(done)
     }
+}
+
+fn check_bucket(bucket: &str) -> Result<(), ServerError> {
+    let why = match bucket {
+        "" => "it has no name",
+        name if name.starts_with('#') => "a name does not begin with #",
+        name if name.contains(char::is_control) => "a name has no control characters",
+        _ => return Ok(()),
+    };
+    Err(ServerError::Bucket { bucket: bucket.to_owned(), why })
 }
 
 /// The examples of the hooks page, compiled.

@@ -129,6 +129,7 @@ impl Random {
             revision: random.revision(),
             write_set: random.buckets(),
             by_authority: random.0.bool(),
+            is_hidden: random.0.bool(),
         });
         let (key, effects, whole) = (self.key(), self.effects(), self.maybe(Self::whole));
         Item::Entry(Box::new(ViewedEntry { key, effects, own, whole }))

@@ -64,7 +64,7 @@ pub struct SnapshotPage {
     /// The position of the request. Only taken by a device that is at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<SnapshotPosition>,
-    /// The user's buckets.
+    /// The buckets that the user writes.
     pub buckets: Buckets,
     /// The horizon.
     pub horizon: Key,

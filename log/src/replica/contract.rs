@@ -105,7 +105,12 @@ pub fn a_table_is_only_itself(store: &mut dyn ReplicaStore) {
 
 pub fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
     let effects = plain("r0", Effect::Insert(image("a", "")));
-    let held = Held { revision: Revision(1), write_set: buckets("a"), by_authority: true };
+    let held = Held {
+        revision: Revision(1),
+        write_set: buckets("a"),
+        by_authority: true,
+        is_hidden: true,
+    };
     let content =
         Content { revision: Revision(1), effects: effects.clone(), write_set: buckets("b") };
     let whole = FullEntry { time: 3, intent: None, content, version: 4 };

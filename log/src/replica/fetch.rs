@@ -179,9 +179,9 @@ fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, buckets: Opt
     if held.by_authority {
         own.authority = Authority::Appointed;
         own.revision = held.revision;
-    } else if left {
+    } else if left || held.is_hidden {
         // The server accepts no further revision, even if this device did not know that it was
-        // accepted.
+        // accepted; or a run would miss a row that only the server has.
         own.authority = Authority::Frozen;
         own.revision = held.revision;
     } else if own.authority == Authority::Appointed {

@@ -30,7 +30,7 @@ pub struct Facts {
     pub clock: Clock,
     /// Epoch and membership version; `None` before the first snapshot.
     pub stamp: Option<EpochStamp>,
-    /// The user's buckets, as of the last snapshot; `None` before the first.
+    /// The buckets that the user writes, as of the last snapshot; `None` before the first.
     pub buckets: Option<Buckets>,
     /// The cursor in the feed.
     pub cursor: Cursor,

@@ -232,7 +232,7 @@ pub fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
 pub fn people_are_kept(store: &mut dyn LogStore) {
     let user = UserId(Name::from("user"));
     assert_eq!(store.membership(&user).unwrap(), Membership::default());
-    let membership = Membership { buckets: buckets("a b"), version: 2 };
+    let membership = Membership { buckets: buckets("a b"), write_only: buckets("c"), version: 2 };
     store.put_membership(&user, &membership).unwrap();
     assert_eq!(store.membership(&user).unwrap(), membership);
     assert_eq!(store.author(author(1)).unwrap(), None);

@@ -3,7 +3,7 @@
 use super::super::ids::{AuthorId, EntryId};
 use super::super::message::Correct;
 use super::super::store::StoreError;
-use super::store::{LogStore, Membership};
+use super::store::LogStore;
 use super::{Server, ServerError};
 
 /// Appoints or dismisses the authority. There is one at a time; its corrections stay. The devices of
@@ -18,9 +18,9 @@ pub fn appoint<S: LogStore>(
     }
     for author in former.into_iter().chain(authority) {
         if let Some(known) = server.store.author(author)? {
-            let Membership { buckets, version } = server.store.membership(&known.user)?;
-            let renewed = Membership { buckets, version: version + 1 };
-            server.store.put_membership(&known.user, &renewed)?;
+            let mut membership = server.store.membership(&known.user)?;
+            membership.version += 1;
+            server.store.put_membership(&known.user, &membership)?;
         }
     }
     server.store.set_facts(&server.facts)

@@ -6,7 +6,7 @@ use super::super::message::{
 };
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::store::{AcceptedEntry, LogStore};
+use super::store::{AcceptedEntry, LogStore, Membership};
 use super::{Server, ServerError};
 use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
 use rejoin_protocol::mutant::{self, Mutant};
@@ -34,14 +34,16 @@ impl<S: LogStore> Server<S> {
         if request.stamp != stamp || missed || request.cursor.0 > self.facts.head {
             return Ok(Fetched::Resync);
         }
-        let viewer = self.viewer(author, membership.buckets);
+        let viewer = self.viewer(author, &membership);
         let (items, next, more) = self.after(request.cursor, request.limit, &viewer)?;
         let horizon = (!more).then_some(self.facts.horizon);
         Ok(Fetched::Page(Page { stamp, from: request.cursor, items, next, more, horizon }))
     }
 
-    pub(super) fn viewer(&self, author: AuthorId, buckets: Buckets) -> Viewer {
-        Viewer { author, buckets, authority: self.facts.authority == Some(author) }
+    pub(super) fn viewer(&self, author: AuthorId, membership: &Membership) -> Viewer {
+        let authority = self.facts.authority == Some(author);
+        let buckets = if authority { membership.written() } else { membership.buckets.clone() };
+        Viewer { author, buckets, authority }
     }
 
     /// The items after a cursor, the cursor after them, and whether there are more.
@@ -89,14 +91,17 @@ impl<S: LogStore> Server<S> {
     ) -> Result<Option<ViewedEntry>, StoreError> {
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
         let whole = (viewer.authority && !is_own).then(|| whole(entry));
-        let own = is_own.then(|| held(entry));
+        let mut own = is_own.then(|| held(entry));
         let mut effects = Vec::new();
         if whole.is_none() {
             for (row, _) in entry.content.effects.iter() {
                 let link = self.store.link(row, &entry.key)?;
-                let passage = link.and_then(|link| link.passage);
-                let shown = passage.and_then(|passage| passage.shown(&viewer.buckets));
+                let Some(passage) = link.and_then(|link| link.passage) else { continue };
+                let shown = passage.shown(&viewer.buckets);
                 effects.extend(shown.map(|effect| (row.clone(), effect)));
+                if let Some(own) = &mut own {
+                    own.is_hidden |= passage.hides(&viewer.buckets);
+                }
             }
         }
         let nothing = effects.is_empty() && own.is_none() && whole.is_none();
@@ -125,6 +130,7 @@ fn held(entry: &AcceptedEntry) -> Held {
         revision: entry.content.revision,
         write_set: entry.content.write_set.clone(),
         by_authority: entry.by_authority,
+        is_hidden: false,
     }
 }
 

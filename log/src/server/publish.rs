@@ -42,11 +42,12 @@ impl<S: LogStore> Server<S> {
         let ids: Vec<EntryId> = request.offers.iter().map(|offer| offer.key.id).collect();
         let mut stored = self.store.stored_among(&ids)?;
         self.store.expect(&rows_of(&request.offers, &stored))?;
+        let written = membership.written();
         let mut verdicts = Vec::with_capacity(ids.len());
         for offer in &request.offers {
             // An id that comes twice is known the second time.
             let is_known = !stored.insert(offer.key.id);
-            let verdict = self.evaluate(author, &membership.buckets, offer, is_known, now)?;
+            let verdict = self.evaluate(author, &written, offer, is_known, now)?;
             let goes_on = verdict.goes_on();
             verdicts.push(EntryVerdict { id: offer.key.id, verdict });
             if !goes_on {

@@ -26,7 +26,7 @@ pub fn snapshot<S: LogStore>(
 ) -> Result<LogSnapshot, ServerError> {
     let (_, membership) = server.person(author)?;
     let stamp = server.stamp(&membership);
-    let viewer = server.viewer(author, membership.buckets);
+    let viewer = server.viewer(author, &membership);
     let mut items = Vec::new();
     for entry in server.entries()? {
         items.extend(server.seen(&entry, &viewer)?);
@@ -37,7 +37,7 @@ pub fn snapshot<S: LogStore>(
         base: base_of(server, None, usize::MAX, &viewer)?,
         items,
         cursor: Cursor(server.facts.head),
-        buckets: viewer.buckets,
+        buckets: membership.written(),
     })
 }
 
@@ -50,7 +50,7 @@ pub fn snapshot_page<S: LogStore>(
 ) -> Result<SnapshotAnswer, ServerError> {
     let (_, membership) = server.person(author)?;
     let (stamp, horizon) = (server.stamp(&membership), server.facts.horizon);
-    let viewer = server.viewer(author, membership.buckets);
+    let viewer = server.viewer(author, &membership);
     let after = request.after.as_ref();
     if after.is_some_and(|after| is_outdated(after, stamp, server)) {
         return Ok(SnapshotAnswer::Restart);
@@ -70,7 +70,7 @@ pub fn snapshot_page<S: LogStore>(
         items: Vec::new(),
         next: SnapshotNext::Cursor(cursor),
         base,
-        buckets: viewer.buckets.clone(),
+        buckets: membership.written(),
     };
     let position = |at| SnapshotNext::Next(SnapshotPosition { stamp, horizon, at });
     if let Some((row, _)) = page.base.last() {

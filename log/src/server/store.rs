@@ -92,10 +92,20 @@ pub struct Author {
 /// A user's membership.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Membership {
-    /// The buckets.
+    /// The buckets that the user reads and writes.
     pub buckets: Buckets,
+    /// The buckets that the user writes and does not read.
+    #[serde(default, skip_serializing_if = "Buckets::is_empty")]
+    pub write_only: Buckets,
     /// Incremented by each change.
     pub version: u64,
+}
+
+impl Membership {
+    /// The buckets that the user writes.
+    pub fn written(&self) -> Buckets {
+        self.buckets.with(&self.write_only)
+    }
 }
 
 /// Storage of the server's log.

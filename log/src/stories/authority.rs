@@ -83,7 +83,10 @@ pub(super) fn correction_of_changed_content_is_rejected() {
     let effects = plain("r0", Effect::Update(columns("text", "Y")));
     let corrections = vec![Correction { id: late, version: 1, effects }];
     world.sync("phone"); // Revision 1: version 2.
-    world.server.set_buckets(&UserId("authority".into()), Buckets::default()).unwrap();
+    world
+        .server
+        .set_buckets(&UserId("authority".into()), Buckets::default(), Buckets::default())
+        .unwrap();
     let stamp = EpochStamp { membership: 0, ..stamp };
     let request = Correct { stamp, corrections };
     assert_eq!(correct::correct(&mut world.server, author(99), &request, world.now), Ok(0));

@@ -2,7 +2,7 @@
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Offer, Revision};
-use super::super::fixture::{columns, image};
+use super::super::fixture::{columns, image, row};
 use super::super::key::Key;
 use super::super::message::{EntryVerdict, Outcome, Publish, Verdict};
 use super::super::replica::ReplicaEvent;
@@ -119,6 +119,60 @@ pub(super) fn former_member_folds_like_other_devices() {
     world.joins("phone", "b");
     world.fetch("phone");
     world.agrees("phone");
+}
+
+/// A user that may only write a bucket gives a row to its readers, and sees it until the server
+/// shows it the entry.
+#[test]
+pub(super) fn row_in_a_write_only_bucket_leaves_its_author() {
+    let mut world = World::new(&[("phone", ""), ("desk", "in")], &[]);
+    world.joins_to_write("phone", "", "in");
+    world.fetch("phone");
+    world.sql("phone", "k0", Effect::Insert(image("in", "a report")));
+    world.act("phone", "append k0 !");
+    assert_eq!(world.text("phone", "k0"), "a report!");
+    world.sync("phone");
+    world.settle();
+    assert_eq!(world.text("desk", "k0"), "a report!");
+    assert_eq!(world.text("phone", "k0"), "gone");
+    assert_eq!(world.device("phone").take_events(), [], "no action was run without its row");
+    world.act("desk", "append k0 ?");
+    world.sync("desk");
+    world.settle();
+    assert_eq!(world.text("desk", "k0"), "a report!?");
+    assert_eq!(world.text("phone", "k0"), "gone");
+}
+
+/// An action that moves a row where its author does not read keeps its content, even if an earlier
+/// entry arrives.
+#[test]
+pub(super) fn row_moved_to_a_write_only_bucket_is_not_run_again() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "a in")], &[("r0", "a")]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    world.act("desk", "append r0 x"); // Offline, earlier key.
+    world.act("phone", "move r0 in");
+    world.sync("phone");
+    assert_eq!(world.text("phone", "r0"), "gone");
+    world.sync("desk");
+    world.settle();
+    assert_eq!(world.text("desk", "r0"), "x");
+    assert_eq!(world.text("phone", "r0"), "gone");
+    assert_eq!(world.device("phone").runs(), 0);
+}
+
+/// A bucket that is neither read nor written stays closed, and so does one of the others.
+#[test]
+pub(super) fn write_only_membership_opens_no_other_bucket() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "in")], &[("r0", "in")]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    assert_eq!(world.text("phone", "r0"), "gone", "it is not read");
+    let outside = Effects::from_iter([(row("k1"), Effect::Insert(image("b", "")))]);
+    assert!(world.try_sql("phone", outside).is_err());
+    world.joins_to_write("phone", "a in", "");
+    world.settle();
+    assert_eq!(world.text("phone", "r0"), "");
 }
 
 /// The same effects with another write set are new content.

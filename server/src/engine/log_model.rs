@@ -182,6 +182,29 @@ pub(crate) fn release(engine: &Engine, id: EntryId) -> Result<bool, Fault> {
     operate_log(engine, |log| correct::release(log, id, now))
 }
 
+/// The buckets that a user writes without reading them, in name order.
+pub(crate) fn write_grants(engine: &Engine, user: &str) -> Result<Vec<String>, Fault> {
+    read(&*engine.store, |reading| {
+        served(reading)?;
+        let store = reading.log();
+        store.write_grants(user).map_err(|error| store.fault(error))
+    })
+}
+
+/// Lets a user write a bucket without reading it, or ends that; returns whether it changed.
+pub(crate) fn set_write_grant(
+    engine: &Engine,
+    user: &str,
+    bucket: &str,
+    is_granted: bool,
+) -> Result<bool, Fault> {
+    write(&*engine.store, &engine.now(), |writing| {
+        served(writing)?;
+        let store = writing.log();
+        store.set_write_grant(user, bucket, is_granted).map_err(|error| store.fault(error))
+    })
+}
+
 fn operate_log<T>(
     engine: &Engine,
     mut work: impl FnMut(&mut Log<'_>) -> Result<T, StoreError>,
@@ -201,10 +224,10 @@ fn write_log<T>(
     mut work: impl FnMut(&mut Log<'_>, &[LogTable]) -> Result<T, Stop>,
 ) -> Result<T, Fault> {
     write(&*engine.store, &engine.now(), |writing| {
-        let buckets = buckets_of(engine, writing, caller, author)?;
         let store = writing.log();
+        let user = member(engine, writing, caller, author)?;
         let done = open(engine, writing, store, true).and_then(|mut log| {
-            admit(&mut log, author, &caller.user, &buckets)?;
+            admit(&mut log, author, &caller.user, &user)?;
             work(&mut log, writing.log_tables())
         });
         done.map_err(|stop| fault(&store, stop))
@@ -219,9 +242,9 @@ fn read_log<T>(
     mut work: impl FnMut(&mut Log<'_>, &[LogTable]) -> Result<T, Stop>,
 ) -> Result<T, Fault> {
     let found = read(&*engine.store, |reading| {
-        let buckets = buckets_of(engine, reading, caller, author)?;
         let store = reading.log();
-        let is_settled = is_settled(reading, &store, author, &caller.user, &buckets);
+        let user = member(engine, reading, caller, author)?;
+        let is_settled = is_settled(reading, &store, author, &caller.user, &user);
         if !is_settled.map_err(|stop| fault(&store, stop))? {
             return Ok(None);
         }
@@ -235,16 +258,26 @@ fn read_log<T>(
     }
 }
 
-/// The caller's buckets, if the device is registered and there is a log.
-fn buckets_of(
+/// What a user may read and write now.
+struct Member {
+    buckets: Buckets,
+    write_only: Buckets,
+}
+
+/// What the caller may read and write, if the device is registered and there is a log.
+fn member(
     engine: &Engine,
     reading: &dyn Reading,
     caller: &Caller,
     author: AuthorId,
-) -> Result<Buckets, Fault> {
+) -> Result<Member, Fault> {
     served(reading)?;
     engine.registered(reading, caller, &author.to_string())?;
-    Ok(held(reading, &caller.user)?.into_iter().collect())
+    let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
+    let granted = reading.log().write_grants(&caller.user);
+    let granted = granted.map_err(|error| reading.log().fault(error))?;
+    let write_only = granted.into_iter().filter(|bucket| !buckets.contains(bucket)).collect();
+    Ok(Member { buckets, write_only })
 }
 
 /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
@@ -286,18 +319,19 @@ fn is_settled(
     store: &LogTables<'_>,
     author: AuthorId,
     user: &str,
-    buckets: &Buckets,
+    member: &Member,
 ) -> Result<bool, Stop> {
     let epoch = epoch_of(&reading.log_state()?.epoch);
     let is_here = store.facts()?.is_some_and(|facts| facts.epoch == epoch);
     let user = UserId(user.into());
     let is_known = store.author(author)?.is_some_and(|known| known.user == user);
-    let Membership { buckets: stored, version } = store.membership(&user)?;
-    Ok(is_here && is_known && version > 0 && stored == *buckets)
+    let Membership { buckets, write_only, version } = store.membership(&user)?;
+    let is_stored = version > 0 && buckets == member.buckets && write_only == member.write_only;
+    Ok(is_here && is_known && is_stored)
 }
 
 /// Registers the device as an author, and stores its user's membership if it has changed.
-fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, buckets: &Buckets) -> Result<(), Stop> {
+fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, member: &Member) -> Result<(), Stop> {
     let user = UserId(user.into());
     match log.store().author(author)? {
         Some(known) if known.user == user => {}
@@ -308,7 +342,7 @@ fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, buckets: &Buckets) -> 
         }
         None => log.register(author, user.clone())?,
     }
-    Ok(log.set_buckets(&user, buckets.clone())?)
+    Ok(log.set_buckets(&user, member.buckets.clone(), member.write_only.clone())?)
 }
 
 /// How many offers come before the first whose effects the tables cannot hold. An offer that the

@@ -35,7 +35,7 @@ pub use fit::{LogRowError, Misfit, fits};
 pub(super) use statements::{POSTGRES, SQLITE, Statements};
 pub(super) use table::{column, only_key};
 
-use cells::{body, bounded, id, json, linked, name, named};
+use cells::{body, bounded, id, json, linked, name, named, text};
 
 /// A transaction that the log's statements run in.
 pub(super) trait LogDatabase: std::fmt::Debug {
@@ -131,6 +131,23 @@ impl<'t> LogTables<'t> {
             )));
         }
         self.rows(sql, cells).map(drop)
+    }
+
+    /// The buckets that a user writes without reading them, in name order.
+    pub fn write_grants(&self, user: &str) -> Result<Vec<String>> {
+        let found = self.rows(self.sql().write_grants, &[user.into()])?;
+        found.iter().map(|row| text(row.first())).collect()
+    }
+
+    /// Lets a user write a bucket without reading it, or ends that; returns whether it changed.
+    pub fn set_write_grant(&self, user: &str, bucket: &str, is_granted: bool) -> Result<bool> {
+        if self.write_grants(user)?.iter().any(|granted| granted == bucket) == is_granted {
+            return Ok(false);
+        }
+        let sql = self.sql();
+        let statement = if is_granted { sql.put_write_grant } else { sql.remove_write_grant };
+        self.put(statement, &[user.into(), bucket.into()])?;
+        Ok(true)
     }
 
     /// Puts the rows of an application's table into the base, unless the log has rows of it. Returns

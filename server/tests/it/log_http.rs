@@ -148,6 +148,33 @@ async fn user_sees_rows_of_held_buckets_only(log: Log) {
 }
 
 #[apply(stores!)]
+async fn granted_bucket_is_written_and_not_read(log: Log) {
+    let world = &log.0;
+    let mut anna = Device::new(world, "anna", 1).await;
+    let mut dora = Device::new(world, "dora", 4).await;
+    anna.act("create", "r0", "e1").unwrap();
+    anna.sync().await;
+    assert!(world.server.grant_write("dora", "event:e1").unwrap());
+    assert!(!world.server.grant_write("dora", "event:e1").unwrap(), "granted already");
+    assert_eq!(world.server.write_grants("dora").unwrap(), ["event:e1"]);
+    dora.fetch().await;
+    assert_eq!(rows(&dora), "", "it is not read");
+    dora.act("create", "r1", "e1").unwrap();
+    dora.act("append", "r1", "seen").unwrap();
+    assert!(rows(&dora).contains("seen"), "until the server has the entry");
+    let mut devices = [anna, dora];
+    settle(&mut devices).await;
+    let [anna, mut dora] = devices;
+    assert_eq!(rows(&anna), table(world));
+    assert!(table(world).contains("r0") && table(world).contains("seen"), "{}", table(world));
+    assert_eq!(rows(&dora), "");
+    assert!(world.server.revoke_write("dora", "event:e1").unwrap());
+    dora.fetch().await;
+    assert!(dora.act("create", "r2", "e1").is_err(), "revoked");
+    assert!(world.server.grant_write("dora", "#1").is_err(), "no bucket has this name");
+}
+
+#[apply(stores!)]
 async fn value_that_the_table_cannot_hold_is_denied_and_blocks_nothing(log: Log) {
     let world = &log.0;
     let mut anna = Device::new(world, "anna", 1).await;

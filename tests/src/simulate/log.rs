@@ -91,7 +91,7 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 50] = [
+const EXPECTED: [&str; 51] = [
     "a bare id is sent",
     "a copy has published an entry",
     "a copy is detected",
@@ -119,6 +119,7 @@ const EXPECTED: [&str; 50] = [
     "a user gets one more device",
     "a user joins a bucket",
     "a user leaves a bucket",
+    "a user may only write a bucket",
     "devices are in files",
     "an answer is late",
     "an answer is lost",

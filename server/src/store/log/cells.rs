@@ -72,6 +72,11 @@ pub(super) fn name(row: &[Cell]) -> Result<RowName> {
     }
 }
 
+pub(super) fn text(cell: Option<&Cell>) -> Result<String> {
+    let Some(Cell::Text(text)) = cell else { return Err(damaged("no text")) };
+    Ok(text.clone())
+}
+
 pub(super) fn id(cell: Option<&Cell>) -> Result<Uuid> {
     let Some(Cell::Bytes(bytes)) = cell else { return Err(damaged("no id")) };
     Uuid::from_slice(bytes).map_err(damaged)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::entry::{Offer, Revision};
 use rejoin_log::fixture::{Column, author, buckets, entry, image, row};
-use rejoin_log::ids::{Epoch, Name, UserId};
+use rejoin_log::ids::{Buckets, Epoch, Name, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::message::{Cursor, EpochStamp, Fetch, Fetched, Page, Publish, Published};
 use rejoin_log::server::contract::Clause;
@@ -186,7 +186,7 @@ pub(super) fn create(store: &dyn Store, authors: u128) {
         let all = || {
             let mut server = Server::create(log, epoch(), Arc::new(Column), LIMITS)?;
             (1..=authors).try_for_each(|number| server.register(author(number), user()))?;
-            server.set_buckets(&user(), buckets("a b"))
+            server.set_buckets(&user(), buckets("a b"), Buckets::default())
         };
         all().map_err(|error| log.fault(error))
     })

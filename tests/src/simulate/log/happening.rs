@@ -108,22 +108,29 @@ impl World<'_> {
     pub(super) fn member(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let user = self.devices[number].user;
         let bucket = self.setting.buckets[rng.usize(..self.setting.buckets.len())].to_owned();
-        let mut buckets = self.buckets(user);
-        if buckets.contains(&bucket) {
+        let (mut buckets, mut write_only) = (self.buckets(user), self.write_only(user));
+        let (reads, writes) = (buckets.remove(&bucket), write_only.remove(&bucket));
+        if reads || writes && rng.bool() {
             if !self.setting.leaves {
                 return Ok(());
             }
-            buckets.remove(&bucket);
             self.report.count("a user leaves a bucket");
             self.inexact = Some("a user left a bucket");
             self.report.say(|| format!("u{user} leaves {bucket}"));
-            self.be_member(user, &buckets)?;
+            self.be_member(user, &buckets, &write_only)?;
             return self.overreach(self.devices[number].author);
         }
-        self.report.count("a user joins a bucket");
-        self.report.say(|| format!("u{user} joins {bucket}"));
-        buckets.insert(bucket);
-        self.be_member(user, &buckets)
+        if !writes && rng.u8(..4) == 0 {
+            self.report.count("a user may only write a bucket");
+            self.report.say(|| format!("u{user} may only write {bucket}"));
+            self.inexact = Some("a user writes what it does not read");
+            write_only.insert(bucket);
+        } else {
+            self.report.count("a user joins a bucket");
+            self.report.say(|| format!("u{user} joins {bucket}"));
+            buckets.insert(bucket);
+        }
+        self.be_member(user, &buckets, &write_only)
     }
 
     pub(super) fn backup(&mut self) -> Checked {

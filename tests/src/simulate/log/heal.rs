@@ -172,7 +172,7 @@ impl World<'_> {
             return Ok(());
         }
         self.report.count("the order as taken equals the oracle's");
-        let buckets = |author: AuthorId| self.buckets_of(author);
+        let buckets = |author: AuthorId| self.written_by(author);
         match unlike(&self.mirror.rows, &self.mirror.as_taken(&self.first, buckets)) {
             Some(difference) => broken!("order-as-taken", "{difference}"),
             None => Ok(()),

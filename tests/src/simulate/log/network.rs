@@ -211,7 +211,7 @@ impl World<'_> {
         let answer = self.travels(answer)?;
         self.look()?;
         self.count_contents(&before);
-        self.mirror.rightful_author(&before, &self.buckets_of(author))?;
+        self.mirror.rightful_author(&before, &self.written_by(author))?;
         if let Outcome::Verdicts { verdicts } = &answer.outcome {
             for EntryVerdict { id, verdict } in verdicts {
                 self.count_verdict(verdict);
@@ -230,7 +230,7 @@ impl World<'_> {
     /// A device with a forged database publishes entries that its author may no longer change: none
     /// is accepted. The server is a copy, so that the run does not depend on it.
     pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
-        let buckets = self.buckets_of(author);
+        let buckets = self.written_by(author);
         let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);
         let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
         let store = self.server.store().clone();
@@ -257,10 +257,14 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The buckets of an author, according to the server.
-    pub(super) fn buckets_of(&self, author: AuthorId) -> Names {
+    /// The buckets that an author writes, according to the server.
+    pub(super) fn written_by(&self, author: AuthorId) -> Names {
         let device = self.devices.iter().find(|device| device.author == author);
-        device.map_or_else(Names::new, |device| self.buckets(device.user))
+        device.map_or_else(Names::new, |device| {
+            let mut written = self.buckets(device.user);
+            written.extend(self.write_only(device.user));
+            written
+        })
     }
 
     pub(super) fn count_contents(&mut self, before: &[Fact]) {

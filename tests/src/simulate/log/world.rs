@@ -13,6 +13,7 @@ use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Fetched, LogSnapshot, Publish, Published};
 use rejoin_log::row::{LogRow, Placement, RowName};
 use rejoin_log::server::memory::MemoryLog;
+use rejoin_log::server::store::{LogStore as _, Membership};
 use rejoin_log::server::{Limits, Server};
 use uuid::Uuid;
 
@@ -163,7 +164,7 @@ impl<'t> World<'t> {
             let mut buckets: Names =
                 world.setting.members[user].iter().map(|name| (*name).to_owned()).collect();
             buckets.insert(private(user));
-            world.be_member(user, &buckets)?;
+            world.be_member(user, &buckets, &Names::new())?;
             world.newcomer(user, world.setting.skews[number])?;
         }
         for number in 0..world.devices.len() {
@@ -185,17 +186,29 @@ impl<'t> World<'t> {
         Ok(())
     }
 
-    pub(super) fn be_member(&mut self, user: usize, buckets: &Names) -> Checked {
-        self.server
-            .set_buckets(&user_id(user), buckets.iter().map(String::as_str).collect())
-            .map_err(unexpected)
+    pub(super) fn be_member(
+        &mut self,
+        user: usize,
+        buckets: &Names,
+        write_only: &Names,
+    ) -> Checked {
+        let [buckets, write_only] =
+            [buckets, write_only].map(|names| names.iter().map(String::as_str).collect());
+        self.server.set_buckets(&user_id(user), buckets, write_only).map_err(unexpected)
     }
 
-    /// The buckets of a user, according to the server.
+    fn membership(&self, user: usize) -> Membership {
+        self.server.store().membership(&user_id(user)).unwrap_or_default()
+    }
+
+    /// The buckets that a user reads and writes, according to the server.
     pub(super) fn buckets(&self, user: usize) -> Names {
-        use rejoin_log::server::store::LogStore as _;
-        let membership = self.server.store().membership(&user_id(user));
-        membership.map(|membership| oracle::names(&membership.buckets)).unwrap_or_default()
+        oracle::names(&self.membership(user).buckets)
+    }
+
+    /// The buckets that a user writes and does not read, according to the server.
+    pub(super) fn write_only(&self, user: usize) -> Names {
+        oracle::names(&self.membership(user).write_only)
     }
 
     /// Executes a step.

@@ -125,7 +125,8 @@ const OPERATIONS: [(&str, Operation); 12] = [
         let answer = Published { number: 1, outcome: Outcome::Verdicts { verdicts } };
         publish::take_published(device, &answer, 130)?;
         let effects = plain("r0", Effect::Update(columns("text", "laterx")));
-        let own = Some(Held { revision, write_set: buckets("a"), by_authority: false });
+        let (write_set, by_authority, is_hidden) = (buckets("a"), false, false);
+        let own = Some(Held { revision, write_set, by_authority, is_hidden });
         let echo = ViewedEntry { key, effects, own, whole: None };
         take_page(device, &page(3, vec![theirs(70, 23, "last"), echo], None))?;
         assert_eq!(device.row(&row("r0"))?.unwrap().get("text"), Some(&Value::from("lastx")));
