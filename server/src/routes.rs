@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use rejoin_protocol::wire::{ErrorBody, code};
 use serde::Serialize;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
@@ -28,6 +29,9 @@ mod log;
 
 /// Seconds after which a client should retry a busy server.
 const RETRY_AFTER: u64 = 5;
+
+/// The level of gzip and of zstd. gzip's default, 6, takes twice the time for 2 % fewer bytes.
+const LEVEL: i32 = 4;
 
 /// The routes of one server.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -47,7 +51,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/log/snapshot", only("POST", post(log::snapshot)))
         .route("/log/correct", only("POST", post(log::correct)))
         .with_state(shared)
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().quality(CompressionLevel::Precise(LEVEL)))
         .layer(axum::middleware::map_response(bare))
         .layer(RequestDecompressionLayer::new())
         .layer(axum::middleware::from_fn(observe::request))

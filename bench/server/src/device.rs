@@ -46,7 +46,7 @@ impl Device {
 
     pub(crate) fn register(&mut self) -> Result<()> {
         let body = json!({"client_id": self.client_id, "schema_version": 0, "schema_hash": "",
-            "rejoin": {"protocol": 1, "capabilities": ["groups", "events"], "cursor": self.cursor}});
+            "rejoin": {"protocol": 1, "capabilities": ["groups", "events", "arrays"], "cursor": self.cursor}});
         let answer = self.ask("/sync/register", &body.to_string())?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         self.version = answer["schema_version"].as_i64().context("a schema's version")?;
@@ -62,6 +62,16 @@ impl Device {
     /// Sends a prepared body; returns the number of bytes received.
     pub(crate) fn send(&mut self, path: &str, body: &str) -> Result<usize> {
         Ok(self.http.post(path, body)?.len())
+    }
+
+    /// The same with this encoding of the response; the number of bytes before it is decoded.
+    pub(crate) fn send_accepting(
+        &mut self,
+        path: &str,
+        body: &str,
+        encoding: &str,
+    ) -> Result<usize> {
+        Ok(self.http.post_accepting(path, body, encoding)?.len())
     }
 
     fn frame(&self, more: &Value) -> String {

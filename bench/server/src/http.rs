@@ -23,8 +23,18 @@ impl Http {
 
     /// Posts JSON; returns the bytes of the response. Any status but 200 is an error.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
+        self.post_accepting(path, body, "identity")
+    }
+
+    /// The same; the server may use this encoding, and the bytes are as it sends them.
+    pub(crate) fn post_accepting(
+        &mut self,
+        path: &str,
+        body: &str,
+        encoding: &str,
+    ) -> Result<&[u8]> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nAccept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.user,
             body.len()
         );
@@ -42,12 +52,33 @@ impl Http {
                 length = Some(value.trim().parse::<usize>()?);
             }
         }
-        let length = length.context("an answer without a length")?;
-        self.body.resize(length, 0);
-        self.stream.read_exact(&mut self.body)?;
+        self.body.clear();
+        match length {
+            Some(length) => self.take(length)?,
+            None => self.take_chunks()?,
+        }
         let body = || String::from_utf8_lossy(&self.body).into_owned();
         ensure!(status.contains(" 200 "), "{path}: {status}: {}", body());
         Ok(&self.body)
+    }
+
+    /// Appends this many bytes to the body.
+    fn take(&mut self, length: usize) -> Result<()> {
+        let had = self.body.len();
+        self.body.resize(had + length, 0);
+        Ok(self.stream.read_exact(&mut self.body[had..])?)
+    }
+
+    /// A body without a length, which is sent in chunks.
+    fn take_chunks(&mut self) -> Result<()> {
+        loop {
+            let size = usize::from_str_radix(self.head()?, 16).context("the size of a chunk")?;
+            self.take(size)?;
+            self.head()?;
+            if size == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn head(&mut self) -> Result<&str> {

@@ -4,7 +4,7 @@
 //! The server is the real binary behind a real socket, on persistent connections; its database is a
 //! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
 //! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
-//! position.
+//! position, `--bytes` counts the bytes of a first sync.
 
 #![allow(
     clippy::print_stdout,
@@ -13,6 +13,7 @@
     clippy::cast_precision_loss
 )]
 
+mod bytes;
 mod cluster;
 mod device;
 mod http;
@@ -42,6 +43,9 @@ struct Arguments {
     /// How long a pushed row is without a position while eight devices push, instead of times.
     #[arg(long)]
     lag: bool,
+    /// Bytes of a first sync by encoding, instead of times.
+    #[arg(long)]
+    bytes: bool,
     /// The larger size of `--scale`, and the rows of `--memory`.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -69,7 +73,10 @@ fn main() -> Result<()> {
     if arguments.lag {
         lines.extend(lag::lines()?);
     }
-    if !arguments.scale && !arguments.memory && !arguments.lag {
+    if arguments.bytes {
+        lines.extend(bytes::lines()?);
+    }
+    if lines.is_empty() {
         lines.extend(speed::lines(arguments.rounds, &wanted)?);
     }
     report::print(&lines);

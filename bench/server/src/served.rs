@@ -43,6 +43,22 @@ sync = \"log\"
 owner_column = \"owner_id\"
 ";
 
+/// A table with twelve columns.
+const PLACES: &str = "
+    CREATE TABLE places(id uuid PRIMARY KEY, owner_id text NOT NULL, name text, country text, latitude double precision,
+      longitude double precision, population bigint, timezone text, number bigint, note text, created_at timestamptz,
+      updated_at timestamptz, deleted_at timestamptz);
+";
+
+const PLACES_CONFIGURATION: &str = "
+[auth]
+header = \"X-User-ID\"
+
+[[tables]]
+name = \"places\"
+owner_column = \"owner_id\"
+";
+
 /// A running server over one database.
 pub(crate) struct Served {
     folder: tempfile::TempDir,
@@ -53,6 +69,11 @@ pub(crate) struct Served {
 /// Creates the tables.
 pub(crate) fn tables(session: &Session) -> Result<()> {
     session.run(TABLES)
+}
+
+/// Creates the table of places.
+pub(crate) fn places(session: &Session) -> Result<()> {
+    session.run(PLACES)
 }
 
 fn binary() -> Result<PathBuf> {
@@ -76,6 +97,11 @@ impl Served {
     pub(crate) fn over_log(url: &str) -> Result<Self> {
         Session::to(url)?.run("DROP TABLE notes")?;
         Self::configured(url, LOG_CONFIGURATION)
+    }
+
+    /// Serves a database that has the table of places.
+    pub(crate) fn over_places(url: &str) -> Result<Self> {
+        Self::configured(url, PLACES_CONFIGURATION)
     }
 
     fn configured(url: &str, configuration: &str) -> Result<Self> {

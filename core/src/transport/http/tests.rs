@@ -77,6 +77,12 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// 100,000 times `a`, by `zstd -3`.
+const ZSTD_OF_100_000_A: &[u8] = &[
+    0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x55, 0x00, 0x00, 0x10, 0x61, 0x61, 0x01, 0x00, 0x9b, 0x86,
+    0x39, 0xc0, 0x02,
+];
+
 fn request(timeout: Duration) -> HttpRequest {
     HttpRequest {
         method: "POST",
@@ -104,7 +110,7 @@ async fn request_has_prefix_headers_and_body() {
     let received = server.requests.await.unwrap().remove(0);
     assert!(received.starts_with("POST /prefix/sync/push HTTP/1.1\r\n"), "{received}");
     assert!(received.contains("x-user-id: ana\r\n"), "{received}");
-    assert!(received.contains("accept-encoding: gzip\r\n"), "{received}");
+    assert!(received.contains("accept-encoding: zstd,gzip\r\n"), "{received}");
     assert!(received.ends_with("{\"changes\":[]}"), "{received}");
 }
 
@@ -144,13 +150,19 @@ async fn truncated_response_is_an_error() {
 #[tokio::test]
 async fn limit_applies_to_decompressed_bytes() {
     let body = vec![b'a'; 100_000];
-    let zipped = gzipped(&body);
-    assert!(zipped.len() < 1000);
-    let head = format!("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}", zipped.len());
-    let taken = one(answer(&head, &zipped), 100_000).await.unwrap();
-    assert_eq!(taken.body.as_ref(), body);
-    let refused = one(answer(&head, &zipped), 99_999).await;
-    assert_eq!(refused, Err(TransportError::TooLarge { limit: 99_999 }));
+    for (encoding, packed) in [("gzip", gzipped(&body)), ("zstd", ZSTD_OF_100_000_A.to_vec())] {
+        assert!(packed.len() < 1000);
+        let length = packed.len();
+        let head = format!("200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: {length}");
+        let taken = one(answer(&head, &packed), 100_000).await.unwrap();
+        assert_eq!(taken.body.as_ref(), body, "{encoding}");
+        let refused = one(answer(&head, &packed), 99_999).await;
+        assert_eq!(refused, Err(TransportError::TooLarge { limit: 99_999 }), "{encoding}");
+        let half = &packed[..length / 2];
+        let head = head.replace(&length.to_string(), &half.len().to_string());
+        let cut = one(answer(&head, half), 100_000).await;
+        assert!(matches!(cut, Err(TransportError::Lost(_))), "{encoding}: {cut:?}");
+    }
 }
 
 #[tokio::test]
