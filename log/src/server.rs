@@ -8,6 +8,7 @@
 pub mod correct;
 mod feed;
 pub mod horizon;
+pub mod import;
 pub mod memory;
 mod publish;
 mod refold;

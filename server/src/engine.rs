@@ -33,6 +33,7 @@ mod encode;
 mod evaluate;
 mod hook;
 mod keep;
+pub(crate) mod log_import;
 pub(crate) mod log_model;
 mod naming;
 mod page;

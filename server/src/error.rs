@@ -10,8 +10,10 @@ use rejoin_protocol::wire::{ErrorBody, code};
 use crate::model::StaleClient;
 
 mod config;
+mod import;
 
 pub use config::{Problem, ProblemKind};
+pub use import::ImportFault;
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,22 @@ pub enum ServerError {
     /// PostgreSQL cannot be reached, or reported an error.
     #[error("the database failed: {0}")]
     Postgres(String),
+    /// The file of an import cannot be read. Nothing was imported.
+    #[error("{} cannot be read: {why}; nothing was imported", .path.display())]
+    ImportFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's error.
+        why: String,
+    },
+    /// A line of an import is refused. Nothing was imported.
+    #[error("line {line}: {why}; nothing was imported")]
+    Import {
+        /// The line, from 1; 0 for the file as a whole.
+        line: usize,
+        /// What is wrong with it.
+        why: ImportFault,
+    },
     /// Row level security is configured but not effective; carries all reasons.
     #[error("row level security does not hold:{}", listed(.0))]
     RowSecurity(Vec<RowSecurityProblem>),

@@ -82,6 +82,7 @@ pub use auth::User;
 use auth::Authenticator;
 use engine::Engine;
 use engine::checks::{self, Checks};
+pub use engine::log_import::Imported;
 use engine::log_model;
 use events::Hub;
 use feeder::Feeder;

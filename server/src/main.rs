@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::{Auth, Compaction, Config, Jwks, JwtConfig, LogStatus, Server};
+use rejoin_server::{Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, Server};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -130,6 +130,11 @@ enum LogCommand {
         /// The client id of the device.
         device: String,
     },
+    /// Imports the log of a Synchrotron database, from a file of JSON lines.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
     /// Begins a new epoch after a backup was restored: devices send again what it lacks.
     NewEpoch,
     /// Dismisses the authority; its corrections stay.
@@ -202,6 +207,11 @@ fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {
             println!("authority\t{}", authority.as_deref().unwrap_or("none"));
         }
         LogCommand::Appoint { device } => server.appoint_authority(Some(device))?,
+        LogCommand::Import { file } => {
+            let Imported { entries, known, empty, set_rows } = server.import_log(file)?;
+            println!("imported {entries} entries and set {set_rows} rows to those of the file");
+            println!("{known} entries were known, {empty} actions changed no row");
+        }
         LogCommand::NewEpoch => server.begin_epoch()?,
         LogCommand::Dismiss => server.appoint_authority(None)?,
         LogCommand::Release { entry } if server.release_entry(entry)? => {

@@ -1,9 +1,11 @@
 //! Operator functions: devices and their lag, served schemas, compaction.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use crate::engine::log_import::{self, Imported};
 use crate::engine::log_model;
 use crate::error::ServerError;
 use crate::model::{Compaction, KnownClient, ManifestVersion, Touched, own_bucket};
@@ -118,6 +120,20 @@ impl Server {
             self.shared.hub.log_moved(&[touched]);
         }
         Ok(changed)
+    }
+
+    /// Imports the log of a Synchrotron database from a file: all of it, or nothing. Entries keep
+    /// their times and ids, so that a second import adds only what is new. Rows that the entries do
+    /// not explain are set to those of the file. docs/server.md describes the file.
+    ///
+    /// The devices fetch the entries as any others. Needs memory for the names of the rows.
+    ///
+    /// # Errors
+    /// [`ServerError::ImportFile`] and [`ServerError::Import`]; nothing was imported.
+    pub fn import_log(&self, path: &Path) -> Result<Imported, ServerError> {
+        let imported = log_import::import_log(&self.shared.engine, path)?;
+        self.shared.hub.log_moved(&[Touched { bucket: String::new(), is_grant: false }]);
+        Ok(imported)
     }
 
     /// The devices by user and id: at most `most`, after the user and device id in `after`.

@@ -33,6 +33,7 @@ use clap::Parser;
 
 #[derive(Parser)]
 #[command(about = "What the server costs over PostgreSQL")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Arguments {
     /// Plans and buffers of each request at two sizes, instead of times.
     #[arg(long)]

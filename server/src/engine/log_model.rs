@@ -26,12 +26,12 @@ use crate::model::{LogTable, Touched, own_bucket};
 use crate::store::{LogTables, Reading, fits, read, write};
 
 /// The state machine in a transaction.
-type Log<'t> = Server<LogTables<'t>>;
+pub(super) type Log<'t> = Server<LogTables<'t>>;
 
 const DAY_MS: u64 = 86_400_000;
 
 /// Why the work stopped inside the log.
-enum Stop {
+pub(super) enum Stop {
     Server(ServerError),
     Store(StoreError),
     Fault(Fault),
@@ -282,7 +282,7 @@ fn member(
 
 /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
 /// one new epoch for both.
-fn open<'t>(
+pub(super) fn open<'t>(
     engine: &Engine,
     reading: &dyn Reading,
     store: LogTables<'t>,
@@ -309,7 +309,7 @@ fn log_limits(engine: &Engine) -> Limits {
 }
 
 /// The clock in milliseconds since 1970.
-fn millis(engine: &Engine) -> u64 {
+pub(super) fn millis(engine: &Engine) -> u64 {
     u64::try_from(engine.clock.now() / 1_000).unwrap_or(0)
 }
 
@@ -374,7 +374,7 @@ fn touched(log: &mut Log<'_>) -> Result<Vec<Touched>, StoreError> {
     Ok(buckets.into_iter().map(|bucket| Touched { bucket, is_grant: false }).collect())
 }
 
-fn served(reading: &dyn Reading) -> Result<(), Fault> {
+pub(super) fn served(reading: &dyn Reading) -> Result<(), Fault> {
     if reading.log_tables().is_empty() {
         let message =
             "this server has no table of the log: the operator declares one with sync = \"log\"";
@@ -401,7 +401,7 @@ fn epoch_of(epoch: &str) -> Epoch {
     Epoch(parsed.unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, epoch.as_bytes())))
 }
 
-fn fault(store: &LogTables<'_>, stop: Stop) -> Fault {
+pub(super) fn fault(store: &LogTables<'_>, stop: Stop) -> Fault {
     match stop {
         Stop::Fault(fault) => fault,
         Stop::Store(error) => store.fault(error),

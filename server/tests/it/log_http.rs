@@ -13,6 +13,7 @@ use device::{Device, columns, seat, settle};
 
 mod authority;
 mod device;
+mod import;
 mod nodes;
 
 const TABLES: &str =
