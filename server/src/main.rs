@@ -208,9 +208,13 @@ fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {
         }
         LogCommand::Appoint { device } => server.appoint_authority(Some(device))?,
         LogCommand::Import { file } => {
-            let Imported { entries, known, empty, set_rows } = server.import_log(file)?;
+            let Imported { entries, known, old, empty, set_rows, kept_rows } =
+                server.import_log(file)?;
             println!("imported {entries} entries and set {set_rows} rows to those of the file");
-            println!("{known} entries were known, {empty} actions changed no row");
+            println!(
+                "{known} entries were known, {old} too old, and {empty} actions changed no row"
+            );
+            println!("{kept_rows} rows differ from the file and were kept");
         }
         LogCommand::NewEpoch => server.begin_epoch()?,
         LogCommand::Dismiss => server.appoint_authority(None)?,

@@ -98,6 +98,11 @@ pub fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
     check_content(offer.intent.as_ref(), &offer.effects)
 }
 
+/// Checks the content of an entry that no device offers.
+pub fn check_effects(effects: &Effects) -> Result<(), OutOfBounds> {
+    check_content(None, effects)
+}
+
 fn check_content(intent: Option<&Intent>, effects: &Effects) -> Result<(), OutOfBounds> {
     at_most_of("effects", effects.iter().count(), LOG_EFFECTS)?;
     at_most_bytes("effects and intent", bytes_of(intent, effects), LOG_ENTRY)?;

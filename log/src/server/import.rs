@@ -1,11 +1,10 @@
 //! Import of another log's entries: they keep their time, and no author may change them.
 
 use super::super::effect::Effects;
-use std::collections::BTreeSet;
-
 use super::super::entry::{Content, Revision};
-use super::super::ids::{Buckets, Name, UserId};
+use super::super::ids::{AuthorId, Buckets, Name, UserId};
 use super::super::key::Key;
+use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::Server;
 use super::store::{AcceptedEntry, LogStore};
@@ -24,13 +23,13 @@ pub struct ImportedEntry {
 /// The user of the authors of imported entries.
 const NO_USER: &str = "";
 
-/// What became of the entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Import {
-    /// All are in the log now; this many were not before.
-    New(usize),
-    /// This one is not above the horizon. The caller must roll the transaction back.
-    TooOld(Key),
+/// What became of entries; the others were in the log already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placed {
+    /// Entries that are new in the log.
+    pub new: usize,
+    /// Entries at or below the horizon, which are left out: nothing can be placed there.
+    pub old: usize,
 }
 
 /// Adds entries that are not in the log. They belong to the authority and have no intent, so that
@@ -39,19 +38,19 @@ pub fn import<S: LogStore>(
     server: &mut Server<S>,
     entries: &[ImportedEntry],
     now: u64,
-) -> Result<Import, StoreError> {
+) -> Result<Placed, StoreError> {
     let ids: Vec<_> = entries.iter().map(|entry| entry.key.id).collect();
     let mut stored = server.store.stored_among(&ids)?;
-    let mut new = 0;
-    let mut authors = BTreeSet::new();
+    let mut placed = Placed::default();
     for ImportedEntry { key, effects, write_set } in entries {
         if !stored.insert(key.id) || server.store.final_author(key.id)?.is_some() {
             continue;
         }
         if *key <= server.facts.horizon {
-            return Ok(Import::TooOld(*key));
+            placed.old += 1;
+            continue;
         }
-        if authors.insert(key.author) && server.store.author(key.author)?.is_none() {
+        if !is_known(server, key.author)? {
             // The ids of a registered author's entries are kept when they are folded into the base.
             server.register(key.author, UserId(Name::from(NO_USER)))?;
         }
@@ -70,8 +69,37 @@ pub fn import<S: LogStore>(
         };
         server.facts.counter = server.facts.counter.max(key.counter);
         server.place(&entry, &Effects::default(), now)?;
-        new += 1;
+        placed.new += 1;
     }
     server.store.set_facts(&server.facts)?;
-    Ok(Import::New(new))
+    Ok(placed)
+}
+
+/// Whether this author was registered, by a device or by an import.
+pub fn is_known<S: LogStore>(server: &Server<S>, author: AuthorId) -> Result<bool, StoreError> {
+    Ok(server.store.author(author)?.is_some())
+}
+
+/// Who wrote a row above the horizon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// No entry.
+    None,
+    /// Imported entries alone.
+    Imports,
+    /// Also an entry of a device.
+    Devices,
+}
+
+/// Who wrote this row above the horizon.
+pub fn writers<S: LogStore>(server: &Server<S>, row: &RowName) -> Result<Writers, StoreError> {
+    let (mut found, mut at) = (Writers::None, Key::FIRST);
+    while let Some((key, _)) = server.store.link_after(row, &at)? {
+        let author = server.store.author(key.author)?;
+        if author.is_none_or(|author| author.user.0.as_str() != NO_USER) {
+            return Ok(Writers::Devices);
+        }
+        (found, at) = (Writers::Imports, key);
+    }
+    Ok(found)
 }

@@ -9,11 +9,12 @@ use std::io::BufRead;
 use std::path::Path;
 
 use rejoin_log::effect::{Effect, Effects};
-use rejoin_log::ids::{AuthorId, Buckets, EntryId};
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Name, UserId};
 use rejoin_log::key::Key;
+use rejoin_log::message::bounds::{self, OutOfBounds};
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::row::{LogRow, Placement as _, RowName};
-use rejoin_log::server::import::{Import, ImportedEntry, import};
+use rejoin_log::server::import::{ImportedEntry, Placed, Writers, import, is_known, writers};
 use rejoin_log::store::StoreError;
 use uuid::Uuid;
 
@@ -29,6 +30,12 @@ mod line;
 /// The entries that are placed together.
 const BATCH: usize = 500;
 
+/// Bytes of rows that are set by one entry, besides the last row: below the limit of an entry.
+const BYTES: usize = 1 << 20;
+
+/// How far a counter may be above those of the log: no client comes so far.
+const COUNTERS: u64 = 1 << 32;
+
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Imported {
@@ -36,10 +43,15 @@ pub struct Imported {
     pub entries: usize,
     /// Entries that the log had already.
     pub known: usize,
+    /// Entries that are older than what the log is compacted to: they are left out.
+    pub old: usize,
     /// Actions of the file that changed no row.
     pub empty: usize,
     /// Rows that the entries do not explain, which were set to what the file has.
     pub set_rows: usize,
+    /// Rows that differ from the file, and were left as they are: a device wrote them, or the log was
+    /// compacted since an earlier import.
+    pub kept_rows: usize,
 }
 
 /// Why an import stopped: what is wrong with the file, or a fault of the server.
@@ -74,7 +86,8 @@ pub(crate) fn import_log(engine: &Engine, path: &Path) -> Result<Imported, Serve
             let now = millis(engine);
             let latest = now + u64::from(engine.limits.log_drift_ms);
             let file = Tables { columns, read: &tables, placement: &placement };
-            Work::new(&mut log, file, now, latest).read(path)
+            let is_first = !is_known(&log, importer())?;
+            Work::new(&mut log, file, now, latest, is_first).read(path)
         });
         ran.map_err(|halt| match halt {
             Halt::Stop(stop) => fault(&store, stop),
@@ -97,6 +110,11 @@ struct Tables<'w> {
     placement: &'w ColumnPlacement,
 }
 
+/// The author of the entries that set rows.
+fn importer() -> AuthorId {
+    AuthorId(line::named("import"))
+}
+
 /// A running import.
 struct Work<'w, 't> {
     log: &'w mut Log<'t>,
@@ -110,13 +128,17 @@ struct Work<'w, 't> {
     /// The tables of which there are rows in the file.
     shown: BTreeSet<String>,
     repairs: Vec<(RowName, Effect)>,
+    /// The bytes of the repairs.
+    bytes: usize,
     write_set: Buckets,
+    /// Rows without an entry are set as well: no device wrote them before.
+    is_first: bool,
     last: u64,
     done: Imported,
 }
 
 impl<'w, 't> Work<'w, 't> {
-    fn new(log: &'w mut Log<'t>, into: Tables<'w>, now: u64, latest: u64) -> Self {
+    fn new(log: &'w mut Log<'t>, into: Tables<'w>, now: u64, latest: u64, is_first: bool) -> Self {
         Self {
             log,
             into,
@@ -126,7 +148,9 @@ impl<'w, 't> Work<'w, 't> {
             named: BTreeSet::new(),
             shown: BTreeSet::new(),
             repairs: Vec::new(),
+            bytes: 0,
             write_set: Buckets::default(),
+            is_first,
             last: now,
             done: Imported::default(),
         }
@@ -154,6 +178,7 @@ impl<'w, 't> Work<'w, 't> {
             }
         }
         self.repair().map_err(|halt| halt.at(0))?;
+        self.log.register(importer(), UserId(Name::from("")))?;
         Ok(self.done)
     }
 
@@ -168,6 +193,10 @@ impl<'w, 't> Work<'w, 't> {
         if entry.key.millis > self.latest {
             return Err(ImportFault::Ahead { millis: entry.key.millis, now: self.now }.into());
         }
+        let highest = self.log.facts().counter;
+        if entry.key.counter > highest.saturating_add(COUNTERS) {
+            return Err(ImportFault::Counter { counter: entry.key.counter, highest }.into());
+        }
         self.check(&entry.effects)?;
         self.last = self.last.max(entry.key.millis);
         self.named.extend(entry.effects.rows());
@@ -176,22 +205,23 @@ impl<'w, 't> Work<'w, 't> {
     }
 
     fn check(&self, effects: &Effects) -> Result<(), Found> {
-        let fault = |error: LogRowError| ImportFault::Row { why: error.to_string() };
-        Ok(fits(effects, self.into.columns).map_err(fault)?)
+        let unfit = |error: LogRowError| ImportFault::Row { why: error.to_string() };
+        fits(effects, self.into.columns).map_err(unfit)?;
+        let large = |error: OutOfBounds| ImportFault::Row { why: error.to_string() };
+        Ok(bounds::check_effects(effects).map_err(large)?)
     }
 
     fn place(&mut self) -> Result<(), Found> {
         let entries = std::mem::take(&mut self.waiting);
-        let (store, log, now) = (*self.log.store(), &mut *self.log, self.now);
-        let count = entries.len();
-        match store.batched(|| import(log, &entries, now))? {
-            Import::New(new) => {
-                self.done.entries += new;
-                self.done.known += count - new;
-                Ok(())
-            }
-            Import::TooOld(key) => Err(ImportFault::Horizon { id: key.id.to_string() }.into()),
+        if entries.is_empty() {
+            return Ok(());
         }
+        let (store, log, now) = (*self.log.store(), &mut *self.log, self.now);
+        let Placed { new, old } = store.batched(|| import(log, &entries, now))?;
+        self.done.entries += new;
+        self.done.old += old;
+        self.done.known += entries.len() - new - old;
+        Ok(())
     }
 
     fn row(&mut self, row: RowName, image: LogRow) -> Result<(), Found> {
@@ -208,28 +238,37 @@ impl<'w, 't> Work<'w, 't> {
         let Some(effect) = Effect::between(present.as_ref(), image.as_ref()) else {
             return Ok(());
         };
+        let is_missing = self.is_first && present.is_none();
+        match writers(self.log, &row)? {
+            Writers::Imports => {}
+            Writers::None if is_missing => {}
+            Writers::None | Writers::Devices => {
+                self.done.kept_rows += 1;
+                return Ok(());
+            }
+        }
         for image in [present, image].into_iter().flatten() {
             self.write_set = self.write_set.with(&self.into.placement.buckets(&row, &image));
         }
-        self.repairs.push((row, effect));
-        if self.repairs.len() == BATCH { self.repair() } else { Ok(()) }
+        let effect: Effects = [(row, effect)].into_iter().collect();
+        self.bytes += bounds::bytes_of(None, &effect);
+        self.repairs.extend(effect.iter().map(|(row, effect)| (row.clone(), effect.clone())));
+        if self.repairs.len() == BATCH || self.bytes > BYTES { self.repair() } else { Ok(()) }
     }
 
     fn repair(&mut self) -> Result<(), Found> {
         let effects: Effects = std::mem::take(&mut self.repairs).into_iter().collect();
         let write_set = std::mem::take(&mut self.write_set);
+        self.bytes = 0;
         if effects.is_empty() {
             return Ok(());
         }
         self.done.set_rows += effects.rows().len();
-        let (author, id) = (AuthorId(line::named("import")), EntryId(Uuid::new_v4()));
-        let counter = self.log.facts().counter + 1;
-        let key = Key { millis: self.last, counter, author, id };
-        let entries = [ImportedEntry { key, effects, write_set }];
-        match import(self.log, &entries, self.now)? {
-            Import::New(_) => Ok(()),
-            Import::TooOld(key) => Err(ImportFault::Horizon { id: key.id.to_string() }.into()),
-        }
+        let id = EntryId(Uuid::new_v4());
+        let counter = self.log.facts().counter.saturating_add(1);
+        let key = Key { millis: self.last, counter, author: importer(), id };
+        import(self.log, &[ImportedEntry { key, effects, write_set }], self.now)?;
+        Ok(())
     }
 }
 

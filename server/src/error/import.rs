@@ -33,7 +33,7 @@ pub enum ImportFault {
     },
     /// The bucket column cannot name the audience.
     #[error(
-        "the audience {audience} of {table} has not the prefix {prefix:?}, or its column is a number: correct bucket_prefix"
+        "the audience {audience} of {table} is not the prefix {prefix:?} and a value of the bucket column: correct bucket_prefix"
     )]
     Audience {
         /// The table.
@@ -54,12 +54,14 @@ pub enum ImportFault {
         /// The server's time.
         now: u64,
     },
-    /// An entry that is not in the log is not above its horizon.
+    /// The counter is far above those of the log.
     #[error(
-        "the entry {id} is older than what the log was compacted to: import into a new database"
+        "the counter {counter} is far above {highest}, the highest of the log: correct the line"
     )]
-    Horizon {
-        /// The entry.
-        id: String,
+    Counter {
+        /// The counter of the action.
+        counter: u64,
+        /// The highest counter of the log.
+        highest: u64,
     },
 }

@@ -115,6 +115,36 @@ async fn commands_list_devices_and_schemas(world: World) {
 }
 
 #[test]
+fn command_imports_a_log_and_names_a_refused_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Connection::open(folder.path().join("app.db")).unwrap();
+    database
+        .execute_batch("CREATE TABLE seats(id TEXT PRIMARY KEY, hall TEXT, note TEXT)")
+        .unwrap();
+    let text = "database = \"app.db\"\n[auth]\nheader = \"X-User-ID\"\n[[tables]]\nname = \"seats\"\n\
+        sync = \"log\"\nbucket_by_column = \"hall\"\n";
+    std::fs::write(folder.path().join("rejoin.toml"), text).unwrap();
+    let change = json!({"table": "seats", "id": "s1", "audience": "user:h1", "operation": "INSERT", "forward": {"note": "a"}});
+    let action = json!({"action": {"id": "a1", "client_id": "c", "millis": 1, "counter": 1, "rows": [change]}});
+    let import = |second: &str| {
+        std::fs::write(folder.path().join("log.jsonl"), format!("{action}\n{second}\n")).unwrap();
+        let output = run(folder.path(), &["log", "import", "log.jsonl"]);
+        let [out, err] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.success(), out + &err)
+    };
+    let (done, words) = import(&action.to_string().replace("seats", "places").replace("a1", "a2"));
+    assert!(
+        !done && words.contains("line 2: the table places is not a table of the log"),
+        "{words}"
+    );
+    let (done, words) = import("");
+    assert!(done && words.contains("imported 1 entries and set 0 rows"), "{words}");
+    let note = "SELECT hall || ' ' || note FROM seats";
+    assert_eq!(database.query_row(note, [], |row| row.get::<_, String>(0)).unwrap(), "h1 a");
+}
+
+#[test]
 fn missing_database_file_is_named_and_not_created() {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(folder.path(), &["init"]).status.success());

@@ -109,7 +109,8 @@ impl<'t> ReadTable<'t> {
             audience: audience.to_owned(),
             prefix: self.prefix.to_owned(),
         };
-        let name = audience.strip_prefix(self.prefix).ok_or_else(fault)?;
+        let name = audience.strip_prefix(self.prefix).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(fault)?;
         let column = self.table.columns.iter().find(|column| column.name == self.column);
         let value = match column.map(|column| column.kind) {
             Some(LogType::Integer(_)) => Value::Integer(name.parse().map_err(|_| fault())?),
@@ -177,9 +178,10 @@ fn entry(action: Action, tables: &[ReadTable<'_>]) -> Result<ImportedEntry, Impo
     Ok(ImportedEntry { key, effects: net.into_iter().collect::<Effects>(), write_set })
 }
 
-/// The id of an entry: that of the action, if it is a UUID.
+/// The id of an entry: that of the action, if it is a UUID in lower case.
 fn id_of(text: &str) -> Uuid {
-    Uuid::try_parse(text).unwrap_or_else(|_| named(text))
+    let id = Uuid::try_parse(text).ok().filter(|id| id.as_hyphenated().to_string() == text);
+    id.unwrap_or_else(|| named(text))
 }
 
 /// A UUID for a text of the source, the same at each import. No device has the id of an author that
@@ -194,7 +196,8 @@ fn value_of(kind: LogType, json: Json) -> Option<Value> {
     Some(match (kind, json) {
         (_, Json::Null) => Value::Null,
         (LogType::Double, Json::Number(number)) => Value::Real(number.as_f64()?),
-        (LogType::Decimal, Json::Number(number)) => Value::Text(number.to_string()),
+        // A number with a point has lost digits already.
+        (LogType::Decimal, Json::Number(number)) => Value::Text(number.as_i64()?.to_string()),
         (LogType::Instant, Json::String(text)) => Value::Text(time::format(time::parse(&text)?)),
         (LogType::Json, Json::String(text)) if serde_json::from_str::<Json>(&text).is_ok() => {
             Value::Text(text)

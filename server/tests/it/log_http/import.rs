@@ -144,7 +144,10 @@ async fn rows_of_the_source_are_in_the_table_and_on_devices(source: Source) {
     source.filled();
     source.world.server.subscribe("anna", "event:e1").unwrap();
     let done = source.world.server.import_log(&source.export()).unwrap();
-    assert_eq!(done, Imported { entries: 6, known: 0, empty: 1, set_rows: 2 });
+    assert_eq!(
+        done,
+        Imported { entries: 6, known: 0, old: 0, empty: 1, set_rows: 2, kept_rows: 0 }
+    );
     assert_eq!(source.rows(), ROWS);
     let mut anna = Device::new(&source.world, "anna", 1).await;
     anna.sync().await;
@@ -162,7 +165,10 @@ async fn second_import_adds_only_what_is_new(source: Source) {
     source.world.server.import_log(&source.export()).unwrap();
     let head = source.world.server.log_status().unwrap().head;
     let again = source.world.server.import_log(&source.export()).unwrap();
-    assert_eq!(again, Imported { entries: 0, known: 6, empty: 1, set_rows: 0 });
+    assert_eq!(
+        again,
+        Imported { entries: 0, known: 6, old: 0, empty: 1, set_rows: 0, kept_rows: 0 }
+    );
     assert_eq!(
         (source.rows().as_str(), source.world.server.log_status().unwrap().head),
         (ROWS, head)
@@ -171,7 +177,10 @@ async fn second_import_adds_only_what_is_new(source: Source) {
     source.world.write("DELETE FROM notes WHERE id = 'r4'");
     let more = source.world.server.import_log(&source.export()).unwrap();
     // The first import set `r4` at its own time, so the delete is below that.
-    assert_eq!(more, Imported { entries: 1, known: 6, empty: 1, set_rows: 1 });
+    assert_eq!(
+        more,
+        Imported { entries: 1, known: 6, old: 0, empty: 1, set_rows: 1, kept_rows: 0 }
+    );
     assert_eq!(source.rows(), "r1=e1,second,2 r2=e2,-,7");
 }
 
@@ -208,6 +217,17 @@ async fn refused_line_imports_nothing(source: Source) {
             matches!(why, ImportFault::Row { .. })
         }),
         (action("seats", json!({}), far), |why| matches!(why, ImportFault::Ahead { .. })),
+        (
+            action("seats", json!({}), 1)
+                .replace("\"counter\":1", "\"counter\":18446744073709551615"),
+            |why| matches!(why, ImportFault::Counter { .. }),
+        ),
+        (action("seats", json!({"note": "x".repeat(5 << 20)}), 1), |why| {
+            matches!(why, ImportFault::Row { .. })
+        }),
+        (action("seats", json!({}), 1).replace("event:e1", "event:"), |why| {
+            matches!(why, ImportFault::Audience { .. })
+        }),
         (action("seats", json!({}), 1).replace("event:e1", "e1"), |why| {
             matches!(why, ImportFault::Audience { .. })
         }),
@@ -224,17 +244,47 @@ async fn refused_line_imports_nothing(source: Source) {
 }
 
 #[apply(stores!)]
-async fn entries_stay_known_after_compaction_and_older_ones_are_refused(source: Source) {
+async fn entries_stay_known_after_compaction(source: Source) {
     source.filled();
     source.world.server.import_log(&source.export()).unwrap();
     source.world.clock.advance(400 * 86_400_000_000);
     source.world.server.compact().unwrap();
     assert_eq!(source.rows(), ROWS);
     let again = source.world.server.import_log(&source.export()).unwrap();
-    assert_eq!(again, Imported { entries: 0, known: 6, empty: 1, set_rows: 0 });
+    assert_eq!(
+        again,
+        Imported { entries: 0, known: 6, old: 0, empty: 1, set_rows: 0, kept_rows: 0 }
+    );
     source.action("older", "c3", 2_000, &[("r4", "event:e1", "DELETE", json!({}))]);
-    let refused = source.world.server.import_log(&source.export());
-    let why = refused.unwrap_err();
-    assert!(matches!(&why, ServerError::Import { why: ImportFault::Horizon { .. }, .. }), "{why}");
+    let later = source.world.server.import_log(&source.export()).unwrap();
+    assert_eq!((later.entries, later.old), (0, 1), "below the horizon");
     assert_eq!(source.rows(), ROWS);
+}
+
+/// A server that ran before the import has a horizon, below which nothing can be placed.
+#[apply(stores!)]
+async fn import_into_a_compacted_log_sets_the_rows_of_old_entries(source: Source) {
+    source.filled();
+    source.world.clock.advance(400 * 86_400_000_000);
+    source.world.server.compact().unwrap();
+    let done = source.world.server.import_log(&source.export()).unwrap();
+    assert_eq!((done.entries, done.old, done.set_rows), (0, 6, 3));
+    assert_eq!(source.rows(), ROWS);
+}
+
+/// A second import must not set rows back that a device has written since.
+#[apply(stores!)]
+async fn later_import_keeps_what_devices_wrote(source: Source) {
+    source.filled();
+    source.world.server.subscribe("anna", "event:e1").unwrap();
+    source.world.server.import_log(&source.export()).unwrap();
+    let mut anna = Device::new(&source.world, "anna", 1).await;
+    anna.fetch().await;
+    anna.act("append", "r1", "!").unwrap();
+    anna.sync().await;
+    let rows = source.rows();
+    assert!(rows.contains("second!"), "{rows}");
+    let again = source.world.server.import_log(&source.export()).unwrap();
+    assert_eq!((again.entries, again.set_rows, again.kept_rows), (0, 0, 1));
+    assert_eq!(source.rows(), rows);
 }
