@@ -89,9 +89,9 @@ impl Server {
 
     /// Lets a user write the rows of a bucket in the tables of the log without reading them; returns
     /// whether that is new. A subscription of the bucket grants both. The user's devices learn it
-    /// with their next exchange of the log, which they begin at once if they listen. Same as a row in
-    /// `rejoin_log_write_grant` (in PostgreSQL `rejoin.log_write_grant`). An error without a table of
-    /// the log, and for a name that no bucket has.
+    /// with their next exchange of the log, which they begin at once if they listen. A row in
+    /// `rejoin_log_write_grant` (in PostgreSQL `rejoin.log_write_grant`) grants the same and wakes no
+    /// device. An error without a table of the log, and for a name that no bucket has.
     pub fn grant_write(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
         crate::check_bucket(bucket)?;
         self.write_granted(user, bucket, true)
@@ -124,7 +124,8 @@ impl Server {
 
     /// Imports the log of a Synchrotron database from a file: all of it, or nothing. Entries keep
     /// their times and ids, so that a second import adds only what is new. Rows that the entries do
-    /// not explain are set to those of the file. docs/server.md describes the file.
+    /// not explain are set to those of the file, unless a device wrote them. docs/server.md describes
+    /// the file and the limits.
     ///
     /// The devices fetch the entries as any others. Needs memory for the names of the rows.
     ///

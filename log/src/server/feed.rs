@@ -6,7 +6,7 @@ use super::super::message::{
 };
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::store::{AcceptedEntry, LogStore, Membership};
+use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
 use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
 use rejoin_protocol::mutant::{self, Mutant};
@@ -34,16 +34,14 @@ impl<S: LogStore> Server<S> {
         if request.stamp != stamp || missed || request.cursor.0 > self.facts.head {
             return Ok(Fetched::Resync);
         }
-        let viewer = self.viewer(author, &membership);
+        let viewer = self.viewer(author, membership.buckets);
         let (items, next, more) = self.after(request.cursor, request.limit, &viewer)?;
         let horizon = (!more).then_some(self.facts.horizon);
         Ok(Fetched::Page(Page { stamp, from: request.cursor, items, next, more, horizon }))
     }
 
-    pub(super) fn viewer(&self, author: AuthorId, membership: &Membership) -> Viewer {
-        let authority = self.facts.authority == Some(author);
-        let buckets = if authority { membership.written() } else { membership.buckets.clone() };
-        Viewer { author, buckets, authority }
+    pub(super) fn viewer(&self, author: AuthorId, buckets: Buckets) -> Viewer {
+        Viewer { author, buckets, authority: self.facts.authority == Some(author) }
     }
 
     /// The items after a cursor, the cursor after them, and whether there are more.
@@ -97,6 +95,10 @@ impl<S: LogStore> Server<S> {
             for (row, _) in entry.content.effects.iter() {
                 let link = self.store.link(row, &entry.key)?;
                 let Some(passage) = link.and_then(|link| link.passage) else { continue };
+                if viewer.authority {
+                    effects.push((row.clone(), passage.effect));
+                    continue;
+                }
                 let shown = passage.shown(&viewer.buckets);
                 effects.extend(shown.map(|effect| (row.clone(), effect)));
                 if let Some(own) = &mut own {

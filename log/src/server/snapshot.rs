@@ -26,7 +26,8 @@ pub fn snapshot<S: LogStore>(
 ) -> Result<LogSnapshot, ServerError> {
     let (_, membership) = server.person(author)?;
     let stamp = server.stamp(&membership);
-    let viewer = server.viewer(author, &membership);
+    let written = membership.written();
+    let viewer = server.viewer(author, membership.buckets);
     let mut items = Vec::new();
     for entry in server.entries()? {
         items.extend(server.seen(&entry, &viewer)?);
@@ -37,7 +38,7 @@ pub fn snapshot<S: LogStore>(
         base: base_of(server, None, usize::MAX, &viewer)?,
         items,
         cursor: Cursor(server.facts.head),
-        buckets: membership.written(),
+        buckets: written,
     })
 }
 
@@ -50,7 +51,8 @@ pub fn snapshot_page<S: LogStore>(
 ) -> Result<SnapshotAnswer, ServerError> {
     let (_, membership) = server.person(author)?;
     let (stamp, horizon) = (server.stamp(&membership), server.facts.horizon);
-    let viewer = server.viewer(author, &membership);
+    let written = membership.written();
+    let viewer = server.viewer(author, membership.buckets);
     let after = request.after.as_ref();
     if after.is_some_and(|after| is_outdated(after, stamp, server)) {
         return Ok(SnapshotAnswer::Restart);
@@ -70,7 +72,7 @@ pub fn snapshot_page<S: LogStore>(
         items: Vec::new(),
         next: SnapshotNext::Cursor(cursor),
         base,
-        buckets: membership.written(),
+        buckets: written,
     };
     let position = |at| SnapshotNext::Next(SnapshotPosition { stamp, horizon, at });
     if let Some((row, _)) = page.base.last() {

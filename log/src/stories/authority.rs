@@ -103,6 +103,20 @@ pub(super) fn authority_sees_what_the_author_sees() {
     assert_eq!(world.judges(), 0);
 }
 
+/// The authority sees its own entries also in a bucket that its user has left: it runs the entries of
+/// others on their rows.
+#[test]
+pub(super) fn authority_sees_its_own_entries_in_a_bucket_that_its_user_left() {
+    let mut world = World::new(&[("phone", "a"), ("tablet", "a")], &[("r0", "a")]);
+    correct::appoint(&mut world.server, Some(author(1))).unwrap();
+    world.fetch("phone");
+    world.act("phone", "append r0 x");
+    world.sync("phone");
+    world.joins("phone", "");
+    world.fetch("phone");
+    assert_eq!(world.text("phone", "r0"), "x");
+}
+
 /// Parked entries: retried at their old key, or edited with a new one.
 #[test]
 pub(super) fn parked_entry_is_retried_edited_or_discarded() {

@@ -1,25 +1,25 @@
 -- Tables of the log model, only where a log table is configured. Bodies are JSON. A key is 48 bytes that order as it does.
-CREATE TABLE rejoin.log_facts(one integer PRIMARY KEY CHECK (one = 1), body text COLLATE "C" NOT NULL) WITH (fillfactor = 50);
-CREATE TABLE rejoin.log_entry(
+CREATE TABLE IF NOT EXISTS rejoin.log_facts(one integer PRIMARY KEY CHECK (one = 1), body text COLLATE "C" NOT NULL) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS rejoin.log_entry(
   id bytea PRIMARY KEY, key bytea NOT NULL UNIQUE, position bigint NOT NULL UNIQUE, author bytea NOT NULL,
   body text COLLATE "C" NOT NULL
 );
 -- The rows at the horizon, and each row's history above it.
-CREATE TABLE rejoin.log_base(
+CREATE TABLE IF NOT EXISTS rejoin.log_base(
   table_name text COLLATE "C" NOT NULL, row_id text COLLATE "C" NOT NULL, body text COLLATE "C" NOT NULL,
   PRIMARY KEY(table_name, row_id)
 );
-CREATE TABLE rejoin.log_link(
+CREATE TABLE IF NOT EXISTS rejoin.log_link(
   table_name text COLLATE "C" NOT NULL, row_id text COLLATE "C" NOT NULL, key bytea NOT NULL, body text COLLATE "C" NOT NULL,
   PRIMARY KEY(table_name, row_id, key)
 );
 -- Entries that are folded into the base.
-CREATE TABLE rejoin.log_final(id bytea PRIMARY KEY, author bytea NOT NULL);
-CREATE INDEX log_final_author ON rejoin.log_final(author);
-CREATE TABLE rejoin.log_author(id bytea PRIMARY KEY, body text COLLATE "C" NOT NULL);
-CREATE TABLE rejoin.log_member(user_id text COLLATE "C" PRIMARY KEY, body text COLLATE "C" NOT NULL);
+CREATE TABLE IF NOT EXISTS rejoin.log_final(id bytea PRIMARY KEY, author bytea NOT NULL);
+CREATE INDEX IF NOT EXISTS log_final_author ON rejoin.log_final(author);
+CREATE TABLE IF NOT EXISTS rejoin.log_author(id bytea PRIMARY KEY, body text COLLATE "C" NOT NULL);
+CREATE TABLE IF NOT EXISTS rejoin.log_member(user_id text COLLATE "C" PRIMARY KEY, body text COLLATE "C" NOT NULL);
 -- Buckets that a user writes without reading them; the operator may write here.
-CREATE TABLE rejoin.log_write_grant(
+CREATE TABLE IF NOT EXISTS rejoin.log_write_grant(
   user_id text COLLATE "C" NOT NULL, bucket text COLLATE "C" NOT NULL, PRIMARY KEY(user_id, bucket)
 );
 

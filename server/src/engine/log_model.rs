@@ -258,26 +258,21 @@ fn read_log<T>(
     }
 }
 
-/// What a user may read and write now.
-struct Member {
-    buckets: Buckets,
-    write_only: Buckets,
-}
-
-/// What the caller may read and write, if the device is registered and there is a log.
+/// What the caller may read and write now, if the device is registered and there is a log; without a
+/// version, which only the log knows.
 fn member(
     engine: &Engine,
     reading: &dyn Reading,
     caller: &Caller,
     author: AuthorId,
-) -> Result<Member, Fault> {
+) -> Result<Membership, Fault> {
     served(reading)?;
     engine.registered(reading, caller, &author.to_string())?;
     let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
     let granted = reading.log().write_grants(&caller.user);
     let granted = granted.map_err(|error| reading.log().fault(error))?;
     let write_only = granted.into_iter().filter(|bucket| !buckets.contains(bucket)).collect();
-    Ok(Member { buckets, write_only })
+    Ok(Membership { buckets, write_only, version: 0 })
 }
 
 /// Opens the log, creating it at the first use. The epoch is the row model's: one restore is
@@ -319,7 +314,7 @@ fn is_settled(
     store: &LogTables<'_>,
     author: AuthorId,
     user: &str,
-    member: &Member,
+    member: &Membership,
 ) -> Result<bool, Stop> {
     let epoch = epoch_of(&reading.log_state()?.epoch);
     let is_here = store.facts()?.is_some_and(|facts| facts.epoch == epoch);
@@ -331,7 +326,7 @@ fn is_settled(
 }
 
 /// Registers the device as an author, and stores its user's membership if it has changed.
-fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, member: &Member) -> Result<(), Stop> {
+fn admit(log: &mut Log<'_>, author: AuthorId, user: &str, member: &Membership) -> Result<(), Stop> {
     let user = UserId(user.into());
     match log.store().author(author)? {
         Some(known) if known.user == user => {}
