@@ -14,6 +14,7 @@ use rejoin_log::message::snapshot::{
 use rejoin_log::message::{self, Cursor, EpochStamp, Fetched, Item, Page, ViewedEntry};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::row::{Columns, LogRow, RowName};
+use rejoin_log::write_set::WriteSet;
 use rejoin_protocol::manifest::SyncModel;
 use uuid::Uuid;
 
@@ -101,7 +102,7 @@ pub(crate) const SNAPSHOT: Run = |variant, folder, count| {
         let page = SnapshotPage {
             stamp: STAMP,
             after: after(at.checked_sub(1)),
-            buckets: Buckets::default(),
+            buckets: WriteSet::default(),
             horizon: Key::FIRST,
             base: rows.to_vec(),
             items: Vec::new(),
@@ -140,7 +141,7 @@ fn started(path: &Path, base: Vec<(RowName, LogRow)>) -> Result<Engine> {
 pub(crate) fn started_in_buckets(path: &Path, rows: usize) -> Result<Engine> {
     let mut engine = ours::open_in_buckets(path)?;
     let base = (0..rows).filter_map(row).collect();
-    let buckets = ours::BUCKETS.into_iter().collect();
+    let buckets = Buckets::from_iter(ours::BUCKETS).into();
     take(&mut engine, SnapshotPage { buckets, ..last_page(base) })?;
     Ok(engine)
 }
@@ -155,7 +156,7 @@ fn last_page(base: Vec<(RowName, LogRow)>) -> SnapshotPage {
     SnapshotPage {
         stamp: STAMP,
         after: None,
-        buckets: Buckets::default(),
+        buckets: WriteSet::default(),
         horizon: Key::FIRST,
         base,
         items: Vec::new(),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Effects;
-use super::ids::{Buckets, Name};
+use super::ids::Name;
 use super::key::Key;
+use super::write_set::WriteSet;
 use rejoin_protocol::Value;
 
 /// An action with its arguments. Only the author and the authority see it.
@@ -45,9 +46,9 @@ pub struct Content {
     pub revision: Revision,
     /// The effects.
     pub effects: Effects,
-    /// The write set: the author's buckets when the server accepted this content. An effect outside
-    /// of them is void.
-    pub write_set: Buckets,
+    /// The author's write set when the server accepted this content. An effect that it does not
+    /// permit is void.
+    pub write_set: WriteSet,
 }
 
 /// An entry as its author offers it to the server. Publishing and correcting use the same message,

@@ -6,14 +6,14 @@
 //! only the rows that it names.
 
 use super::effect::Effect;
-use super::ids::Buckets;
 use super::row::{LogRow, Placement, RowName};
+use super::write_set::WriteSet;
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Result of an effect on the current row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AppliedEffect {
-    /// No change: the row is missing, or is, before or after, in a bucket outside the write set.
+    /// No change: the row is missing, or its author may not change it so.
     Void,
     /// The new row.
     Row(Option<LogRow>),
@@ -21,44 +21,32 @@ pub enum AppliedEffect {
 
 /// Applies an effect to the current row.
 ///
-/// The effect is void if the row is missing (except for an insert), or if the row before or after
-/// the effect is in a bucket outside the write set or in no bucket. To write a row in several
-/// buckets, the author must be a member of all of them.
+/// The effect is void if the row is missing (except for an insert), or if the write set does not
+/// permit it: the row before or after the effect is in a bucket outside of the set or in no bucket,
+/// or a row that the author cannot read moves. To write a row in several buckets, the author must
+/// be a member of all of them.
 pub fn apply_effect(
     row: &RowName,
     effect: &Effect,
     before: Option<&LogRow>,
-    write_set: &Buckets,
+    write_set: &WriteSet,
     placement: &dyn Placement,
 ) -> AppliedEffect {
     if before.is_none() && !matches!(effect, Effect::Insert(_)) {
         return AppliedEffect::Void;
     }
     let after = effect.on(before);
-    let outside = |image: Option<&LogRow>| {
-        image.is_some_and(|image| !writable(row, image, write_set, placement))
-    };
-    if !mutant::on(Mutant::NothingVoid) && (outside(before) || outside(after.as_ref())) {
+    if !mutant::on(Mutant::NothingVoid)
+        && !write_set.permits(row, before, after.as_ref(), placement)
+    {
         return AppliedEffect::Void;
     }
     AppliedEffect::Row(after)
 }
 
-/// Whether the write set permits writing this row: the row has buckets, and all of them are in the
-/// write set.
-pub fn writable(
-    row: &RowName,
-    image: &LogRow,
-    write_set: &Buckets,
-    placement: &dyn Placement,
-) -> bool {
-    let buckets = placement.buckets(row, image);
-    !buckets.is_empty() && buckets.within(write_set)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Column, image, row};
+    use super::super::fixture::{Column, buckets, image, row};
     use super::*;
 
     #[test]
@@ -96,8 +84,8 @@ mod tests {
         ];
         for (before, effect, write_set, expected) in table {
             let before = before.map(|buckets| image(buckets, "old"));
-            let write_set = write_set.split_whitespace().collect();
-            let actual = apply_effect(&row("r"), &effect, before.as_ref(), &write_set, &Column);
+            let within = WriteSet::from(buckets(write_set));
+            let actual = apply_effect(&row("r"), &effect, before.as_ref(), &within, &Column);
             assert_eq!(actual, expected, "{effect:?} on {before:?} within {write_set:?}");
         }
     }

@@ -62,12 +62,11 @@ pub struct Context {
     pub entry: EntryId,
     /// When the action was performed, in milliseconds since 1970; the same at each run.
     pub time: u64,
-    /// The buckets that the author writes: a run sees the rows in them. `None` on a device without a
-    /// snapshot: it sees only what it has written itself.
+    /// The buckets that the author writes. `None` on a device without a snapshot.
     pub buckets: Option<Buckets>,
-    /// Whether the authority runs the action in place of its author: the store then has rows that
-    /// the author cannot read.
-    pub by_authority: bool,
+    /// If the authority runs the action in place of its author, the buckets that the author reads:
+    /// the store then has other rows as well, which the run must not see.
+    pub by_authority: Option<Buckets>,
 }
 
 /// The rows for a handler: those of `rows` that the author may read, with the handler's own changes
@@ -176,8 +175,11 @@ impl<'a> Draft<'a> {
     }
 
     fn sees(&self, row: &RowName, image: &LogRow) -> bool {
-        let buckets = self.context.buckets.as_ref();
-        buckets.is_none_or(|buckets| self.placement.buckets(row, image).meet(buckets))
+        let Context { by_authority, buckets, .. } = self.context;
+        by_authority
+            .as_ref()
+            .or(buckets.as_ref())
+            .is_none_or(|buckets| self.placement.buckets(row, image).meet(buckets))
     }
 
     fn note_write(&mut self, table: &Name) {

@@ -145,6 +145,12 @@ impl Buckets {
         }
         self.0.union(&others.0).cloned().collect()
     }
+
+    /// Those that are not among the others.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        self.0.difference(&others.0).cloned().collect()
+    }
 }
 
 impl<N: Into<Name>> FromIterator<N> for Buckets {

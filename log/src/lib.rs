@@ -49,6 +49,7 @@
 //! | [`ids`], [`key`], [`clock`] | identifiers, and the order of actions |
 //! | [`row`], [`effect`], [`entry`] | rows and their buckets, net effects, entries and their content |
 //! | [`placement`] | the buckets of a row as the manifest declares them |
+//! | [`write_set`] | where an author may write |
 //! | [`fold`] | the result of an effect, and when it is void |
 //! | [`view`] | what a viewer receives of an effect |
 //! | [`handler`] | actions, and their tracked view of the rows |
@@ -99,3 +100,4 @@ mod stories;
 pub mod view;
 #[cfg(test)]
 pub(crate) mod world;
+pub mod write_set;

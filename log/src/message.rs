@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::effect::Effects;
 use super::entry::{Content, Intent, Offer, Revision};
-use super::ids::{AuthorId, Buckets, EntryId, Epoch};
+use super::ids::{AuthorId, EntryId, Epoch};
 use super::key::Key;
 use super::row::{LogRow, RowName};
+use super::write_set::WriteSet;
 
 /// The members that each request has in common, and the message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,7 +159,7 @@ pub struct Held {
     /// The revision.
     pub revision: Revision,
     /// The write set of that content.
-    pub write_set: Buckets,
+    pub write_set: WriteSet,
     /// Whether the authority has taken it over.
     pub by_authority: bool,
     /// Whether it wrote a row that the author does not read, in a bucket that the user only writes.
@@ -172,7 +173,8 @@ pub struct Held {
 pub struct FullEntry {
     /// The time that its context sees.
     pub time: u64,
-    /// The action; `None` for plain SQL.
+    /// The action; `None` for plain SQL, and for an entry that its author could not run again: it
+    /// wrote a row that its author does not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
     /// Its content.
@@ -190,7 +192,7 @@ pub struct LogSnapshot {
     /// Epoch and membership version.
     pub stamp: EpochStamp,
     /// The buckets that the user writes.
-    pub buckets: Buckets,
+    pub buckets: WriteSet,
     /// The horizon.
     pub horizon: Key,
     /// The rows at the horizon.

@@ -11,6 +11,7 @@ use super::effect::Effect;
 use super::fold::{AppliedEffect, apply_effect};
 use super::ids::Buckets;
 use super::row::{LogRow, Placement, RowName};
+use super::write_set::WriteSet;
 
 /// The effect of an entry on one row on the server. Void effects have none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ impl RowEffect {
         row: &RowName,
         effect: &Effect,
         before: Option<&LogRow>,
-        write_set: &Buckets,
+        write_set: &WriteSet,
         placement: &dyn Placement,
     ) -> (Option<LogRow>, Option<Self>) {
         let AppliedEffect::Row(after) = apply_effect(row, effect, before, write_set, placement)
@@ -101,7 +102,7 @@ mod tests {
             (Some("a b"), to("b c"), "a", Some(Effect::Delete)),
             (Some("a b"), to("b c"), "c", Some(put("b c"))),
         ];
-        let all = buckets("a b c");
+        let all = WriteSet::from(buckets("a b c"));
         for (before, effect, viewer, shown) in table {
             let before = before.map(|buckets| image(buckets, "old"));
             let (_, passage) = RowEffect::of(&row("r"), &effect, before.as_ref(), &all, &Column);
@@ -114,7 +115,7 @@ mod tests {
     fn void_effect_is_visible_to_no_viewer() {
         let before = image("b", "old");
         let (after, passage) =
-            RowEffect::of(&row("r"), &Effect::Delete, Some(&before), &buckets("a"), &Column);
+            RowEffect::of(&row("r"), &Effect::Delete, Some(&before), &buckets("a").into(), &Column);
         assert_eq!((after, passage), (Some(before), None));
     }
 }

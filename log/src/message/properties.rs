@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::super::write_set::WriteSet;
 use super::bounds::{CheckBounds, OutOfBounds, check_offer};
 use super::snapshot::{
     SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition, SnapshotRequest,
@@ -96,8 +97,9 @@ impl Random {
         EpochStamp { epoch: Epoch(self.uuid()), membership: self.number() }
     }
 
-    fn buckets(&mut self) -> Buckets {
-        self.many(Self::name)
+    fn write_set(&mut self) -> WriteSet {
+        let (read, write_only): (Buckets, Buckets) = (self.many(Self::name), self.many(Self::name));
+        WriteSet::new(&read, &write_only)
     }
 
     fn intent(&mut self) -> Intent {
@@ -116,7 +118,7 @@ impl Random {
 
     fn whole(&mut self) -> FullEntry {
         let (revision, effects) = (self.revision(), self.effects());
-        let content = Content { revision, effects, write_set: self.buckets() };
+        let content = Content { revision, effects, write_set: self.write_set() };
         let (time, version) = (self.number(), self.number());
         FullEntry { time, intent: self.maybe(Self::intent), content, version }
     }
@@ -127,7 +129,7 @@ impl Random {
         }
         let own = self.maybe(|random| Held {
             revision: random.revision(),
-            write_set: random.buckets(),
+            write_set: random.write_set(),
             by_authority: random.0.bool(),
             is_hidden: random.0.bool(),
         });
@@ -196,7 +198,7 @@ impl Random {
         SnapshotAnswer::Page(Box::new(SnapshotPage {
             stamp: self.stamp(),
             after: self.maybe(Self::position),
-            buckets: self.buckets(),
+            buckets: self.write_set(),
             horizon: self.key(),
             base: base.into_iter().collect(),
             items: self.many(Self::item),

@@ -8,9 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::ids::Buckets;
 use super::super::key::Key;
 use super::super::row::{LogRow, RowName};
+use super::super::write_set::WriteSet;
 use super::{Cursor, EpochStamp, Item};
 
 /// Requests a page of a snapshot.
@@ -65,7 +65,7 @@ pub struct SnapshotPage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<SnapshotPosition>,
     /// The buckets that the user writes.
-    pub buckets: Buckets,
+    pub buckets: WriteSet,
     /// The horizon.
     pub horizon: Key,
     /// Rows at the horizon, in name order.

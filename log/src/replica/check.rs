@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::effect::Effects;
 use super::super::fold::{AppliedEffect, apply_effect};
-use super::super::ids::Buckets;
 use super::super::key::Key;
 use super::super::rebase::Change;
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
+use super::super::write_set::WriteSet;
 use super::Replica;
 use super::memory::MemoryReplica;
 use super::store::{Counted, ReplicaStore};
@@ -58,7 +58,7 @@ fn put_within<S: ReplicaStore>(
     replica: &Replica<S>,
     rows: &mut RowMap,
     effects: &Effects,
-    write_set: &Buckets,
+    write_set: &WriteSet,
 ) {
     put_all(rows, effects, |row, before, after| {
         let Some(effect) = effects.get(row) else { return after };

@@ -12,6 +12,7 @@ use super::super::key::Key;
 use super::super::message::snapshot::{SnapshotPlace, SnapshotPosition};
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::Footprint;
+use super::super::write_set::WriteSet;
 use super::store::{
     Authority, AuthorityEntry, Facts, OwnEntry, Record, ReplicaStore, Shown, Waiting,
 };
@@ -71,7 +72,7 @@ pub fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     let at = SnapshotPlace::Row(row("r1"));
     let stamp = EpochStamp { epoch, membership: 2 };
     facts.loading = Some(SnapshotPosition { stamp, horizon: key(4), at });
-    facts.buckets = Some(buckets("a b"));
+    facts.buckets = Some(buckets("a b").into());
     (facts.cursor, facts.horizon, facts.number) = (Cursor(9), key(4), 6);
     (facts.needs_snapshot, facts.copied) = (false, true);
     store.set_facts(&facts).unwrap();
@@ -107,12 +108,15 @@ pub fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
     let effects = plain("r0", Effect::Insert(image("a", "")));
     let held = Held {
         revision: Revision(1),
-        write_set: buckets("a"),
+        write_set: buckets("a").into(),
         by_authority: true,
         is_hidden: true,
     };
-    let content =
-        Content { revision: Revision(1), effects: effects.clone(), write_set: buckets("b") };
+    let content = Content {
+        revision: Revision(1),
+        effects: effects.clone(),
+        write_set: WriteSet::new(&buckets("b"), &buckets("c")),
+    };
     let whole = FullEntry { time: 3, intent: None, content, version: 4 };
     let mut record = Record::new(key(1));
     record.item = Some(Shown { effects: effects.clone(), held: Some(held) });

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::super::effect::Effects;
-use super::super::ids::{Buckets, EntryId};
+use super::super::ids::EntryId;
 use super::super::key::Key;
 use super::super::message::{Fetch, Fetched, FullEntry, Held, Item, Page, ViewedEntry};
 use super::super::row::RowName;
 use super::super::store::StoreError;
+use super::super::write_set::WriteSet;
 use super::edit::RecordEdit;
-use super::store::{Authority, AuthorityEntry, OwnEntry, Record, ReplicaStore, Shown};
+use super::store::{
+    Authority, AuthorityEntry, Counted, OwnEntry, Record, ReplicaStore, Shown, Waiting,
+};
 use super::{Replica, ReplicaEvent};
 
 /// The next fetch request; `None` while a snapshot is needed.
@@ -38,10 +41,29 @@ pub fn take_fetched<S: ReplicaStore>(
     }
     take_page(replica, page)?;
     replica.at_head = !page.more;
+    if replica.at_head && !replica.facts.hidden.is_empty() && shows_no_more(replica)? {
+        let mut edit = replica.edit();
+        edit.facts.hidden.clear();
+        replica.commit(edit)?;
+    }
     if let Some(horizon) = page.horizon {
         fold_to(replica, horizon)?;
     }
     Ok(page.more)
+}
+
+/// Whether all own entries have the content that the server confirmed.
+fn shows_no_more<S: ReplicaStore>(replica: &Replica<S>) -> Result<bool, StoreError> {
+    if !replica.store.waiting_ids(Waiting::Server, 1)?.is_empty() {
+        return Ok(false);
+    }
+    for id in replica.store.own_ids()? {
+        let record = replica.store.record(id)?;
+        if matches!(record.as_ref().and_then(Record::counted), Some(Counted::Own(_))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn take_page<S: ReplicaStore>(replica: &mut Replica<S>, page: &Page) -> Result<(), StoreError> {
@@ -172,10 +194,10 @@ pub(super) fn fold_to<S: ReplicaStore>(
     replica.commit(edit)
 }
 
-/// Stores the server's state of an own entry, whose author is a member of these buckets.
-fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, buckets: Option<&Buckets>) {
+/// Stores the server's state of an own entry, whose author now has this write set.
+fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, writes: Option<&WriteSet>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
-    let left = buckets.is_some_and(|buckets| !held.write_set.within(buckets));
+    let left = writes.is_some_and(|writes| !held.write_set.buckets().within(writes.buckets()));
     if held.by_authority {
         own.authority = Authority::Appointed;
         own.revision = held.revision;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::fold::{AppliedEffect as Outcome, apply_effect};
 use super::super::handler::Handlers;
-use super::super::ids::{Buckets, EntryId};
+use super::super::ids::EntryId;
 use super::super::key::Key;
 use super::super::rebase::{AppliedStep, Ledger, StepIndex, Undo};
 use super::super::row::{LogRow, Placement, RowName};
 use super::super::store::StoreError;
+use super::super::write_set::WriteSet;
 use super::ReplicaEvent;
 use super::store::{Counted, Record, ReplicaStore};
 
@@ -18,9 +19,9 @@ pub(super) struct ReplicaRebase<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) handlers: &'a dyn Handlers,
     pub(super) placement: &'a dyn Placement,
-    /// The author's buckets now, and when the steps were last applied.
-    pub(super) buckets: Option<&'a Buckets>,
-    pub(super) former_buckets: Option<&'a Buckets>,
+    /// The author's write set now, and when the steps were last applied.
+    pub(super) buckets: Option<&'a WriteSet>,
+    pub(super) former_buckets: Option<&'a WriteSet>,
     /// The records that the caller has changed.
     pub(super) edited: &'a BTreeMap<EntryId, Option<Record>>,
     /// Those as they are in the store.
@@ -57,7 +58,7 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
     pub(super) fn outcome(
         &self,
         counted: Option<Counted<'_>>,
-        buckets: Option<&Buckets>,
+        buckets: Option<&WriteSet>,
     ) -> Result<BTreeMap<RowName, Option<LogRow>>, StoreError> {
         let mut after = BTreeMap::new();
         let (effects, write_set) = match counted {

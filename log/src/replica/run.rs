@@ -5,6 +5,7 @@ use super::super::entry::Intent;
 use super::super::handler::{Context, Draft, Ran, Stop};
 use super::super::ids::EntryId;
 use super::super::store::StoreError;
+use super::super::write_set::WriteSet;
 use super::ReplicaEvent;
 use super::ledger::ReplicaRebase;
 use super::store::{AuthorityEntry, Counted, OwnEntry, Record, ReplicaStore};
@@ -17,8 +18,8 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
             return self.run_as_authority(id, record);
         }
         let Some(own) = &record.own else { return Ok(()) };
-        let (time, buckets) = (own.time, self.buckets.cloned());
-        let context = Context { entry: id, time, buckets, by_authority: false };
+        let (time, buckets) = (own.time, self.buckets.map(WriteSet::buckets).cloned());
+        let context = Context { entry: id, time, buckets, by_authority: None };
         let Some(run) = self.attempt(own.intent.as_ref(), &context)? else {
             return Ok(());
         };
@@ -42,13 +43,15 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
     }
 
     /// Runs an entry as the authority on behalf of its author: with the author's buckets, on the rows
-    /// in them.
+    /// that the author reads.
     fn run_as_authority(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
         let Some(authority) = &record.authority else { return Ok(()) };
         let whole = &authority.whole;
         let write_set = whole.content.write_set.clone();
-        let buckets = Some(write_set.clone());
-        let context = Context { entry: id, time: whole.time, buckets, by_authority: true };
+        let all = write_set.buckets();
+        let by_authority = Some(write_set.readable().unwrap_or_else(|| all.clone()));
+        let buckets = Some(all.clone());
+        let context = Context { entry: id, time: whole.time, buckets, by_authority };
         let Some(run) = self.attempt(whole.intent.as_ref(), &context)? else {
             return Ok(());
         };

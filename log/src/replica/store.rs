@@ -13,13 +13,14 @@ use super::super::clock::Clock;
 use super::super::effect::Effects;
 use super::super::entry::{Intent, Revision};
 use super::super::handler::{Context, Ran, Stop};
-use super::super::ids::{AuthorId, Buckets, EntryId, Name};
+use super::super::ids::{AuthorId, EntryId, Name};
 use super::super::key::Key;
 use super::super::message::snapshot::SnapshotPosition;
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::{Footprint, StepIndex, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
+use super::super::write_set::WriteSet;
 
 /// The singleton data of a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,11 @@ pub struct Facts {
     /// Epoch and membership version; `None` before the first snapshot.
     pub stamp: Option<EpochStamp>,
     /// The buckets that the user writes, as of the last snapshot; `None` before the first.
-    pub buckets: Option<Buckets>,
+    pub buckets: Option<WriteSet>,
+    /// Tables in which this device may still show own rows that the user does not read: the server
+    /// has not confirmed them yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hidden: BTreeSet<Name>,
     /// The cursor in the feed.
     pub cursor: Cursor,
     /// Items up to here are folded into the base.
@@ -56,6 +61,7 @@ impl Facts {
             clock: Clock::default(),
             stamp: None,
             buckets: None,
+            hidden: BTreeSet::new(),
             cursor: Cursor(0),
             horizon: Key::FIRST,
             number: 0,
@@ -241,12 +247,12 @@ impl Record {
 /// The effects of an entry that apply.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Counted<'a> {
-    /// The effects of its own last run, restricted to the author's buckets.
+    /// The effects of its own last run, restricted to the author's write set.
     Own(&'a Effects),
     /// The server's view, which is already restricted.
     Item(&'a Effects),
-    /// The effects of the authority's last run, restricted to the author's buckets.
-    Whole(&'a Effects, &'a Buckets),
+    /// The effects of the authority's last run, restricted to the author's write set.
+    Whole(&'a Effects, &'a WriteSet),
 }
 
 impl<'a> Counted<'a> {

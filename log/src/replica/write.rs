@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Intent, Revision};
-use super::super::fold::writable;
 use super::super::handler::{Context, Draft, Ran, Stop};
 use super::super::ids::{EntryId, Name};
+use super::super::key::Key;
 use super::super::rebase::Undo;
 use super::super::row::{LogRow, RowName};
 use super::store::{Authority, OwnEntry, Record, ReplicaStore};
@@ -24,6 +24,10 @@ pub enum Written {
 impl<S: ReplicaStore> Replica<S> {
     /// Performs an action at this wall time (milliseconds since 1970) as the entry `id`, which must
     /// be random and new.
+    ///
+    /// An action that may have seen an own row in a write-only bucket is recorded as plain effects:
+    /// the row leaves this device with the server's confirmation, and a later run, here or by the
+    /// authority, would miss it.
     ///
     /// The action runs on the rows that the app sees. If it rejects, nothing is written. Otherwise
     /// the entry gets its key, possibly below entries of devices with faster clocks, and runs again
@@ -88,7 +92,7 @@ impl<S: ReplicaStore> Replica<S> {
             self.permitted_row(row, image.as_ref(), after.as_ref())?;
         }
         let key = self.facts.clock.stamp(wall, self.facts.author, id);
-        let record = Record { own: Some(Box::new(own)), ..Record::new(key) };
+        let record = self.record_of(key, own);
         if self.store.steps().last()?.is_none_or(|last| last < key) {
             self.store.steps_mut().put(&key, &record.footprint())?;
             self.store.put_record(id, &Record { undo: before, ..record })?;
@@ -123,8 +127,8 @@ impl<S: ReplicaStore> Replica<S> {
         wall: u64,
     ) -> Result<OwnEntry, LogError> {
         let time = self.facts.clock.now(wall);
-        let buckets = self.facts.buckets.clone();
-        let context = Context { entry: id, time, buckets, by_authority: false };
+        let buckets = self.facts.buckets.as_ref().map(|set| set.buckets().clone());
+        let context = Context { entry: id, time, buckets, by_authority: None };
         let mut draft = Draft::new(&context, &self.store, &*self.placement);
         match self.handlers.run(&intent, &mut draft) {
             Ok(()) => {}
@@ -162,7 +166,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.permitted(&own.effects)?;
         let mut edit = self.edit();
         let key = edit.facts.clock.stamp(wall, edit.facts.author, id);
-        let record = Record { own: Some(Box::new(own)), ..Record::new(key) };
+        let record = self.record_of(key, own);
         if record.is_replay() && self.store.steps().last()?.is_some_and(|last| last > key) {
             edit.change.run.insert(key);
         }
@@ -170,8 +174,17 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(self.commit(edit)?)
     }
 
-    /// Rejects, by row name, writes that the server would deny or void.
-    fn permitted(&self, effects: &Effects) -> Result<(), LogError> {
+    /// The record of a new own entry.
+    fn record_of(&self, key: Key, mut own: OwnEntry) -> Record {
+        if !self.facts.hidden.is_disjoint(&own.tables) {
+            own.intent = None;
+        }
+        Record { own: Some(Box::new(own)), ..Record::new(key) }
+    }
+
+    /// Rejects, by row name, writes that the server would deny or void. Notes the tables of rows
+    /// that the user does not read.
+    fn permitted(&mut self, effects: &Effects) -> Result<(), LogError> {
         for (row, effect) in effects.iter() {
             let before = self.store.row(row)?;
             let after = effect.on(before.as_ref());
@@ -181,15 +194,19 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     fn permitted_row(
-        &self,
+        &mut self,
         row: &RowName,
         before: Option<&LogRow>,
         after: Option<&LogRow>,
     ) -> Result<(), LogError> {
-        let Some(buckets) = &self.facts.buckets else { return Ok(()) };
-        let outside = |image| !writable(row, image, buckets, &*self.placement);
-        if before.is_some_and(outside) || after.is_some_and(outside) {
+        let Some(write_set) = &self.facts.buckets else { return Ok(()) };
+        if !write_set.permits(row, before, after, &*self.placement) {
             return Err(LogError::Outside(row.clone()));
+        }
+        if let (Some(readable), Some(after)) = (write_set.readable(), after)
+            && !self.placement.buckets(row, after).meet(&readable)
+        {
+            self.facts.hidden.insert(row.table.clone());
         }
         Ok(())
     }

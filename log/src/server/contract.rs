@@ -8,6 +8,7 @@ use super::super::fixture::{author, buckets, entry, image, plain, row};
 use super::super::ids::{EntryId, Epoch, Name, UserId};
 use super::super::key::Key;
 use super::super::row::{LogRow, RowName};
+use super::super::write_set::WriteSet;
 use super::memory::MemoryLog;
 use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
 
@@ -53,7 +54,11 @@ fn key(number: u64) -> Key {
 
 fn accepted(number: u64, position: u64) -> AcceptedEntry {
     let effects = plain("r0", Effect::Delete);
-    let content = Content { revision: Revision(3), effects, write_set: buckets("a b") };
+    let content = Content {
+        revision: Revision(3),
+        effects,
+        write_set: WriteSet::new(&buckets("a"), &buckets("b")),
+    };
     AcceptedEntry {
         id: entry(number.into()),
         key: key(number),
@@ -70,7 +75,7 @@ fn accepted(number: u64, position: u64) -> AcceptedEntry {
 
 fn link(text: &str) -> Link {
     let after = Some(image("a", text));
-    Link { effect: Effect::Delete, write_set: buckets("a"), after, passage: None }
+    Link { effect: Effect::Delete, write_set: buckets("a").into(), after, passage: None }
 }
 
 pub fn facts_are_there_once_set(store: &mut dyn LogStore) {

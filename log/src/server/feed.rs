@@ -88,7 +88,8 @@ impl<S: LogStore> Server<S> {
         viewer: &Viewer,
     ) -> Result<Option<ViewedEntry>, StoreError> {
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
-        let whole = (viewer.authority && !is_own).then(|| whole(entry));
+        let is_foreign = viewer.authority && !is_own;
+        let whole = if is_foreign { Some(self.whole(entry)?) } else { None };
         let mut own = is_own.then(|| held(entry));
         let mut effects = Vec::new();
         if whole.is_none() {
@@ -109,6 +110,20 @@ impl<S: LogStore> Server<S> {
         let nothing = effects.is_empty() && own.is_none() && whole.is_none();
         let effects = effects.into_iter().collect();
         Ok((!nothing).then_some(ViewedEntry { key: entry.key, effects, own, whole }))
+    }
+
+    /// An entry for the authority. Without its intent if it wrote a row that its author does not
+    /// read: a run as the author would miss the row.
+    fn whole(&self, entry: &AcceptedEntry) -> Result<FullEntry, StoreError> {
+        let mut intent = entry.intent.clone();
+        if let Some(readable) = entry.content.write_set.readable() {
+            for (row, _) in entry.content.effects.iter() {
+                let passage = self.store.link(row, &entry.key)?.and_then(|link| link.passage);
+                intent = intent.filter(|_| !passage.is_some_and(|it| it.hides(&readable)));
+            }
+        }
+        let (time, content, version) = (entry.time, entry.content.clone(), entry.version);
+        Ok(FullEntry { time, intent, content, version })
     }
 
     /// Whether this viewer may read a row.
@@ -133,14 +148,5 @@ fn held(entry: &AcceptedEntry) -> Held {
         write_set: entry.content.write_set.clone(),
         by_authority: entry.by_authority,
         is_hidden: false,
-    }
-}
-
-fn whole(entry: &AcceptedEntry) -> FullEntry {
-    FullEntry {
-        time: entry.time,
-        intent: entry.intent.clone(),
-        content: entry.content.clone(),
-        version: entry.version,
     }
 }

@@ -6,6 +6,7 @@ use super::super::ids::{AuthorId, Buckets, Name, UserId};
 use super::super::key::Key;
 use super::super::row::RowName;
 use super::super::store::StoreError;
+use super::super::write_set::WriteSet;
 use super::Server;
 use super::store::{AcceptedEntry, LogStore};
 
@@ -17,7 +18,7 @@ pub struct ImportedEntry {
     /// Its effects.
     pub effects: Effects,
     /// The buckets that its author wrote: effects outside of them are void.
-    pub write_set: Buckets,
+    pub write_set: WriteSet,
 }
 
 /// The user of the authors of imported entries.
@@ -80,26 +81,29 @@ pub fn is_known<S: LogStore>(server: &Server<S>, author: AuthorId) -> Result<boo
     Ok(server.store.author(author)?.is_some())
 }
 
-/// Who wrote a row above the horizon.
+/// Who wrote a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
-    /// No entry.
+    /// No entry: the row is not there.
     None,
-    /// Imported entries alone.
-    Imports,
-    /// Also an entry of a device.
+    /// Imported entries alone, the last at this key.
+    Imports(Key),
+    /// Perhaps a device: an entry above the horizon, or what was folded into the base.
     Devices,
 }
 
-/// Who wrote this row above the horizon.
+/// Who wrote this row.
 pub fn writers<S: LogStore>(server: &Server<S>, row: &RowName) -> Result<Writers, StoreError> {
+    if server.store.base(row)?.is_some() {
+        return Ok(Writers::Devices);
+    }
     let (mut found, mut at) = (Writers::None, Key::FIRST);
     while let Some((key, _)) = server.store.link_after(row, &at)? {
         let author = server.store.author(key.author)?;
         if author.is_none_or(|author| author.user.0.as_str() != NO_USER) {
             return Ok(Writers::Devices);
         }
-        (found, at) = (Writers::Imports, key);
+        (found, at) = (Writers::Imports(key), key);
     }
     Ok(found)
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Content, Offer};
-use super::super::fold::writable;
 use super::super::ids::{AuthorId, Buckets, EntryId};
 use super::super::key::Key;
 use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict, bounds};
 use super::super::row::RowName;
 use super::super::store::StoreError;
+use super::super::write_set::WriteSet;
 use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
 
@@ -42,12 +42,12 @@ impl<S: LogStore> Server<S> {
         let ids: Vec<EntryId> = request.offers.iter().map(|offer| offer.key.id).collect();
         let mut stored = self.store.stored_among(&ids)?;
         self.store.expect(&rows_of(&request.offers, &stored))?;
-        let written = membership.written();
+        let write_set = membership.write_set();
         let mut verdicts = Vec::with_capacity(ids.len());
         for offer in &request.offers {
             // An id that comes twice is known the second time.
             let is_known = !stored.insert(offer.key.id);
-            let verdict = self.evaluate(author, &written, offer, is_known, now)?;
+            let verdict = self.evaluate(author, &write_set, offer, is_known, now)?;
             let goes_on = verdict.goes_on();
             verdicts.push(EntryVerdict { id: offer.key.id, verdict });
             if !goes_on {
@@ -61,13 +61,13 @@ impl<S: LogStore> Server<S> {
     fn evaluate(
         &mut self,
         author: AuthorId,
-        buckets: &Buckets,
+        write_set: &WriteSet,
         offer: &Offer,
         is_known: bool,
         now: u64,
     ) -> Result<Verdict, StoreError> {
         // Identity is checked first: an accepted entry is never accepted again.
-        if is_known && let Some(verdict) = self.identity(author, buckets, offer, now)? {
+        if is_known && let Some(verdict) = self.identity(author, write_set, offer, now)? {
             return Ok(verdict);
         }
         if offer.key.author != author || bounds::check_offer(offer).is_err() {
@@ -83,17 +83,17 @@ impl<S: LogStore> Server<S> {
         if offer.key <= self.facts.horizon {
             return Ok(Verdict::TooOld { horizon: self.facts.horizon });
         }
-        if self.denies(offer, buckets)? {
+        if self.denies(offer, write_set)? {
             return Ok(Verdict::Denied);
         }
-        self.accept(offer, buckets, now)
+        self.accept(offer, write_set, now)
     }
 
     /// The verdict on an entry that the server already has.
     fn identity(
         &mut self,
         author: AuthorId,
-        buckets: &Buckets,
+        write_set: &WriteSet,
         offer: &Offer,
         now: u64,
     ) -> Result<Option<Verdict>, StoreError> {
@@ -102,7 +102,7 @@ impl<S: LogStore> Server<S> {
         }
         match self.store.entry(offer.key.id)? {
             Some(entry) if entry.key.author != author => Ok(Some(Verdict::Foreign)),
-            Some(entry) => self.known(entry, offer, buckets, now).map(Some),
+            Some(entry) => self.known(entry, offer, write_set, now).map(Some),
             None => Ok(None),
         }
     }
@@ -113,7 +113,7 @@ impl<S: LogStore> Server<S> {
         &mut self,
         mut entry: AcceptedEntry,
         offer: &Offer,
-        buckets: &Buckets,
+        write_set: &WriteSet,
         now: u64,
     ) -> Result<Verdict, StoreError> {
         let (revision, key) = (entry.content.revision, entry.key);
@@ -123,13 +123,13 @@ impl<S: LogStore> Server<S> {
         if offer.revision <= revision {
             return Ok(Verdict::Held { revision, key });
         }
-        if !entry.content.write_set.within(buckets) {
+        if !entry.content.write_set.buckets().within(write_set.buckets()) {
             return Ok(Verdict::Frozen { revision, key });
         }
         if bounds::check_offer(offer).is_err() {
             return Ok(Verdict::Denied);
         }
-        let former = std::mem::replace(&mut entry.content, content(offer, buckets));
+        let former = std::mem::replace(&mut entry.content, content(offer, write_set));
         entry.version += 1;
         entry.by_authority = false;
         self.place(&entry, &former.effects, now)?;
@@ -139,7 +139,7 @@ impl<S: LogStore> Server<S> {
     fn accept(
         &mut self,
         offer: &Offer,
-        buckets: &Buckets,
+        write_set: &WriteSet,
         now: u64,
     ) -> Result<Verdict, StoreError> {
         let entry = AcceptedEntry {
@@ -147,7 +147,7 @@ impl<S: LogStore> Server<S> {
             key: offer.key,
             time: offer.time,
             intent: offer.intent.clone(),
-            content: content(offer, buckets),
+            content: content(offer, write_set),
             version: 1,
             by_authority: false,
             position: 0,
@@ -161,8 +161,8 @@ impl<S: LogStore> Server<S> {
 
     /// Whether a new entry places a row, at its key in the current fold, where its author may not
     /// write.
-    fn denies(&self, offer: &Offer, buckets: &Buckets) -> Result<bool, StoreError> {
-        let mine = |row, image: &_| writable(row, image, buckets, &*self.placement);
+    fn denies(&self, offer: &Offer, write_set: &WriteSet) -> Result<bool, StoreError> {
+        let mine = |row, image: &_| write_set.contains(row, image, &*self.placement);
         for (row, effect) in offer.effects.iter() {
             let denied = match effect {
                 Effect::Insert(image) => !mine(row, image),
@@ -171,8 +171,13 @@ impl<S: LogStore> Server<S> {
                     let after = effect.on(before.as_ref());
                     // A row that its author may not write is void anyway, and no reason to deny the
                     // entry.
-                    before.is_some_and(|before| mine(row, &before))
-                        && after.is_some_and(|after| !mine(row, &after))
+                    before.as_ref().is_some_and(|before| mine(row, before))
+                        && !write_set.permits(
+                            row,
+                            before.as_ref(),
+                            after.as_ref(),
+                            &*self.placement,
+                        )
                 }
                 Effect::Delete => false,
             };
@@ -190,6 +195,10 @@ fn rows_of<'o>(offers: &'o [Offer], stored: &BTreeSet<EntryId>) -> Vec<(&'o RowN
     new.flat_map(|offer| offer.effects.iter().map(|(row, _)| (row, &offer.key))).collect()
 }
 
-fn content(offer: &Offer, buckets: &Buckets) -> Content {
-    Content { revision: offer.revision, effects: offer.effects.clone(), write_set: buckets.clone() }
+fn content(offer: &Offer, write_set: &WriteSet) -> Content {
+    Content {
+        revision: offer.revision,
+        effects: offer.effects.clone(),
+        write_set: write_set.clone(),
+    }
 }

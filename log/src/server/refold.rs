@@ -13,6 +13,7 @@ use super::super::key::Key;
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::super::view::RowEffect;
+use super::super::write_set::WriteSet;
 use super::Server;
 use super::store::{AcceptedEntry, Link, LogStore};
 
@@ -70,7 +71,7 @@ impl<S: LogStore> Server<S> {
         row: &RowName,
         key: &Key,
         is_linked: bool,
-        new: Option<(&Effect, &Buckets)>,
+        new: Option<(&Effect, &WriteSet)>,
         moved: &mut Moved,
     ) -> Result<(), StoreError> {
         let before = self.row_before(row, key)?;
@@ -115,7 +116,7 @@ impl<S: LogStore> Server<S> {
         row: &RowName,
         effect: &Effect,
         before: Option<&LogRow>,
-        write_set: &Buckets,
+        write_set: &WriteSet,
     ) -> Link {
         let (after, passage) = RowEffect::of(row, effect, before, write_set, &*self.placement);
         Link { effect: effect.clone(), write_set: write_set.clone(), after, passage }

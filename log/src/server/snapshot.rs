@@ -26,7 +26,7 @@ pub fn snapshot<S: LogStore>(
 ) -> Result<LogSnapshot, ServerError> {
     let (_, membership) = server.person(author)?;
     let stamp = server.stamp(&membership);
-    let written = membership.written();
+    let written = membership.write_set();
     let viewer = server.viewer(author, membership.buckets);
     let mut items = Vec::new();
     for entry in server.entries()? {
@@ -51,7 +51,7 @@ pub fn snapshot_page<S: LogStore>(
 ) -> Result<SnapshotAnswer, ServerError> {
     let (_, membership) = server.person(author)?;
     let (stamp, horizon) = (server.stamp(&membership), server.facts.horizon);
-    let written = membership.written();
+    let written = membership.write_set();
     let viewer = server.viewer(author, membership.buckets);
     let after = request.after.as_ref();
     if after.is_some_and(|after| is_outdated(after, stamp, server)) {

@@ -16,6 +16,7 @@ use super::super::key::Key;
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::super::view::RowEffect;
+use super::super::write_set::WriteSet;
 
 /// The singleton data of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ pub struct Link {
     /// The effect, void or not.
     pub effect: Effect,
     /// The write set of its content.
-    pub write_set: Buckets,
+    pub write_set: WriteSet,
     /// The row after it.
     pub after: Option<LogRow>,
     /// The change for viewers; `None` if it is void.
@@ -102,9 +103,9 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// The buckets that the user writes.
-    pub fn written(&self) -> Buckets {
-        self.buckets.with(&self.write_only)
+    /// Where the user writes.
+    pub fn write_set(&self) -> WriteSet {
+        WriteSet::new(&self.buckets, &self.write_only)
     }
 }
 

@@ -86,7 +86,7 @@ fn snapshot_that_begins_again_keeps_no_row_of_its_first_pages() {
             "{change}: it began again, {rows:?}"
         );
         let sees = world.device("new").facts().buckets.clone();
-        assert_eq!(sees, Some(buckets(if change == 2 { "b" } else { "a" })));
+        assert_eq!(sees, Some(buckets(if change == 2 { "b" } else { "a" }).into()));
         world.settle();
     }
 }

@@ -271,7 +271,7 @@ pub(super) fn page_ends_after_its_bytes() {
     let (snapshot, pages) = paged(&mut world, usize::MAX, |_| {});
     assert_eq!(snapshot.base.len(), 3);
     assert_eq!(pages, 3, "two of rows, and one of items");
-    assert_eq!(snapshot.buckets, buckets("a"));
+    assert_eq!(snapshot.buckets, buckets("a").into());
 }
 
 /// A late entry moves the row away below an item that was already sent.

@@ -2,10 +2,10 @@
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Offer, Revision};
-use super::super::fixture::{columns, image, row};
+use super::super::fixture::{author, columns, image, intent, row};
 use super::super::key::Key;
 use super::super::message::{EntryVerdict, Outcome, Publish, Verdict};
-use super::super::replica::ReplicaEvent;
+use super::super::replica::{LogError, ReplicaEvent};
 use super::super::world::{LIMITS, World};
 use super::two;
 use crate::replica::{fetch, snapshot};
@@ -141,6 +141,86 @@ pub(super) fn row_in_a_write_only_bucket_leaves_its_author() {
     world.settle();
     assert_eq!(world.text("desk", "k0"), "a report!?");
     assert_eq!(world.text("phone", "k0"), "gone");
+}
+
+/// An action that saw a row in a write-only bucket before the server confirmed it keeps its effects
+/// after the row has left: the author ran it again without the row, and its edit of a visible row was
+/// undone.
+#[test]
+pub(super) fn action_that_saw_an_unconfirmed_hidden_row_keeps_its_effects() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "a in")], &[("r0", "a")]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    world.act("desk", "append r0 x"); // Offline, earlier key.
+    world.sql("phone", "r9", Effect::Insert(image("in", "a report")));
+    world.sync("phone");
+    assert_eq!(world.text("phone", "r9"), "gone");
+    world.sql("phone", "r8", Effect::Insert(image("in", "another")));
+    world.act("phone", "append r0 y");
+    world.act("phone", "append r8 z"); // Reaches the server after the row has left.
+    let first = world.request("phone").unwrap();
+    world.deliver("phone", &Publish { offers: first.offers[..1].to_vec(), ..first });
+    world.fetch("phone");
+    world.sync("phone");
+    world.sync("desk");
+    assert_eq!(world.judges(), 0, "the authority would miss the row, too");
+    world.settle();
+    assert_eq!(world.device("phone").take_events(), []);
+    assert_eq!(world.text("desk", "r8"), "anotherz");
+    assert_eq!((world.text("desk", "r0"), world.text("phone", "r0")), ("y".into(), "y".into()));
+    world.act("desk", "append r0 !"); // Offline, earlier key.
+    world.act("phone", "append r0 ?");
+    world.sync("phone");
+    world.sync("desk");
+    world.settle();
+    assert_eq!(world.text("phone", "r0"), "y!?", "with no such row left, actions run again");
+}
+
+/// A user that writes a bucket without reading it cannot read its rows by moving them: neither by an
+/// effect of a modified client nor through the authority.
+#[test]
+pub(super) fn hidden_row_cannot_be_moved_or_copied_by_its_writer() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "a in")], &[("r0", "in")]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    world.act("desk", "append r0 secret");
+    world.sync("desk");
+    let stamp = world.device("phone").facts().stamp.unwrap();
+    let to_a = Effects::from_iter([(row("r0"), Effect::Update(columns("buckets", "a")))]);
+    let forged = [(None, to_a), (Some(intent("move r0 a")), Effects::default())];
+    let offers = forged.map(|(intent, effects)| {
+        let (id, time, revision) = (world.new_id(), world.now, Revision(0));
+        let key = Key { millis: time, counter: 0, author: author(1), id };
+        Offer { key, time, intent, revision, effects }
+    });
+    world.deliver("phone", &Publish { stamp, number: 99, offers: offers.to_vec() });
+    world.judges();
+    world.fetch("phone");
+    assert_eq!(world.text("phone", "r0"), "gone");
+    let lies = world.columns_of("desk", "r0").unwrap()["buckets"].clone();
+    assert_eq!(lies, Value::from("in"));
+}
+
+/// A user that has moved a row as its reader, and is no reader any more, is told.
+#[test]
+pub(super) fn move_by_a_former_reader_is_parked() {
+    let mut world = World::new(&[("phone", "a in"), ("desk", "in")], &[("r0", "in")]);
+    world.sql("phone", "r0", Effect::Update(columns("buckets", "a")));
+    world.joins_to_write("phone", "a", "in");
+    world.settle();
+    assert_eq!(world.device("phone").parked().unwrap().len(), 1);
+    assert_eq!(world.text("phone", "r0"), "gone");
+}
+
+/// The device refuses what the server would void.
+#[test]
+pub(super) fn own_row_in_a_write_only_bucket_is_not_moved() {
+    let mut world = World::new(&[("phone", "a")], &[]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    world.sql("phone", "k0", Effect::Insert(image("in", "")));
+    let out = Effects::from_iter([(row("k0"), Effect::Update(columns("buckets", "a")))]);
+    assert_eq!(world.try_sql("phone", out), Err(LogError::Outside(row("k0"))));
 }
 
 /// An action that moves a row where its author does not read keeps its content, even if an earlier

@@ -133,12 +133,15 @@ struct Work<'w, 't> {
     write_set: Buckets,
     /// Rows without an entry are set as well: no device wrote them before.
     is_first: bool,
+    /// The time of the entries that set rows: after all imported entries that name them, so that an
+    /// edit that a device made since counts.
     last: u64,
     done: Imported,
 }
 
 impl<'w, 't> Work<'w, 't> {
     fn new(log: &'w mut Log<'t>, into: Tables<'w>, now: u64, latest: u64, is_first: bool) -> Self {
+        let last = log.facts().horizon.millis.saturating_add(1);
         Self {
             log,
             into,
@@ -151,7 +154,7 @@ impl<'w, 't> Work<'w, 't> {
             bytes: 0,
             write_set: Buckets::default(),
             is_first,
-            last: now,
+            last,
             done: Imported::default(),
         }
     }
@@ -238,10 +241,9 @@ impl<'w, 't> Work<'w, 't> {
         let Some(effect) = Effect::between(present.as_ref(), image.as_ref()) else {
             return Ok(());
         };
-        let is_missing = self.is_first && present.is_none();
         match writers(self.log, &row)? {
-            Writers::Imports => {}
-            Writers::None if is_missing => {}
+            Writers::Imports(key) => self.last = self.last.max(key.millis),
+            Writers::None if self.is_first => {}
             Writers::None | Writers::Devices => {
                 self.done.kept_rows += 1;
                 return Ok(());
@@ -258,7 +260,7 @@ impl<'w, 't> Work<'w, 't> {
 
     fn repair(&mut self) -> Result<(), Found> {
         let effects: Effects = std::mem::take(&mut self.repairs).into_iter().collect();
-        let write_set = std::mem::take(&mut self.write_set);
+        let write_set = std::mem::take(&mut self.write_set).into();
         self.bytes = 0;
         if effects.is_empty() {
             return Ok(());

@@ -57,9 +57,9 @@ impl RunAction for Runner<'_> {
         let Some(prepared) = prepared.filter(|_| !self.bounds.is_spent()) else { return Ok(None) };
         let db = self.db;
         ours(db, "SAVEPOINT rejoin_entry")?;
-        if context.by_authority {
+        if let Some(readable) = &context.by_authority {
             db.set_triggers(Triggers::Rest)?;
-            hide(db, self.schema, context.buckets.as_ref())?;
+            hide(db, self.schema, readable)?;
         }
         db.set_triggers(Triggers::Fire)?;
         self.capture.clear();
@@ -107,8 +107,8 @@ impl RunAction for Runner<'_> {
 
 /// Deletes the rows outside of these buckets, in the savepoint of a run: an action of an author must
 /// not see them, and any SQL may read them. The app's triggers are off.
-fn hide(db: &Database, schema: &Schema, buckets: Option<&Buckets>) -> Result<()> {
-    let shown: Vec<&str> = buckets.into_iter().flat_map(Buckets::iter).map(Name::as_str).collect();
+fn hide(db: &Database, schema: &Schema, buckets: &Buckets) -> Result<()> {
+    let shown: Vec<&str> = buckets.iter().map(Name::as_str).collect();
     let shown =
         serde_json::to_string(&shown).map_err(|error| Error::Internal(error.to_string()))?;
     for table in schema.manifest.iter().flat_map(Manifest::in_log) {

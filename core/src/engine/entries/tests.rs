@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_log::effect::Effect;
-use rejoin_log::ids::{AuthorId, EntryId, Epoch};
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch};
 use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext, SnapshotPage};
 use rejoin_log::message::{
@@ -56,7 +56,7 @@ fn shop() -> (TempDir, Engine) {
     let page = SnapshotPage {
         stamp: STAMP,
         after: None,
-        buckets: ["a"].into_iter().collect(),
+        buckets: Buckets::from_iter(["a"]).into(),
         horizon: Key::FIRST,
         base: vec![(nails(), image)],
         items: Vec::new(),

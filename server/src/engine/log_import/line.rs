@@ -175,7 +175,8 @@ fn entry(action: Action, tables: &[ReadTable<'_>]) -> Result<ImportedEntry, Impo
     }
     let key = Key { millis, counter, author: AuthorId(named(&client_id)), id: EntryId(id_of(&id)) };
     let write_set: Buckets = write_set.into_iter().collect();
-    Ok(ImportedEntry { key, effects: net.into_iter().collect::<Effects>(), write_set })
+    let (effects, write_set) = (net.into_iter().collect::<Effects>(), write_set.into());
+    Ok(ImportedEntry { key, effects, write_set })
 }
 
 /// The id of an entry: that of the action, if it is a UUID in lower case.

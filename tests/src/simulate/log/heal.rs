@@ -172,8 +172,8 @@ impl World<'_> {
             return Ok(());
         }
         self.report.count("the order as taken equals the oracle's");
-        let buckets = |author: AuthorId| self.written_by(author);
-        match unlike(&self.mirror.rows, &self.mirror.as_taken(&self.first, buckets)) {
+        let written_by = |author: AuthorId| self.written_by(author);
+        match unlike(&self.mirror.rows, &self.mirror.as_taken(&self.first, written_by)) {
             Some(difference) => broken!("order-as-taken", "{difference}"),
             None => Ok(()),
         }

@@ -19,7 +19,7 @@ use rejoin_log::replica::store::{Authority, Facts, OwnEntry, ReplicaStore as _};
 use rejoin_log::replica::{Replica, check};
 
 use super::mirror::rows;
-use super::oracle::{Names, Rows, apply_effects, names, run, unlike};
+use super::oracle::{Rows, Within, apply_effects, names, run, unlike};
 use super::store::DeviceStore;
 use super::words;
 use super::world::{Letter, unexpected};
@@ -56,7 +56,7 @@ pub(super) struct Shadow {
     /// be visible here.
     turned: BTreeSet<EntryId>,
     own: BTreeMap<EntryId, OwnEntry>,
-    buckets: Option<Names>,
+    buckets: Option<Within>,
     /// Number of changes before each own entry.
     allowed: BTreeMap<EntryId, u32>,
     /// Whether the last page ended at the head.
@@ -120,7 +120,7 @@ impl Shadow {
     fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<DeviceStore>) -> Checked {
         let epoch = |facts: &Facts| facts.stamp.map(|stamp| stamp.epoch);
         let (Some(had), Some(has)) = (&before.buckets, &after.buckets) else { return Ok(()) };
-        if epoch(before) != epoch(after) || names(had).is_subset(&names(has)) {
+        if epoch(before) != epoch(after) || names(had.buckets()).is_subset(&names(has.buckets())) {
             return Ok(());
         }
         let accepted =
@@ -137,12 +137,13 @@ impl Shadow {
     fn is_no_longer_own(
         &self,
         own: &BTreeMap<EntryId, (Key, OwnEntry)>,
-        within: Option<&Names>,
+        within: Option<&Within>,
     ) -> Checked {
         let Some(within) = within else { return Ok(()) };
         let held = |id: &EntryId| self.items.get(id).and_then(|item| item.held.as_ref());
-        let left =
-            |id: &EntryId| held(id).is_some_and(|held| !names(&held.write_set).is_subset(within));
+        let left = |id: &EntryId| {
+            held(id).is_some_and(|held| !names(held.write_set.buckets()).is_subset(&within.all))
+        };
         match own.iter().find(|(id, (_, own))| own.authority == Authority::Mine && left(id)) {
             None => Ok(()),
             Some((id, _)) => left_bucket_is_open(*id),
@@ -284,7 +285,7 @@ impl Shadow {
         counted: bool,
     ) -> Checked {
         let facts = facts(replica)?;
-        let within = facts.buckets.as_ref().map(names);
+        let within = facts.buckets.as_ref().map(Within::of);
         let own = own_records(replica)?;
         let placed = self.place(&own);
         let mut state = self.base.clone();
@@ -321,14 +322,15 @@ impl Shadow {
     fn corrects_something(
         &self,
         own: &BTreeMap<EntryId, (Key, OwnEntry)>,
-        within: Option<&Names>,
+        within: Option<&Within>,
     ) -> Checked {
         for (id, (_, new)) in own {
             let Some(old) = self.own.get(id) else { continue };
             let is_held = |item: &Shown| {
                 item.effects == new.effects
                     && item.held.as_ref().is_some_and(|held| {
-                        held.revision == old.revision && Some(&names(&held.write_set)) == within
+                        held.revision == old.revision
+                            && Some(&Within::of(&held.write_set)) == within
                     })
             };
             if new.revision == old.revision.next() && self.items.get(id).is_some_and(is_held) {
@@ -389,7 +391,7 @@ impl Shadow {
         record: &OwnEntry,
         before: &Rows,
         state: &Rows,
-        within: Option<&Names>,
+        within: Option<&Within>,
     ) -> Checked {
         let Some(intent) = record.intent.as_ref().filter(|_| record.authority == Authority::Mine)
         else {
@@ -403,7 +405,7 @@ impl Shadow {
         apply_effects(&mut again, &effects, within);
         let Some(difference) = unlike(state, &again) else { return Ok(()) };
         let held = self.items.get(&entry.id).and_then(|item| item.held.as_ref());
-        let refused = held.is_some_and(|held| Some(&names(&held.write_set)) == within);
+        let refused = held.is_some_and(|held| Some(&Within::of(&held.write_set)) == within);
         let comes_to = |effects: &Effects| {
             let mut rows = before.clone();
             apply_effects(&mut rows, effects, None);

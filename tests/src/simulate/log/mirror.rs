@@ -12,7 +12,7 @@ use rejoin_log::server::Server;
 use rejoin_log::server::memory::MemoryLog;
 
 use super::oracle::{
-    self, Change, Fact, Names, Rows, after, fold, names, place, seen, sees, unlike, view,
+    self, Change, Fact, Names, Rows, Within, after, fold, place, seen, sees, unlike, view,
 };
 use super::words;
 use crate::simulate::{Checked, broken};
@@ -83,7 +83,7 @@ impl Mirror {
                 intent: entry.intent,
                 revision: entry.content.revision.0,
                 effects: entry.content.effects,
-                within: names(&entry.content.write_set),
+                within: Within::of(&entry.content.write_set),
                 by_authority: entry.by_authority,
                 version: entry.version,
             })
@@ -256,7 +256,7 @@ impl Mirror {
                     "{id} is the authority's, and its author has changed it"
                 );
             }
-            if !old.within.is_subset(buckets) {
+            if !old.within.all.is_subset(buckets) {
                 return broken!(
                     "left-bucket-is-closed",
                     "{id} was accepted in a bucket which its author has left, and the author has changed it"
@@ -284,10 +284,10 @@ impl Mirror {
         correct.corrections.iter().filter(reads).count()
     }
 
-    /// The state if every entry had been taken in key order, each on its author's view. `buckets`
-    /// returns an author's present buckets; entries that the authority took keep the write set that
+    /// The state if every entry had been taken in key order, each on its author's view. `written_by`
+    /// returns an author's present write set; entries that the authority took keep the write set that
     /// it found.
-    pub(super) fn as_taken(&self, base: &Rows, buckets: impl Fn(AuthorId) -> Names) -> Rows {
+    pub(super) fn as_taken(&self, base: &Rows, written_by: impl Fn(AuthorId) -> Within) -> Rows {
         let mut rows = base.clone();
         for fact in &self.facts {
             match &fact.intent {
@@ -296,9 +296,10 @@ impl Mirror {
                     let within = if fact.by_authority {
                         fact.within.clone()
                     } else {
-                        buckets(fact.key.author)
+                        written_by(fact.key.author)
                     };
-                    let effects = oracle::run(&rows, Some(&within), intent, fact.id, fact.time);
+                    let visible = seen(&rows, &within.read());
+                    let effects = oracle::run(&visible, Some(&within), intent, fact.id, fact.time);
                     oracle::apply_effects(&mut rows, &effects, Some(&within));
                 }
             }

@@ -18,7 +18,7 @@ use rejoin_log::server::{self, Limits, Server};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::oracle::{Fact, Names};
+use super::oracle::{Fact, Within};
 use super::words;
 use super::world::{Columns, Fate, Letter, World, unexpected, user_id};
 use crate::simulate::{Checked, broken};
@@ -211,7 +211,7 @@ impl World<'_> {
         let answer = self.travels(answer)?;
         self.look()?;
         self.count_contents(&before);
-        self.mirror.rightful_author(&before, &self.written_by(author))?;
+        self.mirror.rightful_author(&before, &self.written_by(author).all)?;
         if let Outcome::Verdicts { verdicts } = &answer.outcome {
             for EntryVerdict { id, verdict } in verdicts {
                 self.count_verdict(verdict);
@@ -230,8 +230,8 @@ impl World<'_> {
     /// A device with a forged database publishes entries that its author may no longer change: none
     /// is accepted. The server is a copy, so that the run does not depend on it.
     pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
-        let buckets = self.written_by(author);
-        let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);
+        let buckets = self.written_by(author).all;
+        let left = |fact: &&Fact| fact.key.author == author && !fact.within.all.is_subset(&buckets);
         let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
         let store = self.server.store().clone();
         let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
@@ -257,13 +257,11 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The buckets that an author writes, according to the server.
-    pub(super) fn written_by(&self, author: AuthorId) -> Names {
+    /// Where an author writes, according to the server.
+    pub(super) fn written_by(&self, author: AuthorId) -> Within {
         let device = self.devices.iter().find(|device| device.author == author);
-        device.map_or_else(Names::new, |device| {
-            let mut written = self.buckets(device.user);
-            written.extend(self.write_only(device.user));
-            written
+        device.map_or_else(Within::default, |device| {
+            Within::of(&self.membership(device.user).write_set())
         })
     }
 

@@ -12,6 +12,7 @@ use rejoin_log::handler::Stop;
 use rejoin_log::ids::{Buckets, EntryId};
 use rejoin_log::key::Key;
 use rejoin_log::row::{Columns, RowName};
+use rejoin_log::write_set::WriteSet;
 
 use super::deed::{self, Desk, string};
 
@@ -28,6 +29,37 @@ pub(super) fn place(row: &Columns) -> Names {
         .map(|column| string(row, column).to_owned())
         .filter(|bucket| !bucket.is_empty())
         .collect()
+}
+
+/// Where an author writes: all its buckets, and those that it does not read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Within {
+    pub(super) all: Names,
+    write_only: Names,
+}
+
+impl Within {
+    pub(super) fn of(set: &WriteSet) -> Self {
+        let all = names(set.buckets());
+        let read = set.readable().map_or_else(|| all.clone(), |read| names(&read));
+        Self { write_only: &all - &read, all }
+    }
+
+    /// The buckets whose rows a run of the author sees.
+    pub(super) fn read(&self) -> Names {
+        &self.all - &self.write_only
+    }
+
+    /// Whether an effect may change a row so. A row that its author does not read stays where it
+    /// is.
+    fn permits(&self, before: Option<&Columns>, after: Option<&Columns>) -> bool {
+        let mut images = before.into_iter().chain(after).map(place);
+        if images.any(|lies| lies.is_empty() || !lies.is_subset(&self.all)) {
+            return false;
+        }
+        let (Some(from), Some(to)) = (before.map(place), after.map(place)) else { return true };
+        from == to || !from.is_subset(&self.write_only)
+    }
 }
 
 /// The names of some buckets of the log model.
@@ -75,19 +107,14 @@ pub(super) struct Change {
 pub(super) fn apply_effects(
     rows: &mut Rows,
     effects: &Effects,
-    within: Option<&Names>,
+    within: Option<&Within>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     for (row, effect) in effects.iter() {
         let before = rows.get(row).cloned();
         let after = after(effect, before.as_ref());
-        let writable = |image: &Option<Columns>| match (image, within) {
-            (Some(image), Some(within)) => {
-                !place(image).is_empty() && place(image).is_subset(within)
-            }
-            _ => true,
-        };
-        if !writable(&before) || !writable(&after) || before.is_none() && after.is_none() {
+        let permitted = within.is_none_or(|within| within.permits(before.as_ref(), after.as_ref()));
+        if !permitted || before.is_none() && after.is_none() {
             continue;
         }
         match &after {
@@ -108,7 +135,7 @@ pub(super) struct Fact {
     pub(super) intent: Option<Intent>,
     pub(super) revision: u32,
     pub(super) effects: Effects,
-    pub(super) within: Names,
+    pub(super) within: Within,
     pub(super) by_authority: bool,
     /// Rises with each new content of any entry.
     pub(super) version: u64,
@@ -184,15 +211,16 @@ impl Desk for Bench<'_> {
     }
 }
 
-/// The effects of an action by a member of these buckets on these rows; none if it is refused.
-/// Without known buckets the author sees everything.
+/// The effects of an action of an author with this write set on these rows; none if it is refused.
+/// Without a known one the author sees everything.
 pub(super) fn run(
     rows: &Rows,
-    buckets: Option<&Names>,
+    within: Option<&Within>,
     intent: &Intent,
     entry: EntryId,
     time: u64,
 ) -> Effects {
+    let buckets = within.map(|within| &within.all);
     let before = buckets.map_or_else(|| rows.clone(), |buckets| seen(rows, buckets));
     let mut bench = Bench { rows: before.clone(), buckets, entry, time };
     if deed::act(intent, &mut bench).is_err() {

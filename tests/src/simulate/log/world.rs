@@ -197,7 +197,7 @@ impl<'t> World<'t> {
         self.server.set_buckets(&user_id(user), buckets, write_only).map_err(unexpected)
     }
 
-    fn membership(&self, user: usize) -> Membership {
+    pub(super) fn membership(&self, user: usize) -> Membership {
         self.server.store().membership(&user_id(user)).unwrap_or_default()
     }
 

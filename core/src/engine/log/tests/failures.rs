@@ -68,7 +68,7 @@ fn first_page(
     items: Vec<ViewedEntry>,
     next: SnapshotNext,
 ) -> SnapshotAnswer {
-    let (horizon, buckets) = (Key::end_of(5), buckets("a"));
+    let (horizon, buckets) = (Key::end_of(5), buckets("a").into());
     let items = items.into_iter().map(|seen| Item::Entry(Box::new(seen))).collect();
     let page = SnapshotPage { stamp: STAMP, after, buckets, horizon, base, items, next };
     SnapshotAnswer::Page(Box::new(page))
@@ -125,7 +125,7 @@ const OPERATIONS: [(&str, Operation); 12] = [
         let answer = Published { number: 1, outcome: Outcome::Verdicts { verdicts } };
         publish::take_published(device, &answer, 130)?;
         let effects = plain("r0", Effect::Update(columns("text", "laterx")));
-        let (write_set, by_authority, is_hidden) = (buckets("a"), false, false);
+        let (write_set, by_authority, is_hidden) = (buckets("a").into(), false, false);
         let own = Some(Held { revision, write_set, by_authority, is_hidden });
         let echo = ViewedEntry { key, effects, own, whole: None };
         take_page(device, &page(3, vec![theirs(70, 23, "last"), echo], None))?;
@@ -143,7 +143,7 @@ const OPERATIONS: [(&str, Operation); 12] = [
         take_page(device, &Fetched::Resync)?;
         let base = vec![(row("r0"), image("a", "new")), (row("k1"), image("a", "k"))];
         let items = vec![theirs(110, 24, "t")];
-        let (horizon, cursor, buckets) = (Key::end_of(100), Cursor(6), buckets("a"));
+        let (horizon, cursor, buckets) = (Key::end_of(100), Cursor(6), buckets("a").into());
         let snapshot = LogSnapshot { stamp: STAMP, buckets, horizon, base, items, cursor };
         Ok(snapshot::take_snapshot(device, &snapshot)?)
     }),
