@@ -39,6 +39,17 @@ impl WriteSet {
         self.write_only.as_ref().map(|only| self.buckets.without(only))
     }
 
+    /// Whether an author that had the former set has left no bucket: it reads and writes all of them.
+    pub fn covers(&self, former: &Self) -> bool {
+        let read = |set: &Self| set.readable().unwrap_or_else(|| set.buckets.clone());
+        former.buckets.within(&self.buckets) && read(former).within(&read(self))
+    }
+
+    /// Whether the author does not read this row.
+    pub fn hides(&self, row: &RowName, image: &LogRow, placement: &dyn Placement) -> bool {
+        self.readable().is_some_and(|read| !placement.buckets(row, image).meet(&read))
+    }
+
     /// Whether the set permits writing this row: the row has buckets, and all of them are in the
     /// set.
     pub fn contains(&self, row: &RowName, image: &LogRow, placement: &dyn Placement) -> bool {
@@ -56,11 +67,9 @@ impl WriteSet {
     ) -> bool {
         let contains = |image: &LogRow| self.contains(row, image, placement);
         before.is_none_or(contains) && after.is_none_or(contains) && {
-            let (Some(read), Some(before), Some(after)) = (self.readable(), before, after) else {
-                return true;
-            };
-            let from = placement.buckets(row, before);
-            from.meet(&read) || from == placement.buckets(row, after)
+            let (Some(before), Some(after)) = (before, after) else { return true };
+            !self.hides(row, before, placement)
+                || placement.buckets(row, before) == placement.buckets(row, after)
         }
     }
 }
@@ -140,6 +149,23 @@ mod tests {
             let [one, other] = [before, after].map(|lies| lies.map(|lies| image(lies, "")));
             let permits = set.permits(&row("r"), one.as_ref(), other.as_ref(), &Column);
             assert_eq!(permits, permitted, "{before:?} to {after:?}");
+        }
+    }
+
+    #[test]
+    fn author_that_reads_a_bucket_no_more_has_left_it() {
+        let set = |read: &str, only: &str| WriteSet::new(&buckets(read), &buckets(only));
+        // now, formerly, whether no bucket was left
+        let table = [
+            (set("a b", ""), set("a b", ""), true),
+            (set("a b", ""), set("a", "b"), true),
+            (set("a", "b"), set("a b", ""), false),
+            (set("a", "b"), set("a", "b"), true),
+            (set("a", ""), set("a", "b"), false),
+            (set("a", "c"), set("b", ""), false),
+        ];
+        for (now, former, covers) in table {
+            assert_eq!(now.covers(&former), covers, "{now:?} after {former:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::super::rebase::{Change, rebase};
 use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::ledger::ReplicaRebase;
-use super::store::{Facts, Record, ReplicaStore};
+use super::store::{Counted, Facts, Record, ReplicaStore};
 use super::{Replica, ReplicaEvent};
 
 /// The new records (`None`: removed), and the resulting change of the steps.
@@ -113,6 +113,23 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(())
     }
 
+    /// Notes the tables in which these records show rows that the user does not read.
+    fn note_hidden(&mut self, applied: &BTreeMap<EntryId, Record>) -> Result<(), StoreError> {
+        let Some(set) = self.facts.buckets.as_ref().filter(|set| set.readable().is_some()) else {
+            return Ok(());
+        };
+        for record in applied.values() {
+            let Some(Counted::Own(effects)) = record.counted() else { continue };
+            for (row, _) in effects.iter() {
+                let image = self.store.row(row)?;
+                if image.is_some_and(|image| set.hides(row, &image, &*self.placement)) {
+                    self.facts.hidden.insert(row.table.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Applies an edit: rebases, and saves the records and the facts.
     pub(super) fn commit(&mut self, edit: RecordEdit) -> Result<(), StoreError> {
         let RecordEdit { facts, mut change, records, former, mut events } = edit;
@@ -141,6 +158,7 @@ impl<S: ReplicaStore> Replica<S> {
             self.events.append(&mut work.events);
             self.runs += work.runs;
             applied = work.records;
+            self.note_hidden(&applied)?;
         }
         for (id, record) in records {
             match (applied.remove(&id), record) {

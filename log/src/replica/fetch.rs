@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::super::effect::Effects;
-use super::super::ids::EntryId;
+use super::super::ids::{EntryId, Name};
 use super::super::key::Key;
 use super::super::message::{Fetch, Fetched, FullEntry, Held, Item, Page, ViewedEntry};
 use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::super::write_set::WriteSet;
 use super::edit::RecordEdit;
-use super::store::{
-    Authority, AuthorityEntry, Counted, OwnEntry, Record, ReplicaStore, Shown, Waiting,
-};
+use super::store::{Authority, AuthorityEntry, Counted, OwnEntry, Record, ReplicaStore, Shown};
 use super::{Replica, ReplicaEvent};
 
 /// The next fetch request; `None` while a snapshot is needed.
@@ -41,9 +39,10 @@ pub fn take_fetched<S: ReplicaStore>(
     }
     take_page(replica, page)?;
     replica.at_head = !page.more;
-    if replica.at_head && !replica.facts.hidden.is_empty() && shows_no_more(replica)? {
+    if replica.at_head && !replica.facts.hidden.is_empty() {
+        let unconfirmed = unconfirmed_tables(replica)?;
         let mut edit = replica.edit();
-        edit.facts.hidden.clear();
+        edit.facts.hidden.retain(|table| unconfirmed.contains(table));
         replica.commit(edit)?;
     }
     if let Some(horizon) = page.horizon {
@@ -52,18 +51,16 @@ pub fn take_fetched<S: ReplicaStore>(
     Ok(page.more)
 }
 
-/// Whether all own entries have the content that the server confirmed.
-fn shows_no_more<S: ReplicaStore>(replica: &Replica<S>) -> Result<bool, StoreError> {
-    if !replica.store.waiting_ids(Waiting::Server, 1)?.is_empty() {
-        return Ok(false);
-    }
+/// The tables that own entries write whose content is not the one that the server confirmed.
+fn unconfirmed_tables<S: ReplicaStore>(replica: &Replica<S>) -> Result<BTreeSet<Name>, StoreError> {
+    let mut tables = BTreeSet::new();
     for id in replica.store.own_ids()? {
         let record = replica.store.record(id)?;
-        if matches!(record.as_ref().and_then(Record::counted), Some(Counted::Own(_))) {
-            return Ok(false);
+        if let Some(Counted::Own(effects)) = record.as_ref().and_then(Record::counted) {
+            tables.extend(effects.iter().map(|(row, _)| row.table.clone()));
         }
     }
-    Ok(true)
+    Ok(tables)
 }
 
 fn take_page<S: ReplicaStore>(replica: &mut Replica<S>, page: &Page) -> Result<(), StoreError> {
@@ -197,7 +194,7 @@ pub(super) fn fold_to<S: ReplicaStore>(
 /// Stores the server's state of an own entry, whose author now has this write set.
 fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, writes: Option<&WriteSet>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
-    let left = writes.is_some_and(|writes| !held.write_set.buckets().within(writes.buckets()));
+    let left = writes.is_some_and(|writes| !writes.covers(&held.write_set));
     if held.by_authority {
         own.authority = Authority::Appointed;
         own.revision = held.revision;
@@ -223,6 +220,7 @@ fn take_whole(edit: &mut RecordEdit, record: &mut Record, whole: &FullEntry) {
     let previous = record.authority.take().filter(|authority| {
         authority.effects == content.effects
             && authority.whole.content.write_set == content.write_set
+            && authority.whole.intent.is_some() == whole.intent.is_some()
     });
     if previous.is_none() && whole.intent.is_some() {
         edit.change.run.insert(record.key);

@@ -4,6 +4,7 @@ use super::super::effect::Effects;
 use super::super::entry::Intent;
 use super::super::handler::{Context, Draft, Ran, Stop};
 use super::super::ids::EntryId;
+use super::super::row::LogRow;
 use super::super::store::StoreError;
 use super::super::write_set::WriteSet;
 use super::ReplicaEvent;
@@ -48,6 +49,15 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         let Some(authority) = &record.authority else { return Ok(()) };
         let whole = &authority.whole;
         let write_set = whole.content.write_set.clone();
+        let counted = self.outcome(record.counted(), None)?;
+        for (row, after) in &counted {
+            let hides = |image: &LogRow| write_set.hides(row, image, self.placement);
+            if after.as_ref().is_some_and(hides) || self.store.row(row)?.as_ref().is_some_and(hides)
+            {
+                // Its author could not run it again, either.
+                return Ok(());
+            }
+        }
         let all = write_set.buckets();
         let by_authority = Some(write_set.readable().unwrap_or_else(|| all.clone()));
         let buckets = Some(all.clone());
@@ -55,9 +65,8 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         let Some(run) = self.attempt(whole.intent.as_ref(), &context)? else {
             return Ok(());
         };
-        let held = self.outcome(record.counted(), None)?;
         let comes_to = self.outcome(Some(Counted::Whole(&run.effects, &write_set)), None)?;
-        let keeps = self.differing(&held, &comes_to)?.is_empty();
+        let keeps = self.differing(&counted, &comes_to)?.is_empty();
         if let Some(authority) = &mut record.authority {
             authority.tables = run.tables;
             if !keeps {

@@ -38,11 +38,7 @@ pub fn take_snapshot<S: ReplicaStore>(
     let mut edit = replica.edit();
     edit.change.everything = true;
     edit.change.base = differing_base(replica, snapshot)?;
-    let left = replica
-        .facts
-        .buckets
-        .as_ref()
-        .is_some_and(|had| !had.buckets().within(snapshot.buckets.buckets()));
+    let left = replica.facts.buckets.as_ref().is_some_and(|had| !snapshot.buckets.covers(had));
     let_go(replica, &mut edit, snapshot, same_epoch, left)?;
     edit.facts.buckets = Some(snapshot.buckets.clone());
     for seen in &snapshot.items {

@@ -182,8 +182,7 @@ impl<S: ReplicaStore> Replica<S> {
         Record { own: Some(Box::new(own)), ..Record::new(key) }
     }
 
-    /// Rejects, by row name, writes that the server would deny or void. Notes the tables of rows
-    /// that the user does not read.
+    /// Rejects, by row name, writes that the server would deny or void.
     fn permitted(&mut self, effects: &Effects) -> Result<(), LogError> {
         for (row, effect) in effects.iter() {
             let before = self.store.row(row)?;
@@ -193,6 +192,7 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(())
     }
 
+    /// Also notes the table of a row that the user does not read.
     fn permitted_row(
         &mut self,
         row: &RowName,
@@ -203,9 +203,7 @@ impl<S: ReplicaStore> Replica<S> {
         if !write_set.permits(row, before, after, &*self.placement) {
             return Err(LogError::Outside(row.clone()));
         }
-        if let (Some(readable), Some(after)) = (write_set.readable(), after)
-            && !self.placement.buckets(row, after).meet(&readable)
-        {
+        if after.is_some_and(|after| write_set.hides(row, after, &*self.placement)) {
             self.facts.hidden.insert(row.table.clone());
         }
         Ok(())

@@ -115,13 +115,8 @@ impl<S: LogStore> Server<S> {
     /// An entry for the authority. Without its intent if it wrote a row that its author does not
     /// read: a run as the author would miss the row.
     fn whole(&self, entry: &AcceptedEntry) -> Result<FullEntry, StoreError> {
-        let mut intent = entry.intent.clone();
-        if let Some(readable) = entry.content.write_set.readable() {
-            for (row, _) in entry.content.effects.iter() {
-                let passage = self.store.link(row, &entry.key)?.and_then(|link| link.passage);
-                intent = intent.filter(|_| !passage.is_some_and(|it| it.hides(&readable)));
-            }
-        }
+        let hides = self.hides(entry, &entry.content.write_set)?;
+        let intent = entry.intent.clone().filter(|_| !hides);
         let (time, content, version) = (entry.time, entry.content.clone(), entry.version);
         Ok(FullEntry { time, intent, content, version })
     }

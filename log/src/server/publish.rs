@@ -123,7 +123,7 @@ impl<S: LogStore> Server<S> {
         if offer.revision <= revision {
             return Ok(Verdict::Held { revision, key });
         }
-        if !entry.content.write_set.buckets().within(write_set.buckets()) {
+        if !write_set.covers(&entry.content.write_set) || self.hides(&entry, write_set)? {
             return Ok(Verdict::Frozen { revision, key });
         }
         if bounds::check_offer(offer).is_err() {
@@ -159,25 +159,37 @@ impl<S: LogStore> Server<S> {
         Ok(Verdict::Held { revision: offer.revision, key: offer.key })
     }
 
+    /// Whether an entry wrote a row that its author does not read.
+    pub(super) fn hides(
+        &self,
+        entry: &AcceptedEntry,
+        write_set: &WriteSet,
+    ) -> Result<bool, StoreError> {
+        let Some(readable) = write_set.readable() else { return Ok(false) };
+        for (row, _) in entry.content.effects.iter() {
+            let passage = self.store.link(row, &entry.key)?.and_then(|link| link.passage);
+            if passage.is_some_and(|passage| passage.hides(&readable)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a new entry places a row, at its key in the current fold, where its author may not
     /// write.
     fn denies(&self, offer: &Offer, write_set: &WriteSet) -> Result<bool, StoreError> {
         let mine = |row, image: &_| write_set.contains(row, image, &*self.placement);
         for (row, effect) in offer.effects.iter() {
             let denied = match effect {
-                Effect::Insert(image) => !mine(row, image),
-                Effect::Update(_) => {
+                Effect::Insert(image) if !mine(row, image) => true,
+                Effect::Insert(_) if write_set.readable().is_none() => false,
+                Effect::Insert(_) | Effect::Update(_) => {
                     let before = self.row_before(row, &offer.key)?;
-                    let after = effect.on(before.as_ref());
+                    let (before, after) = (before.as_ref(), effect.on(before.as_ref()));
                     // A row that its author may not write is void anyway, and no reason to deny the
                     // entry.
-                    before.as_ref().is_some_and(|before| mine(row, before))
-                        && !write_set.permits(
-                            row,
-                            before.as_ref(),
-                            after.as_ref(),
-                            &*self.placement,
-                        )
+                    before.is_some_and(|before| mine(row, before))
+                        && !write_set.permits(row, before, after.as_ref(), &*self.placement)
                 }
                 Effect::Delete => false,
             };

@@ -2,7 +2,7 @@
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Offer, Revision};
-use super::super::fixture::{author, columns, image, intent, row};
+use super::super::fixture::{author, columns, image, intent, plain, row};
 use super::super::key::Key;
 use super::super::message::{EntryVerdict, Outcome, Publish, Verdict};
 use super::super::replica::{LogError, ReplicaEvent};
@@ -210,6 +210,103 @@ pub(super) fn move_by_a_former_reader_is_parked() {
     world.settle();
     assert_eq!(world.device("phone").parked().unwrap().len(), 1);
     assert_eq!(world.text("phone", "r0"), "gone");
+}
+
+/// A row that has left its author is not moved by another content of its insert: edits of others
+/// after it became visible.
+#[test]
+pub(super) fn insert_of_a_hidden_row_is_not_revised() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "a in")], &[]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    let id = world.sql("phone", "k0", Effect::Insert(image("in", "")));
+    world.sync("phone");
+    world.fetch("desk");
+    world.sql("desk", "k0", Effect::Update(columns("text", "secret")));
+    world.sync("desk");
+    let stamp = world.device("phone").facts().stamp.unwrap();
+    let entries = world.server.entries().unwrap();
+    let own = entries.iter().find(|entry| entry.id == id).unwrap();
+    let (key, time, revision) = (own.key, own.time, Revision(1));
+    let effects = plain("k0", Effect::Insert(image("a", "")));
+    let offers = vec![Offer { key, time, intent: None, revision, effects }];
+    let answer = world.deliver("phone", &Publish { stamp, number: 99, offers });
+    let frozen = EntryVerdict { id, verdict: Verdict::Frozen { revision: Revision(0), key } };
+    assert_eq!(answer.outcome, Outcome::Verdicts { verdicts: vec![frozen] });
+}
+
+/// The key of a new row is taken where its author does not read: the author is told.
+#[test]
+pub(super) fn insert_at_the_key_of_a_hidden_row_is_parked() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "in")], &[("r0", "in")]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    world.sql("phone", "r0", Effect::Insert(image("a", "mine")));
+    world.settle();
+    assert_eq!(world.device("phone").parked().unwrap().len(), 1);
+    assert_eq!(world.text("desk", "r0"), "");
+}
+
+/// A user that still writes a bucket, and reads it no more, has left it: an accepted action that read
+/// its rows ran again without them, and undid its edit.
+#[test]
+pub(super) fn reader_that_becomes_a_writer_gives_up_its_entries() {
+    let mut world =
+        World::new(&[("phone", "a in"), ("desk", "a in")], &[("r0", "a"), ("r1", "in")]);
+    world.act("phone", "crowd a 3");
+    world.sync("phone");
+    let made = |world: &World| {
+        let rows = world.server.rows().unwrap();
+        rows.iter().filter(|(row, _)| row.table.as_str() == "d").count()
+    };
+    assert_eq!(made(&world), 1);
+    world.joins_to_write("phone", "a", "in");
+    world.settle();
+    world.act("desk", "append r0 x");
+    world.settle();
+    assert_eq!(made(&world), 1);
+    assert_eq!(world.text("desk", "r0"), "x");
+}
+
+/// Tables are noted also when another call than a write shows the row.
+#[test]
+pub(super) fn retry_of_a_hidden_row_is_noted() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "a in")], &[("r0", "a")]);
+    world.joins_to_write("phone", "a", "in");
+    world.fetch("phone");
+    let id = world.sql("phone", "k0", Effect::Insert(image("in", "")));
+    world.joins("phone", "a");
+    world.settle();
+    assert_eq!(world.device("phone").parked().unwrap().len(), 1);
+    assert!(world.device("phone").facts().hidden.is_empty());
+    world.joins_to_write("phone", "a", "in");
+    world.settle();
+    world.device("phone").retry(id).unwrap();
+    assert_eq!(world.text("phone", "k0"), "");
+    assert_eq!(world.device("phone").facts().hidden.len(), 1);
+    world.settle();
+    assert!(world.device("phone").facts().hidden.is_empty());
+}
+
+/// The authority runs no entry on a row that its own correction has just taken from the author.
+#[test]
+pub(super) fn authority_keeps_entries_of_rows_that_it_hides() {
+    let users = [("phone", "a"), ("desk", "a in"), ("tablet", "a")];
+    let mut world = World::new(&users, &[("r0", "a")]);
+    world.joins_to_write("phone", "a", "in");
+    world.sql("tablet", "r0", Effect::Delete); // Offline, earlier key.
+    world.act("desk", "put r0 in x"); // Sets the text of a row that is there.
+    world.sync("desk");
+    world.fetch("phone");
+    world.act("phone", "append r0 y");
+    world.sync("phone");
+    world.leaves_for_good("phone");
+    world.leaves_for_good("desk");
+    world.sync("tablet");
+    assert_eq!(world.judges(), 1, "now it puts the row where the phone does not read");
+    let stands = world.server.row(&row("r0")).unwrap().unwrap();
+    assert_eq!(stands.get("buckets"), Some(&Value::from("in")));
+    assert_eq!(stands.get("text"), Some(&Value::from("xy")));
 }
 
 /// The device refuses what the server would void.
