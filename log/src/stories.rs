@@ -5,6 +5,7 @@ mod content;
 mod first_snapshot;
 mod pages;
 mod sight;
+mod write_only;
 
 use super::world::World;
 

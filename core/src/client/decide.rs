@@ -52,7 +52,8 @@ impl QueueHandle<'_> {
     /// ```
     ///
     /// Mutations that were parked because of the old one now depend on the new one; to retry them,
-    /// call [`QueueHandle::retry_chain`] with its id. Changes to deleted rows are left out.
+    /// call [`QueueHandle::retry_chain`] with its id. Changes to deleted rows are left out. An entry
+    /// of the log must be parked.
     ///
     /// # Errors
     /// Those of `body`, and [`Error::Callback`](crate::Error::Callback) if it panics;

@@ -24,7 +24,8 @@ impl QueueHandle<'_> {
 
     /// Reverts a mutation. One without a verdict is discarded ([`QueueHandle::discard`]). For an
     /// accepted one, a new compare-only mutation sets each column back to the server's
-    /// before-image. Works offline, in one transaction.
+    /// before-image. Works offline, in one transaction. An entry of the log is always reversed by a
+    /// new one.
     ///
     /// # Errors
     /// [`QueueFault::Changed`](crate::QueueFault::Changed) with the rows if any of them has changed since:

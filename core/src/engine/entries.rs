@@ -27,9 +27,10 @@ use crate::engine::capture::compose::Recorded;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::log::SqliteReplica;
 use crate::engine::meta::{meta, set_meta};
-use crate::engine::queue::mutation::{MutationState, ParkReason};
+use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::engine::queue::{self, NextPosition};
+use crate::engine::rows::patch::RowPatch;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, InputFault, QueueFault, Result, StorageFault};
 use crate::ids::{MutationId, TableNumber};
@@ -309,11 +310,54 @@ pub(crate) fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
 
 /// Discards a parked entry. An action that now rejects has no effect, and is not run again.
 pub(crate) fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
+    engine.write(Origin::Local, |engine| take_out(engine, id).map(drop))
+}
+
+/// Takes a parked entry out, in the open transaction. Returns what it was.
+pub(crate) fn take_out(engine: &mut Engine, id: MutationId) -> Result<Mutation> {
     let (entry, reason) = (EntryId(id.0), must_be_parked(engine, id)?);
-    decide(engine, |replica| match reason {
+    let found = list::find(engine, id)?.and_then(OwnState::waiting);
+    let found = found.ok_or(Error::Queue(QueueFault::Unknown(id)))?;
+    engine.touched.queue();
+    on(engine, |replica| match reason {
         Some(ParkReason::Unreplayable) => replica.give_up(entry),
         _ => replica.discard(entry),
-    })
+    })?;
+    Ok(found)
+}
+
+/// What an own entry has changed; `None` if there is none of this id, or it is final.
+///
+/// # Errors
+/// `Refused` if it is parked: no row shows it.
+pub(crate) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
+    match list::find(engine, id)? {
+        Some(OwnState::Waits(mutation)) if mutation.state == MutationState::Parked => {
+            let reason = String::from("it was not accepted, so no row contains it: discard it");
+            Err(refused(&format!("the undo of entry {id}"), reason))
+        }
+        Some(_) => list::done(engine, id),
+        None => Ok(None),
+    }
+}
+
+/// Stores what a new entry reverses.
+pub(crate) fn mark_undo(engine: &mut Engine, id: MutationId, undoes: MutationId) -> Result<()> {
+    on(engine, |replica| replica.mark_undo(EntryId(id.0), EntryId(undoes.0)))
+}
+
+/// The last own entry that reverses this one.
+pub(crate) fn undo_of(engine: &Engine, id: MutationId) -> Result<Option<MutationId>> {
+    let found = reading(engine, |store| {
+        for own in store.own_ids()?.into_iter().rev() {
+            let record = store.record(own)?.and_then(|record| record.own);
+            if record.is_some_and(|own| own.undoes == Some(EntryId(id.0))) {
+                return Ok(Some(own));
+            }
+        }
+        Ok(None)
+    })?;
+    Ok(found.map(|id| MutationId(id.0)))
 }
 
 /// Why the entry is parked.
@@ -326,7 +370,7 @@ fn must_be_parked(engine: &Engine, id: MutationId) -> Result<Option<ParkReason>>
         }
     };
     parked.ok_or_else(|| {
-        let reason = "it is not parked; to take it back, write the rows as they should be";
+        let reason = "it is not parked: undo it, or write the rows as they should be";
         refused(&format!("the decision about entry {id}"), reason.to_owned())
     })
 }

@@ -20,7 +20,7 @@ use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
 use crate::error::Result;
-use crate::ids::Seq;
+use crate::ids::{MutationId, Seq};
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
@@ -189,9 +189,12 @@ impl Engine {
 
 impl Engine {
     /// Appends the captured changes to the queue as one mutation, in the transaction of the rows:
-    /// of plain SQL, or of an action, whose position is already known. Returns its number, unless
-    /// nothing was captured. Changes of tables of the log become an entry, whose number is 0.
-    pub(crate) fn flush(&mut self, action: Option<(NextPosition, Intent)>) -> Result<Option<Seq>> {
+    /// of plain SQL, or of an action, whose position is already known. Returns its number and id,
+    /// unless nothing was captured. Changes of tables of the log become an entry, whose number is 0.
+    pub(crate) fn flush(
+        &mut self,
+        action: Option<(NextPosition, Intent)>,
+    ) -> Result<Option<(Seq, MutationId)>> {
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let recorded = self.capture.compose(schema_version)?;
@@ -200,9 +203,7 @@ impl Engine {
             return Ok(None);
         }
         if entries::is_of_log(&self.schema, &recorded)? {
-            let is_action = action.is_some();
-            entries::append(self, &recorded, action)?;
-            return Ok(is_action.then_some(Seq(0)));
+            return entries::append(self, &recorded, action).map(|id| Some((Seq(0), id)));
         }
         for (row, _) in recorded.rows.iter() {
             if let Some(table) = self.schema.table(row.table) {
@@ -215,7 +216,8 @@ impl Engine {
             Some((place, intent)) => (place, Some(intent)),
             None => (queue.place(&**host), None),
         };
-        queue::append(db.conn(), queue, place, &NewMutation { recorded, intent }).map(Some)
+        let seq = queue::append(db.conn(), queue, place, &NewMutation { recorded, intent })?;
+        Ok(Some((seq, place.id)))
     }
 }
 

@@ -57,6 +57,7 @@ fn own() -> OwnEntry {
         authority: Authority::Parked,
         refusal: Some(String::from("sold")),
         tables: BTreeSet::from([Name::from("r")]),
+        undoes: Some(entry(9)),
     }
 }
 

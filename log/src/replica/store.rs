@@ -120,6 +120,9 @@ pub struct OwnEntry {
     pub refusal: Option<String>,
     /// The tables that the last run, even a failed one, read or wrote.
     pub tables: BTreeSet<Name>,
+    /// The entry that it reverses, if the app undid one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<EntryId>,
 }
 
 /// The authority to change the effects of an own entry.

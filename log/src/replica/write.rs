@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::effect::{Effect, Effects};
+use super::super::effect::Effects;
 use super::super::entry::{Intent, Revision};
 use super::super::handler::{Context, Draft, Ran, Stop};
 use super::super::ids::{EntryId, Name};
@@ -107,16 +107,13 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(self.commit(edit)?)
     }
 
-    /// Undoes an entry with a new entry `id`: plain effects that restore the columns that it
-    /// changed. Later changes of other columns stay.
-    pub fn undo(&mut self, of: EntryId, id: EntryId, wall: u64) -> Result<(), LogError> {
-        let record = self.store.record(of)?.ok_or(LogError::NotThere(of))?;
-        let counted = record.counted().ok_or(LogError::NotThere(of))?;
-        let back = record.undo.iter().filter_map(|(row, before)| {
-            let after = counted.effects().get(row)?.on(before.as_ref());
-            Some((row.clone(), Effect::between(after.as_ref(), before.as_ref())?))
-        });
-        self.write(id, back.collect(), wall)
+    /// Stores that an own entry reverses another one.
+    pub fn mark_undo(&mut self, id: EntryId, undoes: EntryId) -> Result<(), LogError> {
+        let mut record = self.store.record(id)?.ok_or(LogError::NotThere(id))?;
+        if let Some(own) = &mut record.own {
+            own.undoes = Some(undoes);
+        }
+        Ok(self.store.put_record(id, &record)?)
     }
 
     /// A first run, on the rows that the app sees.
@@ -158,6 +155,7 @@ impl<S: ReplicaStore> Replica<S> {
             authority: Authority::Mine,
             refusal: None,
             tables,
+            undoes: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The authority, parked entries, undo, several buckets, a newer schema.
+//! The authority, parked entries, several buckets, a newer schema.
 
 use super::super::effect::Effect;
 use super::super::fixture::{Louder, author, columns, image, intent, plain, row};
@@ -145,25 +145,6 @@ pub(super) fn parked_entry_is_retried_edited_or_discarded() {
     );
     assert_eq!(world.device("phone").parked().unwrap(), []);
     assert_eq!(world.device("phone").discard(ids[0]), Err(LogError::NotThere(ids[0])));
-}
-
-/// Undo is an ordinary entry: restored columns stay restored, later changes of other devices stay.
-#[test]
-pub(super) fn undo_restores_the_columns_of_the_entry() {
-    let mut world = two();
-    let done = world.act("phone", "append r0 x");
-    world.settle();
-    world.act("tablet", "take r0 9");
-    world.settle();
-    let (id, now) = (world.new_id(), world.now);
-    world.device("phone").undo(done, id, now).unwrap();
-    world.settle();
-    assert_eq!(world.text("tablet", "r0"), "");
-    assert_eq!(world.columns_of("tablet", "r0").unwrap()["number"], Value::from(1));
-    let (again, now) = (world.new_id(), world.now);
-    world.device("phone").undo(id, again, now).unwrap();
-    world.settle();
-    assert_eq!(world.text("tablet", "r0"), "x", "the undo of an undo is a redo");
 }
 
 /// A row in several buckets is readable by the members of each, and writable by the members of all.

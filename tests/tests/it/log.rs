@@ -19,6 +19,7 @@ use crate::doctor::check;
 use crate::{apply, each_store};
 
 mod authority;
+mod decisions;
 mod existing_rows;
 mod first_snapshot;
 mod metered;

@@ -131,6 +131,21 @@ pub(super) fn detail(code: &str, message: &str) -> String {
     json!({"code": code, "message": message}).to_string()
 }
 
+/// What an own entry has changed, from the rows below it; rows that it left as they were are left
+/// out.
+pub(super) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
+    let record = super::reading(engine, |store| store.record(EntryId(id.0)))?;
+    let patches = |record: Record| {
+        let counted = record.counted()?.effects();
+        let done = record.undo.iter().filter_map(|(row, before)| {
+            let table = engine.schema.named(row.table.as_str())?;
+            patch(table, row, counted.get(row)?, before.as_ref())
+        });
+        Some(done.collect())
+    };
+    Ok(record.and_then(patches))
+}
+
 /// The changes with the old values of the last application; changes of removed tables are left out.
 fn effect(schema: &Schema, record: &Record, own: &OwnEntry) -> Effect {
     let schema_version = schema.manifest.as_ref().map_or(0, |ours| ours.schema_version);

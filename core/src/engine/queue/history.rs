@@ -119,17 +119,12 @@ pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
 }
 
 /// Stores what a new mutation reverses, and marks it as compare-only, as an action if it reverses
-/// one; returns its id.
-pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<MutationId> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
-               RETURNING id";
+/// one.
+pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1";
     let of_action = is_of_action(conn, undoes)?;
     let stance = PolicyState::comparing(of_action).encode();
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    let mut rows =
-        statement.query(params![seq.0, undoes.0.as_bytes(), stance]).map_err(fault::of)?;
-    let row = rows.next().map_err(fault::of)?.ok_or_else(|| damaged("an undo"))?;
-    id(row, 0)?.ok_or_else(|| damaged("mutation id"))
+    conn.execute(sql, params![seq.0, undoes.0.as_bytes(), stance]).map(drop).map_err(fault::of)
 }
 
 /// The last mutation that reverses this one, pending or accepted.

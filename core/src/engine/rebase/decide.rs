@@ -17,8 +17,8 @@ use super::edit::{ExpectedRows, Replaced};
 use super::take_back::Undone;
 use super::work::{RebaseContext, missing};
 use super::{discard, edit, part, retry, take_back};
-use crate::engine::action::Performed;
 use crate::engine::action::perform;
+use crate::engine::action::{Actions, Arguments, Performed};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::entries::{self, list};
@@ -136,6 +136,8 @@ pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId
 /// on rows of the old one follow the new one; sent mutations that are cancelled with the old one become part of the new one;
 /// mutations that are parked because of the old one stay parked because of the new one.
 ///
+/// An entry of the log must be parked, and is replaced by an entry of now.
+///
 /// # Errors
 /// Those of `body`; `UnknownMutation`; `Uncertain` if a Rejoin server that cannot cancel may have it; `Refused` if it was
 /// imported and waits for the server's rows, or is in a table that only actions write.
@@ -144,6 +146,9 @@ pub fn edit(
     id: MutationId,
     body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<()>,
 ) -> Result<Option<MutationId>> {
+    if is_of_log(engine, id)? {
+        return edit_entry(engine, id, body);
+    }
     let entry = can_go(engine, id)?;
     if engine.queue.awaiting().contains_key(&entry.seq) {
         return refused("edit", id, "it was imported and waits for the server's rows: sync first");
@@ -163,43 +168,110 @@ pub fn edit(
 }
 
 /// Replaces the run of an action in the queue by a new run of its newest version with these arguments. Works offline. Mutations
-/// that are parked because of the old run stay parked because of the new one.
+/// that are parked because of the old run stay parked because of the new one. An entry of the log must be parked.
 ///
 /// # Errors
 /// As `perform`; `UnknownMutation`; `Uncertain` if a server that cannot cancel may have it; `Refused` if it is no action, or a
 /// plain server has accepted some of its rows. Nothing was changed.
 pub fn perform_again(engine: &mut Engine, id: MutationId, arguments: &Json) -> Result<Performed> {
+    if is_of_log(engine, id)? {
+        return perform_entry_again(engine, id, arguments);
+    }
     let entry = can_go(engine, id)?;
     let step = store::read_step(engine.db.conn(), entry.seq)?;
     let step = step.ok_or_else(|| missing(entry.seq))?;
-    let refuse = |why: &str| {
-        Error::InvalidInput(InputFault::Refused {
-            what: format!("to perform mutation {id} again"),
-            reason: why.to_owned(),
-        })
-    };
     if !step.parts.accepted.is_empty() {
-        return Err(refuse("the server has accepted rows of it; retry, edit or discard it"));
+        let why = "the server has accepted rows of it; retry, edit or discard it";
+        return refused("new run", id, why);
     }
-    let Some(intent) = step.intent else { return Err(refuse("it is no action; edit it")) };
-    let actions = Arc::clone(&engine.actions);
-    let Some(registered) = actions.newest(&intent.action) else {
-        return Err(Error::Action { action: intent.action, fault: ActionFault::Unknown });
-    };
-    let arguments = registered.arguments(arguments.clone())?;
+    let action = step.intent.map(|intent| intent.action);
+    let run = NewRun::of(engine, id, action, arguments)?;
     replace(
         engine,
         &entry,
         |work| discard::give_up(work, &entry),
         |engine, ()| {
-            let performed = perform::act(engine, &actions, registered, &arguments)?;
+            let performed = run.act(engine)?;
             Ok((performed.id, performed))
         },
     )
 }
 
+/// A run of the newest version of an action in place of an earlier one.
+struct NewRun {
+    actions: Arc<Actions>,
+    action: String,
+    arguments: Arguments,
+}
+
+impl NewRun {
+    fn of(
+        engine: &Engine,
+        id: MutationId,
+        action: Option<String>,
+        arguments: &Json,
+    ) -> Result<Self> {
+        let Some(action) = action else {
+            return refused("new run", id, "it is no action; edit it");
+        };
+        let actions = Arc::clone(&engine.actions);
+        let arguments = match actions.newest(&action) {
+            Some(registered) => registered.arguments(arguments.clone())?,
+            None => return Err(Error::Action { action, fault: ActionFault::Unknown }),
+        };
+        Ok(Self { actions, action, arguments })
+    }
+
+    fn act(self, engine: &mut Engine) -> Result<Performed> {
+        let Self { actions, action, arguments } = self;
+        match actions.newest(&action) {
+            Some(registered) => perform::act(engine, &actions, registered, &arguments),
+            None => Err(Error::Action { action, fault: ActionFault::Unknown }),
+        }
+    }
+}
+
+/// [`edit`] of a parked entry of the log.
+fn edit_entry(
+    engine: &mut Engine,
+    id: MutationId,
+    body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<()>,
+) -> Result<Option<MutationId>> {
+    engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
+        let wrote = entries::take_out(engine, id)?.effect.rows;
+        may_be_edited(engine, id, &wrote)?;
+        put_again(engine, |_| Ok(wrote.clone()))?;
+        engine.within(false, body)?;
+        Ok(engine.flush(None)?.map(|(_, edited)| edited))
+    })
+}
+
+/// [`perform_again`] of a parked entry of the log.
+fn perform_entry_again(engine: &mut Engine, id: MutationId, arguments: &Json) -> Result<Performed> {
+    engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
+        let action = entries::take_out(engine, id)?.action;
+        NewRun::of(engine, id, action, arguments)?.act(engine)
+    })
+}
+
+/// Applies patches to the rows as the app sees them, as if the app had written them.
+fn put_again(
+    engine: &mut Engine,
+    patches: impl Fn(&mut RebaseContext<'_>) -> Result<Vec<RowPatch>>,
+) -> Result<()> {
+    let capture = engine.capture.clone();
+    with_capture_off(engine, |engine| {
+        engine.rebased(|work, _| {
+            let patches = patches(work)?;
+            edit::apply_again(work, &patches, &capture)
+        })
+    })
+    .map(drop)
+}
+
 /// Undoes a mutation. One without a verdict is discarded. For an accepted one, a new mutation gives each column the value that
-/// it had before. Works offline; all of it is undone, or nothing.
+/// it had before. Works offline; all of it is undone, or nothing. An entry of the log is never discarded: other devices may
+/// have it, so a new entry reverses it.
 ///
 /// # Errors
 /// `UnknownMutation` if neither queue nor history has it; `Changed` with the rows if a column no longer has the value that the
@@ -212,18 +284,20 @@ pub fn undo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
         discard(engine, id)?;
         return Ok(Undone::GivenUp);
     }
+    let of_log = entries::done(engine, id)?;
+    let is_of_log = of_log.is_some();
     let done =
-        history::read_done(engine.db.conn(), id)?.ok_or(Error::Queue(QueueFault::Unknown(id)))?;
+        of_log.map_or_else(|| history::read_done(engine.db.conn(), id), |of| Ok(Some(of)))?;
+    let done = done.ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-        with_capture_off(engine, |engine| {
-            let capture = engine.capture.clone();
-            engine.rebased(|work, _| {
-                let patches = take_back::taken_back(work, &done)?;
-                edit::apply_again(work, &patches, &capture)
-            })
-        })?;
-        let Some(seq) = engine.flush(None)? else { return Ok(Undone::Nothing) };
-        history::mark_undo(engine.db.conn(), seq, id).map(Undone::By)
+        put_again(engine, |work| take_back::taken_back(work, &done))?;
+        let Some((seq, new)) = engine.flush(None)? else { return Ok(Undone::Nothing) };
+        if is_of_log {
+            entries::mark_undo(engine, new, id)?;
+        } else {
+            history::mark_undo(engine.db.conn(), seq, id)?;
+        }
+        Ok(Undone::By(new))
     })
 }
 
@@ -232,13 +306,21 @@ pub fn undo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
 /// # Errors
 /// `Refused` if it was not undone, or the undo was undone already, or was not accepted; else as `undo`.
 pub fn redo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
-    let Some(undone_by) = history::undo_of(engine.db.conn(), id)? else {
+    let Some(undone_by) = undo_of(engine, id)? else {
         return refused("redo", id, "it was not undone, or its undo was pruned from the history");
     };
-    if history::undo_of(engine.db.conn(), undone_by)?.is_some() {
+    if undo_of(engine, undone_by)?.is_some() {
         return refused("redo", id, "its undo was undone already");
     }
     undo(engine, undone_by)
+}
+
+/// The last mutation or entry that reverses this one.
+fn undo_of(engine: &Engine, id: MutationId) -> Result<Option<MutationId>> {
+    match history::undo_of(engine.db.conn(), id)? {
+        Some(undo) => Ok(Some(undo)),
+        None => entries::undo_of(engine, id),
+    }
 }
 
 fn retry_all(engine: &mut Engine, parked: &[Seq]) -> Result<()> {
@@ -301,11 +383,7 @@ fn put_edited(
         engine.rebased(apply).map(drop)
     })?;
     engine.within(false, body)?;
-    let seq = engine.flush(None)?;
-    let edited = match seq {
-        Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
-        None => None,
-    };
+    let (seq, edited) = engine.flush(None)?.unzip();
     let of_action = |one: &Replaced| one.step.is_of_action();
     if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
         // An action's values depend on what it read: no policy may apply them over other

@@ -11,6 +11,7 @@ use rejoin_log::entry::Intent;
 use rejoin_log::ids::{AuthorId, EntryId, Name};
 use rejoin_log::message::{Fetched, Item};
 use rejoin_log::replica::pages::SnapshotBuilder;
+use rejoin_log::replica::store::ReplicaStore as _;
 use rejoin_log::replica::write::Written as Entry;
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
 use rejoin_log::replica::{fetch, first_snapshot, publish, snapshot};
@@ -105,6 +106,19 @@ impl Device {
         Ok(rows(self.replica.rows().map_err(unexpected)?))
     }
 
+    /// Effects that restore the columns that an own entry changed; `None` if it does not count.
+    fn reversal(&self, of: EntryId) -> Checked<Option<Effects>> {
+        let Some(record) = self.replica.store().record(of).map_err(unexpected)? else {
+            return Ok(None);
+        };
+        let Some(counted) = record.counted() else { return Ok(None) };
+        let back = record.undo.iter().filter_map(|(row, before)| {
+            let after = counted.effects().get(row)?.on(before.as_ref());
+            Some((row.clone(), Effect::between(after.as_ref(), before.as_ref())?))
+        });
+        Ok(Some(back.collect()))
+    }
+
     /// Executes a write of the user; returns the entry, if there is one.
     pub(super) fn write(
         &mut self,
@@ -129,7 +143,8 @@ impl Device {
                 let Some(of) = self.own.get(rng.usize(..self.own.len().max(1))).copied() else {
                     return Ok(None);
                 };
-                (self.replica.undo(of, id, wall), format!("undo of {}", words::entry(of)))
+                let Some(effects) = self.reversal(of)? else { return Ok(None) };
+                (self.replica.write(id, effects, wall), format!("undo of {}", words::entry(of)))
             }
             action => {
                 let intent = self.intent(action, setting, rng)?;

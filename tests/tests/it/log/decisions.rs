@@ -1,0 +1,144 @@
+//! Undo, redo and edits of entries of the log.
+
+use macro_rules_attribute::apply;
+use rejoin_core::engine::queue::mutation::ParkReason;
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::{Error, MutationId, QueueFault, Undone};
+use rejoin_tests::{Device, Store};
+use serde_json::json;
+
+use super::{SEATS, devices, later, reason, sell, server, settle, with_actions};
+use crate::each_store;
+
+/// Writes plain SQL; returns the id of its entry.
+fn write(device: &mut Device, sql: &str) -> MutationId {
+    let known: Vec<_> = device.queue().iter().map(|one| one.id).collect();
+    device.write(sql);
+    let new = device.queue().into_iter().find(|one| !known.contains(&one.id));
+    new.unwrap().id
+}
+
+fn undone_by(undone: Undone) -> MutationId {
+    let Undone::By(id) = undone else { panic!("{undone:?}") };
+    id
+}
+
+#[apply(each_store)]
+fn entry_is_undone_and_redone_by_new_entries(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    let made = write(&mut phone, "INSERT INTO seats VALUES ('s1', 'e1', NULL, 'old', 1)");
+    let edit = write(&mut phone, "UPDATE seats SET note = 'new', number = 7 WHERE id = 's1'");
+    let undo = undone_by(decide::undo(phone.engine(), edit).unwrap());
+    assert_eq!(phone.see(SEATS), "s1|e1|-|old|1", "before the server has it");
+    phone.sync(&server);
+    tablet.sync(&server);
+    assert_eq!(tablet.see(SEATS), "s1|e1|-|old|1");
+    tablet.write("UPDATE seats SET owner = 'ben' WHERE id = 's1'");
+    tablet.sync(&server);
+    phone.crash().sync(&server);
+
+    undone_by(decide::redo(phone.engine(), edit).unwrap());
+    assert_eq!(phone.see(SEATS), "s1|e1|ben|new|7", "another column has changed since");
+    let twice = decide::redo(phone.engine(), edit).unwrap_err();
+    assert!(reason(&twice).contains("its undo was undone already"), "{twice}");
+    let never = decide::redo(phone.engine(), made).unwrap_err();
+    assert!(reason(&never).contains("it was not undone"), "{never}");
+    let changed = decide::undo(phone.engine(), undo).unwrap_err();
+    assert!(matches!(changed, Error::Queue(QueueFault::Changed { .. })), "{changed}");
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|ben|new|7");
+}
+
+#[apply(each_store)]
+fn created_and_deleted_rows_are_undone(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', 'ana', 'kept', 1)");
+    phone.sync(&server);
+    let made = write(&mut phone, "INSERT INTO seats VALUES ('s2', 'e1', NULL, '', 2)");
+    let gone = write(&mut phone, "DELETE FROM seats WHERE id = 's1'");
+    phone.sync(&server);
+    assert_eq!(server.see(SEATS), "s2|e1|-||2");
+    undone_by(decide::undo(phone.engine(), gone).unwrap());
+    undone_by(decide::undo(phone.engine(), made).unwrap());
+    assert_eq!(phone.see(SEATS), "s1|e1|ana|kept|1");
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|ana|kept|1");
+}
+
+/// What others have written since is never overwritten.
+#[apply(each_store)]
+fn undo_of_a_changed_column_is_refused(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'old', 1)");
+    let edit = write(&mut phone, "UPDATE seats SET note = 'new', number = 7 WHERE id = 's1'");
+    phone.sync(&server);
+    tablet.sync(&server);
+    later(&server, &[&phone, &tablet], 60);
+    let theirs = write(&mut tablet, "UPDATE seats SET note = 'theirs' WHERE id = 's1'");
+    tablet.sync(&server);
+    phone.sync(&server);
+    let error = decide::undo(phone.engine(), edit).unwrap_err();
+    let Error::Queue(QueueFault::Changed { rows }) = error else { panic!("{error}") };
+    assert_eq!((rows.len(), &rows[0].columns[..]), (1, &[String::from("note")][..]));
+    let foreign = decide::undo(phone.engine(), theirs).unwrap_err();
+    assert!(matches!(foreign, Error::Queue(QueueFault::Unknown(_))), "{foreign}");
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|-|theirs|7");
+}
+
+#[apply(each_store)]
+fn denied_entry_is_edited(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'mine', 1)");
+    server.server().unsubscribe("ana", "event:e1").unwrap();
+    server.server().subscribe("ana", "event:e2").unwrap();
+    phone.sync(&server);
+    let denied = phone.queue()[0].id;
+    let undo = decide::undo(phone.engine(), denied).unwrap_err();
+    assert!(reason(&undo).contains("discard it"), "{undo}");
+
+    let body = |sql: &'static str| {
+        move |tx: &mut rejoin_core::engine::EngineTransaction<'_>| tx.execute(sql, &[]).map(drop)
+    };
+    let failed = decide::edit(phone.engine(), denied, body("UPDATE seats SET nothing = 1"));
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!((phone.waiting(), phone.see(SEATS)), ("Parked:Refused/0".into(), String::new()));
+    let moved = body("UPDATE seats SET event = 'e2' WHERE note = 'mine'");
+    let edited = decide::edit(phone.engine(), denied, moved).unwrap().unwrap();
+    assert_eq!((phone.queue().len(), phone.queue()[0].id), (1, edited));
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e2|-|mine|1");
+}
+
+#[apply(each_store)]
+fn rejected_action_is_performed_again_with_other_arguments(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1), ('s2', 'e1', NULL, '', 2)");
+    phone.sync(&server);
+    tablet.sync(&server);
+    for device in [&mut phone, &mut tablet] {
+        with_actions(device);
+    }
+    sell(&mut phone, "ana").unwrap();
+    later(&server, &[&phone, &tablet], 60);
+    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    let pending = decide::perform_again(tablet.engine(), second, &json!({"id": "s2", "to": "ben"}));
+    assert!(reason(&pending.unwrap_err()).contains("it is not parked"));
+    tablet.sync(&server);
+    phone.sync(&server);
+    tablet.sync(&server);
+    assert_eq!(tablet.queue()[0].reason, Some(ParkReason::Unreplayable));
+
+    let sold = decide::perform_again(tablet.engine(), second, &json!({"id": "s1", "to": "ben"}));
+    assert!(sold.unwrap_err().to_string().contains("the seat is sold"));
+    assert_eq!(tablet.queue()[0].id, second, "it stays as it was");
+    let other = decide::perform_again(tablet.engine(), second, &json!({"id": "s2", "to": "ben"}));
+    assert_eq!(tablet.queue()[0].id, other.unwrap().id.unwrap());
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|ana||1 s2|e1|ben||2");
+}
