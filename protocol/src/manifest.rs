@@ -321,8 +321,12 @@ impl TableManifest {
         }
     }
 
-    /// Whether only the server writes the column: it is kept for undo, never sent, never compared.
+    /// Whether only the server writes the column: it is kept for undo, never sent, never compared. In
+    /// a table of the log no column is.
     pub fn is_protected(&self, column: &str) -> bool {
+        if self.sync() == SyncModel::Log {
+            return false;
+        }
         let listed = self.rejoin.as_ref().is_some_and(|extension| {
             extension.owner_column.as_deref() == Some(column)
                 || extension.protected.iter().any(|protected| protected == column)

@@ -189,7 +189,6 @@ pub(crate) fn append(
             replica.perform_captured(EntryId(id), intent, ran, before, (time, wall))
         }
     })?;
-    engine.touched.queue();
     Ok(MutationId(id))
 }
 
@@ -329,14 +328,18 @@ pub(crate) fn take_out(engine: &mut Engine, id: MutationId) -> Result<Mutation> 
 /// What an own entry has changed; `None` if there is none of this id, or it is final.
 ///
 /// # Errors
-/// `Refused` if it is parked: no row shows it.
+/// `Refused` if it is parked: no row shows it; if it wrote a row that the user does not read, or one
+/// of a table that is gone.
 pub(crate) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
+    let no = |reason: &str| Err(refused(&format!("the undo of entry {id}"), reason.to_owned()));
     match list::find(engine, id)? {
         Some(OwnState::Waits(mutation)) if mutation.state == MutationState::Parked => {
-            let reason = String::from("it was not accepted, so no row contains it: discard it");
-            Err(refused(&format!("the undo of entry {id}"), reason))
+            no("it was not accepted, so no row contains it: discard it")
         }
-        Some(_) => list::done(engine, id),
+        Some(_) => match list::done(engine, id)? {
+            Some(done) => Ok(Some(done)),
+            None => no("it wrote a row that is not in this file"),
+        },
         None => Ok(None),
     }
 }

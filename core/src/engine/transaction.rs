@@ -202,15 +202,16 @@ impl Engine {
         if recorded.rows.is_empty() {
             return Ok(None);
         }
-        if entries::is_of_log(&self.schema, &recorded)? {
-            return entries::append(self, &recorded, action).map(|id| Some((Seq(0), id)));
-        }
+        let is_of_log = entries::is_of_log(&self.schema, &recorded)?;
         for (row, _) in recorded.rows.iter() {
             if let Some(table) = self.schema.table(row.table) {
                 self.touched.row(&table.name, row.key.clone());
             }
         }
         self.touched.queue();
+        if is_of_log {
+            return entries::append(self, &recorded, action).map(|id| Some((Seq(0), id)));
+        }
         let Self { db, queue, host, .. } = self;
         let (place, intent) = match action {
             Some((place, intent)) => (place, Some(intent)),

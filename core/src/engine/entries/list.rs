@@ -132,16 +132,23 @@ pub(super) fn detail(code: &str, message: &str) -> String {
 }
 
 /// What an own entry has changed, from the rows below it; rows that it left as they were are left
-/// out.
+/// out. `None` if it wrote a row that this file does not have.
 pub(super) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
     let record = super::reading(engine, |store| store.record(EntryId(id.0)))?;
     let patches = |record: Record| {
+        let held = record.item.as_ref().and_then(|item| item.held.as_ref());
+        if held.is_some_and(|held| held.is_hidden) {
+            return None;
+        }
         let counted = record.counted()?.effects();
-        let done = record.undo.iter().filter_map(|(row, before)| {
+        let mut done = Vec::with_capacity(record.undo.len());
+        for (row, before) in &record.undo {
             let table = engine.schema.named(row.table.as_str())?;
-            patch(table, row, counted.get(row)?, before.as_ref())
-        });
-        Some(done.collect())
+            let after = counted.get(row)?.on(before.as_ref());
+            let Some(net) = RowEffect::between(before.as_ref(), after.as_ref()) else { continue };
+            done.push(patch(table, row, &net, before.as_ref())?);
+        }
+        Some(done)
     };
     Ok(record.and_then(patches))
 }

@@ -23,7 +23,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::entries::{self, list};
 use crate::engine::queue::cancel::SERVER_CANCELS;
-use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::step::OpOutcome;
 use crate::engine::queue::{QueueEntry, again, history, store};
 use crate::engine::rows::patch::RowPatch;
@@ -238,9 +238,13 @@ fn edit_entry(
     body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<()>,
 ) -> Result<Option<MutationId>> {
     engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-        let wrote = entries::take_out(engine, id)?.effect.rows;
+        let old = entries::take_out(engine, id)?;
+        if old.reason == Some(ParkReason::Unreplayable) {
+            return refused("edit", id, "it has no effect now: perform it again, or discard it");
+        }
+        let wrote = old.effect.rows;
         may_be_edited(engine, id, &wrote)?;
-        put_again(engine, |_| Ok(wrote.clone()))?;
+        put_again(engine, |work| edit::on_current_rows(work, &wrote))?;
         engine.within(false, body)?;
         Ok(engine.flush(None)?.map(|(_, edited)| edited))
     })
@@ -383,7 +387,9 @@ fn put_edited(
         engine.rebased(apply).map(drop)
     })?;
     engine.within(false, body)?;
-    let (seq, edited) = engine.flush(None)?.unzip();
+    // An entry of the log, which the app wrote besides, replaces no mutation.
+    let new = engine.flush(None)?.filter(|(seq, _)| *seq != Seq(0));
+    let (seq, edited) = new.unzip();
     let of_action = |one: &Replaced| one.step.is_of_action();
     if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
         // An action's values depend on what it read: no policy may apply them over other

@@ -171,6 +171,24 @@ pub(super) fn put_below(
     Ok(())
 }
 
+/// The patches with the current values as old ones, so that each column is written that differs.
+pub(super) fn on_current_rows(
+    work: &mut RebaseContext<'_>,
+    patches: &[RowPatch],
+) -> Result<Vec<RowPatch>> {
+    let mut patches = patches.to_vec();
+    for patch in patches.iter_mut().filter(|patch| patch.kind == PatchKind::Update) {
+        let Some(table) = work.schema.tables.get(&patch.row.table) else { continue };
+        let Some(present) = work.rows.read(&patch.row)? else { continue };
+        for column in &mut patch.columns {
+            if let Some(at) = table.position(column.column) {
+                column.old.clone_from(&present[at]);
+            }
+        }
+    }
+    Ok(patches)
+}
+
 /// Applies patches to the rows as the app sees them, as if the app had written them.
 pub(super) fn apply_again(
     work: &mut RebaseContext<'_>,

@@ -114,8 +114,8 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         |wanted: &str| columns.iter().position(|column| column.name.eq_ignore_ascii_case(wanted));
     let key = position(key)
         .ok_or_else(|| refused(name, format!("key {key} is not among its columns")))?;
-    let (updated_at, deleted_at) =
-        (position(&manifest.updated_at_column), position(&manifest.deleted_at_column));
+    // In the log every column belongs to the app.
+    let of_server = |column: &str| position(column).filter(|_| manifest.sync() != SyncModel::Log);
     if !matches!(columns[key].kind, ColumnKind::String | ColumnKind::Int | ColumnKind::Int64) {
         let why = format!("key {} is neither text nor an integer", columns[key].name);
         return Err(refused(name, why));
@@ -126,8 +126,8 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         name: name.clone(),
         sync: manifest.sync(),
         key,
-        updated_at,
-        deleted_at,
+        updated_at: of_server(&manifest.updated_at_column),
+        deleted_at: of_server(&manifest.deleted_at_column),
         columns,
         rules: extension.rules.clone(),
         generated,

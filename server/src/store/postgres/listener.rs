@@ -4,7 +4,8 @@
 //! The sequencer notifies in the transaction that numbers entries. Writers of the tables do not: a
 //! transaction that notifies holds a server-wide lock at commit, which would serialise all writers.
 //! Changes of outside programs are numbered by the next read of the log on any node. While this
-//! connection is lost, nodes rely on polling. An idle connection is probed and replaced if the
+//! connection is lost, nodes rely on polling, and notices of the log model are missed: so its
+//! replacement reports a notice for every device. An idle connection is probed and replaced if the
 //! probe fails.
 
 use std::future::pending;
@@ -19,7 +20,8 @@ use super::connection::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::error::log_text;
 use super::notifier::notice;
 use super::tls::Target;
-use crate::store::NoticeListener;
+use crate::model::Touched;
+use crate::store::{NodeNotice, NoticeListener};
 
 const LISTEN: &str = "LISTEN rejoin";
 
@@ -30,24 +32,34 @@ type Asked<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
 /// the connection is lost.
 pub(super) async fn listen(target: Target, node: Uuid, notify: NoticeListener) {
     let mut pause = Duration::ZERO;
-    let receive = |payload: &str| notice(payload, node).is_none_or(|notice| notify(notice));
+    let mut has_listened = false;
     loop {
         sleep(pause).await;
         let mut is_listening = false;
-        match run_connection(&target, &receive, &mut is_listening).await {
+        let missed = has_listened.then(missed);
+        match run_connection(&target, node, &notify, missed, &mut is_listening).await {
             Ok(()) => return,
             Err(why) => {
                 tracing::debug!(why, "news of other nodes are lost, the log is looked at instead");
             }
         }
+        has_listened |= is_listening;
         pause =
             if is_listening { FIRST_PAUSE } else { (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
     }
 }
 
+/// The notice in place of those that were missed: the empty bucket concerns every device.
+fn missed() -> NodeNotice {
+    NodeNotice::Log(vec![Touched { bucket: String::new(), is_grant: false }])
+}
+
+/// Reports what a connection hears, after `missed`. Ends when the callback returns `false`.
 async fn run_connection(
     target: &Target,
-    receive: &(dyn Fn(&str) -> bool + Sync),
+    node: Uuid,
+    notify: &NoticeListener,
+    mut missed: Option<NodeNotice>,
     is_listening: &mut bool,
 ) -> Result<(), String> {
     let words = |error: Error| log_text(&error);
@@ -64,11 +76,14 @@ async fn run_connection(
                 done.map_err(words)?;
                 asked = None;
                 *is_listening = true;
+                if missed.take().is_some_and(|missed| !notify(missed)) {
+                    return Ok(());
+                }
             }
             message = messages.next() => match message {
                 Some(Ok(AsyncMessage::Notification(news))) => {
                     // Other programs may notify on this channel; their payloads are ignored.
-                    if !receive(news.payload()) {
+                    if notice(news.payload(), node).is_some_and(|notice| !notify(notice)) {
                         return Ok(());
                     }
                 }

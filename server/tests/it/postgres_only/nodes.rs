@@ -129,11 +129,13 @@ async fn lost_listen_connection_is_replaced() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     until_it_listens(database, 1).await;
+    assert_eq!(listening.next().await.unwrap(), "changed {}", "perhaps something was missed");
     anna.accept("m1", json!([place("p1", "x")])).await;
     assert_eq!(listening.next().await.unwrap(), "changed {}");
     cluster.stop().unwrap();
     cluster.start_again().unwrap();
     until_it_listens(database, 1).await;
+    assert_eq!(listening.next().await.unwrap(), "changed {}", "perhaps something was missed");
     world.write("INSERT INTO places(id, owner_id, name) VALUES('p2', 'anna', 'x')");
     let looks = store(&world);
     looks.pulse().unwrap();
@@ -202,6 +204,21 @@ async fn log_notices_continue_after_a_lost_connection() {
                  WHERE datname = current_database() AND query LIKE 'SELECT set_config(%pg_notify(%'";
     assert_eq!(world.one(ended), "1");
     assert!(arrives("event:after"));
+}
+
+/// A notice that came while the connection was lost reached no device of this node until its next
+/// fetch.
+#[tokio::test(flavor = "multi_thread")]
+async fn node_that_may_have_missed_notices_wakes_every_device() {
+    let world = World::postgres(TABLES, standard);
+    let node = store(&world);
+    let heard = notices(&node);
+    until_it_listens(world.database(), 1).await;
+    assert_eq!(next_buckets(&heard, Duration::from_millis(300)), None, "nothing at the start");
+    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND query = 'LISTEN rejoin'";
+    assert_eq!(world.one(ended), "1");
+    assert_eq!(next_buckets(&heard, Duration::from_secs(15)).unwrap(), [""]);
 }
 
 /// The device, connected to another node.

@@ -133,6 +133,8 @@ fn rejected_action_is_performed_again_with_other_arguments(store: Store) {
     phone.sync(&server);
     tablet.sync(&server);
     assert_eq!(tablet.queue()[0].reason, Some(ParkReason::Unreplayable));
+    let nothing = decide::edit(tablet.engine(), second, |_| Ok(()));
+    assert!(reason(&nothing.unwrap_err()).contains("it has no effect now"));
 
     let sold = decide::perform_again(tablet.engine(), second, &json!({"id": "s1", "to": "ben"}));
     assert!(sold.unwrap_err().to_string().contains("the seat is sold"));
@@ -141,4 +143,67 @@ fn rejected_action_is_performed_again_with_other_arguments(store: Store) {
     assert_eq!(tablet.queue()[0].id, other.unwrap().id.unwrap());
     settle(&server, &mut [phone, tablet]);
     assert_eq!(server.see(SEATS), "s1|e1|ana||1 s2|e1|ben||2");
+}
+
+/// Its own insert replaced a row that another user had created: the undo restores that row.
+#[apply(each_store)]
+fn undo_of_an_insert_restores_the_row_that_it_replaced(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    tablet.write("INSERT INTO seats VALUES ('s1', 'e1', 'ben', 'theirs', 1)");
+    later(&server, &[&phone, &tablet], 60);
+    let made = write(&mut phone, "INSERT INTO seats VALUES ('s1', 'e1', 'ana', 'mine', 2)");
+    phone.sync(&server);
+    tablet.sync(&server);
+    phone.sync(&server);
+    assert_eq!(phone.see(SEATS), "s1|e1|ana|mine|2");
+    undone_by(decide::undo(phone.engine(), made).unwrap());
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|ben|theirs|1");
+}
+
+/// Its view of the entry is an insert of the row where the user moved it: the undo deleted the row for
+/// all readers.
+#[apply(each_store)]
+fn undo_of_an_entry_in_a_bucket_that_the_user_left_is_refused(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    server.server().subscribe("ana", "event:e2").unwrap();
+    phone.sync(&server);
+    phone.sync(&server);
+    let moved = write(&mut phone, "UPDATE seats SET event = 'e2' WHERE id = 's1'");
+    phone.sync(&server);
+    server.server().unsubscribe("ana", "event:e1").unwrap();
+    phone.sync(&server);
+    phone.sync(&server);
+    assert_eq!(phone.see(SEATS), "s1|e2|-||1");
+    let error = decide::undo(phone.engine(), moved).unwrap_err();
+    assert!(reason(&error).contains("a row that is not in this file"), "{error}");
+}
+
+/// Columns that have the new value already are written again by an edit.
+#[apply(each_store)]
+fn edit_of_a_denied_update_keeps_all_its_columns(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', 'ana', '', 1)");
+    server.server().subscribe("ana", "event:e2").unwrap();
+    phone.sync(&server);
+    phone.sync(&server);
+    phone.write("UPDATE seats SET event = 'e2', owner = NULL WHERE id = 's1'");
+    server.server().unsubscribe("ana", "event:e2").unwrap();
+    phone.sync(&server);
+    phone.sync(&server);
+    assert_eq!(
+        (phone.waiting(), phone.see(SEATS)),
+        ("Parked:Refused/0".into(), "s1|e1|ana||1".into())
+    );
+    let denied = phone.queue()[0].id;
+    let back = |tx: &mut rejoin_core::engine::EngineTransaction<'_>| {
+        tx.execute("UPDATE seats SET event = 'e1' WHERE id = 's1'", &[]).map(drop)
+    };
+    decide::edit(phone.engine(), denied, back).unwrap().unwrap();
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|-||1");
 }

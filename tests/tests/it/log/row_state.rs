@@ -142,6 +142,31 @@ fn states_follow_a_reset_and_the_next_snapshot() {
     assert_eq!(phone.see(STATES), "s2|synced");
 }
 
+/// A local write of a table of the log reported no table, so its queries did not run again.
+#[test]
+fn watch_of_rows_runs_again_at_local_writes() {
+    let server = server(Store::Sqlite);
+    let network = Served::new(&server);
+    let phone = Phone::new("ana", Some(&network.url));
+    phone.sync();
+    phone.client.stop().wait().unwrap();
+    let (sender, updates) = mpsc::channel();
+    let watch = block_on(phone.client.watch("SELECT note FROM seats", (), &[])).unwrap();
+    let _subscription = watch.each(move |update| drop(sender.send(update.unwrap())));
+    let next = || {
+        let update: Update = updates.recv_timeout(PATIENCE).expect("an update arrives");
+        update.rows.iter().next().map(|row| row.get::<String>(0).unwrap())
+    };
+    assert_eq!(next(), None);
+    phone.run("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'one', 1)");
+    assert_eq!(next().as_deref(), Some("one"));
+    phone.run("UPDATE seats SET note = 'two' WHERE id = 's1'");
+    assert_eq!(next().as_deref(), Some("two"));
+    let edit = phone.client.queue().pending().wait().unwrap()[1].id;
+    phone.client.queue().undo(edit).wait().unwrap();
+    assert_eq!(next().as_deref(), Some("one"));
+}
+
 #[test]
 fn watch_of_the_state_shows_an_entry_until_it_is_published() {
     let server = server(Store::Sqlite);
