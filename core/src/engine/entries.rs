@@ -248,7 +248,8 @@ fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
         _ => return Ok(()),
     };
     let now_ms = engine.host.now_micros() / 1_000;
-    let of = (MutationId(id.0), list::attempt(engine, *id)?);
+    let (attempt, action) = list::attempt(engine, *id)?;
+    let of = (MutationId(id.0), attempt, action.as_deref());
     verdict::write_of_log(engine.db.conn(), of, kind, Some(&detail), now_ms)?;
     engine.touched.queue();
     Ok(())

@@ -164,6 +164,7 @@ impl ReplicaStore for SqliteReplica<'_> {
 
     fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
         let own = match record.waits_for() {
+            Some(Waiting::Server) if record.is_refused() => Some(REFUSED_UNSENT),
             Some(what) => Some(number(what)),
             None if record.own.is_none() => None,
             None => Some(if record.is_refused() { REFUSED } else { 0 }),
@@ -194,8 +195,13 @@ impl ReplicaStore for SqliteReplica<'_> {
 
     fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own = ?1 ORDER BY key LIMIT ?2";
-        self.list(sql, (number(what), limit), id_of)
+        let sql = "/*rejoin*/SELECT id FROM (SELECT id, key FROM (\
+                   SELECT id, key FROM rejoin_log_entry WHERE own = ?1 ORDER BY key LIMIT ?3) \
+                   UNION ALL SELECT id, key FROM (\
+                   SELECT id, key FROM rejoin_log_entry WHERE own = ?2 ORDER BY key LIMIT ?3)) \
+                   ORDER BY key LIMIT ?3";
+        let also = if what == Waiting::Server { Some(REFUSED_UNSENT) } else { None };
+        self.list(sql, (number(what), also, limit), id_of)
     }
 
     fn run_action(&mut self, intent: &Intent, context: &Context) -> Option<Result<Ran, Stop>> {
@@ -216,6 +222,9 @@ impl ReplicaStore for SqliteReplica<'_> {
 /// The stored number of an own action that is on the server and now rejects.
 const REFUSED: i64 = 3;
 
+/// The stored number of one whose newest revision, without effects, is not on the server yet.
+const REFUSED_UNSENT: i64 = -1;
+
 /// The stored number of what an entry waits for: above those of own entries for a correction.
 fn number(what: Waiting) -> i64 {
     match what {
@@ -234,7 +243,7 @@ pub(crate) fn each_waiting(
     conn: &Connection,
     mut each: impl FnMut(EntryId, &Record),
 ) -> Result<()> {
-    let sql = "/*rejoin*/SELECT id, record FROM rejoin_log_entry WHERE own IN (1, 2, 3)";
+    let sql = "/*rejoin*/SELECT id, record FROM rejoin_log_entry WHERE own IN (-1, 1, 2, 3)";
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
     let read = |row: &Row<'_>| Ok((id_of(row)?, row.get::<_, String>(1)?));
     for row in statement.query_map([], read).map_err(fault::of)? {
@@ -265,7 +274,7 @@ pub(crate) fn clear(conn: &Connection) -> Result<()> {
 pub struct LogCounts {
     /// Entries above the horizon.
     pub entries: i64,
-    /// Own entries whose newest revision is not on the server.
+    /// Own entries whose newest revision is not on the server, without those that are parked.
     pub pending: i64,
     /// Own entries that wait for a decision: denied, or actions that now reject.
     pub parked: i64,
@@ -274,7 +283,7 @@ pub struct LogCounts {
 /// Counts the entries of the log; `None` if the file has no log.
 pub(crate) fn counts(conn: &Connection) -> Result<Option<LogCounts>> {
     let sql = "/*rejoin*/SELECT count(*), count(*) FILTER (WHERE own = 1), \
-               count(*) FILTER (WHERE own IN (2, 3)), EXISTS (SELECT 1 FROM rejoin_log_facts) \
+               count(*) FILTER (WHERE own IN (-1, 2, 3)), EXISTS (SELECT 1 FROM rejoin_log_facts) \
                FROM rejoin_log_entry";
     let read = |row: &Row<'_>| {
         let counts = LogCounts { entries: row.get(0)?, pending: row.get(1)?, parked: row.get(2)? };

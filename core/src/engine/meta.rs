@@ -5,6 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::engine::database::fault;
 use crate::error::Result;
 
+/// Key: another server answers under the URL, and the tables of the log have not had its rows. Empty
+/// ones must not replace the device's.
+pub(crate) const LOG_OTHER_SERVER: &str = "log_other_server";
+
 /// Sets a value, or removes it.
 pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
     let done = if let Some(value) = value {

@@ -56,7 +56,8 @@ const KEPT: &str = "'manifest', 'schema_version', 'schema_hash', 'rules_hash', '
 
 /// Metadata about the sync position, for a Rejoin server and for a plain one.
 const OF_ROWS: &str = "'cursor', 'held', 'recheck', 'snapshot', 'snapshot_due', 'first_sync', \
-                       'plain_checkpoint', 'plain_last_pull', 'plain_buckets'";
+                       'plain_checkpoint', 'plain_last_pull', 'plain_buckets', \
+                       'log_other_server'";
 
 /// Removes what `keep` does not keep. If the queue is removed, `give_up` names every pending or
 /// parked mutation; unknown names are ignored, because they may have been accepted meanwhile.

@@ -58,6 +58,7 @@ fn own() -> OwnEntry {
         refusal: Some(String::from("sold")),
         tables: BTreeSet::from([Name::from("r")]),
         undoes: Some(entry(9)),
+        given_up: true,
     }
 }
 

@@ -83,6 +83,7 @@ impl<S: ReplicaStore> Replica<S> {
         if let Some(own) = &mut record.own {
             own.intent = None;
             own.refusal = None;
+            own.given_up = true;
         }
         let mut edit = self.edit();
         self.set(&mut edit, id, Some(record))?;

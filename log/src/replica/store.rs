@@ -123,6 +123,9 @@ pub struct OwnEntry {
     /// The entry that it reverses, if the app undid one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<EntryId>,
+    /// Whether it was an action that rejected, until the app ended it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
 }
 
 /// The authority to change the effects of an own entry.

@@ -156,6 +156,7 @@ impl<S: ReplicaStore> Replica<S> {
             refusal: None,
             tables,
             undoes: None,
+            given_up: false,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{apply, each_store};
 mod authority;
 mod decisions;
 mod existing_rows;
+mod faults;
 mod first_snapshot;
 mod metered;
 mod row_state;

@@ -8,18 +8,19 @@
 use std::collections::BTreeSet;
 
 use rejoin_log::authority::corrections;
-use rejoin_log::entry::Revision;
-use rejoin_log::ids::EntryId;
+use rejoin_log::ids::{EntryId, Name};
+use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, Published};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
-use rejoin_log::replica::{LogError, Replica, fetch, first_snapshot, publish, snapshot};
+use rejoin_log::replica::{LogError, Replica, check, fetch, first_snapshot, publish, snapshot};
 
-use super::{author, is_filled, list, on, wall};
+use super::{author, is_filled, list, on, refused, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::log::SqliteReplica;
+use crate::engine::meta::{LOG_OTHER_SERVER, set_meta};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::error::Result;
@@ -102,7 +103,46 @@ pub fn take_snapshot_page(
 fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
     let named = whole.items.iter().map(|item| item.key.id);
     let received = whole.base.len() + whole.items.len();
+    if engine.meta(LOG_OTHER_SERVER)?.is_some() {
+        check_emptied(engine, whole)?;
+        set_meta(engine.db.conn(), LOG_OTHER_SERVER, None)?;
+    }
     taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
+}
+
+/// Another server under the URL must not empty a table: it may have lost its database. The app
+/// decides, by a reset.
+fn check_emptied(engine: &mut Engine, whole: &LogSnapshot) -> Result<()> {
+    let items = whole.items.iter().flat_map(|item| item.effects.rows());
+    let shown: BTreeSet<Name> =
+        whole.base.iter().map(|(row, _)| row.clone()).chain(items).map(|row| row.table).collect();
+    let had =
+        engine.write(Origin::Remote, |engine| on(engine, |replica| servers_tables(replica)))?;
+    match had.into_iter().find(|table| !shown.contains(table)) {
+        None => Ok(()),
+        Some(table) => Err(refused(
+            &format!("to empty table {table}"),
+            String::from(
+                "another server answers under this URL and has no row of it: restore the server's database, or take \
+                 this one's rows by reset, which keeps what waits",
+            ),
+        )),
+    }
+}
+
+/// The tables that have rows of the server: of its base, or of entries that it has accepted.
+fn servers_tables(replica: &Replica<SqliteReplica<'_>>) -> Result<BTreeSet<Name>, LogError> {
+    let mut tables: BTreeSet<Name> =
+        check::base_rows(replica)?.into_keys().map(|row| row.table).collect();
+    for id in replica.store().ids(&Key::LAST)? {
+        let item = replica.store().record(id)?.and_then(|record| record.item);
+        for row in item.map(|item| item.effects.rows()).unwrap_or_default() {
+            if !tables.contains(&row.table) && replica.row(&row)?.is_some() {
+                tables.insert(row.table);
+            }
+        }
+    }
+    Ok(tables)
 }
 
 /// Applies a page of the feed.
@@ -146,14 +186,15 @@ fn taken(
         })?;
         let mut taken = Taken { received: received as u64, copied, ..Taken::default() };
         let now_ms = engine.host.now_micros() / 1_000;
-        for (id, attempt, kind) in ended.into_iter().flatten() {
+        for (id, (attempt, action), kind) in ended.into_iter().flatten() {
             match kind {
                 VerdictKind::Parked(_) => taken.parked += 1,
                 VerdictKind::Accepted | VerdictKind::Withdrawn => taken.accepted += 1,
             }
             let detail = matches!(kind, VerdictKind::Parked(_)).then(list::denied);
             let detail = detail.as_deref();
-            verdict::write_of_log(engine.db.conn(), (id, attempt), kind, detail, now_ms)?;
+            let of = (id, attempt, action.as_deref());
+            verdict::write_of_log(engine.db.conn(), of, kind, detail, now_ms)?;
         }
         if taken.accepted + taken.parked > 0 {
             engine.touched.queue();
@@ -180,14 +221,14 @@ fn waiting(
     Ok(waiting)
 }
 
-/// How an entry that has waited for the server ended, if it did; with its revision.
+/// How an entry that has waited for the server ended, if it did; with its revision and action.
 fn ending(
     replica: &Replica<SqliteReplica<'_>>,
     id: EntryId,
-) -> Result<Option<(MutationId, i64, VerdictKind)>, LogError> {
+) -> Result<Option<(MutationId, list::Attempt, VerdictKind)>, LogError> {
     let record = replica.store().record(id)?;
-    let revision = |record: &Record| record.own.as_ref().map_or(Revision(0), |own| own.revision);
-    let attempt = i64::from(record.as_ref().map_or(Revision(0), revision).0);
+    let own = record.as_ref().and_then(|record| record.own.as_ref());
+    let attempt = own.map_or((0, None), |own| list::attempt_of(own));
     let kind = match record.as_ref().and_then(Record::waits_for) {
         Some(Waiting::Server) => return Ok(None),
         Some(Waiting::User) => VerdictKind::Parked(ParkReason::Refused),

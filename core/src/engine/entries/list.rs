@@ -57,20 +57,30 @@ impl OwnState {
     }
 }
 
-/// An own entry, unless it is final.
+/// An own entry, unless it is final or was given up.
 pub(crate) fn find(engine: &Engine, id: MutationId) -> Result<Option<OwnState>> {
     let record = super::reading(engine, |store| store.record(EntryId(id.0)))?;
-    let own = record.filter(|record| record.own.is_some());
-    Ok(own.map(|record| match mutation(&engine.schema, &record) {
-        Some(mutation) => OwnState::Waits(Box::new(mutation)),
-        None => OwnState::Held,
-    }))
+    let Some(record) = record else { return Ok(None) };
+    let Some(own) = &record.own else { return Ok(None) };
+    Ok(match mutation(&engine.schema, &record) {
+        Some(mutation) => Some(OwnState::Waits(Box::new(mutation))),
+        None if own.given_up => None,
+        None => Some(OwnState::Held),
+    })
 }
 
-/// The revision of an own entry.
-pub(super) fn attempt(engine: &Engine, id: EntryId) -> Result<i64> {
+/// The revision of an own entry, and its action.
+pub(super) type Attempt = (i64, Option<String>);
+
+/// Those of the entry with this id.
+pub(super) fn attempt(engine: &Engine, id: EntryId) -> Result<Attempt> {
     let record = super::reading(engine, |store| store.record(id))?;
-    Ok(record.and_then(|record| record.own).map_or(0, |own| i64::from(own.revision.0)))
+    Ok(record.and_then(|record| record.own).map_or((0, None), |own| attempt_of(&own)))
+}
+
+pub(super) fn attempt_of(own: &OwnEntry) -> Attempt {
+    let action = own.intent.as_ref().map(|intent| intent.action.to_string());
+    (i64::from(own.revision.0), action)
 }
 
 /// The numbers of the queue with those of the log.
@@ -86,9 +96,9 @@ pub(crate) fn counts(engine: &Engine) -> Result<PendingCounts> {
 fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
     let own = record.own.as_ref()?;
     let (state, reason) = match record.waits_for() {
+        _ if record.is_refused() => (MutationState::Parked, Some(ParkReason::Unreplayable)),
         Some(Waiting::Server) => (MutationState::Pending, None),
         Some(Waiting::User) => (MutationState::Parked, Some(ParkReason::Refused)),
-        None if record.is_refused() => (MutationState::Parked, Some(ParkReason::Unreplayable)),
         Some(Waiting::Correction) | None => return None,
     };
     let detail = match reason {

@@ -104,15 +104,16 @@ pub(crate) fn write_withdrawn(
 /// Stores the outcome of an entry of the log.
 pub(crate) fn write_of_log(
     conn: &Connection,
-    (id, attempt): (MutationId, i64),
+    (id, attempt, action): (MutationId, i64, Option<&str>),
     kind: VerdictKind,
     detail: Option<&str>,
     now_ms: i64,
 ) -> Result<()> {
-    let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, detail, at_ms) \
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, detail, at_ms, action) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (id, kind) = (id.0.as_bytes(), number_of(kind));
     let detail = detail.filter(|detail| detail.len() <= DETAIL);
-    run(conn, sql, params![id.0.as_bytes(), attempt, number_of(kind), detail, now_ms])?;
+    run(conn, sql, params![id, attempt, kind, detail, now_ms, action])?;
     prune(conn)
 }
 

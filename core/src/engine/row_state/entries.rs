@@ -24,9 +24,9 @@ impl WaitingEntry {
     pub(crate) fn of(record: &Record) -> Option<Self> {
         let own = record.own.as_ref()?;
         let is_parked = match record.waits_for() {
+            _ if record.is_refused() => true,
             Some(Waiting::Server) => false,
             Some(Waiting::User) => true,
-            None if record.is_refused() => true,
             Some(Waiting::Correction) | None => return None,
         };
         Some(Self { is_parked, rows: own.effects.iter().map(|(row, _)| row.clone()).collect() })

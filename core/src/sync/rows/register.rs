@@ -7,6 +7,7 @@ use serde_json::to_vec;
 use super::fact::{self, Fact, RefetchReason, SnapshotProgress};
 use crate::engine::Engine;
 use crate::engine::entries;
+use crate::engine::meta::LOG_OTHER_SERVER;
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::MutationState;
 use crate::error::{Error, InputFault, Result};
@@ -204,10 +205,14 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
 }
 
 /// Whether another server answers under the URL of the server of the rows, or that one again.
-fn other_server(engine: &Engine, welcome: &Welcome, stored: String) -> Result<Option<Fact>> {
+fn other_server(engine: &Engine, welcome: &Welcome, stored: String) -> Result<Vec<Fact>> {
     Ok(match engine.meta(fact::OTHER_SERVER)? {
-        Some(epoch) if epoch == welcome.epoch => Some(fact::forget(fact::OTHER_SERVER)),
-        None if welcome.other_server => Some(fact::fact(fact::OTHER_SERVER, stored)),
-        _ => None,
+        Some(epoch) if epoch == welcome.epoch => {
+            [fact::OTHER_SERVER, LOG_OTHER_SERVER].map(fact::forget).into()
+        }
+        None if welcome.other_server => {
+            vec![fact::fact(LOG_OTHER_SERVER, "due"), fact::fact(fact::OTHER_SERVER, stored)]
+        }
+        _ => Vec::new(),
     })
 }

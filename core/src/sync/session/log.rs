@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
-use rejoin_log::message::{self, Corrected, Request};
+use rejoin_log::message::{self, Corrected, EntryVerdict, Outcome, Published, Request, Verdict};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_protocol::limits::LOG_OFFERS;
 use rejoin_protocol::wire::{code, path};
@@ -45,7 +45,8 @@ pub(super) struct LogExchange {
 enum Asked {
     Snapshot,
     Fetch,
-    Publish(Vec<EntryId>),
+    /// These entries, under this number.
+    Publish(Vec<EntryId>, u64),
     /// So many corrections.
     Correct(usize),
 }
@@ -94,7 +95,7 @@ impl LogExchange {
                         self.batch = Some(ids.len() / 2);
                         continue;
                     }
-                    (Asked::Publish(ids), Phase::Pushing, path::LOG_PUBLISH, body)
+                    (Asked::Publish(ids, request.number), Phase::Pushing, path::LOG_PUBLISH, body)
                 }
                 LogRequest::Correct(_) if self.is_corrected => return Ok(None),
                 LogRequest::Correct(request) => {
@@ -125,7 +126,7 @@ impl LogExchange {
     ) -> Result<NextStep> {
         let running = self.running.take().ok_or_else(unrequested)?;
         if response.status != 200 {
-            return self.refused(&running, response);
+            return self.refused(engine, pass, &running, response);
         }
         let taken = match &running {
             Asked::Snapshot => {
@@ -138,7 +139,7 @@ impl LogExchange {
                 self.is_current = true;
                 exchange::take_fetched(engine, &answer)?
             }
-            Asked::Publish(ids) => exchange::take_published(engine, ids, &read(response)?)?,
+            Asked::Publish(ids, _) => exchange::take_published(engine, ids, &read(response)?)?,
             Asked::Correct(_) => {
                 let Corrected { taken } = read(response)?;
                 tracing::info!(taken, "the authority has corrected entries");
@@ -162,9 +163,15 @@ impl LogExchange {
         self.running = None;
     }
 
-    fn refused(&mut self, running: &Asked, response: &Response) -> Result<NextStep> {
+    fn refused(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        running: &Asked,
+        response: &Response,
+    ) -> Result<NextStep> {
         let sent = match running {
-            Asked::Publish(ids) => ids.len(),
+            Asked::Publish(ids, _) => ids.len(),
             Asked::Correct(count) => *count,
             Asked::Snapshot | Asked::Fetch => 0,
         };
@@ -179,6 +186,16 @@ impl LogExchange {
             (Err(error), _) => Err(error),
             (Ok(NextStep::Smaller), _) if sent > 1 => {
                 self.batch = Some(sent / 2);
+                Ok(NextStep::Onward)
+            }
+            // Alone it is too large for the server: no other entry may wait behind it.
+            (Ok(NextStep::Smaller), Asked::Publish(ids, number))
+                if answer::is_too_large(response) =>
+            {
+                let verdict = |id: &EntryId| EntryVerdict { id: *id, verdict: Verdict::Denied };
+                let verdicts = ids.iter().map(verdict).collect();
+                let denied = Published { number: *number, outcome: Outcome::Verdicts { verdicts } };
+                pass.report.parked += exchange::take_published(engine, ids, &denied)?.parked;
                 Ok(NextStep::Onward)
             }
             (Ok(next), _) => Ok(next),

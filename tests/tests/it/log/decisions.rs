@@ -207,3 +207,30 @@ fn edit_of_a_denied_update_keeps_all_its_columns(store: Store) {
     settle(&server, &mut [phone]);
     assert_eq!(server.see(SEATS), "s1|e1|-||1");
 }
+
+/// The verdict came before the server had the new revision; meanwhile every decision was refused.
+#[apply(each_store)]
+fn rejected_action_can_be_decided_before_the_server_has_its_revision(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    tablet.sync(&server);
+    for device in [&mut phone, &mut tablet] {
+        with_actions(device);
+    }
+    sell(&mut phone, "ana").unwrap();
+    later(&server, &[&phone, &tablet], 60);
+    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    tablet.sync(&server);
+    phone.sync(&server);
+    while tablet.engine().verdicts(0, 10).unwrap().entries.len() < 2 {
+        tablet.step(&server).unwrap();
+    }
+    assert_eq!(tablet.waiting(), "Parked:Unreplayable/1");
+    let counts = tablet.engine().counts().unwrap();
+    assert_eq!((counts.pending, counts.parked), (0, 1));
+    decide::discard(tablet.engine(), second).unwrap();
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|ana||1");
+}

@@ -1,0 +1,93 @@
+//! What stands in the way of the log: another server, and an entry that no request can hold.
+
+use macro_rules_attribute::apply;
+use rejoin_core::engine::queue::verdict::VerdictKind;
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::engine::reset::{Keep, reset};
+use rejoin_core::{Error, InputFault};
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Store};
+
+use super::{SEATS, TABLES, devices, later, sell, server, settle, with_actions};
+use crate::each_store;
+
+/// The device lost all rows of others when an empty database answered under its server's URL.
+#[apply(each_store)]
+fn empty_server_at_the_same_url_removes_no_rows(store: Store) {
+    for resets in [false, true] {
+        let mut server = server(store);
+        let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+        tablet.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'theirs', 1)");
+        tablet.sync(&server);
+        phone.sync(&server);
+        phone.write("INSERT INTO seats VALUES ('s2', 'e1', NULL, 'waits', 2)");
+        let (lost, rows) = (server.backup(), phone.see(SEATS));
+        server.restore(&self::server(store).backup());
+        for _ in 0..3 {
+            phone.crash();
+            let error = phone.pass(&server).unwrap_err();
+            let is_refused = matches!(
+                error.downcast_ref(),
+                Some(Error::InvalidInput(InputFault::Refused { .. }))
+            );
+            assert!(is_refused && error.to_string().contains("seats"), "{error}");
+            assert_eq!((phone.see(SEATS), server.see(SEATS)), (rows.clone(), String::new()));
+        }
+        if resets {
+            reset(phone.engine(), Keep::Pending, &[]).unwrap();
+        } else {
+            server.restore(&lost);
+        }
+        settle(&server, &mut [phone]);
+        let kept = if resets { "s2|e1|-|waits|2" } else { "s1|e1|-|theirs|1 s2|e1|-|waits|2" };
+        assert_eq!(server.see(SEATS), kept);
+    }
+}
+
+/// Every pass failed, and no later entry reached the server.
+#[apply(each_store)]
+fn entry_that_is_too_large_for_the_server_blocks_no_other(store: Store) {
+    let limits = Limits { body: 64 << 10, ..Limits::default() };
+    let tables = vec![TableConfig::log("seats", "event", "event:")];
+    let server = Backend::made(store, TABLES, tables, limits);
+    server.server().subscribe("ana", "event:e1").unwrap();
+    let [mut phone] = devices(&server, ["ana"]);
+    let large = "x".repeat(100_000);
+    phone.write(&format!("INSERT INTO seats VALUES ('s1', 'e1', NULL, '{large}', 1)"));
+    phone.write("INSERT INTO seats VALUES ('s2', 'e1', NULL, '', 2)");
+    let report = phone.sync(&server);
+    assert_eq!((report.accepted, report.parked), (1, 1));
+    assert_eq!(
+        (phone.waiting(), server.see(SEATS)),
+        ("Parked:Refused/0".into(), "s2|e1|-||2".into())
+    );
+    let parked = phone.queue()[0].id;
+    decide::discard(phone.engine(), parked).unwrap();
+    settle(&server, &mut [phone]);
+}
+
+#[test]
+fn verdict_names_the_action_and_not_one_that_the_app_ended() {
+    let server = server(Store::Sqlite);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.sync(&server);
+    tablet.sync(&server);
+    for device in [&mut phone, &mut tablet] {
+        with_actions(device);
+    }
+    sell(&mut phone, "ana").unwrap();
+    later(&server, &[&phone, &tablet], 60);
+    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    for device in [&mut tablet, &mut phone] {
+        device.sync(&server);
+    }
+    tablet.sync(&server);
+    let verdicts = tablet.engine().verdicts(0, 10).unwrap().entries;
+    assert!(verdicts.iter().all(|one| one.action.as_deref() == Some("sell")), "{verdicts:?}");
+    assert!(matches!(verdicts.last().unwrap().kind, VerdictKind::Parked(_)), "{verdicts:?}");
+    decide::discard(tablet.engine(), second).unwrap();
+    tablet.sync(&server);
+    let undo = decide::undo(tablet.engine(), second);
+    assert!(undo.is_err(), "{undo:?}");
+}
