@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use rejoin_log::authority::corrections;
+use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
@@ -15,6 +16,7 @@ use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, P
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, check, fetch, first_snapshot, publish, snapshot};
+use rejoin_log::row::{Columns, LogRow, RowName};
 
 use super::{author, is_filled, list, on, refused, wall};
 use crate::engine::Engine;
@@ -23,8 +25,10 @@ use crate::engine::log::SqliteReplica;
 use crate::engine::meta::{LOG_OTHER_SERVER, set_meta};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
+use crate::engine::schema::model::{Schema, Table};
 use crate::error::Result;
 use crate::ids::MutationId;
+use crate::value::Value;
 
 /// A request of the log.
 #[derive(Debug)]
@@ -75,7 +79,40 @@ pub(crate) fn next(
             }
             Ok(corrections(replica, batch)?.map(LogRequest::Correct))
         })
+        .map(|request| match request {
+            Some(LogRequest::Publish(mut request)) => {
+                for offer in &mut request.offers {
+                    offer.effects = without_removed(&engine.schema, &offer.effects);
+                }
+                Some(LogRequest::Publish(request))
+            }
+            other => other,
+        })
     })
+}
+
+/// The effects without NULL in columns that the server has removed: as if the entry had been written
+/// today. Other values stay, and the server parks the entry with them.
+fn without_removed(schema: &Schema, effects: &Effects) -> Effects {
+    let is_kept = |table: &Table, name: &Name, value: &Value| {
+        !value.is_null() || table.columns.iter().any(|column| column.name == name.as_str())
+    };
+    let effect = |(row, effect): (&RowName, &Effect)| {
+        let kept = |columns: &Columns| -> Option<Columns> {
+            let table = schema.named(row.table.as_str())?;
+            let all = columns.iter().filter(|(name, value)| is_kept(table, name, value));
+            Some(all.map(|(name, value)| (name.clone(), value.clone())).collect())
+        };
+        let known = match effect {
+            Effect::Insert(image) => {
+                kept(image.columns()).map(|columns| Effect::Insert(LogRow::from(columns)))
+            }
+            Effect::Update(columns) => kept(columns).map(Effect::Update),
+            Effect::Delete => None,
+        };
+        (row.clone(), known.unwrap_or_else(|| effect.clone()))
+    };
+    effects.iter().map(effect).collect()
 }
 
 /// Applies a page of a snapshot: at once if it is the first snapshot, otherwise with the last page.

@@ -91,3 +91,17 @@ fn verdict_names_the_action_and_not_one_that_the_app_ended() {
     let undo = decide::undo(tablet.engine(), second);
     assert!(undo.is_err(), "{undo:?}");
 }
+
+/// Every insert from before the change was parked, since it named the column with NULL.
+#[apply(each_store)]
+fn unsent_insert_without_a_value_in_a_removed_column_is_accepted(store: Store) {
+    let mut server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'kept', 1)");
+    phone.write("INSERT INTO seats VALUES ('s2', 'e1', 'ana', 'parked', 2)");
+    server.alter("ALTER TABLE seats DROP COLUMN owner");
+    phone.sync(&server);
+    assert_eq!(server.see("SELECT id, note FROM seats"), "s1|kept");
+    assert_eq!(phone.waiting(), "Parked:Refused/0");
+    assert_eq!(phone.see("SELECT id, note FROM seats"), "s1|kept");
+}
