@@ -9,7 +9,7 @@ use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
-use rejoin_core::{Error, FirstSync, InputFault, QueueFault};
+use rejoin_core::{Error, FirstSync, InputFault, MutationId, QueueFault};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 use serde_json::json;
@@ -386,19 +386,25 @@ fn sell(device: &mut Device, to: &str) -> rejoin_core::Result<Performed> {
     perform(device.engine(), "sell", &json!({"id": "s1", "to": to}))
 }
 
-#[apply(each_store)]
-fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
-    let server = server(store);
-    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+/// Devices of ana and ben, and their sales of one seat: hers, and a minute later his, both offline.
+fn sold_twice(server: &Backend) -> ([Device; 2], [MutationId; 2]) {
+    let [mut phone, mut tablet] = devices(server, ["ana", "ben"]);
     phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
-    phone.sync(&server);
-    tablet.sync(&server);
+    phone.sync(server);
+    tablet.sync(server);
     for device in [&mut phone, &mut tablet] {
         with_actions(device);
     }
     let first = sell(&mut phone, "ana").unwrap().id.unwrap();
-    later(&server, &[&phone, &tablet], 60);
+    later(server, &[&phone, &tablet], 60);
     let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    ([phone, tablet], [first, second])
+}
+
+#[apply(each_store)]
+fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
+    let server = server(store);
+    let ([mut phone, mut tablet], [first, second]) = sold_twice(&server);
     let error = sell(&mut tablet, "cleo").unwrap_err();
     assert!(error.to_string().contains("the seat is sold"), "{error}");
     tablet.sync(&server);

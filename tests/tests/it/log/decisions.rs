@@ -7,7 +7,7 @@ use rejoin_core::{Error, MutationId, QueueFault, Undone};
 use rejoin_tests::{Device, Store};
 use serde_json::json;
 
-use super::{SEATS, devices, later, reason, sell, server, settle, with_actions};
+use super::{SEATS, devices, later, reason, server, settle, sold_twice};
 use crate::each_store;
 
 /// Writes plain SQL; returns the id of its entry.
@@ -117,16 +117,8 @@ fn denied_entry_is_edited(store: Store) {
 #[apply(each_store)]
 fn rejected_action_is_performed_again_with_other_arguments(store: Store) {
     let server = server(store);
-    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
-    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1), ('s2', 'e1', NULL, '', 2)");
-    phone.sync(&server);
-    tablet.sync(&server);
-    for device in [&mut phone, &mut tablet] {
-        with_actions(device);
-    }
-    sell(&mut phone, "ana").unwrap();
-    later(&server, &[&phone, &tablet], 60);
-    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    let ([mut phone, mut tablet], [_, second]) = sold_twice(&server);
+    phone.write("INSERT INTO seats VALUES ('s2', 'e1', NULL, '', 2)");
     let pending = decide::perform_again(tablet.engine(), second, &json!({"id": "s2", "to": "ben"}));
     assert!(reason(&pending.unwrap_err()).contains("it is not parked"));
     tablet.sync(&server);
@@ -212,16 +204,7 @@ fn edit_of_a_denied_update_keeps_all_its_columns(store: Store) {
 #[apply(each_store)]
 fn rejected_action_can_be_decided_before_the_server_has_its_revision(store: Store) {
     let server = server(store);
-    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
-    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
-    phone.sync(&server);
-    tablet.sync(&server);
-    for device in [&mut phone, &mut tablet] {
-        with_actions(device);
-    }
-    sell(&mut phone, "ana").unwrap();
-    later(&server, &[&phone, &tablet], 60);
-    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    let ([mut phone, mut tablet], [_, second]) = sold_twice(&server);
     tablet.sync(&server);
     phone.sync(&server);
     while tablet.engine().verdicts(0, 10).unwrap().entries.len() < 2 {

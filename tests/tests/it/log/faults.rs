@@ -8,7 +8,7 @@ use rejoin_core::{Error, InputFault};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Store};
 
-use super::{SEATS, TABLES, devices, later, sell, server, settle, with_actions};
+use super::{SEATS, TABLES, devices, server, settle, sold_twice};
 use crate::each_store;
 
 /// The device lost all rows of others when an empty database answered under its server's URL.
@@ -69,16 +69,7 @@ fn entry_that_is_too_large_for_the_server_blocks_no_other(store: Store) {
 #[test]
 fn verdict_names_the_action_and_not_one_that_the_app_ended() {
     let server = server(Store::Sqlite);
-    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
-    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
-    phone.sync(&server);
-    tablet.sync(&server);
-    for device in [&mut phone, &mut tablet] {
-        with_actions(device);
-    }
-    sell(&mut phone, "ana").unwrap();
-    later(&server, &[&phone, &tablet], 60);
-    let second = sell(&mut tablet, "ben").unwrap().id.unwrap();
+    let ([mut phone, mut tablet], [_, second]) = sold_twice(&server);
     for device in [&mut tablet, &mut phone] {
         device.sync(&server);
     }
