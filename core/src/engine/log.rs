@@ -165,6 +165,7 @@ impl ReplicaStore for SqliteReplica<'_> {
     fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
         let own = match record.waits_for() {
             Some(Waiting::Server) if record.is_refused() => Some(REFUSED_UNSENT),
+            Some(Waiting::Server) if record.is_given_up() => Some(ENDED_UNSENT),
             Some(what) => Some(number(what)),
             None if record.own.is_none() => None,
             None => Some(if record.is_refused() { REFUSED } else { 0 }),
@@ -198,10 +199,10 @@ impl ReplicaStore for SqliteReplica<'_> {
         let sql = "/*rejoin*/SELECT id FROM (SELECT id, key FROM (\
                    SELECT id, key FROM rejoin_log_entry WHERE own = ?1 ORDER BY key LIMIT ?3) \
                    UNION ALL SELECT id, key FROM (\
-                   SELECT id, key FROM rejoin_log_entry WHERE own = ?2 ORDER BY key LIMIT ?3)) \
+                   SELECT id, key FROM rejoin_log_entry WHERE own < ?2 ORDER BY key LIMIT ?3)) \
                    ORDER BY key LIMIT ?3";
-        let also = if what == Waiting::Server { Some(REFUSED_UNSENT) } else { None };
-        self.list(sql, (number(what), also, limit), id_of)
+        let unsent = (what == Waiting::Server).then_some(0);
+        self.list(sql, (number(what), unsent, limit), id_of)
     }
 
     fn run_action(&mut self, intent: &Intent, context: &Context) -> Option<Result<Ran, Stop>> {
@@ -224,6 +225,9 @@ const REFUSED: i64 = 3;
 
 /// The stored number of one whose newest revision, without effects, is not on the server yet.
 const REFUSED_UNSENT: i64 = -1;
+
+/// The same of one that the app has ended.
+const ENDED_UNSENT: i64 = -2;
 
 /// The stored number of what an entry waits for: above those of own entries for a correction.
 fn number(what: Waiting) -> i64 {

@@ -1,5 +1,7 @@
 //! Publishing, and the effects of the server's verdicts on own entries.
 
+use std::collections::BTreeSet;
+
 use super::super::entry::{Offer, Revision};
 use super::super::ids::EntryId;
 use super::super::key::Key;
@@ -17,10 +19,21 @@ pub fn publish_request<S: ReplicaStore>(
     replica: &mut Replica<S>,
     limit: usize,
 ) -> Result<Option<Publish>, StoreError> {
+    publish_request_without(replica, limit, &BTreeSet::new())
+}
+
+/// The same without these entries.
+pub fn publish_request_without<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    limit: usize,
+    aside: &BTreeSet<EntryId>,
+) -> Result<Option<Publish>, StoreError> {
     let ready = replica.at_head && !replica.facts.needs_snapshot && !replica.needs_new_author();
     let Some(stamp) = replica.facts.stamp.filter(|_| ready) else { return Ok(None) };
     let mut offers = Vec::new();
-    for id in replica.store.waiting_ids(Waiting::Server, limit)? {
+    let most = limit.saturating_add(aside.len());
+    let waiting = replica.store.waiting_ids(Waiting::Server, most)?;
+    for id in waiting.into_iter().filter(|id| !aside.contains(id)).take(limit) {
         if let Some(Record { key, own: Some(own), .. }) = replica.store.record(id)? {
             offers.push(offer(key, *own));
         }

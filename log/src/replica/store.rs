@@ -200,6 +200,11 @@ impl Record {
         self.is_replay() && self.own.as_ref().is_some_and(|own| own.refusal.is_some())
     }
 
+    /// Whether it was an action that rejected, until the app ended it.
+    pub fn is_given_up(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.given_up)
+    }
+
     /// Whether this device runs it again when something before it changes.
     pub fn is_replay(&self) -> bool {
         if let Some(authority) = &self.authority {

@@ -18,7 +18,7 @@ use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, check, fetch, first_snapshot, publish, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 
-use super::{author, is_filled, list, on, refused, wall};
+use super::{author, is_filled, list, on, reading, refused, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::log::SqliteReplica;
@@ -54,12 +54,14 @@ pub struct Taken {
 }
 
 /// The next request, with at most this many entries; `None` if the log is exchanged. `is_current`
-/// says whether the feed was fetched in this pass.
+/// says whether the feed was fetched in this pass;
+/// entries in `aside` are not published.
 pub(crate) fn next(
     engine: &mut Engine,
     pages: &SnapshotBuilder,
     is_current: bool,
     (page, batch): (usize, usize),
+    aside: &BTreeSet<EntryId>,
 ) -> Result<Option<LogRequest>> {
     engine.write(Origin::Remote, |engine| {
         let (author, wall) = (author(engine)?, wall(engine));
@@ -74,7 +76,7 @@ pub(crate) fn next(
             if !is_current || !publish::is_at_head(replica) {
                 return Ok(fetch::fetch_request(replica, page).map(LogRequest::Fetch));
             }
-            if let Some(request) = publish::publish_request(replica, batch)? {
+            if let Some(request) = publish::publish_request_without(replica, batch, aside)? {
                 return Ok(Some(LogRequest::Publish(request)));
             }
             Ok(corrections(replica, batch)?.map(LogRequest::Correct))
@@ -141,7 +143,10 @@ fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
     let named = whole.items.iter().map(|item| item.key.id);
     let received = whole.base.len() + whole.items.len();
     if engine.meta(LOG_OTHER_SERVER)?.is_some() {
-        check_emptied(engine, whole)?;
+        let stamp = reading(engine, |store| store.facts())?.and_then(|facts| facts.stamp);
+        if stamp.is_some_and(|stamp| stamp.epoch != whole.stamp.epoch) {
+            check_emptied(engine, whole)?;
+        }
         set_meta(engine.db.conn(), LOG_OTHER_SERVER, None)?;
     }
     taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
@@ -155,7 +160,8 @@ fn check_emptied(engine: &mut Engine, whole: &LogSnapshot) -> Result<()> {
         whole.base.iter().map(|(row, _)| row.clone()).chain(items).map(|row| row.table).collect();
     let had =
         engine.write(Origin::Remote, |engine| on(engine, |replica| servers_tables(replica)))?;
-    match had.into_iter().find(|table| !shown.contains(table)) {
+    let mut here = had.into_iter().filter(|table| engine.schema.named(table.as_str()).is_some());
+    match here.find(|table| !shown.contains(table)) {
         None => Ok(()),
         Some(table) => Err(refused(
             &format!("to empty table {table}"),
@@ -264,6 +270,9 @@ fn ending(
     id: EntryId,
 ) -> Result<Option<(MutationId, list::Attempt, VerdictKind)>, LogError> {
     let record = replica.store().record(id)?;
+    if record.as_ref().is_some_and(Record::is_given_up) {
+        return Ok(None);
+    }
     let own = record.as_ref().and_then(|record| record.own.as_ref());
     let attempt = own.map_or((0, None), |own| list::attempt_of(own));
     let kind = match record.as_ref().and_then(Record::waits_for) {

@@ -4,9 +4,9 @@
 //! revision.
 
 use rejoin_log::effect::Effect as RowEffect;
-use rejoin_log::ids::EntryId;
+use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::replica::store::{OwnEntry, Record, ReplicaStore as _, Waiting};
-use rejoin_log::row::{LogRow, RowName};
+use rejoin_log::row::{Columns, LogRow, RowName};
 use serde_json::json;
 
 use crate::engine::Engine;
@@ -60,13 +60,11 @@ impl OwnState {
 /// An own entry, unless it is final or was given up.
 pub(crate) fn find(engine: &Engine, id: MutationId) -> Result<Option<OwnState>> {
     let record = super::reading(engine, |store| store.record(EntryId(id.0)))?;
-    let Some(record) = record else { return Ok(None) };
-    let Some(own) = &record.own else { return Ok(None) };
-    Ok(match mutation(&engine.schema, &record) {
-        Some(mutation) => Some(OwnState::Waits(Box::new(mutation))),
-        None if own.given_up => None,
-        None => Some(OwnState::Held),
-    })
+    let own = record.filter(|record| record.own.is_some() && !record.is_given_up());
+    Ok(own.map(|record| match mutation(&engine.schema, &record) {
+        Some(mutation) => OwnState::Waits(Box::new(mutation)),
+        None => OwnState::Held,
+    }))
 }
 
 /// The revision of an own entry, and its action.
@@ -97,6 +95,7 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
     let own = record.own.as_ref()?;
     let (state, reason) = match record.waits_for() {
         _ if record.is_refused() => (MutationState::Parked, Some(ParkReason::Unreplayable)),
+        _ if record.is_given_up() => return None,
         Some(Waiting::Server) => (MutationState::Pending, None),
         Some(Waiting::User) => (MutationState::Parked, Some(ParkReason::Refused)),
         Some(Waiting::Correction) | None => return None,
@@ -155,12 +154,26 @@ pub(super) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatc
         for (row, before) in &record.undo {
             let table = engine.schema.named(row.table.as_str())?;
             let after = counted.get(row)?.on(before.as_ref());
-            let Some(net) = RowEffect::between(before.as_ref(), after.as_ref()) else { continue };
+            let net = match (before, &after) {
+                // Not between the two: that is an insert if a column was added meanwhile.
+                (Some(before), Some(after)) => RowEffect::Update(changed(before, after)),
+                (before, after) => match RowEffect::between(before.as_ref(), after.as_ref()) {
+                    Some(net) => net,
+                    None => continue,
+                },
+            };
             done.push(patch(table, row, &net, before.as_ref())?);
         }
         Some(done)
     };
     Ok(record.and_then(patches))
+}
+
+/// The columns of a row that differ from those before.
+fn changed(before: &LogRow, after: &LogRow) -> Columns {
+    let differs = |(name, value): &(&Name, &Value)| before.get(name.as_str()) != Some(*value);
+    let new = after.columns().iter().filter(differs);
+    new.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The changes with the old values of the last application; changes of removed tables are left out.

@@ -1,5 +1,6 @@
 //! Actions of the log that exceed their time when they run again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +83,9 @@ fn number(from: u64, to: i64) -> Fetched {
 
 /// The server takes what the device offers.
 fn publish(engine: &mut Engine) {
-    let next = exchange::next(engine, &SnapshotBuilder::default(), true, (10, 10)).unwrap();
+    let next =
+        exchange::next(engine, &SnapshotBuilder::default(), true, (10, 10), &BTreeSet::new())
+            .unwrap();
     let Some(LogRequest::Publish(request)) = next else { panic!("{next:?}") };
     let verdicts = request.offers.iter().map(|offer| {
         let verdict = Verdict::Held { revision: offer.revision, key: offer.key };

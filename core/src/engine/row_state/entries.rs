@@ -25,6 +25,7 @@ impl WaitingEntry {
         let own = record.own.as_ref()?;
         let is_parked = match record.waits_for() {
             _ if record.is_refused() => true,
+            _ if record.is_given_up() => return None,
             Some(Waiting::Server) => false,
             Some(Waiting::User) => true,
             Some(Waiting::Correction) | None => return None,

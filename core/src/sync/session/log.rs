@@ -3,6 +3,7 @@
 //!
 //! A server without the log leaves the entries pending, and the rows are synced as usual.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rejoin_log::ids::EntryId;
@@ -34,6 +35,8 @@ pub(super) struct LogExchange {
     schema: Option<Arc<Schema>>,
     /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
     batch: Option<usize>,
+    /// Entries that a proxy on the way does not let through: they wait for the next pass.
+    aside: BTreeSet<EntryId>,
     /// Whether the feed was fetched, or a snapshot taken, in this pass.
     is_current: bool,
     /// Whether corrections were sent in this pass that had no effect: the others wait for the next.
@@ -55,6 +58,7 @@ impl LogExchange {
     /// Starts a pass: the server may have new entries.
     pub(super) fn start_pass(&mut self) {
         (self.is_current, self.is_corrected) = (false, false);
+        self.aside.clear();
     }
 
     /// The next request; `None` when the log is exchanged, or there is none.
@@ -76,7 +80,7 @@ impl LogExchange {
             pass.count_pull()?;
             let batch = self.batch.unwrap_or(LOG_OFFERS);
             let Some(request) =
-                exchange::next(engine, &self.pages, self.is_current, (page, batch))?
+                exchange::next(engine, &self.pages, self.is_current, (page, batch), &self.aside)?
             else {
                 return Ok(None);
             };
@@ -93,6 +97,10 @@ impl LogExchange {
                     let body = body(engine, request)?;
                     if body.len() > body_limit && ids.len() > 1 {
                         self.batch = Some(ids.len() / 2);
+                        continue;
+                    }
+                    if body.len() > body_limit {
+                        self.deny(engine, pass, &ids, request.number)?;
                         continue;
                     }
                     (Asked::Publish(ids, request.number), Phase::Pushing, path::LOG_PUBLISH, body)
@@ -163,6 +171,22 @@ impl LogExchange {
         self.running = None;
     }
 
+    /// Parks an entry that no request to the server can hold.
+    fn deny(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        ids: &[EntryId],
+        number: u64,
+    ) -> Result<()> {
+        let verdict = |id: &EntryId| EntryVerdict { id: *id, verdict: Verdict::Denied };
+        let outcome = Outcome::Verdicts { verdicts: ids.iter().map(verdict).collect() };
+        let denied = Published { number, outcome };
+        pass.report.parked += exchange::take_published(engine, ids, &denied)?.parked;
+        self.batch = None;
+        Ok(())
+    }
+
     fn refused(
         &mut self,
         engine: &mut Engine,
@@ -188,14 +212,16 @@ impl LogExchange {
                 self.batch = Some(sent / 2);
                 Ok(NextStep::Onward)
             }
-            // Alone it is too large for the server: no other entry may wait behind it.
+            // Alone it is too large for the server, or for a proxy: no other entry may wait behind it.
             (Ok(NextStep::Smaller), Asked::Publish(ids, number))
                 if answer::is_too_large(response) =>
             {
-                let verdict = |id: &EntryId| EntryVerdict { id: *id, verdict: Verdict::Denied };
-                let verdicts = ids.iter().map(verdict).collect();
-                let denied = Published { number: *number, outcome: Outcome::Verdicts { verdicts } };
-                pass.report.parked += exchange::take_published(engine, ids, &denied)?.parked;
+                self.deny(engine, pass, ids, *number)?;
+                Ok(NextStep::Onward)
+            }
+            (Ok(NextStep::Smaller), Asked::Publish(ids, _)) => {
+                self.aside.extend(ids);
+                self.batch = None;
                 Ok(NextStep::Onward)
             }
             (Ok(next), _) => Ok(next),

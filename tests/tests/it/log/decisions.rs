@@ -214,6 +214,8 @@ fn rejected_action_can_be_decided_before_the_server_has_its_revision(store: Stor
     let counts = tablet.engine().counts().unwrap();
     assert_eq!((counts.pending, counts.parked), (0, 1));
     decide::discard(tablet.engine(), second).unwrap();
+    assert_eq!(tablet.waiting(), "");
+    assert_eq!(tablet.engine().counts().unwrap().pending, 0);
     settle(&server, &mut [phone, tablet]);
     assert_eq!(server.see(SEATS), "s1|e1|ana||1");
 }

@@ -4,9 +4,10 @@ use macro_rules_attribute::apply;
 use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
+use rejoin_core::sync::session::{Request, Response};
 use rejoin_core::{Error, InputFault};
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Store};
+use rejoin_tests::{Backend, Peer, Store};
 
 use super::{SEATS, TABLES, devices, server, settle, sold_twice};
 use crate::each_store;
@@ -95,4 +96,33 @@ fn unsent_insert_without_a_value_in_a_removed_column_is_accepted(store: Store) {
     assert_eq!(server.see("SELECT id, note FROM seats"), "s1|kept");
     assert_eq!(phone.waiting(), "Parked:Refused/0");
     assert_eq!(phone.see("SELECT id, note FROM seats"), "s1|kept");
+}
+
+/// A server behind a proxy that answers 413 itself.
+struct SmallProxy<'s>(&'s Backend);
+
+impl Peer for SmallProxy<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let is_large = request.body.as_ref().is_some_and(|body| body.len() > 50_000);
+        if is_large {
+            let body = "<html>413 Request Entity Too Large</html>".into();
+            return Some(Response { status: 413, retry_after: None, body });
+        }
+        self.0.exchange(user, request)
+    }
+}
+
+/// It waits until the way is free, and nothing waits behind it.
+#[apply(each_store)]
+fn entry_that_a_proxy_refuses_waits_alone(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    let large = "x".repeat(100_000);
+    phone.write(&format!("INSERT INTO seats VALUES ('s1', 'e1', NULL, '{large}', 1)"));
+    phone.write("INSERT INTO seats VALUES ('s2', 'e1', NULL, '', 2)");
+    let report = phone.pass(&SmallProxy(&server)).unwrap();
+    assert_eq!((report.accepted, report.parked, report.still_pending), (1, 0, 1));
+    assert_eq!(server.see("SELECT id FROM seats"), "s2");
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see("SELECT id FROM seats ORDER BY id"), "s1 s2");
 }
