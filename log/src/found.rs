@@ -6,6 +6,7 @@ use super::fixture::columns;
 use super::world::World;
 use crate::replica::publish;
 use rejoin_protocol::Value;
+use std::collections::BTreeSet;
 
 /// The server accepted an entry and was then restored from an older backup. Its response arrived
 /// after the snapshot of the new epoch. The device took the entry as acknowledged, so the server
@@ -87,7 +88,8 @@ fn entry_valid_again_on_a_later_page_is_run_again() {
     world.act("phone", "sell r0");
     world.sync("phone");
     world.fetch("desk");
-    let first = publish::publish_request(world.device("desk"), 1).unwrap().unwrap();
+    let first =
+        publish::publish_request(world.device("desk"), 1, &BTreeSet::new()).unwrap().unwrap();
     let answer = world.deliver("desk", &first);
     world.answer("desk", &answer);
     world.fetch("phone");

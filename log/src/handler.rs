@@ -66,7 +66,7 @@ pub struct Context {
     pub buckets: Option<Buckets>,
     /// If the authority runs the action in place of its author, the buckets that the author reads:
     /// the store then has other rows as well, which the run must not see.
-    pub by_authority: Option<Buckets>,
+    pub readable: Option<Buckets>,
 }
 
 /// The rows for a handler: those of `rows` that the author may read, with the handler's own changes
@@ -175,11 +175,9 @@ impl<'a> Draft<'a> {
     }
 
     fn sees(&self, row: &RowName, image: &LogRow) -> bool {
-        let Context { by_authority, buckets, .. } = self.context;
-        by_authority
-            .as_ref()
-            .or(buckets.as_ref())
-            .is_none_or(|buckets| self.placement.buckets(row, image).meet(buckets))
+        let Context { readable, buckets, .. } = self.context;
+        let shown = readable.as_ref().or(buckets.as_ref());
+        shown.is_none_or(|shown| self.placement.buckets(row, image).meet(shown))
     }
 
     fn note_write(&mut self, table: &Name) {

@@ -1,7 +1,7 @@
 //! A server, devices and an authority for the scenario tests of this crate. Time advances only when a
 //! test moves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -145,7 +145,7 @@ impl World {
 
     /// The request that the device would send now.
     pub(crate) fn request(&mut self, name: &str) -> Option<Publish> {
-        publish::publish_request(self.device(name), 100).unwrap()
+        publish::publish_request(self.device(name), 100, &BTreeSet::new()).unwrap()
     }
 
     /// Delivers a request to the server.

@@ -18,15 +18,15 @@ use super::row::{LogRow, Placement, RowName};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriteSet {
     buckets: Buckets,
-    /// Those that the author does not read; `None` if there are none.
-    write_only: Option<Buckets>,
+    /// Those that the author reads; `None` for all of them.
+    readable: Option<Buckets>,
 }
 
 impl WriteSet {
     /// The buckets that a user reads and writes, and those that the user only writes.
     pub fn new(read: &Buckets, write_only: &Buckets) -> Self {
-        let only = write_only.without(read);
-        Self { buckets: read.with(&only), write_only: Some(only).filter(|only| !only.is_empty()) }
+        let is_split = !write_only.within(read);
+        Self { buckets: read.with(write_only), readable: is_split.then(|| read.clone()) }
     }
 
     /// All buckets of the set.
@@ -35,19 +35,23 @@ impl WriteSet {
     }
 
     /// Those that the author reads; `None` if the author reads all of them.
-    pub fn readable(&self) -> Option<Buckets> {
-        self.write_only.as_ref().map(|only| self.buckets.without(only))
+    pub fn readable(&self) -> Option<&Buckets> {
+        self.readable.as_ref()
+    }
+
+    /// Those that the author reads.
+    pub fn reads(&self) -> &Buckets {
+        self.readable().unwrap_or(&self.buckets)
     }
 
     /// Whether an author that had the former set has left no bucket: it reads and writes all of them.
     pub fn covers(&self, former: &Self) -> bool {
-        let read = |set: &Self| set.readable().unwrap_or_else(|| set.buckets.clone());
-        former.buckets.within(&self.buckets) && read(former).within(&read(self))
+        former.buckets.within(&self.buckets) && former.reads().within(self.reads())
     }
 
     /// Whether the author does not read this row.
     pub fn hides(&self, row: &RowName, image: &LogRow, placement: &dyn Placement) -> bool {
-        self.readable().is_some_and(|read| !placement.buckets(row, image).meet(&read))
+        self.readable().is_some_and(|read| !placement.buckets(row, image).meet(read))
     }
 
     /// Whether the set permits writing this row: the row has buckets, and all of them are in the
@@ -77,7 +81,7 @@ impl WriteSet {
 /// The write set of a user that reads all of these buckets.
 impl From<Buckets> for WriteSet {
     fn from(buckets: Buckets) -> Self {
-        Self { buckets, write_only: None }
+        Self { buckets, readable: None }
     }
 }
 
@@ -90,10 +94,11 @@ struct Apart {
 
 impl Serialize for WriteSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.write_only.clone() {
-            None => self.buckets.serialize(serializer),
-            Some(write_only) => {
-                Apart { buckets: self.buckets.clone(), write_only }.serialize(serializer)
+        let buckets = self.buckets.clone();
+        match self.readable() {
+            None => buckets.serialize(serializer),
+            Some(read) => {
+                Apart { write_only: buckets.without(read), buckets }.serialize(serializer)
             }
         }
     }
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn author_that_reads_a_bucket_no_more_has_left_it() {
+    fn author_that_no_longer_reads_a_bucket_has_left_it() {
         let set = |read: &str, only: &str| WriteSet::new(&buckets(read), &buckets(only));
         // now, formerly, whether no bucket was left
         let table = [

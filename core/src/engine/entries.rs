@@ -1,5 +1,5 @@
-//! Entries of the log in the engine's transactions: made of captured writes, parked and retried,
-//! listed beside mutations, and exchanged with a server.
+//! Entries of the log in the engine's transactions: made of captured writes (here), decided by the app
+//! (`decide`), listed beside mutations (`list`), and exchanged with a server (`exchange`).
 //!
 //! The replica's state in memory follows the transaction: it counts after the commit and is dropped
 //! by a rollback. Without it, it is loaded from the file.
@@ -27,19 +27,19 @@ use crate::engine::capture::compose::Recorded;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::log::SqliteReplica;
 use crate::engine::meta::{meta, set_meta};
-use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
+use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::engine::queue::{self, NextPosition};
-use crate::engine::rows::patch::RowPatch;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, InputFault, QueueFault, Result, StorageFault};
 use crate::ids::{MutationId, TableNumber};
 use actions::Runner;
 use captured::Captured;
-use list::OwnState;
 
 mod actions;
 mod captured;
+pub(crate) mod decide;
+mod emptied;
 pub mod exchange;
 pub(crate) mod list;
 #[cfg(test)]
@@ -296,99 +296,6 @@ pub(crate) fn author(engine: &Engine) -> Result<AuthorId> {
 
 /// Metadata key: the device's id.
 const CLIENT_ID: &str = "client_id";
-
-/// Retries an entry: a denied one takes effect at its old place, an action that now rejects runs
-/// again, even if it took too long before.
-pub(crate) fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
-    let (entry, reason) = (EntryId(id.0), must_be_parked(engine, id)?);
-    engine.log.exhausted.remove(&entry);
-    decide(engine, |replica| match reason {
-        Some(ParkReason::Unreplayable) => replica.run_again(entry),
-        _ => replica.retry(entry),
-    })
-}
-
-/// Discards a parked entry. An action that now rejects has no effect, and is not run again.
-pub(crate) fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
-    engine.write(Origin::Local, |engine| take_out(engine, id).map(drop))
-}
-
-/// Takes a parked entry out, in the open transaction. Returns what it was.
-pub(crate) fn take_out(engine: &mut Engine, id: MutationId) -> Result<Mutation> {
-    let (entry, reason) = (EntryId(id.0), must_be_parked(engine, id)?);
-    let found = list::find(engine, id)?.and_then(OwnState::waiting);
-    let found = found.ok_or(Error::Queue(QueueFault::Unknown(id)))?;
-    engine.touched.queue();
-    on(engine, |replica| match reason {
-        Some(ParkReason::Unreplayable) => replica.give_up(entry),
-        _ => replica.discard(entry),
-    })?;
-    Ok(found)
-}
-
-/// What an own entry has changed; `None` if there is none of this id, or it is final.
-///
-/// # Errors
-/// `Refused` if it is parked: no row shows it; if it wrote a row that the user does not read, or one
-/// of a table that is gone.
-pub(crate) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
-    let no = |reason: &str| Err(refused(&format!("the undo of entry {id}"), reason.to_owned()));
-    match list::find(engine, id)? {
-        Some(OwnState::Waits(mutation)) if mutation.state == MutationState::Parked => {
-            no("it was not accepted, so no row contains it: discard it")
-        }
-        Some(_) => match list::done(engine, id)? {
-            Some(done) => Ok(Some(done)),
-            None => no("it wrote a row that is not in this file"),
-        },
-        None => Ok(None),
-    }
-}
-
-/// Stores what a new entry reverses.
-pub(crate) fn mark_undo(engine: &mut Engine, id: MutationId, undoes: MutationId) -> Result<()> {
-    on(engine, |replica| replica.mark_undo(EntryId(id.0), EntryId(undoes.0)))
-}
-
-/// The last own entry that reverses this one.
-pub(crate) fn undo_of(engine: &Engine, id: MutationId) -> Result<Option<MutationId>> {
-    let found = reading(engine, |store| {
-        for own in store.own_ids()?.into_iter().rev() {
-            let record = store.record(own)?.and_then(|record| record.own);
-            if record.is_some_and(|own| own.undoes == Some(EntryId(id.0))) {
-                return Ok(Some(own));
-            }
-        }
-        Ok(None)
-    })?;
-    Ok(found.map(|id| MutationId(id.0)))
-}
-
-/// Why the entry is parked.
-fn must_be_parked(engine: &Engine, id: MutationId) -> Result<Option<ParkReason>> {
-    let parked = match list::find(engine, id)? {
-        None => return Err(Error::Queue(QueueFault::Unknown(id))),
-        Some(OwnState::Held) => None,
-        Some(OwnState::Waits(mutation)) => {
-            (mutation.state == MutationState::Parked).then_some(mutation.reason)
-        }
-    };
-    parked.ok_or_else(|| {
-        let reason = "it is not parked: undo it, or write the rows as they should be";
-        refused(&format!("the decision about entry {id}"), reason.to_owned())
-    })
-}
-
-fn decide(
-    engine: &mut Engine,
-    decision: impl FnOnce(&mut Replica<SqliteReplica<'_>>) -> Result<(), LogError>,
-) -> Result<()> {
-    engine.write(Origin::Local, |engine| {
-        on(engine, decision)?;
-        engine.touched.queue();
-        Ok(())
-    })
-}
 
 /// The app's error.
 fn of_log(error: LogError, failure: &Cell<Option<Error>>) -> Error {

@@ -22,7 +22,7 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
-use crate::error::{Error, Result, SyncFault};
+use crate::error::{Error, InputFault, Result, SyncFault};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
@@ -139,6 +139,16 @@ pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// The error for a table that another server would empty.
+pub(crate) fn would_empty(table: &str) -> Error {
+    Error::InvalidInput(InputFault::Refused {
+        what: format!("to empty table {table}"),
+        reason: "another server answers under this URL and has no row of it: restore the server's database, or take \
+                 this one's rows by reset, which keeps what waits"
+            .to_owned(),
+    })
 }
 
 /// Whether a row with this key is staged.

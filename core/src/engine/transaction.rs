@@ -187,14 +187,29 @@ impl Engine {
     }
 }
 
+/// What the captured changes of a transaction became.
+pub(crate) enum Flushed {
+    Mutation(Seq, MutationId),
+    /// Of the log.
+    Entry(MutationId),
+}
+
+impl Flushed {
+    pub(crate) fn id(&self) -> MutationId {
+        match self {
+            Self::Mutation(_, id) | Self::Entry(id) => *id,
+        }
+    }
+}
+
 impl Engine {
     /// Appends the captured changes to the queue as one mutation, in the transaction of the rows:
-    /// of plain SQL, or of an action, whose position is already known. Returns its number and id,
-    /// unless nothing was captured. Changes of tables of the log become an entry, whose number is 0.
+    /// of plain SQL, or of an action, whose position is already known. Changes of tables of the log become an
+    /// entry. `None` if nothing was captured.
     pub(crate) fn flush(
         &mut self,
         action: Option<(NextPosition, Intent)>,
-    ) -> Result<Option<(Seq, MutationId)>> {
+    ) -> Result<Option<Flushed>> {
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let recorded = self.capture.compose(schema_version)?;
@@ -210,7 +225,7 @@ impl Engine {
         }
         self.touched.queue();
         if is_of_log {
-            return entries::append(self, &recorded, action).map(|id| Some((Seq(0), id)));
+            return entries::append(self, &recorded, action).map(Flushed::Entry).map(Some);
         }
         let Self { db, queue, host, .. } = self;
         let (place, intent) = match action {
@@ -218,7 +233,7 @@ impl Engine {
             None => (queue.place(&**host), None),
         };
         let seq = queue::append(db.conn(), queue, place, &NewMutation { recorded, intent })?;
-        Ok(Some((seq, place.id)))
+        Ok(Some(Flushed::Mutation(seq, place.id)))
     }
 }
 

@@ -64,7 +64,7 @@ impl<S: ReplicaStore> World<S> {
 
     fn run(&self, step: &mut Step, key: &Key) {
         let Some(intent) = &step.intent else { return };
-        let context = Context { entry: key.id, time: 0, buckets: None, by_authority: None };
+        let context = Context { entry: key.id, time: 0, buckets: None, readable: None };
         let mut draft = Draft::new(&context, &self.store, &Column);
         let ran = match Actions.run(intent, &mut draft) {
             Ok(()) => true,

@@ -12,18 +12,10 @@ use super::store::{Authority, OwnEntry, Record, ReplicaStore, Waiting};
 use super::{Replica, ReplicaEvent};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// The next publish request, with at most `limit` entries in key order; `None` unless the feed
+/// The next publish request, with at most `limit` entries in key order, without those in `aside`; `None` unless the feed
 /// was fetched to its end since the last request. Its number is stored before it is sent, so
 /// that no old request can have the same number.
 pub fn publish_request<S: ReplicaStore>(
-    replica: &mut Replica<S>,
-    limit: usize,
-) -> Result<Option<Publish>, StoreError> {
-    publish_request_without(replica, limit, &BTreeSet::new())
-}
-
-/// The same without these entries.
-pub fn publish_request_without<S: ReplicaStore>(
     replica: &mut Replica<S>,
     limit: usize,
     aside: &BTreeSet<EntryId>,

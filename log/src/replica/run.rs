@@ -20,7 +20,7 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         }
         let Some(own) = &record.own else { return Ok(()) };
         let (time, buckets) = (own.time, self.buckets.map(WriteSet::buckets).cloned());
-        let context = Context { entry: id, time, buckets, by_authority: None };
+        let context = Context { entry: id, time, buckets, readable: None };
         let Some(run) = self.attempt(own.intent.as_ref(), &context)? else {
             return Ok(());
         };
@@ -58,10 +58,9 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
                 return Ok(());
             }
         }
-        let all = write_set.buckets();
-        let by_authority = Some(write_set.readable().unwrap_or_else(|| all.clone()));
-        let buckets = Some(all.clone());
-        let context = Context { entry: id, time: whole.time, buckets, by_authority };
+        let (buckets, readable) =
+            (Some(write_set.buckets().clone()), Some(write_set.reads().clone()));
+        let context = Context { entry: id, time: whole.time, buckets, readable };
         let Some(run) = self.attempt(whole.intent.as_ref(), &context)? else {
             return Ok(());
         };

@@ -125,7 +125,7 @@ impl<S: ReplicaStore> Replica<S> {
     ) -> Result<OwnEntry, LogError> {
         let time = self.facts.clock.now(wall);
         let buckets = self.facts.buckets.as_ref().map(|set| set.buckets().clone());
-        let context = Context { entry: id, time, buckets, by_authority: None };
+        let context = Context { entry: id, time, buckets, readable: None };
         let mut draft = Draft::new(&context, &self.store, &*self.placement);
         match self.handlers.run(&intent, &mut draft) {
             Ok(()) => {}

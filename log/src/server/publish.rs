@@ -168,7 +168,7 @@ impl<S: LogStore> Server<S> {
         let Some(readable) = write_set.readable() else { return Ok(false) };
         for (row, _) in entry.content.effects.iter() {
             let passage = self.store.link(row, &entry.key)?.and_then(|link| link.passage);
-            if passage.is_some_and(|passage| passage.hides(&readable)) {
+            if passage.is_some_and(|passage| passage.hides(readable)) {
                 return Ok(true);
             }
         }

@@ -89,7 +89,7 @@ pub(super) fn hidden_row_cannot_be_moved_or_copied_by_its_writer() {
     assert_eq!(lies, Value::from("in"));
 }
 
-/// A user that has moved a row as its reader, and is no reader any more, is told.
+/// A user moves a row as its reader and then loses read access: the entry is parked.
 #[test]
 pub(super) fn move_by_a_former_reader_is_parked() {
     let mut world = World::new(&[("phone", "a in"), ("desk", "in")], &[("r0", "in")]);
@@ -123,7 +123,7 @@ pub(super) fn insert_of_a_hidden_row_is_not_revised() {
     assert_eq!(answer.outcome, Outcome::Verdicts { verdicts: vec![frozen] });
 }
 
-/// The key of a new row is taken where its author does not read: the author is told.
+/// The key of a new row exists where its author does not read: the entry is parked, not void.
 #[test]
 pub(super) fn insert_at_the_key_of_a_hidden_row_is_parked() {
     let mut world = World::new(&[("phone", "a"), ("desk", "in")], &[("r0", "in")]);
@@ -135,8 +135,8 @@ pub(super) fn insert_at_the_key_of_a_hidden_row_is_parked() {
     assert_eq!(world.text("desk", "r0"), "");
 }
 
-/// A user that still writes a bucket, and reads it no more, has left it: an accepted action that read
-/// its rows ran again without them, and undid its edit.
+/// A user that loses read access to a bucket has left it, although the user still writes it: an accepted
+/// action that read its rows ran again without them, and undid its edit.
 #[test]
 pub(super) fn reader_that_becomes_a_writer_gives_up_its_entries() {
     let mut world =

@@ -7,6 +7,7 @@ use rejoin_log::replica::{ReplicaEvent, fetch, publish};
 use rejoin_protocol::Value;
 use rejoin_server::{Config, TableConfig};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 use crate::world::{Backend, World, cases};
 use device::{Device, columns, seat, settle};
@@ -213,7 +214,8 @@ async fn forged_requests_are_answered_and_change_nothing(log: Log) {
     ben.author = rejoin_log::ids::AuthorId(uuid::Uuid::from_u128(2));
     // A key of another author.
     ben.act("append", "r0", "x").unwrap();
-    let mut forged = publish::publish_request(&mut ben.replica, 9).unwrap().unwrap();
+    let mut forged =
+        publish::publish_request(&mut ben.replica, 9, &BTreeSet::new()).unwrap().unwrap();
     forged.offers[0].key.author = anna.author;
     let answer: rejoin_log::message::Published = ben.ask("/log/publish", forged).await;
     let rejoin_log::message::Outcome::Verdicts { verdicts } = answer.outcome else { panic!() };

@@ -57,7 +57,7 @@ impl RunAction for Runner<'_> {
         let Some(prepared) = prepared.filter(|_| !self.bounds.is_spent()) else { return Ok(None) };
         let db = self.db;
         ours(db, "SAVEPOINT rejoin_entry")?;
-        if let Some(readable) = &context.by_authority {
+        if let Some(readable) = &context.readable {
             db.set_triggers(Triggers::Rest)?;
             hide(db, self.schema, readable)?;
         }

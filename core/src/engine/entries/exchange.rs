@@ -10,22 +10,20 @@ use std::collections::BTreeSet;
 use rejoin_log::authority::corrections;
 use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::ids::{EntryId, Name};
-use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, Published};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
-use rejoin_log::replica::{LogError, Replica, check, fetch, first_snapshot, publish, snapshot};
+use rejoin_log::replica::{LogError, Replica, fetch, first_snapshot, publish, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 
-use super::{author, is_filled, list, on, reading, refused, wall};
+use super::{author, emptied, is_filled, list, on, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::log::SqliteReplica;
-use crate::engine::meta::{LOG_OTHER_SERVER, set_meta};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
-use crate::engine::schema::model::{Schema, Table};
+use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::MutationId;
 use crate::value::Value;
@@ -54,8 +52,7 @@ pub struct Taken {
 }
 
 /// The next request, with at most this many entries; `None` if the log is exchanged. `is_current`
-/// says whether the feed was fetched in this pass;
-/// entries in `aside` are not published.
+/// says whether the feed was fetched in this pass. Entries in `aside` are not published.
 pub(crate) fn next(
     engine: &mut Engine,
     pages: &SnapshotBuilder,
@@ -76,7 +73,7 @@ pub(crate) fn next(
             if !is_current || !publish::is_at_head(replica) {
                 return Ok(fetch::fetch_request(replica, page).map(LogRequest::Fetch));
             }
-            if let Some(request) = publish::publish_request_without(replica, batch, aside)? {
+            if let Some(request) = publish::publish_request(replica, batch, aside)? {
                 return Ok(Some(LogRequest::Publish(request)));
             }
             Ok(corrections(replica, batch)?.map(LogRequest::Correct))
@@ -96,25 +93,31 @@ pub(crate) fn next(
 /// The effects without NULL in columns that the server has removed: as if the entry had been written
 /// today. Other values stay, and the server parks the entry with them.
 fn without_removed(schema: &Schema, effects: &Effects) -> Effects {
-    let is_kept = |table: &Table, name: &Name, value: &Value| {
-        !value.is_null() || table.columns.iter().any(|column| column.name == name.as_str())
+    let is_removed = |row: &RowName, (name, value): (&Name, &Value)| {
+        let table = schema.named(row.table.as_str()).filter(|_| value.is_null());
+        table.is_some_and(|table| table.columns.iter().all(|column| column.name != name.as_str()))
     };
-    let effect = |(row, effect): (&RowName, &Effect)| {
-        let kept = |columns: &Columns| -> Option<Columns> {
-            let table = schema.named(row.table.as_str())?;
-            let all = columns.iter().filter(|(name, value)| is_kept(table, name, value));
-            Some(all.map(|(name, value)| (name.clone(), value.clone())).collect())
-        };
-        let known = match effect {
-            Effect::Insert(image) => {
-                kept(image.columns()).map(|columns| Effect::Insert(LogRow::from(columns)))
-            }
-            Effect::Update(columns) => kept(columns).map(Effect::Update),
-            Effect::Delete => None,
-        };
-        (row.clone(), known.unwrap_or_else(|| effect.clone()))
+    let names_one = |(row, effect): (&RowName, &Effect)| match effect {
+        Effect::Insert(image) => image.columns().iter().any(|cell| is_removed(row, cell)),
+        Effect::Update(columns) => columns.iter().any(|cell| is_removed(row, cell)),
+        Effect::Delete => false,
     };
-    effects.iter().map(effect).collect()
+    if !effects.iter().any(names_one) {
+        return effects.clone();
+    }
+    let kept = |row: &RowName, columns: &Columns| -> Columns {
+        let all = columns.iter().filter(|cell| !is_removed(row, *cell));
+        all.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    let current = |(row, effect): (&RowName, &Effect)| {
+        let effect = match effect {
+            Effect::Insert(image) => Effect::Insert(LogRow::from(kept(row, image.columns()))),
+            Effect::Update(columns) => Effect::Update(kept(row, columns)),
+            Effect::Delete => Effect::Delete,
+        };
+        (row.clone(), effect)
+    };
+    effects.iter().map(current).collect()
 }
 
 /// Applies a page of a snapshot: at once if it is the first snapshot, otherwise with the last page.
@@ -142,50 +145,8 @@ pub fn take_snapshot_page(
 fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
     let named = whole.items.iter().map(|item| item.key.id);
     let received = whole.base.len() + whole.items.len();
-    if engine.meta(LOG_OTHER_SERVER)?.is_some() {
-        let stamp = reading(engine, |store| store.facts())?.and_then(|facts| facts.stamp);
-        if stamp.is_some_and(|stamp| stamp.epoch != whole.stamp.epoch) {
-            check_emptied(engine, whole)?;
-        }
-        set_meta(engine.db.conn(), LOG_OTHER_SERVER, None)?;
-    }
+    emptied::check(engine, whole)?;
     taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
-}
-
-/// Another server under the URL must not empty a table: it may have lost its database. The app
-/// decides, by a reset.
-fn check_emptied(engine: &mut Engine, whole: &LogSnapshot) -> Result<()> {
-    let items = whole.items.iter().flat_map(|item| item.effects.rows());
-    let shown: BTreeSet<Name> =
-        whole.base.iter().map(|(row, _)| row.clone()).chain(items).map(|row| row.table).collect();
-    let had =
-        engine.write(Origin::Remote, |engine| on(engine, |replica| servers_tables(replica)))?;
-    let mut here = had.into_iter().filter(|table| engine.schema.named(table.as_str()).is_some());
-    match here.find(|table| !shown.contains(table)) {
-        None => Ok(()),
-        Some(table) => Err(refused(
-            &format!("to empty table {table}"),
-            String::from(
-                "another server answers under this URL and has no row of it: restore the server's database, or take \
-                 this one's rows by reset, which keeps what waits",
-            ),
-        )),
-    }
-}
-
-/// The tables that have rows of the server: of its base, or of entries that it has accepted.
-fn servers_tables(replica: &Replica<SqliteReplica<'_>>) -> Result<BTreeSet<Name>, LogError> {
-    let mut tables: BTreeSet<Name> =
-        check::base_rows(replica)?.into_keys().map(|row| row.table).collect();
-    for id in replica.store().ids(&Key::LAST)? {
-        let item = replica.store().record(id)?.and_then(|record| record.item);
-        for row in item.map(|item| item.effects.rows()).unwrap_or_default() {
-            if !tables.contains(&row.table) && replica.row(&row)?.is_some() {
-                tables.insert(row.table);
-            }
-        }
-    }
-    Ok(tables)
 }
 
 /// Applies a page of the feed.

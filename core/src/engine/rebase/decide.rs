@@ -21,12 +21,13 @@ use crate::engine::action::perform;
 use crate::engine::action::{Actions, Arguments, Performed};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::entries::{self, list};
+use crate::engine::entries::{decide as of_log, list};
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::step::OpOutcome;
 use crate::engine::queue::{QueueEntry, again, history, store};
 use crate::engine::rows::patch::RowPatch;
+use crate::engine::transaction::Flushed;
 use crate::engine::{Engine, EngineTransaction};
 use crate::error::{ActionFault, Error, InputFault, QueueFault, Result};
 use crate::ids::{MutationId, Seq};
@@ -48,7 +49,7 @@ use crate::ids::{MutationId, Seq};
 /// was changed.
 pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
     if is_of_log(engine, id)? {
-        return entries::discard(engine, id);
+        return of_log::discard(engine, id);
     }
     let entry = can_go(engine, id)?;
     engine.rebase(Origin::Local, Triggers::Fire, |work, _| discard::give_up(work, &entry)).map(drop)
@@ -61,7 +62,7 @@ pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
 /// As [`discard`].
 pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     if is_of_log(engine, id)? {
-        return entries::discard(engine, id).map(|()| vec![id]);
+        return of_log::discard(engine, id).map(|()| vec![id]);
     }
     let entry = can_go(engine, id)?;
     let parked = parked_chain(engine, id)?;
@@ -92,7 +93,7 @@ pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<Mutation
 /// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
 pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
     if is_of_log(engine, id)? {
-        return entries::retry(engine, id);
+        return of_log::retry(engine, id);
     }
     let entry = engine.queue.find(id).ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     if entry.state != MutationState::Parked {
@@ -113,7 +114,7 @@ fn is_of_log(engine: &Engine, id: MutationId) -> Result<bool> {
 /// As [`retry`]; `UnknownMutation` if the queue has neither it nor anything that is parked because of it.
 pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     if is_of_log(engine, id)? {
-        return entries::retry(engine, id).map(|()| vec![id]);
+        return of_log::retry(engine, id).map(|()| vec![id]);
     }
     let chain = parked_chain(engine, id)?;
     if chain.is_empty() {
@@ -238,7 +239,7 @@ fn edit_entry(
     body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<()>,
 ) -> Result<Option<MutationId>> {
     engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-        let old = entries::take_out(engine, id)?;
+        let old = of_log::take_out(engine, id)?;
         if old.reason == Some(ParkReason::Unreplayable) {
             return refused("edit", id, "it has no effect now: perform it again, or discard it");
         }
@@ -246,14 +247,14 @@ fn edit_entry(
         may_be_edited(engine, id, &wrote)?;
         put_again(engine, |work| edit::on_current_rows(work, &wrote))?;
         engine.within(false, body)?;
-        Ok(engine.flush(None)?.map(|(_, edited)| edited))
+        Ok(engine.flush(None)?.map(|edited| edited.id()))
     })
 }
 
 /// [`perform_again`] of a parked entry of the log.
 fn perform_entry_again(engine: &mut Engine, id: MutationId, arguments: &Json) -> Result<Performed> {
     engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-        let action = entries::take_out(engine, id)?.action;
+        let action = of_log::take_out(engine, id)?.action;
         NewRun::of(engine, id, action, arguments)?.act(engine)
     })
 }
@@ -288,20 +289,19 @@ pub fn undo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
         discard(engine, id)?;
         return Ok(Undone::GivenUp);
     }
-    let of_log = entries::done(engine, id)?;
-    let is_of_log = of_log.is_some();
-    let done =
-        of_log.map_or_else(|| history::read_done(engine.db.conn(), id), |of| Ok(Some(of)))?;
+    let done = match of_log::done(engine, id)? {
+        None => history::read_done(engine.db.conn(), id)?,
+        entry => entry,
+    };
     let done = done.ok_or(Error::Queue(QueueFault::Unknown(id)))?;
     engine.in_transaction(Origin::Local, Triggers::Fire, |engine| {
         put_again(engine, |work| take_back::taken_back(work, &done))?;
-        let Some((seq, new)) = engine.flush(None)? else { return Ok(Undone::Nothing) };
-        if is_of_log {
-            entries::mark_undo(engine, new, id)?;
-        } else {
-            history::mark_undo(engine.db.conn(), seq, id)?;
+        let Some(new) = engine.flush(None)? else { return Ok(Undone::Nothing) };
+        match new {
+            Flushed::Entry(new) => of_log::mark_undo(engine, new, id)?,
+            Flushed::Mutation(seq, _) => history::mark_undo(engine.db.conn(), seq, id)?,
         }
-        Ok(Undone::By(new))
+        Ok(Undone::By(new.id()))
     })
 }
 
@@ -323,7 +323,7 @@ pub fn redo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
 fn undo_of(engine: &Engine, id: MutationId) -> Result<Option<MutationId>> {
     match history::undo_of(engine.db.conn(), id)? {
         Some(undo) => Ok(Some(undo)),
-        None => entries::undo_of(engine, id),
+        None => of_log::undo_of(engine, id),
     }
 }
 
@@ -387,9 +387,11 @@ fn put_edited(
         engine.rebased(apply).map(drop)
     })?;
     engine.within(false, body)?;
-    // An entry of the log, which the app wrote besides, replaces no mutation.
-    let new = engine.flush(None)?.filter(|(seq, _)| *seq != Seq(0));
-    let (seq, edited) = new.unzip();
+    // An entry of the log, which the app wrote instead, replaces no mutation.
+    let (seq, edited) = match engine.flush(None)? {
+        Some(Flushed::Mutation(seq, id)) => (Some(seq), Some(id)),
+        Some(Flushed::Entry(_)) | None => (None, None),
+    };
     let of_action = |one: &Replaced| one.step.is_of_action();
     if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
         // An action's values depend on what it read: no policy may apply them over other

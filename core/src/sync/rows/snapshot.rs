@@ -19,7 +19,7 @@ use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
-use crate::error::{Error, InputFault, Result, SyncFault};
+use crate::error::{Error, Result, SyncFault};
 
 /// Consecutive pages without new rows: on a plain server, rows that were pushed meanwhile.
 const STALE_MOST: u32 = 1_000;
@@ -302,11 +302,5 @@ fn check_emptied(engine: &Engine) -> Result<()> {
     if engine.meta(fact::OTHER_SERVER)?.is_none() {
         return Ok(());
     }
-    let Some(table) = staging::emptied(engine)? else { return Ok(()) };
-    Err(Error::InvalidInput(InputFault::Refused {
-        what: format!("to empty table {table}"),
-        reason: "another server answers under this URL and has no row of it: restore the server's database, or take \
-              this one's rows by reset, which keeps what waits"
-            .to_owned(),
-    }))
+    staging::emptied(engine)?.map_or(Ok(()), |table| Err(staging::would_empty(&table)))
 }

@@ -54,7 +54,8 @@ fn missed() -> NodeNotice {
     NodeNotice::Log(vec![Touched { bucket: String::new(), is_grant: false }])
 }
 
-/// Reports what a connection hears, after `missed`. Ends when the callback returns `false`.
+/// Passes the notifications of one connection to the callback, after `missed`. Ends when the callback
+/// returns `false`.
 async fn run_connection(
     target: &Target,
     node: Uuid,

@@ -1,6 +1,6 @@
 //! A device of the log over HTTP: a replica in memory, and actions of the tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rejoin_log::effect::Effects;
@@ -189,7 +189,9 @@ impl<'w> Device<'w> {
     /// Fetches, publishes once, and fetches again. Returns the verdicts.
     pub(super) async fn sync(&mut self) -> Vec<Verdict> {
         self.fetch().await;
-        let Some(request) = publish::publish_request(&mut self.replica, 100).unwrap() else {
+        let Some(request) =
+            publish::publish_request(&mut self.replica, 100, &BTreeSet::new()).unwrap()
+        else {
             return Vec::new();
         };
         let answer: Published = self.ask("/log/publish", request).await;

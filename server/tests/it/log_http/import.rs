@@ -104,6 +104,17 @@ impl Source {
         self.present("r4", "old", 9, "event:e1");
     }
 
+    /// The filled log after an import, and a device with an edit that it has not sent.
+    async fn edited(&self) -> Device<'_> {
+        self.filled();
+        self.world.server.subscribe("anna", "event:e1").unwrap();
+        self.world.server.import_log(&self.export()).unwrap();
+        let mut anna = Device::new(&self.world, "anna", 1).await;
+        anna.fetch().await;
+        anna.act("append", "r1", "!").unwrap();
+        anna
+    }
+
     fn export(&self) -> PathBuf {
         let lines = |statement: &String| {
             let newline = self.separator;
@@ -274,12 +285,7 @@ async fn import_into_a_compacted_log_sets_the_rows_of_old_entries(source: Source
 /// A second import must not set rows back that a device has written since.
 #[apply(stores!)]
 async fn later_import_keeps_what_devices_wrote(source: Source) {
-    source.filled();
-    source.world.server.subscribe("anna", "event:e1").unwrap();
-    source.world.server.import_log(&source.export()).unwrap();
-    let mut anna = Device::new(&source.world, "anna", 1).await;
-    anna.fetch().await;
-    anna.act("append", "r1", "!").unwrap();
+    let mut anna = source.edited().await;
     anna.sync().await;
     let rows = source.rows();
     assert!(rows.contains("second!"), "{rows}");
@@ -291,12 +297,7 @@ async fn later_import_keeps_what_devices_wrote(source: Source) {
 /// Such an edit was set back once the log was compacted: its entry was not there any more.
 #[apply(stores!)]
 async fn import_after_a_compaction_keeps_what_devices_wrote(source: Source) {
-    source.filled();
-    source.world.server.subscribe("anna", "event:e1").unwrap();
-    source.world.server.import_log(&source.export()).unwrap();
-    let mut anna = Device::new(&source.world, "anna", 1).await;
-    anna.fetch().await;
-    anna.act("append", "r1", "!").unwrap();
+    let mut anna = source.edited().await;
     anna.sync().await;
     source.world.clock.advance(400 * 86_400_000_000);
     source.world.server.compact().unwrap();
@@ -313,12 +314,7 @@ async fn import_after_a_compaction_keeps_what_devices_wrote(source: Source) {
 /// the import, and sent after it, was undone.
 #[apply(stores!)]
 async fn edit_made_offline_before_an_import_counts(source: Source) {
-    source.filled();
-    source.world.server.subscribe("anna", "event:e1").unwrap();
-    source.world.server.import_log(&source.export()).unwrap();
-    let mut anna = Device::new(&source.world, "anna", 1).await;
-    anna.fetch().await;
-    anna.act("append", "r1", "!").unwrap();
+    let mut anna = source.edited().await;
     source.world.clock.advance(60_000_000);
     source.world.write("UPDATE notes SET text = 'lost', number = 8 WHERE id = 'r1'");
     let again = source.world.server.import_log(&source.export()).unwrap();

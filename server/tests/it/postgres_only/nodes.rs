@@ -212,13 +212,13 @@ async fn log_notices_continue_after_a_lost_connection() {
 async fn node_that_may_have_missed_notices_wakes_every_device() {
     let world = World::postgres(TABLES, standard);
     let node = store(&world);
-    let heard = notices(&node);
+    let received = notices(&node);
     until_it_listens(world.database(), 1).await;
-    assert_eq!(next_buckets(&heard, Duration::from_millis(300)), None, "nothing at the start");
+    assert_eq!(next_buckets(&received, Duration::from_millis(300)), None, "no notice at the start");
     let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                  WHERE datname = current_database() AND query = 'LISTEN rejoin'";
     assert_eq!(world.one(ended), "1");
-    assert_eq!(next_buckets(&heard, Duration::from_secs(15)).unwrap(), [""]);
+    assert_eq!(next_buckets(&received, Duration::from_secs(15)).unwrap(), [""]);
 }
 
 /// The device, connected to another node.

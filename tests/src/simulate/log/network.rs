@@ -1,6 +1,6 @@
 //! Messages between devices and server, and their faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -158,8 +158,9 @@ impl World<'_> {
     /// A device publishes its entries; returns whether it had any.
     pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Checked {
         let author = self.devices[number].author;
-        let Some(request) = publish::publish_request(&mut self.devices[number].replica, most)
-            .map_err(unexpected)?
+        let Some(request) =
+            publish::publish_request(&mut self.devices[number].replica, most, &BTreeSet::new())
+                .map_err(unexpected)?
         else {
             return Ok(());
         };

@@ -41,8 +41,7 @@ pub(super) struct Within {
 impl Within {
     pub(super) fn of(set: &WriteSet) -> Self {
         let all = names(set.buckets());
-        let read = set.readable().map_or_else(|| all.clone(), |read| names(&read));
-        Self { write_only: &all - &read, all }
+        Self { write_only: &all - &names(set.reads()), all }
     }
 
     /// The buckets whose rows a run of the author sees.

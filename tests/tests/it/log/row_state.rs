@@ -142,14 +142,20 @@ fn states_follow_a_reset_and_the_next_snapshot() {
     assert_eq!(phone.see(STATES), "s2|synced");
 }
 
+/// A phone after its first sync, whose driver is stopped.
+fn synced(network: &Served) -> Phone {
+    let phone = Phone::new("ana", Some(&network.url));
+    phone.sync();
+    phone.client.stop().wait().unwrap();
+    phone
+}
+
 /// A local write of a table of the log reported no table, so its queries did not run again.
 #[test]
 fn watch_of_rows_runs_again_at_local_writes() {
     let server = server(Store::Sqlite);
     let network = Served::new(&server);
-    let phone = Phone::new("ana", Some(&network.url));
-    phone.sync();
-    phone.client.stop().wait().unwrap();
+    let phone = synced(&network);
     let (sender, updates) = mpsc::channel();
     let watch = block_on(phone.client.watch("SELECT note FROM seats", (), &[])).unwrap();
     let _subscription = watch.each(move |update| drop(sender.send(update.unwrap())));
@@ -171,9 +177,7 @@ fn watch_of_rows_runs_again_at_local_writes() {
 fn watch_of_the_state_shows_an_entry_until_it_is_published() {
     let server = server(Store::Sqlite);
     let network = Served::new(&server);
-    let phone = Phone::new("ana", Some(&network.url));
-    phone.sync();
-    phone.client.stop().wait().unwrap();
+    let phone = synced(&network);
     let (sender, updates) = mpsc::channel();
     let watch = block_on(phone.client.watch(STATES, (), &["id"])).unwrap();
     let _subscription = watch.each(move |update| drop(sender.send(update.unwrap())));

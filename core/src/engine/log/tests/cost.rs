@@ -1,5 +1,6 @@
 //! Costs that must not grow with the log: opening it, and writing to it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rejoin_log::effect::Effect;
@@ -44,7 +45,7 @@ fn calls_with(entries: u64) -> [u64; 4] {
         let update = plain("r1", Effect::Update(columns("text", "x")));
         device.write(entry(new + 1), update, entries * 10 + 5)?;
         let plain = calls.take();
-        publish::publish_request(&mut device, 10)?;
+        publish::publish_request(&mut device, 10, &BTreeSet::new())?;
         Ok([open, action, plain, calls.take()])
     });
     counted.unwrap().unwrap()

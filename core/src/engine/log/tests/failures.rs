@@ -1,6 +1,7 @@
 //! A failure at any call of the store: after the rollback nothing has changed, and a retry gives
 //! what a run without a failure gives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rejoin_log::effect::Effect;
@@ -114,7 +115,8 @@ const OPERATIONS: [(&str, Operation); 12] = [
         take_page(device, &page(1, vec![theirs(50, 21, "late"), theirs(60, 22, "later")], None))
     }),
     ("a publish request", |device| {
-        let request = publish::publish_request(device, 1)?.expect("entries are pending");
+        let request =
+            publish::publish_request(device, 1, &BTreeSet::new())?.expect("entries are pending");
         assert_eq!(request.offers.len(), 1);
         Ok(())
     }),
