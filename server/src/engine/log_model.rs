@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
 use crate::model::{LogTable, Touched, own_bucket};
-use crate::store::{LogTables, Reading, fits, read, write};
+use crate::store::{LogTables, ReadHint, Reading, fits, read, write};
 
 /// The state machine in a transaction.
 pub(super) type Log<'t> = Server<LogTables<'t>>;
@@ -65,7 +65,8 @@ pub(crate) fn publish(
     asked: &Request<Publish>,
 ) -> Result<(Published, Vec<Touched>), Fault> {
     let now = millis(engine);
-    write_log(engine, caller, asked.client_id, |log, tables| {
+    let ids: Vec<EntryId> = asked.log.offers.iter().map(|offer| offer.key.id).collect();
+    write_log(engine, caller, (asked.client_id, &ids), |log, tables| {
         let fitting = fitting(log, tables, &asked.log.offers)?;
         let mut request = asked.log.clone();
         let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
@@ -112,7 +113,7 @@ pub(crate) fn correct(
     asked: &Request<Correct>,
 ) -> Result<(Corrected, Vec<Touched>), Fault> {
     let now = millis(engine);
-    write_log(engine, caller, asked.client_id, |log, tables| {
+    write_log(engine, caller, (asked.client_id, &[]), |log, tables| {
         let mut request = asked.log.clone();
         request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
         let store = *log.store();
@@ -220,12 +221,12 @@ fn operate_log<T>(
 fn write_log<T>(
     engine: &Engine,
     caller: &Caller,
-    author: AuthorId,
+    (author, entries): (AuthorId, &[EntryId]),
     mut work: impl FnMut(&mut Log<'_>, &[LogTable]) -> Result<T, Stop>,
 ) -> Result<T, Fault> {
     write(&*engine.store, &engine.now(), |writing| {
         let store = writing.log();
-        let user = member(engine, writing, caller, author)?;
+        let user = member(engine, writing, caller, author, entries)?;
         let done = open(engine, writing, store, true).and_then(|mut log| {
             admit(&mut log, author, &caller.user, &user)?;
             work(&mut log, writing.log_tables())
@@ -243,8 +244,8 @@ fn read_log<T>(
 ) -> Result<T, Fault> {
     let found = read(&*engine.store, |reading| {
         let store = reading.log();
-        let user = member(engine, reading, caller, author)?;
-        let is_settled = is_settled(reading, &store, author, &caller.user, &user);
+        let user = member(engine, reading, caller, author, &[])?;
+        let is_settled = is_settled(&store, author, &caller.user, &user);
         if !is_settled.map_err(|stop| fault(&store, stop))? {
             return Ok(None);
         }
@@ -254,23 +255,28 @@ fn read_log<T>(
     })?;
     match found {
         Some(found) => Ok(found),
-        None => write_log(engine, caller, author, work),
+        None => write_log(engine, caller, (author, &[]), work),
     }
 }
 
 /// What the caller may read and write now, if the device is registered and there is a log; without a
-/// version, which only the log knows.
+/// version, which only the log knows. `entries`: those that the request names.
 fn member(
     engine: &Engine,
     reading: &dyn Reading,
     caller: &Caller,
     author: AuthorId,
+    entries: &[EntryId],
 ) -> Result<Membership, Fault> {
     served(reading)?;
-    engine.registered(reading, caller, &author.to_string())?;
-    let buckets: Buckets = held(reading, &caller.user)?.into_iter().collect();
-    let granted = reading.log().write_grants(&caller.user);
-    let granted = granted.map_err(|error| reading.log().fault(error))?;
+    let (user, client_id) = (caller.user.as_str(), author.to_string());
+    let client_id = client_id.as_str();
+    reading.expect(&ReadHint { user, client_id, positions: &[], entries: None })?;
+    engine.registered(reading, caller, client_id)?;
+    let buckets: Buckets = held(reading, user)?.into_iter().collect();
+    let log = reading.log();
+    let granted = log.expect_request(user, author, entries).and_then(|()| log.write_grants(user));
+    let granted = granted.map_err(|error| log.fault(error))?;
     let write_only = granted.into_iter().filter(|bucket| !buckets.contains(bucket)).collect();
     Ok(Membership { buckets, write_only, version: 0 })
 }
@@ -287,7 +293,7 @@ pub(super) fn open<'t>(
     if !writes {
         return Ok(Server::open(store, placement, log_limits(engine))?);
     }
-    let epoch = epoch_of(&reading.log_state()?.epoch);
+    let epoch = epoch_of(&store.epoch()?);
     if store.facts()?.is_none() {
         return Ok(Server::create(store, epoch, placement, log_limits(engine))?);
     }
@@ -310,13 +316,12 @@ pub(super) fn millis(engine: &Engine) -> u64 {
 
 /// Whether a request of this device has nothing to write about the device itself.
 fn is_settled(
-    reading: &dyn Reading,
     store: &LogTables<'_>,
     author: AuthorId,
     user: &str,
     member: &Membership,
 ) -> Result<bool, Stop> {
-    let epoch = epoch_of(&reading.log_state()?.epoch);
+    let epoch = epoch_of(&store.epoch()?);
     let is_here = store.facts()?.is_some_and(|facts| facts.epoch == epoch);
     let user = UserId(user.into());
     let is_known = store.author(author)?.is_some_and(|known| known.user == user);

@@ -29,12 +29,13 @@ mod statements;
 mod table;
 mod window;
 
-pub(super) use batch::{CurrentRow, LogSession};
+pub(super) use batch::{CurrentRow, LogSession, LogWrites, Query};
 pub(super) use cells::Cell;
 pub use fit::{LogRowError, Misfit, fits};
 pub(super) use statements::{POSTGRES, SQLITE, Statements};
 pub(super) use table::{column, only_key};
 
+use batch::Batch;
 use cells::{body, bounded, id, json, linked, name, named, text};
 
 /// A transaction that the log's statements run in.
@@ -47,14 +48,17 @@ pub(super) trait LogDatabase: std::fmt::Debug {
     /// Runs a statement; returns its rows. In a write transaction the log is locked first.
     fn query(&self, sql: &str, cells: &[Cell]) -> Result<Vec<Vec<Cell>>, Fault>;
 
-    /// Runs a statement for each list of cells, which do not affect each other; returns the rows of
-    /// all. The statement is a query, or an insert of the cells.
-    fn query_each(&self, sql: &str, lists: &[Vec<Cell>]) -> Result<Vec<Vec<Cell>>, Fault> {
-        let mut rows = Vec::new();
-        for cells in lists {
-            rows.extend(self.query(sql, cells)?);
-        }
-        Ok(rows)
+    /// Runs each query for each of its lists of cells; returns the rows of each query. Across a
+    /// network this is one round trip, that of the log's lock included.
+    fn query_all(&self, asked: &[Query]) -> Result<Vec<Vec<Vec<Cell>>>, Fault> {
+        let rows = |(sql, lists): &Query| {
+            let mut rows = Vec::new();
+            for cells in lists {
+                rows.extend(self.query(sql, cells)?);
+            }
+            Ok(rows)
+        };
+        asked.iter().map(rows).collect()
     }
 
     fn tables(&self) -> &[LogTable];
@@ -71,12 +75,9 @@ pub(super) trait LogDatabase: std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<(Value, Vec<Value>)>, Fault>;
 
-    /// Writes rows of the application's table, all with cells of the same columns, and defaults in
-    /// the others.
-    fn put_rows(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(), Fault>;
-
-    /// Removes rows of the application's table.
-    fn remove_rows(&self, table: &LogTable, keys: &[Value]) -> Result<(), Fault>;
+    /// Writes records of the log and rows of the application's tables. Across a network this is one
+    /// round trip.
+    fn write_all(&self, writes: &LogWrites<'_>) -> Result<(), Fault>;
 
     /// What the transaction keeps for its log.
     fn session(&self) -> &LogSession;
@@ -111,7 +112,10 @@ impl<'t> LogTables<'t> {
     }
 
     fn rows(&self, sql: &str, cells: &[Cell]) -> Result<Vec<Vec<Cell>>> {
-        self.database.query(sql, cells).map_err(|fault| self.failed(fault))
+        match self.database.session().read_ahead(sql, cells) {
+            Some(rows) => Ok(rows),
+            None => self.database.query(sql, cells).map_err(|fault| self.failed(fault)),
+        }
     }
 
     /// The record in the first column of the first row.
@@ -130,7 +134,43 @@ impl<'t> LogTables<'t> {
                 "a read transaction writes nothing: use Store::write",
             )));
         }
-        self.rows(sql, cells).map(drop)
+        self.database.session().forget_ahead();
+        self.database.query(sql, cells).map(drop).map_err(|fault| self.failed(fault))
+    }
+
+    /// The row model's epoch. In a write transaction it is read under the log's lock, as the log's
+    /// own epoch is.
+    pub fn epoch(&self) -> Result<String> {
+        let found = self.rows(self.sql().epoch, &[])?;
+        found.first().map_or(Ok(String::new()), |row| text(row.first()))
+    }
+
+    /// Reads together what a request of this author begins with.
+    pub fn expect_request(&self, user: &str, author: AuthorId, entries: &[EntryId]) -> Result<()> {
+        let sql = self.sql();
+        let mut asked: Vec<Query> = vec![
+            (sql.epoch.into(), vec![Vec::new()]),
+            (sql.facts.into(), vec![Vec::new()]),
+            (sql.author.into(), vec![vec![author.0.into()]]),
+            (sql.membership.into(), vec![vec![user.into()]]),
+            (sql.write_grants.into(), vec![vec![user.into()]]),
+        ];
+        asked.extend(self.among(entries));
+        let found = self.database.query_all(&asked).map_err(|fault| self.failed(fault))?;
+        self.database.session().keep_ahead(asked.into_iter().zip(found));
+        Ok(())
+    }
+
+    /// The query for those of these entries that are stored; `None` if there are none.
+    fn among(&self, ids: &[EntryId]) -> Option<Query> {
+        let last = ids.last()?;
+        // One text for many numbers of ids: the statement is prepared once.
+        let count = ids.len().next_power_of_two();
+        let ids = ids.iter().chain(std::iter::repeat(last)).take(count);
+        let cells = ids.map(|id| id.0.into()).collect();
+        let marks: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+        let sql = self.sql().stored_among.replace("$1", &marks.join(", "));
+        Some((sql.into(), vec![cells]))
     }
 
     /// The buckets that a user writes without reading them, in name order.
@@ -210,10 +250,17 @@ impl<'t> LogTables<'t> {
 
 impl LogStore for LogTables<'_> {
     fn facts(&self) -> Result<Option<LogFacts>> {
+        if let Some(facts) = self.batch().as_ref().and_then(Batch::facts) {
+            return Ok(Some(facts.clone()));
+        }
         self.record(self.sql().facts, &[])
     }
 
     fn set_facts(&mut self, facts: &LogFacts) -> Result<()> {
+        if let Some(batch) = &mut *self.batch() {
+            batch.set_facts(facts);
+            return Ok(());
+        }
         self.put(self.sql().set_facts, &[json(facts)?])
     }
 
@@ -298,7 +345,7 @@ impl LogStore for LogTables<'_> {
             batch.put_current(row, image);
             return Ok(());
         }
-        self.write_current([(row, image)].into_iter())
+        self.write_current([(row, image)].into_iter(), LogWrites::default())
     }
 
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>> {
@@ -341,14 +388,9 @@ impl LogStore for LogTables<'_> {
     }
 
     fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>> {
-        let Some(last) = ids.last() else { return Ok(BTreeSet::new()) };
         self.flush()?;
-        // One text for many numbers of ids: the statement is prepared once.
-        let count = ids.len().next_power_of_two();
-        let ids = ids.iter().chain(std::iter::repeat(last)).take(count);
-        let cells: Vec<Cell> = ids.map(|id| id.0.into()).collect();
-        let marks: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
-        let sql = self.sql().stored_among.replace("$1", &marks.join(", "));
+        let Some((sql, lists)) = self.among(ids) else { return Ok(BTreeSet::new()) };
+        let cells = lists.into_iter().next().unwrap_or_default();
         Ok(self.ids(&sql, &cells)?.into_iter().collect())
     }
 
@@ -362,14 +404,24 @@ impl LogStore for LogTables<'_> {
     }
 
     fn author(&self, id: AuthorId) -> Result<Option<Author>> {
+        if let Some(author) = self.batch().as_ref().and_then(|batch| batch.author(id)) {
+            return Ok(Some(author.clone()));
+        }
         self.record(self.sql().author, &[id.0.into()])
     }
 
     fn put_author(&mut self, id: AuthorId, author: &Author) -> Result<()> {
+        if let Some(batch) = &mut *self.batch() {
+            batch.put_author(id, author);
+            return Ok(());
+        }
         self.put(self.sql().put_author, &[id.0.into(), json(author)?])
     }
 
     fn remove_author(&mut self, id: AuthorId) -> Result<()> {
+        if let Some(batch) = &mut *self.batch() {
+            batch.remove_author(id);
+        }
         self.put(self.sql().remove_author, &[id.0.into()])?;
         self.put(self.sql().remove_finals, &[id.0.into()])
     }

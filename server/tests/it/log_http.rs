@@ -16,6 +16,7 @@ mod authority;
 mod device;
 mod import;
 mod nodes;
+mod round_trips;
 
 const TABLES: &str =
     "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT, owner TEXT, note TEXT, number BIGINT);

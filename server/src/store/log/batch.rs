@@ -1,20 +1,21 @@
 //! Reads and writes of the log that are sent together.
 //!
 //! Within [`LogTables::batched`] the history of a row is read around a key and kept, and links,
-//! entries and current rows are kept and written at the end, the last version of each. A read that
-//! the kept records do not answer writes them first. So every read returns what it returns without a
-//! batch.
+//! entries, current rows, authors and facts are kept and written at the end, the last version of
+//! each. A read that the kept records do not answer writes them first. So every read returns what it
+//! returns without a batch. What [`LogTables::expect_request`] read is kept until the next write.
 //!
 //! An error of a write may be reported by a later call, or by the end of the batch. The caller rolls
 //! the transaction back after any error.
 
+use std::borrow::Cow;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 
-use rejoin_log::ids::EntryId;
+use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::key::Key;
 use rejoin_log::row::{LogRow, RowName};
-use rejoin_log::server::store::{AcceptedEntry, Link};
+use rejoin_log::server::store::{AcceptedEntry, Author, Link, LogFacts};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::Value;
 
@@ -31,6 +32,38 @@ pub(in crate::store) struct LogSession {
     /// The fault behind the last error.
     pub(super) failure: RefCell<Option<Fault>>,
     batch: RefCell<Option<Batch>>,
+    /// Queries with their rows, as the database still answers them.
+    ahead: RefCell<Vec<(Query, Vec<Vec<Cell>>)>>,
+}
+
+/// A query, and the lists of cells that it runs for.
+pub(in crate::store) type Query = (Cow<'static, str>, Vec<Vec<Cell>>);
+
+impl LogSession {
+    pub(super) fn keep_ahead(&self, found: impl Iterator<Item = (Query, Vec<Vec<Cell>>)>) {
+        *self.ahead.borrow_mut() = found.collect();
+    }
+
+    pub(super) fn read_ahead(&self, sql: &str, cells: &[Cell]) -> Option<Vec<Vec<Cell>>> {
+        let ahead = self.ahead.borrow();
+        let is_it = |((text, lists), _): &&(Query, _)| *text == sql && *lists == [cells];
+        ahead.iter().find(is_it).map(|(_, rows)| rows.clone())
+    }
+
+    pub(super) fn forget_ahead(&self) {
+        self.ahead.borrow_mut().clear();
+    }
+}
+
+/// Writes that are sent together, in this order.
+#[derive(Debug, Default)]
+pub(in crate::store) struct LogWrites<'w> {
+    /// Statements, each for each of its lists of cells. One with many lists is an insert.
+    pub(in crate::store) records: Vec<(&'static str, Vec<Vec<Cell>>)>,
+    /// The keys of rows that are removed.
+    pub(in crate::store) removed: Vec<(&'w LogTable, Vec<Value>)>,
+    /// Rows, those of an item all with cells of the same columns, and defaults in the others.
+    pub(in crate::store) rows: Vec<AlikeRows<'w, 'w>>,
 }
 
 /// The kept records of a batch.
@@ -38,6 +71,9 @@ pub(in crate::store) struct LogSession {
 pub(super) struct Batch {
     windows: BTreeMap<RowName, Window>,
     pending: Pending,
+    /// Written after the pending records, at the end.
+    authors: BTreeMap<AuthorId, Author>,
+    facts: Option<LogFacts>,
 }
 
 /// Records that are not written yet. `None` removes one.
@@ -65,6 +101,26 @@ impl Batch {
 
     pub(super) fn remove_entry(&mut self, id: EntryId) {
         self.pending.entries.remove(&id);
+    }
+
+    pub(super) fn author(&self, id: AuthorId) -> Option<&Author> {
+        self.authors.get(&id)
+    }
+
+    pub(super) fn put_author(&mut self, id: AuthorId, author: &Author) {
+        self.authors.insert(id, author.clone());
+    }
+
+    pub(super) fn remove_author(&mut self, id: AuthorId) {
+        self.authors.remove(&id);
+    }
+
+    pub(super) fn facts(&self) -> Option<&LogFacts> {
+        self.facts.as_ref()
+    }
+
+    pub(super) fn set_facts(&mut self, facts: &LogFacts) {
+        self.facts = Some(facts.clone());
     }
 
     pub(super) fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) {
@@ -96,11 +152,11 @@ impl LogTables<'_> {
             return work();
         }
         *self.batch() = Some(Batch::default());
-        let done = work().and_then(|done| {
-            self.flush()?;
-            Ok(done)
-        });
-        *self.batch() = None;
+        let done = work();
+        let batch = self.batch().take();
+        if let (Ok(_), Some(Batch { pending, authors, facts, .. })) = (&done, batch) {
+            self.write_pending(pending, &authors, facts.as_ref())?;
+        }
         done
     }
 
@@ -144,15 +200,19 @@ impl LogTables<'_> {
         self.flush()?;
         let mut windows: BTreeMap<RowName, Window> =
             rows.keys().map(|row| ((*row).clone(), Window::default())).collect();
-        let keys: Vec<_> = rows.iter().map(|(row, key)| linked(row, key).into()).collect();
-        for record in self.each(self.sql().links_around, &keys)? {
+        let keys = rows.iter().map(|(row, key)| linked(row, key).into()).collect();
+        let names = rows.keys().map(|row| named(row).into()).collect();
+        let asked: [Query; 2] =
+            [(self.sql().links_around.into(), keys), (self.sql().named_base.into(), names)];
+        let found = self.database.query_all(&asked).map_err(|fault| self.failed(fault))?;
+        let [links, bases] = found.try_into().unwrap_or_default();
+        for record in links {
             let row = name(&record)?;
             if let (Some(window), Some(at)) = (windows.get_mut(&row), rows.get(&row)) {
                 window.found(at, key(record.get(2))?, body(record.get(3))?);
             }
         }
-        let names: Vec<_> = rows.keys().map(|row| named(row).into()).collect();
-        for record in self.each(self.sql().named_base, &names)? {
+        for record in bases {
             if let Some(window) = windows.get_mut(&name(&record)?) {
                 window.set_base(body(record.get(2))?);
             }
@@ -171,33 +231,43 @@ impl LogTables<'_> {
     /// Writes the pending records.
     pub(super) fn flush(&self) -> Result<()> {
         let taken = self.batch().as_mut().map(|batch| std::mem::take(&mut batch.pending));
-        let Some(Pending { links, entries, current }) = taken else { return Ok(()) };
+        taken.map_or(Ok(()), |pending| self.write_pending(pending, &BTreeMap::new(), None))
+    }
+
+    fn write_pending(
+        &self,
+        pending: Pending,
+        authors: &BTreeMap<AuthorId, Author>,
+        facts: Option<&LogFacts>,
+    ) -> Result<()> {
+        let Pending { links, entries, current } = pending;
+        let (sql, mut writes) = (self.sql(), LogWrites::default());
         let mut put = Vec::with_capacity(links.len());
         for ((row, key), link) in &links {
             let [table, id, key] = linked(row, key);
             match link {
                 Some(link) => put.push(vec![table, id, key, json(link)?]),
-                None => self.put(self.sql().remove_link, &[table, id, key])?,
+                None => writes.records.push((sql.remove_link, vec![vec![table, id, key]])),
             }
         }
-        self.each(self.sql().put_link, &put)?;
-        let entries = entries.values().map(entry_cells).collect::<Result<Vec<_>>>()?;
-        self.each(self.sql().put_entry, &entries)?;
-        self.write_current(current.iter().map(|(row, image)| (row, image.as_ref())))
+        let entries = entries.values().map(entry_cells).collect::<Result<_>>()?;
+        let authors = authors.iter().map(|(id, author)| Ok(vec![id.0.into(), json(author)?]));
+        let facts = facts.iter().map(|facts| Ok(vec![json(facts)?]));
+        writes.records.extend([
+            (sql.put_link, put),
+            (sql.put_entry, entries),
+            (sql.put_author, authors.collect::<Result<_>>()?),
+            (sql.set_facts, facts.collect::<Result<_>>()?),
+        ]);
+        writes.records.retain(|(_, lists)| !lists.is_empty());
+        self.write_current(current.iter().map(|(row, image)| (row, image.as_ref())), writes)
     }
 
-    /// Runs a statement for each list of cells; returns the rows of all.
-    fn each(&self, sql: &str, lists: &[Vec<Cell>]) -> Result<Vec<Vec<Cell>>> {
-        if lists.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.database.query_each(sql, lists).map_err(|fault| self.failed(fault))
-    }
-
-    /// Writes rows of the application's tables, those with the same columns together.
+    /// Writes records, and rows of the application's tables, those with the same columns together.
     pub(super) fn write_current<'r>(
         &self,
         rows: impl Iterator<Item = (&'r RowName, Option<&'r LogRow>)>,
+        writes: LogWrites<'_>,
     ) -> Result<()> {
         let mut removed: BTreeMap<&str, (&LogTable, Vec<Value>)> = BTreeMap::new();
         let mut put: BTreeMap<(&str, Vec<usize>), AlikeRows<'_, '_>> = BTreeMap::new();
@@ -212,10 +282,13 @@ impl LogTables<'_> {
             let alike = put.entry((&table.name, columns)).or_insert((table, Vec::new()));
             alike.1.push((key, cells));
         }
-        let database = self.database;
-        let removed = removed.values().map(|(table, keys)| database.remove_rows(table, keys));
-        let put = put.values().map(|(table, rows)| database.put_rows(table, rows));
-        removed.chain(put).collect::<Result<(), Fault>>().map_err(|fault| self.failed(fault))
+        let (removed, rows) = (removed.into_values().collect(), put.into_values().collect());
+        let writes = LogWrites { records: writes.records, removed, rows };
+        if writes.records.is_empty() && writes.removed.is_empty() && writes.rows.is_empty() {
+            return Ok(());
+        }
+        self.database.session().forget_ahead();
+        self.database.write_all(&writes).map_err(|fault| self.failed(fault))
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) const AHEAD: usize = 4;
 /// The statements of one database.
 #[derive(Debug)]
 pub(in crate::store) struct Statements {
+    /// The row model's epoch.
+    pub(super) epoch: &'static str,
     pub(super) facts: &'static str,
     pub(super) set_facts: &'static str,
     pub(super) entry: &'static str,
@@ -48,8 +50,9 @@ pub(in crate::store) struct Statements {
 }
 
 macro_rules! statements {
-    ($prefix:literal) => {
+    ($prefix:literal, $meta:literal) => {
         Statements {
+            epoch: concat!("SELECT value FROM ", $meta, " WHERE key = 'epoch'"),
             facts: concat!("SELECT body FROM ", $prefix, "facts"),
             set_facts: concat!(
                 "INSERT INTO ",
@@ -203,5 +206,5 @@ macro_rules! statements {
     };
 }
 
-pub(in crate::store) static SQLITE: Statements = statements!("rejoin_log_");
-pub(in crate::store) static POSTGRES: Statements = statements!("rejoin.log_");
+pub(in crate::store) static SQLITE: Statements = statements!("rejoin_log_", "rejoin_meta");
+pub(in crate::store) static POSTGRES: Statements = statements!("rejoin.log_", "rejoin.meta");

@@ -10,13 +10,16 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::batch::Column;
+use super::connection::{Connection, Params, Sql};
 use super::log_tables::LogShape;
 use super::records::{kept, meant};
 use super::transaction::PostgresTransaction;
 use super::types::{self, Parameter, parameter};
 use crate::error::Fault;
 use crate::model::LogTable;
-use crate::store::log::{Cell, CurrentRow, LogDatabase, LogSession, POSTGRES, Statements};
+use crate::store::log::{
+    Cell, CurrentRow, LogDatabase, LogSession, LogWrites, POSTGRES, Query, Statements,
+};
 use crate::store::quote::quoted;
 
 /// Taken before the log is first read, and released after the commit is visible. The statement after
@@ -97,6 +100,26 @@ fn for_each(sql: &str, lists: &[List<'_>]) -> String {
     format!("SELECT found.* FROM {rows} CROSS JOIN LATERAL ({each}) AS found")
 }
 
+/// The columns of a statement's lists of cells.
+fn columns(lists: &[Vec<Cell>]) -> Vec<List<'_>> {
+    let column = |at| List::of(lists.iter().filter_map(move |cells| cells.get(at)));
+    (0..lists.first().map_or(0, Vec::len)).map(column).collect()
+}
+
+/// The statement for one list of cells, or for many.
+fn repeated<'s>(sql: &'s str, many: usize, columns: &[List<'_>]) -> Cow<'s, str> {
+    if many == 1 { sql.into() } else { for_each(sql, columns).into() }
+}
+
+fn parameters<'c>(many: usize, columns: &'c [List<'_>]) -> Vec<&'c (dyn ToSql + Sync)> {
+    let first = |list: &'c List<'_>| list.first_as_sql();
+    if many == 1 {
+        columns.iter().filter_map(first).collect()
+    } else {
+        columns.iter().map(List::as_sql).collect()
+    }
+}
+
 fn cells(row: &Row) -> Result<Vec<Cell>, tokio_postgres::Error> {
     let cell = |(at, column): (usize, &tokio_postgres::Column)| {
         Ok(if *column.type_() == Type::BYTEA {
@@ -116,6 +139,22 @@ fn reading(table: &LogTable, shape: &LogShape) -> String {
 }
 
 impl PostgresTransaction<'_> {
+    fn entered_log(&self) -> Result<&Connection, Fault> {
+        let (connection, before) = self.for_log()?;
+        for text in before {
+            self.seen(connection.rows(text, &[]))?;
+        }
+        Ok(connection)
+    }
+
+    /// Runs queries of the log in one round trip, with those that the first one needs before it.
+    fn log_queries(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Vec<Row>>, Fault> {
+        let (connection, before) = self.for_log()?;
+        let first = before.iter().map(|text| (Sql { text, types: &[] }, Params::default()));
+        let all: Vec<_> = first.chain(asked.iter().copied()).collect();
+        Ok(self.seen(connection.all(&all))?.split_off(before.len()))
+    }
+
     fn shape(&self, table: &LogTable) -> Result<&LogShape, Fault> {
         let known = self.known.log.iter().zip(&self.known.log_shapes);
         let mut shape = known.filter(|(known, _)| known.name == table.name).map(|(_, shape)| shape);
@@ -126,6 +165,51 @@ impl PostgresTransaction<'_> {
     fn keyed(table: &LogTable, shape: &LogShape) -> String {
         let key = shape.types.first().map_or(String::new(), |of| types::writing(of, 1));
         format!("{} WHERE {} = {key}", shape.name, quoted(&table.key.name))
+    }
+}
+
+/// Rows of parameters, which a statement has as lists.
+struct Rows(Vec<Vec<Parameter>>);
+
+impl Rows {
+    fn columns(&self) -> Vec<Column<'_>> {
+        let column = |at| Column::list(self.0.iter().filter_map(move |row| row.get(at)));
+        (0..self.0.first().map_or(0, Vec::len)).map(column).collect()
+    }
+}
+
+impl PostgresTransaction<'_> {
+    /// The statement that writes rows, all with cells of the same columns.
+    fn upsert(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(String, Rows), Fault> {
+        let shape = self.shape(table)?;
+        let cells = rows.first().map_or(&[][..], |(_, cells)| cells);
+        let places: Vec<usize> =
+            [0].into_iter().chain(cells.iter().map(|(at, _)| at + 1)).collect();
+        let parameters = |(key, cells): &CurrentRow<'_>| {
+            let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
+            places.iter().zip(values).map(|(at, value)| bound(shape, *at, value)).collect()
+        };
+        let rows = Rows(rows.iter().map(parameters).collect());
+        let kinds = places.iter().map(|at| match shape.types.get(*at) {
+            Some(of) if types::carrier(of.form) == "bytea" => "bytea[]",
+            _ => "text[]",
+        });
+        let from = unnested(kinds);
+        let sql = table.upsert(cells, &shape.name, Some(&from), &mut |at, number| {
+            let of = shape.types.get(at.map_or(0, |at| at + 1));
+            of.map_or(String::new(), |of| types::writing_carried(of, &format!("v.c{number}")))
+        });
+        Ok((sql, rows))
+    }
+
+    /// The statement that removes rows.
+    fn removal(&self, table: &LogTable, keys: &[Value]) -> Result<(String, Rows), Fault> {
+        let shape = self.shape(table)?;
+        let rows = Rows(keys.iter().map(|key| vec![bound(shape, 0, key)]).collect());
+        // A key is text, a UUID or an integer: it is sent as text.
+        let of = shape.types.first().map_or("text", |of| of.cast.as_str());
+        let (name, key) = (&shape.name, quoted(&table.key.name));
+        Ok((format!("DELETE FROM {name} WHERE {key} = ANY($1::text[]::{of}[])"), rows))
     }
 }
 
@@ -144,25 +228,22 @@ impl LogDatabase for PostgresTransaction<'_> {
     }
 
     fn query(&self, sql: &str, values: &[Cell]) -> Result<Vec<Vec<Cell>>, Fault> {
-        let connection = self.entered_log()?;
         let lists: Vec<_> = values.iter().map(|cell| List::of([cell].into_iter())).collect();
-        let params: Vec<_> = lists.iter().filter_map(List::first_as_sql).collect();
-        let rows = self.seen(connection.rows(sql, &params))?;
-        self.seen(rows.iter().map(cells).collect())
+        let rows = self.log_queries(&[(Sql { text: sql, types: &[] }, &parameters(1, &lists))])?;
+        self.seen(rows.iter().flatten().map(cells).collect())
     }
 
-    fn query_each(&self, sql: &str, lists: &[Vec<Cell>]) -> Result<Vec<Vec<Cell>>, Fault> {
-        let first = match lists {
-            [] => return Ok(Vec::new()),
-            [only] => return self.query(sql, only),
-            [first, ..] => first,
-        };
-        let connection = self.entered_log()?;
-        let column = |at| List::of(lists.iter().filter_map(move |cells| cells.get(at)));
-        let columns: Vec<List<'_>> = (0..first.len()).map(column).collect();
-        let params: Vec<_> = columns.iter().map(List::as_sql).collect();
-        let rows = self.seen(connection.rows(&for_each(sql, &columns), &params))?;
-        self.seen(rows.iter().map(cells).collect())
+    fn query_all(&self, asked: &[Query]) -> Result<Vec<Vec<Vec<Cell>>>, Fault> {
+        let columns: Vec<Vec<List<'_>>> = asked.iter().map(|(_, lists)| columns(lists)).collect();
+        let asked = asked.iter().zip(&columns).map(|((sql, lists), columns)| {
+            (repeated(sql, lists.len(), columns), parameters(lists.len(), columns))
+        });
+        let asked: Vec<_> = asked.collect();
+        let asked: Vec<(Sql<'_>, Params<'_>)> =
+            asked.iter().map(|(text, params)| (Sql { text, types: &[] }, &params[..])).collect();
+        let found = self.log_queries(&asked)?;
+        let rows = |rows: &Vec<Row>| rows.iter().map(cells).collect();
+        self.seen(found.iter().map(rows).collect())
     }
 
     fn tables(&self) -> &[LogTable] {
@@ -205,40 +286,23 @@ impl LogDatabase for PostgresTransaction<'_> {
         self.seen(rows.iter().map(read).collect())
     }
 
-    fn put_rows(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(), Fault> {
-        let (connection, shape) = (self.entered_log()?, self.shape(table)?);
-        let Some((_, cells)) = rows.first() else { return Ok(()) };
-        let places: Vec<usize> =
-            [0].into_iter().chain(cells.iter().map(|(at, _)| at + 1)).collect();
-        let parameters = |(key, cells): &CurrentRow<'_>| {
-            let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
-            places.iter().zip(values).map(|(at, value)| bound(shape, *at, value)).collect()
-        };
-        let rows: Vec<Vec<Parameter>> = rows.iter().map(parameters).collect();
-        let column = |at| Column::list(rows.iter().filter_map(move |row| row.get(at)));
-        let columns: Vec<Column<'_>> = (0..places.len()).map(column).collect();
-        let kinds = places.iter().map(|at| match shape.types.get(*at) {
-            Some(of) if types::carrier(of.form) == "bytea" => "bytea[]",
-            _ => "text[]",
-        });
-        let from = unnested(kinds);
-        let sql = table.upsert(cells, &shape.name, Some(&from), &mut |at, number| {
-            let of = shape.types.get(at.map_or(0, |at| at + 1));
-            of.map_or(String::new(), |of| types::writing_carried(of, &format!("v.c{number}")))
-        });
-        let params: Vec<_> = columns.iter().map(Column::as_sql).collect();
-        self.seen(connection.execute(&sql, &params)).map(drop)
-    }
-
-    fn remove_rows(&self, table: &LogTable, keys: &[Value]) -> Result<(), Fault> {
-        let (connection, shape) = (self.entered_log()?, self.shape(table)?);
-        let parameters: Vec<Parameter> = keys.iter().map(|key| bound(shape, 0, key)).collect();
-        // A key is text, a UUID or an integer: it is sent as text.
-        let keys = shape.types.first().map_or("text", |of| of.cast.as_str());
-        let (name, key) = (&shape.name, quoted(&table.key.name));
-        let sql = format!("DELETE FROM {name} WHERE {key} = ANY($1::text[]::{keys}[])");
-        let list = Column::list(parameters.iter());
-        self.seen(connection.execute(&sql, &[list.as_sql()])).map(drop)
+    fn write_all(&self, writes: &LogWrites<'_>) -> Result<(), Fault> {
+        let records: Vec<_> = writes.records.iter().map(|(_, lists)| columns(lists)).collect();
+        let keys = writes.removed.iter().map(|(table, keys)| self.removal(table, keys));
+        let rows = writes.rows.iter().map(|(table, rows)| self.upsert(table, rows));
+        let rows = keys.chain(rows).collect::<Result<Vec<_>, Fault>>()?;
+        let rows: Vec<_> = rows.iter().map(|(sql, rows)| (sql, rows.columns())).collect();
+        let mut written: Vec<(Cow<'_, str>, Vec<&(dyn ToSql + Sync)>)> = Vec::new();
+        for ((sql, lists), columns) in writes.records.iter().zip(&records) {
+            written.push((repeated(sql, lists.len(), columns), parameters(lists.len(), columns)));
+        }
+        for (sql, columns) in &rows {
+            written.push((sql.as_str().into(), columns.iter().map(Column::as_sql).collect()));
+        }
+        let written: Vec<(&str, Params<'_>)> =
+            written.iter().map(|(sql, params)| (&**sql, &params[..])).collect();
+        let sent = self.entered_log()?.pipelined(None, &written, None);
+        self.seen(sent.map_err(|(_, error)| error))
     }
 
     fn session(&self) -> &LogSession {

@@ -136,17 +136,14 @@ impl<'a> PostgresTransaction<'a> {
         Ok(connection)
     }
 
-    /// The connection for a statement of the log: under the store's own role and, in a write, under
-    /// the log's lock.
-    pub(super) fn entered_log(&self) -> Result<&'a Connection, Fault> {
+    /// The connection for statements of the log, and what to send before them: they run under the
+    /// store's own role and, in a write, under the log's lock.
+    pub(super) fn for_log(&self) -> Result<(&'a Connection, Vec<&'static str>), Fault> {
         let connection = self.sent()?;
-        if self.takes_role.is_some() && !self.has_own_role.replace(true) {
-            self.seen(connection.batch("RESET ROLE"))?;
-        }
-        if self.writes && !self.has_log_lock.replace(true) {
-            self.seen(connection.rows(log::LOCK, &[]))?;
-        }
-        Ok(connection)
+        let changes_role = self.takes_role.is_some() && !self.has_own_role.replace(true);
+        let locks = self.writes && !self.has_log_lock.replace(true);
+        let before = changes_role.then_some("RESET ROLE").into_iter();
+        Ok((connection, before.chain(locks.then_some(log::LOCK)).collect()))
     }
 
     /// Rolls back to the savepoint, which may release the log's lock and restore either role.

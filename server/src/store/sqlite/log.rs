@@ -7,7 +7,7 @@ use rusqlite::{ToSql, params_from_iter};
 use super::transaction::SqliteTransaction;
 use crate::error::Fault;
 use crate::model::LogTable;
-use crate::store::log::{Cell, CurrentRow, LogDatabase, LogSession, SQLITE, Statements};
+use crate::store::log::{Cell, LogDatabase, LogSession, LogWrites, SQLITE, Statements};
 use crate::store::quote::quoted;
 
 impl ToSql for Cell {
@@ -87,23 +87,30 @@ impl LogDatabase for SqliteTransaction<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn put_rows(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(), Fault> {
-        let Some((_, cells)) = rows.first() else { return Ok(()) };
-        let sql = table.upsert(cells, &quoted(&table.name), None, &mut |_, _| String::from("?"));
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        for (key, cells) in rows {
-            let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
-            statement.execute(params_from_iter(values))?;
+    fn write_all(&self, writes: &LogWrites<'_>) -> Result<(), Fault> {
+        for (sql, lists) in &writes.records {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            for cells in lists {
+                statement.execute(params_from_iter(cells))?;
+            }
         }
-        Ok(())
-    }
-
-    fn remove_rows(&self, table: &LogTable, keys: &[Value]) -> Result<(), Fault> {
-        let (name, key_name) = (quoted(&table.name), quoted(&table.key.name));
-        let sql = format!("DELETE FROM {name} WHERE {key_name} = ?1");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        for key in keys {
-            statement.execute([key])?;
+        for (table, keys) in &writes.removed {
+            let (name, key_name) = (quoted(&table.name), quoted(&table.key.name));
+            let sql = format!("DELETE FROM {name} WHERE {key_name} = ?1");
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            for key in keys {
+                statement.execute([key])?;
+            }
+        }
+        for (table, rows) in &writes.rows {
+            let Some((_, cells)) = rows.first() else { continue };
+            let name = quoted(&table.name);
+            let sql = table.upsert(cells, &name, None, &mut |_, _| String::from("?"));
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            for (key, cells) in rows {
+                let values = [key].into_iter().chain(cells.iter().map(|(_, value)| *value));
+                statement.execute(params_from_iter(values))?;
+            }
         }
         Ok(())
     }

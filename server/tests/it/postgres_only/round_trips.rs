@@ -10,7 +10,10 @@ use crate::world::{Backend, Device, World, place};
 
 /// A server that reaches its database through a proxy.
 fn far_away(backend: Backend) -> (World, Proxy) {
-    let mut world = World::new(backend);
+    moved_away(World::new(backend))
+}
+
+pub(crate) fn moved_away(mut world: World) -> (World, Proxy) {
     let proxy = Proxy::to(&world.database().url);
     world.config.store = Some(proxy.url.as_str().into());
     world.restart();
