@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ids::Name;
+use super::by_table;
 use super::row::{Columns, LogRow, RowName};
 
 /// The net effect on one row.
@@ -15,7 +15,7 @@ pub enum Effect {
     /// Writes the whole row, replacing any existing one.
     Insert(LogRow),
     /// Sets these columns, if the row exists.
-    Update(Columns),
+    Update(#[serde(deserialize_with = "by_table::columns")] Columns),
     /// Removes the row.
     Delete,
 }
@@ -87,20 +87,12 @@ impl FromIterator<(RowName, Effect)> for Effects {
 /// As an object of tables, each an object of rows.
 impl Serialize for Effects {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut tables: BTreeMap<&Name, BTreeMap<&Name, &Effect>> = BTreeMap::new();
-        for (row, effect) in self.iter() {
-            tables.entry(&row.table).or_default().insert(&row.id, effect);
-        }
-        tables.serialize(serializer)
+        by_table::serialize(&self.iter().collect::<Vec<_>>(), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Effects {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tables = BTreeMap::<Name, BTreeMap<Name, Effect>>::deserialize(deserializer)?;
-        let rows = tables.into_iter().flat_map(|(table, rows)| {
-            rows.into_iter().map(move |(id, effect)| (RowName { table: table.clone(), id }, effect))
-        });
-        Ok(rows.collect())
+        Ok(by_table::deserialize(deserializer)?.into_iter().collect())
     }
 }

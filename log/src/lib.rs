@@ -76,6 +76,7 @@
 )]
 
 pub mod authority;
+mod by_table;
 pub mod clock;
 pub mod effect;
 pub mod entry;

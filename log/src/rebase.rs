@@ -85,6 +85,8 @@ pub trait Ledger {
     fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
     /// Writes or removes a row, without capture.
     fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
+    /// Creates a row, without capture; returns `false` if it is there already, and leaves it.
+    fn create_row(&mut self, row: &RowName, image: &LogRow) -> Result<bool, StoreError>;
     /// The before-images of the last application of a step.
     fn undo(&self, step: &Key) -> Result<Undo, StoreError>;
     /// Applies the step to the current rows. If `run` is set, something before it has changed, and
@@ -139,7 +141,13 @@ impl<L: Ledger> Attempt<'_, L> {
             }
         }
         for (row, image) in &change.base {
-            self.write(row, image.as_ref())?;
+            match image {
+                // Most rows of a first snapshot are new.
+                Some(image) if self.ledger.create_row(row, image)? => {
+                    self.journal.push((row.clone(), None));
+                }
+                image => drop(self.write(row, image.as_ref())?),
+            }
         }
         for step in change.settle.intersection(reached) {
             let applied = self.ledger.apply_step(step, false)?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::by_table;
 use super::ids::{Buckets, Name};
 use rejoin_protocol::Value;
 
@@ -31,9 +32,15 @@ pub type Columns = BTreeMap<Name, Value>;
 
 /// A whole row, without its key. A column that an older schema did not have is missing, and is read
 /// as its default.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(transparent)]
 pub struct LogRow(Arc<Columns>);
+
+impl<'de> Deserialize<'de> for LogRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_table::columns(deserializer).map(Self::from)
+    }
+}
 
 impl LogRow {
     /// The value of a column; `None` if the row was written without it.

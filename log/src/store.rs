@@ -24,6 +24,15 @@ pub trait Table: LogRows {
     /// Writes or removes a whole row, without capture.
     fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
 
+    /// Creates a row, without capture; returns `false` if it is there already, and leaves it.
+    fn create_row(&mut self, row: &RowName, image: &LogRow) -> Result<bool, StoreError> {
+        let is_new = self.row(row)?.is_none();
+        if is_new {
+            self.put_row(row, Some(image))?;
+        }
+        Ok(is_new)
+    }
+
     /// All rows of all tables, in name order.
     fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError>;
 }

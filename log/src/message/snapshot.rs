@@ -89,33 +89,24 @@ pub enum SnapshotNext {
     Cursor(Cursor),
 }
 
-/// Rows as an object of tables, each an object of rows, like effects.
+/// Rows as an object of tables, like effects.
 mod rows_by_table {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserializer, Serializer};
 
     use super::{LogRow, RowName};
-    use crate::ids::Name;
+    use crate::by_table;
 
     pub(super) fn serialize<S: Serializer>(
         rows: &[(RowName, LogRow)],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let mut tables: BTreeMap<&Name, BTreeMap<&Name, &LogRow>> = BTreeMap::new();
-        for (row, image) in rows {
-            tables.entry(&row.table).or_default().insert(&row.id, image);
-        }
-        tables.serialize(serializer)
+        let rows: Vec<_> = rows.iter().map(|(row, image)| (row, image)).collect();
+        by_table::serialize(&rows, serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<(RowName, LogRow)>, D::Error> {
-        let tables = BTreeMap::<Name, BTreeMap<Name, LogRow>>::deserialize(deserializer)?;
-        let rows = tables.into_iter().flat_map(|(table, rows)| {
-            rows.into_iter().map(move |(id, image)| (RowName { table: table.clone(), id }, image))
-        });
-        Ok(rows.collect())
+        by_table::deserialize(deserializer)
     }
 }

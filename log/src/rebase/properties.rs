@@ -93,6 +93,10 @@ impl<S: ReplicaStore> Ledger for World<S> {
         self.store.put_row(row, image)
     }
 
+    fn create_row(&mut self, row: &RowName, image: &LogRow) -> Result<bool, StoreError> {
+        self.store.create_row(row, image)
+    }
+
     fn undo(&self, key: &Key) -> Result<Undo, StoreError> {
         Ok(self.former[key].undo.clone())
     }

@@ -121,6 +121,10 @@ impl<S: ReplicaStore> Ledger for ReplicaRebase<'_, S> {
         self.store.put_row(row, image)
     }
 
+    fn create_row(&mut self, row: &RowName, image: &LogRow) -> Result<bool, StoreError> {
+        self.store.create_row(row, image)
+    }
+
     fn undo(&self, step: &Key) -> Result<Undo, StoreError> {
         // The old before-images: applying a step again replaces them.
         Ok(self.store.record(step.id)?.ok_or_else(|| missing(step.id))?.undo)

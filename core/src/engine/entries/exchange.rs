@@ -20,6 +20,7 @@ use rejoin_log::row::{Columns, LogRow, RowName};
 use super::{author, emptied, is_filled, list, on, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
 use crate::engine::log::SqliteReplica;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
@@ -27,6 +28,9 @@ use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::MutationId;
 use crate::value::Value;
+
+/// The number of rows and entries from which a page is written without triggers, if the app has none.
+const MANY: usize = 256;
 
 /// A request of the log.
 #[derive(Debug)]
@@ -180,7 +184,8 @@ fn taken(
     apply: impl FnOnce(&mut Replica<SqliteReplica<'_>>) -> Result<(), LogError>,
 ) -> Result<Taken> {
     let named: BTreeSet<EntryId> = named.collect();
-    engine.write(Origin::Remote, |engine| {
+    let triggers = if received >= MANY { Triggers::MayRest } else { Triggers::Fire };
+    engine.write_with(Origin::Remote, triggers, |engine| {
         let (ended, copied) = on(engine, |replica| {
             let waiting = waiting(replica, &named)?;
             apply(replica)?;

@@ -27,7 +27,7 @@ use crate::value::Value;
 /// The statements of a table.
 pub(super) struct RowStatements {
     table: Arc<Table>,
-    /// The columns without the key.
+    /// The columns without the key, by name as in an image.
     columns: Vec<Name>,
     read: String,
     list: String,
@@ -40,8 +40,9 @@ pub(super) struct RowStatements {
 impl RowStatements {
     fn of(table: &Arc<Table>) -> Self {
         let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
-        let columns: Vec<Name> =
+        let mut columns: Vec<Name> =
             without_key(table).map(|column| Name::from(column.name.as_str())).collect();
+        columns.sort_unstable();
         let key_first = std::iter::once(table.key_column().name.as_str());
         let all = listed("", key_first.chain(columns.iter().map(Name::as_str)));
         let is_there = |_: &Column| true;
@@ -64,11 +65,11 @@ impl RowStatements {
     }
 }
 
-/// Replaces the row; the key is the first parameter, followed by the values of these columns. The
-/// others get their defaults.
+/// Replaces the row; the key is the first parameter, followed by the values of these columns by name.
+/// The others get their defaults.
 fn update(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
     let mut number = 1;
-    let set = |column: &Column| {
+    let set = |column: &&Column| {
         let name = quoted(&column.name);
         if !is_there(column) {
             let default = column.default.as_deref().unwrap_or("NULL");
@@ -77,14 +78,15 @@ fn update(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
         number += 1;
         format!("{name} = ?{number}")
     };
-    let sets: Vec<String> = without_key(table).map(set).collect();
+    let sets: Vec<String> = by_name(table).iter().map(set).collect();
     let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
     format!("{OURS}UPDATE {name} SET {} WHERE {key} = ?1", sets.join(", "))
 }
 
 /// Creates the row, with the same parameters.
 fn insert(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
-    let named = without_key(table).filter(|column| is_there(column));
+    let columns = by_name(table);
+    let named = columns.iter().filter(|column| is_there(column));
     let (columns, marks): (String, String) =
         named.map(|column| (format!(", {}", quoted(&column.name)), ", ?")).unzip();
     let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
@@ -96,6 +98,30 @@ fn insert(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
 
 fn without_key(table: &Table) -> impl Iterator<Item = &Column> {
     table.columns.iter().enumerate().filter(|(at, _)| *at != table.key).map(|(_, column)| column)
+}
+
+fn by_name(table: &Table) -> Vec<&Column> {
+    let mut columns: Vec<&Column> = without_key(table).collect();
+    columns.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    columns
+}
+
+impl RowStatements {
+    /// The key and the values of the columns that an image has of this table, and whether these are
+    /// all.
+    fn values<'v>(&self, key: &'v Value, image: &'v LogRow) -> (Vec<&'v Value>, bool) {
+        let cells = image.columns();
+        let mut values = Vec::with_capacity(self.columns.len() + 1);
+        values.push(key);
+        let is_whole = cells.len() == self.columns.len() && self.columns.iter().eq(cells.keys());
+        if is_whole {
+            values.extend(cells.values());
+        } else {
+            values.extend(self.columns.iter().filter_map(|name| cells.get(name)));
+        }
+        let is_whole = is_whole || values.len() == self.columns.len() + 1;
+        (values, is_whole)
+    }
 }
 
 impl SqliteReplica<'_> {
@@ -128,11 +154,9 @@ impl SqliteReplica<'_> {
         image: &LogRow,
         is_absent: bool,
     ) -> Result<()> {
-        let values = known.columns.iter().filter_map(|name| image.get(name.as_str()));
-        let values: Vec<&Value> = std::iter::once(key).chain(values).collect();
+        let (values, is_whole) = known.values(key, image);
         let (table, has_columns) = (&known.table, !known.columns.is_empty());
         let is_there = |column: &Column| image.get(&column.name).is_some();
-        let is_whole = values.len() == known.columns.len() + 1;
         if has_columns && !is_absent {
             let update: Cow<'_, str> =
                 if is_whole { (&known.update).into() } else { update(table, is_there).into() };
@@ -140,9 +164,16 @@ impl SqliteReplica<'_> {
                 return Ok(());
             }
         }
+        self.create(known, key, image).map(drop)
+    }
+
+    /// Creates the row if it is not there; returns whether it did.
+    fn create(&self, known: &RowStatements, key: &Value, image: &LogRow) -> Result<bool> {
+        let (values, is_whole) = known.values(key, image);
+        let is_there = |column: &Column| image.get(&column.name).is_some();
         let insert: Cow<'_, str> =
-            if is_whole { (&known.insert).into() } else { insert(table, is_there).into() };
-        self.write(table, &insert, &values).map(drop)
+            if is_whole { (&known.insert).into() } else { insert(&known.table, is_there).into() };
+        Ok(self.write(&known.table, &insert, &values)? > 0)
     }
 }
 
@@ -191,6 +222,18 @@ impl LogTable for SqliteReplica<'_> {
         self.kept(done)?;
         self.touched.row(&known.table.name, key);
         Ok(())
+    }
+
+    fn create_row(&mut self, row: &RowName, image: &LogRow) -> Result<bool, StoreError> {
+        self.last_read.take();
+        let Some(known) = self.statements(&row.table) else { return Ok(true) };
+        let Some(key) = value_of(&known.table, &row.id) else { return self.kept(Err(no_key(row))) };
+        let created = self.create(&known, &key, image);
+        let is_new = self.kept(created)?;
+        if is_new {
+            self.touched.row(&known.table.name, key);
+        }
+        Ok(is_new)
     }
 
     fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
