@@ -9,7 +9,7 @@ use crate::pending::PendingRow;
 /// A mutation that the server has accepted.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct AcceptedMutation {
-    /// Its former position in the queue.
+    /// Its former position in the queue; 0 for an entry of the log.
     pub seq: i64,
     /// Its id, here and on the server.
     pub id: String,
@@ -17,7 +17,8 @@ pub struct AcceptedMutation {
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// When its verdict arrived: milliseconds since 1970.
+    /// When its verdict arrived: milliseconds since 1970. For an entry of the log whose verdict the app has
+    /// acknowledged: when it was written.
     pub accepted_ms: i64,
     /// The number of the attempt that was accepted, from 1.
     pub attempt: i64,

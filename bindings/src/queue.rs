@@ -124,7 +124,8 @@ impl RejoinClient {
         Ok(self.inner.queue().perform_again(id, arguments).await?.into())
     }
 
-    /// The accepted mutations that the file still keeps, newest first, at most `limit`.
+    /// The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+    /// entries of the log are listed until they are folded into the base.
     pub async fn history(&self, limit: u32) -> Result<Vec<AcceptedMutation>> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(self

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use crate::client::{PendingMutation, PendingRow, pending_of, to_pending_rows};
 use crate::engine::Engine;
 use crate::engine::database::fault;
+use crate::engine::entries::list;
 use crate::engine::log;
 use crate::engine::queue::PendingCounts;
 use crate::engine::queue::history::{self, Kept};
@@ -49,7 +50,7 @@ pub struct Inspection {
     pub tables: Vec<InspectedTable>,
     /// Mutations that the server has not accepted, in queue order: waiting, sent, parked.
     pub queue: Vec<PendingMutation>,
-    /// Accepted mutations that the file still keeps, oldest first.
+    /// Accepted mutations and entries of the log that the file still keeps, oldest first.
     pub history: Vec<AcceptedMutation>,
 }
 
@@ -73,7 +74,7 @@ pub struct InspectedTable {
 /// A mutation that the server has accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcceptedMutation {
-    /// Its former position in the queue.
+    /// Its former position in the queue; 0 for an entry of the log.
     pub seq: Seq,
     /// Its id, here and on the server.
     pub id: MutationId,
@@ -81,7 +82,8 @@ pub struct AcceptedMutation {
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// When its verdict arrived.
+    /// When its verdict arrived. For an entry of the log whose verdict the app has acknowledged: when it
+    /// was written.
     pub accepted_ms: i64,
     /// Number of attempts.
     pub attempt: i64,
@@ -92,8 +94,23 @@ pub struct AcceptedMutation {
 }
 
 impl AcceptedMutation {
-    /// Converts a mutation of the history to the public type.
-    pub(crate) fn of_kept(kept: Kept, schema: &Schema) -> Self {
+    /// The accepted mutations and entries of the log that a file still keeps, newest first, at most
+    /// `limit`. The two lists have their own orders, and are merged by the time of the write.
+    pub(crate) fn newest(engine: &Engine, limit: usize) -> Result<Vec<Self>> {
+        let mut entries = list::accepted(engine, limit)?.into_iter().peekable();
+        let mut newest = Vec::new();
+        for mutation in history::read_newest(engine.db.conn(), limit)? {
+            while let Some(entry) = entries.next_if(|entry| entry.time_ms > mutation.time_ms) {
+                newest.push(entry);
+            }
+            newest.push(mutation);
+        }
+        newest.extend(entries);
+        newest.truncate(limit);
+        Ok(newest.into_iter().map(|one| Self::of_kept(one, engine.schema())).collect())
+    }
+
+    fn of_kept(kept: Kept, schema: &Schema) -> Self {
         Self {
             seq: kept.seq,
             id: kept.id,
@@ -133,7 +150,6 @@ impl Inspection {
         facts.remove("manifest");
         let mut tables: Vec<&Arc<Table>> = engine.schema().tables.values().collect();
         tables.sort_by(|left, right| left.name.cmp(&right.name));
-        let schema = engine.schema();
         Ok(Self {
             path: path.to_owned(),
             format: number(&engine, "PRAGMA user_version")?,
@@ -142,11 +158,7 @@ impl Inspection {
             log: log::counts(engine.db.conn())?,
             tables: tables.into_iter().map(|table| look(&engine, table)).collect::<Result<_>>()?,
             queue: pending_of(&engine)?,
-            history: history::read_newest(engine.db.conn(), usize::MAX)?
-                .into_iter()
-                .rev()
-                .map(|one| AcceptedMutation::of_kept(one, schema))
-                .collect(),
+            history: AcceptedMutation::newest(&engine, usize::MAX)?.into_iter().rev().collect(),
             facts,
         })
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ids::Name;
 use super::row::{Columns, RowName};
 
-/// Writes rows in the order of their names.
+/// Writes rows, which are sorted by name.
 pub(crate) fn serialize<S: Serializer, V: Serialize>(
     rows: &[(&RowName, &V)],
     serializer: S,
@@ -89,6 +89,9 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Rows<'_, V> {
     }
 }
 
+/// Maximum number of kept names: the bounds of a row are checked after it was read.
+const KEPT: usize = 256;
+
 thread_local! {
     /// The columns that were read last, by position.
     static LAST: RefCell<Vec<Name>> = const { RefCell::new(Vec::new()) };
@@ -113,10 +116,12 @@ impl<'de> Visitor<'de> for NamedCells {
         while let Some(name) = cells.next_key_seed(ColumnName(columns.len()))? {
             columns.push((name, cells.next_value()?));
         }
-        LAST.with_borrow_mut(|last| {
-            last.clear();
-            last.extend(columns.iter().map(|(name, _)| name.clone()));
-        });
+        if columns.len() <= KEPT {
+            LAST.with_borrow_mut(|last| {
+                last.clear();
+                last.extend(columns.iter().map(|(name, _)| name.clone()));
+            });
+        }
         Ok(columns.into_iter().collect())
     }
 }

@@ -142,8 +142,9 @@ impl<L: Ledger> Attempt<'_, L> {
         }
         for (row, image) in &change.base {
             match image {
-                // Most rows of a first snapshot are new.
-                Some(image) if self.ledger.create_row(row, image)? => {
+                // Rows of a first snapshot are new. Of another they mostly are not, and an app trigger
+                // may run before the insert is given up.
+                Some(image) if !change.everything && self.ledger.create_row(row, image)? => {
                     self.journal.push((row.clone(), None));
                 }
                 image => drop(self.write(row, image.as_ref())?),

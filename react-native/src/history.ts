@@ -11,7 +11,7 @@ import type { IntegerMode } from './value';
 
 /** A mutation that the server has accepted. */
 export interface AcceptedMutation {
-  /** Its position in the queue before it was accepted. */
+  /** Its position in the queue before it was accepted; 0 for an entry of the log. */
   readonly seq: number;
   /** What `undo` and `redo` take. */
   readonly id: string;
@@ -19,7 +19,10 @@ export interface AcceptedMutation {
   readonly action?: string;
   /** When it was written. */
   readonly writtenMs: number;
-  /** When its verdict arrived. */
+  /**
+   * When its verdict arrived. For an entry of the log whose verdict the app has acknowledged: when it
+   * was written.
+   */
   readonly acceptedMs: number;
   /** The number of the attempt that was accepted, from 1. */
   readonly attempt: number;

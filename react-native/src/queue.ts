@@ -166,7 +166,10 @@ export class QueueHandle {
     });
   }
 
-  /** The accepted mutations that are still in the history, newest first, at most `limit`. */
+  /**
+   * The accepted mutations that are still in the history, newest first, at most `limit`. Accepted
+   * entries of the log are listed until they are folded into the base.
+   */
   async history(limit: number, { integers = this.#engine.integers }: DecodeOptions = {}): Promise<AcceptedMutation[]> {
     const accepted = await this.#engine.call((inner) => inner.history(lowerCount(limit, 'limit')));
     return accepted.map((one) => raiseAccepted(one, integers));

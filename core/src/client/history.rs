@@ -1,7 +1,7 @@
 //! Accepted mutations: list, undo and prune them.
 
 use super::QueueHandle;
-use crate::engine::queue::history::{self, HistoryBounds};
+use crate::engine::queue::history::HistoryBounds;
 use crate::engine::rebase::decide;
 use crate::engine::rebase::take_back::Undone;
 use crate::ids::MutationId;
@@ -10,16 +10,13 @@ use crate::writer::Task;
 
 impl QueueHandle<'_> {
     /// The accepted mutations that the file still keeps, newest first, at most `limit`. Their old
-    /// values are the server's before-images. [`HistoryBounds::default`] limits the history.
+    /// values are the server's before-images. [`HistoryBounds::default`] limits the history. Accepted
+    /// entries of the log are listed until they are folded into the base.
     ///
     /// # Errors
     /// Those of reading the file.
     pub fn history(&self, limit: usize) -> Task<Vec<AcceptedMutation>> {
-        self.0.core().writer.call(move |engine| {
-            let kept = history::read_newest(engine.db.conn(), limit)?;
-            let schema = engine.schema();
-            Ok(kept.into_iter().map(|one| AcceptedMutation::of_kept(one, schema)).collect())
-        })
+        self.0.core().writer.call(move |engine| AcceptedMutation::newest(engine, limit))
     }
 
     /// Reverts a mutation. One without a verdict is discarded ([`QueueHandle::discard`]). For an
@@ -46,7 +43,7 @@ impl QueueHandle<'_> {
     }
 
     /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
-    /// be undone. Without a call, the default bounds apply to each acceptance.
+    /// be undone. Entries of the log stay until they are folded. Without a call, the default bounds apply to each acceptance.
     ///
     /// # Errors
     /// Those of writing the file.

@@ -139,6 +139,14 @@ impl<'c> SqliteReplica<'c> {
 }
 
 impl SqliteReplica<'_> {
+    /// Own entries that the server has at their newest revision, newest first, at most `limit`.
+    pub(crate) fn held_ids(&self, limit: usize) -> Result<Vec<EntryId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own = 0 \
+                   ORDER BY key DESC LIMIT ?1";
+        self.list(sql, [limit], id_of)
+    }
+
     /// Own actions that are on the server and now reject, in key order.
     pub(crate) fn refused_ids(&self) -> Result<Vec<EntryId>, StoreError> {
         let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own = ?1 ORDER BY key";

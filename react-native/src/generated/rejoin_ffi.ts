@@ -561,7 +561,7 @@ const FfiConverterTypePendingRow = (() => {
  */
 export type AcceptedMutation = {
     /**
-     * Its former position in the queue.
+     * Its former position in the queue; 0 for an entry of the log.
      */
     seq: bigint,
     /**
@@ -577,7 +577,8 @@ export type AcceptedMutation = {
      */
     writtenMs: bigint,
     /**
-     * When its verdict arrived: milliseconds since 1970.
+     * When its verdict arrived: milliseconds since 1970. For an entry of the log whose verdict the app has
+     * acknowledged: when it was written.
      */
     acceptedMs: bigint,
     /**
@@ -8957,7 +8958,8 @@ export interface RejoinClientLike {
  */
     foreground(): void;
 /**
- * The accepted mutations that the file still keeps, newest first, at most `limit`.
+ * The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+ * entries of the log are listed until they are folded into the base.
  */
     history(limit: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<AcceptedMutation>>;
 /**
@@ -10073,7 +10075,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The accepted mutations that the file still keeps, newest first, at most `limit`.
+ * The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+ * entries of the log are listed until they are folded into the base.
  */
     async history(limit: number, asyncOpts_?: { signal: AbortSignal }): Promise<Array<AcceptedMutation>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -12031,7 +12034,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 27754) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground");
     }
-    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 49408) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 15396) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_history");
     }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 57247) {

@@ -155,14 +155,14 @@ impl<'t> LogTables<'t> {
             (sql.membership.into(), vec![vec![user.into()]]),
             (sql.write_grants.into(), vec![vec![user.into()]]),
         ];
-        asked.extend(self.among(entries));
+        asked.extend(self.among(entries).map(|(sql, cells)| (sql.into(), vec![cells])));
         let found = self.database.query_all(&asked).map_err(|fault| self.failed(fault))?;
         self.database.session().keep_ahead(asked.into_iter().zip(found));
         Ok(())
     }
 
     /// The query for those of these entries that are stored; `None` if there are none.
-    fn among(&self, ids: &[EntryId]) -> Option<Query> {
+    fn among(&self, ids: &[EntryId]) -> Option<(String, Vec<Cell>)> {
         let last = ids.last()?;
         // One text for many numbers of ids: the statement is prepared once.
         let count = ids.len().next_power_of_two();
@@ -170,7 +170,7 @@ impl<'t> LogTables<'t> {
         let cells = ids.map(|id| id.0.into()).collect();
         let marks: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
         let sql = self.sql().stored_among.replace("$1", &marks.join(", "));
-        Some((sql.into(), vec![cells]))
+        Some((sql, cells))
     }
 
     /// The buckets that a user writes without reading them, in name order.
@@ -345,7 +345,7 @@ impl LogStore for LogTables<'_> {
             batch.put_current(row, image);
             return Ok(());
         }
-        self.write_current([(row, image)].into_iter(), LogWrites::default())
+        self.write_all(Vec::new(), [(row, image)].into_iter())
     }
 
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>> {
@@ -389,8 +389,7 @@ impl LogStore for LogTables<'_> {
 
     fn stored_among(&self, ids: &[EntryId]) -> Result<BTreeSet<EntryId>> {
         self.flush()?;
-        let Some((sql, lists)) = self.among(ids) else { return Ok(BTreeSet::new()) };
-        let cells = lists.into_iter().next().unwrap_or_default();
+        let Some((sql, cells)) = self.among(ids) else { return Ok(BTreeSet::new()) };
         Ok(self.ids(&sql, &cells)?.into_iter().collect())
     }
 

@@ -5,7 +5,7 @@ internal import RejoinFFI
 
 /// A mutation that the server has accepted.
 public struct AcceptedMutation: Sendable, Hashable, Identifiable {
-    /// Its former position in the queue.
+    /// Its former position in the queue; 0 for an entry of the log.
     public let seq: Int64
     /// Its id, here and on the server.
     public let id: PendingMutation.ID
@@ -13,7 +13,8 @@ public struct AcceptedMutation: Sendable, Hashable, Identifiable {
     public let action: String?
     /// When it was written.
     public let written: Date
-    /// When its verdict arrived.
+    /// When its verdict arrived. For an entry of the log whose verdict the app has acknowledged:
+    /// when it was written.
     public let accepted: Date
     /// The number of the accepted attempt, from 1.
     public let attempt: Int
@@ -53,7 +54,8 @@ public struct HistoryBounds: Sendable, Hashable {
 }
 
 extension QueueHandle {
-    /// Returns the accepted mutations that are still in the history, newest first.
+    /// Returns the accepted mutations that are still in the history, newest first. Accepted entries
+    /// of the log are listed until they are folded into the base.
     ///
     /// - Parameter limit: maximum number of mutations.
     /// - Throws: ``RejoinError/invalidInput(_:)`` for a negative number.

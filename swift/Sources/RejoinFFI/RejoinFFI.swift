@@ -3164,7 +3164,8 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func edit(id: String, statements: [Statement]) async throws  -> String?
 
     /**
-     * The accepted mutations that the file still keeps, newest first, at most `limit`.
+     * The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+     * entries of the log are listed until they are folded into the base.
      */
     func history(limit: UInt32) async throws  -> [AcceptedMutation]
 
@@ -3946,7 +3947,8 @@ open func edit(id: String, statements: [Statement])async throws  -> String?  {
 }
 
     /**
-     * The accepted mutations that the file still keeps, newest first, at most `limit`.
+     * The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+     * entries of the log are listed until they are folded into the base.
      */
 open func history(limit: UInt32)async throws  -> [AcceptedMutation]  {
     return
@@ -5630,7 +5632,7 @@ public func FfiConverterTypeVerdictObserver_lower(_ value: VerdictObserver) -> U
  */
 public struct AcceptedMutation: Equatable, Hashable {
     /**
-     * Its former position in the queue.
+     * Its former position in the queue; 0 for an entry of the log.
      */
     public var seq: Int64
     /**
@@ -5646,7 +5648,8 @@ public struct AcceptedMutation: Equatable, Hashable {
      */
     public var writtenMs: Int64
     /**
-     * When its verdict arrived: milliseconds since 1970.
+     * When its verdict arrived: milliseconds since 1970. For an entry of the log whose verdict the app has
+     * acknowledged: when it was written.
      */
     public var acceptedMs: Int64
     /**
@@ -5666,7 +5669,7 @@ public struct AcceptedMutation: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Its former position in the queue.
+         * Its former position in the queue; 0 for an entry of the log.
          */seq: Int64,
         /**
          * Its id, here and on the server.
@@ -5678,7 +5681,8 @@ public struct AcceptedMutation: Equatable, Hashable {
          * When it was written: milliseconds since 1970.
          */writtenMs: Int64,
         /**
-         * When its verdict arrived: milliseconds since 1970.
+         * When its verdict arrived: milliseconds since 1970. For an entry of the log whose verdict the app has
+         * acknowledged: when it was written.
          */acceptedMs: Int64,
         /**
          * The number of the attempt that was accepted, from 1.
@@ -12700,7 +12704,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 16201) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 49408) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 15396) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27880) {

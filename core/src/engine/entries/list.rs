@@ -13,8 +13,10 @@ use crate::engine::Engine;
 use crate::engine::log;
 use crate::engine::log::key::value_of;
 use crate::engine::queue::PendingCounts;
+use crate::engine::queue::history::Kept;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::queue::stance::PolicyState;
+use crate::engine::queue::verdict;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::Result;
@@ -37,6 +39,40 @@ pub(crate) fn pending(engine: &Engine) -> Result<Vec<Mutation>> {
     })?;
     list.sort_by_key(|record| record.key);
     Ok(list.iter().filter_map(|record| mutation(&engine.schema, record)).collect())
+}
+
+/// The accepted entries that are not final, newest first, at most `limit`. Their time of acceptance
+/// is that of their verdict, while the file keeps it; then that of the write.
+pub(crate) fn accepted(engine: &Engine, limit: usize) -> Result<Vec<Kept>> {
+    let records = super::reading(engine, |store| {
+        let records = store.held_ids(limit)?.into_iter().map(|id| store.record(id));
+        records.collect::<Result<Vec<_>, _>>()
+    })?;
+    let mut accepted = Vec::with_capacity(records.len());
+    if records.is_empty() {
+        return Ok(accepted);
+    }
+    let accepted_ms = verdict::accepted_times(engine.db.conn())?;
+    for record in records.into_iter().flatten().filter(|record| !record.is_given_up()) {
+        let Some(own) = &record.own else { continue };
+        let id = MutationId(record.key.id.0);
+        let time_ms = i64::try_from(own.time).unwrap_or(i64::MAX);
+        let mut effect = effect(&engine.schema, &record, own);
+        if let Some(done) = done_by(engine, &record) {
+            effect.rows = done;
+        }
+        accepted.push(Kept {
+            seq: Seq(0),
+            id,
+            time_ms,
+            action: own.intent.as_ref().map(|intent| intent.action.as_str().to_owned()),
+            attempt: i64::from(own.revision.0),
+            accepted_ms: accepted_ms.get(&id).copied().unwrap_or(time_ms),
+            undoes: own.undoes.map(|id| MutationId(id.0)),
+            done: effect,
+        });
+    }
+    Ok(accepted)
 }
 
 /// The state of an own entry of this file.
@@ -144,29 +180,30 @@ pub(super) fn detail(code: &str, message: &str) -> String {
 /// out. `None` if it wrote a row that this file does not have.
 pub(super) fn done(engine: &Engine, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
     let record = super::reading(engine, |store| store.record(EntryId(id.0)))?;
-    let patches = |record: Record| {
-        let held = record.item.as_ref().and_then(|item| item.held.as_ref());
-        if held.is_some_and(|held| held.is_hidden) {
-            return None;
-        }
-        let counted = record.counted()?.effects();
-        let mut done = Vec::with_capacity(record.undo.len());
-        for (row, before) in &record.undo {
-            let table = engine.schema.named(row.table.as_str())?;
-            let after = counted.get(row)?.on(before.as_ref());
-            let net = match (before, &after) {
-                // Not between the two: that is an insert if a column was added meanwhile.
-                (Some(before), Some(after)) => RowEffect::Update(changed(before, after)),
-                (before, after) => match RowEffect::between(before.as_ref(), after.as_ref()) {
-                    Some(net) => net,
-                    None => continue,
-                },
-            };
-            done.push(patch(table, row, &net, before.as_ref())?);
-        }
-        Some(done)
-    };
-    Ok(record.and_then(patches))
+    Ok(record.and_then(|record| done_by(engine, &record)))
+}
+
+fn done_by(engine: &Engine, record: &Record) -> Option<Vec<RowPatch>> {
+    let held = record.item.as_ref().and_then(|item| item.held.as_ref());
+    if held.is_some_and(|held| held.is_hidden) {
+        return None;
+    }
+    let counted = record.counted()?.effects();
+    let mut done = Vec::with_capacity(record.undo.len());
+    for (row, before) in &record.undo {
+        let table = engine.schema.named(row.table.as_str())?;
+        let after = counted.get(row)?.on(before.as_ref());
+        let net = match (before, &after) {
+            // Not between the two: that is an insert if a column was added meanwhile.
+            (Some(before), Some(after)) => RowEffect::Update(changed(before, after)),
+            (before, after) => match RowEffect::between(before.as_ref(), after.as_ref()) {
+                Some(net) => net,
+                None => continue,
+            },
+        };
+        done.push(patch(table, row, &net, before.as_ref())?);
+    }
+    Some(done)
 }
 
 /// The columns of a row that differ from those before.

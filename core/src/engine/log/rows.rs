@@ -57,6 +57,22 @@ impl RowStatements {
         }
     }
 
+    /// The key and the values of the columns that an image has of this table, and whether these are
+    /// all.
+    fn values<'v>(&self, key: &'v Value, image: &'v LogRow) -> (Vec<&'v Value>, bool) {
+        let cells = image.columns();
+        let mut values = Vec::with_capacity(self.columns.len() + 1);
+        values.push(key);
+        let is_whole = cells.len() == self.columns.len() && self.columns.iter().eq(cells.keys());
+        if is_whole {
+            values.extend(cells.values());
+        } else {
+            values.extend(self.columns.iter().filter_map(|name| cells.get(name)));
+        }
+        let is_whole = is_whole || values.len() == self.columns.len() + 1;
+        (values, is_whole)
+    }
+
     /// A row of `read` or `list`.
     fn image(&self, row: &Row<'_>) -> rusqlite::Result<LogRow> {
         let cell = |(at, name): (usize, &Name)| Ok((name.clone(), row.get(at + 1)?));
@@ -106,24 +122,6 @@ fn by_name(table: &Table) -> Vec<&Column> {
     columns
 }
 
-impl RowStatements {
-    /// The key and the values of the columns that an image has of this table, and whether these are
-    /// all.
-    fn values<'v>(&self, key: &'v Value, image: &'v LogRow) -> (Vec<&'v Value>, bool) {
-        let cells = image.columns();
-        let mut values = Vec::with_capacity(self.columns.len() + 1);
-        values.push(key);
-        let is_whole = cells.len() == self.columns.len() && self.columns.iter().eq(cells.keys());
-        if is_whole {
-            values.extend(cells.values());
-        } else {
-            values.extend(self.columns.iter().filter_map(|name| cells.get(name)));
-        }
-        let is_whole = is_whole || values.len() == self.columns.len() + 1;
-        (values, is_whole)
-    }
-}
-
 impl SqliteReplica<'_> {
     /// The statements of a table; `None` if the schema lacks it.
     fn statements(&self, name: &Name) -> Option<Rc<RowStatements>> {
@@ -164,16 +162,20 @@ impl SqliteReplica<'_> {
                 return Ok(());
             }
         }
-        self.create(known, key, image).map(drop)
+        self.create(known, image, (&values, is_whole)).map(drop)
     }
 
     /// Creates the row if it is not there; returns whether it did.
-    fn create(&self, known: &RowStatements, key: &Value, image: &LogRow) -> Result<bool> {
-        let (values, is_whole) = known.values(key, image);
+    fn create(
+        &self,
+        known: &RowStatements,
+        image: &LogRow,
+        (values, is_whole): (&[&Value], bool),
+    ) -> Result<bool> {
         let is_there = |column: &Column| image.get(&column.name).is_some();
         let insert: Cow<'_, str> =
             if is_whole { (&known.insert).into() } else { insert(&known.table, is_there).into() };
-        Ok(self.write(&known.table, &insert, &values)? > 0)
+        Ok(self.write(&known.table, &insert, values)? > 0)
     }
 }
 
@@ -228,7 +230,8 @@ impl LogTable for SqliteReplica<'_> {
         self.last_read.take();
         let Some(known) = self.statements(&row.table) else { return Ok(true) };
         let Some(key) = value_of(&known.table, &row.id) else { return self.kept(Err(no_key(row))) };
-        let created = self.create(&known, &key, image);
+        let (values, is_whole) = known.values(&key, image);
+        let created = self.create(&known, image, (&values, is_whole));
         let is_new = self.kept(created)?;
         if is_new {
             self.touched.row(&known.table.name, key);

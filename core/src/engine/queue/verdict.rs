@@ -4,6 +4,8 @@
 //! newest [`KEPT`] are kept, and a reader gets the number of missed ones; parked mutations stay in
 //! the queue all the same.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, params};
 
 use super::mutation::ParkReason;
@@ -115,6 +117,20 @@ pub(crate) fn write_of_log(
     let detail = detail.filter(|detail| detail.len() <= DETAIL);
     run(conn, sql, params![id, attempt, kind, detail, now_ms, action])?;
     prune(conn)
+}
+
+/// When mutations were accepted last, of those whose verdicts the file still keeps.
+pub(crate) fn accepted_times(conn: &Connection) -> Result<HashMap<MutationId, i64>> {
+    let sql = "/*rejoin*/SELECT mutation, max(at_ms) FROM rejoin_verdict WHERE kind = ?1 \
+               GROUP BY mutation";
+    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let mut rows = statement.query([number_of(VerdictKind::Accepted)]).map_err(fault::of)?;
+    let mut times = HashMap::new();
+    while let Some(row) = rows.next().map_err(fault::of)? {
+        let id = id(row, 0)?.ok_or_else(|| damaged("mutation id"))?;
+        times.insert(id, row.get(1).map_err(fault::of)?);
+    }
+    Ok(times)
 }
 
 /// Removes the oldest entries beyond the bound.

@@ -50,16 +50,18 @@ impl LogSession {
         ahead.iter().find(is_it).map(|(_, rows)| rows.clone())
     }
 
-    pub(super) fn forget_ahead(&self) {
+    pub(in crate::store) fn forget_ahead(&self) {
         self.ahead.borrow_mut().clear();
     }
 }
 
+/// A statement, and the lists of cells that it runs for. One with many lists is an insert.
+type Statement = (&'static str, Vec<Vec<Cell>>);
+
 /// Writes that are sent together, in this order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::store) struct LogWrites<'w> {
-    /// Statements, each for each of its lists of cells. One with many lists is an insert.
-    pub(in crate::store) records: Vec<(&'static str, Vec<Vec<Cell>>)>,
+    pub(in crate::store) records: Vec<Statement>,
     /// The keys of rows that are removed.
     pub(in crate::store) removed: Vec<(&'w LogTable, Vec<Value>)>,
     /// Rows, those of an item all with cells of the same columns, and defaults in the others.
@@ -154,8 +156,8 @@ impl LogTables<'_> {
         *self.batch() = Some(Batch::default());
         let done = work();
         let batch = self.batch().take();
-        if let (Ok(_), Some(Batch { pending, authors, facts, .. })) = (&done, batch) {
-            self.write_pending(pending, &authors, facts.as_ref())?;
+        if let (Ok(_), Some(batch)) = (&done, batch) {
+            self.write_batch(batch)?;
         }
         done
     }
@@ -231,43 +233,39 @@ impl LogTables<'_> {
     /// Writes the pending records.
     pub(super) fn flush(&self) -> Result<()> {
         let taken = self.batch().as_mut().map(|batch| std::mem::take(&mut batch.pending));
-        taken.map_or(Ok(()), |pending| self.write_pending(pending, &BTreeMap::new(), None))
+        let batch = taken.map(|pending| Batch { pending, ..Batch::default() });
+        batch.map_or(Ok(()), |batch| self.write_batch(batch))
     }
 
-    fn write_pending(
-        &self,
-        pending: Pending,
-        authors: &BTreeMap<AuthorId, Author>,
-        facts: Option<&LogFacts>,
-    ) -> Result<()> {
-        let Pending { links, entries, current } = pending;
-        let (sql, mut writes) = (self.sql(), LogWrites::default());
+    fn write_batch(&self, batch: Batch) -> Result<()> {
+        let Batch { pending: Pending { links, entries, current }, authors, facts, .. } = batch;
+        let (sql, mut records) = (self.sql(), Vec::new());
         let mut put = Vec::with_capacity(links.len());
         for ((row, key), link) in &links {
             let [table, id, key] = linked(row, key);
             match link {
                 Some(link) => put.push(vec![table, id, key, json(link)?]),
-                None => writes.records.push((sql.remove_link, vec![vec![table, id, key]])),
+                None => records.push((sql.remove_link, vec![vec![table, id, key]])),
             }
         }
         let entries = entries.values().map(entry_cells).collect::<Result<_>>()?;
         let authors = authors.iter().map(|(id, author)| Ok(vec![id.0.into(), json(author)?]));
         let facts = facts.iter().map(|facts| Ok(vec![json(facts)?]));
-        writes.records.extend([
+        records.extend([
             (sql.put_link, put),
             (sql.put_entry, entries),
             (sql.put_author, authors.collect::<Result<_>>()?),
             (sql.set_facts, facts.collect::<Result<_>>()?),
         ]);
-        writes.records.retain(|(_, lists)| !lists.is_empty());
-        self.write_current(current.iter().map(|(row, image)| (row, image.as_ref())), writes)
+        records.retain(|(_, lists)| !lists.is_empty());
+        self.write_all(records, current.iter().map(|(row, image)| (row, image.as_ref())))
     }
 
     /// Writes records, and rows of the application's tables, those with the same columns together.
-    pub(super) fn write_current<'r>(
+    pub(super) fn write_all<'r>(
         &self,
+        records: Vec<Statement>,
         rows: impl Iterator<Item = (&'r RowName, Option<&'r LogRow>)>,
-        writes: LogWrites<'_>,
     ) -> Result<()> {
         let mut removed: BTreeMap<&str, (&LogTable, Vec<Value>)> = BTreeMap::new();
         let mut put: BTreeMap<(&str, Vec<usize>), AlikeRows<'_, '_>> = BTreeMap::new();
@@ -283,7 +281,7 @@ impl LogTables<'_> {
             alike.1.push((key, cells));
         }
         let (removed, rows) = (removed.into_values().collect(), put.into_values().collect());
-        let writes = LogWrites { records: writes.records, removed, rows };
+        let writes = LogWrites { records, removed, rows };
         if writes.records.is_empty() && writes.removed.is_empty() && writes.rows.is_empty() {
             return Ok(());
         }

@@ -138,13 +138,20 @@ fn reading(table: &LogTable, shape: &LogShape) -> String {
     read.collect::<Vec<_>>().join(", ")
 }
 
+/// Rows of parameters, which a statement has as lists.
+struct Rows(Vec<Vec<Parameter>>);
+
+impl Rows {
+    fn columns(&self) -> Vec<Column<'_>> {
+        let column = |at| Column::list(self.0.iter().filter_map(move |row| row.get(at)));
+        (0..self.0.first().map_or(0, Vec::len)).map(column).collect()
+    }
+}
+
 impl PostgresTransaction<'_> {
     fn entered_log(&self) -> Result<&Connection, Fault> {
-        let (connection, before) = self.for_log()?;
-        for text in before {
-            self.seen(connection.rows(text, &[]))?;
-        }
-        Ok(connection)
+        self.log_queries(&[])?;
+        Ok(self.for_log()?.0)
     }
 
     /// Runs queries of the log in one round trip, with those that the first one needs before it.
@@ -166,19 +173,7 @@ impl PostgresTransaction<'_> {
         let key = shape.types.first().map_or(String::new(), |of| types::writing(of, 1));
         format!("{} WHERE {} = {key}", shape.name, quoted(&table.key.name))
     }
-}
 
-/// Rows of parameters, which a statement has as lists.
-struct Rows(Vec<Vec<Parameter>>);
-
-impl Rows {
-    fn columns(&self) -> Vec<Column<'_>> {
-        let column = |at| Column::list(self.0.iter().filter_map(move |row| row.get(at)));
-        (0..self.0.first().map_or(0, Vec::len)).map(column).collect()
-    }
-}
-
-impl PostgresTransaction<'_> {
     /// The statement that writes rows, all with cells of the same columns.
     fn upsert(&self, table: &LogTable, rows: &[CurrentRow<'_>]) -> Result<(String, Rows), Fault> {
         let shape = self.shape(table)?;

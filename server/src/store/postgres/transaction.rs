@@ -149,6 +149,7 @@ impl<'a> PostgresTransaction<'a> {
     /// Rolls back to the savepoint, which may release the log's lock and restore either role.
     fn undone(&self) -> Result<(), Fault> {
         self.seen(self.sent()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))?;
+        self.log_session.forget_ahead();
         let is_used = self.has_log_lock.replace(false);
         self.has_own_role.set(self.has_own_role.get() || is_used);
         self.asked().map(drop)

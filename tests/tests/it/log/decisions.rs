@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::engine::rebase::decide;
-use rejoin_core::{Error, MutationId, QueueFault, Undone};
+use rejoin_core::{AcceptedMutation, Error, Inspection, MutationId, QueueFault, Undone};
 use rejoin_tests::{Device, Store};
 use serde_json::json;
 
@@ -48,6 +48,36 @@ fn entry_is_undone_and_redone_by_new_entries(store: Store) {
     assert!(matches!(changed, Error::Queue(QueueFault::Changed { .. })), "{changed}");
     settle(&server, &mut [phone, tablet]);
     assert_eq!(server.see(SEATS), "s1|e1|ben|new|7");
+}
+
+/// The accepted mutations and entries of a file, newest first: ids, and the columns of each row.
+fn history(device: &Device) -> Vec<(MutationId, Vec<String>)> {
+    let columns = |one: &AcceptedMutation| {
+        let columns = one.rows.iter().flat_map(|row| &row.columns);
+        columns.map(|column| format!("{}: {:?}", column.name, column.old)).collect()
+    };
+    let mut history = Inspection::of(device.path()).unwrap().history;
+    history.reverse();
+    history.iter().map(|one| (one.id, columns(one))).collect()
+}
+
+#[apply(each_store)]
+fn accepted_entries_are_in_the_history(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'old', 1)");
+    phone.sync(&server);
+    later(&server, &[&phone], 60);
+    let edit = write(&mut phone, "UPDATE seats SET note = 'new' WHERE id = 's1'");
+    assert_eq!(history(&phone).len(), 1, "only what is accepted");
+    phone.sync(&server);
+    let [(newest, columns), _] = &history(&phone)[..] else { panic!("{:?}", history(&phone)) };
+    assert_eq!((*newest, &columns[..]), (edit, &[String::from("note: Text(\"old\")")][..]));
+    let undo = undone_by(decide::undo(phone.engine(), *newest).unwrap());
+    phone.sync(&server);
+    let undone = Inspection::of(phone.path()).unwrap().history.pop().unwrap();
+    assert_eq!((undone.id, undone.undoes), (undo, Some(edit)));
+    assert_eq!(server.see(SEATS), "s1|e1|-|old|1");
 }
 
 #[apply(each_store)]

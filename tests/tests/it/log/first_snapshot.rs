@@ -3,7 +3,7 @@
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
-use super::{SEATS, TABLES, settle};
+use super::{SEATS, TABLES, later, settle};
 use crate::{apply, each_store};
 
 const COUNT: &str = "SELECT count(*) FROM seats";
@@ -97,4 +97,28 @@ fn table_that_is_added_amid_the_pages_is_complete(store: Store) {
         assert_eq!(device.see("SELECT id, name FROM arenas ORDER BY id"), "a1|North a2|South");
         settle(&server, &mut [device]);
     }
+}
+
+/// A trigger of the app runs for what happens to the app's rows: a later snapshot creates none.
+#[apply(each_store)]
+fn snapshot_that_changes_a_row_fires_no_insert_trigger(store: Store) {
+    let server = server(store);
+    let [mut phone, mut tablet] = [1, 2].map(|seed| new_device(&server, seed));
+    phone.write(
+        "CREATE TABLE seen(id TEXT PRIMARY KEY);
+         CREATE TRIGGER note BEFORE INSERT ON seats BEGIN INSERT INTO seen VALUES (NEW.id); END",
+    );
+    phone.sync(&server);
+    tablet.sync(&server);
+    tablet.write("UPDATE seats SET note = 'changed' WHERE id = 's0'");
+    tablet.sync(&server);
+    later(&server, &[&phone, &tablet], 400 * 24 * 3_600);
+    server.compact();
+    server.server().subscribe("ana", "event:e2").unwrap();
+    let before = pages(&phone);
+    phone.sync(&server);
+    assert!(pages(&phone) > before, "it takes a snapshot");
+    assert_eq!(phone.see("SELECT note FROM seats WHERE id = 's0'"), "changed");
+    phone.write("INSERT INTO seats VALUES ('new', 'e1', NULL, '', 9)");
+    assert_eq!(phone.see("SELECT count(*) FROM seen"), "9", "the trigger is there");
 }

@@ -13,11 +13,12 @@ import dev.rejoin.ffi.Undone as FfiUndone
 /**
  * A mutation that the server has accepted.
  *
- * @property seq its former position in the queue.
+ * @property seq its former position in the queue; 0 for an entry of the log.
  * @property id its id, here and on the server.
  * @property action the action's name; null for plain SQL.
  * @property written when it was written.
- * @property accepted when its verdict arrived.
+ * @property accepted when its verdict arrived. For an entry of the log whose verdict the app has
+ *   acknowledged: when it was written.
  * @property attempt the number of the accepted attempt, from 1.
  * @property undoes the mutation that this one reverts, if it is an undo or a redo.
  * @property rows its changes, one entry per row; old values are the server's values that it replaced.

@@ -177,7 +177,8 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
     public fun watchVerdicts(): Flow<Verdicts> = client.ffi.arrivingVerdicts()
 
     /**
-     * Returns up to [limit] accepted mutations that are still in the history, newest first.
+     * Returns up to [limit] accepted mutations that are still in the history, newest first. Accepted
+     * entries of the log are listed until they are folded into the base.
      *
      * @throws RejoinException.InvalidInput if [limit] is negative.
      */

@@ -1583,7 +1583,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 16201) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 49408) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 15396) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27880) {
@@ -6312,7 +6312,8 @@ internal interface RejoinClientInterface {
     suspend fun `edit`(`id`: kotlin.String, `statements`: List<Statement>): kotlin.String?
 
     /**
-     * The accepted mutations that the file still keeps, newest first, at most `limit`.
+     * The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+     * entries of the log are listed until they are folded into the base.
      */
     suspend fun `history`(`limit`: kotlin.UInt): List<AcceptedMutation>
 
@@ -7200,7 +7201,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * The accepted mutations that the file still keeps, newest first, at most `limit`.
+     * The accepted mutations that the file still keeps, newest first, at most `limit`. Accepted
+     * entries of the log are listed until they are folded into the base.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -9515,7 +9517,7 @@ internal object FfiConverterTypeVerdictObserver: FfiConverter<VerdictObserver, L
  */
 internal data class AcceptedMutation (
     /**
-     * Its former position in the queue.
+     * Its former position in the queue; 0 for an entry of the log.
      */
     var `seq`: kotlin.Long
     ,
@@ -9535,7 +9537,8 @@ internal data class AcceptedMutation (
     var `writtenMs`: kotlin.Long
     ,
     /**
-     * When its verdict arrived: milliseconds since 1970.
+     * When its verdict arrived: milliseconds since 1970. For an entry of the log whose verdict the app has
+     * acknowledged: when it was written.
      */
     var `acceptedMs`: kotlin.Long
     ,
