@@ -52,6 +52,7 @@ mod pool;
 mod portable;
 
 mod records;
+mod retries;
 mod room;
 mod rows;
 mod tls;
@@ -68,9 +69,10 @@ pub(crate) use guard::ServedTables;
 use guard::resolverless;
 use log_tables::LogShape;
 use member::Function;
-use pool::{Lease, Pool};
+use pool::Pool;
+use retries::Retries;
 use tls::Target;
-use transaction::PostgresTransaction;
+use transaction::{Entry, PostgresTransaction};
 use types::{Form, OwnerForm, Type};
 
 /// Attempts of a transaction that loses against concurrent ones before the failure is reported.
@@ -339,35 +341,6 @@ impl PostgresStore {
         }
         Err(Fault::Transient(String::from("the database is away")))
     }
-
-    /// A connection in a transaction whose tables match the known schema. `before` runs in a
-    /// separate transaction.
-    fn entered(&self, before: Option<&str>, begin: &str) -> Result<(Lease<'_>, Arc<Known>), Fault> {
-        let mut broken = 0;
-        for _ in 0..8 {
-            let known = self.known();
-            let lease = self.pool.take()?;
-            let connection = lease.connection()?;
-            let after = self.takes_role();
-            let limit = connection.limit().as_millis();
-            let begin = format!("{begin}; SET LOCAL statement_timeout = {limit}");
-            match connection.enter(before, &begin, (FINGERPRINT, &[&known.names]), after) {
-                Ok(rows) if is_of(&rows, &known.fingerprint) => return Ok((lease, known)),
-                Ok(_) => {
-                    connection.batch("ROLLBACK")?;
-                    self.refresh(connection)?;
-                    lease.keep();
-                }
-                // The database went away since the connection was last used; try another one.
-                Err(_) if connection.is_closed() && broken == 0 => {
-                    broken += 1;
-                    self.pool.forget_idle();
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Fault::Transient(String::from("the schema changes faster than it can be read")))
-    }
 }
 
 /// The fingerprint of the tables as this connection sees them.
@@ -381,12 +354,22 @@ fn is_of(rows: &[tokio_postgres::Row], fingerprint: &str) -> bool {
 
 impl Store for PostgresStore {
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
-        let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ)?;
-        let connection = lease.connection()?;
-        let done = work(&PostgresTransaction::reading(connection, &known, self.takes_role()));
-        connection.leave();
-        lease.keep();
-        done
+        let mut retries = Retries::default();
+        loop {
+            let (known, lease) = (self.known(), self.pool.take()?);
+            let connection = lease.connection()?;
+            let entry = Entry::on(connection, Some(changelog::SEQUENCE), READ);
+            let role = self.takes_role();
+            let transaction = PostgresTransaction::reading(connection, &known, role, entry);
+            let done = work(&transaction);
+            if !retries.counts(self, connection, &transaction)? {
+                lease.keep();
+                continue;
+            }
+            connection.leave();
+            lease.keep();
+            return done;
+        }
     }
 
     fn write(
@@ -399,24 +382,29 @@ impl Store for PostgresStore {
                 "opened read-only by Server::look: use Server::open",
             )));
         }
-        let mut attempt = 0;
+        let (mut attempt, mut retries) = (1, Retries::default());
         loop {
-            attempt += 1;
             let stamp = literal(now);
             let begin = format!("{WRITE}; SELECT set_config('rejoin.now', {stamp}, true)");
-            let (lease, known) = self.entered(None, &begin)?;
+            let (known, lease) = (self.known(), self.pool.take()?);
             let connection = lease.connection()?;
+            let entry = Entry::on(connection, None, &begin);
             let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
-            let transaction = PostgresTransaction::writing(connection, &known, role, hopes);
+            let transaction = PostgresTransaction::writing(connection, &known, role, entry, hopes);
             let done = work(&transaction);
+            if !retries.counts(self, connection, &transaction)? {
+                lease.keep();
+                continue;
+            }
             // Retry a transaction that lost against another one, up to the limit.
-            let again = transaction.collided() && attempt < ATTEMPTS;
+            let again = transaction.collided() && hopes;
             let ended = if again || done.is_err() { None } else { Some(transaction.commit()) };
             if !matches!(ended, Some(Ok(()))) && connection.batch("ROLLBACK").is_err() {
                 drop(lease);
             } else {
                 lease.keep();
             }
+            attempt += 1;
             match ended {
                 _ if again => {}
                 None => return done,
@@ -424,7 +412,7 @@ impl Store for PostgresStore {
                     self.bell.ring();
                     return Ok(());
                 }
-                Some(Err(error)) if error::is_collision(&error) && attempt < ATTEMPTS => {}
+                Some(Err(error)) if error::is_collision(&error) && hopes => {}
                 Some(Err(error)) => return Err(error.into()),
             }
         }

@@ -10,10 +10,11 @@ use rejoin_protocol::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::connection::{Connection, Sql};
+use super::connection::{Connection, Params, Sql};
 use super::records::{self, kept};
 use super::rows::{CHUNK, RowQuery};
 use super::{Known, changelog, policies};
+use crate::error::Fault;
 use crate::model::{Client, ReadScope, Table};
 use crate::store::ReadHint;
 
@@ -112,13 +113,16 @@ pub(super) struct TransactionKind {
     pub(super) holds: bool,
 }
 
+/// Runs queries in one round trip.
+type Send<'s> = &'s dyn Fn(&[(Sql<'_>, Params<'_>)]) -> std::result::Result<Vec<Vec<Row>>, Fault>;
+
 /// Sends all queries in one round trip, together with the log's identity and ends.
 pub(super) fn ask(
-    connection: &Connection,
+    send: Send<'_>,
     ahead: &ReadHint<'_>,
     way: TransactionKind,
     answers: &mut Answers,
-) -> Result<changelog::Ends> {
+) -> std::result::Result<changelog::Ends, Fault> {
     let (user, client_id) = (kept(ahead.user), kept(ahead.client_id));
     let (user, client_id) = (user.as_ref(), client_id.as_ref());
     let (position, buckets, limit) = ahead.entries.unwrap_or((0, &[], 0));
@@ -147,7 +151,7 @@ pub(super) fn ask(
         answers.acting = Some((ahead.user.to_owned(), Vec::new()));
     }
     let unheard = usize::from(way.holds) + usize::from(way.acts);
-    let mut found = connection.all(&asked)?.into_iter().skip(unheard);
+    let mut found = send(&asked)?.into_iter().skip(unheard);
     let mut next = || found.next().unwrap_or_default();
     let ends = changelog::ends(next().first());
     let client = next().first().map(records::of_row);

@@ -134,7 +134,8 @@ pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>>
 pub(super) fn end(connection: &Connection) -> Result<(i64, i64)> {
     const END: &str =
         concat!("SELECT h.position, ", tag_at!("h.position"), " FROM rejoin.head AS h");
-    let rows = connection.enter(Some(SEQUENCE), "BEGIN READ ONLY", (END, &[]), Some("COMMIT"))?;
+    let (begin, end) = ("BEGIN READ ONLY", Some("COMMIT"));
+    let (rows, _) = connection.enter(Some(SEQUENCE), begin, (END, &[]), end, &[])?;
     let end = |row: &Row| (row.get(0), row.get::<_, Option<i64>>(1).unwrap_or(0));
     Ok(rows.first().map_or((0, 0), end))
 }

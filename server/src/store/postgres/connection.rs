@@ -341,17 +341,23 @@ impl Connection {
     }
 
     /// Enters a transaction in one round trip: the sequencer in its own transaction, BEGIN, one
-    /// query, and the first statements.
+    /// query, a last statement, and further queries. Returns the rows of the query, and those of the
+    /// others or their first error.
+    #[allow(clippy::type_complexity)] // The names of the parts say less.
     pub(super) fn enter(
         &self,
         before: Option<&str>,
         begin: &str,
         (text, params): (&str, Params<'_>),
         after: Option<&str>,
-    ) -> Result<Vec<Row>, Error> {
+        asked: &[(Sql<'_>, Params<'_>)],
+    ) -> Result<(Vec<Row>, Result<Vec<Vec<Row>>, Error>), Error> {
         let before = before.map(|text| self.statement(Sql { text, types: &[] })).transpose()?;
         let statement = self.statement(Sql { text, types: &[] })?;
-        let (earlier, entered, found, last_done) = self.wait(async {
+        let statements = self.statements_of(asked)?;
+        let queries = statements.iter().zip(asked);
+        let queries = queries.map(|(statement, (_, params))| self.query(statement, params));
+        let (earlier, entered, found, last_done, others) = self.wait(async {
             let first = async {
                 match &before {
                     Some(statement) => self.client.query(statement, &[]).await.map(drop),
@@ -367,13 +373,15 @@ impl Connection {
             tokio::join!(biased; first,
                 self.client.batch_execute(begin),
                 self.client.query(&statement, params),
-                last
+                last,
+                each_in_order(queries)
             )
         });
         earlier?;
         entered?;
         let found = found?;
-        last_done.map(|()| found)
+        last_done?;
+        Ok((found, others.into_iter().collect()))
     }
 
     /// Commits. Fails if the transaction was aborted, for which COMMIT alone reports no error.

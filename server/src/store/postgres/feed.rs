@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::bell::FeederSignal;
 use super::below::below;
-use super::connection::Connection;
+use super::connection::{Connection, Params};
 use super::fed::{self, TableResolver};
 use super::{FINGERPRINT, Known, PostgresStore, is_of, types};
 use crate::bucket_resolver::RowWrite;
@@ -138,7 +138,8 @@ impl FeedConnection<'_> {
             return Ok(false);
         }
         let Some(said) = self.ask(&known, &asked) else { return Ok(false) };
-        let rows = self.connection.enter(None, BEGIN, (FINGERPRINT, &[&known.names]), None)?;
+        let names: Params<'_> = &[&known.names];
+        let (rows, _) = self.connection.enter(None, BEGIN, (FINGERPRINT, names), None, &[])?;
         if !is_of(&rows, &known.fingerprint) {
             // The schema changed; the results are discarded and the rows resolved again.
             self.connection.batch("ROLLBACK")?;

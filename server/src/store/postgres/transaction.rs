@@ -24,11 +24,14 @@ use crate::model::{
     PageLimit, ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 use crate::store::log::LogSession;
-use crate::store::{
-    Images, LogTables, Prefetch, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
-};
+use crate::store::{Images, LogTables, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
 
+mod entry;
+mod prefetch;
 mod writing;
+
+use entry::Begin;
+pub(super) use entry::{Entry, NotBegun};
 
 /// A transaction on a connection of the pool.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub(super) struct PostgresTransaction<'a> {
     /// Whether it holds the log's lock, and runs under the store's own role.
     has_log_lock: Cell<bool>,
     has_own_role: Cell<bool>,
+    /// It begins with its first statement.
+    begin: RefCell<Begin>,
     pub(super) log_session: LogSession,
 }
 
@@ -64,6 +69,7 @@ impl<'a> PostgresTransaction<'a> {
         connection: &'a Connection,
         known: &'a Known,
         takes_role: Option<&'a str>,
+        entry: Entry,
     ) -> Self {
         Self {
             connection,
@@ -82,6 +88,7 @@ impl<'a> PostgresTransaction<'a> {
             last: RefCell::default(),
             has_log_lock: Cell::new(false),
             has_own_role: Cell::new(false),
+            begin: RefCell::new(Begin::Waits(entry)),
             log_session: LogSession::default(),
         }
     }
@@ -90,9 +97,10 @@ impl<'a> PostgresTransaction<'a> {
         connection: &'a Connection,
         known: &'a Known,
         takes_role: Option<&'a str>,
+        entry: Entry,
         hopes: bool,
     ) -> Self {
-        Self { writes: true, hopes, ..Self::reading(connection, known, takes_role) }
+        Self { writes: true, hopes, ..Self::reading(connection, known, takes_role, entry) }
     }
 
     /// Operator queries see every row, so they run as a role to which no policy applies.
@@ -161,6 +169,7 @@ impl<'a> PostgresTransaction<'a> {
 
     /// The connection, after sending everything that the next statement depends on.
     fn sent(&self) -> Result<&'a Connection, Fault> {
+        self.ensure_begun()?;
         if let Some(put) = self.last.take() {
             self.seen(put.with(|text, params| self.connection.execute(text, params)))?;
         }
@@ -247,7 +256,8 @@ impl Reading for PostgresTransaction<'_> {
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
-        let done = self.asking(|| check::parameters_of(self.connection, sql));
+        let connection = self.asked().map_err(|fault| fault.to_string())?;
+        let done = self.asking(|| check::parameters_of(connection, sql));
         done.unwrap_or_else(|error| Err(error::log_text(&error)))
     }
 
@@ -458,41 +468,5 @@ impl ReadDevices for PostgresTransaction<'_> {
 
     fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
         self.seen(operate::devices_since(self.asked()?, user, since))
-    }
-}
-
-impl Prefetch for PostgresTransaction<'_> {
-    fn expect(&self, ahead: &ReadHint<'_>) -> Result<(), Fault> {
-        let connection = self.asked()?;
-        let answers = &mut self.answers.borrow_mut();
-        let way = ahead::TransactionKind { acts: self.takes_role.is_some(), holds: self.writes };
-        let ends = self.seen(ahead::ask(connection, ahead, way, answers))?;
-        *self.log.borrow_mut() = Some(ends.log);
-        if self.writes {
-            self.held.borrow_mut().insert(ahead.user.to_owned());
-        }
-        Ok(())
-    }
-
-    fn expect_images(
-        &self,
-        named: &[(&Table, &[Option<Value>])],
-        scope: &ReadScope,
-    ) -> Result<(), Fault> {
-        if self.writes {
-            return Ok(());
-        }
-        let answers = &mut self.answers.borrow_mut();
-        self.seen(ahead::ask_images(self.asked()?, self.known, named, scope, answers))
-    }
-
-    fn cursor_key(&self) -> Option<&str> {
-        Some(self.known.cursor_key.as_str())
-    }
-
-    fn expect_behind(&self, position: i64, buckets: &[String]) {
-        if !self.writes {
-            self.answers.borrow_mut().coming = Some((position, buckets.to_vec()));
-        }
     }
 }

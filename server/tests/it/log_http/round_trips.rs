@@ -34,12 +34,12 @@ async fn published(proxy: &Proxy, anna: &mut Device<'_>, many: usize, action: &s
     fewest
 }
 
-/// Enter, device, log, histories of the rows, writes, commit; the notification is not always within
+/// Begin with the device, log, histories of the rows, writes, commit; the notification is not always within
 /// the time of the request.
-const PUBLISH: u64 = 7;
+const PUBLISH: u64 = 6;
 
-/// Enter, device, log, entries.
-const FETCH: u64 = 4;
+/// Begin with the device, log, entries.
+const FETCH: u64 = 3;
 
 #[apply(postgres_stores!)]
 async fn requests_take_the_same_round_trips_for_any_size(backend: Backend) {

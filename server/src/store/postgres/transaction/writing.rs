@@ -113,6 +113,7 @@ impl Batch for PostgresTransaction<'_> {
             let done = if planned.is_last { self.keep() } else { Ok(()) };
             return done.map_err(ApplyError::Fault);
         }
+        self.ensure_begun().map_err(ApplyError::Fault)?;
         let sent = batch::send(self.connection, &self.savepoints(), &writes, planned);
         sent.map_err(|(group, error)| {
             self.collided.set(self.collided.get() || error::is_collision(&error));

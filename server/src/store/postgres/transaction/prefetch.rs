@@ -1,0 +1,47 @@
+//! Hints about upcoming reads. The first one begins the transaction in its round trip.
+
+use rejoin_protocol::Value;
+
+use super::super::ahead;
+use super::PostgresTransaction;
+use crate::error::Fault;
+use crate::model::{ReadScope, Table};
+use crate::store::{Prefetch, ReadHint};
+
+impl Prefetch for PostgresTransaction<'_> {
+    fn expect(&self, ahead: &ReadHint<'_>) -> Result<(), Fault> {
+        if !self.is_before_begin() || self.begins.get() > 0 {
+            self.asked()?;
+        }
+        let answers = &mut self.answers.borrow_mut();
+        let way = ahead::TransactionKind { acts: self.takes_role.is_some(), holds: self.writes };
+        let ends = ahead::ask(&|asked| self.begin_with(asked), ahead, way, answers)?;
+        *self.log.borrow_mut() = Some(ends.log);
+        if self.writes {
+            self.held.borrow_mut().insert(ahead.user.to_owned());
+        }
+        Ok(())
+    }
+
+    fn expect_images(
+        &self,
+        named: &[(&Table, &[Option<Value>])],
+        scope: &ReadScope,
+    ) -> Result<(), Fault> {
+        if self.writes {
+            return Ok(());
+        }
+        let answers = &mut self.answers.borrow_mut();
+        self.seen(ahead::ask_images(self.asked()?, self.known, named, scope, answers))
+    }
+
+    fn cursor_key(&self) -> Option<&str> {
+        Some(self.known.cursor_key.as_str())
+    }
+
+    fn expect_behind(&self, position: i64, buckets: &[String]) {
+        if !self.writes {
+            self.answers.borrow_mut().coming = Some((position, buckets.to_vec()));
+        }
+    }
+}
