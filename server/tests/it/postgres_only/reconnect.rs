@@ -7,7 +7,7 @@ use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
 use super::proxy::Proxy;
-use crate::world::{Device, TABLES, World, place, rename, standard};
+use crate::world::{Backend, Device, TABLES, World, place, rename, standard};
 use rejoin_postgres::{Cluster, Database, Session};
 
 /// Records every write of a place.
@@ -167,4 +167,26 @@ async fn unconfirmed_commit_is_found_on_retry() {
     assert_eq!(verdict.verdict, Ending::Accepted);
     assert_eq!(rows.len(), 1, "and the current row is returned");
     assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY name) FROM done"), "Pier Quay");
+}
+
+/// A trigger of the application discards the prepared statements of its connection. The connection
+/// is closed, and costs two requests at most.
+#[tokio::test]
+async fn connection_without_its_statements_is_not_used_again() {
+    let world = World::new(Backend::Postgres);
+    world.write(
+        "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NULL; END $$;
+         CREATE TRIGGER forget AFTER INSERT ON places FOR EACH ROW
+           WHEN (NEW.name = 'forget') EXECUTE FUNCTION forget()",
+    );
+    let mut anna = world.device("anna", "a1").await;
+    let group = anna.group("m1", &json!([place("p1", "forget")]));
+    let rejoin = json!({"epoch": anna.epoch, "groups": [group], "acked_below": 0});
+    anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+    anna.post("/sync/snapshot", json!({"limit": 10})).await;
+    for _ in 0..3 {
+        let (status, page) = anna.post("/sync/snapshot", json!({"limit": 10})).await;
+        assert_eq!(status, 200, "{page}");
+    }
 }
