@@ -40,6 +40,8 @@ pub(crate) enum Triggers {
     Fire,
     /// Many base rows are written: all triggers are off if the app has none.
     MayRest,
+    /// Few base rows are written: if all triggers are off and the app has none, they stay off.
+    MayStayOff,
     /// Every table is emptied: all triggers are off, including the app's.
     Rest,
 }
@@ -176,6 +178,7 @@ impl Database {
         let rest = match triggers {
             Triggers::Fire => false,
             Triggers::MayRest => !self.app_has_triggers()?,
+            Triggers::MayStayOff => self.triggers_rest.get() && !self.app_has_triggers()?,
             Triggers::Rest => true,
         };
         if rest != self.triggers_rest.get() {

@@ -90,7 +90,8 @@ impl Engine {
         let ids: Vec<MutationId> =
             batch.records.iter().map(|_| MutationId(self.host.uuid4())).collect();
         let more: Vec<_> = batch.withdrawn.iter().map(|_| MutationId(self.host.uuid4())).collect();
-        let triggers = if batch.bulk || bytes >= MANY { Triggers::MayRest } else { Triggers::Fire };
+        let is_large = batch.bulk || bytes >= MANY;
+        let triggers = if is_large { Triggers::MayRest } else { Triggers::MayStayOff };
         let applied = self.rebase(Origin::Remote, triggers, |work, applied| {
             if extent == Extent::Full {
                 work.undo_all()?;

@@ -184,7 +184,7 @@ fn taken(
     apply: impl FnOnce(&mut Replica<SqliteReplica<'_>>) -> Result<(), LogError>,
 ) -> Result<Taken> {
     let named: BTreeSet<EntryId> = named.collect();
-    let triggers = if received >= MANY { Triggers::MayRest } else { Triggers::Fire };
+    let triggers = if received >= MANY { Triggers::MayRest } else { Triggers::MayStayOff };
     engine.write_with(Origin::Remote, triggers, |engine| {
         let (ended, copied) = on(engine, |replica| {
             let waiting = waiting(replica, &named)?;
