@@ -82,7 +82,7 @@ pub(crate) fn run_one(index: usize, variant: Variant, scale: usize) -> Result<()
 }
 
 /// The maximum ratio to the committed baseline.
-pub(crate) const GATE: f64 = 1.10;
+pub(crate) const GATE: f64 = 1.05;
 
 /// The lines with more than [`GATE`] times the baseline's instructions, or without a baseline.
 pub(crate) fn beyond(baseline: &[Line], lines: &[Line]) -> Vec<String> {
@@ -133,8 +133,8 @@ mod tests {
     #[test]
     fn gate_fails_above_the_maximum_ratio() {
         let baseline = [line("a", 100.0)];
-        assert!(beyond(&baseline, &[line("a", 110.0)]).is_empty());
-        assert_eq!(beyond(&baseline, &[line("a", 111.0)]).len(), 1);
+        assert!(beyond(&baseline, &[line("a", 105.0)]).is_empty());
+        assert_eq!(beyond(&baseline, &[line("a", 106.0)]).len(), 1);
         assert_eq!(beyond(&baseline, &[line("b", 1.0)]).len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use rejoin_core::engine::Engine;
 use rejoin_core::value::Value;
 
 use crate::action::set_counts;
-use crate::apply::{batch, changed, page};
+use crate::apply::{changed, pages};
 use crate::measure::{Run, Sample, Variant, cpu};
 use crate::{ours, raw};
 
@@ -31,24 +31,31 @@ pub(crate) const NONE_MET: Run = |variant, folder, _| {
 
 /// 1,000 pending mutations and a batch that overlaps all of them, against the minimum: the same
 /// rows and statements in one plain transaction.
-pub(crate) const ALL_MET: Run = |variant, folder, _| {
+pub(crate) const ALL_MET: Run = |variant, folder, _| met(variant, folder, TABLE, PENDING);
+
+/// Rows that are all updated by a pending mutation each and met by a batch, against the minimum.
+pub(crate) const EVERY_ROW_MET: Run = |variant, folder, count| met(variant, folder, count, count);
+
+fn met(variant: Variant, folder: &Path, rows: usize, pending: usize) -> Result<Sample> {
     let path = folder.join("bench.db");
-    if variant == Variant::Ours {
-        let mut engine = filled(&path)?;
-        write_pending(&mut engine, PENDING)?;
-        let batch = changed(0..REMOTE)?;
-        let (sample, _) = cpu(REMOTE, || Ok(engine.apply(batch)?))?;
-        return Ok(sample);
+    if variant == Variant::Reference {
+        return floor(&path, rows, pending);
     }
-    floor(&path)
-};
+    let mut engine = ours::open(&path)?;
+    pages(&mut engine, rows)?;
+    write_pending(&mut engine, pending)?;
+    let batch = changed(0..pending)?;
+    let (sample, applied) = cpu(pending, || Ok(engine.apply(batch)?))?;
+    ensure!(applied.affected == pending, "{} mutations were met", applied.affected);
+    Ok(sample)
+}
 
 /// The same with 1,000 pending actions that are run again, against the same minimum, which needs no
 /// action to run.
 pub(crate) const ALL_RUN_AGAIN: Run = |variant, folder, _| {
     let path = folder.join("bench.db");
     if variant == Variant::Reference {
-        return floor(&path);
+        return floor(&path, TABLE, PENDING);
     }
     let mut engine = filled(&path)?;
     set_counts(&mut engine, PENDING)?;
@@ -61,9 +68,7 @@ pub(crate) const ALL_RUN_AGAIN: Run = |variant, folder, _| {
 /// An engine with a filled table.
 pub(crate) fn filled(path: &Path) -> Result<Engine> {
     let mut engine = ours::open(path)?;
-    for first in (0..TABLE).step_by(1_000) {
-        engine.apply(batch(&page(first, 1_000)?)?)?;
-    }
+    pages(&mut engine, TABLE)?;
     Ok(engine)
 }
 
@@ -79,20 +84,20 @@ fn write_pending(engine: &mut Engine, count: usize) -> Result<()> {
 }
 
 /// Undo, remote rows and redo in plain SQL: UPDATE, UPSERT and UPDATE per row.
-fn floor(path: &Path) -> Result<Sample> {
+fn floor(path: &Path, rows: usize, pending: usize) -> Result<Sample> {
     let connection = raw::open(path)?;
-    raw::fill(&connection, TABLE)?;
-    for number in 0..PENDING {
+    raw::fill(&connection, rows)?;
+    for number in 0..pending {
         raw::run(
             &connection,
             "UPDATE item SET count = ? WHERE id = ?",
             &[&7_i64, &raw::key(number)],
         )?;
     }
-    let remote: Vec<[Value; 8]> = (0..REMOTE).map(ours::row).collect();
-    let (sample, ()) = cpu(REMOTE, || {
+    let remote: Vec<[Value; 8]> = (0..pending).map(ours::row).collect();
+    let (sample, ()) = cpu(pending, || {
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        for number in (0..PENDING).rev() {
+        for number in (0..pending).rev() {
             let old = i64::try_from(number)?;
             raw::run(
                 &connection,
@@ -105,7 +110,7 @@ fn floor(path: &Path) -> Result<Sample> {
             upsert.execute(rusqlite::params_from_iter(row))?;
         }
         drop(upsert);
-        for number in 0..PENDING {
+        for number in 0..pending {
             let mine = i64::try_from(number)? + 7;
             raw::run(
                 &connection,

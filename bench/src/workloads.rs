@@ -1,7 +1,7 @@
 //! All workloads: name, reference, and goal.
 
 use crate::measure::Run;
-use crate::{action, apply, capture, log, open, query, rebase, stream, verdict, watch};
+use crate::{action, apply, capture, log, open, push, query, rebase, stream, verdict, watch};
 
 /// A ratio of two variants.
 pub(crate) struct Workload {
@@ -208,5 +208,40 @@ pub(crate) const COUNTED: &[Workload] = &[
         run: action::PERFORM,
         scale: 400,
         goal: 1.5,
+    },
+    Workload {
+        name: "instructions: first sync of a row",
+        against: "plain sorted INSERT",
+        run: apply::FIRST_SYNC,
+        scale: 500,
+        goal: 1.05,
+    },
+    Workload {
+        name: "instructions: pending update, met by a remote row",
+        against: "the floor (the same SQL)",
+        run: rebase::EVERY_ROW_MET,
+        scale: 200,
+        goal: 1.5,
+    },
+    Workload {
+        name: "instructions: row of 8 into a row buffer",
+        against: "stepping and reading every cell",
+        run: query::TO_BUFFER,
+        scale: 1_000,
+        goal: 1.10,
+    },
+    Workload {
+        name: "instructions: log: fetched entry of a row",
+        against: "plain sorted INSERT",
+        run: log::FETCH,
+        scale: 200,
+        goal: 3.0,
+    },
+    Workload {
+        name: "instructions: push of a created row, by 100",
+        against: "plain INSERT, by 100",
+        run: push::CREATES,
+        scale: 200,
+        goal: 2.5,
     },
 ];

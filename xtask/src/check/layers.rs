@@ -99,7 +99,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "rejoin-bench",
-        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-core"],
+        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-core", "rejoin-server"],
         never: &[],
     },
     Layer {
