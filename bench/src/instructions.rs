@@ -1,8 +1,8 @@
 //! Instruction counts by callgrind: reproducible for the same binary and input, independent of
 //! other load.
 //!
-//! Each workload runs at one and at two times its scale; the difference per unit excludes the
-//! setup.
+//! Each workload runs at one and at two times its scale; the difference per unit excludes what
+//! is prepared once.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -183,7 +183,7 @@ fn pages(after: usize, entries: &[Item]) -> Result<Vec<Vec<u8>>> {
     pages.collect()
 }
 
-/// Takes pages, as the session does.
+/// Takes pages, one after the other.
 fn fetch(engine: &mut Engine, pages: &[Vec<u8>]) -> Result<()> {
     for bytes in pages {
         exchange::take_fetched(engine, &message::read(bytes)?)?;

@@ -217,24 +217,25 @@ pub(crate) const COUNTED: &[Workload] = &[
         goal: 1.05,
     },
     Workload {
-        name: "instructions: pending update, met by a remote row",
+        name: "instructions: row synced, updated, and met by a remote row",
         against: "the floor (the same SQL)",
         run: rebase::EVERY_ROW_MET,
         scale: 200,
         goal: 1.5,
     },
     Workload {
-        name: "instructions: row of 8 into a row buffer",
+        name: "instructions: 100 x 8 to a row buffer",
         against: "stepping and reading every cell",
-        run: query::TO_BUFFER,
-        scale: 1_000,
+        run: query::HUNDRED_TO_BUFFER,
+        scale: 20,
         goal: 1.10,
     },
     Workload {
         name: "instructions: log: fetched entry of a row",
         against: "plain sorted INSERT",
         run: log::FETCH,
-        scale: 200,
+        // A page of fewer entries is written with triggers.
+        scale: 300,
         goal: 3.0,
     },
     Workload {
