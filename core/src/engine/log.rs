@@ -140,11 +140,16 @@ impl<'c> SqliteReplica<'c> {
 
 impl SqliteReplica<'_> {
     /// Own entries that the server has at their newest revision, newest first, at most `limit`.
-    pub(crate) fn held_ids(&self, limit: usize) -> Result<Vec<EntryId>, StoreError> {
+    /// Actions that rejected and were ended have no effect, and are left out.
+    pub(crate) fn held(&self, limit: usize) -> Result<Vec<Record>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let sql = "/*rejoin*/SELECT id FROM rejoin_log_entry WHERE own = 0 \
-                   ORDER BY key DESC LIMIT ?1";
-        self.list(sql, [limit], id_of)
+        let sql = "/*rejoin*/SELECT record FROM rejoin_log_entry WHERE own = 0 \
+                   AND record ->> '$.own.given_up' IS NULL ORDER BY key DESC LIMIT ?1";
+        let texts = self.list(sql, [limit], |row| row.get::<_, String>(0))?;
+        let read = |text: String| {
+            self.kept(serde_json::from_str(&text).map_err(|error| corrupt("entry", &error)))
+        };
+        texts.into_iter().map(read).collect()
     }
 
     /// Own actions that are on the server and now reject, in key order.
@@ -187,7 +192,10 @@ impl ReplicaStore for SqliteReplica<'_> {
     }
 
     fn remove_record(&mut self, id: EntryId) -> Result<(), StoreError> {
-        self.run("/*rejoin*/DELETE FROM rejoin_log_entry WHERE id = ?1", [id.0.as_bytes()])?;
+        let sql = "/*rejoin*/DELETE FROM rejoin_log_entry WHERE id = ?1 RETURNING own IS NOT NULL";
+        if self.list(sql, [id.0.as_bytes()], |row| row.get(0))?.contains(&true) {
+            self.touched.queue(); // The history had it.
+        }
         self.touched.entry(id, None);
         Ok(())
     }

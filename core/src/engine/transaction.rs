@@ -107,9 +107,15 @@ impl Engine {
         self.in_transaction(Origin::Local, Triggers::Fire, body)
     }
 
-    /// Compiles statements without running them; the transaction is rolled back.
-    pub(crate) fn compile_with(&mut self, body: impl FnOnce(&mut EngineTransaction<'_>)) {
+    /// Compiles statements without running them; the transaction is rolled back. Triggers are on: what
+    /// a statement reads and writes by cascades is known only with them.
+    pub(crate) fn compile_with(
+        &mut self,
+        body: impl FnOnce(&mut EngineTransaction<'_>),
+    ) -> Result<()> {
+        self.db.set_triggers(Triggers::Fire)?;
         body(&mut EngineTransaction::new(self.parts(), false));
+        Ok(())
     }
 
     pub(crate) fn parts(&mut self) -> StatementContext<'_> {

@@ -23,7 +23,7 @@ use crate::error::{ActionFault, Error, Result};
 pub fn set_actions(engine: &mut Engine, actions: Arc<Actions>, strict: bool) -> Result<()> {
     actions.check()?;
     let problems =
-        if engine.schema.manifest.is_some() { problems_of(engine, &actions) } else { vec![] };
+        if engine.schema.manifest.is_some() { problems_of(engine, &actions)? } else { vec![] };
     if strict && !problems.is_empty() {
         return Err(Error::Configuration(problems));
     }
@@ -36,7 +36,7 @@ pub fn set_actions(engine: &mut Engine, actions: Arc<Actions>, strict: bool) -> 
 }
 
 /// What of the actions does not fit the current tables.
-fn problems_of(engine: &mut Engine, actions: &Actions) -> Vec<String> {
+fn problems_of(engine: &mut Engine, actions: &Actions) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let tables = actions.guarded.iter().chain(actions.identities.keys());
     for table in tables.filter(|table| engine.schema.named(table).is_none()) {
@@ -48,8 +48,8 @@ fn problems_of(engine: &mut Engine, actions: &Actions) -> Vec<String> {
                 problems.push(format!("{place}: {error}"));
             }
         }
-    });
-    problems
+    })?;
+    Ok(problems)
 }
 
 /// Sets the limits of actions. They are not validated here: [`Config`](crate::Config) does

@@ -64,7 +64,7 @@ pub(crate) fn next(
     (page, batch): (usize, usize),
     aside: &BTreeSet<EntryId>,
 ) -> Result<Option<LogRequest>> {
-    engine.write(Origin::Remote, |engine| {
+    engine.write_with(Origin::Remote, Triggers::MayStayOff, |engine| {
         let (author, wall) = (author(engine)?, wall(engine));
         on(engine, |replica| {
             if replica.facts().author != author {

@@ -44,22 +44,19 @@ pub(crate) fn pending(engine: &Engine) -> Result<Vec<Mutation>> {
 /// The accepted entries that are not final, newest first, at most `limit`. Their time of acceptance
 /// is that of their verdict, while the file keeps it; then that of the write.
 pub(crate) fn accepted(engine: &Engine, limit: usize) -> Result<Vec<Kept>> {
-    let records = super::reading(engine, |store| {
-        let records = store.held_ids(limit)?.into_iter().map(|id| store.record(id));
-        records.collect::<Result<Vec<_>, _>>()
-    })?;
+    let records = super::reading(engine, |store| store.held(limit))?;
     let mut accepted = Vec::with_capacity(records.len());
     if records.is_empty() {
         return Ok(accepted);
     }
     let accepted_ms = verdict::accepted_times(engine.db.conn())?;
-    for record in records.into_iter().flatten().filter(|record| !record.is_given_up()) {
+    for record in records {
         let Some(own) = &record.own else { continue };
         let id = MutationId(record.key.id.0);
         let time_ms = i64::try_from(own.time).unwrap_or(i64::MAX);
-        let mut effect = effect(&engine.schema, &record, own);
-        if let Some(done) = done_by(engine, &record) {
-            effect.rows = done;
+        let mut done = effect(&engine.schema, &record, own);
+        if let Some(rows) = done_by(engine, &record) {
+            done.rows = rows;
         }
         accepted.push(Kept {
             seq: Seq(0),
@@ -69,7 +66,7 @@ pub(crate) fn accepted(engine: &Engine, limit: usize) -> Result<Vec<Kept>> {
             attempt: i64::from(own.revision.0),
             accepted_ms: accepted_ms.get(&id).copied().unwrap_or(time_ms),
             undoes: own.undoes.map(|id| MutationId(id.0)),
-            done: effect,
+            done,
         });
     }
     Ok(accepted)

@@ -1,9 +1,14 @@
 //! Declared rules: enforced for local writes, with SQLite's messages, and never for base rows.
 
+use std::sync::Arc;
+
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
+use serde_json::json;
 
 use super::{all, base, engine, mutations, queued, table};
 use crate::engine::Engine;
+use crate::engine::action::{Actions, perform};
+use crate::engine::database::Triggers;
 use crate::error::{Error, InputFault};
 
 fn refer(column: &str, table: &str, on_delete: ReferenceAction) -> Rule {
@@ -332,4 +337,28 @@ fn read_only_table_refuses_writes_by_name() {
             "{error}"
         );
     }
+}
+
+/// What a statement does by cascades is found when it is compiled, also after large pages of remote
+/// rows, which are written without triggers.
+#[test]
+fn action_that_is_compiled_while_triggers_are_off_checks_its_cascades() {
+    let columns = [("id", "string"), ("up", "string")];
+    let (_folder, mut engine) = engine(vec![
+        table("a", &columns, Vec::new()),
+        table("b", &columns, vec![refer("up", "a", ReferenceAction::Cascade)]),
+        table("c", &columns, vec![refer("up", "b", ReferenceAction::NoAction)]),
+    ]);
+    base(
+        &mut engine,
+        "INSERT INTO a VALUES ('1', NULL); INSERT INTO b VALUES ('2', '1'); INSERT INTO c VALUES ('3', '2')",
+    );
+    engine.db.set_triggers(Triggers::MayRest).unwrap();
+    let delete = r#"{"name": "delete", "parameters": [{"name": "id", "type": "text"}],
+        "statements": ["DELETE FROM a WHERE id = :id"]}"#;
+    let actions = Actions::new().declare(delete);
+    perform::set_actions(&mut engine, Arc::new(actions), true).unwrap();
+    let refused = perform::perform(&mut engine, "delete", &json!({"id": "1"})).unwrap_err();
+    assert!(refused.to_string().contains("FOREIGN KEY"), "{refused}");
+    assert_eq!(all(&mut engine, "SELECT up FROM c"), ["'2'"]);
 }
