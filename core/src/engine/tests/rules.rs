@@ -344,9 +344,12 @@ fn read_only_table_refuses_writes_by_name() {
 #[test]
 fn action_that_is_compiled_while_triggers_are_off_checks_its_cascades() {
     let columns = [("id", "string"), ("up", "string")];
+    let (column, up) = (String::from("up"), String::from("a"));
+    let cascade = ReferenceAction::Cascade;
+    let both = Rule::References { column, table: up, on_delete: cascade, on_update: cascade };
     let (_folder, mut engine) = engine(vec![
         table("a", &columns, Vec::new()),
-        table("b", &columns, vec![refer("up", "a", ReferenceAction::Cascade)]),
+        table("b", &columns, vec![both]),
         table("c", &columns, vec![refer("up", "b", ReferenceAction::NoAction)]),
     ]);
     base(
