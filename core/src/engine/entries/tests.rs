@@ -1,4 +1,4 @@
-//! Actions of the log that exceed their time when they run again.
+//! Actions of the log that exceed their time when they run again, and their place in the history.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::exchange::{self, LogRequest};
+use super::list;
 use crate::engine::action::perform;
 use crate::engine::action::{ActionBudget, Actions};
 use crate::engine::queue::mutation::ParkReason;
@@ -82,6 +83,7 @@ fn number(from: u64, to: i64) -> Fetched {
 }
 
 /// The server takes what the device offers.
+#[track_caller]
 fn publish(engine: &mut Engine) {
     let next =
         exchange::next(engine, &SnapshotBuilder::default(), true, (10, 10), &BTreeSet::new())
@@ -123,4 +125,32 @@ fn action_that_takes_too_long_in_a_rebase_of_the_log_rejects_until_retry() {
     assert!(pending[0].detail.as_ref().unwrap().contains("took too long"), "{pending:?}");
     decide::retry(&mut engine, counted).unwrap();
     assert_eq!(left(&mut engine), 8);
+}
+
+/// A page without entries, after `from` others: nothing is left to fetch.
+fn nothing(from: u64) -> Fetched {
+    let (from, items) = (Cursor(from), Vec::new());
+    Fetched::Page(Page { stamp: STAMP, from, items, next: from, more: false, horizon: None })
+}
+
+#[test]
+fn actions_that_were_ended_take_no_place_in_the_history() {
+    let (_folder, mut engine) = shop();
+    engine.execute("INSERT INTO stock VALUES ('screws', 1, 'a')", &[]).unwrap();
+    publish(&mut engine);
+    let counted = perform::perform(&mut engine, "count", &Json::Null).unwrap().id.unwrap();
+    exchange::take_fetched(&mut engine, &nothing(0)).unwrap();
+    publish(&mut engine);
+    assert_eq!(list::accepted(&engine, 1).unwrap()[0].id, counted);
+    for _ in 0..2 {
+        let _ = exchange::take_fetched(&mut engine, &number(0, 1_000_000_000_000));
+    }
+    decide::discard(&mut engine, counted).unwrap();
+    while super::are_unpublished(&engine).unwrap() {
+        exchange::take_fetched(&mut engine, &nothing(1)).unwrap();
+        publish(&mut engine);
+    }
+    let newest = list::accepted(&engine, 1).unwrap();
+    let [newest] = &newest[..] else { panic!("{} entries", newest.len()) };
+    assert_ne!(newest.id, counted);
 }
