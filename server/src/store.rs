@@ -33,12 +33,13 @@ mod writing;
 
 /// A database with the application's tables and the server's own.
 pub trait Store: Send + Sync + Debug {
-    /// Runs `work` on one snapshot of the database.
+    /// Runs `work` on one snapshot of the database. It may run again, and its last run counts: a store
+    /// may find at its first statement that the application's tables have changed.
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault>;
 
     /// Runs `work` in one exclusive transaction and commits it if `work` succeeds. `now` is
     /// canonical text; it is the time of all writes. The log entries of the transaction are never
-    /// split over pages.
+    /// split over pages. `work` may run again, also after it lost against another transaction.
     fn write(
         &self,
         now: &str,

@@ -40,9 +40,8 @@ pub(super) struct RowStatements {
 impl RowStatements {
     fn of(table: &Arc<Table>) -> Self {
         let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
-        let mut columns: Vec<Name> =
-            without_key(table).map(|column| Name::from(column.name.as_str())).collect();
-        columns.sort_unstable();
+        let columns = by_name(table).into_iter();
+        let columns: Vec<Name> = columns.map(|column| column.name.as_str().into()).collect();
         let key_first = std::iter::once(table.key_column().name.as_str());
         let all = listed("", key_first.chain(columns.iter().map(Name::as_str)));
         let is_there = |_: &Column| true;
@@ -112,12 +111,10 @@ fn insert(table: &Table, is_there: impl Fn(&Column) -> bool) -> String {
     )
 }
 
-fn without_key(table: &Table) -> impl Iterator<Item = &Column> {
-    table.columns.iter().enumerate().filter(|(at, _)| *at != table.key).map(|(_, column)| column)
-}
-
+/// The columns without the key, by name.
 fn by_name(table: &Table) -> Vec<&Column> {
-    let mut columns: Vec<&Column> = without_key(table).collect();
+    let others = table.columns.iter().enumerate().filter(|(at, _)| *at != table.key);
+    let mut columns: Vec<&Column> = others.map(|(_, column)| column).collect();
     columns.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     columns
 }
