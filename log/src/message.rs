@@ -10,6 +10,7 @@ pub mod bounds;
 mod examples;
 #[cfg(test)]
 mod properties;
+pub mod rows;
 pub mod snapshot;
 
 use serde::de::DeserializeOwned;

@@ -36,6 +36,9 @@ type Displaced = (RowName, Option<LogRow>);
 pub struct Change {
     /// New rows of the base.
     pub base: BTreeMap<RowName, Option<LogRow>>,
+    /// Most rows of the base do not exist yet: they are created unread. If most did exist, an app
+    /// trigger might run before the insert is given up.
+    pub creates: bool,
     /// Steps to remove.
     pub out: BTreeSet<Key>,
     /// Steps that become part of the base. This changes no row, and drops their before-images.
@@ -142,9 +145,7 @@ impl<L: Ledger> Attempt<'_, L> {
         }
         for (row, image) in &change.base {
             match image {
-                // Rows of a first snapshot are new. Of another they mostly are not, and an app trigger
-                // may run before the insert is given up.
-                Some(image) if !change.everything && self.ledger.create_row(row, image)? => {
+                Some(image) if change.creates && self.ledger.create_row(row, image)? => {
                     self.journal.push((row.clone(), None));
                 }
                 image => drop(self.write(row, image.as_ref())?),

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod pages;
 mod park;
 pub mod publish;
+pub mod repair;
 mod run;
 pub mod snapshot;
 pub mod store;

@@ -12,6 +12,7 @@ pub mod import;
 pub mod memory;
 mod publish;
 mod refold;
+pub mod rows;
 pub mod snapshot;
 pub mod store;
 
@@ -209,6 +210,13 @@ impl<S: LogStore> Server<S> {
         let known = self.store.author(author)?.ok_or(ServerError::UnknownAuthor(author))?;
         let membership = self.store.membership(&known.user)?;
         Ok((known, membership))
+    }
+
+    /// Whether the base is the one at this horizon: a higher horizon has changed nothing unless an entry
+    /// was folded.
+    fn has_base_of(&self, horizon: &Key) -> bool {
+        self.facts.folded.unwrap_or(self.facts.horizon) <= *horizon
+            && *horizon <= self.facts.horizon
     }
 
     fn stamp(&self, membership: &Membership) -> EpochStamp {

@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Invariants of a device at any time.
-    fn holds(&mut self, name: &str) {
+    pub(crate) fn holds(&mut self, name: &str) {
         let device = &self.devices[name];
         let rows: BTreeMap<RowName, LogRow> = device.rows().unwrap().into_iter().collect();
         let base = check::base_rows(device).unwrap();
@@ -240,9 +240,20 @@ impl World {
 
     /// Restarts the device from its committed state.
     pub(crate) fn restarts(&mut self, name: &'static str) {
-        let store = self.device(name).store().clone();
+        self.damages(name, |_| ());
+    }
+
+    /// Changes the database of a device behind its back.
+    pub(crate) fn damages<T>(
+        &mut self,
+        name: &'static str,
+        damage: impl FnOnce(&mut MemoryReplica) -> T,
+    ) -> T {
+        let mut store = self.device(name).store().clone();
+        let done = damage(&mut store);
         let device = Replica::open(store, Arc::new(Actions), Arc::new(Column)).unwrap();
         self.devices.insert(name, device);
+        done
     }
 
     /// A copy of a device's database, on another device.

@@ -48,6 +48,8 @@ pub mod path {
     pub const LOG_FETCH: &str = "/log/fetch";
     /// POST, the log model: a snapshot, in pages.
     pub const LOG_SNAPSHOT: &str = "/log/snapshot";
+    /// POST, the log model: rows by name.
+    pub const LOG_ROWS: &str = "/log/rows";
     /// POST, the log model: corrections of the authority.
     pub const LOG_CORRECT: &str = "/log/correct";
     /// GET, no credentials.

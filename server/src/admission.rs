@@ -49,6 +49,8 @@ pub enum Endpoint {
     LogFetch,
     /// POST `/log/snapshot`.
     LogSnapshot,
+    /// POST `/log/rows`.
+    LogRows,
     /// POST `/log/correct`.
     LogCorrect,
     /// GET `/sync/events`, whose response stays open.
@@ -58,7 +60,14 @@ pub enum Endpoint {
 impl Endpoint {
     /// Whether only Rejoin devices send such requests.
     pub(crate) fn is_extended(self) -> bool {
-        matches!(self, Self::LogPublish | Self::LogFetch | Self::LogSnapshot | Self::LogCorrect)
+        matches!(
+            self,
+            Self::LogPublish
+                | Self::LogFetch
+                | Self::LogSnapshot
+                | Self::LogRows
+                | Self::LogCorrect
+        )
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/log/publish", only("POST", post(log::publish)))
         .route("/log/fetch", only("POST", post(log::fetch)))
         .route("/log/snapshot", only("POST", post(log::snapshot)))
+        .route("/log/rows", only("POST", post(log::rows)))
         .route("/log/correct", only("POST", post(log::correct)))
         .with_state(shared)
         .layer(CompressionLayer::new().quality(CompressionLevel::Precise(LEVEL)))

@@ -17,8 +17,8 @@ impl SyncHandle<'_> {
     /// differ. Pending mutations stay. Starts syncing if it is not started.
     ///
     /// Digests are compared first, so a sound file costs about 45 bytes, before compression, for every
-    /// thousand rows; on both sides each row is read once. Differing rows are fetched by name; of a
-    /// table of the log, all rows are.
+    /// thousand rows; on both sides each row is read once. Differing rows are fetched by name, those of
+    /// a table of the log with the entries that touch them.
     ///
     /// # Errors
     /// As [`SyncHandle::and_wait`], which include those of the check itself: call it again. Offline,

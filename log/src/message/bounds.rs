@@ -6,12 +6,15 @@
 //! checked but capped by the server. `rejoin_protocol::limits` has the numbers.
 
 use rejoin_protocol::Value;
-use rejoin_protocol::limits::{LOG_EFFECTS, LOG_ENTRY, LOG_OFFERS, NAME, ROW_ID, TooLong};
+use rejoin_protocol::limits::{
+    LOG_EFFECTS, LOG_ENTRY, LOG_OFFERS, LOG_PAGE, NAME, ROW_ID, TooLong,
+};
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Intent, Offer};
 use super::super::ids::Name;
 use super::super::row::{Columns, RowName};
+use super::rows::RowsRequest;
 use super::snapshot::{SnapshotPlace, SnapshotRequest};
 use super::{Correct, Fetch, Publish};
 
@@ -81,6 +84,13 @@ impl CheckBounds for SnapshotRequest {
             Some(SnapshotPlace::Row(row)) => check_row("log.after.at.row", row),
             Some(SnapshotPlace::Cursor(_)) | None => Ok(()),
         }
+    }
+}
+
+impl CheckBounds for RowsRequest {
+    fn check_bounds(&self) -> Result<(), OutOfBounds> {
+        at_most_of("log.rows", self.rows.len(), LOG_PAGE)?;
+        self.rows.iter().try_for_each(|row| check_row("log.rows", row))
     }
 }
 

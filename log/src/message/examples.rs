@@ -5,18 +5,21 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::rows::{RowsAnswer, RowsRequest};
 use super::snapshot::{SnapshotAnswer, SnapshotRequest};
 use super::{Correct, Corrected, Fetch, Fetched, Publish, Published, Request, read};
 
 const BOOK: &str = include_str!("../../../docs/protocol.md");
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "log-publish",
     "log-published",
     "log-fetch",
     "log-fetched",
     "log-snapshot",
     "log-snapshot-page",
+    "log-rows",
+    "log-named-rows",
     "log-correct",
     "log-corrected",
 ];
@@ -40,6 +43,8 @@ fn documented_example_of_the_log_round_trips_through_its_type() {
             "log-fetched" => again::<Fetched>(json),
             "log-snapshot" => again::<Request<SnapshotRequest>>(json),
             "log-snapshot-page" => again::<SnapshotAnswer>(json),
+            "log-rows" => again::<Request<RowsRequest>>(json),
+            "log-named-rows" => again::<RowsAnswer>(json),
             "log-correct" => again::<Request<Correct>>(json),
             "log-corrected" => again::<Corrected>(json),
             _ => panic!("no message is called {name}"),

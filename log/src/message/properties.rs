@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rejoin_protocol::Value;
-use rejoin_protocol::limits::{LOG_EFFECTS, LOG_ENTRY, LOG_OFFERS, NAME, ROW_ID};
+use rejoin_protocol::limits::{LOG_EFFECTS, LOG_ENTRY, LOG_OFFERS, LOG_PAGE, NAME, ROW_ID};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::super::write_set::WriteSet;
 use super::bounds::{CheckBounds, OutOfBounds, check_offer};
+use super::rows::{NamedRows, RowsAnswer, RowsRequest};
 use super::snapshot::{
     SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition, SnapshotRequest,
 };
@@ -127,6 +128,10 @@ impl Random {
         if self.0.bool() {
             return Item::Gone(EntryId(self.uuid()));
         }
+        Item::Entry(Box::new(self.viewed()))
+    }
+
+    fn viewed(&mut self) -> ViewedEntry {
         let own = self.maybe(|random| Held {
             revision: random.revision(),
             write_set: random.write_set(),
@@ -134,7 +139,7 @@ impl Random {
             is_hidden: random.0.bool(),
         });
         let (key, effects, whole) = (self.key(), self.effects(), self.maybe(Self::whole));
-        Item::Entry(Box::new(ViewedEntry { key, effects, own, whole }))
+        ViewedEntry { key, effects, own, whole }
     }
 
     fn verdict(&mut self) -> Verdict {
@@ -206,6 +211,18 @@ impl Random {
         }))
     }
 
+    fn named_rows(&mut self) -> RowsAnswer {
+        if self.0.u8(..4) == 0 {
+            return RowsAnswer::Resync;
+        }
+        let base: BTreeMap<RowName, LogRow> =
+            self.many(|random| (random.row(), random.columns().into()));
+        RowsAnswer::Rows(NamedRows {
+            base: base.into_iter().collect(),
+            items: self.many(Self::viewed),
+        })
+    }
+
     fn correct(&mut self) -> Correct {
         let corrections = self.many(|random| {
             let (id, version) = (EntryId(random.uuid()), random.number());
@@ -237,6 +254,9 @@ fn every_message_survives_json_exactly_and_with_unknown_members() {
         survives(&Request { client_id, log });
         survives(&SnapshotRequest { after: random.maybe(Random::position), limit });
         survives(&random.correct());
+        let rows = random.many(Random::row);
+        survives(&RowsRequest { stamp, horizon: random.key(), rows });
+        survives(&random.named_rows());
         survives(&random.fetched());
         survives(&random.published());
         survives(&random.snapshot());
@@ -342,6 +362,13 @@ fn requests_are_bounded() {
         let after = Some(SnapshotPosition { stamp, horizon: Key::FIRST, at });
         SnapshotRequest { after, limit: 1 }
     };
+    let rows = |count, id: &str| {
+        let rows = vec![RowName::new("t", id); count];
+        RowsRequest { stamp, horizon: Key::FIRST, rows }
+    };
+    assert_eq!(rows(LOG_PAGE, "i").check_bounds(), Ok(()));
+    assert!(rows(LOG_PAGE + 1, "i").check_bounds().is_err());
+    assert!(rows(1, "\0").check_bounds().is_err());
     assert_eq!(after("i").check_bounds(), Ok(()));
     assert!(after("\0").check_bounds().is_err());
 }

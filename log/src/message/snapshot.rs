@@ -90,13 +90,13 @@ pub enum SnapshotNext {
 }
 
 /// Rows as an object of tables, like effects.
-mod rows_by_table {
+pub(super) mod rows_by_table {
     use serde::{Deserializer, Serializer};
 
     use super::{LogRow, RowName};
     use crate::by_table;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::message) fn serialize<S: Serializer>(
         rows: &[(RowName, LogRow)],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -104,7 +104,7 @@ mod rows_by_table {
         by_table::serialize(&rows, serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::message) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<(RowName, LogRow)>, D::Error> {
         by_table::deserialize(deserializer)

@@ -64,6 +64,7 @@ fn take<S: ReplicaStore>(
 ) -> Result<(), StoreError> {
     let base = page.base.iter().map(|(row, image)| (row.clone(), Some(image.clone())));
     edit.change.base = base.collect();
+    edit.change.creates = true;
     edit.facts.buckets = Some(page.buckets.clone());
     for item in &page.items {
         match item {

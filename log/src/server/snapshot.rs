@@ -88,16 +88,14 @@ pub fn snapshot_page<S: LogStore>(
 }
 
 /// Whether what a position refers to has changed, or never was: it may be forged, or from another
-/// log. A higher horizon has changed nothing unless an entry was folded.
+/// log.
 fn is_outdated<S: LogStore>(
     after: &SnapshotPosition,
     stamp: EpochStamp,
     server: &Server<S>,
 ) -> bool {
     let above = matches!(after.at, SnapshotPlace::Cursor(cursor) if cursor.0 > server.facts.head);
-    let (horizon, folded) = (server.facts.horizon, server.facts.folded);
-    let same_base = folded.unwrap_or(horizon) <= after.horizon && after.horizon <= horizon;
-    after.stamp != stamp || !same_base || above
+    after.stamp != stamp || !server.has_base_of(&after.horizon) || above
 }
 
 /// Rows at the horizon that the viewer may read, after this row: at most `limit`, and as many as a

@@ -111,6 +111,7 @@ fn every_path_is_documented() {
         path::LOG_PUBLISH,
         path::LOG_FETCH,
         path::LOG_SNAPSHOT,
+        path::LOG_ROWS,
         path::LOG_CORRECT,
     ];
     for path in paths {

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use rejoin_log::entry::Offer;
 use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
 use rejoin_log::key::Key;
+use rejoin_log::message::rows::{RowsAnswer, RowsRequest};
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{
     Correct, Corrected, EntryVerdict, Fetch, Fetched, Outcome, Publish, Published, Request, Verdict,
 };
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::server::store::{LogFacts, LogStore, Membership};
-use rejoin_log::server::{Limits, Server, ServerError, correct, horizon, snapshot};
+use rejoin_log::server::{Limits, Server, ServerError, correct, horizon, rows, snapshot};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::wire::code;
 use uuid::Uuid;
@@ -103,6 +104,17 @@ pub(crate) fn log_snapshot(
     let request = SnapshotRequest { limit, ..asked.log.clone() };
     read_log(engine, caller, asked.client_id, |log, _| {
         Ok(snapshot::snapshot_page(log, asked.client_id, &request)?)
+    })
+}
+
+/// Rows by name, with the items that touch them.
+pub(crate) fn log_rows(
+    engine: &Engine,
+    caller: &Caller,
+    asked: &Request<RowsRequest>,
+) -> Result<RowsAnswer, Fault> {
+    read_log(engine, caller, asked.client_id, |log, _| {
+        Ok(rows::named_rows(log, asked.client_id, &asked.log)?)
     })
 }
 

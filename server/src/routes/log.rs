@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use rejoin_log::message::bounds::CheckBounds;
+use rejoin_log::message::rows::RowsRequest;
 use rejoin_log::message::snapshot::SnapshotRequest;
 use rejoin_log::message::{self, Correct, Fetch, Publish};
 use serde::Serialize;
@@ -39,6 +40,14 @@ pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request
     let kind = (Endpoint::LogSnapshot, "take a snapshot of the log");
     post(shared, request, kind, |engine, caller, asked: &message::Request<SnapshotRequest>| {
         log_model::log_snapshot(engine, caller, asked)
+    })
+    .await
+}
+
+pub(super) async fn rows(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let kind = (Endpoint::LogRows, "fetch rows of the log");
+    post(shared, request, kind, |engine, caller, asked: &message::Request<RowsRequest>| {
+        log_model::log_rows(engine, caller, asked)
     })
     .await
 }

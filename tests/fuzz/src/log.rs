@@ -1,6 +1,7 @@
 //! Requests of the log model. The first byte selects the message; the others are its body.
 
 use rejoin_log::message::bounds::{CheckBounds, bytes_of, check_offer};
+use rejoin_log::message::rows::RowsRequest;
 use rejoin_log::message::snapshot::SnapshotRequest;
 use rejoin_log::message::{Correct, Fetch, Publish, Request, read};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::wire::again;
 
 pub(crate) fn request(bytes: &[u8]) {
     let Some((which, body)) = bytes.split_first() else { return };
-    match which % 4 {
+    match which % 5 {
         0 => {
             let Some(publish) = bounded::<Publish>(body) else { return };
             for offer in &publish.log.offers {
@@ -20,6 +21,7 @@ pub(crate) fn request(bytes: &[u8]) {
         }
         1 => drop(bounded::<Fetch>(body)),
         2 => drop(bounded::<SnapshotRequest>(body)),
+        3 => drop(bounded::<RowsRequest>(body)),
         _ => drop(bounded::<Correct>(body)),
     }
 }

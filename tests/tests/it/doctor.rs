@@ -82,16 +82,39 @@ fn damaged_rows_are_found_and_repaired_by_row(store: Store) {
     assert_eq!(check(&mut device, &server).tables, sound);
 }
 
+fn requests(device: &Device, path: &str) -> usize {
+    device.sent.iter().filter(|request| request.path == path).count()
+}
+
 #[apply(each_store)]
-fn damaged_rows_of_the_log_are_found_and_repaired(store: Store) {
+fn damaged_rows_of_the_log_are_found_and_repaired_by_row(store: Store) {
     let (server, mut device) = world(store);
+    let snapshots = requests(&device, "/log/snapshot");
     damage(device.path(), "UPDATE seats SET note = 'lost' WHERE id = 's03'");
     damage(device.path(), "DELETE FROM seats WHERE id = 's05'");
     damage(device.path(), "INSERT INTO seats VALUES ('s99', 'e1', 'nowhere', 1)");
     let found = check(&mut device, &server);
     assert_eq!(found.tables, [table("halls & rooms", 40, 0, 0), table("seats", 40, 3, 3)]);
     assert_eq!(device.see(SEATS), server.see(SEATS));
+    assert_eq!(requests(&device, "/log/rows"), 1);
+    assert_eq!(requests(&device, "/log/snapshot"), snapshots, "no other row is fetched");
     assert_eq!(check(&mut device, &server).tables[1], table("seats", 40, 0, 0));
+}
+
+#[apply(each_store)]
+fn rows_of_the_log_with_a_long_history_are_repaired_by_a_snapshot(store: Store) {
+    let (server, mut device) = world(store);
+    for letter in 'a'..='e' {
+        let long = format!("printf('%.*c', 1000000, '{letter}')");
+        device.write(&format!("UPDATE seats SET note = {long} WHERE id = 's03'"));
+    }
+    device.sync(&server);
+    let snapshots = requests(&device, "/log/snapshot");
+    damage(device.path(), "UPDATE seats SET note = 'lost' WHERE id IN ('s03', 's04')");
+    let found = check(&mut device, &server);
+    assert_eq!(found.tables[1], table("seats", 40, 2, 2));
+    assert_eq!(device.see(SEATS), server.see(SEATS));
+    assert!(requests(&device, "/log/snapshot") > snapshots);
 }
 
 #[apply(each_store)]

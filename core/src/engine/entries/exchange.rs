@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 use rejoin_log::authority::corrections;
 use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::ids::{EntryId, Name};
+use rejoin_log::message::rows::{NamedRows, RowsRequest};
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, Published};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
-use rejoin_log::replica::{LogError, Replica, fetch, first_snapshot, publish, snapshot};
+use rejoin_log::replica::{LogError, Replica, fetch, first_snapshot, publish, repair, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 
 use super::{author, emptied, is_filled, list, on, wall};
@@ -161,6 +162,25 @@ pub fn take_fetched(engine: &mut Engine, answer: &Fetched) -> Result<Taken> {
     };
     taken(engine, items.iter().map(Item::id), items.len(), |replica| {
         fetch::take_fetched(replica, answer).map(drop).map_err(LogError::from)
+    })
+}
+
+/// The request for these rows; `None` while a snapshot is needed.
+pub(crate) fn rows_request(engine: &mut Engine, rows: Vec<RowName>) -> Result<Option<RowsRequest>> {
+    engine.write_with(Origin::Remote, Triggers::MayStayOff, |engine| {
+        on(engine, |replica| Ok(repair::rows_request(replica, rows)))
+    })
+}
+
+/// Repairs the requested rows.
+pub(crate) fn take_rows(
+    engine: &mut Engine,
+    request: &RowsRequest,
+    answer: &NamedRows,
+) -> Result<Taken> {
+    let named = answer.items.iter().map(|item| item.key.id);
+    taken(engine, named, request.rows.len() + answer.items.len(), |replica| {
+        Ok(repair::take_rows(replica, request, answer)?)
     })
 }
 

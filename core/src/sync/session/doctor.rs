@@ -2,8 +2,8 @@
 //!
 //! Digests are compared by table and slice, then the rows of each slice that differs. A row that
 //! differs is only suspected, since the server may have changed it meanwhile: the pass fetches what is
-//! new, and a row that this did not change is damaged. Damaged rows are fetched again by name, in the
-//! log model with a snapshot. Pending edits stay.
+//! new, and a row that this did not change is damaged. Damaged rows are fetched again by name, those of
+//! the log with the entries that touch them. Pending edits stay.
 //!
 //! The state is in memory, and a check ends with its pass: if that fails, so does the check, and later
 //! passes sync as usual. Rows that were requested again are fetched by the next pass.
@@ -29,6 +29,9 @@ use crate::sync::request::{Phase, Response};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::digest::{Scan, base_hash};
 use crate::sync::rows::fact::{self, RefetchReason};
+use log_repair::LogRepair;
+
+mod log_repair;
 
 /// Number of rows that one step scans; takes a few milliseconds.
 const STEP: usize = 4_000;
@@ -49,6 +52,7 @@ pub(super) struct Doctor {
     tables: Option<Vec<TableNumber>>,
     comparison: Option<Comparison>,
     suspects: Vec<Suspect>,
+    log: LogRepair,
     report: DoctorReport,
     running: Option<Asked>,
 }
@@ -59,6 +63,8 @@ enum Stage {
     Compare,
     /// What is newer than the comparison has been fetched.
     Settled,
+    /// The damaged rows are named; those of the log are being fetched.
+    Fetching,
     /// The damaged rows have been fetched.
     Repaired,
 }
@@ -92,7 +98,7 @@ struct Suspect {
 
 impl Doctor {
     pub(super) fn is_running(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || self.log.is_running()
     }
 
     /// Whether this pass has a check to do.
@@ -112,12 +118,27 @@ impl Doctor {
         }
         match self.stage {
             Stage::Compare => self.compare(engine, pass),
-            Stage::Settled => self.settle(engine, pass).map(|()| None),
+            Stage::Settled => self.settle(engine).map(|()| None),
+            Stage::Fetching => {
+                let next = self.log.next(engine, pass)?;
+                if next.is_none() {
+                    (self.stage, pass.step) = (Stage::Repaired, PassStep::Pull);
+                }
+                Ok(next)
+            }
             Stage::Repaired => self.finish(engine, pass).map(|()| None),
         }
     }
 
-    pub(super) fn answered(&mut self, engine: &Engine, response: &Response) -> Result<NextStep> {
+    pub(super) fn answered(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        response: &Response,
+    ) -> Result<NextStep> {
+        if self.log.is_running() {
+            return self.log.answered(engine, pass, response);
+        }
         let running = self.running.take().ok_or_else(unrequested)?;
         if response.status != 200 {
             return answer::refusal(response);
@@ -186,25 +207,28 @@ impl Doctor {
     }
 
     /// Leaves the damaged rows among the suspects, and requests them again.
-    fn settle(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<()> {
+    fn settle(&mut self, engine: &mut Engine) -> Result<()> {
         let mut damaged = Vec::new();
         for suspect in std::mem::take(&mut self.suspects) {
             if base_hash(engine, &suspect.row)? == suspect.ours {
                 damaged.push(suspect);
             }
         }
-        self.stage = Stage::Repaired;
         if damaged.is_empty() {
+            self.stage = Stage::Repaired;
             return Ok(());
         }
-        let (mut of_log, mut names) = (false, Vec::new());
+        self.stage = Stage::Fetching;
+        let (mut of_log, mut names) = (Vec::new(), Vec::new());
         for suspect in &damaged {
             let Some(table) = engine.schema.table(suspect.row.table) else { continue };
             if let Some(check) = self.report.of(&table.name) {
                 check.differing += 1;
             }
             match table.sync {
-                SyncModel::Log => of_log = true,
+                SyncModel::Log => {
+                    of_log.push(LogRowName::new(table.name.as_str(), suspect.id.as_str()));
+                }
                 SyncModel::Rows => {
                     names.push(RowName { table_name: table.name.clone(), id: suspect.id.clone() });
                 }
@@ -221,18 +245,25 @@ impl Doctor {
             names.extend(fact::recheck(engine)?);
             fact::write(engine, &[fact::recheck_fact(&names)])?;
         }
-        if of_log {
-            entries::require_snapshot(engine)?;
-        }
-        pass.step = PassStep::Pull;
-        Ok(())
+        self.log.start(engine, of_log)
     }
 
     fn finish(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<()> {
+        let (mut repaired, mut left) = (Vec::new(), false);
         for suspect in &self.suspects {
             let Some(table) = engine.schema.table(suspect.row.table) else { continue };
-            let is_repaired = base_hash(engine, &suspect.row)? != suspect.ours;
-            if let Some(check) = self.report.of(&table.name).filter(|_| is_repaired) {
+            if base_hash(engine, &suspect.row)? == suspect.ours {
+                left |= table.sync == SyncModel::Log;
+            } else {
+                repaired.push(table.name.clone());
+            }
+        }
+        if left && self.log.start_again(engine)? {
+            pass.step = PassStep::Pull;
+            return Ok(());
+        }
+        for table in &repaired {
+            if let Some(check) = self.report.of(table) {
                 check.repaired += 1;
             }
         }

@@ -155,15 +155,7 @@ impl LogExchange {
                 Taken::default()
             }
         };
-        pass.report.accepted += taken.accepted;
-        pass.report.parked += taken.parked;
-        pass.report.pulled += taken.received;
-        pass.progress.done += taken.received + taken.accepted;
-        if taken.copied {
-            register::replaced(engine)?;
-            return Ok(NextStep::Register);
-        }
-        Ok(NextStep::Onward)
+        count(engine, pass, taken)
     }
 
     /// The last request has no response.
@@ -229,16 +221,29 @@ impl LogExchange {
     }
 }
 
+/// Counts what a response has changed.
+pub(super) fn count(engine: &mut Engine, pass: &mut Pass, taken: Taken) -> Result<NextStep> {
+    pass.report.accepted += taken.accepted;
+    pass.report.parked += taken.parked;
+    pass.report.pulled += taken.received;
+    pass.progress.done += taken.received + taken.accepted;
+    if taken.copied {
+        register::replaced(engine)?;
+        return Ok(NextStep::Register);
+    }
+    Ok(NextStep::Onward)
+}
+
 fn is_last(answer: &SnapshotAnswer) -> bool {
     matches!(answer, SnapshotAnswer::Page(page) if matches!(page.next, SnapshotNext::Cursor(_)))
 }
 
-fn body<M: Serialize>(engine: &Engine, log: &M) -> Result<Vec<u8>> {
+pub(super) fn body<M: Serialize>(engine: &Engine, log: &M) -> Result<Vec<u8>> {
     let request = Request { client_id: entries::author(engine)?, log };
     serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 
-fn read<M: DeserializeOwned>(response: &Response) -> Result<M> {
+pub(super) fn read<M: DeserializeOwned>(response: &Response) -> Result<M> {
     message::read(&response.body).map_err(|error| {
         if error.source.is_data() {
             Error::Sync(SyncFault::Protocol(error.to_string()))

@@ -117,7 +117,7 @@ impl Peer for Rejoin {
             return self.log.answered(engine, pass, response);
         }
         if self.doctor.is_running() {
-            return self.doctor.answered(engine, response);
+            return self.doctor.answered(engine, pass, response);
         }
         let running = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
