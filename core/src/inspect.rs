@@ -24,7 +24,7 @@ use crate::engine::schema::sql::quoted;
 use crate::error::Result;
 use crate::host::SystemHost;
 use crate::ids::{MutationId, Seq};
-use crate::sync::rows::digest;
+use crate::sync::rows::{digest, fact};
 use crate::sync::status::FirstSync;
 
 mod json;
@@ -65,9 +65,10 @@ pub struct InspectedTable {
     pub writable: bool,
     /// Number of rows that the app sees.
     pub rows: u64,
-    /// Number of confirmed rows, without pending writes.
+    /// Number of confirmed rows, without pending writes; in a table of the log, of all rows.
     pub base_rows: u64,
-    /// Digest of the confirmed rows, as the server computes it: equal digests mean equal rows.
+    /// Digest of these rows, as the server computes it: equal digests mean equal rows. In a table of
+    /// the log it is the server's only if no entry waits.
     pub digest: String,
 }
 
@@ -153,7 +154,7 @@ impl Inspection {
         Ok(Self {
             path: path.to_owned(),
             format: number(&engine, "PRAGMA user_version")?,
-            first_sync: FirstSync::read(facts.get("first_sync").map(String::as_str)),
+            first_sync: fact::first_sync(&engine)?,
             counts: engine.counts()?,
             log: log::counts(engine.db.conn())?,
             tables: tables.into_iter().map(|table| look(&engine, table)).collect::<Result<_>>()?,

@@ -33,6 +33,10 @@ pub const LOG_PAGE: usize = 1_000;
 /// Bytes of content after which a page of the log ends. One item may exceed it alone.
 pub const LOG_PAGE_BYTES: usize = 1024 * 1024;
 
+/// Entries that touch rows of the log that were requested by name. A device whose rows have more takes
+/// a snapshot.
+pub const LOG_ROWS_ENTRIES: usize = 2_000;
+
 /// Bytes of content of rows of the log that were requested by name. A device whose rows have more
 /// takes a snapshot.
 pub const LOG_ROWS_BYTES: usize = 4 * 1024 * 1024;

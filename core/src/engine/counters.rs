@@ -14,7 +14,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts mutations that were accepted and are in the base.
+    /// Counts mutations that were accepted and are in the base, and accepted entries of the log.
     pub(crate) fn accepted(&self, count: usize) {
         self.acknowledged.fetch_add(count as u64, Ordering::Relaxed);
     }

@@ -24,7 +24,7 @@ pub struct RowsRequest {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum RowsAnswer {
     /// Take a snapshot: epoch or membership changed, an entry was folded since the device's horizon,
-    /// or the histories of these rows are too large for one response.
+    /// the histories of these rows are too large for one response, or the device is the authority.
     Resync,
     /// The rows.
     Rows(NamedRows),
@@ -36,7 +36,8 @@ pub struct NamedRows {
     /// Those that exist at the horizon.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "rows_by_table")]
     pub base: Vec<(RowName, LogRow)>,
-    /// All items above the horizon that touch any of them, whole, in key order.
+    /// All items above the horizon that touch any of them where the user may read it, or are the
+    /// author's own; whole, in key order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ViewedEntry>,
 }

@@ -1,5 +1,6 @@
 //! Repairs named rows: gives them the server's base and the items that touch them, and applies the
-//! steps on them again. Own entries stay.
+//! steps on them again. Own entries stay; actions that read these tables run again, because the rows
+//! that they read may have been wrong.
 
 use std::collections::BTreeSet;
 
@@ -33,15 +34,13 @@ pub fn take_rows<S: ReplicaStore>(
         return Ok(());
     }
     let mut edit = replica.edit();
-    edit.change.base = request.rows.iter().map(|row| (row.clone(), None)).collect();
-    for (row, image) in &answer.base {
-        if let Some(wanted) = edit.change.base.get_mut(row) {
-            *wanted = Some(image.clone());
-        }
-    }
     let shown: BTreeSet<EntryId> = answer.items.iter().map(|seen| seen.key.id).collect();
     let requested: BTreeSet<&RowName> = request.rows.iter().collect();
-    for row in &request.rows {
+    edit.change.base = request.rows.iter().map(|row| (row.clone(), None)).collect();
+    for (row, image) in answer.base.iter().filter(|(row, _)| requested.contains(row)) {
+        edit.change.base.insert(row.clone(), Some(image.clone()));
+    }
+    for row in &requested {
         for step in replica.store.steps().naming(row, &Key::FIRST)? {
             if !shown.contains(&step.id) {
                 leave_out(replica, &mut edit, step.id, &requested)?;
@@ -54,7 +53,8 @@ pub fn take_rows<S: ReplicaStore>(
     replica.commit(edit)
 }
 
-/// Removes the effects on these rows from an item that does not touch them on the server.
+/// Removes the effects on these rows from an item of another author that the server does not show
+/// with them. Own entries keep theirs: the feed has news of them.
 fn leave_out<S: ReplicaStore>(
     replica: &Replica<S>,
     edit: &mut RecordEdit,
@@ -62,10 +62,13 @@ fn leave_out<S: ReplicaStore>(
     rows: &BTreeSet<&RowName>,
 ) -> Result<(), StoreError> {
     let Some(mut record) = replica.edited(edit, id)? else { return Ok(()) };
+    if record.own.is_some() || record.authority.is_some() {
+        return Ok(());
+    }
     let Some(item) = record.item.take() else { return Ok(()) };
     let kept = item.effects.iter().filter(|(row, _)| !rows.contains(row));
     let effects: Effects = kept.map(|(row, effect)| (row.clone(), effect.clone())).collect();
-    let keep = record.own.is_some() || effects.iter().next().is_some();
+    let keep = effects.iter().next().is_some();
     record.item = Some(Shown { effects, ..item });
     replica.set(edit, id, keep.then_some(record))
 }

@@ -36,6 +36,7 @@ macro_rules! log_store_contract {
             current_rows_are_apart_from_the_base,
             a_history_is_read_from_any_key,
             histories_of_rows_are_apart,
+            records_are_read_together,
             final_ids_go_with_their_author,
             people_are_kept,
             random_calls_return_what_the_memory_store_returns,
@@ -288,6 +289,37 @@ struct RandomCalls {
     position: u64,
 }
 
+pub fn records_are_read_together(store: &mut dyn LogStore) {
+    let mut both = accepted(1, 7);
+    both.content.effects =
+        [(row("r0"), Effect::Delete), (row("k0"), Effect::Delete)].into_iter().collect();
+    store.put_entry(&both).unwrap();
+    store.put_entry(&accepted(2, 8)).unwrap();
+    for (id, number) in [("r0", 1), ("k0", 1), ("r0", 2), ("k0", 3)] {
+        store.put_link(&row(id), &key(number), Some(&link(&format!("{id} {number}")))).unwrap();
+    }
+    let ids = [entry(2), entry(9), entry(1)];
+    let found = store.with_links(&ids).unwrap();
+    let links: Vec<_> = found.iter().map(|linked| linked.links.clone()).collect();
+    let [k1, r1, r2] = ["k0 1", "r0 1", "r0 2"].map(|text| Some(link(text)));
+    assert_eq!(links, [vec![r2], vec![k1, r1]]);
+    let entries: Vec<_> = found.into_iter().map(|linked| linked.entry).collect();
+    assert_eq!(entries, [accepted(2, 8), both.clone()]);
+    store.put_link(&row("k0"), &key(1), None).unwrap();
+    assert_eq!(store.with_links(&[entry(1)]).unwrap()[0].links, [None, Some(link("r0 1"))]);
+    assert_eq!(store.with_links(&[]).unwrap(), []);
+
+    let (r0, k0, none) = (row("r0"), row("k0"), row("none"));
+    let keys = |numbers: &[u64]| Some(numbers.iter().map(|number| key(*number)).collect());
+    assert_eq!(store.links_of(&[&r0, &none, &k0], 3).unwrap(), keys(&[1, 2, 3]));
+    assert_eq!(store.links_of(&[&r0, &k0], 2).unwrap(), None);
+    assert_eq!(store.links_of(&[&none], 0).unwrap(), keys(&[]));
+
+    store.put_base(&r0, Some(&image("a", "base"))).unwrap();
+    assert_eq!(store.bases(&[&none, &r0, &k0]).unwrap(), [(r0, image("a", "base"))]);
+    assert_eq!(store.bases(&[]).unwrap(), []);
+}
+
 impl RandomCalls {
     fn row(&mut self) -> RowName {
         row(ROWS[self.rng.usize(..ROWS.len())])
@@ -323,7 +355,7 @@ impl RandomCalls {
     fn read_both(&mut self, store: &dyn LogStore, memory: &MemoryLog, what: &str) {
         let (row, key) = (self.row(), self.key());
         let id = entry(key.counter.into());
-        match self.rng.u8(..20) {
+        match self.rng.u8(..22) {
             0 => assert_eq!(store.current(&row), memory.current(&row), "{what}"),
             1 => assert_eq!(store.linked_rows(), memory.linked_rows(), "{what}"),
             2 => assert_eq!(store.by_key(&key, 3), memory.by_key(&key, 3), "{what}"),
@@ -333,6 +365,8 @@ impl RandomCalls {
             6 | 7 => assert_eq!(store.entry(id), memory.entry(id), "{what}"),
             8 | 9 => assert_eq!(store.base(&row), memory.base(&row), "{what}"),
             10 | 11 => assert_eq!(store.link(&row, &key), memory.link(&row, &key), "{what}"),
+            20 => assert_eq!(store.with_links(&[id]), memory.with_links(&[id]), "{what}"),
+            21 => assert_eq!(store.links_of(&[&row], 4), memory.links_of(&[&row], 4), "{what}"),
             12..=15 => {
                 let found = [store.link_before(&row, &key), memory.link_before(&row, &key)];
                 assert_eq!(found[0], found[1], "{what}: before {key:?}");

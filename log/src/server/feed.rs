@@ -6,13 +6,13 @@ use super::super::message::{
 };
 use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::store::{AcceptedEntry, LogStore};
+use super::store::{AcceptedEntry, LinkedEntry, LogStore};
 use super::{Server, ServerError};
 use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Number of entries read at a time.
-const STRIDE: usize = 64;
+pub(super) const STRIDE: usize = 32;
 
 /// The viewer.
 #[derive(Debug)]
@@ -58,24 +58,24 @@ impl<S: LogStore> Server<S> {
             if ids.is_empty() {
                 return Ok((items, Cursor(self.facts.head), false));
             }
-            for id in ids {
-                let Some(entry) = self.store.entry(id)? else { continue };
-                let item = self.item(&entry, viewer)?;
+            for linked in self.store.with_links(&ids)? {
+                let item = self.item(&linked, viewer)?;
                 if item.is_some() && (items.len() == limit || bytes >= LOG_PAGE_BYTES) {
                     return Ok((items, Cursor(next), true));
                 }
                 bytes += item.as_ref().map_or(0, bytes_of_item);
                 items.extend(item);
-                next = entry.position;
+                next = linked.entry.position;
             }
         }
     }
 
     /// An entry in the feed of this viewer; `None` if it never concerned the viewer.
-    fn item(&self, entry: &AcceptedEntry, viewer: &Viewer) -> Result<Option<Item>, StoreError> {
-        if let Some(seen) = self.seen(entry, viewer)? {
+    fn item(&self, linked: &LinkedEntry, viewer: &Viewer) -> Result<Option<Item>, StoreError> {
+        if let Some(seen) = self.seen(linked, viewer)? {
             return Ok(Some(Item::Entry(Box::new(seen))));
         }
+        let entry = &linked.entry;
         let is_gone = entry.touched.meet(&viewer.buckets) && !mutant::on(Mutant::NotToldGone);
         Ok(is_gone.then_some(Item::Gone(entry.id)))
     }
@@ -84,7 +84,7 @@ impl<S: LogStore> Server<S> {
     /// nothing; the authority, too, is the author of its own entries.
     pub(super) fn seen(
         &self,
-        entry: &AcceptedEntry,
+        LinkedEntry { entry, links }: &LinkedEntry,
         viewer: &Viewer,
     ) -> Result<Option<ViewedEntry>, StoreError> {
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
@@ -93,11 +93,12 @@ impl<S: LogStore> Server<S> {
         let mut own = is_own.then(|| held(entry));
         let mut effects = Vec::new();
         if whole.is_none() {
-            for (row, _) in entry.content.effects.iter() {
-                let link = self.store.link(row, &entry.key)?;
-                let Some(passage) = link.and_then(|link| link.passage) else { continue };
+            for ((row, _), link) in entry.content.effects.iter().zip(links) {
+                let Some(passage) = link.as_ref().and_then(|link| link.passage.as_ref()) else {
+                    continue;
+                };
                 if viewer.authority {
-                    effects.push((row.clone(), passage.effect));
+                    effects.push((row.clone(), passage.effect.clone()));
                     continue;
                 }
                 let shown = passage.shown(&viewer.buckets);
@@ -129,7 +130,13 @@ impl<S: LogStore> Server<S> {
 
 /// The bytes of content of an item.
 fn bytes_of_item(item: &Item) -> usize {
-    let Item::Entry(seen) = item else { return 0 };
+    match item {
+        Item::Entry(seen) => bytes_of(seen),
+        Item::Gone(_) => 0,
+    }
+}
+
+pub(super) fn bytes_of(seen: &ViewedEntry) -> usize {
     let whole = seen
         .whole
         .as_ref()

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::super::ids::AuthorId;
-use super::super::key::Key;
-use super::super::message::bounds::{bytes_of, bytes_of_columns};
+use super::super::ids::{AuthorId, EntryId};
+use super::super::message::bounds::bytes_of_columns;
 use super::super::message::rows::{NamedRows, RowsAnswer, RowsRequest};
+use super::super::row::RowName;
+use super::feed::{STRIDE, bytes_of};
 use super::store::LogStore;
 use super::{Server, ServerError};
-use rejoin_protocol::limits::LOG_ROWS_BYTES;
+use rejoin_protocol::limits::{LOG_ROWS_BYTES, LOG_ROWS_ENTRIES};
 
 /// The requested rows, as far as the author's user may read them. Read-only.
+///
+/// The authority takes a snapshot instead: it runs the entries of all authors.
 pub fn named_rows<S: LogStore>(
     server: &Server<S>,
     author: AuthorId,
@@ -18,33 +21,39 @@ pub fn named_rows<S: LogStore>(
 ) -> Result<RowsAnswer, ServerError> {
     let (_, membership) = server.person(author)?;
     let is_current = request.stamp == server.stamp(&membership);
-    if !is_current || !server.has_base_of(&request.horizon) {
+    let viewer = server.viewer(author, membership.buckets);
+    if !is_current || viewer.authority || !server.has_base_of(&request.horizon) {
         return Ok(RowsAnswer::Resync);
     }
-    let viewer = server.viewer(author, membership.buckets);
-    let hints: Vec<_> = request.rows.iter().map(|row| (row, &Key::FIRST)).collect();
-    server.store.expect(&hints)?;
-    let (mut named, mut keys, mut bytes) = (NamedRows::default(), BTreeSet::new(), 0);
-    for row in &request.rows {
-        if let Some(image) = server.store.base(row)?
-            && server.shows(row, &image, &viewer)
-        {
-            bytes += bytes_of_columns(image.columns());
-            named.base.push((row.clone(), image));
+    let requested: BTreeSet<&RowName> = request.rows.iter().collect();
+    let (mut named, mut bytes) = (NamedRows::default(), 0);
+    let rows: Vec<&RowName> = requested.iter().copied().collect();
+    for rows in rows.chunks(STRIDE) {
+        for (row, image) in server.store.bases(rows)? {
+            if server.shows(&row, &image, &viewer) {
+                bytes += bytes_of_columns(image.columns());
+                named.base.push((row, image));
+            }
         }
-        let mut last = Key::FIRST;
-        while let Some((key, _)) = server.store.link_after(row, &last)? {
-            keys.insert(key);
-            last = key;
+        if bytes > LOG_ROWS_BYTES {
+            return Ok(RowsAnswer::Resync);
         }
     }
-    for key in keys {
-        let Some(entry) = server.store.entry(key.id)? else { continue };
-        let Some(seen) = server.seen(&entry, &viewer)? else { continue };
-        let whole = seen.whole.as_ref();
-        bytes += bytes_of(None, &seen.effects)
-            + whole.map_or(0, |whole| bytes_of(whole.intent.as_ref(), &whole.content.effects));
-        named.items.push(seen);
+    let Some(keys) = server.store.links_of(&rows, LOG_ROWS_ENTRIES)? else {
+        return Ok(RowsAnswer::Resync);
+    };
+    let ids: Vec<EntryId> = keys.into_iter().map(|key| key.id).collect();
+    for ids in ids.chunks(STRIDE) {
+        for linked in server.store.with_links(ids)? {
+            let Some(seen) = server.seen(&linked, &viewer)? else { continue };
+            // One that touches the rows only where the user may not read must not show that it does.
+            let is_shown =
+                seen.own.is_some() || seen.effects.rows().iter().any(|row| requested.contains(row));
+            if is_shown {
+                bytes += bytes_of(&seen);
+                named.items.push(seen);
+            }
+        }
         if bytes > LOG_ROWS_BYTES {
             return Ok(RowsAnswer::Resync);
         }

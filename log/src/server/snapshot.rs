@@ -3,7 +3,7 @@
 //! A snapshot does not contain the current rows, because a late entry could not be inserted below
 //! them.
 
-use super::super::ids::AuthorId;
+use super::super::ids::{AuthorId, EntryId};
 use super::super::message::bounds::bytes_of_columns;
 use super::super::message::snapshot::{
     SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition, SnapshotRequest,
@@ -29,8 +29,9 @@ pub fn snapshot<S: LogStore>(
     let written = membership.write_set();
     let viewer = server.viewer(author, membership.buckets);
     let mut items = Vec::new();
-    for entry in server.entries()? {
-        items.extend(server.seen(&entry, &viewer)?);
+    let ids: Vec<EntryId> = server.entries()?.into_iter().map(|entry| entry.id).collect();
+    for linked in server.store.with_links(&ids)? {
+        items.extend(server.seen(&linked, &viewer)?);
     }
     Ok(LogSnapshot {
         stamp,

@@ -81,6 +81,15 @@ pub struct Link {
     pub passage: Option<RowEffect>,
 }
 
+/// An entry with its links.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkedEntry {
+    /// The entry.
+    pub entry: AcceptedEntry,
+    /// The link of each of its effects.
+    pub links: Vec<Option<Link>>,
+}
+
 /// A registered author.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
@@ -118,6 +127,18 @@ pub trait LogStore: Debug {
 
     /// An entry above the horizon.
     fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>, StoreError>;
+    /// Those of these entries that are stored, in this order, each with its links in the order of its
+    /// effects. No id may be named twice.
+    fn with_links(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(entry) = self.entry(*id)? else { continue };
+            let links = entry.content.effects.iter().map(|(row, _)| self.link(row, &entry.key));
+            let links = links.collect::<Result<_, _>>()?;
+            found.push(LinkedEntry { entry, links });
+        }
+        Ok(found)
+    }
     /// Stores an entry, replacing the one with its id. Its key never changes, and no entry gets a
     /// position that any entry has had.
     fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<(), StoreError>;
@@ -138,6 +159,14 @@ pub trait LogStore: Debug {
 
     /// The row at the horizon.
     fn base(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
+    /// Those of these rows that exist at the horizon, in any order. No row may be named twice.
+    fn bases(&self, rows: &[&RowName]) -> Result<Vec<(RowName, LogRow)>, StoreError> {
+        let mut found = Vec::new();
+        for row in rows {
+            found.extend(self.base(row)?.map(|image| ((*row).clone(), image)));
+        }
+        Ok(found)
+    }
     /// Sets or removes a row at the horizon.
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
     /// At most `limit` rows at the horizon with names above `after`, in name order: by the bytes of
@@ -164,6 +193,21 @@ pub trait LogStore: Debug {
     /// Sets or removes a link.
     fn put_link(&mut self, row: &RowName, key: &Key, link: Option<&Link>)
     -> Result<(), StoreError>;
+    /// The keys of all links of these rows, each once, in order; `None` if there are more than `most`.
+    fn links_of(&self, rows: &[&RowName], most: usize) -> Result<Option<Vec<Key>>, StoreError> {
+        let mut keys = BTreeSet::new();
+        for row in rows {
+            let mut last = Key::FIRST;
+            while let Some((key, _)) = self.link_after(row, &last)? {
+                keys.insert(key);
+                last = key;
+                if keys.len() > most {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(keys.into_iter().collect()))
+    }
     /// The names of all rows with a history above the horizon, in order.
     fn linked_rows(&self) -> Result<Vec<RowName>, StoreError>;
 

@@ -18,6 +18,10 @@ use crate::server::rows::named_rows;
 
 const IDS: [&str; 5] = ["r0", "r1", "r2", "s0", "s1"];
 
+fn text(text: &str) -> Effect {
+    Effect::Update(columns("text", text))
+}
+
 /// Writes of two authors, most of them published and fetched, unless the device is `damaged`.
 fn happens(world: &mut World, rng: &mut Rng, damaged: &str) {
     let name = ["phone", "tablet"][rng.usize(..2)];
@@ -93,6 +97,10 @@ fn damaged_rows_are_repaired_by_name_whatever_happens_meanwhile() {
         let mut world = World::new(&[("phone", "a b"), ("tablet", "a b"), ("desk", "a")], &rows);
         for _ in 0..rng.u8(1..12) {
             happens(&mut world, &mut rng, "");
+            if rng.u8(..6) == 0 {
+                world.now += 100_000;
+                world.compacts();
+            }
         }
         let (name, number) = [("phone", 1), ("desk", 3)][rng.usize(..2)];
         world.fetch(name);
@@ -105,8 +113,9 @@ fn damaged_rows_are_repaired_by_name_whatever_happens_meanwhile() {
         let (request, answer) = ask(&mut world, name, number, damaged);
         let answer = rows_of(answer);
         take_rows(world.device(name), &request, &answer).unwrap();
-        // A second delivery changes nothing.
+        let rows = world.device(name).rows().unwrap();
         take_rows(world.device(name), &request, &answer).unwrap();
+        assert_eq!(world.device(name).rows().unwrap(), rows, "a second delivery changes nothing");
         world.holds(name);
         world.settle();
     }
@@ -137,12 +146,16 @@ fn repair_touches_no_other_row_and_keeps_the_own_entries() {
 
 #[test]
 fn hidden_row_is_answered_like_a_missing_one() {
-    let mut world = World::new(&[("phone", "a b"), ("desk", "a")], &[("r0", "b")]);
-    world.act("phone", "append r0 secret");
+    let mut world = World::new(&[("phone", "a b"), ("desk", "a")], &[("r0", "b"), ("r1", "a")]);
+    let both = [(row("r0"), text("secret")), (row("r1"), text("public"))].into_iter().collect();
+    world.try_sql("phone", both).unwrap();
     world.sync("phone");
     let rows = vec![row("r0"), row("none")];
     let (_, answer) = ask(&mut world, "desk", 2, rows);
-    assert_eq!(rows_of(answer), NamedRows::default());
+    assert_eq!(rows_of(answer), NamedRows::default(), "not even the entry that wrote both");
+    let (_, answer) = ask(&mut world, "desk", 2, vec![row("r1")]);
+    let effects: Vec<_> = rows_of(answer).items.into_iter().map(|item| item.effects).collect();
+    assert_eq!(effects, [plain("r1", text("public"))]);
 }
 
 #[test]

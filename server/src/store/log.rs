@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 use rejoin_log::ids::{AuthorId, EntryId, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::row::{LogRow, RowName};
-use rejoin_log::server::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
+use rejoin_log::server::store::{
+    AcceptedEntry, Author, Link, LinkedEntry, LogFacts, LogStore, Membership,
+};
 use rejoin_log::store::StoreError;
 use rejoin_protocol::Value;
 use serde::de::DeserializeOwned;
@@ -25,6 +27,7 @@ use crate::model::LogTable;
 mod batch;
 mod cells;
 mod fit;
+mod linked;
 mod statements;
 mod table;
 mod window;
@@ -271,6 +274,11 @@ impl LogStore for LogTables<'_> {
         self.record(self.sql().entry, &[id.0.into()])
     }
 
+    fn with_links(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>> {
+        self.flush()?;
+        self.read_with_links(ids)
+    }
+
     fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<()> {
         if let Some(batch) = &mut *self.batch() {
             batch.put_entry(entry);
@@ -309,6 +317,12 @@ impl LogStore for LogTables<'_> {
             return Ok(found);
         }
         self.record(self.sql().base, &named(row))
+    }
+
+    fn bases(&self, rows: &[&RowName]) -> Result<Vec<(RowName, LogRow)>> {
+        let names = rows.iter().map(|row| named(row).into()).collect();
+        let found = self.all((self.sql().named_base.into(), names))?;
+        found.into_iter().map(|row| Ok((name(&row)?, body(row.get(2))?))).collect()
     }
 
     fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<()> {
@@ -368,6 +382,11 @@ impl LogStore for LogTables<'_> {
         }
         let found = self.rows(self.sql().link_after, &linked(row, key))?;
         found.first().map(|row| Ok((cells::key(row.first())?, body(row.get(1))?))).transpose()
+    }
+
+    fn links_of(&self, rows: &[&RowName], most: usize) -> Result<Option<Vec<Key>>> {
+        self.flush()?;
+        self.keys_of(rows, most)
     }
 
     fn put_link(&mut self, row: &RowName, key: &Key, link: Option<&Link>) -> Result<()> {

@@ -118,6 +118,21 @@ fn rows_of_the_log_with_a_long_history_are_repaired_by_a_snapshot(store: Store) 
 }
 
 #[apply(each_store)]
+fn very_many_rows_of_the_log_are_repaired_by_a_snapshot(store: Store) {
+    let (server, mut device) = world(store);
+    device.write(
+        "INSERT INTO seats WITH RECURSIVE many(n) AS (SELECT 40 UNION ALL SELECT n + 1 FROM many LIMIT 1060)
+         SELECT 's' || n, 'e1', 'free', n FROM many",
+    );
+    device.sync(&server);
+    damage(device.path(), "DELETE FROM seats WHERE number >= 50");
+    let found = check(&mut device, &server);
+    assert_eq!(found.tables[1], table("seats", 50, 1_050, 1_050));
+    assert_eq!(device.see(SEATS), server.see(SEATS));
+    assert_eq!(requests(&device, "/log/rows"), 0);
+}
+
+#[apply(each_store)]
 fn edits_amid_a_check_are_no_damage_and_survive_the_repair(store: Store) {
     let (server, mut device) = world(store);
     damage(device.path(), "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id IN (3, 4)");

@@ -9,7 +9,7 @@ use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
-use rejoin_core::{Error, FirstSync, InputFault, MutationId, QueueFault};
+use rejoin_core::{Error, FirstSync, InputFault, Inspection, MutationId, QueueFault};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 use serde_json::json;
@@ -479,8 +479,17 @@ fn first_sync_is_complete_when_the_log_has_its_rows_too() {
     new.client.sync().and_wait(Some(PATIENCE)).wait().unwrap_err();
     assert_eq!((seen("SELECT 1 FROM halls"), seen("SELECT 1 FROM seats")), (1, 0));
     assert_eq!(new.client.status().first_sync, FirstSync::Partial);
+    assert_eq!(
+        Inspection::of(new.folder.path().join("app.db")).unwrap().first_sync,
+        FirstSync::Partial
+    );
     server.outside("ALTER TABLE aside RENAME TO rejoin_log_link");
     new.sync();
     assert_eq!(seen("SELECT 1 FROM seats"), 1);
     assert_eq!(new.client.status().first_sync, FirstSync::Done);
+
+    new.client.execute("INSERT INTO seats VALUES ('s2', 'e1', NULL, '', 2)", ()).wait().unwrap();
+    new.sync();
+    let bundle = new.client.storage().diagnose().wait().unwrap();
+    assert_eq!(bundle["counters"]["acknowledged"], 1, "an entry of the log counts");
 }

@@ -205,7 +205,7 @@ fn taken(
 ) -> Result<Taken> {
     let named: BTreeSet<EntryId> = named.collect();
     let triggers = if received >= MANY { Triggers::MayRest } else { Triggers::MayStayOff };
-    engine.write_with(Origin::Remote, triggers, |engine| {
+    let taken = engine.write_with(Origin::Remote, triggers, |engine| {
         let (ended, copied) = on(engine, |replica| {
             let waiting = waiting(replica, &named)?;
             apply(replica)?;
@@ -229,7 +229,9 @@ fn taken(
             engine.touched.queue();
         }
         Ok(taken)
-    })
+    })?;
+    engine.counters().accepted(usize::try_from(taken.accepted).unwrap_or(usize::MAX));
+    Ok(taken)
 }
 
 /// Those of these entries that wait for the server. Mostly no entry waits, and none is looked up.

@@ -39,7 +39,7 @@ const STEP: usize = 4_000;
 /// Number of differing slices whose rows are in memory at once.
 const SLICES: usize = 32;
 
-/// Maximum number of damaged rows that are fetched by name. More need a snapshot.
+/// Maximum number of damaged rows of the row model that are fetched by name. More need a snapshot.
 const NAMED: usize = 5_000;
 
 /// A check in a pass.

@@ -31,6 +31,10 @@ pub(in crate::store) struct Statements {
     pub(super) link_after: &'static str,
     /// The link before a key, and the first [`AHEAD`] from it on.
     pub(super) links_around: &'static str,
+    /// The keys of the first links of a row.
+    pub(super) link_keys: &'static str,
+    /// A link with its row and key.
+    pub(super) named_link: &'static str,
     pub(super) put_link: &'static str,
     pub(super) remove_link: &'static str,
     pub(super) linked_rows: &'static str,
@@ -140,6 +144,16 @@ macro_rules! statements {
                 $prefix,
                 "link WHERE table_name = $1 AND row_id = $2 AND key >= $3
                  ORDER BY key LIMIT 4) AS from_key"
+            ),
+            link_keys: concat!(
+                "SELECT key FROM ",
+                $prefix,
+                "link WHERE table_name = $1 AND row_id = $2 ORDER BY key LIMIT $3"
+            ),
+            named_link: concat!(
+                "SELECT table_name, row_id, key, body FROM ",
+                $prefix,
+                "link WHERE table_name = $1 AND row_id = $2 AND key = $3"
             ),
             put_link: concat!(
                 "INSERT INTO ",

@@ -41,6 +41,9 @@ const PUBLISH: u64 = 6;
 /// Begin with the device, log, entries.
 const FETCH: u64 = 3;
 
+/// Begin with the device, log, and for each 32 entries their ids, the entries and their links.
+const FETCH_100: u64 = 2 + 4 * 3;
+
 #[apply(postgres_stores!)]
 async fn requests_take_the_same_round_trips_for_any_size(backend: Backend) {
     let (world, proxy) = moved_away(world(backend));
@@ -58,4 +61,18 @@ async fn requests_take_the_same_round_trips_for_any_size(backend: Backend) {
         fewest = fewest.min(trips.await);
     }
     assert_eq!(fewest, FETCH);
+
+    let ben = Device::new(&world, "ben", 2).await;
+    let many = published(&proxy, &mut anna, 100, "create").await;
+    assert!(many <= PUBLISH);
+    let mut fewest = u64::MAX;
+    for _ in 0..5 {
+        let request = fetch::fetch_request(&ben.replica, 100).unwrap();
+        let trips = proxy.trips(async {
+            let answer: Fetched = ben.ask("/log/fetch", request).await;
+            assert!(matches!(answer, Fetched::Page(page) if page.items.len() == 100));
+        });
+        fewest = fewest.min(trips.await);
+    }
+    assert!(fewest <= FETCH_100, "{fewest}");
 }

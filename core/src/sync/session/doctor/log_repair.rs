@@ -3,9 +3,9 @@
 
 use rejoin_log::message::rows::{RowsAnswer, RowsRequest};
 use rejoin_log::row::RowName;
+use rejoin_protocol::limits::LOG_PAGE;
 use rejoin_protocol::wire::path;
 
-use super::NAMED;
 use crate::engine::Engine;
 use crate::engine::entries::{self, exchange};
 use crate::error::Result;
@@ -14,9 +14,6 @@ use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::session::log;
 use crate::sync::session::pass::{Next, Pass};
 use crate::sync::session::peer::unrequested;
-
-/// Number of rows in one request.
-const BATCH: usize = 200;
 
 /// The rows of the log that a check repairs.
 #[derive(Debug, Default)]
@@ -31,7 +28,7 @@ impl LogRepair {
     /// Repairs these rows next.
     pub(super) fn start(&mut self, engine: &mut Engine, rows: Vec<RowName>) -> Result<()> {
         self.rows = rows;
-        if self.rows.len() > NAMED { self.by_snapshot(engine) } else { Ok(()) }
+        if self.rows.len() > LOG_PAGE { self.by_snapshot(engine) } else { Ok(()) }
     }
 
     /// Repairs by a snapshot what is not repaired; returns `false` if that was done already.
@@ -47,17 +44,14 @@ impl LogRepair {
         self.running.is_some()
     }
 
-    /// The next request; `None` without any.
+    /// The request; `None` without any. It is one, so that no action runs on rows that are not repaired
+    /// yet.
     pub(super) fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        let rest = self.rows.len().saturating_sub(BATCH);
-        let rows = self.rows.split_off(rest);
+        let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() {
             return Ok(None);
         }
-        let Some(request) = exchange::rows_request(engine, rows)? else {
-            self.rows.clear();
-            return Ok(None);
-        };
+        let Some(request) = exchange::rows_request(engine, rows)? else { return Ok(None) };
         pass.count_pull()?;
         let body = log::body(engine, &request)?;
         self.running = Some(request);
@@ -71,11 +65,11 @@ impl LogRepair {
         response: &Response,
     ) -> Result<NextStep> {
         let request = self.running.take().ok_or_else(unrequested)?;
-        match response.status {
-            200 => {}
-            // An older server.
-            404 => return self.by_snapshot(engine).map(|()| NextStep::Onward),
-            _ => return answer::refusal(response),
+        if response.status != 200 {
+            return match answer::refusal(response)? {
+                NextStep::Smaller => self.by_snapshot(engine).map(|()| NextStep::Onward),
+                next => Ok(next),
+            };
         }
         match log::read(response)? {
             RowsAnswer::Resync => self.by_snapshot(engine).map(|()| NextStep::Onward),
