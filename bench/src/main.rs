@@ -15,6 +15,7 @@ mod action;
 mod apply;
 mod border;
 mod capture;
+mod device;
 mod figures;
 mod instructions;
 mod log;
@@ -66,6 +67,20 @@ struct Arguments {
 enum Only {
     /// Run the measurements of the language bindings in Rust: one JSON line each
     Border,
+    /// Measure what a device spends with many rows, and while nothing happens
+    Device {
+        /// Length of the idle period, in seconds.
+        #[arg(long, default_value_t = 120)]
+        idle: u64,
+    },
+    /// A device in a process of its own.
+    #[command(hide = true)]
+    OnDevice {
+        url: String,
+        file: PathBuf,
+        #[command(subcommand)]
+        step: device::child::Step,
+    },
     /// Runs one counted workload once; callgrind calls it.
     #[command(hide = true)]
     Run { index: usize, variant: Variant, scale: usize },
@@ -78,6 +93,11 @@ fn main() -> Result<()> {
             return instructions::run_one(index, variant, scale);
         }
         Some(Only::Border) => return border::print(),
+        Some(Only::Device { idle }) => {
+            report::print(&device::lines(idle)?);
+            return Ok(());
+        }
+        Some(Only::OnDevice { url, file, step }) => return device::child::run(&url, &file, &step),
         None => {}
     }
     let mut lines = Vec::new();
