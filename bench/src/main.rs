@@ -70,7 +70,7 @@ enum Only {
     /// Measure what a device spends with many rows, and while nothing happens
     Device {
         /// Length of the idle period, in seconds.
-        #[arg(long, default_value_t = 120)]
+        #[arg(long, default_value_t = 3_600)]
         idle: u64,
     },
     /// A device in a process of its own.

@@ -99,7 +99,9 @@ pub struct ClientConfig {
     /// Conflict policy by table. Default: the policy in the server's manifest.
     #[uniffi(default = None)]
     pub policies: Option<HashMap<String, ConflictPolicy>>,
-    /// Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
+    /// Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
+    /// server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
+    /// the device.
     #[uniffi(default = None)]
     pub sync_interval_ms: Option<u32>,
     /// How long local writes are collected before a push, in milliseconds. Default 500; up to a

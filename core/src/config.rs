@@ -80,7 +80,8 @@ pub struct Config {
     pub schema: Option<Manifest>,
     /// Conflict policy by table. Default: the policy in the server's manifest.
     pub policies: BTreeMap<String, Policy>,
-    /// Time between two sync passes. Default 30 s; from 1 s to a day.
+    /// Time between two sync passes. Default 30 s; from 1 s to a day. While the server's event stream is
+    /// open and nothing happens, the time grows to 30 minutes: a change wakes the device.
     pub sync_interval: Duration,
     /// How long local writes are collected before a push. Default 0.5 s; up to a minute.
     pub push_debounce: Duration,

@@ -27,8 +27,11 @@ pub(crate) use places::TooMany;
 /// Poll interval of the log's head for changes of other programs.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Interval of keep-alive messages on an idle stream.
+/// Interval of keep-alive messages on an idle stream, unless the request names another.
 pub(crate) const PING: Duration = Duration::from_secs(20);
+
+/// The longest interval that a request may name.
+pub(crate) const LONGEST_PING: Duration = Duration::from_mins(10);
 
 /// Above this number of new entries, all listeners are woken without reading the entries' buckets.
 const MOST: i64 = 5_000;

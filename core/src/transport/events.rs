@@ -1,7 +1,7 @@
 //! A stream of server-sent events with a watchdog.
 //!
-//! It reassembles events from chunks, and ends after a silence of three pings, because a dead
-//! connection gives no signal. An event only hints that there is something to fetch, so a lost one
+//! It reassembles events from chunks, and ends after a silence, because a dead connection gives no
+//! signal: a minute, unless fewer pings were requested. An event only hints that there is something to fetch, so a lost one
 //! loses no data. The driver interprets the events.
 
 use std::collections::VecDeque;
@@ -15,10 +15,10 @@ use rejoin_protocol::wire::event::{Event, EventReader};
 
 use super::error::TransportError;
 
-/// Interval of the server's keep-alive comments.
+/// Interval of the server's keep-alive comments, unless the request names another.
 pub const PING: Duration = Duration::from_secs(20);
 
-/// Silence after which the connection counts as dead.
+/// Silence after which the connection counts as dead, by default.
 pub const IDLE: Duration = Duration::from_mins(1);
 
 /// An open event stream. Dropping it closes the connection.
@@ -26,6 +26,7 @@ pub struct EventStream {
     pieces: BoxStream<'static, Result<Bytes, TransportError>>,
     reader: EventReader,
     ready: VecDeque<Event>,
+    idle: Duration,
 }
 
 impl fmt::Debug for EventStream {
@@ -37,7 +38,13 @@ impl fmt::Debug for EventStream {
 impl EventStream {
     /// A stream over the chunks of a response body.
     pub fn new(pieces: BoxStream<'static, Result<Bytes, TransportError>>) -> Self {
-        Self { pieces, reader: EventReader::default(), ready: VecDeque::new() }
+        Self { pieces, reader: EventReader::default(), ready: VecDeque::new(), idle: IDLE }
+    }
+
+    /// Sets the silence after which the connection counts as dead.
+    #[must_use]
+    pub fn idle(self, idle: Duration) -> Self {
+        Self { idle, ..self }
     }
 
     /// The next event; `None` when the stream ended, broke or was silent for too long. Requires
@@ -47,7 +54,7 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            let piece = tokio::time::timeout(IDLE, self.pieces.next()).await.ok()??.ok()?;
+            let piece = tokio::time::timeout(self.idle, self.pieces.next()).await.ok()??.ok()?;
             self.ready.extend(self.reader.push(&piece).ok()?);
         }
     }

@@ -156,6 +156,10 @@ fn client() -> Result<reqwest::Client, String> {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
         .pool_idle_timeout(KEEP)
+        // Each probe would wake the radio; requests and streams have time limits of their own.
+        .tcp_keepalive(None)
+        .tcp_keepalive_interval(None)
+        .tcp_keepalive_retries(None)
         .build()
         .map_err(|error| format!("setting up HTTP: {error}"))
 }

@@ -3,7 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The keep-alive comment, sent every twenty seconds; readers skip it.
+/// The query of the stream's request, beside the device's id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsAsk {
+    /// Seconds between two keep-alive comments; the server answers with 20 to 600. Default 20.
+    #[serde(default)]
+    pub ping: Option<u64>,
+}
+
+/// The keep-alive comment; readers skip it.
 pub const PING: &str = ": ping\n\n";
 
 /// Maximum length of a line and of an event in bytes; longer ones end the stream.

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use rejoin_protocol::wire::event::EventsAsk;
 use rejoin_protocol::wire::{ErrorBody, code};
 
 use super::{asks_for_extensions, door, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::error::{Fault, Refusal};
-use crate::events::{PING, TooMany};
+use crate::events::{LONGEST_PING, PING, TooMany};
 use crate::log_limit::LogLimit;
 
 /// Seconds after which a client should retry a refused stream.
@@ -20,7 +22,11 @@ const RETRY_AFTER: u64 = 60;
 
 static TOO_MANY: LogLimit = LogLimit::new();
 
-pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<EventsAsk>, QueryRejection>,
+    request: Request,
+) -> Response {
     let extended = asks_for_extensions(request.headers());
     let from = (request.headers(), request.extensions());
     let entered = door::enter(&shared, from, extended, Endpoint::Events).await;
@@ -28,6 +34,14 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
         Ok(admitted) => admitted,
         Err(fault) => return refused(&shared, &fault, extended, "listen"),
     };
+    let ping = match query {
+        Ok(Query(EventsAsk { ping })) => ping.map_or(PING, Duration::from_secs),
+        Err(rejection) => {
+            let fault = Refusal::invalid(rejection.body_text()).into();
+            return refused(&shared, &fault, extended, "listen");
+        }
+    };
+    let ping = ping.clamp(PING, LONGEST_PING);
     let asking = Arc::clone(&shared);
     let epoch = tokio::task::spawn_blocking(move || asking.engine.epoch())
         .await
@@ -45,7 +59,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
         Ok(stream) => stream,
         Err(why) => return refused(&shared, &too_many(why), extended, "listen"),
     };
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(PING).text("ping")).into_response()
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(ping).text("ping")).into_response()
 }
 
 /// 429 for the user's limit of streams, 503 for the server's.

@@ -119,6 +119,21 @@ async fn read(response: Response<Body>) -> (u16, Option<String>, Value) {
 }
 
 #[apply(stores!)]
+async fn interval_of_the_pings_is_a_number_of_seconds(backend: Backend) {
+    let world = World::with(backend, TABLES, standard);
+    let ask = async |ping: &str| {
+        let request = Request::get(format!("/sync/events?client_id=c&ping={ping}"));
+        let request = request.header("Rejoin-Protocol", "1").header("X-User-ID", "anna");
+        world.server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    for ping in ["480", "0", "18446744073709551615"] {
+        assert_eq!(ask(ping).await.status(), 200, "{ping}");
+    }
+    let (status, _, body) = read(ask("soon").await).await;
+    assert_eq!((status, &body["code"]), (400, &json!("invalid_request")), "{body}");
+}
+
+#[apply(stores!)]
 async fn stream_above_the_limit_of_its_user_is_refused(backend: Backend) {
     let limits = Limits { streams_per_user: 2, ..Limits::default() };
     let world = World::with(backend, TABLES, |config| standard(config).with_limits(limits));

@@ -26,6 +26,8 @@ pub(super) struct Cycle {
     before: SyncState,
     /// Whether only a hint caused this pass.
     hinted: bool,
+    /// Whether only the interval caused this pass, while an event stream was open.
+    rests: bool,
 }
 
 /// The next step of the loop.
@@ -58,7 +60,8 @@ impl Cycle {
         let config = &pass.config;
         let schedule =
             Schedule::new(config.sync_interval, config.push_debounce, config.max_retries);
-        Self { pass, spawner, schedule, listener: None, before: SyncState::Idle, hinted: false }
+        let before = SyncState::Idle;
+        Self { pass, spawner, schedule, listener: None, before, hinted: false, rests: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -107,12 +110,17 @@ impl Cycle {
             shared.board.set(SyncState::Metered);
             return Step::Wait(None);
         }
-        let due = self.schedule.due(&inbox.wishes);
+        let listens = shared.listens();
+        let due = self.schedule.due(&inbox.wishes, listens);
         if due > shared.now() {
             return Step::Wait(Some(due));
         }
         let wishes = std::mem::take(&mut inbox.wishes);
         self.hinted = (wishes.eager || wishes.woken) && !is_explicit && wishes.wrote.is_none();
+        self.rests = listens && wishes.is_empty();
+        if is_explicit || wishes.eager {
+            self.schedule.stirred();
+        }
         let waiting = std::mem::take(&mut inbox.waiting);
         Step::Run(waiting, if is_explicit { Metered::Allow } else { held })
     }
@@ -201,6 +209,8 @@ impl Cycle {
             self.schedule.moved();
         } else if self.hinted {
             self.schedule.idled(now, random(&*self.pass.host));
+        } else if self.rests && outcome.is_ok() {
+            self.schedule.rested();
         }
         let state = match outcome {
             // Later writes are pushed soon, unless nothing of this push succeeded.
@@ -226,6 +236,8 @@ impl Cycle {
             },
         };
         self.pass.shared.board.set(state);
+        let calm = self.schedule.calm();
+        self.pass.shared.calm.send_if_modified(|known| std::mem::replace(known, calm) != calm);
         if outcome.is_ok() {
             self.listen(known.session.events.as_deref());
         }

@@ -3,7 +3,8 @@
 //! There is always a next attempt. Only `Retry-After` and a refusal (401, 426) delay automatic
 //! syncs; a sync that the app requests is always due immediately. Hints (events, network,
 //! foreground, credentials) cause no loop: after three consecutive hint-driven passes without a
-//! change, the next one waits by backoff.
+//! change, the next one waits by backoff. While an event stream is open and nothing happens, the
+//! interval grows, so that an idle device seldom uses its radio.
 
 use std::time::Duration;
 
@@ -22,8 +23,21 @@ pub(crate) struct PassRequests {
     pub(crate) wrote: Option<Duration>,
 }
 
+impl PassRequests {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Number of consecutive hint-driven passes without a change that run immediately.
 const FREE_HINTS: u32 = 3;
+
+/// The highest level of calm.
+pub(crate) const CALMEST: u32 = 3;
+
+/// The longest interval between passes while an event stream is open; a configured one may be longer.
+const LONGEST_CALM: Duration = Duration::from_mins(30);
 
 /// Why the server refuses the device until something changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +56,10 @@ pub(crate) struct Schedule {
     backoff: Backoff,
     /// When the next pass starts without a request.
     next: Duration,
+    /// The same while an event stream is open.
+    next_calm: Duration,
+    /// Number of passes at the interval since something happened, while an event stream is open.
+    calm: u32,
     failures: u32,
     /// No attempt before this time; set by a failure.
     not_before: Duration,
@@ -65,6 +83,8 @@ impl Schedule {
             debounce,
             backoff: Backoff { max_retries, slow: interval },
             next: Duration::ZERO,
+            next_calm: Duration::ZERO,
+            calm: 0,
             failures: 0,
             not_before: Duration::ZERO,
             by_server: false,
@@ -75,15 +95,15 @@ impl Schedule {
         }
     }
 
-    /// When the next pass starts; now if in the past.
-    pub(crate) fn due(&self, wishes: &PassRequests) -> Duration {
+    /// When the next pass starts; now if in the past. `listens` says whether an event stream is open.
+    pub(crate) fn due(&self, wishes: &PassRequests, listens: bool) -> Duration {
         if wishes.explicit {
             return Duration::ZERO;
         }
         if wishes.eager && !self.by_server {
             return self.quiet_until;
         }
-        let mut wanted = self.next;
+        let mut wanted = if listens { self.next_calm } else { self.next };
         if !self.halted {
             if wishes.woken || wishes.eager {
                 wanted = self.quiet_until;
@@ -100,11 +120,30 @@ impl Schedule {
         self.failures = 0;
         self.reset_failures();
         self.next = now + self.interval;
+        let calm = self.interval.saturating_mul(4_u32.saturating_pow(self.calm));
+        self.next_calm = now + calm.min(LONGEST_CALM.max(self.interval));
     }
 
     /// Records a pass with changes.
     pub(crate) fn moved(&mut self) {
         (self.idle, self.quiet_until) = (0, Duration::ZERO);
+        self.calm = 0;
+    }
+
+    /// Records a pass at the interval without changes, while an event stream is open; call it before
+    /// [`Self::succeeded`].
+    pub(crate) fn rested(&mut self) {
+        self.calm = CALMEST.min(self.calm + 1);
+    }
+
+    /// Records that the app or the device needs news soon.
+    pub(crate) fn stirred(&mut self) {
+        self.calm = 0;
+    }
+
+    /// The level of calm, up to [`CALMEST`].
+    pub(crate) fn calm(&self) -> u32 {
+        self.calm
     }
 
     /// Records a hint-driven pass without changes.
@@ -131,8 +170,7 @@ impl Schedule {
         self.reset_failures();
         self.by_server = by_server.is_some();
         self.not_before = now + self.backoff.delay(self.failures, random, by_server);
-        self.next = self.not_before;
-        self.next
+        self.set_next(self.not_before)
     }
 
     /// Records a failure that a quick retry does not resolve; returns the time of the next attempt.
@@ -140,8 +178,7 @@ impl Schedule {
         self.failures = self.failures.saturating_add(1);
         self.reset_failures();
         self.not_before = now + self.interval;
-        self.next = self.not_before;
-        self.next
+        self.set_next(self.not_before)
     }
 
     /// Records a refusal. Credentials are checked at each interval, without the network; a refused
@@ -150,11 +187,16 @@ impl Schedule {
         self.failures = 0;
         self.reset_failures();
         self.halted = true;
-        self.next = now
-            + match halt {
-                Halt::Auth => self.interval,
-                Halt::Upgrade => LONGEST_ASKED,
-            };
+        let pause = match halt {
+            Halt::Auth => self.interval,
+            Halt::Upgrade => LONGEST_ASKED,
+        };
+        self.set_next(now + pause);
+    }
+
+    fn set_next(&mut self, at: Duration) -> Duration {
+        (self.next, self.next_calm) = (at, at);
+        at
     }
 
     /// Whether enough consecutive attempts failed to report it to the user.
@@ -224,7 +266,7 @@ mod tests {
         ];
         for (name, schedule, expected) in table {
             let due = [none, explicit, eager, woken, wrote]
-                .map(|wishes| schedule.due(&wishes).as_micros().div_ceil(1000));
+                .map(|wishes| schedule.due(&wishes, false).as_micros().div_ceil(1000));
             assert_eq!(due, expected, "{name}");
         }
     }
@@ -255,8 +297,34 @@ mod tests {
                     }
                 }
             }
-            let due = schedule.due(&PassRequests::default());
-            assert!(due <= now + longest, "{code}: {due:?} after {now:?}");
+            for listens in [false, true] {
+                let due = schedule.due(&PassRequests::default(), listens);
+                assert!(due <= now + longest, "{code}: {due:?} after {now:?}");
+            }
         }
+    }
+
+    #[test]
+    fn interval_grows_only_while_a_stream_is_open_and_nothing_happens() {
+        let none = PassRequests::default();
+        let mut schedule = schedule();
+        let mut now = seconds(0);
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            schedule.succeeded(now);
+            assert_eq!(schedule.due(&none, false), now + seconds(30), "without a stream");
+            let due = schedule.due(&none, true);
+            pauses.push(due.saturating_sub(now).as_secs());
+            now = due;
+            schedule.rested();
+        }
+        assert_eq!(pauses, [30, 120, 480, 1_800, 1_800, 1_800]);
+        schedule.moved();
+        schedule.succeeded(now);
+        assert_eq!(schedule.due(&none, true), now + seconds(30));
+        let mut hourly = Schedule::new(seconds(3_600), Duration::ZERO, 5);
+        hourly.rested();
+        hourly.succeeded(now);
+        assert_eq!(hourly.due(&none, true), now + seconds(3_600), "never shorter than configured");
     }
 }

@@ -1,5 +1,6 @@
 //! State shared by the handle and the loop: settings, requests and reports.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::sync::status::StatusBoard;
 /// Timing of the driver; [`crate::Config`] has the defaults and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriverConfig {
-    /// Time between two passes.
+    /// Time between two passes, or the first of these times while an event stream is open.
     pub sync_interval: Duration,
     /// How long local writes are collected before a push.
     pub push_debounce: Duration,
@@ -67,6 +68,10 @@ pub(crate) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) bell: Notify,
     pub(super) board: StatusBoard,
+    /// Number of open event streams: one, or two for a moment while one takes the place of another.
+    pub(super) streams: AtomicUsize,
+    /// How long nothing has happened, as a level up to [`super::schedule::CALMEST`].
+    pub(super) calm: watch::Sender<u32>,
     /// The number of applied responses.
     pub(super) answers: watch::Sender<u64>,
     pub(super) started: Instant,
@@ -100,6 +105,8 @@ impl Shared {
             inbox: Mutex::new(inbox),
             bell: Notify::new(),
             board: StatusBoard::new(host),
+            streams: AtomicUsize::new(0),
+            calm: watch::Sender::new(0),
             answers: watch::Sender::new(0),
             started: Instant::now(),
             calls: Calls::default(),
@@ -115,6 +122,10 @@ impl Shared {
         let result = change(&mut self.lock());
         self.bell.notify_one();
         result
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        self.streams.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn now(&self) -> Duration {

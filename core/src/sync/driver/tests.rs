@@ -1,6 +1,7 @@
 //! Driver tests: the real session over a file, an in-memory server, and paused time with exact
 //! seconds.
 
+mod calm;
 mod control;
 mod endings;
 mod pace;
@@ -25,7 +26,7 @@ use crate::host::{Host, TestHost};
 use crate::runtime::Spawner;
 use crate::sync::status::SyncState;
 use crate::sync::token::Credentials;
-use crate::transport::{Fault, HttpRequest, HttpResponse, MemoryTransport};
+use crate::transport::{Fault, HttpRequest, HttpResponse, MemoryTransport, Transport};
 use peer::Peer;
 use session::{Inside, RealSession};
 
@@ -117,6 +118,17 @@ impl Rig {
         credentials: Credentials,
         peer: Peer,
     ) -> Self {
+        Self::behind(session, config, credentials, peer, |transport| Arc::new(transport))
+    }
+
+    /// A rig with another transport before the one of the server.
+    fn behind(
+        session: RealSession,
+        config: DriverConfig,
+        credentials: Credentials,
+        peer: Peer,
+        before: impl FnOnce(MemoryTransport) -> Arc<dyn Transport>,
+    ) -> Self {
         let session = Arc::new(session);
         let server = Arc::new(Server { peer: Mutex::new(peer), ..Server::default() });
         let start = Instant::now();
@@ -128,7 +140,7 @@ impl Rig {
         let mut driver = Driver::with(
             &Spawner::current(),
             Arc::clone(&session) as Arc<dyn Exchange>,
-            Arc::new(transport.clone()),
+            before(transport.clone()),
             credentials,
             config,
             Arc::new(PausedHost { start, seed: TestHost::new(7) }),

@@ -256,6 +256,27 @@ async fn events_arrive_over_a_socket_and_refusal_is_reported() {
     assert_eq!(page, TransportError::Status(404), "a 404 was accepted as an event stream");
 }
 
+/// A probe every 15 seconds, the default of the library, would wake the radio of a phone each time.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_connection_is_not_probed() {
+    let head = "200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
+    let hello = b"17\r\nevent: hello\ndata: {}\n\n\r\n";
+    let server = Server::saying(vec![(answer(head, hello), Then::Silence)]).await;
+    let mut ask = request(PATIENT);
+    (ask.method, ask.body) = ("GET", None);
+    let mut stream = server.transport(1000).events(ask).await.unwrap();
+    assert_eq!(stream.next().await, Some(Event::Hello(HelloEvent::default())));
+    let port = server.url.rsplit(':').next().unwrap().trim_end_matches("/prefix/");
+    let port = format!(":{:04X}", port.parse::<u16>().unwrap());
+    let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    // The remote address, and the running timer: 2 is that of probes.
+    let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut timers = sockets.filter(|cells| cells[2].ends_with(&port)).map(|cells| cells[5]);
+    let timer = timers.next().unwrap();
+    assert!(timer.starts_with("00:"), "{timer}");
+}
+
 #[test]
 fn invalid_server_url_is_refused_with_the_reason() {
     let table = [

@@ -10133,7 +10133,9 @@ internal data class ClientConfig (
     var `policies`: Map<kotlin.String, ConflictPolicy>? = null
     ,
     /**
-     * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
+     * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
+     * server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
+     * the device.
      */
     var `syncIntervalMs`: kotlin.UInt? = null
     ,
