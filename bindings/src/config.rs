@@ -100,8 +100,8 @@ pub struct ClientConfig {
     #[uniffi(default = None)]
     pub policies: Option<HashMap<String, ConflictPolicy>>,
     /// Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
-    /// server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
-    /// the device.
+    /// server's event stream is open and nothing happens, the time grows 64-fold, to at most 30
+    /// minutes: a change wakes the device.
     #[uniffi(default = None)]
     pub sync_interval_ms: Option<u32>,
     /// How long local writes are collected before a push, in milliseconds. Default 500; up to a

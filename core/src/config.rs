@@ -81,7 +81,7 @@ pub struct Config {
     /// Conflict policy by table. Default: the policy in the server's manifest.
     pub policies: BTreeMap<String, Policy>,
     /// Time between two sync passes. Default 30 s; from 1 s to a day. While the server's event stream is
-    /// open and nothing happens, the time grows to 30 minutes: a change wakes the device.
+    /// open and nothing happens, the time grows 64-fold, to at most 30 minutes: a change wakes the device.
     pub sync_interval: Duration,
     /// How long local writes are collected before a push. Default 0.5 s; up to a minute.
     pub push_debounce: Duration,

@@ -9,7 +9,7 @@ import { ClosedError } from './errors';
 export interface AppModules {
   readonly AppState: { addEventListener(type: 'change', listener: (state: string) => void): { remove(): void } };
   readonly Platform: { readonly OS: string };
-  /** Optional: without it the client finds out by its own attempts, after at most 30 seconds. */
+  /** Optional: without it the client finds out by its own attempts; if nothing has happened for a while, after minutes. */
   readonly NetInfo?: { addEventListener(listener: (state: NetworkState) => void): () => void };
 }
 

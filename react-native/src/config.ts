@@ -95,7 +95,7 @@ export interface RejoinConfig {
   readonly policies?: Readonly<Record<string, ConflictPolicy>> | undefined;
   /**
    * Interval between two syncs without another trigger, in milliseconds. Default 30,000; from a second to a day. While
-   * the server's event stream is open and nothing happens, it grows to 30 minutes: a change wakes the device.
+   * the server's event stream is open and nothing happens, it grows 64-fold, to at most 30 minutes: a change wakes the device.
    */
   readonly syncIntervalMs?: number | undefined;
   /** How long local writes are collected before a push, in milliseconds. Default 500; up to a minute. */

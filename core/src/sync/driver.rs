@@ -135,13 +135,15 @@ impl Driver {
         self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
 
-    /// The network state changed. Going online, or leaving a metered network, requests a pass.
+    /// The network state changed. Going online, or leaving a metered network, requests a pass; any change
+    /// opens the event stream again.
     pub fn set_network(&self, network: Network) {
         self.shared.wish(|inbox| {
             let before = std::mem::replace(&mut inbox.network, network);
             let is_better =
                 (network.online && !before.online) || (before.metered && !network.metered);
             inbox.wishes.eager |= is_better;
+            inbox.is_network_new |= before != network;
         });
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rejoin_protocol::wire::event::{Event, EventReader};
+use tokio::time::Instant;
 
 use super::error::TransportError;
 
@@ -27,6 +28,10 @@ pub struct EventStream {
     reader: EventReader,
     ready: VecDeque<Event>,
     idle: Duration,
+    /// When the last chunk arrived, or the stream was opened.
+    since: Instant,
+    /// The longest time between two chunks.
+    longest: Duration,
 }
 
 impl fmt::Debug for EventStream {
@@ -38,13 +43,30 @@ impl fmt::Debug for EventStream {
 impl EventStream {
     /// A stream over the chunks of a response body.
     pub fn new(pieces: BoxStream<'static, Result<Bytes, TransportError>>) -> Self {
-        Self { pieces, reader: EventReader::default(), ready: VecDeque::new(), idle: IDLE }
+        Self {
+            pieces,
+            reader: EventReader::default(),
+            ready: VecDeque::new(),
+            idle: IDLE,
+            since: Instant::now(),
+            longest: Duration::ZERO,
+        }
     }
 
     /// Sets the silence after which the connection counts as dead.
     #[must_use]
-    pub fn idle(self, idle: Duration) -> Self {
+    pub(crate) fn idle(self, idle: Duration) -> Self {
         Self { idle, ..self }
+    }
+
+    /// How long nothing has arrived.
+    pub(crate) fn silence(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// The longest silence that ended with a chunk.
+    pub(crate) fn longest_silence(&self) -> Duration {
+        self.longest
     }
 
     /// The next event; `None` when the stream ended, broke or was silent for too long. Requires
@@ -55,6 +77,8 @@ impl EventStream {
                 return Some(event);
             }
             let piece = tokio::time::timeout(self.idle, self.pieces.next()).await.ok()??.ok()?;
+            self.longest = self.longest.max(self.since.elapsed());
+            self.since = Instant::now();
             self.ready.extend(self.reader.push(&piece).ok()?);
         }
     }

@@ -1500,8 +1500,8 @@ export type ClientConfig = {
     policies?: Map<string, ConflictPolicy>,
     /**
      * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
-     * server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
-     * the device.
+     * server's event stream is open and nothing happens, the time grows 64-fold, to at most 30
+     * minutes: a change wakes the device.
      */
     syncIntervalMs?: number,
     /**

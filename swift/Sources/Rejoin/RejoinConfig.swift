@@ -37,7 +37,7 @@ public struct RejoinConfig: Sendable {
     /// The conflict policy per table. Default: the policy in the server's manifest.
     public var policies: [String: ConflictPolicy] = [:]
     /// Pause between two background sync passes. Default 30 s; 1 s to 1 day. While the server's event stream is open
-    /// and nothing happens, the pause grows to 30 minutes: a change wakes the device.
+    /// and nothing happens, the pause grows 64-fold, to at most 30 minutes: a change wakes the device.
     public var syncInterval: Duration?
     /// How long local writes are collected before a push. Default 0.5 s; up to 1 min.
     public var pushDebounce: Duration?

@@ -6478,8 +6478,8 @@ public struct ClientConfig: Equatable, Hashable {
     public var policies: [String: ConflictPolicy]?
     /**
      * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
-     * server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
-     * the device.
+     * server's event stream is open and nothing happens, the time grows 64-fold, to at most 30
+     * minutes: a change wakes the device.
      */
     public var syncIntervalMs: UInt32?
     /**
@@ -6576,8 +6576,8 @@ public struct ClientConfig: Equatable, Hashable {
          */policies: [String: ConflictPolicy]? = nil,
         /**
          * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
-         * server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
-         * the device.
+         * server's event stream is open and nothing happens, the time grows 64-fold, to at most 30
+         * minutes: a change wakes the device.
          */syncIntervalMs: UInt32? = nil,
         /**
          * How long local writes are collected before a push, in milliseconds. Default 500; up to a

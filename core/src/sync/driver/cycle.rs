@@ -96,6 +96,11 @@ impl Cycle {
         if shared.board.now().state == SyncState::Suspended {
             shared.board.set(self.before.clone());
         }
+        if std::mem::take(&mut inbox.is_network_new)
+            && let Some((path, _)) = self.listener.take()
+        {
+            self.listener = Some(self.listener_at(path));
+        }
         let held = self.policy(inbox.network);
         if held != Metered::Allow || !inbox.network.online {
             self.listener = None;
@@ -110,6 +115,9 @@ impl Cycle {
             shared.board.set(SyncState::Metered);
             return Step::Wait(None);
         }
+        if let Some(ended) = inbox.stream_ended.take() {
+            self.schedule.stream_ended(shared.now(), random(&*self.pass.host), ended);
+        }
         let listens = shared.listens();
         let due = self.schedule.due(&inbox.wishes, listens);
         if due > shared.now() {
@@ -120,6 +128,10 @@ impl Cycle {
         self.rests = listens && wishes.is_empty();
         if is_explicit || wishes.eager {
             self.schedule.stirred();
+        }
+        if wishes.eager {
+            // After a long sleep the stream may be dead without a sign.
+            self.listener = None;
         }
         let waiting = std::mem::take(&mut inbox.waiting);
         Step::Run(waiting, if is_explicit { Metered::Allow } else { held })
@@ -209,7 +221,9 @@ impl Cycle {
             self.schedule.moved();
         } else if self.hinted {
             self.schedule.idled(now, random(&*self.pass.host));
-        } else if self.rests && outcome.is_ok() {
+        } else if self.rests
+            && matches!(outcome, Ok(PassResult::Finished(report)) if report.still_pending == 0)
+        {
             self.schedule.rested();
         }
         let state = match outcome {
@@ -291,8 +305,12 @@ impl Cycle {
         if self.listener.as_ref().is_some_and(|(at, _)| at == path) {
             return;
         }
-        let task = self.spawner.spawn(listen::listen(self.pass.clone(), path.to_owned()));
-        self.listener = Some((path.to_owned(), task));
+        self.listener = Some(self.listener_at(path.to_owned()));
+    }
+
+    fn listener_at(&self, path: String) -> (String, SpawnedTask) {
+        let task = self.spawner.spawn(listen::listen(self.pass.clone(), path.clone()));
+        (path, task)
     }
 
     fn has_written(&self) -> bool {

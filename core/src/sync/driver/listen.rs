@@ -12,29 +12,24 @@ use std::time::Duration;
 
 use rejoin_protocol::wire::event::Event;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::pass::PassContext;
-use super::schedule::CALMEST;
+use super::schedule::{CALMEST, Ended};
 use super::shared::{Shared, random};
 use crate::error::{Error, InputFault, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
 
 /// Seconds between two pings, by level of calm.
-const PINGS: [u64; CALMEST as usize + 1] = [events::PING.as_secs(), 60, 240, 480];
+/// Many proxies close a connection after a minute.
+const PINGS: [u64; CALMEST as usize + 1] = [events::PING.as_secs(), 45, 240, 480];
+
+/// When a level that did not work is tried again.
+const RETRY: Duration = Duration::from_hours(1);
 
 /// How late a ping may be.
 const LATE: Duration = Duration::from_secs(40);
-
-/// How a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Lost,
-    /// The server closed it: the token is about to expire.
-    Bye,
-    /// It needs fewer pings now.
-    Calmer,
-}
 
 /// Listens as long as the task exists. `path` is the stream's path, with its query.
 pub(super) async fn listen(pass: PassContext, path: String) {
@@ -42,25 +37,34 @@ pub(super) async fn listen(pass: PassContext, path: String) {
     let slowly = Backoff { max_retries: 0, ..soon };
     let mut failures = 0;
     let mut calm = pass.shared.calm.subscribe();
-    // The highest level that the way to the server allows, and the highest that has worked.
-    let (mut most, mut proven) = (CALMEST as usize, 0);
+    // The highest level that the way to the server allows, and when it was lowered.
+    let (mut most, mut lowered) = (CALMEST as usize, Instant::now());
     loop {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
+        if lowered.elapsed() >= RETRY {
+            (most, lowered) = ((most + 1).min(CALMEST as usize), begun);
+        }
         let level = most.min(*calm.borrow_and_update() as usize);
         let ping = PINGS[level];
         let backoff = match open(&pass, &format!("{path}&ping={ping}")).await {
             Ok(Some(stream)) => {
-                let ping = Duration::from_secs(ping);
+                let mut stream = stream.idle(Duration::from_secs(ping) + LATE);
                 let is_open = Listening::at(&pass.shared);
-                let ended = follow(&pass, stream.idle(ping + LATE), (level, most), &mut calm).await;
+                let retry = lowered + RETRY;
+                let ended = follow(&pass, &mut stream, (level, most), (&mut calm, retry)).await;
                 drop(is_open);
-                if begun.elapsed() > ping + LATE {
-                    proven = proven.max(level);
+                if ended == Ended::Calmer {
+                    continue;
                 }
+                if ended == Ended::Lost {
+                    pass.shared.calm.send_replace(0);
+                }
+                pass.shared.wish(|inbox| inbox.stream_ended = Some(ended));
                 match ended {
-                    Ended::Calmer => continue,
-                    Ended::Lost if level > proven => most = level - 1,
-                    Ended::Lost | Ended::Bye => {}
+                    Ended::Lost if was_too_silent(&stream, level) => {
+                        (most, lowered) = (level - 1, begun);
+                    }
+                    _ => {}
                 }
                 soon
             }
@@ -76,6 +80,15 @@ pub(super) async fn listen(pass: PassContext, path: String) {
     }
 }
 
+/// Whether a lost stream of this level would probably have stayed open with more pings: it was lost in a
+/// silence that the level below does not have, and it has survived none of its own.
+fn was_too_silent(stream: &EventStream, level: usize) -> bool {
+    let Some(more) = level.checked_sub(1) else { return false };
+    let [more, own] = [PINGS[more], PINGS[level]].map(Duration::from_secs);
+    let survived = stream.longest_silence() + Duration::from_secs(1) >= own;
+    stream.silence() > more && !survived
+}
+
 /// An open stream, also if the task ends.
 struct Listening<'s>(&'s Shared);
 
@@ -89,7 +102,6 @@ impl<'s> Listening<'s> {
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::AcqRel);
-        self.0.bell.notify_one(); // Without a stream, the next pass is due earlier.
     }
 }
 
@@ -124,18 +136,20 @@ async fn open(pass: &PassContext, path: &str) -> Result<Option<EventStream>> {
 }
 
 /// Requests a pass at each event, until the stream ends or may have fewer pings: at a higher level of
-/// calm than `level`, up to `most`.
+/// calm than `level`, up to `most`, or after `retry` to one above.
 async fn follow(
     pass: &PassContext,
-    mut stream: EventStream,
+    stream: &mut EventStream,
     (level, most): (usize, usize),
-    calm: &mut watch::Receiver<u32>,
+    (calm, retry): (&mut watch::Receiver<u32>, Instant),
 ) -> Ended {
     let is_calmer = |calm: &u32| most.min(*calm as usize) > level;
+    let may_retry = level == most && most < CALMEST as usize;
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
             _ = calm.wait_for(is_calmer) => return Ended::Calmer,
+            () = sleep_until(retry), if may_retry => return Ended::Calmer,
         };
         match event {
             // Changes between the last pull and now were not notified.

@@ -30,6 +30,17 @@ impl PassRequests {
     }
 }
 
+/// How an event stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It broke, or was silent for too long.
+    Lost,
+    /// The server closed it: the token is about to expire.
+    Bye,
+    /// It needs fewer pings now.
+    Calmer,
+}
+
 /// Number of consecutive hint-driven passes without a change that run immediately.
 const FREE_HINTS: u32 = 3;
 
@@ -131,9 +142,21 @@ impl Schedule {
     }
 
     /// Records a pass at the interval without changes, while an event stream is open; call it before
-    /// [`Self::succeeded`].
+    /// [`Self::succeeded`]. A retry after a failure is no rest.
     pub(crate) fn rested(&mut self) {
-        self.calm = CALMEST.min(self.calm + 1);
+        if self.failures == 0 {
+            self.calm = CALMEST.min(self.calm + 1);
+        }
+    }
+
+    /// Records the end of the event stream. Without another one, the next pass is at the interval, at a
+    /// random time: many devices may lose their streams at once.
+    pub(crate) fn stream_ended(&mut self, now: Duration, random: u64, ended: Ended) {
+        if ended == Ended::Lost {
+            self.calm = 0;
+        }
+        let pause = self.interval * u32::try_from(random % 1_000).unwrap_or(0) / 1_000;
+        self.next = self.next.max(now + pause);
     }
 
     /// Records that the app or the device needs news soon.
@@ -195,7 +218,7 @@ impl Schedule {
     }
 
     fn set_next(&mut self, at: Duration) -> Duration {
-        (self.next, self.next_calm) = (at, at);
+        (self.next, self.next_calm, self.calm) = (at, at, 0);
         at
     }
 

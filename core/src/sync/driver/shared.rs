@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use super::schedule::PassRequests;
+use super::schedule::{Ended, PassRequests};
 use crate::config::{Config, Metered};
 use crate::error::Result;
 use crate::host::Host;
@@ -87,6 +87,10 @@ pub(super) struct Inbox {
     pub(super) suspended: bool,
     pub(super) stopped: bool,
     pub(super) waiting: Vec<Waiter>,
+    /// Whether the network has changed: a connection of the former one may be dead without a sign.
+    pub(super) is_network_new: bool,
+    /// How the event stream has ended.
+    pub(super) stream_ended: Option<Ended>,
 }
 
 pub(super) type Waiter = oneshot::Sender<Result<SyncReport>>;
@@ -100,6 +104,8 @@ impl Shared {
             suspended: false,
             stopped: false,
             waiting: Vec::new(),
+            is_network_new: false,
+            stream_ended: None,
         };
         Self {
             inbox: Mutex::new(inbox),

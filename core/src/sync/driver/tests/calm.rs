@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use rejoin_protocol::wire::event::{Event, HelloEvent, PING};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::peer::Peer;
 use super::{RealSession, Rig, config, events};
 use crate::sync::token::Credentials;
 use crate::transport::{
-    EventStream, HttpRequest, HttpResponse, MemoryTransport, Transport, TransportError,
+    EventStream, Fault, HttpRequest, HttpResponse, MemoryTransport, Transport, TransportError,
 };
 
 /// What the streams have used.
@@ -25,14 +26,24 @@ struct Radio {
     opened: Mutex<Vec<u64>>,
     /// The second of each ping.
     pings: Mutex<Vec<u64>>,
+    /// Ends the open streams.
+    breaks: Notify,
 }
 
-/// Event streams with pings, which a proxy closes after a silence.
+/// What happens to a stream after too long a silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Close,
+    Silence,
+}
+
+/// Event streams with pings, on a way that ends silent ones.
 #[derive(Debug)]
 struct Pinged {
     inner: MemoryTransport,
     radio: Arc<Radio>,
     closes_after: Duration,
+    then: Then,
 }
 
 impl Transport for Pinged {
@@ -49,14 +60,22 @@ impl Transport for Pinged {
     ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
         let (_, ping) = request.path.split_once("&ping=").unwrap();
         let ping: u64 = ping.parse().unwrap();
-        let (radio, closes_after) = (Arc::clone(&self.radio), self.closes_after);
+        let radio = Arc::clone(&self.radio);
+        let (closes_after, then) = (self.closes_after, self.then);
         let inner = self.inner.events(request);
         async move {
             drop(inner.await?); // The faults that a test has queued.
+            sleep(Duration::from_millis(10)).await;
             radio.opened.lock().unwrap().push(ping);
             let ping = Duration::from_secs(ping);
             let pings = stream::unfold(radio, move |radio| async move {
-                sleep(ping.min(closes_after)).await;
+                tokio::select! {
+                    () = sleep(ping.min(closes_after)) => {}
+                    () = radio.breaks.notified() => return None,
+                }
+                if ping > closes_after && then == Then::Silence {
+                    std::future::pending::<()>().await;
+                }
                 if ping > closes_after {
                     return None;
                 }
@@ -71,13 +90,18 @@ impl Transport for Pinged {
     }
 }
 
-fn rig(closes_after: Duration) -> (Rig, Arc<Radio>) {
+fn rig(closes_after: Duration, then: Then) -> (Rig, Arc<Radio>) {
     let start = Instant::now();
-    let radio = Arc::new(Radio { start, opened: Mutex::default(), pings: Mutex::default() });
+    let radio = Arc::new(Radio {
+        start,
+        opened: Mutex::default(),
+        pings: Mutex::default(),
+        breaks: Notify::new(),
+    });
     let pinged = Arc::clone(&radio);
     let quiet = Peer { is_empty: true, ..events() };
     let rig = Rig::behind(RealSession::new(false), config(), Credentials::Absent, quiet, |inner| {
-        Arc::new(Pinged { inner, radio: pinged, closes_after })
+        Arc::new(Pinged { inner, radio: pinged, closes_after, then })
     });
     (rig, radio)
 }
@@ -99,11 +123,11 @@ fn bursts(polls: Vec<u64>, radio: &Radio) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn idle_device_seldom_uses_its_radio() {
-    let (rig, radio) = rig(NEVER);
+    let (rig, radio) = rig(NEVER, Then::Close);
     rig.run_until(HOUR - 1).await;
     let first = polls(&rig);
     assert_eq!(first, [0, 30, 150, 630, 2_430]);
-    assert_eq!(*radio.opened.lock().unwrap(), [20, 60, 240, 480]);
+    assert_eq!(*radio.opened.lock().unwrap(), [20, 45, 240, 480]);
     let first = bursts(first, &radio);
     assert!(first <= 15, "{first} in the first hour");
     rig.run_until(2 * HOUR - 1).await;
@@ -114,7 +138,7 @@ async fn idle_device_seldom_uses_its_radio() {
 
 #[tokio::test(start_paused = true)]
 async fn write_or_request_of_the_app_shortens_the_interval_again() {
-    let (rig, radio) = rig(NEVER);
+    let (rig, radio) = rig(NEVER, Then::Close);
     rig.run_until(HOUR).await;
     rig.write(1);
     rig.run_until(HOUR + 10_000).await;
@@ -129,32 +153,80 @@ async fn write_or_request_of_the_app_shortens_the_interval_again() {
     assert_eq!(polls(&rig), [7_230]);
     assert_eq!(
         *radio.opened.lock().unwrap(),
-        [20, 60, 240, 480],
+        [20, 45, 240, 480],
         "a stream is not opened for more pings"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn proxy_that_closes_silent_streams_is_pinged_more_often() {
-    let (rig, radio) = rig(Duration::from_secs(100));
-    rig.run_until(2 * HOUR).await;
+    let (rig, radio) = rig(Duration::from_secs(100), Then::Close);
+    rig.run_until(HOUR).await;
     let opened = radio.opened.lock().unwrap().clone();
-    assert_eq!(opened, [20, 60, 240, 60], "the stream with a ping a minute stays open");
-    assert_eq!(rig.take("snapshot"), [0; 0]);
+    assert_eq!(opened, [20, 45, 240, 20, 45], "the stream with frequent pings stays open");
+}
+
+/// A network that drops silent connections without a sign: nothing arrives any more.
+#[tokio::test(start_paused = true)]
+async fn network_that_drops_silent_streams_is_pinged_more_often() {
+    let (rig, radio) = rig(Duration::from_secs(100), Then::Silence);
+    rig.run_until(HOUR).await;
+    assert_eq!(*radio.opened.lock().unwrap(), [20, 45, 240, 20, 45]);
+    rig.run_until(2 * HOUR).await;
+    assert_eq!(radio.opened.lock().unwrap()[5..], [240, 20, 45], "tried again after an hour");
 }
 
 #[tokio::test(start_paused = true)]
-async fn device_that_loses_its_stream_polls_at_the_interval() {
-    let (rig, _) = rig(NEVER);
+async fn device_without_a_stream_polls_at_the_interval() {
+    let (rig, radio) = rig(NEVER, Then::Close);
     rig.run_until(HOUR).await;
-    // The network changes without notice: nothing reaches the old stream, and no new one opens.
-    rig.online(false);
-    rig.run_until(HOUR + 1_000).await;
     polls(&rig);
     for _ in 0..100 {
-        rig.transport.fault_on("events", crate::transport::Fault::Html);
+        rig.transport.fault_on("events", Fault::Html);
     }
-    rig.online(true);
-    rig.run_until(HOUR + 65_000).await;
-    assert_eq!(polls(&rig), [3_601, 3_631, 3_661]);
+    radio.breaks.notify_waiters();
+    rig.run_until(HOUR + 95_000).await;
+    let polls = polls(&rig);
+    let all_within = |pair: &[u64]| pair[1] - pair[0] <= 30;
+    assert!(polls[0] < 3_630 && polls.len() >= 3, "{polls:?}");
+    assert!(polls.windows(2).all(all_within), "{polls:?}");
+}
+
+/// Many devices lose their streams at once when a server stops.
+#[tokio::test(start_paused = true)]
+async fn end_of_the_stream_starts_no_pass() {
+    let (rig, radio) = rig(NEVER, Then::Close);
+    rig.run_until(HOUR).await;
+    polls(&rig);
+    radio.breaks.notify_waiters();
+    rig.run_until(HOUR).await;
+    assert_eq!(polls(&rig), [0; 0]);
+    rig.run_until(HOUR + 30_000).await;
+    assert_eq!(radio.opened.lock().unwrap().last(), Some(&20), "a lost stream ends the calm");
+    assert!(!polls(&rig).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_network_and_the_foreground_open_the_stream_again() {
+    let (rig, radio) = rig(NEVER, Then::Close);
+    rig.run_until(HOUR).await;
+    rig.metered(true);
+    rig.run_until(HOUR + 1_000).await;
+    assert_eq!(radio.opened.lock().unwrap().len(), 5);
+    rig.run_until(2 * HOUR).await;
+    rig.driver.foreground();
+    rig.run_until(2 * HOUR + 1_000).await;
+    assert_eq!(radio.opened.lock().unwrap().last(), Some(&20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_are_no_rest() {
+    let (rig, radio) = rig(NEVER, Then::Close);
+    rig.run_until(10_000).await;
+    for _ in 0..50 {
+        rig.server.answers(200, "retry", None);
+    }
+    rig.write(1);
+    rig.run_until(HOUR / 60).await;
+    assert_eq!(*radio.opened.lock().unwrap(), [20]);
 }

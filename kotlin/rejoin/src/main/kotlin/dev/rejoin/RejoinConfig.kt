@@ -92,7 +92,8 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  *   fetched from the server.
  * @property policies the conflict policy per table. Default: the policy in the server's manifest.
  * @property syncInterval pause between two background sync passes. Default 30 s; 1 s to 1 day. While the server's event
- *   stream is open and nothing happens, the pause grows to 30 minutes: a change wakes the device.
+ *   stream is open and nothing happens, the pause grows 64-fold, to at most 30 minutes: a change wakes the
+ *   device.
  * @property pushDebounce how long local writes are collected before a push. Default 0.5 s; up to 1 min.
  * @property ackDeadline how long to wait for a response before the request counts as lost. Default 10 s; 1 s to 10
  *   min.

@@ -10134,8 +10134,8 @@ internal data class ClientConfig (
     ,
     /**
      * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day. While the
-     * server's event stream is open and nothing happens, the time grows to 30 minutes: a change wakes
-     * the device.
+     * server's event stream is open and nothing happens, the time grows 64-fold, to at most 30
+     * minutes: a change wakes the device.
      */
     var `syncIntervalMs`: kotlin.UInt? = null
     ,
