@@ -8,6 +8,7 @@ use super::super::fixture::{author, buckets, entry, image, plain, row};
 use super::super::ids::{EntryId, Epoch, Name, UserId};
 use super::super::key::Key;
 use super::super::row::{LogRow, RowName};
+use super::super::view::RowEffect;
 use super::super::write_set::WriteSet;
 use super::memory::MemoryLog;
 use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
@@ -296,18 +297,18 @@ pub fn records_are_read_together(store: &mut dyn LogStore) {
     store.put_entry(&both).unwrap();
     store.put_entry(&accepted(2, 8)).unwrap();
     for (id, number) in [("r0", 1), ("k0", 1), ("r0", 2), ("k0", 3)] {
-        store.put_link(&row(id), &key(number), Some(&link(&format!("{id} {number}")))).unwrap();
+        store.put_link(&row(id), &key(number), Some(&passed(id, number))).unwrap();
     }
     let ids = [entry(2), entry(9), entry(1)];
-    let found = store.with_links(&ids).unwrap();
-    let links: Vec<_> = found.iter().map(|linked| linked.links.clone()).collect();
-    let [k1, r1, r2] = ["k0 1", "r0 1", "r0 2"].map(|text| Some(link(text)));
-    assert_eq!(links, [vec![r2], vec![k1, r1]]);
+    let found = store.with_passages(&ids).unwrap();
+    let passages: Vec<_> = found.iter().map(|linked| linked.passages.clone()).collect();
+    let [k1, r1, r2] = [("k0", 1), ("r0", 1), ("r0", 2)].map(|(id, at)| passed(id, at).passage);
+    assert_eq!(passages, [vec![r2], vec![k1, r1.clone()]]);
     let entries: Vec<_> = found.into_iter().map(|linked| linked.entry).collect();
     assert_eq!(entries, [accepted(2, 8), both.clone()]);
     store.put_link(&row("k0"), &key(1), None).unwrap();
-    assert_eq!(store.with_links(&[entry(1)]).unwrap()[0].links, [None, Some(link("r0 1"))]);
-    assert_eq!(store.with_links(&[]).unwrap(), []);
+    assert_eq!(store.with_passages(&[entry(1)]).unwrap()[0].passages, [None, r1]);
+    assert_eq!(store.with_passages(&[]).unwrap(), []);
 
     let (r0, k0, none) = (row("r0"), row("k0"), row("none"));
     let keys = |numbers: &[u64]| Some(numbers.iter().map(|number| key(*number)).collect());
@@ -318,6 +319,14 @@ pub fn records_are_read_together(store: &mut dyn LogStore) {
     store.put_base(&r0, Some(&image("a", "base"))).unwrap();
     assert_eq!(store.bases(&[&none, &r0, &k0]).unwrap(), [(r0, image("a", "base"))]);
     assert_eq!(store.bases(&[]).unwrap(), []);
+}
+
+/// A link that shows something.
+fn passed(id: &str, number: u64) -> Link {
+    let image = Some(image("a", &format!("{id} {number}")));
+    let passage =
+        RowEffect { effect: Effect::Delete, before: buckets("a"), after: buckets("b"), image };
+    Link { passage: Some(passage), ..link("") }
 }
 
 impl RandomCalls {
@@ -365,7 +374,7 @@ impl RandomCalls {
             6 | 7 => assert_eq!(store.entry(id), memory.entry(id), "{what}"),
             8 | 9 => assert_eq!(store.base(&row), memory.base(&row), "{what}"),
             10 | 11 => assert_eq!(store.link(&row, &key), memory.link(&row, &key), "{what}"),
-            20 => assert_eq!(store.with_links(&[id]), memory.with_links(&[id]), "{what}"),
+            20 => assert_eq!(store.with_passages(&[id]), memory.with_passages(&[id]), "{what}"),
             21 => assert_eq!(store.links_of(&[&row], 4), memory.links_of(&[&row], 4), "{what}"),
             12..=15 => {
                 let found = [store.link_before(&row, &key), memory.link_before(&row, &key)];

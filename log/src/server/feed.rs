@@ -12,7 +12,7 @@ use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Number of entries read at a time.
-pub(super) const STRIDE: usize = 32;
+pub(super) const STRIDE: usize = 16;
 
 /// The viewer.
 #[derive(Debug)]
@@ -54,11 +54,13 @@ impl<S: LogStore> Server<S> {
         let limit = limit.clamp(1, LOG_PAGE);
         let (mut items, mut next, mut bytes) = (Vec::new(), cursor.0, 0);
         loop {
-            let ids = self.store.by_position(next, STRIDE)?;
+            // One more than fits ends the page.
+            let stride = STRIDE.min(limit - items.len() + 1);
+            let ids = self.store.by_position(next, stride)?;
             if ids.is_empty() {
                 return Ok((items, Cursor(self.facts.head), false));
             }
-            for linked in self.store.with_links(&ids)? {
+            for linked in self.store.with_passages(&ids)? {
                 let item = self.item(&linked, viewer)?;
                 if item.is_some() && (items.len() == limit || bytes >= LOG_PAGE_BYTES) {
                     return Ok((items, Cursor(next), true));
@@ -84,7 +86,7 @@ impl<S: LogStore> Server<S> {
     /// nothing; the authority, too, is the author of its own entries.
     pub(super) fn seen(
         &self,
-        LinkedEntry { entry, links }: &LinkedEntry,
+        LinkedEntry { entry, passages }: &LinkedEntry,
         viewer: &Viewer,
     ) -> Result<Option<ViewedEntry>, StoreError> {
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
@@ -93,10 +95,8 @@ impl<S: LogStore> Server<S> {
         let mut own = is_own.then(|| held(entry));
         let mut effects = Vec::new();
         if whole.is_none() {
-            for ((row, _), link) in entry.content.effects.iter().zip(links) {
-                let Some(passage) = link.as_ref().and_then(|link| link.passage.as_ref()) else {
-                    continue;
-                };
+            for ((row, _), passage) in entry.content.effects.iter().zip(passages) {
+                let Some(passage) = passage else { continue };
                 if viewer.authority {
                     effects.push((row.clone(), passage.effect.clone()));
                     continue;

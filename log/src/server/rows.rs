@@ -28,10 +28,12 @@ pub fn named_rows<S: LogStore>(
     let requested: BTreeSet<&RowName> = request.rows.iter().collect();
     let (mut named, mut bytes) = (NamedRows::default(), 0);
     let rows: Vec<&RowName> = requested.iter().copied().collect();
+    let mut visible = BTreeSet::new();
     for rows in rows.chunks(STRIDE) {
         for (row, image) in server.store.bases(rows)? {
             if server.shows(&row, &image, &viewer) {
                 bytes += bytes_of_columns(image.columns());
+                visible.extend(requested.get(&row).copied());
                 named.base.push((row, image));
             }
         }
@@ -39,12 +41,22 @@ pub fn named_rows<S: LogStore>(
             return Ok(RowsAnswer::Resync);
         }
     }
-    let Some(keys) = server.store.links_of(&rows, LOG_ROWS_ENTRIES)? else {
+    for row in rows {
+        if !visible.contains(row)
+            && let Some(image) = server.row(row)?
+            && server.shows(row, &image, &viewer)
+        {
+            visible.insert(row);
+        }
+    }
+    // The history of a row that the user may not read does not count: it must not show that it exists.
+    let visible: Vec<&RowName> = visible.into_iter().collect();
+    let Some(keys) = server.store.links_of(&visible, LOG_ROWS_ENTRIES)? else {
         return Ok(RowsAnswer::Resync);
     };
     let ids: Vec<EntryId> = keys.into_iter().map(|key| key.id).collect();
     for ids in ids.chunks(STRIDE) {
-        for linked in server.store.with_links(ids)? {
+        for linked in server.store.with_passages(ids)? {
             let Some(seen) = server.seen(&linked, &viewer)? else { continue };
             // One that touches the rows only where the user may not read must not show that it does.
             let is_shown =

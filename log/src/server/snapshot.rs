@@ -30,7 +30,7 @@ pub fn snapshot<S: LogStore>(
     let viewer = server.viewer(author, membership.buckets);
     let mut items = Vec::new();
     let ids: Vec<EntryId> = server.entries()?.into_iter().map(|entry| entry.id).collect();
-    for linked in server.store.with_links(&ids)? {
+    for linked in server.store.with_passages(&ids)? {
         items.extend(server.seen(&linked, &viewer)?);
     }
     Ok(LogSnapshot {

@@ -81,13 +81,13 @@ pub struct Link {
     pub passage: Option<RowEffect>,
 }
 
-/// An entry with its links.
+/// An entry with the changes that viewers see.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkedEntry {
     /// The entry.
     pub entry: AcceptedEntry,
-    /// The link of each of its effects.
-    pub links: Vec<Option<Link>>,
+    /// The passage of each of its effects ([`Link::passage`]).
+    pub passages: Vec<Option<RowEffect>>,
 }
 
 /// A registered author.
@@ -127,15 +127,16 @@ pub trait LogStore: Debug {
 
     /// An entry above the horizon.
     fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>, StoreError>;
-    /// Those of these entries that are stored, in this order, each with its links in the order of its
+    /// Those of these entries that are stored, in this order, each with its passages in the order of its
     /// effects. No id may be named twice.
-    fn with_links(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>, StoreError> {
+    fn with_passages(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(entry) = self.entry(*id)? else { continue };
-            let links = entry.content.effects.iter().map(|(row, _)| self.link(row, &entry.key));
-            let links = links.collect::<Result<_, _>>()?;
-            found.push(LinkedEntry { entry, links });
+            let passage = |row| Ok(self.link(row, &entry.key)?.and_then(|link| link.passage));
+            let passages = entry.content.effects.iter().map(|(row, _)| passage(row));
+            let passages = passages.collect::<Result<_, StoreError>>()?;
+            found.push(LinkedEntry { entry, passages });
         }
         Ok(found)
     }

@@ -1,7 +1,9 @@
 //! Damaged rows, and their repair from the server's base and items.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
-use rejoin_protocol::limits::LOG_ROWS_BYTES;
+use rejoin_protocol::limits::{LOG_ROWS_BYTES, LOG_ROWS_ENTRIES};
 
 use super::super::effect::{Effect, Effects};
 use super::super::fixture::{author, columns, image, plain, row};
@@ -13,6 +15,7 @@ use super::super::store::{LogRows as _, Table as _};
 use super::super::world::World;
 use super::two;
 use crate::key::Key;
+use crate::replica::publish::publish_request;
 use crate::replica::repair::{rows_request, take_rows};
 use crate::server::rows::named_rows;
 
@@ -153,6 +156,16 @@ fn hidden_row_is_answered_like_a_missing_one() {
     let rows = vec![row("r0"), row("none")];
     let (_, answer) = ask(&mut world, "desk", 2, rows);
     assert_eq!(rows_of(answer), NamedRows::default(), "not even the entry that wrote both");
+    for _ in 0..=LOG_ROWS_ENTRIES {
+        world.sql("phone", "r0", text("again"));
+    }
+    let all = publish_request(world.device("phone"), usize::MAX, &BTreeSet::new());
+    let now = world.now;
+    world.server.publish(author(1), &all.unwrap().unwrap(), now).unwrap();
+    let (_, answer) = ask(&mut world, "desk", 2, vec![row("r0")]);
+    assert_eq!(rows_of(answer), NamedRows::default(), "not even a long history");
+    let (_, answer) = ask(&mut world, "phone", 1, vec![row("r0")]);
+    assert_eq!(answer, RowsAnswer::Resync);
     let (_, answer) = ask(&mut world, "desk", 2, vec![row("r1")]);
     let effects: Vec<_> = rows_of(answer).items.into_iter().map(|item| item.effects).collect();
     assert_eq!(effects, [plain("r1", text("public"))]);

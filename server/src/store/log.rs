@@ -274,9 +274,9 @@ impl LogStore for LogTables<'_> {
         self.record(self.sql().entry, &[id.0.into()])
     }
 
-    fn with_links(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>> {
+    fn with_passages(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>> {
         self.flush()?;
-        self.read_with_links(ids)
+        self.read_with_passages(ids)
     }
 
     fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<()> {

@@ -3,12 +3,13 @@
 //! Suspending and stopping take effect at the next poll. Each waiter gets the result of the pass
 //! that began after its request.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::listen;
 use super::pass::{PassContext, PassFacts, PassResult};
 use super::schedule::{Halt, Schedule};
-use super::shared::{Network, SyncReport, Waiter, random};
+use super::shared::{Inbox, Network, SyncReport, Waiter, random};
 use crate::config::Metered;
 use crate::error::{Error, InputFault, Result, StorageFault, SyncFault};
 use crate::runtime::{SpawnedTask, Spawner};
@@ -99,6 +100,7 @@ impl Cycle {
         if std::mem::take(&mut inbox.is_network_new)
             && let Some((path, _)) = self.listener.take()
         {
+            shared.forget_way();
             self.listener = Some(self.listener_at(path));
         }
         let held = self.policy(inbox.network);
@@ -115,9 +117,7 @@ impl Cycle {
             shared.board.set(SyncState::Metered);
             return Step::Wait(None);
         }
-        if let Some(ended) = inbox.stream_ended.take() {
-            self.schedule.stream_ended(shared.now(), random(&*self.pass.host), ended);
-        }
+        Self::take_stream_end(&mut self.schedule, &self.pass, &mut inbox);
         let listens = shared.listens();
         let due = self.schedule.due(&inbox.wishes, listens);
         if due > shared.now() {
@@ -129,12 +129,20 @@ impl Cycle {
         if is_explicit || wishes.eager {
             self.schedule.stirred();
         }
-        if wishes.eager {
-            // After a long sleep the stream may be dead without a sign.
+        if wishes.eager && shared.level.load(Ordering::Acquire) > 0 {
+            // After a long sleep the stream may be dead, and with few pings this is noticed late.
             self.listener = None;
         }
         let waiting = std::mem::take(&mut inbox.waiting);
         Step::Run(waiting, if is_explicit { Metered::Allow } else { held })
+    }
+
+    /// Takes a message of the listener.
+    fn take_stream_end(schedule: &mut Schedule, pass: &PassContext, inbox: &mut Inbox) {
+        if let Some(ended) = inbox.stream_ended.take() {
+            schedule.stream_ended(pass.shared.now(), random(&*pass.host), ended);
+            pass.shared.set_calm(schedule.calm());
+        }
     }
 
     /// The metered policy that applies to this network.
@@ -216,6 +224,7 @@ impl Cycle {
     /// Updates schedule and status after a pass.
     fn settle(&mut self, outcome: &Result<PassResult>, known: &PassFacts) {
         let now = self.pass.shared.now();
+        Self::take_stream_end(&mut self.schedule, &self.pass, &mut self.pass.shared.lock());
         let moved = matches!(outcome, Ok(PassResult::Finished(report)) if report.has_moved());
         if moved {
             self.schedule.moved();
@@ -250,8 +259,7 @@ impl Cycle {
             },
         };
         self.pass.shared.board.set(state);
-        let calm = self.schedule.calm();
-        self.pass.shared.calm.send_if_modified(|known| std::mem::replace(known, calm) != calm);
+        self.pass.shared.set_calm(self.schedule.calm());
         if outcome.is_ok() {
             self.listen(known.session.events.as_deref());
         }

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::pass::PassContext;
-use super::schedule::{CALMEST, Ended};
-use super::shared::{Shared, random};
+use super::schedule::{CALMEST, Ended, RETRY};
+use super::shared::{Shared, Way, random};
 use crate::error::{Error, InputFault, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
@@ -24,9 +24,6 @@ use crate::transport::{EventStream, HttpRequest, TransportError, events};
 /// Seconds between two pings, by level of calm.
 /// Many proxies close a connection after a minute.
 const PINGS: [u64; CALMEST as usize + 1] = [events::PING.as_secs(), 45, 240, 480];
-
-/// When a level that did not work is tried again.
-const RETRY: Duration = Duration::from_hours(1);
 
 /// How late a ping may be.
 const LATE: Duration = Duration::from_secs(40);
@@ -37,35 +34,26 @@ pub(super) async fn listen(pass: PassContext, path: String) {
     let slowly = Backoff { max_retries: 0, ..soon };
     let mut failures = 0;
     let mut calm = pass.shared.calm.subscribe();
-    // The highest level that the way to the server allows, and when it was lowered.
-    let (mut most, mut lowered) = (CALMEST as usize, Instant::now());
     loop {
         let begun = Instant::now();
-        if lowered.elapsed() >= RETRY {
-            (most, lowered) = ((most + 1).min(CALMEST as usize), begun);
-        }
+        let Way { most, retry } = pass.shared.way(begun);
         let level = most.min(*calm.borrow_and_update() as usize);
         let ping = PINGS[level];
         let backoff = match open(&pass, &format!("{path}&ping={ping}")).await {
             Ok(Some(stream)) => {
                 let mut stream = stream.idle(Duration::from_secs(ping) + LATE);
-                let is_open = Listening::at(&pass.shared);
-                let retry = lowered + RETRY;
-                let ended = follow(&pass, &mut stream, (level, most), (&mut calm, retry)).await;
-                drop(is_open);
+                pass.shared.level.store(level, Ordering::Release);
+                let mut is_open = None;
+                let limits = (level, most, retry);
+                let ended = follow(&pass, &mut stream, limits, &mut calm, &mut is_open).await;
                 if ended == Ended::Calmer {
                     continue;
                 }
-                if ended == Ended::Lost {
-                    pass.shared.calm.send_replace(0);
+                if ended == Ended::Lost && was_too_silent(&stream, level) {
+                    pass.shared.set_way(Way { most: level - 1, retry: Some(begun + RETRY) });
                 }
+                // Before the end of `is_open`, which lets the loop poll.
                 pass.shared.wish(|inbox| inbox.stream_ended = Some(ended));
-                match ended {
-                    Ended::Lost if was_too_silent(&stream, level) => {
-                        (most, lowered) = (level - 1, begun);
-                    }
-                    _ => {}
-                }
                 soon
             }
             Ok(None) => slowly,
@@ -90,6 +78,7 @@ fn was_too_silent(stream: &EventStream, level: usize) -> bool {
 }
 
 /// An open stream, also if the task ends.
+#[derive(Debug)]
 struct Listening<'s>(&'s Shared);
 
 impl<'s> Listening<'s> {
@@ -102,6 +91,7 @@ impl<'s> Listening<'s> {
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::AcqRel);
+        self.0.bell.notify_one(); // Without a stream, the next pass is due earlier.
     }
 }
 
@@ -136,21 +126,30 @@ async fn open(pass: &PassContext, path: &str) -> Result<Option<EventStream>> {
 }
 
 /// Requests a pass at each event, until the stream ends or may have fewer pings: at a higher level of
-/// calm than `level`, up to `most`, or after `retry` to one above.
-async fn follow(
-    pass: &PassContext,
+/// calm than `level`, up to `most`, or after `retry` to one above. The stream counts as open from its
+/// first event on: a proxy may hold it back.
+async fn follow<'s>(
+    pass: &'s PassContext,
     stream: &mut EventStream,
-    (level, most): (usize, usize),
-    (calm, retry): (&mut watch::Receiver<u32>, Instant),
+    (level, most, retry): (usize, usize, Option<Instant>),
+    calm: &mut watch::Receiver<u32>,
+    is_open: &mut Option<Listening<'s>>,
 ) -> Ended {
     let is_calmer = |calm: &u32| most.min(*calm as usize) > level;
-    let may_retry = level == most && most < CALMEST as usize;
+    let retries = async {
+        match retry.filter(|_| level == most) {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(retries);
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
             _ = calm.wait_for(is_calmer) => return Ended::Calmer,
-            () = sleep_until(retry), if may_retry => return Ended::Calmer,
+            () = &mut retries => return Ended::Calmer,
         };
+        is_open.get_or_insert_with(|| Listening::at(&pass.shared));
         match event {
             // Changes between the last pull and now were not notified.
             Some(Event::Hello(_) | Event::Changed) => {

@@ -47,6 +47,9 @@ const FREE_HINTS: u32 = 3;
 /// The highest level of calm.
 pub(crate) const CALMEST: u32 = 3;
 
+/// When a level of calm at which streams do not stay open is tried again.
+pub(crate) const RETRY: Duration = Duration::from_hours(1);
+
 /// The longest interval between passes while an event stream is open; a configured one may be longer.
 const LONGEST_CALM: Duration = Duration::from_mins(30);
 
@@ -157,6 +160,9 @@ impl Schedule {
         }
         let pause = self.interval * u32::try_from(random % 1_000).unwrap_or(0) / 1_000;
         self.next = self.next.max(now + pause);
+        if ended == Ended::Lost {
+            self.next_calm = self.next_calm.min(self.next);
+        }
     }
 
     /// Records that the app or the device needs news soon.

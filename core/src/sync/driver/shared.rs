@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use super::schedule::{Ended, PassRequests};
+use super::schedule::{CALMEST, Ended, PassRequests, RETRY};
 use crate::config::{Config, Metered};
 use crate::error::Result;
 use crate::host::Host;
@@ -62,6 +62,19 @@ impl From<PassReport> for SyncReport {
     }
 }
 
+/// What the way to the server allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// The highest level of calm at which a silent stream stays open.
+    pub(super) most: usize,
+    /// When the next higher level is tried again; `None` if there is no higher one.
+    pub(super) retry: Option<Instant>,
+}
+
+impl Way {
+    const UNKNOWN: Self = Self { most: CALMEST as usize, retry: None };
+}
+
 /// State shared by handle and loop.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -70,6 +83,9 @@ pub(crate) struct Shared {
     pub(super) board: StatusBoard,
     /// Number of open event streams: one, or two for a moment while one takes the place of another.
     pub(super) streams: AtomicUsize,
+    /// The level of calm for which the last stream was opened.
+    pub(super) level: AtomicUsize,
+    way: Mutex<Way>,
     /// How long nothing has happened, as a level up to [`super::schedule::CALMEST`].
     pub(super) calm: watch::Sender<u32>,
     /// The number of applied responses.
@@ -112,6 +128,8 @@ impl Shared {
             bell: Notify::new(),
             board: StatusBoard::new(host),
             streams: AtomicUsize::new(0),
+            level: AtomicUsize::new(0),
+            way: Mutex::new(Way::UNKNOWN),
             calm: watch::Sender::new(0),
             answers: watch::Sender::new(0),
             started: Instant::now(),
@@ -128,6 +146,30 @@ impl Shared {
         let result = change(&mut self.lock());
         self.bell.notify_one();
         result
+    }
+
+    /// What the way to the server allows now.
+    pub(super) fn way(&self, now: Instant) -> Way {
+        let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        if way.retry.is_some_and(|retry| retry <= now) {
+            // One level after the other: a level that does not work delays changes until it is noticed.
+            let most = way.most + 1;
+            *way = Way { most, retry: (most < CALMEST as usize).then_some(now + RETRY) };
+        }
+        *way
+    }
+
+    pub(super) fn set_way(&self, way: Way) {
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    /// Another network: another way.
+    pub(super) fn forget_way(&self) {
+        self.set_way(Way::UNKNOWN);
+    }
+
+    pub(super) fn set_calm(&self, calm: u32) {
+        self.calm.send_if_modified(|known| std::mem::replace(known, calm) != calm);
     }
 
     pub(super) fn listens(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Reads of many entries with their links, and of many rows: one round trip for each kind of record.
+//! Reads of many entries with their passages, and of many rows: few round trips for many records.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,10 +6,14 @@ use rejoin_log::ids::EntryId;
 use rejoin_log::key::Key;
 use rejoin_log::row::RowName;
 use rejoin_log::server::store::{AcceptedEntry, Link, LinkedEntry};
+use rejoin_log::view::RowEffect;
 
 use super::batch::Query;
 use super::cells::{Cell, body, bounded, key, linked, name, named};
 use super::{LogTables, Result};
+
+/// Number of links that are read together.
+const LINKS: usize = 256;
 
 /// Number of rows whose keys are read together.
 const ROWS: usize = 50;
@@ -24,7 +28,7 @@ impl LogTables<'_> {
         Ok(found.pop().unwrap_or_default())
     }
 
-    pub(super) fn read_with_links(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>> {
+    pub(super) fn read_with_passages(&self, ids: &[EntryId]) -> Result<Vec<LinkedEntry>> {
         let cells = ids.iter().map(|id| vec![id.0.into()]).collect();
         let entries = self.all((self.sql().entry.into(), cells))?;
         let mut entries: Vec<AcceptedEntry> =
@@ -33,18 +37,24 @@ impl LogTables<'_> {
             ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         entries.sort_by_key(|entry| places.get(&entry.id));
         let effects = entries.iter().flat_map(|entry| {
-            entry.content.effects.iter().map(|(row, _)| linked(row, &entry.key).into())
+            entry.content.effects.iter().map(|(row, _)| Vec::from(linked(row, &entry.key)))
         });
-        let mut links: BTreeMap<(RowName, Key), Link> = BTreeMap::new();
-        for record in self.all((self.sql().named_link.into(), effects.collect()))? {
-            links.insert((name(&record)?, key(record.get(2))?), body(record.get(3))?);
+        let effects: Vec<Vec<Cell>> = effects.collect();
+        let mut passages: BTreeMap<(RowName, Key), RowEffect> = BTreeMap::new();
+        // A link has the whole row, and an entry may have ten thousand.
+        for effects in effects.chunks(LINKS) {
+            for record in self.all((self.sql().named_link.into(), effects.to_vec()))? {
+                let link: Link = body(record.get(3))?;
+                let named = (name(&record)?, key(record.get(2))?);
+                passages.extend(link.passage.map(|passage| (named, passage)));
+            }
         }
-        let with_links = |entry: AcceptedEntry| {
+        let with_passages = |entry: AcceptedEntry| {
             let rows = entry.content.effects.iter().map(|(row, _)| row.clone());
-            let links = rows.map(|row| links.remove(&(row, entry.key))).collect();
-            LinkedEntry { entry, links }
+            let passages = rows.map(|row| passages.remove(&(row, entry.key))).collect();
+            LinkedEntry { entry, passages }
         };
-        Ok(entries.into_iter().map(with_links).collect())
+        Ok(entries.into_iter().map(with_passages).collect())
     }
 
     pub(super) fn keys_of(&self, rows: &[&RowName], most: usize) -> Result<Option<Vec<Key>>> {

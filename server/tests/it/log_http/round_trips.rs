@@ -41,8 +41,8 @@ const PUBLISH: u64 = 6;
 /// Begin with the device, log, entries.
 const FETCH: u64 = 3;
 
-/// Begin with the device, log, and for each 32 entries their ids, the entries and their links.
-const FETCH_100: u64 = 2 + 4 * 3;
+/// Begin with the device, log, and for each 16 entries their ids, the entries and their links.
+const FETCH_100: u64 = 2 + 7 * 3;
 
 #[apply(postgres_stores!)]
 async fn requests_take_the_same_round_trips_for_any_size(backend: Backend) {

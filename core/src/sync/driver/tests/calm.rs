@@ -35,6 +35,8 @@ struct Radio {
 enum Then {
     Close,
     Silence,
+    /// It holds back the stream from the beginning.
+    Hold,
 }
 
 /// Event streams with pings, on a way that ends silent ones.
@@ -83,6 +85,9 @@ impl Transport for Pinged {
                 radio.pings.lock().unwrap().push(at);
                 Some((Ok(Bytes::from(PING)), radio))
             });
+            if then == Then::Hold {
+                return Ok(EventStream::new(stream::pending().boxed()));
+            }
             let hello = Event::Hello(HelloEvent::default()).to_text();
             Ok(EventStream::new(stream::iter([Ok(Bytes::from(hello))]).chain(pings).boxed()))
         }
@@ -229,4 +234,26 @@ async fn retries_are_no_rest() {
     rig.write(1);
     rig.run_until(HOUR / 60).await;
     assert_eq!(*radio.opened.lock().unwrap(), [20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_that_a_proxy_holds_back_is_none() {
+    let (rig, _) = rig(NEVER, Then::Hold);
+    rig.run_until(HOUR).await;
+    let polls = polls(&rig);
+    // A stream that is given up delays the next poll by up to an interval.
+    assert!(polls.windows(2).all(|pair| pair[1] - pair[0] <= 60), "{polls:?}");
+    assert!(polls.len() > 100, "{polls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn device_whose_new_network_refuses_the_stream_polls_at_the_interval() {
+    let (rig, _) = rig(NEVER, Then::Close);
+    rig.run_until(HOUR).await;
+    polls(&rig);
+    (0..100).for_each(|_| rig.transport.fault_on("events", Fault::Unavailable { retry_after: 1 }));
+    rig.metered(true);
+    rig.run_until(HOUR + 95_000).await;
+    let polls = polls(&rig);
+    assert!(polls.len() >= 3, "{polls:?}");
 }
