@@ -5,7 +5,7 @@
 //! stream, the interval polls.
 //!
 //! While nothing happens, the stream is opened again with fewer pings, together with a poll. A proxy
-//! may close a connection that is silent for so long; then the number of pings stays as it was.
+//! may close a connection that is silent for so long; then the pings stay frequent for an hour.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::error::{Error, InputFault, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
 
-/// Seconds between two pings, by level of calm.
-/// Many proxies close a connection after a minute.
+/// Seconds between two pings, by level of calm. The second is below the minute after which many proxies
+/// close a connection.
 const PINGS: [u64; CALMEST as usize + 1] = [events::PING.as_secs(), 45, 240, 480];
 
 /// How late a ping may be.
@@ -149,7 +149,9 @@ async fn follow<'s>(
             _ = calm.wait_for(is_calmer) => return Ended::Calmer,
             () = &mut retries => return Ended::Calmer,
         };
-        is_open.get_or_insert_with(|| Listening::at(&pass.shared));
+        if event.is_some() {
+            is_open.get_or_insert_with(|| Listening::at(&pass.shared));
+        }
         match event {
             // Changes between the last pull and now were not notified.
             Some(Event::Hello(_) | Event::Changed) => {

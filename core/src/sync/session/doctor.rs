@@ -6,7 +6,7 @@
 //! the log with the entries that touch them. Pending edits stay.
 //!
 //! The state is in memory, and a check ends with its pass: if that fails, so does the check, and later
-//! passes sync as usual. Rows that were requested again are fetched by the next pass.
+//! passes sync as usual. Rows of the row model that were requested again are fetched by the next pass.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
