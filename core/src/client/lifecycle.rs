@@ -205,10 +205,18 @@ impl Core {
         Ok(())
     }
 
+    /// Closes everything, once, on a thread of its own. Opening the file from now on does not return
+    /// this client, but waits until it is closed.
+    pub(super) fn end_in_background(self: Arc<Self>) -> Task<()> {
+        self.place.closing();
+        in_background("shutdown", move || {
+            self.end();
+            Ok(())
+        })
+    }
+
     /// Closes everything, once; a second call waits for the first.
     pub(super) fn end(&self) {
-        // Before the turn, so that opening the file after a call of `shutdown` does not return this
-        // client.
         self.place.closing();
         let turn = self.turn();
         if std::mem::replace(&mut self.lifecycle().ended, true) {

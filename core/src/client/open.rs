@@ -70,10 +70,7 @@ impl Client {
         if core.writer.is_current() || core.readers.is_current() {
             return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
-        in_background("shutdown", move || {
-            core.end();
-            Ok(())
-        })
+        core.end_in_background()
     }
 
     /// Shuts down every client of this process, as [`Client::shutdown`] does, and waits for at most
@@ -83,13 +80,7 @@ impl Client {
     /// a reload of JavaScript. Waits for no code of the app. Errors are logged.
     pub fn shutdown_all(within: Duration) {
         let until = Instant::now() + within;
-        let end = |handle: Arc<Handle>| {
-            let core = Arc::clone(&handle.core);
-            in_background("shutdown", move || {
-                core.end();
-                Ok(())
-            })
-        };
+        let end = |handle: Arc<Handle>| Arc::clone(&handle.core).end_in_background();
         let closing: Vec<_> = all_open(until).into_iter().map(end).collect();
         for task in closing {
             if let Some(Err(error)) = task.wait_until(until) {

@@ -369,6 +369,23 @@ fn shutdown_interrupts_a_running_read() {
 }
 
 #[test]
+fn file_opened_after_a_call_of_shutdown_is_not_the_closing_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::new(folder.path().join("app.db"));
+    let mut closing = Vec::new();
+    for _ in 0..100 {
+        let client = Client::open(config.clone()).wait().unwrap();
+        closing.push(client.shutdown());
+        let next = Client::open(config.clone()).wait().unwrap();
+        next.query("SELECT 1", ()).wait().expect("the client was shut down before it was opened");
+        closing.push(next.shutdown());
+    }
+    for closing in closing {
+        closing.wait().unwrap();
+    }
+}
+
+#[test]
 fn suspended_client_can_be_shut_down() {
     let world = World::with_notes();
     world.client.sync().suspend().wait().unwrap();
