@@ -1,8 +1,8 @@
 //! A stream of server-sent events with a watchdog.
 //!
 //! It reassembles events from chunks, and ends after a silence, because a dead connection gives no
-//! signal: a minute, unless fewer pings were requested. An event only hints that there is something to fetch, so a lost one
-//! loses no data. The driver interprets the events.
+//! signal: a minute, unless fewer pings were requested. An event only hints that there is something
+//! to fetch, so a lost one loses no data. The driver interprets the events.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -40,7 +40,12 @@ pub fn take_rows<S: ReplicaStore>(
     for (row, image) in answer.base.iter().filter(|(row, _)| requested.contains(row)) {
         edit.change.base.insert(row.clone(), Some(image.clone()));
     }
-    for row in &requested {
+    // Of a row that does not exist for this user the server shows no items. Those here stay: a change
+    // of one of them would not bring back the others.
+    let shown_rows = answer.items.iter().flat_map(|seen| seen.effects.iter().map(|(row, _)| row));
+    let answered: BTreeSet<&RowName> =
+        answer.base.iter().map(|(row, _)| row).chain(shown_rows).collect();
+    for row in requested.intersection(&answered) {
         for step in replica.store.steps().naming(row, &Key::FIRST)? {
             if !shown.contains(&step.id) {
                 leave_out(replica, &mut edit, step.id, &requested)?;

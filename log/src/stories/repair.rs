@@ -148,6 +148,24 @@ fn repair_touches_no_other_row_and_keeps_the_own_entries() {
 }
 
 #[test]
+fn items_of_a_deleted_row_stay() {
+    let mut world = two();
+    let created = world.sql("tablet", "r1", Effect::Insert(image("a", "new")));
+    let deleted = world.sql("tablet", "r1", Effect::Delete);
+    world.sync("tablet");
+    world.fetch("phone");
+    world.damages("phone", |store| store.put_row(&row("r1"), Some(&image("a", "broken"))).unwrap());
+    let (request, answer) = ask(&mut world, "phone", 1, vec![row("r1")]);
+    take_rows(world.device("phone"), &request, &rows_of(answer)).unwrap();
+    assert_eq!(world.text("phone", "r1"), "gone");
+    world.holds("phone");
+    for id in [created, deleted] {
+        let record = world.device("phone").store().record(id).unwrap();
+        assert!(record.unwrap().item.unwrap().effects.get(&row("r1")).is_some());
+    }
+}
+
+#[test]
 fn hidden_row_is_answered_like_a_missing_one() {
     let mut world = World::new(&[("phone", "a b"), ("desk", "a")], &[("r0", "b"), ("r1", "a")]);
     let both = [(row("r0"), text("secret")), (row("r1"), text("public"))].into_iter().collect();

@@ -155,12 +155,10 @@ impl Schedule {
     /// Records the end of the event stream. Without another one, the next pass is at the interval, at a
     /// random time: many devices may lose their streams at once.
     pub(crate) fn stream_ended(&mut self, now: Duration, random: u64, ended: Ended) {
-        if ended == Ended::Lost {
-            self.calm = 0;
-        }
         let pause = self.interval * u32::try_from(random % 1_000).unwrap_or(0) / 1_000;
         self.next = self.next.max(now + pause);
         if ended == Ended::Lost {
+            self.calm = 0;
             self.next_calm = self.next_calm.min(self.next);
         }
     }
