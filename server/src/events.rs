@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::response::sse::Event;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::engine;
+use crate::error::Fault;
 use crate::log_limit::LogLimit;
 use crate::model::{Touched, own_bucket};
 use crate::store::{NodeNotice, Store, read};
@@ -36,6 +38,14 @@ pub(crate) const LONGEST_PING: Duration = Duration::from_mins(10);
 /// Above this number of new entries, all listeners are woken without reading the entries' buckets.
 const MOST: i64 = 5_000;
 
+/// Listeners whose buckets are read at the same time. When thousands connect at once, the other
+/// connections to the database remain free for requests.
+const SETTLING: usize = 2;
+
+/// How long a listener waits for its buckets before it is notified of changes that may not concern
+/// it.
+const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
 static EXPIRED: LogLimit = LogLimit::new();
 
 /// Notifies listeners of commits.
@@ -53,6 +63,9 @@ pub(crate) struct Hub {
     /// The latest head reported by another process, and whether a task is handling it.
     latest: AtomicI64,
     hearing: AtomicBool,
+    /// The epoch of the last read, and when that read began.
+    epoch: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
+    settling: Semaphore,
 }
 
 /// The state of one listener's stream.
@@ -64,6 +77,8 @@ struct Listener {
     closing: watch::Receiver<bool>,
     epoch: Option<String>,
     ends: Option<Instant>,
+    /// The read of the user's buckets, while it runs.
+    settling: Option<BoxFuture<'static, ()>>,
     done: bool,
 }
 
@@ -80,6 +95,8 @@ impl Hub {
             listening: AtomicBool::new(false),
             latest: AtomicI64::new(0),
             hearing: AtomicBool::new(false),
+            epoch: tokio::sync::Mutex::default(),
+            settling: Semaphore::new(SETTLING),
         })
     }
 
@@ -177,6 +194,26 @@ impl Hub {
         });
     }
 
+    /// The epoch at this time or later. Listeners that arrive during a read share the next one.
+    pub(crate) async fn epoch(&self) -> Result<String, Fault> {
+        let arrived = Instant::now();
+        let mut last = self.epoch.lock().await;
+        if let Some((began, epoch)) = &*last
+            && *began > arrived
+        {
+            let failed = || Fault::Transient(String::from("the epoch could not be read"));
+            return epoch.clone().ok_or_else(failed);
+        }
+        let (began, store) = (Instant::now(), Arc::clone(&self.store));
+        let state = move || read(&*store, |reading| reading.log_state());
+        let epoch = tokio::task::spawn_blocking(state)
+            .await
+            .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())))
+            .map(|state| state.epoch);
+        *last = Some((began, epoch.as_ref().ok().cloned()));
+        epoch
+    }
+
     /// Ends every stream.
     pub(crate) fn close(&self) {
         self.closing.send_replace(true);
@@ -210,6 +247,7 @@ impl Hub {
             epoch: Some(epoch),
             // No end if the time is beyond the clock's range.
             ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
+            settling: None,
             done: false,
         };
         Ok(stream::unfold(listener, |mut listener| async move {
@@ -287,42 +325,63 @@ impl Listener {
     }
 
     /// Waits until a relevant change and this listener's turn.
-    async fn woken(&self) {
+    async fn woken(&mut self) {
         let places = &self.hub.places;
-        self.settle().await;
+        if self.settling.is_none() && places.unsettled(self.number).is_some() {
+            let hub = Arc::clone(&self.hub);
+            self.settling = Some(Box::pin(settle(hub, self.user.clone(), self.number)));
+        }
+        if let Some(settling) = &mut self.settling
+            && timeout(SETTLE_WAIT, settling).await.is_ok()
+        {
+            self.settling = None;
+        }
         loop {
-            match places.due(self.number) {
-                Some(at) if at <= Instant::now() => return places.tell(self.number),
-                Some(at) => tokio::select! {
-                    () = sleep_until(at) => {}
-                    () = self.notify.notified() => {}
-                },
-                None => self.notify.notified().await,
+            let due = places.due(self.number);
+            if due.is_some_and(|at| at <= Instant::now()) {
+                return places.tell(self.number);
+            }
+            let turn = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let settled = async {
+                match &mut self.settling {
+                    Some(settling) => settling.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = turn => {}
+                () = self.notify.notified() => {}
+                () = settled => self.settling = None,
             }
         }
     }
+}
 
-    /// Reads the buckets of the user if they are unknown. If that fails, every change wakes the
-    /// listener.
-    async fn settle(&self) {
-        let Some(turn) = self.hub.places.unsettled(self.number) else { return };
-        // PostgreSQL stores these users' ids in escaped form, which subscription changes then
-        // contain.
-        if self.user.contains(['\0', char::MAX]) {
-            return;
-        }
-        let (hub, user, number) = (Arc::clone(&self.hub), self.user.clone(), self.number);
-        let read = move || {
-            let held = read(&*hub.store, |reading| {
-                reading.act_for(&user, &[])?;
-                engine::held(reading, &user)
-            });
-            match held {
-                Ok(held) => hub.places.settle(number, turn, &held),
-                Err(fault) => tracing::debug!(%fault, "every change wakes a listener"),
-            }
-        };
-        let _ = tokio::task::spawn_blocking(read).await;
+/// Reads the buckets of a listener's user. If that fails, every change wakes the listener.
+async fn settle(hub: Arc<Hub>, user: String, number: u64) {
+    // PostgreSQL stores these users' ids in escaped form, which subscription changes then contain.
+    if user.contains(['\0', char::MAX]) {
+        return;
+    }
+    // The semaphore is never closed.
+    let _permit = hub.settling.acquire().await.ok();
+    let Some(turn) = hub.places.unsettled(number) else { return };
+    let store = Arc::clone(&hub.store);
+    let read = move || {
+        read(&*store, |reading| {
+            reading.act_for(&user, &[])?;
+            engine::held(reading, &user)
+        })
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(held)) => hub.places.settle(number, turn, &held),
+        Ok(Err(fault)) => tracing::debug!(%fault, "every change wakes a listener"),
+        Err(panicked) => tracing::warn!(%panicked, "the buckets of a listener"),
     }
 }
 

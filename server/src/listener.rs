@@ -30,6 +30,11 @@ use connection::{HttpConnection, Requests};
 
 static FULL: LogLimit = LogLimit::new();
 
+/// Connections that the kernel accepts before the server does; the kernel has a limit of its own.
+/// When it refuses some of thousands that connect at once, they wait for seconds.
+#[cfg(unix)]
+const BACKLOG: i32 = 16_384;
+
 /// Serves at most `connections` connections until `closing` ends, then until their running requests
 /// have ended.
 #[allow(clippy::disallowed_methods)] // One task per connection.
@@ -39,6 +44,10 @@ pub(crate) async fn serve(
     (connections, limits): (usize, Limits),
     closing: impl Future<Output = ()>,
 ) {
+    #[cfg(unix)]
+    if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
+        tracing::debug!(%error, "the listener keeps its backlog");
+    }
     let slots = Arc::new(Semaphore::new(connections));
     let retire = watch::Sender::new(Retire::Used);
     let mut closing = pin!(closing);
@@ -141,13 +150,17 @@ pub(crate) fn connections(limits: &Limits) -> usize {
     bounded(limits.connections, open_files())
 }
 
-/// The maximum number of open connections: the setting, or half of the process's file limit. Each
-/// request also opens files of the database.
+/// Files for running requests, whose number is limited by tokio's 512 blocking threads: database,
+/// WAL, and two temporary files.
+const REQUEST_FILES: u64 = 4 * 512;
+
+/// The maximum number of open connections: the setting, or what the process's file limit leaves
+/// beside the files of running requests, but at least half of it.
 fn bounded(limit: u32, open_files: Option<u64>) -> usize {
-    let half = open_files.map_or(u64::MAX, |files| (files / 2).max(1));
-    let most = half.min(u64::from(limit));
+    let free = |files: u64| files.saturating_sub(REQUEST_FILES).max(files / 2).max(1);
+    let most = open_files.map_or(u64::MAX, free).min(u64::from(limit));
     if most < u64::from(limit) {
-        tracing::info!(most, "limits.connections is lowered to half of the open files (ulimit -n)");
+        tracing::info!(most, "limits.connections is lowered to fit the open files (ulimit -n)");
     }
     usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
@@ -167,10 +180,12 @@ mod tests {
     use super::bounded;
 
     #[test]
-    fn connection_limit_is_half_of_the_file_limit() {
+    fn connection_limit_leaves_files_for_requests() {
         let table = [
             (10_000, Some(256), 128),
             (100, Some(256), 100),
+            (10_000, Some(4_096), 2_048),
+            (10_000, Some(10_000), 7_952),
             (10_000, None, 10_000),
             (10, Some(1), 1),
         ];

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
     /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
-    /// its own; anything else is passed on unchanged, `--help` included
+    /// its own; `fanout` for `server --fanout`; anything else is passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -31,10 +31,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     {
         return language.bench();
     }
-    if let Some(("server", further)) =
-        options.arguments.split_first().map(|(first, further)| (first.as_str(), further))
-    {
-        return server(further);
+    match options.arguments.split_first().map(|(first, further)| (first.as_str(), further)) {
+        Some(("server", further)) => return server(further),
+        Some(("fanout", further)) => {
+            return server(&[&[String::from("--fanout")], further].concat());
+        }
+        _ => {}
     }
     let counts = options.arguments.iter().any(|argument| COUNTING.contains(&argument.as_str()));
     let profile = if counts { "dev" } else { "release" };

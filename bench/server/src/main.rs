@@ -4,7 +4,7 @@
 //! The server is the real binary behind a real socket, on persistent connections; its database is a
 //! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
 //! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
-//! position, `--bytes` counts the bytes of a first sync.
+//! position, `--bytes` counts the bytes of a first sync, `--fanout` opens 10,000 event streams.
 
 #![allow(
     clippy::print_stdout,
@@ -16,6 +16,7 @@
 mod bytes;
 mod cluster;
 mod device;
+mod fanout;
 mod http;
 mod lag;
 mod measure;
@@ -47,6 +48,9 @@ struct Arguments {
     /// Bytes of a first sync by encoding, instead of times.
     #[arg(long)]
     bytes: bool,
+    /// Memory, time and CPU of 10,000 event streams, instead of times.
+    #[arg(long)]
+    fanout: bool,
     /// The larger size of `--scale`, and the rows of `--memory`.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -76,6 +80,9 @@ fn main() -> Result<()> {
     }
     if arguments.bytes {
         lines.extend(bytes::lines()?);
+    }
+    if arguments.fanout {
+        lines.extend(fanout::lines()?);
     }
     if lines.is_empty() {
         lines.extend(speed::lines(arguments.rounds, &wanted)?);

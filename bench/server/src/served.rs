@@ -59,6 +59,12 @@ name = \"places\"
 owner_column = \"owner_id\"
 ";
 
+/// Connections for ten thousand event streams, of which three quarters are used.
+const STREAMS_LIMITS: &str = "
+[limits]
+connections = 14_000
+";
+
 /// A running server over one database.
 pub(crate) struct Served {
     folder: tempfile::TempDir,
@@ -104,6 +110,11 @@ impl Served {
         Self::configured(url, PLACES_CONFIGURATION)
     }
 
+    /// Serves a database that has the tables, with room for many event streams.
+    pub(crate) fn over_streams(url: &str) -> Result<Self> {
+        Self::configured(url, &format!("{CONFIGURATION}{STREAMS_LIMITS}"))
+    }
+
     fn configured(url: &str, configuration: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("rejoin.toml");
@@ -147,6 +158,20 @@ impl Served {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let number = line.and_then(|line| line.split_whitespace().next());
         Ok(number.with_context(|| format!("no {name}"))?.parse()?)
+    }
+}
+
+/// Clock ticks a second in `/proc`.
+const TICKS: f64 = 100.0;
+
+impl Served {
+    /// CPU time of the process so far, in milliseconds.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{path}: Linux only"))?;
+        let (_, fields) = text.rsplit_once(')').context("no name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+        Ok(ticks.sum::<Result<f64, _>>()? / TICKS * 1e3)
     }
 }
 

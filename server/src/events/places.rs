@@ -6,7 +6,7 @@
 //! listener connects, and again after each change of the user's subscriptions. Until then every
 //! change wakes the listener.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::model::Touched;
 /// Number of listeners woken at once; more are spread over a time that grows with their number.
 const AT_ONCE: u32 = 100;
 
-/// Time added per listener.
-const EACH: Duration = Duration::from_millis(2);
+/// Time added per listener: about that of its pull on two cores (`cargo xtask bench fanout`).
+const EACH: Duration = Duration::from_micros(500);
 
 /// Maximum of that time.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_millis(1_750);
 
 /// One listener.
 #[derive(Debug)]
 struct Place {
     /// The bucket in which subscription changes of its user are reported.
     own: u64,
-    /// Its buckets, sorted; `None` if they have to be read.
-    held: Option<Vec<u64>>,
+    /// Its buckets, as far as they were read.
+    held: Vec<u64>,
     /// Incremented whenever the buckets must be read again.
     turn: u64,
     /// When to send the pending notification.
@@ -51,8 +51,28 @@ pub(crate) enum TooMany {
 #[derive(Debug, Default)]
 struct All {
     places: HashMap<u64, Place>,
+    /// The listeners of each bucket, as pairs: own buckets, and those that were read.
+    members: BTreeSet<(u64, u64)>,
+    /// The listeners whose buckets have to be read.
+    unsettled: BTreeSet<u64>,
     last: u64,
     wakes: u64,
+}
+
+impl All {
+    fn members(&self, bucket: u64) -> impl Iterator<Item = u64> {
+        self.members.range((bucket, 0)..=(bucket, u64::MAX)).map(|(_, number)| *number)
+    }
+
+    /// From now on every change wakes this listener, until its buckets are read again.
+    fn unsettle(&mut self, number: u64) {
+        let Some(place) = self.places.get_mut(&number) else { return };
+        place.turn += 1;
+        for bucket in place.held.drain(..).filter(|bucket| *bucket != place.own) {
+            self.members.remove(&(bucket, number));
+        }
+        self.unsettled.insert(number);
+    }
 }
 
 /// The listeners at this node.
@@ -85,18 +105,27 @@ impl EventListeners {
         if all.places.len() >= in_all {
             return Err(TooMany::AtServer);
         }
-        if all.places.values().filter(|place| place.own == own).count() >= most {
+        let of_user = |number: &u64| all.places.get(number).is_some_and(|place| place.own == own);
+        if all.members(own).filter(of_user).count() >= most {
             return Err(TooMany::OfUser);
         }
         all.last += 1;
         let number = all.last;
-        let place = Place { own, held: None, turn: 0, due: None, notify: Arc::clone(&notify) };
+        let notifier = Arc::clone(&notify);
+        let place = Place { own, held: Vec::new(), turn: 0, due: None, notify: notifier };
         all.places.insert(number, place);
+        all.members.insert((own, number));
+        all.unsettled.insert(number);
         Ok((number, notify))
     }
 
     pub(super) fn leave(&self, number: u64) {
-        self.all().places.remove(&number);
+        let mut all = self.all();
+        all.unsettle(number);
+        all.unsettled.remove(&number);
+        if let Some(place) = all.places.remove(&number) {
+            all.members.remove(&(place.own, number));
+        }
     }
 
     /// The number of listeners.
@@ -114,33 +143,45 @@ impl EventListeners {
     pub(super) fn wake(&self, touched: Option<&[Touched]>) {
         // An entry without a bucket concerns the log itself.
         let touched = touched.filter(|all| all.iter().all(|one| !one.bucket.is_empty()));
-        let hashes: Option<Vec<(u64, bool)>> = touched
-            .map(|all| all.iter().map(|one| (self.hash(&one.bucket), one.is_grant)).collect());
         let mut all = self.all();
-        let mut woken = Vec::new();
-        for place in all.places.values_mut() {
-            let concerned = hashes.as_ref().is_none_or(|hashes| place.is_concerned(hashes));
-            let is_granted =
-                hashes.as_ref().is_none_or(|hashes| hashes.contains(&(place.own, true)));
-            if is_granted {
-                place.turn += 1;
-                place.held = None;
+        let (woken, granted) = match touched {
+            None => {
+                let every: BTreeSet<u64> = all.places.keys().copied().collect();
+                (every.clone(), every)
             }
-            if concerned {
-                woken.push(place);
-            }
+            Some(touched) => self.concerned(&all, touched),
+        };
+        for number in granted {
+            all.unsettle(number);
         }
         let now = Instant::now();
         let many = u32::try_from(woken.len()).unwrap_or(u32::MAX);
         let spread = spread(many);
         let mut wakes = 0;
-        for (place, at) in woken.into_iter().zip(0_u32..) {
+        for (number, at) in woken.into_iter().zip(0_u32..) {
+            let Some(place) = all.places.get_mut(&number) else { continue };
             let due = now + spread * at / many.max(1);
             wakes += u64::from(place.due.is_none());
             place.due = Some(place.due.map_or(due, |earlier| earlier.min(due)));
             place.notify.notify_one();
         }
         all.wakes += wakes;
+    }
+
+    /// The listeners that these changes concern, and those whose subscriptions they change.
+    fn concerned(&self, all: &All, touched: &[Touched]) -> (BTreeSet<u64>, BTreeSet<u64>) {
+        let (mut woken, mut granted) = (all.unsettled.clone(), BTreeSet::new());
+        for one in touched {
+            let bucket = self.hash(&one.bucket);
+            let members = all.members(bucket);
+            woken.extend(members.inspect(|number| {
+                let is_own = all.places.get(number).is_some_and(|place| place.own == bucket);
+                if one.is_grant && is_own {
+                    granted.insert(*number);
+                }
+            }));
+        }
+        (woken, granted)
     }
 
     /// When to notify this listener of the pending change.
@@ -158,26 +199,21 @@ impl EventListeners {
     /// If its buckets have to be read: the current read counter.
     pub(super) fn unsettled(&self, number: u64) -> Option<u64> {
         let all = self.all();
-        let place = all.places.get(&number)?;
-        place.held.is_none().then_some(place.turn)
+        all.unsettled.contains(&number).then(|| all.places.get(&number).map(|place| place.turn))?
     }
 
     /// Stores the buckets that were read, unless they are outdated.
     pub(super) fn settle(&self, number: u64, turn: u64, buckets: &[String]) {
-        let mut held: Vec<u64> = buckets.iter().map(|bucket| self.hash(bucket)).collect();
-        held.sort_unstable();
-        if let Some(place) = self.all().places.get_mut(&number)
+        let held: Vec<u64> = buckets.iter().map(|bucket| self.hash(bucket)).collect();
+        let mut all = self.all();
+        let All { places, members, unsettled, .. } = &mut *all;
+        if let Some(place) = places.get_mut(&number)
             && place.turn == turn
+            && unsettled.remove(&number)
         {
-            place.held = Some(held);
+            members.extend(held.iter().map(|bucket| (*bucket, number)));
+            place.held = held;
         }
-    }
-}
-
-impl Place {
-    fn is_concerned(&self, touched: &[(u64, bool)]) -> bool {
-        let Some(held) = &self.held else { return true };
-        touched.iter().any(|(bucket, _)| *bucket == self.own || held.binary_search(bucket).is_ok())
     }
 }
 
@@ -249,18 +285,33 @@ mod tests {
     }
 
     #[test]
+    fn listener_that_leaves_is_in_no_bucket() {
+        let places = EventListeners::default();
+        let [anna, other] = ["user:anna", "user:anna"].map(|own| enter(&places, own));
+        settle(&places, anna, &["user:anna", "team"]);
+        assert!(places.enter("user:anna", 2, usize::MAX).is_err(), "the user has two");
+        settle(&places, other, &["user:anna", "user:ben"]);
+        assert!(places.enter("user:ben", 1, usize::MAX).is_ok(), "a held bucket is not its own");
+        for number in [anna, other] {
+            places.leave(number);
+        }
+        let all = places.all();
+        assert_eq!((all.places.len(), all.members.len(), all.unsettled.len()), (1, 1, 1));
+    }
+
+    #[test]
     fn wake_ups_are_spread_and_never_postponed() {
         assert_eq!(spread(AT_ONCE), Duration::ZERO);
-        assert_eq!(spread(1_000), Duration::from_secs(2));
-        assert_eq!(spread(1_000_000), Duration::from_secs(5));
+        assert_eq!(spread(1_000), Duration::from_millis(500));
+        assert_eq!(spread(1_000_000), Duration::from_millis(1_750));
         let places = EventListeners::default();
         let all: Vec<u64> = (0..1_000).map(|_| enter(&places, "user:anna")).collect();
         let begun = Instant::now();
         places.wake(None);
         let due = || all.iter().map(|one| places.due(*one).unwrap()).collect::<Vec<_>>();
         let (first, ended) = (due(), Instant::now());
-        assert!(first.iter().all(|at| *at <= ended + Duration::from_secs(2)));
-        let late = first.iter().filter(|at| **at > begun + Duration::from_secs(1)).count();
+        assert!(first.iter().all(|at| *at <= ended + Duration::from_millis(500)));
+        let late = first.iter().filter(|at| **at > begun + Duration::from_millis(250)).count();
         assert!((450..=1_000).contains(&late), "{late} of 1,000 in the second half");
         places.wake(None);
         assert!(first.iter().zip(due()).all(|(first, second)| second <= *first));

@@ -69,7 +69,8 @@ impl HttpConnection {
     fn check_header(&mut self, has_read: bool, context: &mut Context<'_>) -> io::Result<()> {
         let number = self.requests.number();
         if !number.is_multiple_of(2) {
-            return Ok(()); // A body is arriving.
+            self.header = None;
+            return Ok(()); // A body is arriving, or a response is sent.
         }
         self.header.take_if(|(of, _)| *of != number);
         if has_read && self.header.is_none() {

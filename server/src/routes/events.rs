@@ -42,11 +42,7 @@ pub(super) async fn events(
         }
     };
     let ping = ping.clamp(PING, LONGEST_PING);
-    let asking = Arc::clone(&shared);
-    let epoch = tokio::task::spawn_blocking(move || asking.engine.epoch())
-        .await
-        .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
-    let epoch = match epoch {
+    let epoch = match shared.hub.epoch().await {
         Ok(epoch) => epoch,
         Err(fault) => return refused(&shared, &fault, extended, "listen"),
     };

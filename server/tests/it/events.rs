@@ -134,6 +134,21 @@ async fn interval_of_the_pings_is_a_number_of_seconds(backend: Backend) {
 }
 
 #[apply(stores!)]
+async fn streams_opened_at_once_all_get_a_change(world: World) {
+    const STREAMS: usize = 150;
+    let users: Vec<String> = (0..STREAMS).map(|number| format!("user{number}")).collect();
+    let opens = users.iter().map(|user| Listening::start(&world.server, ("X-User-ID", user)));
+    let mut streams = futures_util::future::join_all(opens).await;
+    for stream in &mut streams {
+        assert!(stream.next().await.unwrap().starts_with("hello"));
+    }
+    world.write("INSERT INTO countries(code, name) VALUES('ch', 'Switzerland')");
+    let nexts = streams.iter_mut().map(Listening::next);
+    let events = futures_util::future::join_all(nexts).await;
+    assert_eq!(events, vec![Some(String::from("changed {}")); STREAMS]);
+}
+
+#[apply(stores!)]
 async fn stream_above_the_limit_of_its_user_is_refused(backend: Backend) {
     let limits = Limits { streams_per_user: 2, ..Limits::default() };
     let world = World::with(backend, TABLES, |config| standard(config).with_limits(limits));

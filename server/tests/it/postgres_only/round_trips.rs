@@ -1,11 +1,13 @@
 //! The number of database round trips of pulls and pushes, which dominates the cost across a
 //! network.
 
+use futures_util::future::join_all;
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::{Ending, Verdict};
 use serde_json::{Value, json};
 
 use super::proxy::Proxy;
+use crate::events::Listening;
 use crate::world::{Backend, Device, World, place};
 
 /// A server that reaches its database through a proxy.
@@ -66,6 +68,18 @@ async fn pull_takes_one_or_two_round_trips(backend: Backend) {
     // Queries that are not prefetched still work: added buckets are walked first.
     world.server.subscribe("anna", "user:ben").unwrap();
     assert!(fewest(&proxy, &mut anna, 0).await > 2);
+}
+
+#[tokio::test]
+async fn streams_opened_at_once_share_round_trips() {
+    const STREAMS: u64 = 50;
+    let (world, proxy) = far_away(Backend::Postgres);
+    let trips = proxy.trips(async {
+        let opens = (0..STREAMS).map(|_| Listening::start(&world.server, ("X-User-ID", "anna")));
+        assert_eq!(join_all(opens).await.len(), 50);
+    });
+    let trips = trips.await;
+    assert!(trips < STREAMS / 2, "{trips}");
 }
 
 #[tokio::test]
