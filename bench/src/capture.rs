@@ -8,6 +8,7 @@ use rejoin_protocol::manifest::SyncModel;
 use rusqlite::Connection;
 
 use crate::measure::{Run, Sample, Variant, cpu};
+use crate::powersync::{self, Tables};
 use crate::{ours, raw};
 
 /// The kind of write.
@@ -25,13 +26,22 @@ enum Keys {
     Rising,
 }
 
+/// What a captured write is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Against {
+    /// Plain SQLite.
+    Plain,
+    /// Plain SQLite, with a queue row in each transaction.
+    Floor,
+    PowerSync(Tables),
+}
+
 /// The measured workload.
 struct Shape {
     per_transaction: usize,
     write: Write,
     keys: Keys,
-    /// Whether the reference writes a queue row with each transaction.
-    floor: bool,
+    against: Against,
     /// The model of the table.
     sync: SyncModel,
 }
@@ -40,10 +50,10 @@ const ONE: Shape = Shape {
     per_transaction: 1,
     write: Write::Insert,
     keys: Keys::Spread,
-    floor: true,
+    against: Against::Floor,
     sync: SyncModel::Rows,
 };
-const MANY: Shape = Shape { per_transaction: 1_000, floor: false, ..ONE };
+const MANY: Shape = Shape { per_transaction: 1_000, against: Against::Plain, ..ONE };
 
 /// One row per transaction, against the minimum of any durable queue: the row and one small queue
 /// row in one transaction.
@@ -80,6 +90,39 @@ pub(crate) const LOG_THOUSAND: Run =
 /// A hundred rows per transaction, against plain SQLite; counted in instructions.
 pub(crate) const HUNDRED_INSERTS: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { per_transaction: 100, ..MANY });
+
+/// The same writes, against PowerSync: one row per transaction.
+pub(crate) const ONE_INSERT_RAW: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { against: RAW, ..ONE });
+pub(crate) const ONE_INSERT_VIEWS: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { against: VIEWS, ..ONE });
+pub(crate) const ONE_UPDATE_RAW: Run = |variant, folder, count| {
+    each(variant, folder, count, &Shape { write: Write::Update, against: RAW, ..ONE })
+};
+pub(crate) const ONE_UPDATE_VIEWS: Run = |variant, folder, count| {
+    each(variant, folder, count, &Shape { write: Write::Update, against: VIEWS, ..ONE })
+};
+/// All rows in one transaction.
+pub(crate) const INSERTS_RAW: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { against: RAW, ..ALL });
+pub(crate) const INSERTS_VIEWS: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { against: VIEWS, ..ALL });
+pub(crate) const UPDATES_RAW: Run = |variant, folder, count| {
+    each(variant, folder, count, &Shape { write: Write::Update, against: RAW, ..ALL })
+};
+pub(crate) const UPDATES_VIEWS: Run = |variant, folder, count| {
+    each(variant, folder, count, &Shape { write: Write::Update, against: VIEWS, ..ALL })
+};
+pub(crate) const DELETES_RAW: Run = |variant, folder, count| {
+    each(variant, folder, count, &Shape { write: Write::Delete, against: RAW, ..ALL })
+};
+pub(crate) const DELETES_VIEWS: Run = |variant, folder, count| {
+    each(variant, folder, count, &Shape { write: Write::Delete, against: VIEWS, ..ALL })
+};
+
+const RAW: Against = Against::PowerSync(Tables::Raw);
+const VIEWS: Against = Against::PowerSync(Tables::Views);
+const ALL: Shape = Shape { per_transaction: usize::MAX, ..MANY };
 
 impl Shape {
     fn row(&self, number: usize) -> [Value; 8] {
@@ -138,9 +181,12 @@ fn each(variant: Variant, folder: &Path, count: usize, shape: &Shape) -> Result<
         })?;
         return Ok(sample);
     }
-    let connection = raw::open(&path)?;
+    let connection = match shape.against {
+        Against::PowerSync(tables) => powersync::open(&path, tables)?,
+        Against::Plain | Against::Floor => raw::open(&path)?,
+    };
     raw::insert(&connection, &before)?;
-    if shape.floor {
+    if shape.against == Against::Floor {
         connection.execute_batch(FLOOR)?;
     }
     let (sample, ()) = cpu(count, || {
@@ -149,13 +195,16 @@ fn each(variant: Variant, folder: &Path, count: usize, shape: &Shape) -> Result<
             for (sql, values) in together {
                 connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?;
             }
-            if shape.floor {
+            if shape.against == Against::Floor {
                 queue(&connection, number)?;
             }
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
         Ok(())
     })?;
+    if matches!(shape.against, Against::PowerSync(_)) {
+        powersync::check_queue(&connection, before.len() + count)?;
+    }
     Ok(sample)
 }
 

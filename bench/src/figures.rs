@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rejoin_core::Durability;
 use rejoin_core::engine::{Engine, checkpoint};
 
 use crate::measure::{median, percentile};
+use crate::powersync::{self, Tables};
 use crate::rebase::TABLE;
 use crate::report::Line;
 use crate::{action, apply, open, ours, raw, watch};
@@ -18,7 +19,7 @@ type Make = fn() -> Result<Vec<Line>>;
 
 /// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 7] = [
+    let all: [(&str, Make); 8] = [
         ("writer hold", hold),
         ("commit", commit),
         ("log: action performed", act),
@@ -26,6 +27,7 @@ pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
         ("watch: commit to watcher called", latency),
         ("size: file", file_size),
         ("size: program", program_size),
+        ("powersync: first sync", beside_powersync),
     ];
     let mut lines = Vec::new();
     for (name, make) in all.into_iter().filter(|(name, _)| wanted(name)) {
@@ -120,18 +122,47 @@ fn latency() -> Result<Vec<Line>> {
 fn file_size() -> Result<Vec<Line>> {
     const ROWS: usize = 100_000;
     let folder = tempfile::tempdir()?;
-    let (mine, plain) = (folder.path().join("mine.db"), folder.path().join("plain.db"));
-    let mut engine = ours::open(&mine)?;
-    apply::pages(&mut engine, ROWS)?;
-    engine.close()?;
+    let plain = folder.path().join("plain.db");
     let connection = raw::open(&plain)?;
     raw::fill(&connection, ROWS)?;
     drop(connection);
-    let size = |path: &Path| Ok::<_, std::io::Error>(std::fs::metadata(path)?.len() as f64);
-    let mut line =
-        figure("size: file, 100,000 rows after a first sync", "a plain table", 0.0, "", 1.1);
-    (line.ratio, line.value) = (Some(size(&mine)? / size(&plain)?), None);
-    Ok(vec![line])
+    let plain = std::fs::metadata(plain)?.len() as f64;
+    let ratio = synced_size(folder.path(), ROWS)? / plain;
+    Ok(vec![compared("size: file, 100,000 rows after a first sync", "a plain table", ratio, 1.1)])
+}
+
+/// The bytes of the file after a first sync.
+#[allow(clippy::cast_precision_loss)]
+fn synced_size(folder: &Path, rows: usize) -> Result<f64> {
+    let path = folder.join("synced.db");
+    let mut engine = ours::open(&path)?;
+    apply::pages(&mut engine, rows)?;
+    engine.close()?;
+    Ok(std::fs::metadata(path)?.len() as f64)
+}
+
+fn compared(name: &str, against: &str, ratio: f64, goal: f64) -> Line {
+    Line { ratio: Some(ratio), value: None, ..figure(name, against, 0.0, "", goal) }
+}
+
+/// The file and the longest hold of the writer, ours and PowerSync's.
+fn beside_powersync() -> Result<Vec<Line>> {
+    const ROWS: usize = 100_000;
+    let hold_line = |whose: &str, hold: Duration| {
+        let name = format!("powersync: longest writer hold in it, {whose}");
+        Line { goal: None, ..figure(&name, "the clock", hold.as_secs_f64() * 1e3, "ms", 0.0) }
+    };
+    let folder = tempfile::tempdir()?;
+    let size = synced_size(folder.path(), ROWS)?;
+    let mut lines = vec![hold_line("ours", apply::longest_hold(folder.path(), ROWS)?)];
+    for (tables, name) in [(Tables::Raw, "raw tables"), (Tables::Views, "views over JSON")] {
+        let folder = tempfile::tempdir()?;
+        let (their_size, hold) = powersync::size_and_hold(folder.path(), tables, ROWS)?;
+        let (what, against) = ("powersync: file after this first sync", format!("its {name}"));
+        lines.push(compared(what, &against, size / their_size, 1.0));
+        lines.push(hold_line(name, hold));
+    }
+    Ok(lines)
 }
 
 /// This program without symbols: engine, client, SQLite, TLS and the workloads, so more than a

@@ -22,6 +22,7 @@ mod log;
 mod measure;
 mod open;
 mod ours;
+mod powersync;
 mod push;
 mod query;
 mod raw;
@@ -129,6 +130,7 @@ fn main() -> Result<()> {
 
 fn timed(arguments: &Arguments, lines: &mut Vec<Line>) -> Result<()> {
     let wanted = |name: &str| arguments.filter.as_deref().is_none_or(|text| name.contains(text));
+    let wanted = |name: &str| wanted(name) && powersync::can_run(name);
     for workload in TIMED.iter().filter(|workload| wanted(workload.name)) {
         eprintln!("{} ...", workload.name);
         lines.push(timed_line(workload, arguments.rounds)?);

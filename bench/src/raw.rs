@@ -16,8 +16,15 @@ pub(crate) const TABLE: &str =
     "CREATE TABLE item (id TEXT PRIMARY KEY, title TEXT, body TEXT, count INTEGER,
     amount REAL, done INTEGER, note TEXT, updated_at TEXT)";
 
-/// Opens a file with the engine's settings.
+/// Opens a file with the table and the engine's settings.
 pub(crate) fn open(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    connection.execute_batch(TABLE)?;
+    Ok(connection)
+}
+
+/// Opens an empty file with the engine's settings.
+pub(crate) fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
@@ -26,7 +33,6 @@ pub(crate) fn open(path: &Path) -> Result<Connection> {
     // As in the engine, checkpoints are not made by the writer.
     connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.execute_batch(TABLE)?;
     Ok(connection)
 }
 

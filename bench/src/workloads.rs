@@ -1,7 +1,9 @@
 //! All workloads: name, reference, and goal.
 
 use crate::measure::Run;
-use crate::{action, apply, capture, log, open, push, query, rebase, stream, verdict, watch};
+use crate::{
+    action, apply, capture, log, open, powersync, push, query, rebase, stream, verdict, watch,
+};
 
 /// A ratio of two variants.
 pub(crate) struct Workload {
@@ -183,6 +185,90 @@ pub(crate) const TIMED: &[Workload] = &[
         run: open::PENDING,
         scale: 20_000,
         goal: 1.25,
+    },
+    Workload {
+        name: "powersync: insert, 1 row a transaction",
+        against: "its raw tables",
+        run: capture::ONE_INSERT_RAW,
+        scale: 5_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: insert, 1 row a transaction",
+        against: "its views over JSON",
+        run: capture::ONE_INSERT_VIEWS,
+        scale: 5_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: update, 1 row a transaction",
+        against: "its raw tables",
+        run: capture::ONE_UPDATE_RAW,
+        scale: 5_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: update, 1 row a transaction",
+        against: "its views over JSON",
+        run: capture::ONE_UPDATE_VIEWS,
+        scale: 5_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: insert of 30,000 rows in one transaction",
+        against: "its raw tables",
+        run: capture::INSERTS_RAW,
+        scale: 30_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: insert of 30,000 rows in one transaction",
+        against: "its views over JSON",
+        run: capture::INSERTS_VIEWS,
+        scale: 30_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: update of 30,000 rows in one transaction",
+        against: "its raw tables",
+        run: capture::UPDATES_RAW,
+        scale: 30_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: update of 30,000 rows in one transaction",
+        against: "its views over JSON",
+        run: capture::UPDATES_VIEWS,
+        scale: 30_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: delete of 30,000 rows in one transaction",
+        against: "its raw tables",
+        run: capture::DELETES_RAW,
+        scale: 30_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: delete of 30,000 rows in one transaction",
+        against: "its views over JSON",
+        run: capture::DELETES_VIEWS,
+        scale: 30_000,
+        goal: 1.0 / 3.0,
+    },
+    Workload {
+        name: "powersync: first sync of 100,000 rows",
+        against: "its raw tables",
+        run: powersync::FIRST_SYNC_RAW,
+        scale: 100_000,
+        goal: 0.20,
+    },
+    Workload {
+        name: "powersync: first sync of 100,000 rows",
+        against: "its views over JSON",
+        run: powersync::FIRST_SYNC_VIEWS,
+        scale: 100_000,
+        goal: 0.20,
     },
 ];
 

@@ -7,6 +7,7 @@ mod page;
 use crate::built::Built;
 use crate::process::{cargo, succeeds, version};
 use crate::report::Count;
+use crate::toolchain::powersync;
 use language::Language;
 use std::process::ExitCode;
 
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
     /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
-    /// its own; `fanout` for `server --fanout`; anything else is passed on unchanged, `--help` included
+    /// its own; `fanout` for `server --fanout`; `powersync` for the comparison
+    /// with it; anything else is passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -36,6 +38,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(("fanout", further)) => {
             return server(&[&[String::from("--fanout")], further].concat());
         }
+        Some(("powersync", further)) => return powersync(further),
         _ => {}
     }
     let counts = options.arguments.iter().any(|argument| COUNTING.contains(&argument.as_str()));
@@ -59,6 +62,15 @@ pub(crate) fn gate() -> anyhow::Result<Count> {
     let mut bench = Built::now()?.program("rejoin-bench")?;
     bench.arg("--gate");
     Ok(Count::one(succeeds(bench)?))
+}
+
+/// The workloads that are compared with PowerSync.
+fn powersync(further: &[String]) -> anyhow::Result<ExitCode> {
+    let extension = powersync::extension(&powersync::install()?)?;
+    let fixed = ["run", "--release", "--package", "rejoin-bench", "--", "--filter", "powersync: "];
+    let mut bench = cargo(&fixed, further);
+    bench.env("REJOIN_BENCH_POWERSYNC", extension);
+    crate::process::become_it(bench)
 }
 
 /// The server is measured as deployed: its binary, next to the benchmark program.

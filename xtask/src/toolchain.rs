@@ -6,7 +6,9 @@
 //! Concurrent commands build it once.
 
 pub(crate) mod cargo;
+mod maven;
 pub(crate) mod postgres;
+pub(crate) mod powersync;
 pub(crate) mod swift;
 pub(crate) mod ubrn;
 
@@ -29,8 +31,12 @@ pub(crate) struct Options {
 type Install = fn() -> Result<PathBuf>;
 
 /// The tools. A new one is a file in `toolchain/` and an entry here.
-const TOOLS: &[(&str, Install)] =
-    &[("postgres", postgres::install), ("swift", swift::install), ("ubrn", ubrn::install)];
+const TOOLS: &[(&str, Install)] = &[
+    ("postgres", postgres::install),
+    ("powersync", powersync::install),
+    ("swift", swift::install),
+    ("ubrn", ubrn::install),
+];
 
 /// Installs one tool and prints its folder.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {

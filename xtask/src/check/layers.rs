@@ -99,9 +99,16 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "rejoin-bench",
-        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-core", "rejoin-server"],
+        may_use: &[
+            "rejoin-protocol",
+            "rejoin-log",
+            "rejoin-core",
+            "rejoin-server",
+            "rejoin-bench-extension",
+        ],
         never: &[],
     },
+    Layer { package: "rejoin-bench-extension", may_use: &[], never: &[] },
     Layer {
         package: "rejoin-server-bench",
         may_use: &["rejoin-postgres"],
