@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rejoin_core::Durability;
@@ -148,16 +148,21 @@ fn compared(name: &str, against: &str, ratio: f64, goal: f64) -> Line {
 /// The file and the longest hold of the writer, ours and PowerSync's.
 fn beside_powersync() -> Result<Vec<Line>> {
     const ROWS: usize = 100_000;
-    let hold_line = |whose: &str, hold: Duration| {
+    let hold_line = |whose: &str, hold: f64| {
         let name = format!("powersync: longest writer hold in it, {whose}");
-        Line { goal: None, ..figure(&name, "the clock", hold.as_secs_f64() * 1e3, "ms", 0.0) }
+        Line { goal: None, ..figure(&name, "the clock", hold * 1e3, "ms", 0.0) }
     };
     let folder = tempfile::tempdir()?;
     let size = synced_size(folder.path(), ROWS)?;
-    let mut lines = vec![hold_line("ours", apply::longest_hold(folder.path(), ROWS)?)];
+    let hold = of_three(|folder| Ok(apply::longest_hold(folder, ROWS)?.as_secs_f64()))?;
+    let mut lines = vec![hold_line("ours", hold)];
     for (tables, name) in [(Tables::Raw, "raw tables"), (Tables::Views, "views over JSON")] {
-        let folder = tempfile::tempdir()?;
-        let (their_size, hold) = powersync::size_and_hold(folder.path(), tables, ROWS)?;
+        let mut their_size = 0.0;
+        let hold = of_three(|folder| {
+            let (size, hold) = powersync::size_and_hold(folder, tables, ROWS)?;
+            their_size = size;
+            Ok(hold.as_secs_f64())
+        })?;
         let (what, against) = ("powersync: file after this first sync", format!("its {name}"));
         lines.push(compared(what, &against, size / their_size, 1.0));
         lines.push(hold_line(name, hold));

@@ -130,6 +130,9 @@ fn main() -> Result<()> {
 
 fn timed(arguments: &Arguments, lines: &mut Vec<Line>) -> Result<()> {
     let wanted = |name: &str| arguments.filter.as_deref().is_none_or(|text| name.contains(text));
+    if TIMED.iter().any(|workload| wanted(workload.name) && !powersync::can_run(workload.name)) {
+        println!("not beside PowerSync: `cargo xtask bench powersync` does that");
+    }
     let wanted = |name: &str| wanted(name) && powersync::can_run(name);
     for workload in TIMED.iter().filter(|workload| wanted(workload.name)) {
         eprintln!("{} ...", workload.name);

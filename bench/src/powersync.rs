@@ -19,6 +19,9 @@ pub(crate) fn can_run(name: &str) -> bool {
     !name.starts_with("powersync: ") || std::env::var_os(EXTENSION).is_some()
 }
 
+/// Pages of its page cache, as its SDK for Kotlin sets it. Other settings are those of Rejoin.
+const CACHE: i64 = 51_200;
+
 /// Rows in one line of its protocol, and in one page of ours.
 const PAGE: usize = 1_000;
 
@@ -36,6 +39,7 @@ pub(crate) fn open(path: &Path, tables: Tables) -> Result<Connection> {
     let connection = raw::connect(path)?;
     let file = std::env::var_os(EXTENSION).context(EXTENSION)?;
     rejoin_bench_extension::load(&connection, Path::new(&file), "sqlite3_powersync_init")?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
     connection.execute_batch("BEGIN")?;
     call(&connection, "powersync_init()", &[])?;
     if tables == Tables::Raw {
@@ -92,6 +96,7 @@ fn first_sync(variant: Variant, folder: &Path, count: usize, tables: Tables) -> 
     let (sample, _) = cpu(count, || longest_call(&connection, &lines))?;
     let found: i64 = connection.query_row("SELECT count(*) FROM item", [], |row| row.get(0))?;
     ensure!(found == i64::try_from(count)?, "{found} of {count} rows arrived");
+    check_queue(&connection, 0)?;
     Ok(sample)
 }
 

@@ -104,9 +104,8 @@ pub struct Limits {
     /// 60,000 by default. A device whose clock is further ahead gives its entries later keys.
     pub log_drift_ms: u32,
     /// Maximum number of open connections of [`Server::serve`](crate::Server::serve), event streams
-    /// included; 10,000 by default, lowered to the process's file limit minus 2,048, but
-    /// at most to half of it. Further
-    /// connections wait in the kernel's queue.
+    /// included; 10,000 by default. It is lowered to the process's file limit minus 2,048, or to
+    /// half of that limit if this is more. Further connections wait in the kernel's queue.
     pub connections: u32,
     /// Milliseconds within which a request's header must arrive, from its first byte or from the
     /// opening of the connection; 10,000 by default. Then the connection is closed.

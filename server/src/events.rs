@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::response::sse::Event;
-use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::engine;
 use crate::error::Fault;
@@ -42,9 +42,12 @@ const MOST: i64 = 5_000;
 /// connections to the database remain free for requests.
 const SETTLING: usize = 2;
 
-/// How long a listener waits for its buckets before it is notified of changes that may not concern
-/// it.
+/// While its buckets are read, a listener is notified this long after the read began, or when it
+/// has ended: changes meanwhile are one notification.
 const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// Pause before buckets are read again after a failure.
+const SETTLE_RETRY: Duration = Duration::from_secs(5);
 
 static EXPIRED: LogLimit = LogLimit::new();
 
@@ -63,10 +66,12 @@ pub(crate) struct Hub {
     /// The latest head reported by another process, and whether a task is handling it.
     latest: AtomicI64,
     hearing: AtomicBool,
-    /// The epoch of the last read, and when that read began.
-    epoch: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
-    settling: Semaphore,
+    epoch: Arc<tokio::sync::Mutex<Option<EpochRead>>>,
+    settling: Arc<Semaphore>,
 }
+
+/// The last read of the epoch: when it began, and the epoch or why it failed.
+type EpochRead = (Instant, Result<String, String>);
 
 /// The state of one listener's stream.
 struct Listener {
@@ -77,8 +82,9 @@ struct Listener {
     closing: watch::Receiver<bool>,
     epoch: Option<String>,
     ends: Option<Instant>,
-    /// The read of the user's buckets, while it runs.
-    settling: Option<BoxFuture<'static, ()>>,
+    /// The task that reads the user's buckets, and until when notifications wait for it.
+    settling: JoinSet<()>,
+    settle_by: Instant,
     done: bool,
 }
 
@@ -95,8 +101,8 @@ impl Hub {
             listening: AtomicBool::new(false),
             latest: AtomicI64::new(0),
             hearing: AtomicBool::new(false),
-            epoch: tokio::sync::Mutex::default(),
-            settling: Semaphore::new(SETTLING),
+            epoch: Arc::default(),
+            settling: Arc::new(Semaphore::new(SETTLING)),
         })
     }
 
@@ -197,21 +203,23 @@ impl Hub {
     /// The epoch at this time or later. Listeners that arrive during a read share the next one.
     pub(crate) async fn epoch(&self) -> Result<String, Fault> {
         let arrived = Instant::now();
-        let mut last = self.epoch.lock().await;
+        let mut last = Arc::clone(&self.epoch).lock_owned().await;
         if let Some((began, epoch)) = &*last
             && *began > arrived
         {
-            let failed = || Fault::Transient(String::from("the epoch could not be read"));
-            return epoch.clone().ok_or_else(failed);
+            return epoch.clone().map_err(Fault::Transient);
         }
-        let (began, store) = (Instant::now(), Arc::clone(&self.store));
-        let state = move || read(&*store, |reading| reading.log_state());
-        let epoch = tokio::task::spawn_blocking(state)
+        let store = Arc::clone(&self.store);
+        // Keeps the lock to its end, even if this request is cancelled.
+        let reading = move || {
+            let began = Instant::now();
+            let epoch = read(&*store, |reading| reading.log_state()).map(|state| state.epoch);
+            *last = Some((began, epoch.as_ref().map_err(ToString::to_string).cloned()));
+            epoch
+        };
+        tokio::task::spawn_blocking(reading)
             .await
             .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())))
-            .map(|state| state.epoch);
-        *last = Some((began, epoch.as_ref().ok().cloned()));
-        epoch
     }
 
     /// Ends every stream.
@@ -247,7 +255,8 @@ impl Hub {
             epoch: Some(epoch),
             // No end if the time is beyond the clock's range.
             ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
-            settling: None,
+            settling: JoinSet::new(),
+            settle_by: Instant::now(),
             done: false,
         };
         Ok(stream::unfold(listener, |mut listener| async move {
@@ -327,17 +336,15 @@ impl Listener {
     /// Waits until a relevant change and this listener's turn.
     async fn woken(&mut self) {
         let places = &self.hub.places;
-        if self.settling.is_none() && places.unsettled(self.number).is_some() {
-            let hub = Arc::clone(&self.hub);
-            self.settling = Some(Box::pin(settle(hub, self.user.clone(), self.number)));
-        }
-        if let Some(settling) = &mut self.settling
-            && timeout(SETTLE_WAIT, settling).await.is_ok()
-        {
-            self.settling = None;
-        }
         loop {
+            if self.settling.is_empty() && self.has_buckets() && places.is_unsettled(self.number) {
+                let (hub, user) = (Arc::clone(&self.hub), self.user.clone());
+                self.settling.spawn(settle(hub, user, self.number));
+                self.settle_by = Instant::now() + SETTLE_WAIT;
+            }
             let due = places.due(self.number);
+            let due =
+                due.map(|at| if self.settling.is_empty() { at } else { at.max(self.settle_by) });
             if due.is_some_and(|at| at <= Instant::now()) {
                 return places.tell(self.number);
             }
@@ -347,41 +354,45 @@ impl Listener {
                     None => std::future::pending().await,
                 }
             };
-            let settled = async {
-                match &mut self.settling {
-                    Some(settling) => settling.await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = turn => {}
                 () = self.notify.notified() => {}
-                () = settled => self.settling = None,
+                Some(_) = self.settling.join_next() => {}
             }
         }
     }
+
+    /// PostgreSQL stores some users' ids in escaped form, which subscription changes then contain:
+    /// every change wakes these users.
+    fn has_buckets(&self) -> bool {
+        !self.user.contains(['\0', char::MAX])
+    }
 }
 
-/// Reads the buckets of a listener's user. If that fails, every change wakes the listener.
+/// Reads the buckets of a listener's user. Until that has succeeded, every change wakes the
+/// listener.
 async fn settle(hub: Arc<Hub>, user: String, number: u64) {
-    // PostgreSQL stores these users' ids in escaped form, which subscription changes then contain.
-    if user.contains(['\0', char::MAX]) {
-        return;
-    }
-    // The semaphore is never closed.
-    let _permit = hub.settling.acquire().await.ok();
-    let Some(turn) = hub.places.unsettled(number) else { return };
-    let store = Arc::clone(&hub.store);
-    let read = move || {
-        read(&*store, |reading| {
-            reading.act_for(&user, &[])?;
-            engine::held(reading, &user)
-        })
-    };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(Ok(held)) => hub.places.settle(number, turn, &held),
-        Ok(Err(fault)) => tracing::debug!(%fault, "every change wakes a listener"),
-        Err(panicked) => tracing::warn!(%panicked, "the buckets of a listener"),
+    loop {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&hub.settling).acquire_owned().await.ok();
+        let Some(turn) = hub.places.unsettled(number) else { return };
+        let (store, user) = (Arc::clone(&hub.store), user.clone());
+        let reading = move || {
+            let _permit = permit;
+            read(&*store, |reading| {
+                reading.act_for(&user, &[])?;
+                engine::held(reading, &user)
+            })
+        };
+        match tokio::task::spawn_blocking(reading).await {
+            Ok(Ok(held)) => {
+                hub.places.settle(number, turn, &held);
+                continue;
+            }
+            Ok(Err(fault)) => tracing::debug!(%fault, "every change wakes a listener"),
+            Err(panicked) => tracing::warn!(%panicked, "the buckets of a listener"),
+        }
+        sleep(SETTLE_RETRY).await;
     }
 }
 

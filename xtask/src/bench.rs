@@ -67,7 +67,10 @@ pub(crate) fn gate() -> anyhow::Result<Count> {
 /// The workloads that are compared with PowerSync.
 fn powersync(further: &[String]) -> anyhow::Result<ExitCode> {
     let extension = powersync::extension(&powersync::install()?)?;
-    let fixed = ["run", "--release", "--package", "rejoin-bench", "--", "--filter", "powersync: "];
+    let mut fixed = vec!["run", "--release", "--package", "rejoin-bench", "--"];
+    if !further.iter().any(|argument| argument == "--filter") {
+        fixed.extend(["--filter", "powersync: "]);
+    }
     let mut bench = cargo(&fixed, further);
     bench.env("REJOIN_BENCH_POWERSYNC", extension);
     crate::process::become_it(bench)

@@ -73,6 +73,17 @@ impl All {
         }
         self.unsettled.insert(number);
     }
+
+    /// The same for all listeners, whose numbers it returns.
+    fn unsettle_every(&mut self) -> BTreeSet<u64> {
+        for place in self.places.values_mut() {
+            place.turn += 1;
+            place.held = Vec::new();
+        }
+        self.members = self.places.iter().map(|(number, place)| (place.own, *number)).collect();
+        self.unsettled = self.places.keys().copied().collect();
+        self.unsettled.clone()
+    }
 }
 
 /// The listeners at this node.
@@ -144,16 +155,16 @@ impl EventListeners {
         // An entry without a bucket concerns the log itself.
         let touched = touched.filter(|all| all.iter().all(|one| !one.bucket.is_empty()));
         let mut all = self.all();
-        let (woken, granted) = match touched {
-            None => {
-                let every: BTreeSet<u64> = all.places.keys().copied().collect();
-                (every.clone(), every)
+        let woken = match touched {
+            None => all.unsettle_every(),
+            Some(touched) => {
+                let (woken, granted) = self.concerned(&all, touched);
+                for number in granted {
+                    all.unsettle(number);
+                }
+                woken
             }
-            Some(touched) => self.concerned(&all, touched),
         };
-        for number in granted {
-            all.unsettle(number);
-        }
         let now = Instant::now();
         let many = u32::try_from(woken.len()).unwrap_or(u32::MAX);
         let spread = spread(many);
@@ -175,8 +186,8 @@ impl EventListeners {
             let bucket = self.hash(&one.bucket);
             let members = all.members(bucket);
             woken.extend(members.inspect(|number| {
-                let is_own = all.places.get(number).is_some_and(|place| place.own == bucket);
-                if one.is_grant && is_own {
+                let is_own = || all.places.get(number).is_some_and(|place| place.own == bucket);
+                if one.is_grant && is_own() {
                     granted.insert(*number);
                 }
             }));
@@ -194,6 +205,11 @@ impl EventListeners {
         if let Some(place) = self.all().places.get_mut(&number) {
             place.due = None;
         }
+    }
+
+    /// Whether its buckets have to be read.
+    pub(super) fn is_unsettled(&self, number: u64) -> bool {
+        self.all().unsettled.contains(&number)
     }
 
     /// If its buckets have to be read: the current read counter.

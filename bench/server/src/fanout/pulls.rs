@@ -1,11 +1,13 @@
 //! Devices that pull when their streams report a change, over a few connections.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
+use super::streams::PATIENCE;
 use crate::device::Device;
 use crate::http::Http;
 
@@ -28,27 +30,32 @@ pub(super) fn bodies(address: &str, count: usize) -> Result<Vec<String>> {
     Ok(all.into_iter().map(|(_, body)| body).collect())
 }
 
-/// Pulls once for each number that comes, until all have; returns the milliseconds from `since` to
-/// the end of each pull.
+/// Each user pulls when its number comes; returns the milliseconds from `since` to the end of each
+/// pull. All must receive this row.
 pub(super) fn pull(
     address: &str,
     bodies: &[String],
     changed: Receiver<usize>,
-    since: Instant,
+    (since, row): (Instant, &str),
 ) -> Result<Vec<f64>> {
-    let changed = Mutex::new((changed, bodies.len()));
-    let next = || {
+    let changed = Mutex::new((changed, BTreeSet::new()));
+    let next = || -> Result<Option<usize>> {
         let mut changed = changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.1 = changed.1.checked_sub(1)?;
-        changed.0.recv().ok()
+        while changed.1.len() < bodies.len() {
+            let number = changed.0.recv_timeout(PATIENCE)?;
+            if changed.1.insert(number) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     };
     let each = |_| -> Result<Vec<f64>> {
         let (mut http, mut times) = (Http::to(address, "")?, Vec::new());
-        while let Some(number) = next() {
+        while let Some(number) = next()? {
             http.user = format!("user{number}");
             let answer = http.post("/sync/pull", &bodies[number])?;
-            let has_rows = answer.windows(8).any(|part| part == b"\"rows\":[");
-            ensure!(has_rows, "{}", String::from_utf8_lossy(answer));
+            let answer = String::from_utf8_lossy(answer);
+            ensure!(answer.contains(row), "no {row} for user{number}: {answer}");
             times.push(since.elapsed().as_secs_f64() * 1e3);
         }
         Ok(times)

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// Longest wait for all streams, or for a change at all of them.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Streams of the users `user0`, `user1` and so on.
 pub(super) struct Streams {
@@ -115,7 +115,8 @@ impl Shared {
                     if let Some(changed) =
                         &*self.changed.lock().unwrap_or_else(PoisonError::into_inner)
                     {
-                        changed.send(number)?;
+                        // Without a receiver, the pulls have ended.
+                        let _ = changed.send(number);
                     }
                 }
                 "event: bye" => bail!("the server ended the stream"),
