@@ -42,12 +42,14 @@ const MOST: i64 = 5_000;
 /// connections to the database remain free for requests.
 const SETTLING: usize = 2;
 
-/// While its buckets are read, a listener is notified this long after the read began, or when it
-/// has ended: changes meanwhile are one notification.
+/// How much later a listener is notified while its buckets are read: changes meanwhile are one
+/// notification, and thousands of listeners are still notified one after the other.
 const SETTLE_WAIT: Duration = Duration::from_secs(2);
 
-/// Pause before buckets are read again after a failure.
-const SETTLE_RETRY: Duration = Duration::from_secs(5);
+/// Pause before buckets are read again after a failure; doubled each time, up to the second value.
+const SETTLE_RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(2)];
+
+static UNREAD: LogLimit = LogLimit::new();
 
 static EXPIRED: LogLimit = LogLimit::new();
 
@@ -82,9 +84,8 @@ struct Listener {
     closing: watch::Receiver<bool>,
     epoch: Option<String>,
     ends: Option<Instant>,
-    /// The task that reads the user's buckets, and until when notifications wait for it.
+    /// The task that reads the user's buckets.
     settling: JoinSet<()>,
-    settle_by: Instant,
     done: bool,
 }
 
@@ -256,7 +257,6 @@ impl Hub {
             // No end if the time is beyond the clock's range.
             ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
             settling: JoinSet::new(),
-            settle_by: Instant::now(),
             done: false,
         };
         Ok(stream::unfold(listener, |mut listener| async move {
@@ -293,8 +293,9 @@ async fn keep_looking(hub: Weak<Hub>) {
                 return;
             }
         }
+        // After a panic the next look may succeed.
         let looked = tokio::task::spawn_blocking(move || hub.look()).await;
-        if looked.is_err() {
+        if looked.is_err_and(|error| error.is_cancelled()) {
             return;
         }
     }
@@ -340,11 +341,9 @@ impl Listener {
             if self.settling.is_empty() && self.has_buckets() && places.is_unsettled(self.number) {
                 let (hub, user) = (Arc::clone(&self.hub), self.user.clone());
                 self.settling.spawn(settle(hub, user, self.number));
-                self.settle_by = Instant::now() + SETTLE_WAIT;
             }
-            let due = places.due(self.number);
-            let due =
-                due.map(|at| if self.settling.is_empty() { at } else { at.max(self.settle_by) });
+            let wait = if self.settling.is_empty() { Duration::ZERO } else { SETTLE_WAIT };
+            let due = places.due(self.number).map(|at| at + wait);
             if due.is_some_and(|at| at <= Instant::now()) {
                 return places.tell(self.number);
             }
@@ -372,7 +371,8 @@ impl Listener {
 /// Reads the buckets of a listener's user. Until that has succeeded, every change wakes the
 /// listener.
 async fn settle(hub: Arc<Hub>, user: String, number: u64) {
-    loop {
+    let [mut pause, longest] = SETTLE_RETRY;
+    while hub.places.is_unsettled(number) {
         // The semaphore is never closed.
         let permit = Arc::clone(&hub.settling).acquire_owned().await.ok();
         let Some(turn) = hub.places.unsettled(number) else { return };
@@ -384,15 +384,25 @@ async fn settle(hub: Arc<Hub>, user: String, number: u64) {
                 engine::held(reading, &user)
             })
         };
-        match tokio::task::spawn_blocking(reading).await {
+        let why = match tokio::task::spawn_blocking(reading).await {
             Ok(Ok(held)) => {
                 hub.places.settle(number, turn, &held);
                 continue;
             }
-            Ok(Err(fault)) => tracing::debug!(%fault, "every change wakes a listener"),
-            Err(panicked) => tracing::warn!(%panicked, "the buckets of a listener"),
+            Ok(Err(fault)) => fault.to_string(),
+            Err(cancelled) if cancelled.is_cancelled() => return,
+            Err(panicked) => panicked.to_string(),
+        };
+        if let Some(count) = UNREAD.count(()) {
+            tracing::warn!(
+                count,
+                why,
+                "the buckets of listeners cannot be read: each change wakes them"
+            );
         }
-        sleep(SETTLE_RETRY).await;
+        // Listeners that failed together do not read together again.
+        sleep(pause + pause * u32::try_from(number % 64).unwrap_or(0) / 64).await;
+        pause = (pause * 2).min(longest);
     }
 }
 

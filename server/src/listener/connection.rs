@@ -70,7 +70,7 @@ impl HttpConnection {
         let number = self.requests.number();
         if !number.is_multiple_of(2) {
             self.header = None;
-            return Ok(()); // A body is arriving, or a response is sent.
+            return Ok(()); // A body is arriving, or its handler runs.
         }
         self.header.take_if(|(of, _)| *of != number);
         if has_read && self.header.is_none() {
