@@ -1,10 +1,9 @@
 //! Results that are not ratios of two runs: wall times and sizes.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rejoin_core::Durability;
 use rejoin_core::engine::{Engine, checkpoint};
 
@@ -19,14 +18,13 @@ type Make = fn() -> Result<Vec<Line>>;
 
 /// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 8] = [
+    let all: [(&str, Make); 7] = [
         ("writer hold", hold),
         ("commit", commit),
         ("log: action performed", act),
         ("open: 20,000 pending", opening),
         ("watch: commit to watcher called", latency),
         ("size: file", file_size),
-        ("size: program", program_size),
         ("powersync: first sync", beside_powersync),
     ];
     let mut lines = Vec::new();
@@ -168,21 +166,4 @@ fn beside_powersync() -> Result<Vec<Line>> {
         lines.push(hold_line(name, hold));
     }
     Ok(lines)
-}
-
-/// This program without symbols: engine, client, SQLite, TLS and the workloads, so more than a
-/// library.
-#[allow(clippy::cast_precision_loss)]
-fn program_size() -> Result<Vec<Line>> {
-    let folder = tempfile::tempdir()?;
-    let copy = folder.path().join("stripped");
-    let stripped =
-        Command::new("strip").arg("-o").arg(&copy).arg(std::env::current_exe()?).status();
-    if !stripped.is_ok_and(|status| status.success()) {
-        println!("no size: strip is not installed");
-        return Ok(Vec::new());
-    }
-    let bytes = std::fs::metadata(&copy).context("the stripped copy")?.len();
-    let name = "size: this program, stripped, an upper bound of a library's";
-    Ok(vec![figure(name, "the file", bytes as f64 / 1e6, "MB", 6.0)])
 }

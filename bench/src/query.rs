@@ -31,6 +31,8 @@ fn read(variant: Variant, folder: &Path, count: usize, times: usize) -> Result<S
     }
     let connection = raw::open(&path)?;
     raw::fill(&connection, count)?;
+    // That of the engine's readers.
+    connection.pragma_update(None, "cache_size", -2_000)?;
     let step = || -> Result<usize> {
         let mut statement = connection.prepare_cached(SQL)?;
         let mut rows = statement.query([])?;
