@@ -15,7 +15,7 @@ use crate::config::{Limits, Retention};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
 use crate::model::{Client, GLOBAL, own_bucket};
-use crate::store::{Reading, Store, read, write};
+use crate::store::{Reading, Store, write};
 
 use checks::Checks;
 
@@ -85,11 +85,6 @@ impl Engine {
     /// The current time in canonical text.
     pub(crate) fn now(&self) -> String {
         time::format(self.clock.now())
-    }
-
-    /// The current epoch.
-    pub(crate) fn epoch(&self) -> Result<String, Fault> {
-        Ok(read(&*self.store, |reading| reading.log_state())?.epoch)
     }
 
     /// The page size: 100 if the request has no valid one, and at most the limit.

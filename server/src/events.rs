@@ -3,26 +3,26 @@
 //!
 //! Pushes on any node of the same database notify immediately, and so do entries of the log model.
 //! Changes of other programs are detected by polling the log's head while there are listeners.
+//! Each stream is a `listener`.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::response::sse::Event;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::Stream;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::engine;
 use crate::error::Fault;
-use crate::log_limit::LogLimit;
 use crate::model::{Touched, own_bucket};
 use crate::store::{NodeNotice, Store, read};
 
+mod listener;
 mod places;
 
+use listener::Listener;
 use places::EventListeners;
 pub(crate) use places::TooMany;
 
@@ -41,17 +41,6 @@ const MOST: i64 = 5_000;
 /// Listeners whose buckets are read at the same time. When thousands connect at once, the other
 /// connections to the database remain free for requests.
 const SETTLING: usize = 2;
-
-/// How much later a listener is notified while its buckets are read: changes meanwhile are one
-/// notification, and thousands of listeners are still notified one after the other.
-const SETTLE_WAIT: Duration = Duration::from_secs(2);
-
-/// Pause before buckets are read again after a failure; doubled each time, up to the second value.
-const SETTLE_RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(2)];
-
-static UNREAD: LogLimit = LogLimit::new();
-
-static EXPIRED: LogLimit = LogLimit::new();
 
 /// Notifies listeners of commits.
 #[derive(Debug)]
@@ -74,20 +63,6 @@ pub(crate) struct Hub {
 
 /// The last read of the epoch: when it began, and the epoch or why it failed.
 type EpochRead = (Instant, Result<String, String>);
-
-/// The state of one listener's stream.
-struct Listener {
-    hub: Arc<Hub>,
-    user: String,
-    number: u64,
-    notify: Arc<Notify>,
-    closing: watch::Receiver<bool>,
-    epoch: Option<String>,
-    ends: Option<Instant>,
-    /// The task that reads the user's buckets.
-    settling: JoinSet<()>,
-    done: bool,
-}
 
 impl Hub {
     pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Self> {
@@ -201,7 +176,7 @@ impl Hub {
         });
     }
 
-    /// The epoch at this time or later. Listeners that arrive during a read share the next one.
+    /// The epoch at this time or later. Requests that arrive during a read share the next one.
     pub(crate) async fn epoch(&self) -> Result<String, Fault> {
         let arrived = Instant::now();
         let mut last = Arc::clone(&self.epoch).lock_owned().await;
@@ -247,25 +222,12 @@ impl Hub {
         let in_all = self.most.load(Ordering::Acquire);
         let (number, notify) = self.places.enter(&own_bucket(&user), most, in_all)?;
         self.start_looking();
-        let listener = Listener {
-            hub: Arc::clone(self),
-            user,
-            number,
-            notify,
-            closing: self.closing.subscribe(),
-            epoch: Some(epoch),
-            // No end if the time is beyond the clock's range.
-            ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
-            settling: JoinSet::new(),
-            done: false,
-        };
-        Ok(stream::unfold(listener, |mut listener| async move {
-            let event = listener.next().await?;
-            Some((Ok(event), listener))
-        }))
+        // No end if the time is beyond the clock's range.
+        let ends = lives.and_then(|lives| Instant::now().checked_add(lives));
+        Ok(Listener::new(Arc::clone(self), (user, number), notify, epoch, ends).events())
     }
 
-    #[allow(clippy::disallowed_methods)] // The only background task of the server.
+    #[allow(clippy::disallowed_methods)] // Runs as long as there are listeners.
     fn start_looking(self: &Arc<Self>) {
         if !self.listening.swap(true, Ordering::AcqRel) {
             let (hub, runtime) = (Arc::downgrade(self), Handle::current());
@@ -298,117 +260,5 @@ async fn keep_looking(hub: Weak<Hub>) {
         if looked.is_err_and(|error| error.is_cancelled()) {
             return;
         }
-    }
-}
-
-impl Listener {
-    async fn next(&mut self) -> Option<Event> {
-        if self.done {
-            return None;
-        }
-        if let Some(epoch) = self.epoch.take() {
-            let data = serde_json::json!({ "epoch": epoch }).to_string();
-            return Some(Event::default().event("hello").data(data));
-        }
-        let ends = self.ends;
-        let expiry = async move {
-            match ends {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut closing = self.closing.clone();
-        let reason = tokio::select! {
-            biased;
-            _ = closing.wait_for(|closing| *closing) => "shutdown",
-            () = expiry => {
-                if let Some(count) = EXPIRED.count(()) {
-                    tracing::info!(count, "ended event streams whose token has expired");
-                }
-                "token_expired"
-            }
-            () = self.woken() => return Some(Event::default().event("changed").data("{}")),
-        };
-        self.done = true;
-        let data = serde_json::json!({ "reason": reason }).to_string();
-        Some(Event::default().event("bye").data(data))
-    }
-
-    /// Waits until a relevant change and this listener's turn.
-    async fn woken(&mut self) {
-        let places = &self.hub.places;
-        loop {
-            if self.settling.is_empty() && self.has_buckets() && places.is_unsettled(self.number) {
-                let (hub, user) = (Arc::clone(&self.hub), self.user.clone());
-                self.settling.spawn(settle(hub, user, self.number));
-            }
-            let wait = if self.settling.is_empty() { Duration::ZERO } else { SETTLE_WAIT };
-            let due = places.due(self.number).map(|at| at + wait);
-            if due.is_some_and(|at| at <= Instant::now()) {
-                return places.tell(self.number);
-            }
-            let turn = async {
-                match due {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = turn => {}
-                () = self.notify.notified() => {}
-                Some(_) = self.settling.join_next() => {}
-            }
-        }
-    }
-
-    /// PostgreSQL stores some users' ids in escaped form, which subscription changes then contain:
-    /// every change wakes these users.
-    fn has_buckets(&self) -> bool {
-        !self.user.contains(['\0', char::MAX])
-    }
-}
-
-/// Reads the buckets of a listener's user. Until that has succeeded, every change wakes the
-/// listener.
-async fn settle(hub: Arc<Hub>, user: String, number: u64) {
-    let [mut pause, longest] = SETTLE_RETRY;
-    while hub.places.is_unsettled(number) {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&hub.settling).acquire_owned().await.ok();
-        let Some(turn) = hub.places.unsettled(number) else { return };
-        let (store, user) = (Arc::clone(&hub.store), user.clone());
-        let reading = move || {
-            let _permit = permit;
-            read(&*store, |reading| {
-                reading.act_for(&user, &[])?;
-                engine::held(reading, &user)
-            })
-        };
-        let why = match tokio::task::spawn_blocking(reading).await {
-            Ok(Ok(held)) => {
-                hub.places.settle(number, turn, &held);
-                continue;
-            }
-            Ok(Err(fault)) => fault.to_string(),
-            Err(cancelled) if cancelled.is_cancelled() => return,
-            Err(panicked) => panicked.to_string(),
-        };
-        if let Some(count) = UNREAD.count(()) {
-            tracing::warn!(
-                count,
-                why,
-                "the buckets of listeners cannot be read: each change wakes them"
-            );
-        }
-        // Listeners that failed together do not read together again.
-        sleep(pause + pause * u32::try_from(number % 64).unwrap_or(0) / 64).await;
-        pause = (pause * 2).min(longest);
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.hub.places.leave(self.number);
-        tracing::trace!(listeners = self.hub.listening(), "a listener went");
     }
 }

@@ -274,7 +274,7 @@ impl Server {
     }
 
     /// Serves until [`shutdown`](Self::shutdown), then waits for running requests, at most
-    /// `limits.grace_ms`.
+    /// `limits.grace_ms`. On Unix, the listener's backlog is raised to 16,384.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServerError> {
         let address: SocketAddr = listener.local_addr()?;
         if matches!(self.shared.config.auth, Auth::Header { .. }) && !address.ip().is_loopback() {

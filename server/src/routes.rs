@@ -81,9 +81,8 @@ fn only(allowed: &'static str, route: Served) -> Served {
 
 /// 200 if the store responds, otherwise 503.
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
-    let asked = tokio::task::spawn_blocking(move || shared.engine.epoch()).await;
-    match asked {
-        Ok(Ok(_)) => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
+    match shared.hub.epoch().await {
+        Ok(_) => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
         _ => json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": "failing" })),
     }
 }

@@ -207,11 +207,6 @@ impl EventListeners {
         }
     }
 
-    /// Whether its buckets have to be read.
-    pub(super) fn is_unsettled(&self, number: u64) -> bool {
-        self.all().unsettled.contains(&number)
-    }
-
     /// If its buckets have to be read: the current read counter.
     pub(super) fn unsettled(&self, number: u64) -> Option<u64> {
         let all = self.all();
