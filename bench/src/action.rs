@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use rejoin_core::Actions;
 use rejoin_core::engine::Engine;
 use rejoin_core::engine::action::perform;
 use rejoin_core::value::Value;
+use rejoin_core::{Actions, Client, Performed, Services, Task};
 use serde_json::{Value as Json, json};
 
 use crate::measure::{Run, Variant, cpu};
@@ -86,6 +86,16 @@ pub(crate) fn open_log(path: &Path, rows: usize) -> Result<Engine> {
 /// Performs the action on a different row of [`TABLE`] each time.
 pub(crate) fn add(engine: &mut Engine, number: usize) -> Result<()> {
     Ok(perform::perform(engine, "add", &addition(number, TABLE)).map(drop)?)
+}
+
+/// The same through a client.
+pub(crate) fn begin_adding(client: &Client, number: usize) -> Task<Performed> {
+    client.perform("add", addition(number, TABLE))
+}
+
+/// The services of such a client.
+pub(crate) fn services() -> Services {
+    Services { actions: Some(Actions::new().declare(ADD).into()), ..Services::default() }
 }
 
 /// Arguments for a different row each time, spread over this many.

@@ -1,11 +1,12 @@
 //! Results that are not ratios of two runs: wall times and sizes.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use rejoin_core::Durability;
 use rejoin_core::engine::{Engine, checkpoint};
+use rejoin_core::{Client, Config, Durability, Task};
 
 use crate::measure::{median, percentile};
 use crate::powersync::{self, Tables};
@@ -64,15 +65,22 @@ fn hold() -> Result<Vec<Line>> {
 
 /// Writes of one row each: the cost of `Config::durability` on this disk.
 fn commit() -> Result<Vec<Line>> {
-    writes("commit: 1 row", None, ours::open, |engine, number| {
+    let mut lines = writes("commit: 1 row", None, ours::open, |engine, number| {
         Ok(engine.execute(raw::INSERT, &ours::spread_row(number)).map(drop)?)
-    })
+    })?;
+    lines.extend(at_once("commit: 1 row", None, ours::open, |client, number| {
+        client.execute(raw::INSERT, ours::spread_row(number).to_vec())
+    })?);
+    Ok(lines)
 }
 
-/// Actions on a table of the log, one a transaction: at least 5,000 a second.
+/// Actions on a table of the log: at least 5,000 a second one after the other, and 20,000 at once.
 fn act() -> Result<Vec<Line>> {
+    const NAME: &str = "log: action performed";
     let open = |path: &Path| action::open_log(path, TABLE);
-    writes("log: action performed", Some(200.0), open, action::add)
+    let mut lines = writes(NAME, Some(200.0), open, action::add)?;
+    lines.extend(at_once(NAME, Some(50.0), open, action::begin_adding)?);
+    Ok(lines)
 }
 
 /// The wall time of a write in its own transaction, with each durability. The goal is for `normal`:
@@ -95,6 +103,41 @@ fn writes(
             Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT))
         })?;
         let name = format!("{name}, durability {kind}");
+        let goal = goal.filter(|_| durability == Durability::Normal);
+        Ok(Line { goal, ..figure(&name, "the clock", micros, "\u{b5}s", 0.0) })
+    };
+    [("normal", Durability::Normal), ("full", Durability::Full)].into_iter().map(line).collect()
+}
+
+/// The same through a client with 100 calls in flight, whose writes share transactions.
+fn at_once<R: Send + 'static>(
+    name: &str,
+    goal: Option<f64>,
+    create: fn(&Path) -> Result<Engine>,
+    write: fn(&Client, usize) -> Task<R>,
+) -> Result<Vec<Line>> {
+    const COUNT: u32 = 5_000;
+    const CALLS: usize = 100;
+    let line = |(kind, durability)| {
+        let micros = of_three(|folder| {
+            let path = folder.join("bench.db");
+            drop(create(&path)?);
+            let config = Config::new(path).durability(durability);
+            let client = Client::open_with(config, action::services()).wait()?;
+            let mut begun = VecDeque::new();
+            let start = Instant::now();
+            for number in 0..COUNT {
+                if begun.len() == CALLS {
+                    begun.pop_front().map(Task::wait).transpose()?;
+                }
+                begun.push_back(write(&client, number as usize));
+            }
+            begun.into_iter().try_for_each(|task| task.wait().map(drop))?;
+            let micros = start.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT);
+            client.shutdown().wait()?;
+            Ok(micros)
+        })?;
+        let name = format!("{name}, 100 at once, durability {kind}");
         let goal = goal.filter(|_| durability == Durability::Normal);
         Ok(Line { goal, ..figure(&name, "the clock", micros, "\u{b5}s", 0.0) })
     };

@@ -288,7 +288,7 @@ impl Engine {
 
     /// Runs one statement in its own transaction and returns the number of changed rows.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
-        self.single(|tx| tx.execute(sql, params))
+        self.in_local_transaction(|engine| engine.execute_within(sql, params))
     }
 
     /// Runs several statements in one transaction.

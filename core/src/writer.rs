@@ -4,14 +4,16 @@
 //! not cancel the closure, so a caller never interrupts a transaction halfway. Closures run in the
 //! order of the calls. A panic in a closure becomes an error after the engine has rolled back.
 //!
-//! A caller that blocks anyway runs its closure on its own thread if no task waits or runs: waking
-//! the writer's thread and being woken by it costs more than a small write.
+//! Writes that wait at the same time share a transaction (`group`). A caller that blocks anyway runs
+//! its closure on its own thread if no task waits or runs: waking the writer's thread and being woken
+//! by it costs more than a small write.
 //!
 //! While the app is suspended, the thread drops the engine with its file and lock, and reopens it
 //! later.
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,9 +27,13 @@ use crate::error::{Error, InputFault, Result};
 use crate::runtime;
 use crate::slow::{self, Calls};
 
+mod group;
 mod task;
 
+pub use group::Transact;
 pub use task::Task;
+
+use group::{OneWrite, Write};
 
 /// The thread that owns the engine. Clones share the thread; it ends by [`Writer::shutdown`], or
 /// with the last clone.
@@ -42,19 +48,25 @@ struct Shared<T> {
     /// Held by the thread only, so that the engine is dropped there.
     desk: Weak<Mutex<WorkerState<T>>>,
     /// Set before the engine is dropped, so that queued tasks fail immediately.
-    suspended: AtomicBool,
+    suspended: Arc<AtomicBool>,
     /// The running task.
     calls: Calls,
 }
 
 /// A task for the thread. The engine is `None` while suspended.
-type Job<T> = Box<dyn FnOnce(&mut WorkerState<T>) + Send>;
+enum Job<T> {
+    Alone(Alone<T>),
+    Write(Box<dyn Write<T>>),
+}
+
+type Alone<T> = Box<dyn FnOnce(&mut WorkerState<T>) + Send>;
 
 /// State of the writer thread.
 struct WorkerState<T> {
     engine: Option<T>,
     open: Box<dyn FnMut() -> Result<T> + Send>,
     between: Between<T>,
+    suspended: Arc<AtomicBool>,
     calls: Calls,
     ended: bool,
 }
@@ -67,7 +79,7 @@ thread_local! {
     static RUNNING: Cell<*const AtomicUsize> = const { Cell::new(std::ptr::null()) };
 }
 
-impl<T: Send + 'static> Writer<T> {
+impl<T: Transact + Send + 'static> Writer<T> {
     /// Starts the thread, which creates its engine with `open`. Completes when the engine is open.
     ///
     /// # Errors
@@ -88,16 +100,16 @@ impl<T: Send + 'static> Writer<T> {
             engine: None,
             open: Box::new(open),
             between: Box::new(between),
+            suspended: Arc::default(),
             calls: Calls::default(),
             ended: false,
         }));
-        let shared = Shared {
-            work,
-            waiting: Arc::default(),
-            desk: Arc::downgrade(&desk),
-            suspended: AtomicBool::new(false),
-            calls: locked(&desk).calls.clone(),
+        let (suspended, calls) = {
+            let desk = locked(&desk);
+            (Arc::clone(&desk.suspended), desk.calls.clone())
         };
+        let waiting = Arc::default();
+        let shared = Shared { work, waiting, desk: Arc::downgrade(&desk), suspended, calls };
         let waiting = Arc::clone(&shared.waiting);
         let writer = Self { shared: Arc::new(shared) };
         let started = runtime::thread("writer", move || {
@@ -125,8 +137,22 @@ impl<T: Send + 'static> Writer<T> {
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Task<R> {
-        let shared = Arc::downgrade(&self.shared);
-        self.hand_in(move |desk| desk.with_engine(&shared, body))
+        self.hand_in(move |desk| desk.with_engine(body))
+    }
+
+    /// Runs `body` in a transaction, after all earlier tasks. If `shares`, which is asked before each
+    /// run, other writes that wait may be in the same transaction, and `body` may run again after a
+    /// rollback.
+    ///
+    /// # Errors
+    /// As [`Writer::call`].
+    pub(crate) fn write<R: Send + 'static>(
+        &self,
+        shares: impl Fn(&T) -> bool + Send + 'static,
+        body: impl FnMut(&mut T) -> Result<R> + Send + 'static,
+    ) -> Task<R> {
+        let (reply, receiver) = oneshot::channel();
+        self.pass(Job::Write(Box::new(OneWrite::new(shares, body, reply))), receiver)
     }
 
     /// Passes the engine, or the error why there is none, to `body` after all earlier tasks. `body`
@@ -138,13 +164,12 @@ impl<T: Send + 'static> Writer<T> {
         if self.is_current() {
             return Err(InputFault::Reentrant.into());
         }
-        let shared = Arc::downgrade(&self.shared);
-        let work: Job<T> = Box::new(move |desk| {
-            if let Err(panic) = caught(|| body(desk.engine(&shared))) {
+        let work = Box::new(move |desk: &mut WorkerState<T>| {
+            if let Err(panic) = caught(|| body(desk.engine())) {
                 tracing::error!(panic = panic_text(&*panic), "engine closure panicked");
             }
         });
-        self.shared.send(work)
+        self.shared.send(Job::Alone(work))
     }
 
     /// [`Writer::call`] that blocks this thread, or runs `body` on it if the writer is free.
@@ -175,8 +200,7 @@ impl<T: Send + 'static> Writer<T> {
         };
         let outer = RUNNING.replace(Arc::as_ptr(&self.shared.waiting));
         let mut result = None;
-        let shared = Arc::downgrade(&self.shared);
-        desk.run(|desk| result = Some(desk.with_engine(&shared, body)));
+        desk.run(|desk| result = Some(desk.with_engine(body)));
         desk.look_after(self.shared.waiting.load(Ordering::Acquire) == 0);
         RUNNING.set(outer);
         Ok(result.unwrap_or(Err(Error::Closed)))
@@ -201,7 +225,6 @@ impl<T: Send + 'static> Writer<T> {
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Task<R> {
-        let shared = Arc::downgrade(&self.shared);
         self.hand_in(move |desk| {
             if desk.engine.is_none() {
                 desk.open()?;
@@ -210,8 +233,8 @@ impl<T: Send + 'static> Writer<T> {
             let result = caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic)));
             if result.is_err() {
                 desk.engine = None;
-            } else if let Some(shared) = shared.upgrade() {
-                shared.suspended.store(false, Ordering::Release);
+            } else {
+                desk.suspended.store(false, Ordering::Release);
             }
             result
         })
@@ -241,13 +264,18 @@ impl<T: Send + 'static> Writer<T> {
         &self,
         body: impl FnOnce(&mut WorkerState<T>) -> Result<R> + Send + 'static,
     ) -> Task<R> {
+        let (reply, receiver) = oneshot::channel();
+        let work = Box::new(move |desk: &mut WorkerState<T>| {
+            let _ = reply.send(body(desk));
+        });
+        self.pass(Job::Alone(work), receiver)
+    }
+
+    /// Passes a task to the thread; its result comes from `receiver`.
+    fn pass<R>(&self, work: Job<T>, receiver: oneshot::Receiver<Result<R>>) -> Task<R> {
         if self.is_current() {
             return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
-        let (reply, receiver) = oneshot::channel();
-        let work: Job<T> = Box::new(move |desk| {
-            let _ = reply.send(body(desk));
-        });
         match self.shared.send(work) {
             Ok(()) => Task::coming(receiver),
             Err(error) => Task::ready(Err(error)),
@@ -264,18 +292,13 @@ impl<T> Shared<T> {
 
 impl<T> WorkerState<T> {
     /// The engine, unless the app is suspended.
-    fn engine(&mut self, shared: &Weak<Shared<T>>) -> Result<&mut T> {
-        let suspended =
-            shared.upgrade().is_some_and(|shared| shared.suspended.load(Ordering::Acquire));
+    fn engine(&mut self) -> Result<&mut T> {
+        let suspended = self.suspended.load(Ordering::Acquire);
         self.engine.as_mut().filter(|_| !suspended).ok_or(Error::Suspended)
     }
 
-    fn with_engine<R>(
-        &mut self,
-        shared: &Weak<Shared<T>>,
-        body: impl FnOnce(&mut T) -> Result<R>,
-    ) -> Result<R> {
-        let engine = self.engine(shared)?;
+    fn with_engine<R>(&mut self, body: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
+        let engine = self.engine()?;
         caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic)))
     }
 
@@ -305,16 +328,37 @@ fn locked<T>(desk: &Mutex<WorkerState<T>>) -> MutexGuard<'_, WorkerState<T>> {
 }
 
 /// Runs tasks until shutdown, or until the last [`Writer`] is dropped.
-fn serve<T>(desk: &Mutex<WorkerState<T>>, todo: &Receiver<Job<T>>, waiting: &AtomicUsize) {
+fn serve<T: Transact>(
+    desk: &Mutex<WorkerState<T>>,
+    todo: &Receiver<Job<T>>,
+    waiting: &AtomicUsize,
+) {
     let mut next = todo.recv().ok();
-    while let Some(work) = next {
+    while let Some(job) = next {
         let mut desk = locked(desk);
-        waiting.fetch_sub(1, Ordering::AcqRel);
-        desk.run(work);
+        let mut following = None;
+        match job {
+            Job::Alone(work) => {
+                waiting.fetch_sub(1, Ordering::AcqRel);
+                desk.run(work);
+            }
+            Job::Write(first) => {
+                let mut writes = VecDeque::from([first]);
+                while writes.len() < group::MOST && following.is_none() {
+                    match todo.try_recv() {
+                        Ok(Job::Write(write)) => writes.push_back(write),
+                        Ok(other) => following = Some(other),
+                        Err(_) => break,
+                    }
+                }
+                waiting.fetch_sub(writes.len(), Ordering::AcqRel);
+                desk.run(|desk| group::run(desk.engine(), writes));
+            }
+        }
         if desk.ended {
             return;
         }
-        let following = todo.try_recv().ok();
+        let following = following.or_else(|| todo.try_recv().ok());
         desk.look_after(following.is_none());
         drop(desk);
         next = following.or_else(|| todo.recv().ok());
@@ -354,6 +398,15 @@ impl<T> fmt::Debug for Writer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl<E: Clone> Transact for Vec<E> {
+        fn transact<R>(&mut self, body: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+            let mut copy = self.clone();
+            let result = body(&mut copy)?;
+            *self = copy;
+            Ok(result)
+        }
+    }
 
     /// A list replaces the engine: the thread is generic over what it owns.
     fn list() -> Writer<Vec<i32>> {
@@ -448,6 +501,11 @@ mod tests {
         impl Drop for NotifyOnDrop {
             fn drop(&mut self) {
                 let _ = self.0.send(());
+            }
+        }
+        impl Transact for NotifyOnDrop {
+            fn transact<R>(&mut self, body: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+                body(self)
             }
         }
         let (reply, receiver) = mpsc::channel();

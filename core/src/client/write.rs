@@ -72,13 +72,17 @@ impl Client {
     /// A write to a synced table is queued in the same transaction, and is pushed when there is a
     /// network.
     ///
+    /// Calls that wait at the same time share a commit, which makes many of them several times as
+    /// fast as one after the other. They stay independent: each is a mutation of its own, and one
+    /// that fails leaves the others.
+    ///
     /// # Errors
     /// [`InputFault::Sql`](crate::InputFault::Sql), [`Error::Constraint`](crate::Error::Constraint),
     /// [`InputFault::Value`](crate::InputFault::Value), [`InputFault::Refused`](crate::InputFault::Refused): nothing
     /// changed. [`InputFault::Reentrant`](crate::InputFault::Reentrant) inside a transaction's closure.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
-        self.core().writer.call(move |engine| engine.execute(&sql, &params))
+        self.core().writer.write(|_| true, move |engine| engine.execute_within(&sql, &params))
     }
 
     /// [`Client::execute`] on this thread, if no other write or task of the writer waits or runs;
@@ -151,7 +155,8 @@ impl Client {
 
     /// Performs an action of [`Services::actions`](crate::Services) in one transaction. It becomes
     /// **one** mutation with the action's name and arguments. Until the server has accepted it, it
-    /// runs again when remote changes affect it.
+    /// runs again when remote changes affect it. Waiting calls of declared actions share a commit,
+    /// like those of [`Client::execute`].
     ///
     /// ```
     /// # use rejoin_core::{Actions, Client, Config, Services};
@@ -183,7 +188,12 @@ impl Client {
     /// otherwise as [`Client::transaction`]. Nothing changed.
     pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Task<Performed> {
         let name = name.to_owned();
-        self.core().writer.call(move |engine| perform::perform(engine, &name, &arguments))
+        let shares = {
+            let name = name.clone();
+            move |engine: &engine::Engine| engine.actions.is_declared(&name)
+        };
+        let act = move |engine: &mut _| perform::perform_within(engine, &name, &arguments);
+        self.core().writer.write(shares, act)
     }
 
     /// Runs `body` in one transaction on the writer's thread; an error or panic rolls it back. Its

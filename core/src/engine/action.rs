@@ -78,6 +78,7 @@ pub struct Actions {
 pub(crate) struct Registered {
     pub(crate) action: Arc<dyn Action>,
     pub(crate) parameters: Arc<[Parameter]>,
+    is_declared: bool,
 }
 
 impl fmt::Debug for Actions {
@@ -97,7 +98,7 @@ impl Actions {
     /// performed.
     #[must_use]
     pub fn register(mut self, action: impl Action + 'static) -> Self {
-        self.add(Arc::new(action));
+        self.add(Arc::new(action), false);
         self
     }
 
@@ -130,7 +131,7 @@ impl Actions {
                     (format!("action {}: {place}", declared.name()), sql.to_owned())
                 };
                 self.statements.extend(declared.statements().map(of));
-                self.add(Arc::new(declared));
+                self.add(Arc::new(declared), true);
             }
         }
         self
@@ -182,7 +183,7 @@ impl Actions {
         }
     }
 
-    fn add(&mut self, action: Arc<dyn Action>) {
+    fn add(&mut self, action: Arc<dyn Action>, is_declared: bool) {
         let (name, version) = (action.name().to_owned(), action.version());
         let parameters: Arc<[Parameter]> = action.parameters().into();
         let mut problem = |text: String| self.problems.push(format!("action {name}: {text}"));
@@ -198,10 +199,15 @@ impl Actions {
                 problem(format!("two parameters {name}"));
             }
         }
-        let registered = Registered { action, parameters };
+        let registered = Registered { action, parameters, is_declared };
         if self.registered.insert((name.clone(), version), registered).is_some() {
             self.problems.push(format!("action {name}: version {version} is there twice"));
         }
+    }
+
+    /// Whether the newest version of an action is data: it runs nothing but SQL. An unknown action is.
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.newest(name).is_none_or(|registered| registered.is_declared)
     }
 
     fn identity_of(&self, table: &str) -> Option<&Identity> {

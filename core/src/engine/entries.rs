@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::change::{Origin, Touched};
-use crate::engine::log::SqliteReplica;
+use crate::engine::log::{RowTables, SqliteReplica};
 use crate::engine::meta::{meta, set_meta};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict::{self, VerdictKind};
@@ -56,6 +56,7 @@ pub(crate) struct DeviceLog {
     exhausted: HashSet<EntryId>,
     /// The buckets of rows, as the current schema declares them.
     placement: Arc<ColumnPlacement>,
+    pub(crate) tables: RowTables,
 }
 
 impl DeviceLog {
@@ -218,7 +219,8 @@ pub(crate) fn on<T>(
         let (conn, exhausted) = (db.conn(), &mut log.exhausted);
         let mut runner =
             Runner { db, capture, schema, footprints, actions, bounds: &bounds, exhausted };
-        let store = SqliteReplica::new(conn, schema, touched, &failure).with_actions(&mut runner);
+        let store = SqliteReplica::new(conn, (schema, &log.tables), touched, &failure)
+            .with_actions(&mut runner);
         let handlers = Arc::new(NoActions);
         let mut replica =
             Replica::from_parts(store, state, handlers, Arc::clone(&log.placement) as _);
@@ -261,16 +263,17 @@ fn reading<T>(
     body: impl FnOnce(&SqliteReplica<'_>) -> Result<T, StoreError>,
 ) -> Result<T> {
     let (failure, mut touched) = (Cell::new(None), Touched::default());
-    let store = SqliteReplica::new(engine.db.conn(), &engine.schema, &mut touched, &failure);
+    let tables = (&*engine.schema, &engine.log.tables);
+    let store = SqliteReplica::new(engine.db.conn(), tables, &mut touched, &failure);
     body(&store).map_err(|StoreError(text)| failure.take().unwrap_or(Error::Internal(text)))
 }
 
 /// Reads the state of the log, or creates one.
 fn load(engine: &mut Engine) -> Result<ReplicaState> {
     let author = author(engine)?;
-    let Engine { db, schema, touched, .. } = engine;
+    let Engine { db, schema, touched, log, .. } = engine;
     let failure = Cell::new(None);
-    let mut store = SqliteReplica::new(db.conn(), schema, touched, &failure);
+    let mut store = SqliteReplica::new(db.conn(), (schema, &log.tables), touched, &failure);
     let mut state = || {
         if store.facts()?.is_none() {
             store.set_facts(&Facts::new(author))?;

@@ -6,12 +6,10 @@
 //! decision: these are in `rejoin-log`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::rc::Rc;
 
 use rejoin_log::entry::Intent;
 use rejoin_log::handler::{Context, Ran, Stop};
-use rejoin_log::ids::{EntryId, Name};
+use rejoin_log::ids::EntryId;
 use rejoin_log::key::Key;
 use rejoin_log::rebase::StepIndex;
 use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
@@ -26,11 +24,12 @@ use crate::engine::database::fault;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result, StorageFault};
 use key::{from_bytes, id_of};
-use rows::RowStatements;
 
 mod index;
 pub(crate) mod key;
 mod rows;
+
+pub(crate) use rows::RowTables;
 
 #[cfg(test)]
 mod tests;
@@ -60,8 +59,7 @@ pub struct SqliteReplica<'c> {
     runner: Option<&'c mut dyn RunAction>,
     /// The first failure of the database: a [`StoreError`] has only its text.
     failure: &'c Cell<Option<Error>>,
-    /// Statements by table; `None` for a table that this schema lacks.
-    tables: RefCell<HashMap<Name, Option<Rc<RowStatements>>>>,
+    tables: &'c RowTables,
     /// The last step of the index, [`Key::FIRST`] without one; `None` if it is not known.
     last_step: Cell<Option<Key>>,
     /// The row that was last read, until a write or a run: a rebase reads a row several times before
@@ -76,14 +74,14 @@ impl std::fmt::Debug for SqliteReplica<'_> {
 }
 
 impl<'c> SqliteReplica<'c> {
-    /// The log of this connection, over the tables of `schema`.
+    /// The log of this connection, over the tables of `schema`; their statements stay in `tables`.
     pub(crate) fn new(
         conn: &'c Connection,
-        schema: &'c Schema,
+        (schema, tables): (&'c Schema, &'c RowTables),
         touched: &'c mut Touched,
         failure: &'c Cell<Option<Error>>,
     ) -> Self {
-        let (tables, last_step, last_read) = Default::default();
+        let (last_step, last_read) = Default::default();
         Self { conn, schema, touched, runner: None, failure, tables, last_step, last_read }
     }
 

@@ -25,9 +25,10 @@ pub fn write_log<T>(
 ) -> Result<Result<T, LogError>> {
     let mut refusal = None;
     let done = engine.write(origin, |engine| {
-        let Engine { db, schema, touched, .. } = engine;
+        let Engine { db, schema, touched, log, .. } = engine;
         let failure = Cell::new(None);
-        body(SqliteReplica::new(db.conn(), schema, touched, &failure)).map_err(|error| {
+        let tables = (&**schema, &log.tables);
+        body(SqliteReplica::new(db.conn(), tables, touched, &failure)).map_err(|error| {
             let error = of_log(error, &failure);
             refusal = error.1;
             error.0
@@ -45,7 +46,8 @@ pub fn read_log<T>(
     body: impl FnOnce(SqliteReplica<'_>) -> Result<T, LogError>,
 ) -> Result<Result<T, LogError>> {
     let (failure, mut touched) = (Cell::new(None), Touched::default());
-    let store = SqliteReplica::new(engine.db.conn(), &engine.schema, &mut touched, &failure);
+    let tables = (&*engine.schema, &engine.log.tables);
+    let store = SqliteReplica::new(engine.db.conn(), tables, &mut touched, &failure);
     body(store).map_or_else(
         |error| match of_log(error, &failure) {
             (_, Some(refusal)) => Ok(Err(refusal)),

@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
+use crate::writer::Transact;
 
 /// A transaction of the app; exists while [`Engine::transaction`] runs its closure.
 #[derive(Debug)]
@@ -83,6 +84,13 @@ impl Engine {
             engine.flush(None)?;
             Ok(result)
         })
+    }
+
+    /// Runs one statement in the open transaction of a local write, as a mutation of its own.
+    pub(crate) fn execute_within(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
+        let count = self.within(true, |tx| tx.execute(sql, params))?;
+        self.flush(None)?;
+        Ok(count)
     }
 
     /// Runs `body` in the open transaction.
@@ -190,6 +198,12 @@ impl Engine {
     /// Runs a fixed statement of the engine.
     pub(crate) fn run_ours(&self, sql: &str) -> Result<()> {
         run::ours(&self.db, sql)
+    }
+}
+
+impl Transact for Engine {
+    fn transact<R>(&mut self, body: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        self.in_local_transaction(body)
     }
 }
 

@@ -9,6 +9,7 @@ mod held;
 mod lifecycle;
 mod log;
 mod read_only;
+mod shared;
 mod slow;
 mod typed;
 mod watch;

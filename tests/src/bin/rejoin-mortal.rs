@@ -126,17 +126,23 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     client.sync().and_wait(Some(PATIENCE)).wait().map(drop)
 }
 
-/// A transaction of the log: inserts a seat with its name.
+/// Writes of the log that wait at the same time: each inserts a seat with its name.
 fn act_in_log(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
-    let name = format!("seat-{life}-{number}");
-    Said::Begun(name.clone()).say();
-    client.execute("INSERT INTO seats (id, event) VALUES (?1, 'e1')", (&*name,)).wait()?;
-    Said::Done(name).say();
+    let names = ["a", "b", "c"].map(|which| format!("seat-{life}-{number}{which}"));
+    let tasks = names.map(|name| {
+        Said::Begun(name.clone()).say();
+        let insert = "INSERT INTO seats (id, event) VALUES (?1, 'e1')";
+        (client.execute(insert, (&*name,)), name)
+    });
+    for (task, name) in tasks {
+        task.wait()?;
+        Said::Done(name).say();
+    }
     Ok(())
 }
 
 /// A transaction of rows: inserts a place and a visit to it, and updates the note of the previous
-/// place. All carry its name. Then one of the log.
+/// place. All carry its name. Then three of the log.
 fn act(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
     let name = format!("{life}-{number}");
     Said::Begun(name.clone()).say();

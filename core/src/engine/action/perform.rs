@@ -71,12 +71,21 @@ pub(crate) fn wait_for_actions(engine: &mut Engine, keeper: Arc<dyn LeaseOwner>,
 /// `Action` for an unknown action, invalid arguments, and a rejection by its own rules;
 /// otherwise those of its statements and of its code. The whole action is rolled back.
 pub fn perform(engine: &mut Engine, name: &str, arguments: &Json) -> Result<Performed> {
+    engine.in_local_transaction(|engine| perform_within(engine, name, arguments))
+}
+
+/// [`perform`] in the open transaction of a local write.
+pub(crate) fn perform_within(
+    engine: &mut Engine,
+    name: &str,
+    arguments: &Json,
+) -> Result<Performed> {
     let actions = Arc::clone(&engine.actions);
     let Some(registered) = actions.newest(name) else {
         return Err(Error::Action { action: name.to_owned(), fault: ActionFault::Unknown });
     };
     let arguments = registered.arguments(arguments.clone())?;
-    engine.in_local_transaction(|engine| act(engine, &actions, registered, &arguments))
+    act(engine, &actions, registered, &arguments)
 }
 
 /// Performs it in the open transaction.

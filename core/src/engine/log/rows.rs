@@ -6,7 +6,8 @@
 //! column that an image lacks gets its default.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rejoin_log::ids::Name;
@@ -24,8 +25,13 @@ use crate::engine::schema::sql::{listed, quoted};
 use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
+/// Statements by table, kept from one transaction to the next.
+#[derive(Debug, Default)]
+pub(crate) struct RowTables(RefCell<HashMap<Name, Arc<RowStatements>>>);
+
 /// The statements of a table.
-pub(super) struct RowStatements {
+#[derive(Debug)]
+struct RowStatements {
     table: Arc<Table>,
     /// The columns without the key, by name as in an image.
     columns: Vec<Name>,
@@ -121,15 +127,16 @@ fn by_name(table: &Table) -> Vec<&Column> {
 
 impl SqliteReplica<'_> {
     /// The statements of a table; `None` if the schema lacks it.
-    fn statements(&self, name: &Name) -> Option<Rc<RowStatements>> {
-        let mut tables = self.tables.borrow_mut();
-        if let Some(known) = tables.get(name) {
-            return known.clone();
+    fn statements(&self, name: &Name) -> Option<Arc<RowStatements>> {
+        let table =
+            self.schema.named(name.as_str()).filter(|table| table.sync == SyncModel::Log)?;
+        let mut tables = self.tables.0.borrow_mut();
+        if let Some(known) = tables.get(name).filter(|known| Arc::ptr_eq(&known.table, table)) {
+            return Some(Arc::clone(known));
         }
-        let table = self.schema.named(name.as_str()).filter(|table| table.sync == SyncModel::Log);
-        let statements = table.map(|table| Rc::new(RowStatements::of(table)));
-        tables.insert(name.clone(), statements.clone());
-        statements
+        let statements = Arc::new(RowStatements::of(table));
+        tables.insert(name.clone(), Arc::clone(&statements));
+        Some(statements)
     }
 
     /// Runs a statement on a row, if need be without the app's trigger that makes it fail.

@@ -50,8 +50,8 @@ impl LogFile {
 
     /// The store, with capture off.
     pub(super) fn store(&mut self) -> SqliteReplica<'_> {
-        let Engine { db, schema, .. } = &self.engine;
-        SqliteReplica::new(db.conn(), schema, &mut self.touched, &self.failure)
+        let Engine { db, schema, log, .. } = &self.engine;
+        SqliteReplica::new(db.conn(), (schema, &log.tables), &mut self.touched, &self.failure)
     }
 }
 

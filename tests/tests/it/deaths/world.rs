@@ -90,13 +90,13 @@ impl Life {
             .filter_map(|said| if let Said::Done(name) = said { Some(name) } else { None })
     }
 
-    /// The transaction that was begun and whose end was not reported.
-    fn in_doubt(&self) -> Option<&String> {
-        let begun = self.said.iter().rev().find_map(|said| match said {
+    /// The transactions that were begun and whose ends were not reported.
+    fn in_doubt(&self) -> Vec<&String> {
+        let begun = self.said.iter().filter_map(|said| match said {
             Said::Begun(name) => Some(name),
             _ => None,
-        })?;
-        (!self.done().any(|done| done == begun)).then_some(begun)
+        });
+        begun.filter(|begun| self.done().all(|done| done != *begun)).collect()
     }
 }
 
@@ -178,16 +178,17 @@ impl World {
     /// Opens the file again and syncs; returns any problem.
     pub(super) fn problems(&mut self, life: &Life) -> Option<String> {
         let report = self.sync();
-        if let Some(name) = life.in_doubt() {
+        let in_doubt = life.in_doubt();
+        for name in &in_doubt {
             let is_there = self.written(name) > 0;
-            // If it was killed while waiting, nothing else was written meanwhile, and its progress
-            // is known.
+            // If it was killed while one waited, nothing else was written meanwhile, and its
+            // progress is known.
             let must = match life.last() {
                 Some(Failpoint::AfterTrigger | Failpoint::BeforeCommit) => Some(false),
                 Some(Failpoint::AfterCommit) => Some(true),
                 _ => None,
             };
-            if life.is_ordered && must != Some(is_there) {
+            if life.is_ordered && in_doubt.len() == 1 && must != Some(is_there) {
                 return Some(format!("{name} is on the server: {is_there}, {must:?} was expected"));
             }
             if is_there {
