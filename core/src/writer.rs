@@ -13,7 +13,6 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,7 +32,7 @@ mod task;
 pub use group::Transact;
 pub use task::Task;
 
-use group::{OneWrite, Write};
+use group::{OneWrite, Write, Writes};
 
 /// The thread that owns the engine. Clones share the thread; it ends by [`Writer::shutdown`], or
 /// with the last clone.
@@ -140,15 +139,14 @@ impl<T: Transact + Send + 'static> Writer<T> {
         self.hand_in(move |desk| desk.with_engine(body))
     }
 
-    /// Runs `body` in a transaction, after all earlier tasks. If `shares`, which is asked before each
-    /// run, other writes that wait may be in the same transaction, and `body` may run again after a
-    /// rollback.
+    /// Runs `body` in a transaction, after all earlier tasks. If `shares`, other writes that wait may be
+    /// in the same transaction, and both closures may run again after a rollback.
     ///
     /// # Errors
     /// As [`Writer::call`].
     pub(crate) fn write<R: Send + 'static>(
         &self,
-        shares: impl Fn(&T) -> bool + Send + 'static,
+        shares: impl FnMut(&mut T) -> bool + Send + 'static,
         body: impl FnMut(&mut T) -> Result<R> + Send + 'static,
     ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
@@ -333,35 +331,32 @@ fn serve<T: Transact>(
     todo: &Receiver<Job<T>>,
     waiting: &AtomicUsize,
 ) {
-    let mut next = todo.recv().ok();
-    while let Some(job) = next {
+    let (mut writes, mut next) = (Writes::default(), None);
+    loop {
+        // The writes that wait, up to the next task of another kind.
+        while next.is_none() && !writes.is_full() {
+            let job = if writes.is_empty() { todo.recv().ok() } else { todo.try_recv().ok() };
+            match job {
+                Some(Job::Write(write)) => writes.push(write),
+                Some(Job::Alone(work)) => next = Some(work),
+                None if writes.is_empty() => return,
+                None => break,
+            }
+        }
         let mut desk = locked(desk);
-        let mut following = None;
-        match job {
-            Job::Alone(work) => {
-                waiting.fetch_sub(1, Ordering::AcqRel);
-                desk.run(work);
-            }
-            Job::Write(first) => {
-                let mut writes = VecDeque::from([first]);
-                while writes.len() < group::MOST && following.is_none() {
-                    match todo.try_recv() {
-                        Ok(Job::Write(write)) => writes.push_back(write),
-                        Ok(other) => following = Some(other),
-                        Err(_) => break,
-                    }
-                }
-                waiting.fetch_sub(writes.len(), Ordering::AcqRel);
-                desk.run(|desk| group::run(desk.engine(), writes));
-            }
+        let begun = |count| {
+            waiting.fetch_sub(count, Ordering::AcqRel);
+        };
+        if !writes.is_empty() {
+            desk.run(|desk| writes.run(desk.engine(), begun));
+        } else if let Some(work) = next.take() {
+            begun(1);
+            desk.run(work);
         }
         if desk.ended {
             return;
         }
-        let following = following.or_else(|| todo.try_recv().ok());
-        desk.look_after(following.is_none());
-        drop(desk);
-        next = following.or_else(|| todo.recv().ok());
+        desk.look_after(waiting.load(Ordering::Acquire) == 0);
     }
 }
 
@@ -397,6 +392,8 @@ impl<T> fmt::Debug for Writer<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     impl<E: Clone> Transact for Vec<E> {
@@ -405,6 +402,10 @@ mod tests {
             let result = body(&mut copy)?;
             *self = copy;
             Ok(result)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
         }
     }
 
@@ -506,6 +507,10 @@ mod tests {
         impl Transact for NotifyOnDrop {
             fn transact<R>(&mut self, body: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
                 body(self)
+            }
+
+            fn elapsed(&self) -> Duration {
+                Duration::ZERO
             }
         }
         let (reply, receiver) = mpsc::channel();

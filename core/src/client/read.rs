@@ -196,7 +196,8 @@ impl Client {
         watch(&self.core().hub, sql, params, key)
     }
 
-    /// Calls `callback` after each commit to one of `tables`, or to any table if the list is empty.
+    /// Calls `callback` after each commit to one of `tables`, or to any table if the list is empty. Several
+    /// writes may share a commit.
     /// It ends, and drops `callback`, when the subscription is dropped or the client shuts down.
     /// Commits during a call are combined, local and remote ones separately.
     pub fn on_change(

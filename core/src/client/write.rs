@@ -1,5 +1,7 @@
 //! Writing: statements, batches, actions and transactions.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::Client;
@@ -67,22 +69,24 @@ impl Transaction<'_, '_> {
 }
 
 impl Client {
-    /// Runs one statement in its own transaction and returns the number of changed rows.
+    /// Runs one statement in a transaction and returns the number of changed rows.
     ///
-    /// A write to a synced table is queued in the same transaction, and is pushed when there is a
-    /// network.
+    /// A write to a synced table is queued in the same transaction, as one mutation, and is pushed
+    /// when there is a network.
     ///
-    /// Calls that wait at the same time share a commit, which makes many of them several times as
-    /// fast as one after the other. They stay independent: each is a mutation of its own, and one
-    /// that fails leaves the others.
+    /// Writes to synced tables that wait at the same time share a commit, which makes many calls at
+    /// once several times as fast as one after the other. They stay independent: each is a mutation
+    /// of its own, and one that fails leaves the others.
     ///
     /// # Errors
     /// [`InputFault::Sql`](crate::InputFault::Sql), [`Error::Constraint`](crate::Error::Constraint),
     /// [`InputFault::Value`](crate::InputFault::Value), [`InputFault::Refused`](crate::InputFault::Refused): nothing
     /// changed. [`InputFault::Reentrant`](crate::InputFault::Reentrant) inside a transaction's closure.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
-        let (sql, params) = (sql.to_owned(), params.into_params());
-        self.core().writer.write(|_| true, move |engine| engine.execute_within(&sql, &params))
+        let (sql, params): (Arc<str>, _) = (sql.into(), params.into_params());
+        let text = Arc::clone(&sql);
+        let shares = move |engine: &mut engine::Engine| engine.shares(&text);
+        self.core().writer.write(shares, move |engine| engine.execute_within(&sql, &params))
     }
 
     /// [`Client::execute`] on this thread, if no other write or task of the writer waits or runs;
@@ -190,7 +194,7 @@ impl Client {
         let name = name.to_owned();
         let shares = {
             let name = name.clone();
-            move |engine: &engine::Engine| engine.actions.is_declared(&name)
+            move |engine: &mut engine::Engine| engine.actions.is_declared(&name)
         };
         let act = move |engine: &mut _| perform::perform_within(engine, &name, &arguments);
         self.core().writer.write(shares, act)

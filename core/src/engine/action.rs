@@ -205,9 +205,9 @@ impl Actions {
         }
     }
 
-    /// Whether the newest version of an action is data: it runs nothing but SQL. An unknown action is.
+    /// Whether the newest version of an action is data: it runs nothing but SQL. The name may be unknown.
     pub(crate) fn is_declared(&self, name: &str) -> bool {
-        self.newest(name).is_none_or(|registered| registered.is_declared)
+        self.newest(name).is_some_and(|registered| registered.is_declared)
     }
 
     fn identity_of(&self, table: &str) -> Option<&Identity> {

@@ -4,6 +4,7 @@
 //! capture and queue return to the same point. Observers are notified once per commit, after it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::fallible_iterator::FallibleIterator as _;
 
@@ -91,6 +92,14 @@ impl Engine {
         let count = self.within(true, |tx| tx.execute(sql, params))?;
         self.flush(None)?;
         Ok(count)
+    }
+
+    /// Whether a statement may share its transaction with others: it must not depend on the commits
+    /// before it, nor on state that a rollback leaves, and its failure must not wait for the commit,
+    /// as a deferred foreign key of a local-only table does.
+    pub(crate) fn shares(&mut self, sql: &str) -> bool {
+        let Self { db, footprints, .. } = self;
+        footprints.of(db.conn(), &db.gate, sql).is_ok_and(|footprint| footprint.shares())
     }
 
     /// Runs `body` in the open transaction.
@@ -204,6 +213,10 @@ impl Engine {
 impl Transact for Engine {
     fn transact<R>(&mut self, body: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         self.in_local_transaction(body)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.host.elapsed()
     }
 }
 

@@ -97,6 +97,16 @@ pub(crate) struct Footprint {
     pub(crate) fit: OnceLock<Arc<ActionStatement>>,
 }
 
+impl Footprint {
+    /// Whether it writes only synced tables, and reads neither the sync state of a row nor a counter
+    /// of the connection.
+    pub(crate) fn shares(&self) -> bool {
+        let counts = |(name, _): &QualifiedName| fit::is_counter(name);
+        let is_plain = self.synced && self.local.is_empty() && !self.ddl && !self.row_state;
+        is_plain && !self.functions.iter().any(counts)
+    }
+}
+
 /// A name, lower case, and the trigger or view in which it occurs.
 pub(crate) type QualifiedName = (String, Option<String>);
 

@@ -35,6 +35,11 @@ pub(crate) fn is_of_interest(function: &str) -> bool {
     NEVER.iter().any(|(name, _)| named(name)) || CLOCKS.iter().any(|name| named(name))
 }
 
+/// Whether a function depends on earlier statements of the connection.
+pub(crate) fn is_counter(function: &str) -> bool {
+    NEVER.iter().any(|(name, why)| *name == function && *why == COUNTERS)
+}
+
 /// A statement that an action may run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ActionStatement {

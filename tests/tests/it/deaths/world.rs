@@ -179,8 +179,11 @@ impl World {
     pub(super) fn problems(&mut self, life: &Life) -> Option<String> {
         let report = self.sync();
         let in_doubt = life.in_doubt();
-        for name in &in_doubt {
-            let is_there = self.written(name) > 0;
+        let written: Vec<_> = in_doubt.iter().map(|name| self.written(name) > 0).collect();
+        if !written.is_sorted_by(|earlier, later| earlier >= later) {
+            return Some(format!("of {in_doubt:?} the server has not the first: {written:?}"));
+        }
+        for (name, is_there) in in_doubt.iter().zip(&written) {
             // If it was killed while one waited, nothing else was written meanwhile, and its
             // progress is known.
             let must = match life.last() {
@@ -188,11 +191,11 @@ impl World {
                 Some(Failpoint::AfterCommit) => Some(true),
                 _ => None,
             };
-            if life.is_ordered && in_doubt.len() == 1 && must != Some(is_there) {
+            if life.is_ordered && in_doubt.len() == 1 && must != Some(*is_there) {
                 return Some(format!("{name} is on the server: {is_there}, {must:?} was expected"));
             }
-            if is_there {
-                self.kept.push(name.clone());
+            if *is_there {
+                self.kept.push((*name).clone());
             }
         }
         if (report.parked, report.still_pending) != (0, 0) {
