@@ -10,10 +10,11 @@ use serde_json::json;
 use std::collections::BTreeSet;
 
 use crate::world::{Backend, World, cases};
-use device::{Device, columns, seat, settle};
+use device::{Device, columns, rows, seat, settle, table};
 
 mod authority;
 mod device;
+mod forged;
 mod import;
 mod nodes;
 mod round_trips;
@@ -42,29 +43,6 @@ impl From<Backend> for Log {
     fn from(backend: Backend) -> Self {
         Self(world(backend))
     }
-}
-
-/// The server's own table.
-fn table(world: &World) -> String {
-    world.one(
-        "SELECT coalesce(string_agg(line, ' ' ORDER BY line), '') FROM (SELECT id || '=' || event || ',' || coalesce(owner, '-')
-         || ',' || note || ',' || number AS line FROM seats ORDER BY id) AS t",
-    )
-}
-
-/// A device's rows in the form of [`table`].
-fn rows(device: &Device<'_>) -> String {
-    let text = |value: Option<&Value>| match value {
-        Some(Value::Text(text)) => text.clone(),
-        Some(Value::Integer(number)) => number.to_string(),
-        _ => String::from("-"),
-    };
-    let rows = device.replica.rows().unwrap();
-    let line = |(name, row): &(rejoin_log::row::RowName, rejoin_log::row::LogRow)| {
-        let cells = ["event", "owner", "note", "number"].map(|column| text(row.get(column)));
-        format!("{}={}", name.id, cells.join(","))
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join(" ")
 }
 
 #[apply(secured_stores!)]
@@ -96,7 +74,7 @@ async fn seat_sold_twice_offline_goes_to_the_first_buyer(log: Log) {
 #[apply(stores!)]
 async fn random_programs_leave_equal_rows_everywhere(log: Log) {
     let world = &log.0;
-    for seed in 0..cases(6) {
+    for seed in 0..cases(12) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let count = if seed % 3 == 0 { 6 } else { 3 };
         let mut devices = Vec::new();
@@ -108,7 +86,8 @@ async fn random_programs_leave_equal_rows_everywhere(log: Log) {
         for _ in 0..30 {
             let device = &mut devices[rng.usize(..count)];
             let id = format!("s{}", rng.u8(..4));
-            let action = ["create", "append", "toggle", "append", "delete", "sell"][rng.usize(..6)];
+            let actions = ["create", "append", "toggle", "append", "delete", "sell", "set"];
+            let action = actions[rng.usize(..actions.len())];
             let argument = if action == "create" { "e1" } else { "x" };
             // Refused actions have no effect.
             let _ = device.act(action, &id, argument);

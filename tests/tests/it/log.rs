@@ -23,6 +23,7 @@ mod decisions;
 mod existing_rows;
 mod faults;
 mod first_snapshot;
+mod handlers;
 mod metered;
 mod row_state;
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::world::World;
 
-/// The actions: `sell SEAT BUYER`, `append SEAT TEXT`, `toggle SEAT`, `create SEAT EVENT`,
+/// The actions: `sell SEAT BUYER`, `append SEAT TEXT`, `set SEAT TEXT`, `toggle SEAT`, `create SEAT EVENT`,
 /// `move SEAT EVENT`, `delete SEAT`.
 #[derive(Debug)]
 pub(super) struct Actions;
@@ -72,6 +72,7 @@ impl Handlers for Actions {
                 let is_set = row.get("number") == Some(&Value::Integer(1));
                 ("number", Value::from(!is_set))
             }
+            "set" => ("note", Value::from(argument)),
             "move" => ("event", Value::from(argument)),
             "delete" => return draft.remove(&name).map(drop),
             _ => return Err(Stop::NoHandler),
@@ -230,4 +231,27 @@ pub(super) async fn settle(devices: &mut [Device<'_>]) {
         }
     }
     panic!("corrections do not end");
+}
+
+/// The server's own table.
+pub(super) fn table(world: &World) -> String {
+    world.one(
+        "SELECT coalesce(string_agg(line, ' ' ORDER BY line), '') FROM (SELECT id || '=' || event || ',' || coalesce(owner, '-')
+         || ',' || note || ',' || number AS line FROM seats ORDER BY id) AS t",
+    )
+}
+
+/// A device's rows in the form of [`table`].
+pub(super) fn rows(device: &Device<'_>) -> String {
+    let text = |value: Option<&Value>| match value {
+        Some(Value::Text(text)) => text.clone(),
+        Some(Value::Integer(number)) => number.to_string(),
+        _ => String::from("-"),
+    };
+    let rows = device.replica.rows().unwrap();
+    let line = |(name, row): &(RowName, LogRow)| {
+        let cells = ["event", "owner", "note", "number"].map(|column| text(row.get(column)));
+        format!("{}={}", name.id, cells.join(","))
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join(" ")
 }
