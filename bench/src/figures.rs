@@ -19,11 +19,12 @@ type Make = fn() -> Result<Vec<Line>>;
 
 /// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 7] = [
+    let all: [(&str, Make); 8] = [
         ("writer hold", hold),
         ("commit", commit),
         ("log: action performed", act),
         ("open: 20,000 pending", opening),
+        ("log: opened", opening_log),
         ("watch: commit to watcher called", latency),
         ("size: file", file_size),
         ("powersync: first sync", beside_powersync),
@@ -147,6 +148,12 @@ fn at_once<R: Send + 'static>(
 fn opening() -> Result<Vec<Line>> {
     let seconds = of_three(|folder| open::seconds(folder, 20_000))?;
     Ok(vec![figure("open: 20,000 pending", "the clock", seconds, "s", 0.5)])
+}
+
+fn opening_log() -> Result<Vec<Line>> {
+    let millis = of_three(|folder| Ok(open::seconds_of_log(folder, 100_000)? * 1e3))?;
+    let name = "log: opened with 100,000 entries, and one written";
+    Ok(vec![figure(name, "the clock", millis, "ms", 500.0)])
 }
 
 fn latency() -> Result<Vec<Line>> {

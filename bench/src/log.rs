@@ -34,16 +34,26 @@ pub(crate) const FETCH: Run = |variant, folder, count| {
     if variant == Variant::Reference {
         return plain(&path, count);
     }
-    let entries = (0..count).map(|number| {
-        let Some((row, image)) = row(number) else { return entry(number, None) };
-        entry(number, Some((row, Effect::Insert(image))))
-    });
-    let pages = pages(0, &entries.collect::<Vec<_>>())?;
+    let pages = inserts(count)?;
     let mut engine = started(&path, Vec::new())?;
     let (sample, ()) = cpu(count, || fetch(&mut engine, &pages))?;
     ensure!(found(&engine, "SELECT count(*) FROM item")? == i64::try_from(count)?, "rows");
     Ok(sample)
 };
+
+/// A file with this many accepted entries.
+pub(crate) fn fill(path: &Path, count: usize) -> Result<()> {
+    fetch(&mut started(path, Vec::new())?, &inserts(count)?)
+}
+
+/// Pages of entries that insert a row each.
+fn inserts(count: usize) -> Result<Vec<Vec<u8>>> {
+    let entries = (0..count).map(|number| {
+        let Some((row, image)) = row(number) else { return entry(number, None) };
+        entry(number, Some((row, Effect::Insert(image))))
+    });
+    pages(0, &entries.collect::<Vec<_>>())
+}
 
 /// One entry that was made before 1,050 others, which all meet its row or another of 50, against the
 /// same 1,050 updates in one plain transaction.

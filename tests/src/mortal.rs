@@ -9,6 +9,10 @@ use std::str::FromStr;
 
 use rejoin_core::death::Failpoint;
 
+/// Adds one to a row of the log: however late another device's comes, all count.
+pub const COUNT: &str = r#"{"name": "count", "parameters": [{"name": "id", "type": "text"}],
+    "statements": ["UPDATE seats SET number = number + 1 WHERE id = :id"]}"#;
+
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
@@ -16,6 +20,8 @@ pub enum Said {
     Begun(String),
     /// Its commit has returned.
     Done(String),
+    /// It has returned, and wrote nothing.
+    Empty(String),
     /// The engine passes this point.
     At(Failpoint),
     /// The process ends without being killed.
@@ -36,6 +42,7 @@ impl fmt::Display for Said {
         match self {
             Self::Begun(name) => write!(out, "begun {name}"),
             Self::Done(name) => write!(out, "done {name}"),
+            Self::Empty(name) => write!(out, "empty {name}"),
             Self::At(place) => write!(out, "at {place:?}"),
             Self::Ended => write!(out, "ended"),
         }
@@ -50,6 +57,7 @@ impl FromStr for Said {
         Ok(match verb {
             "begun" => Self::Begun(rest.to_owned()),
             "done" => Self::Done(rest.to_owned()),
+            "empty" => Self::Empty(rest.to_owned()),
             "at" => Self::At(place(rest)?),
             "ended" => Self::Ended,
             _ => anyhow::bail!("{line:?} is no known line"),

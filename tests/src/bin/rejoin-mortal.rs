@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use rejoin_core::death::{self, Failpoint};
-use rejoin_core::{CheckpointMode, Client, Config, Error, Keep, StorageFault};
-use rejoin_tests::mortal::{Said, place};
+use rejoin_core::{Actions, CheckpointMode, Client, Config, Error, Keep, Services, StorageFault};
+use rejoin_tests::mortal::{COUNT, Said, place};
 
 /// The arguments of one run.
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ struct Life {
     /// Prefix of the names of its transactions
     #[arg(long)]
     name: String,
+    /// The row of the log on which it counts
+    #[arg(long)]
+    counter: String,
     /// Number of transactions before the sync, and again during it when busy
     #[arg(long, default_value_t = 3)]
     acts: u32,
@@ -85,7 +88,9 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
         .map_err(|error| Error::Storage(StorageFault::Io(error.to_string())))?;
     let schema = serde_json::from_slice(&schema)
         .map_err(|error| Error::Storage(StorageFault::Io(error.to_string())))?;
-    let client = Client::open(
+    let services =
+        Services { actions: Some(Actions::new().declare(COUNT).into()), ..Services::default() };
+    let client = Client::open_with(
         Config::new(&life.file)
             .schema(schema)
             .server_url(life.url.clone())
@@ -93,18 +98,19 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
             .sync_interval(Duration::from_hours(1))
             .push_debounce(Duration::ZERO)
             .page_size(100),
+        services,
     )
     .wait()?;
     if life.busy {
         client.start()?;
     }
     for number in 0..life.acts {
-        act(&client, &life.name, number)?;
+        act(&client, life, number)?;
     }
     if life.busy {
         let synced = client.sync().and_wait(Some(PATIENCE));
         for number in life.acts..2 * life.acts {
-            act(&client, &life.name, number)?;
+            act(&client, life, number)?;
         }
         synced.wait()?;
     }
@@ -121,13 +127,15 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     if !life.busy {
         client.stop().wait()?;
     }
-    act(client, &life.name, if life.busy { 2 * life.acts } else { life.acts })?;
+    act(client, life, if life.busy { 2 * life.acts } else { life.acts })?;
     client.storage().reset(Keep::Pending, Vec::new()).wait()?;
     client.sync().and_wait(Some(PATIENCE)).wait().map(drop)
 }
 
-/// Writes of the log that wait at the same time: each inserts a seat with its name.
-fn act_in_log(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
+/// Writes of the log that wait at the same time: each inserts a seat with its name. Then an action,
+/// which runs again when another device's arrives that is earlier.
+fn act_in_log(client: &Client, life: &Life, number: u32) -> rejoin_core::Result<()> {
+    let (life, counter) = (&life.name, &life.counter);
     let names = ["a", "b", "c"].map(|which| format!("seat-{life}-{number}{which}"));
     let tasks = names.map(|name| {
         Said::Begun(name.clone()).say();
@@ -138,15 +146,22 @@ fn act_in_log(client: &Client, life: &str, number: u32) -> rejoin_core::Result<(
         task.wait()?;
         Said::Done(name).say();
     }
+    let name = format!("count-{life}-{number}");
+    Said::Begun(name.clone()).say();
+    let performed = client.perform("count", serde_json::json!({ "id": counter })).wait()?;
+    // Before the first sync there is no row.
+    let end = if performed.id.is_some() { Said::Done(name) } else { Said::Empty(name) };
+    end.say();
     Ok(())
 }
 
 /// A transaction of rows: inserts a place and a visit to it, and updates the note of the previous
-/// place. All carry its name. Then three of the log.
-fn act(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
-    let name = format!("{life}-{number}");
+/// place. All carry its name. Then those of the log.
+fn act(client: &Client, life: &Life, number: u32) -> rejoin_core::Result<()> {
+    let of = &life.name;
+    let name = format!("{of}-{number}");
     Said::Begun(name.clone()).say();
-    let (id, before) = (name.clone(), number.checked_sub(1).map(|last| format!("{life}-{last}")));
+    let (id, before) = (name.clone(), number.checked_sub(1).map(|last| format!("{of}-{last}")));
     let wrote = client.transaction(move |transaction| {
         transaction.execute("INSERT INTO places (id, name) VALUES (?1, ?1)", (&*id,))?;
         transaction.execute("INSERT INTO visits (id, place_id) VALUES (?1, ?1)", (&*id,))?;

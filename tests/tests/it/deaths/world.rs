@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_core::death::Failpoint;
-use rejoin_core::{Client, Config, Inspection};
+use rejoin_core::engine::action::perform::{perform, set_actions};
+use rejoin_core::{Actions, Client, Config, Inspection, Services};
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::mortal::Said;
-use rejoin_tests::{Backend, Store, tables};
+use rejoin_tests::mortal::{COUNT, Said};
+use rejoin_tests::{Backend, Device, Store, tables};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Served};
@@ -20,7 +23,9 @@ use crate::client::{PATIENCE, Served};
 const SCHEMA: &str = "schema.json";
 
 /// A table of the log, also with an entry in the book for each row that is inserted.
-const SEATS: &str = "CREATE TABLE seats (id TEXT PRIMARY KEY, event TEXT);
+const SEATS: &str = "CREATE TABLE seats (id TEXT PRIMARY KEY, event TEXT, number INTEGER);
+    WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 29)
+        INSERT INTO seats SELECT 'counter' || n, 'e1', 0 FROM n;
     CREATE TRIGGER book_seats AFTER INSERT ON seats
         BEGIN INSERT INTO book VALUES (new.id, 'seat'); END";
 
@@ -32,6 +37,10 @@ fn meanwhile(life: u32) -> String {
          UPDATE places SET score = {} WHERE user_id = 'ana' AND id GLOB '*1';",
         life % 5
     )
+}
+
+fn is_count(name: &str) -> bool {
+    name.starts_with("count")
 }
 
 /// When to kill a process that only reports.
@@ -96,7 +105,12 @@ impl Life {
             Said::Begun(name) => Some(name),
             _ => None,
         });
-        begun.filter(|begun| self.done().all(|done| done != *begun)).collect()
+        let ended = |name: &String| {
+            self.said
+                .iter()
+                .any(|said| matches!(said, Said::Done(end) | Said::Empty(end) if end == name))
+        };
+        begun.filter(|begun| !ended(begun)).collect()
     }
 }
 
@@ -108,6 +122,10 @@ pub(super) struct World {
     lives: u32,
     /// The rows that must be on the server.
     kept: Vec<String>,
+    /// Another user's device, whose counts arrive a life late.
+    ben: Device,
+    /// The expected number of the current device's counter.
+    counted: i64,
 }
 
 impl World {
@@ -120,10 +138,28 @@ impl World {
         ];
         let sql = format!("{};{};{SEATS}", tables::SERVER, tables::BOOK);
         let backend = Backend::made(Store::Sqlite, &sql, tables, Limits::default());
-        backend.server().subscribe("ana", "event:e1").unwrap();
+        for user in ["ana", "ben"] {
+            backend.server().subscribe(user, "event:e1").unwrap();
+        }
         let schema = serde_json::to_vec(&backend.manifest()).unwrap();
         std::fs::write(folder.path().join(SCHEMA), schema).unwrap();
-        Self { backend, folder, devices: 0, lives: 0, kept: Vec::new() }
+        let mut ben = Device::with("ben", 1, None, |_| {});
+        ben.sync(&backend);
+        set_actions(ben.engine(), Arc::new(Actions::new().declare(COUNT)), false).unwrap();
+        Self { backend, folder, devices: 0, lives: 0, kept: Vec::new(), ben, counted: 0 }
+    }
+
+    fn counter(&self) -> String {
+        format!("counter{}", self.devices)
+    }
+
+    /// Sends what ben counted before the last life, and counts once more.
+    fn count_as_ben(&mut self) {
+        let counter = self.counter();
+        let waits = !self.ben.queue().is_empty();
+        self.ben.sync(&self.backend);
+        self.counted += i64::from(waits);
+        perform(self.ben.engine(), "count", &json!({ "id": counter })).unwrap();
     }
 
     /// Runs SQL of an outside writer on the server.
@@ -133,7 +169,8 @@ impl World {
 
     /// Continues with another device of the same user, with its own file.
     pub(super) fn another_device(&mut self) {
-        self.devices += 1;
+        self.ben.sync(&self.backend);
+        (self.devices, self.counted) = (self.devices + 1, 0);
     }
 
     fn file(&self) -> PathBuf {
@@ -145,11 +182,12 @@ impl World {
     pub(super) fn live(&mut self, place: Option<(Failpoint, u32)>, death: Option<Death>) -> Life {
         self.lives += 1;
         self.backend.alter(&meanwhile(self.lives));
+        self.count_as_ben();
         let served = Served::new(&self.backend);
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-mortal"));
         command.arg("--file").arg(self.file()).args(["--url", &served.url]);
         command.arg("--schema").arg(self.folder.path().join(SCHEMA));
-        command.args(["--name", &format!("life{}", self.lives)]);
+        command.args(["--name", &format!("life{}", self.lives), "--counter", &self.counter()]);
         if let Some((place, nth)) = place {
             command.args(["--die", &format!("{place:?}"), "--nth", &nth.to_string()]);
         }
@@ -163,7 +201,9 @@ impl World {
         let ended = if said.last() == Some(&Said::Ended) { Ended::ByItself } else { Ended::Killed };
         assert!(ended == Ended::ByItself || status.code().is_none(), "it failed: {status}");
         let life = Life { ended, said, is_ordered: place.is_some() };
-        self.kept.extend(life.done().cloned());
+        let (counts, names) = life.done().cloned().partition(|name| is_count(name));
+        self.kept.extend::<Vec<_>>(names);
+        self.counted += i64::try_from(Vec::<String>::len(&counts)).unwrap();
         life
     }
 
@@ -179,7 +219,11 @@ impl World {
     pub(super) fn problems(&mut self, life: &Life) -> Option<String> {
         let report = self.sync();
         let in_doubt = life.in_doubt();
-        let written: Vec<_> = in_doubt.iter().map(|name| self.written(name) > 0).collect();
+        let number = self.number();
+        let is_there = |name: &&String| {
+            if is_count(name) { number > self.counted } else { self.written(name) > 0 }
+        };
+        let written: Vec<_> = in_doubt.iter().map(is_there).collect();
         if !written.is_sorted_by(|earlier, later| earlier >= later) {
             return Some(format!("of {in_doubt:?} the server has not the first: {written:?}"));
         }
@@ -194,14 +238,24 @@ impl World {
             if life.is_ordered && in_doubt.len() == 1 && must != Some(*is_there) {
                 return Some(format!("{name} is on the server: {is_there}, {must:?} was expected"));
             }
-            if *is_there {
+            if *is_there && is_count(name) {
+                self.counted += 1;
+            } else if *is_there {
                 self.kept.push((*name).clone());
             }
         }
         if (report.parked, report.still_pending) != (0, 0) {
             return Some(format!("{report:?}"));
         }
-        self.book().or_else(|| self.digests())
+        let counted = self.counted;
+        let wrong = || format!("counted {number}, {counted} was expected");
+        self.book().or_else(|| self.digests()).or_else(|| (number != counted).then(wrong))
+    }
+
+    fn number(&self) -> i64 {
+        let counter = self.counter();
+        let number = self.backend.see(&format!("SELECT number FROM seats WHERE id = '{counter}'"));
+        number.parse().unwrap()
     }
 
     fn sync(&self) -> rejoin_core::SyncReport {
@@ -211,7 +265,9 @@ impl World {
         config.user_id = Some("ana".to_owned());
         config.sync_interval = Duration::from_hours(1);
         config.page_size = 100;
-        let client = Client::open(config).wait().unwrap();
+        let actions = Some(Actions::new().declare(COUNT).into());
+        let services = Services { actions, ..Services::default() };
+        let client = Client::open_with(config, services).wait().unwrap();
         let report = client.sync().and_wait(Some(PATIENCE)).wait().unwrap();
         client.shutdown().wait().unwrap();
         report
