@@ -13,6 +13,7 @@ use super::log::LogExchange;
 use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
+use crate::engine::entries;
 use crate::engine::rebase::recall;
 use crate::error::Result;
 use crate::ids::Seq;
@@ -87,8 +88,9 @@ impl Peer for Rejoin {
         manifest
     }
 
-    fn must_register(&self, _engine: &Engine) -> bool {
-        false
+    /// A server without the log may have been updated, and entries wait.
+    fn must_register(&self, engine: &Engine) -> bool {
+        entries::has_tables(engine) && !self.can(capability::LOG)
     }
 
     fn start_pass(&mut self) {

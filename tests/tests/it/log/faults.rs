@@ -7,9 +7,9 @@ use rejoin_core::engine::reset::{Keep, reset};
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_core::{Error, InputFault};
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Peer, Store};
+use rejoin_tests::{Backend, Device, Peer, Store};
 
-use super::{SEATS, TABLES, devices, server, settle, sold_twice};
+use super::{HALLS, SEATS, TABLES, devices, server, settle, sold_twice};
 use crate::each_store;
 
 /// The device lost all rows of others when an empty database answered under its server's URL.
@@ -125,4 +125,38 @@ fn entry_that_a_proxy_refuses_waits_alone(store: Store) {
     assert_eq!(server.see("SELECT id FROM seats"), "s2");
     settle(&server, &mut [phone]);
     assert_eq!(server.see("SELECT id FROM seats ORDER BY id"), "s1 s2");
+}
+
+/// A server of a release without the log model.
+struct WithoutLog<'s>(&'s Backend);
+
+impl Peer for WithoutLog<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        assert!(!request.path.starts_with("/log/"), "{} was requested", request.path);
+        let mut response = self.0.exchange(user, request)?;
+        if request.path.starts_with("/sync/register") {
+            let mut body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+            let capabilities = body["rejoin"]["capabilities"].as_array_mut().unwrap();
+            capabilities.retain(|name| name != "log");
+            response.body = serde_json::to_vec(&body).unwrap().into();
+        }
+        Some(response)
+    }
+}
+
+#[test]
+fn server_without_the_log_syncs_rows_and_leaves_entries_pending() {
+    let server = server(Store::Sqlite);
+    let mut phone = Device::bundled("ana", 9, server.manifest());
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
+    phone.write("INSERT INTO halls (id, name) VALUES ('h1', 'Hall')");
+    for _ in 0..2 {
+        let report = phone.pass(&WithoutLog(&server)).unwrap();
+        assert_eq!((report.parked, report.still_pending), (0, 1), "{report:?}");
+        assert_eq!((server.see(HALLS), server.see(SEATS)), ("h1|Hall".into(), String::new()));
+        assert_eq!((phone.waiting(), phone.see(SEATS)), ("Pending/0".into(), "s1|e1|-||1".into()));
+    }
+    // The server is updated, which the app need not restart for.
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|-||1");
 }
