@@ -27,6 +27,7 @@ pub mod contract;
 
 use std::sync::Arc;
 
+use super::effect::Effects;
 use super::entry::Revision;
 use super::handler::Handlers;
 use super::ids::{AuthorId, EntryId, Name};
@@ -36,7 +37,7 @@ use super::store::StoreError;
 use store::{Authority, Facts, ReplicaStore};
 
 /// A notification for the app, delivered once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ReplicaEvent {
     /// An action that had succeeded was run again after a change before it, and now rejects. It has
     /// no effect, but may have one later.
@@ -45,6 +46,8 @@ pub enum ReplicaEvent {
         id: EntryId,
         /// The reason from the handler.
         reason: String,
+        /// What it did before.
+        before: Effects,
     },
     /// An action that had rejected was run again, and has an effect.
     Succeeded {
@@ -61,6 +64,10 @@ pub enum ReplicaEvent {
     Corrected {
         /// The entry.
         id: EntryId,
+        /// What it did before, as this device showed it.
+        before: Effects,
+        /// What it does now, on rows that this user may read.
+        after: Effects,
     },
     /// The server denied an entry. It is left out until the app retries, edits or discards it.
     Parked {

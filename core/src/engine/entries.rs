@@ -239,13 +239,14 @@ pub(crate) fn on<T>(
 fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
     tracing::debug!(?event, "log");
     let (id, kind, detail) = match event {
-        ReplicaEvent::Refused { id, reason } => {
-            (id, VerdictKind::Parked(ParkReason::Unreplayable), list::rejected(reason))
+        ReplicaEvent::Refused { id, reason, before } => {
+            let detail = list::both_contents("unreplayable", reason, before, &Effects::default());
+            (id, VerdictKind::Parked(ParkReason::Unreplayable), detail)
         }
-        ReplicaEvent::Corrected { id } => {
+        ReplicaEvent::Corrected { id, before, after } => {
             let message =
                 "the authority has run it again on the rows before it, with another effect";
-            (id, VerdictKind::Accepted, list::detail("corrected", message))
+            (id, VerdictKind::Accepted, list::both_contents("corrected", message, before, after))
         }
         _ => return Ok(()),
     };

@@ -100,8 +100,11 @@ pub(super) fn take<S: ReplicaStore>(
         }
         (Some(own), Some(held)) => {
             edit.facts.copied |= held.revision > own.revision;
-            if held.by_authority && showed.as_ref().is_some_and(|showed| *showed != seen.effects) {
-                edit.events.push(ReplicaEvent::Corrected { id: seen.key.id });
+            if held.by_authority
+                && let Some(before) = showed.as_ref().filter(|showed| **showed != seen.effects)
+            {
+                let (id, before, after) = (seen.key.id, before.clone(), seen.effects.clone());
+                edit.events.push(ReplicaEvent::Corrected { id, before, after });
             }
             acknowledge(own, seen, held, edit.facts.buckets.as_ref());
         }

@@ -27,6 +27,7 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         let keeps = self.keeps(record, own, &run.effects)?;
         let Some(own) = &mut record.own else { return Ok(()) };
         own.tables = run.tables;
+        let before = own.effects.clone();
         if !keeps {
             own.effects = run.effects;
             if !mutant::on(Mutant::RevisionKept) {
@@ -35,7 +36,7 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
         }
         if own.refusal.is_some() != run.refusal.is_some() {
             self.events.push(match run.refusal.clone() {
-                Some(reason) => ReplicaEvent::Refused { id, reason },
+                Some(reason) => ReplicaEvent::Refused { id, reason, before },
                 None => ReplicaEvent::Succeeded { id },
             });
         }

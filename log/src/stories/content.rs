@@ -136,7 +136,11 @@ pub(super) fn rejected_action_may_succeed_later() {
     world.sync("tablet");
     world.sync("phone");
     let reason = String::from("sold");
-    assert_eq!(world.device("phone").take_events(), [ReplicaEvent::Refused { id: late, reason }]);
+    let events = world.device("phone").take_events();
+    let [ReplicaEvent::Refused { id, reason: given, before }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((*id, given, before.iter().count()), (late, &reason, 1));
     assert!(world.columns_of("phone", "r0").is_some_and(|row| row["owner"] != Value::Null));
 
     let gone = world.sql("desk", "r0", Effect::Delete);

@@ -3,7 +3,7 @@
 //! An entry has no number in the queue (0), because the log is ordered by keys. Its attempt is its
 //! revision.
 
-use rejoin_log::effect::Effect as RowEffect;
+use rejoin_log::effect::{Effect as RowEffect, Effects};
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::replica::store::{OwnEntry, Record, ReplicaStore as _, Waiting};
 use rejoin_log::row::{Columns, LogRow, RowName};
@@ -171,6 +171,34 @@ pub(super) fn rejected(message: &str) -> String {
 
 pub(super) fn detail(code: &str, message: &str) -> String {
     json!({"code": code, "message": message}).to_string()
+}
+
+/// The detail of an entry that now does something else: with both contents, as rows, if the verdict
+/// has room for them.
+pub(super) fn both_contents(
+    code: &str,
+    message: &str,
+    before: &Effects,
+    after: &Effects,
+) -> String {
+    let (before, after) = (rows_of(before), rows_of(after));
+    let whole = json!({"code": code, "message": message, "before": before, "after": after});
+    let whole = whole.to_string();
+    if whole.len() <= verdict::DETAIL { whole } else { detail(code, message) }
+}
+
+/// Effects as JSON: a list of rows with `table`, `id`, `operation` and `columns`.
+fn rows_of(effects: &Effects) -> serde_json::Value {
+    let row = |(row, effect): (&RowName, &RowEffect)| {
+        let (operation, columns) = match effect {
+            RowEffect::Insert(image) => ("insert", json!(image.columns())),
+            RowEffect::Update(columns) => ("update", json!(columns)),
+            RowEffect::Delete => ("delete", json!({})),
+        };
+        let (table, id) = (row.table.as_str(), row.id.as_str());
+        json!({"table": table, "id": id, "operation": operation, "columns": columns})
+    };
+    effects.iter().map(row).collect()
 }
 
 /// What an own entry has changed, from the rows below it; rows that it left as they were are left

@@ -18,7 +18,7 @@ use crate::ids::{MutationId, Seq};
 /// Number of verdicts that are kept until the app reads them.
 pub const KEPT: i64 = 10_000;
 /// Maximum bytes of a stored detail; a longer one is only kept with the parked mutation.
-const DETAIL: usize = 64 * 1024;
+pub(crate) const DETAIL: usize = 64 * 1024;
 
 /// Metadata key: the number up to which the app has acknowledged verdicts.
 const ACKNOWLEDGED: &str = "verdicts_acknowledged";

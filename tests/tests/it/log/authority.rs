@@ -82,7 +82,10 @@ fn rule_holds_while_the_author_is_away(store: Store) {
     let verdicts = phone.engine().verdicts(0, 20).unwrap().entries;
     let last = verdicts.last().unwrap();
     assert_eq!((last.id, last.kind), (sold.id.unwrap(), VerdictKind::Accepted));
-    assert!(last.detail.as_deref().unwrap().contains("\"code\":\"corrected\""), "{last:?}");
+    let detail: serde_json::Value = serde_json::from_str(last.detail.as_deref().unwrap()).unwrap();
+    let row = |owner| json!([{"table": "seats", "id": "s1", "operation": "update", "columns": {"owner": owner}}]);
+    assert_eq!(detail["code"], "corrected", "{detail}");
+    assert_eq!((&detail["before"], &detail["after"]), (&row(Some("ana")), &json!([])), "{detail}");
     settle(&server, &mut [phone, tablet, authority]);
 }
 
