@@ -42,7 +42,7 @@ pub struct Writer<T = Engine> {
 
 struct Shared<T> {
     work: Sender<Job<T>>,
-    /// Tasks that were passed to the thread and have not begun.
+    /// Tasks that were passed to the thread and have not begun, and writes that have not ended.
     waiting: Arc<AtomicUsize>,
     /// Held by the thread only, so that the engine is dropped there.
     desk: Weak<Mutex<WorkerState<T>>>,
@@ -344,13 +344,13 @@ fn serve<T: Transact>(
             }
         }
         let mut desk = locked(desk);
-        let begun = |count| {
+        let counted_off = |count| {
             waiting.fetch_sub(count, Ordering::AcqRel);
         };
         if !writes.is_empty() {
-            desk.run(|desk| writes.run(desk.engine(), begun));
+            desk.run(|desk| writes.run(desk.engine(), counted_off));
         } else if let Some(work) = next.take() {
-            begun(1);
+            counted_off(1);
             desk.run(work);
         }
         if desk.ended {

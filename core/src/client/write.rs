@@ -194,7 +194,7 @@ impl Client {
         let name = name.to_owned();
         let shares = {
             let name = name.clone();
-            move |engine: &mut engine::Engine| engine.actions.is_declared(&name)
+            move |engine: &mut engine::Engine| perform::shares(engine, &name)
         };
         let act = move |engine: &mut _| perform::perform_within(engine, &name, &arguments);
         self.core().writer.write(shares, act)

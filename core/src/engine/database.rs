@@ -189,7 +189,7 @@ impl Database {
         Ok(())
     }
 
-    fn app_has_triggers(&self) -> Result<bool> {
+    pub(crate) fn app_has_triggers(&self) -> Result<bool> {
         let one = |sql: &str| {
             let mut statement = self.conn.prepare_cached(&format!("{OURS}{sql}"))?;
             statement.query_row([], |row| row.get(0))

@@ -162,8 +162,8 @@ fn transaction<T: Transact>(
     most: usize,
 ) -> Ended {
     let (mut ran, mut is_running) = (0, false);
-    let began = engine.elapsed();
     let body = |engine: &mut T| {
+        let began = engine.elapsed();
         for write in writes.iter_mut().take(most) {
             let is_late = engine.elapsed().saturating_sub(began) >= LONGEST;
             let shares = write.shares(engine);

@@ -134,6 +134,7 @@ fn oracle_reports_lost_doubled_and_different_rows() {
         "DELETE FROM book WHERE name GLOB 'life*' AND what = 'visit'",
         "INSERT INTO book SELECT name, what FROM book WHERE name GLOB 'life*' LIMIT 1",
         "INSERT INTO book VALUES ('life9-9', 'place')",
+        "UPDATE seats SET number = number + 1 WHERE id = 'counter0'",
     ] {
         let mut world = World::new();
         let life = world.live(None, Some(Death::never()));

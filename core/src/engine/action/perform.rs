@@ -74,6 +74,12 @@ pub fn perform(engine: &mut Engine, name: &str, arguments: &Json) -> Result<Perf
     engine.in_local_transaction(|engine| perform_within(engine, name, arguments))
 }
 
+/// Whether an action may share its transaction with other writes: its code waits for nothing, and
+/// unlike its own statements, triggers of the app may depend on earlier commits.
+pub(crate) fn shares(engine: &Engine, name: &str) -> bool {
+    engine.actions.is_declared(name) && !engine.db.app_has_triggers().unwrap_or(true)
+}
+
 /// [`perform`] in the open transaction of a local write.
 pub(crate) fn perform_within(
     engine: &mut Engine,

@@ -52,7 +52,8 @@ pub struct VerdictEntry {
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// The server's error, and both rows of a conflict, as JSON. `None` if there is none or it
-    /// exceeds 64 KiB: then it is in [`PendingMutation::detail`](crate::PendingMutation::detail).
+    /// exceeds 64 KiB: then it is in [`PendingMutation::detail`](crate::PendingMutation::detail). For an
+    /// action of the log whose outcome has changed, what it did `before` and does `after`, if both fit.
     pub detail: Option<String>,
     /// Time of the verdict: milliseconds since 1970, by the device's clock.
     pub at_ms: i64,
