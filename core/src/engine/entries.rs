@@ -101,6 +101,11 @@ pub(crate) fn is_filled(engine: &Engine) -> Result<bool> {
     Ok(!has_tables(engine) || facts()?.is_some_and(|facts| facts.stamp.is_some()))
 }
 
+/// Whether entries wait for the server.
+pub(crate) fn any_waits(engine: &Engine) -> Result<bool> {
+    reading(engine, |store| Ok(!store.waiting_ids(Waiting::Server, 1)?.is_empty()))
+}
+
 /// Whether entries wait for the server, and need no snapshot first.
 pub(crate) fn are_unpublished(engine: &Engine) -> Result<bool> {
     reading(engine, |store| {

@@ -330,7 +330,8 @@ fn closed_engine_holds_no_file_lock() {
     // tests.
     let inodes = [file(&folder), folder.path().join("app.db-rejoin-lock")]
         .map(|path| fs::metadata(path).unwrap().ino());
-    assert!(locked(&inodes) > 0, "an open engine holds locks");
+    // The kernel's list may skip a lock while others change.
+    assert!((0..100).any(|_| locked(&inodes) > 0), "an open engine holds locks");
     drop(reader);
     engine.close().unwrap();
     assert_eq!(locked(&inodes), 0);

@@ -90,7 +90,7 @@ impl Peer for Rejoin {
 
     /// A server without the log may have been updated, and entries wait.
     fn must_register(&self, engine: &Engine) -> bool {
-        !self.can(capability::LOG) && entries::are_unpublished(engine).unwrap_or(false)
+        !self.can(capability::LOG) && entries::any_waits(engine).unwrap_or(false)
     }
 
     fn start_pass(&mut self) {

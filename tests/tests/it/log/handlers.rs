@@ -106,7 +106,7 @@ fn handler_that_panics_when_it_runs_again_parks_its_entry_and_the_sync_goes_on()
     assert!(parked[0].detail.as_deref().unwrap().contains("planted"), "{parked:?}");
     let rows = "s1|e1|-||10 s2|e1|-|after|0 s3|e1|-|theirs|0";
     assert_eq!((tablet.see(SEATS), server.see(SEATS)), (rows.into(), rows.into()));
-    // The app is mended.
+    // A newer app without the fault.
     fails.store(false, Ordering::Relaxed);
     decide::retry(tablet.engine(), entry).unwrap();
     settle(&server, &mut [phone, tablet]);
