@@ -138,7 +138,8 @@ impl Inspection {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors [`StorageFault::Corrupt`](crate::StorageFault::Corrupt) if it is no database or is damaged,
+    /// # Errors
+    /// [`StorageFault::Corrupt`](crate::StorageFault::Corrupt) if it is no database or is damaged,
     /// [`StorageFault::TooNew`](crate::StorageFault::TooNew), [`InputFault::Refused`](crate::InputFault::Refused) for a
     /// file of another application or an older release, [`StorageFault::Io`](crate::StorageFault::Io) if it
     /// cannot be read.

@@ -187,8 +187,9 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors [`Error::Action`](crate::Error::Action) for an unknown action, invalid arguments,
-    /// and failed preconditions; [`Error::Callback`](crate::Error::Callback) if its code panics;
+    /// # Errors
+    /// [`Error::Action`](crate::Error::Action) for an unknown action, invalid arguments, and failed
+    /// preconditions; [`Error::Callback`](crate::Error::Callback) if its code panics;
     /// otherwise as [`Client::transaction`]. Nothing changed.
     pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Task<Performed> {
         let name = name.to_owned();
