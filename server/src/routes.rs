@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use rejoin_protocol::PROTOCOL_HEADER;
 use rejoin_protocol::wire::{ErrorBody, code};
 use serde::Serialize;
 use tower_http::CompressionLevel;
@@ -55,6 +57,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .layer(CompressionLayer::new().quality(CompressionLevel::Precise(LEVEL)))
         .layer(axum::middleware::map_response(bare))
         .layer(RequestDecompressionLayer::new())
+        .layer(axum::middleware::from_fn(uncached))
         .layer(axum::middleware::from_fn(observe::request))
 }
 
@@ -62,6 +65,19 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn bare(mut response: Response) -> Response {
     if !response.headers().contains_key(header::CONTENT_ENCODING) {
         response.headers_mut().remove(header::VARY);
+    }
+    response
+}
+
+/// Forbids caches to store what a device gets: it belongs to one user and one moment. A proxy that kept
+/// an error or an old schema would pass it on after the server has changed. Plain peers get the headers
+/// of v0.1.2.
+async fn uncached(request: Request, next: Next) -> Response {
+    let is_plain = !request.headers().contains_key(PROTOCOL_HEADER);
+    let mut response = next.run(request).await;
+    if !is_plain {
+        let never = HeaderValue::from_static("private, no-store");
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(never);
     }
     response
 }
@@ -108,7 +124,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
 /// Whether the header requests the extensions.
 fn asks_for_extensions(headers: &HeaderMap) -> bool {
     headers
-        .get(rejoin_protocol::PROTOCOL_HEADER)
+        .get(PROTOCOL_HEADER)
         .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok())
         .is_some_and(|version| version >= 1)
 }

@@ -2,7 +2,8 @@
 //!
 //! The waits are 1, 2, 4, 8, then at most 16 s, each drawn evenly from zero to that ("full
 //! jitter"), so that devices that lost the same server do not return together. `Retry-After` takes
-//! precedence. There is always a next attempt.
+//! precedence: the wait is never shorter, and up to half longer, because the server asked all of them
+//! at the same time. There is always a next attempt.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 /// up.
 pub const LONGEST: Duration = Duration::from_secs(16);
 
-/// Upper limit of `Retry-After`; with more, the device would seem dead.
+/// Upper limit of `Retry-After`, before the random part; with more, the device would seem dead.
 pub const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
 /// The growth of the waits.
@@ -26,17 +27,21 @@ impl Backoff {
     /// The wait after the `failures`th consecutive failure (from 1), given 64 random bits and the
     /// server's `Retry-After`.
     pub fn delay(self, failures: u32, random: u64, asked: Option<Duration>) -> Duration {
+        // The upper 32 bits as a fraction: ceiling * n / 2^32, in nanoseconds.
+        let drawn = |ceiling: Duration| {
+            let drawn = (ceiling.as_nanos() * u128::from(random >> 32)) >> 32;
+            Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX))
+        };
         if let Some(asked) = asked {
-            return asked.min(LONGEST_ASKED);
+            let asked = asked.min(LONGEST_ASKED);
+            return asked + drawn(asked / 2);
         }
         let ceiling = if failures > self.max_retries {
             self.slow.max(LONGEST)
         } else {
             Duration::from_secs(1 << failures.saturating_sub(1).min(4)).min(LONGEST)
         };
-        // The upper 32 bits as a fraction: ceiling * n / 2^32, in nanoseconds.
-        let drawn = (ceiling.as_nanos() * u128::from(random >> 32)) >> 32;
-        Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX))
+        drawn(ceiling)
     }
 }
 
@@ -50,7 +55,7 @@ mod tests {
     const HALF: u64 = 1 << 63;
 
     #[test]
-    fn waits_double_to_sixteen_seconds_and_retry_after_wins() {
+    fn waits_double_to_sixteen_seconds_and_retry_after_is_the_least() {
         let second = Duration::from_secs(1);
         // Failures, random bits, `Retry-After`, expected wait.
         let table = [
@@ -64,10 +69,11 @@ mod tests {
             (0, u64::MAX, None, second),
             (5, HALF, None, 8 * second),
             (3, 0, None, Duration::ZERO),
-            (1, u64::MAX, Some(40 * second), 40 * second),
+            (1, 0, Some(40 * second), 40 * second),
+            (1, u64::MAX, Some(40 * second), 60 * second),
             (5, u64::MAX, Some(Duration::ZERO), Duration::ZERO),
-            (9, HALF, Some(second), second),
-            (1, HALF, Some(100_000 * second), LONGEST_ASKED),
+            (9, HALF, Some(second), second + second / 4),
+            (1, HALF, Some(100_000 * second), LONGEST_ASKED + LONGEST_ASKED / 4),
         ];
         for (failures, random, asked, expected) in table {
             let delay = BACKOFF.delay(failures, random, asked);

@@ -193,3 +193,25 @@ async fn body_of_exactly_the_limit_is_read(backend: Backend) {
         assert_eq!([plain, compressed], [expected; 2], "{length}");
     }
 }
+
+/// An error that a proxy keeps, or an old schema, would reach devices after the server has changed.
+#[apply(stores!)]
+async fn no_response_to_a_device_may_be_stored_by_a_cache(world: World) {
+    let table = [
+        ("GET", "/sync/schema", vec![USER], 200),
+        ("GET", "/sync/schema", vec![], 401),
+        ("GET", "/nowhere", vec![USER], 404),
+        ("PUT", "/sync/schema", vec![USER], 405),
+        ("POST", "/sync/push", vec![USER], 400),
+        ("POST", "/sync/push", vec![USER, ("content-encoding", "rot13")], 415),
+        ("GET", "/readyz", vec![], 200),
+    ];
+    for (method, path, mut headers, expected) in table {
+        headers.push(("rejoin-protocol", "1"));
+        let (status, answered, body) = world.send(method, path, &headers, "").await;
+        assert_eq!(status, expected, "{method} {path}: {body}");
+        let found = answered.iter().find(|(name, _)| name == "cache-control");
+        let found = found.map(|(_, value)| value.as_str());
+        assert_eq!(found, Some("private, no-store"), "{method} {path}");
+    }
+}
