@@ -128,6 +128,12 @@ fn take_verdict<S: ReplicaStore>(
             return rekey(replica, edit, &record, wall);
         }
     }
+    let is_accepted = record.own.as_ref().is_some_and(|own| own.acknowledged.is_some());
+    if is_accepted && record.item.is_none() && record.key <= edit.facts.horizon {
+        // The answer is older than the snapshot taken since, whose base contains the entry: it would
+        // count twice.
+        edit.facts.needs_snapshot = true;
+    }
     replica.set(edit, id, Some(record))
 }
 

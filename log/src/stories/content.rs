@@ -60,6 +60,26 @@ pub(super) fn acknowledgement_covers_only_its_revision() {
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
 
+/// The base of the snapshot contains the entry, which was then applied to it again, and for good. Found by
+/// the simulation, seed 30111004.
+#[test]
+pub(super) fn answer_after_a_snapshot_that_contains_the_entry_leaves_it_once() {
+    let mut world = two();
+    world.sql("phone", "r0", Effect::Update(columns("text", "mine")));
+    world.fetch("phone");
+    let request = world.request("phone").unwrap();
+    let answer = world.deliver("phone", &request); // Accepted, but the response is delayed.
+    world.fetch("tablet");
+    world.sql("tablet", "r0", Effect::Update(columns("text", "later")));
+    world.sync("tablet");
+    world.now += LIMITS.retention * 2;
+    world.compacts();
+    world.fetch("phone"); // A snapshot.
+    world.answer("phone", &answer);
+    world.settle();
+    assert_eq!(world.text("phone", "r0"), "later");
+}
+
 /// A higher revision replaces a sent one, even if it has the same effects as the server's content.
 #[test]
 pub(super) fn late_copy_of_old_revision_is_ignored() {
