@@ -425,7 +425,11 @@ fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
     let outcomes: Vec<_> = verdicts.iter().map(|one| (one.id, one.attempt, one.kind)).collect();
     let parked = VerdictKind::Parked(ParkReason::Unreplayable);
     assert_eq!(outcomes, [(second, 0, VerdictKind::Accepted), (second, 1, parked)], "nothing else");
-    assert!(verdicts[1].detail.as_ref().unwrap().contains("the seat is sold"), "{verdicts:?}");
+    let detail: serde_json::Value =
+        serde_json::from_str(verdicts[1].detail.as_ref().unwrap()).unwrap();
+    assert!(detail["message"].as_str().unwrap().contains("the seat is sold"), "{detail}");
+    assert_eq!(detail["before"][0]["columns"], json!({"owner": "ben"}), "{detail}");
+    assert_eq!(detail["after"], json!([]), "{detail}");
     let accepted = phone.engine().verdicts(0, 10).unwrap().entries;
     assert!(accepted.iter().any(|one| one.id == first && one.kind == VerdictKind::Accepted));
 
