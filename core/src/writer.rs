@@ -289,8 +289,11 @@ impl<T> Shared<T> {
 }
 
 impl<T> WorkerState<T> {
-    /// The engine, unless the app is suspended.
+    /// The engine, unless the app is suspended or the writer was shut down.
     fn engine(&mut self) -> Result<&mut T> {
+        if self.ended {
+            return Err(Error::Closed);
+        }
         let suspended = self.suspended.load(Ordering::Acquire);
         self.engine.as_mut().filter(|_| !suspended).ok_or(Error::Suspended)
     }

@@ -105,6 +105,16 @@ fn panic_and_suspension_meet_a_call_on_the_callers_thread_too() {
 }
 
 #[test]
+fn call_between_shutdown_and_the_end_of_the_thread_fails_as_closed() {
+    let writer = list();
+    // As if the thread had not returned yet: it holds its state until then.
+    let desk = writer.shared.desk.upgrade();
+    writer.shutdown().wait().unwrap();
+    drop(super::locked(desk.as_deref().unwrap()));
+    assert!(matches!(writer.call_blocking(|_| Ok(())), Err(Error::Closed)));
+}
+
+#[test]
 fn engine_is_dropped_with_the_last_clone() {
     struct NotifyOnDrop(Sender<()>);
     impl Drop for NotifyOnDrop {
