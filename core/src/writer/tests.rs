@@ -110,7 +110,7 @@ fn call_between_shutdown_and_the_end_of_the_thread_fails_as_closed() {
     // As if the thread had not returned yet: it holds its state until then.
     let desk = writer.shared.desk.upgrade();
     writer.shutdown().wait().unwrap();
-    drop(super::locked(desk.as_deref().unwrap()));
+    drop(locked(desk.as_deref().unwrap()));
     assert!(matches!(writer.call_blocking(|_| Ok(())), Err(Error::Closed)));
 }
 
