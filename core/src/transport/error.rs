@@ -23,8 +23,13 @@ pub enum TransportError {
         limit: u64,
     },
     /// The event stream returned another status than 200.
-    #[error("event stream answered with status {0}")]
-    Status(u16),
+    #[error("event stream answered with status {status}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// `Retry-After`; the stream is not opened again before.
+        retry_after: Option<Duration>,
+    },
     /// The request or the configuration is invalid; nothing was sent.
     #[error("request refused: {0}")]
     Refused(String),

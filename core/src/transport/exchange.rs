@@ -99,12 +99,12 @@ impl HttpResponse {
 
     /// `Retry-After` in whole seconds; a date is ignored.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+        seconds_of(&self.headers, "retry-after")
     }
 
     /// `Age` in whole seconds: the time that the response spent in caches.
     pub fn age(&self) -> Option<Duration> {
-        self.header("age")?.trim().parse().ok().map(Duration::from_secs)
+        seconds_of(&self.headers, "age")
     }
 
     /// Whether this is an HTML page, which a proxy or captive portal sent instead of the sync
@@ -112,6 +112,11 @@ impl HttpResponse {
     pub fn is_page(&self) -> bool {
         self.header("content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"))
     }
+}
+
+/// A header in whole seconds.
+pub(super) fn seconds_of(headers: &[(String, String)], name: &str) -> Option<Duration> {
+    value_of(headers, name)?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -19,7 +19,7 @@ use rustls::crypto::ring;
 
 use super::error::TransportError;
 use super::events::EventStream;
-use super::exchange::{HttpRequest, HttpResponse, Transport};
+use super::exchange::{HttpRequest, HttpResponse, Transport, seconds_of};
 use crate::death::{self, Failpoint};
 use crate::error::{Error, Result};
 
@@ -100,11 +100,14 @@ impl Transport for HttpTransport {
         async move {
             let answer = within(timeout, begun?.send()).await?;
             let status = answer.status().as_u16();
-            let is_stream = headers_of(&answer).iter().any(|(name, value)| {
+            let headers = headers_of(&answer);
+            let is_stream = headers.iter().any(|(name, value)| {
                 name == "content-type" && value.starts_with("text/event-stream")
             });
             if status != 200 || !is_stream {
-                return Err(TransportError::Status(if status == 200 { 404 } else { status }));
+                let status = if status == 200 { 404 } else { status };
+                let retry_after = seconds_of(&headers, "retry-after");
+                return Err(TransportError::Status { status, retry_after });
             }
             let pieces = stream::unfold(answer, |mut answer| async move {
                 let piece = answer.chunk().await.map_err(|error| failure(&error));

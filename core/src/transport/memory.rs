@@ -198,14 +198,17 @@ impl Transport for MemoryTransport {
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
+        let refused = |status, retry_after| TransportError::Status { status, retry_after };
         let begun = self.begin(&request);
         let receiver = self.events.subscribe();
         async move {
             match begun? {
                 None => {}
-                Some(Fault::InternalError) => return Err(TransportError::Status(500)),
-                Some(Fault::Unavailable { .. }) => return Err(TransportError::Status(503)),
-                Some(Fault::Html) => return Err(TransportError::Status(404)),
+                Some(Fault::InternalError) => return Err(refused(500, None)),
+                Some(Fault::Unavailable { retry_after }) => {
+                    return Err(refused(503, Some(Duration::from_secs(retry_after))));
+                }
+                Some(Fault::Html) => return Err(refused(404, None)),
                 Some(_) => return Err(TransportError::Lost("fault".into())),
             }
             let hello = Event::Hello(HelloEvent::default()).to_text();

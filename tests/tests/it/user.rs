@@ -63,7 +63,7 @@ impl Transport for Recording {
         &self,
         _request: HttpRequest,
     ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
-        async { Err(TransportError::Status(404)) }.boxed()
+        async { Err(TransportError::Status { status: 404, retry_after: None }) }.boxed()
     }
 }
 

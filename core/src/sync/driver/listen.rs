@@ -1,8 +1,8 @@
 //! The event stream: requests a pass on server events.
 //!
 //! An event only requests a pass, so a lost stream only costs time. A broken stream is reopened
-//! with backoff, a refused one at the sync interval, because a proxy may have refused it. Without a
-//! stream, the interval polls.
+//! with backoff, a refused one at the sync interval, because a proxy may have refused it, and none
+//! before the server's `Retry-After`. Without a stream, the interval polls.
 //!
 //! While nothing happens, the stream is opened again with fewer pings, together with a poll. A proxy
 //! may close a connection that is silent for so long; then the pings stay frequent for an hour.
@@ -39,7 +39,8 @@ pub(super) async fn listen(pass: PassContext, path: String) {
         let Way { most, retry } = pass.shared.way(begun);
         let level = most.min(*calm.borrow_and_update() as usize);
         let ping = PINGS[level];
-        let backoff = match open(&pass, &format!("{path}&ping={ping}")).await {
+        let mut asked = None;
+        let backoff = match open(&pass, &format!("{path}&ping={ping}"), &mut asked).await {
             Ok(Some(stream)) => {
                 let mut stream = stream.idle(Duration::from_secs(ping) + LATE);
                 pass.shared.level.store(level, Ordering::Release);
@@ -64,7 +65,7 @@ pub(super) async fn listen(pass: PassContext, path: String) {
         };
         // A stream that lasted resets the backoff; one that breaks immediately does not.
         failures = if begun.elapsed() >= events::IDLE { 1 } else { failures + 1 };
-        tokio::time::sleep(backoff.delay(failures, random(&*pass.host), None)).await;
+        tokio::time::sleep(backoff.delay(failures, random(&*pass.host), asked)).await;
     }
 }
 
@@ -96,8 +97,12 @@ impl Drop for Listening<'_> {
 }
 
 /// Opens a stream; `None` if refused: no such endpoint, or credentials that the next pass will find
-/// refused.
-async fn open(pass: &PassContext, path: &str) -> Result<Option<EventStream>> {
+/// refused. `asked` becomes the server's `Retry-After`.
+async fn open(
+    pass: &PassContext,
+    path: &str,
+    asked: &mut Option<Duration>,
+) -> Result<Option<EventStream>> {
     let mut header = pass.keyring.begin().await?;
     for is_second in [false, true] {
         let mut headers = vec![("accept".to_owned(), "text/event-stream".to_owned())];
@@ -108,15 +113,21 @@ async fn open(pass: &PassContext, path: &str) -> Result<Option<EventStream>> {
             HttpRequest { method: "GET", path: path.into(), headers, body: None, timeout };
         // A custom transport may not observe the timeout.
         let opened = tokio::time::timeout(timeout, pass.opened(request)).await;
-        match opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))? {
+        let opened = opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))?;
+        if let Err(TransportError::Status { retry_after, .. }) = &opened {
+            *asked = *retry_after;
+        }
+        match opened {
             Ok(stream) => return Ok(Some(stream)),
-            Err(TransportError::Status(401)) if !is_second => {
+            Err(TransportError::Status { status: 401, .. }) if !is_second => {
                 header = pass.keyring.renewed(header.as_ref(), false).await?;
                 if header.is_none() {
                     return Ok(None);
                 }
             }
-            Err(TransportError::Status(status @ 400..=499)) if !matches!(status, 408 | 429) => {
+            Err(TransportError::Status { status: status @ 400..=499, .. })
+                if !matches!(status, 408 | 429) =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(super::pass::unanswered(&error)),

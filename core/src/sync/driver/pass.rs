@@ -259,7 +259,7 @@ pub(super) fn unanswered(error: &TransportError) -> Error {
         TransportError::Unreachable(_)
         | TransportError::Lost(_)
         | TransportError::Timeout(_)
-        | TransportError::Status(_) => Error::Sync(SyncFault::Offline(error.to_string())),
+        | TransportError::Status { .. } => Error::Sync(SyncFault::Offline(error.to_string())),
         TransportError::TooLarge { .. } => Error::Sync(SyncFault::Protocol(error.to_string())),
         TransportError::Refused(_) => Error::InvalidInput(InputFault::Refused {
             what: "the request".to_owned(),

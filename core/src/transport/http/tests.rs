@@ -240,6 +240,7 @@ async fn events_arrive_over_a_socket_and_refusal_is_reported() {
     let server = Server::saying(vec![
         (answer(head, body), Then::Close),
         (absent, Then::Close),
+        (answer("503 Busy\r\nretry-after: 60\r\ncontent-length: 0", b""), Then::Close),
         (answer("200 OK\r\ncontent-type: text/html\r\ncontent-length: 0", b""), Then::Close),
     ])
     .await;
@@ -250,10 +251,11 @@ async fn events_arrive_over_a_socket_and_refusal_is_reported() {
     assert_eq!(stream.next().await, Some(Event::Hello(HelloEvent::default())));
     assert_eq!(stream.next().await, Some(Event::Changed));
     assert_eq!(stream.next().await, None);
-    let refused = transport.events(ask.clone()).await.unwrap_err();
-    assert_eq!(refused, TransportError::Status(404));
-    let page = transport.events(ask).await.unwrap_err();
-    assert_eq!(page, TransportError::Status(404), "a 404 was accepted as an event stream");
+    let minute = Some(Duration::from_secs(60));
+    for (status, retry_after) in [(404, None), (503, minute), (404, None)] {
+        let refused = transport.events(ask.clone()).await.unwrap_err();
+        assert_eq!(refused, TransportError::Status { status, retry_after });
+    }
 }
 
 /// A probe every 15 seconds, the default of the library, would wake the radio of a phone each time.

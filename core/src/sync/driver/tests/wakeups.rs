@@ -61,6 +61,17 @@ async fn stream_that_cannot_be_opened_is_retried_with_backoff() {
     assert_eq!(rig.transport.listeners(), 1);
 }
 
+/// Thousands of devices whose streams a server refuses must not ask again every second.
+#[tokio::test(start_paused = true)]
+async fn stream_is_not_opened_before_the_time_that_the_server_asked_for() {
+    let rig = Rig::with(config(), Credentials::Absent, events());
+    rig.transport.fault_on("events", Fault::Unavailable { retry_after: 60 });
+    rig.run_until(59_999).await;
+    assert_eq!(rig.transport.listeners(), 0);
+    rig.run_until(90_001).await;
+    assert_eq!(rig.transport.listeners(), 1);
+}
+
 /// A proxy's refusal does not mean that the server has no stream.
 #[tokio::test(start_paused = true)]
 async fn stream_refused_by_a_proxy_is_opened_later() {
