@@ -43,6 +43,7 @@ import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
+import org.robolectric.shadows.ShadowLog
 import java.time.Duration
 import kotlin.time.Duration.Companion.seconds
 
@@ -207,13 +208,14 @@ class InspectionsTest {
         while (sql(query) != expected) delay(20)
     }
 
-    /** Runs a block on another thread, and the main thread meanwhile. */
+    /** Runs a block on another thread, and the main thread meanwhile. Prints the app's log if the block fails. */
     private fun calls(block: suspend () -> Unit) {
         val done = scope.async { withTimeout(10.seconds) { block() } }
         while (!done.isCompleted) {
             shadowOf(Looper.getMainLooper()).idle()
             Thread.sleep(1)
         }
+        done.invokeOnCompletion { error -> if (error != null) ShadowLog.getLogsForTag("Rejoin").forEach { println(it.msg) } }
         runBlocking { done.await() }
     }
 
