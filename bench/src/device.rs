@@ -8,6 +8,7 @@ pub(crate) mod child;
 mod relay;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::measure::median;
 use crate::raw;
 use crate::report::Line;
 use child::Step;
-use relay::Relay;
+use relay::{Link, Relay};
 
 /// Rows of the files.
 const SIZES: [usize; 2] = [100_000, 1_000_000];
@@ -35,6 +36,9 @@ const OPENS: usize = 5;
 
 /// Writes whose fsyncs are counted.
 const WRITES: usize = 200;
+
+/// A good mobile network, far from the server.
+const LINK: Link = Link { rate: 20e6 / 8.0, round_trip: Duration::from_millis(80) };
 
 const TABLE: &str = "CREATE TABLE notes(id TEXT PRIMARY KEY, owner_id TEXT, title TEXT, body TEXT,
     count INTEGER, updated_at TEXT NOT NULL)";
@@ -76,6 +80,36 @@ pub(crate) fn lines(idle: u64) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// A first sync through a slow link.
+pub(crate) fn link_lines() -> Result<Vec<Line>> {
+    let rows = SIZES[0];
+    let host = Host::with(rows)?;
+    let relay = host.relay(Some(LINK))?;
+    let [mut direct, mut slow, mut ratios] = [const { Vec::new() }; 3];
+    let mut bytes = 0.0;
+    for round in 0..OPENS {
+        let file = |name| host.folder.path().join(format!("{name}{round}.db"));
+        direct.push(host.device(&file("direct"), &Step::Sync)?.of("sync_us")? / 1e6);
+        relay.take();
+        let command = Command::new(std::env::current_exe()?);
+        let synced = run(command, &relay, &file("slow"), &Step::Sync)?;
+        bytes = relay.take().bytes;
+        slow.push(synced.of("sync_us")? / 1e6);
+        ratios.extend(slow.last().map(|seconds| seconds / (bytes / LINK.rate)));
+    }
+    let what = format!("first sync of {rows} rows");
+    let ratio = Line {
+        against: String::from("the time of its bytes"),
+        ..line(&format!("{what} through 20 Mbit/s and 80 ms"), median(&mut ratios), "", Some(1.3))
+    };
+    Ok(vec![
+        line(&format!("{what}, bytes a row"), bytes / rows as f64, "bytes", None),
+        line(&what, median(&mut direct), "s", None),
+        line(&format!("{what} through 20 Mbit/s and 80 ms"), median(&mut slow), "s", None),
+        ratio,
+    ])
+}
+
 /// Wake-ups, bursts and bytes of a device that syncs while nothing happens.
 fn idling(host: &Host, file: &Path, seconds: u64) -> Result<Vec<Line>> {
     let relay = &host.relay;
@@ -114,7 +148,7 @@ fn fsyncs(host: &Host, file: &Path) -> Result<Vec<Line>> {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-o"]).arg(&trace);
         strace.arg(std::env::current_exe()?);
-        host.run(strace, file, &Step::Write { count: WRITES, full })?;
+        run(strace, &host.relay, file, &Step::Write { count: WRITES, full })?;
         let text = std::fs::read_to_string(&trace).context("the trace")?;
         let calls = text.lines().filter(|line| line.contains("sync(") && !line.contains("resumed"));
         let each = calls.count() as f64 / WRITES as f64;
@@ -150,7 +184,8 @@ impl Printed {
 struct Host {
     folder: TempDir,
     relay: Relay,
-    _runtime: Runtime,
+    server: SocketAddr,
+    runtime: Runtime,
 }
 
 impl Host {
@@ -159,12 +194,15 @@ impl Host {
         let path = folder.path().join("server.db");
         let database = rusqlite::Connection::open(&path)?;
         database.execute_batch(&format!("PRAGMA synchronous = OFF; BEGIN; {TABLE}"))?;
-        let insert =
-            "INSERT INTO notes VALUES (?1, 'ana', ?2, ?3, ?4, '2026-11-20T08:00:00.000000Z')";
+        // Random keys, and times of their own: otherwise hardly a byte of a row would be sent.
+        let insert = "INSERT INTO notes VALUES (?1, 'ana', ?2, ?3, ?4, ?5)";
         for number in 0..rows {
-            let row = raw::row(number);
-            let count = i64::try_from(number)?;
-            database.prepare_cached(insert)?.execute((&row[0], &row[1], &row[2], count))?;
+            let [_, title, body, ..] = raw::row(number);
+            let (key, count) = (uuid::Uuid::new_v4().to_string(), i64::try_from(number)?);
+            let micros = number * 977_123 % 1_000_000;
+            let [hours, minutes, seconds] = [number / 3_600 % 24, number / 60 % 60, number % 60];
+            let time = format!("2026-11-20T{hours:02}:{minutes:02}:{seconds:02}.{micros:06}Z");
+            database.prepare_cached(insert)?.execute((key, title, body, count, time))?;
         }
         database.execute_batch("COMMIT")?;
         drop(database);
@@ -172,25 +210,31 @@ impl Host {
         let server = Server::open(config)?;
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let relay = runtime.block_on(Relay::before(listener.local_addr()?))?;
+        let address = listener.local_addr()?;
+        let relay = runtime.block_on(Relay::before(address, None))?;
         runtime.spawn(async move { server.serve(listener).await });
-        Ok(Self { folder, relay, _runtime: runtime })
+        Ok(Self { folder, relay, server: address, runtime })
+    }
+
+    /// Another relay before the same server.
+    fn relay(&self, link: Option<Link>) -> Result<Relay> {
+        self.runtime.block_on(Relay::before(self.server, link))
     }
 
     fn device(&self, file: &Path, step: &Step) -> Result<Printed> {
-        self.run(Command::new(std::env::current_exe()?), file, step)
+        run(Command::new(std::env::current_exe()?), &self.relay, file, step)
     }
+}
 
-    /// Runs this program as a device.
-    fn run(&self, mut command: Command, file: &Path, step: &Step) -> Result<Printed> {
-        command.args(["on-device", &self.relay.url]).arg(file).args(step.arguments());
-        let done = command.output()?;
-        if !done.status.success() {
-            bail!("the device failed: {}", String::from_utf8_lossy(&done.stderr));
-        }
-        let text = String::from_utf8(done.stdout)?;
-        let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        let values = pairs.map(|(name, value)| Ok((name.to_owned(), value.parse()?)));
-        Ok(Printed(values.collect::<Result<_>>()?))
+/// Runs this program as a device.
+fn run(mut command: Command, relay: &Relay, file: &Path, step: &Step) -> Result<Printed> {
+    command.args(["on-device", &relay.url]).arg(file).args(step.arguments());
+    let done = command.output()?;
+    if !done.status.success() {
+        bail!("the device failed: {}", String::from_utf8_lossy(&done.stderr));
     }
+    let text = String::from_utf8(done.stdout)?;
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    let values = pairs.map(|(name, value)| Ok((name.to_owned(), value.parse()?)));
+    Ok(Printed(values.collect::<Result<_>>()?))
 }

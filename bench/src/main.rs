@@ -73,6 +73,9 @@ enum Only {
         /// Length of the idle period, in seconds.
         #[arg(long, default_value_t = 3_600)]
         idle: u64,
+        /// A first sync through a slow link, instead of the rest.
+        #[arg(long)]
+        link: bool,
     },
     /// A device in a process of its own.
     #[command(hide = true)]
@@ -94,8 +97,8 @@ fn main() -> Result<()> {
             return instructions::run_one(index, variant, scale);
         }
         Some(Only::Border) => return border::print(),
-        Some(Only::Device { idle }) => {
-            report::print(&device::lines(idle)?);
+        Some(Only::Device { idle, link }) => {
+            report::print(&if link { device::link_lines()? } else { device::lines(idle)? });
             return Ok(());
         }
         Some(Only::OnDevice { url, file, step }) => return device::child::run(&url, &file, &step),

@@ -123,7 +123,8 @@ pub struct ClientConfig {
     /// to 30 days.
     #[uniffi(default = None)]
     pub server_fault_age_ms: Option<u32>,
-    /// Rows requested per response. Default 1,000; from 100 to 1,000.
+    /// Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
+    /// pages then follow the speed of the network, up to the server's limit.
     #[uniffi(default = None)]
     pub page_size: Option<u32>,
     /// Mutations sent in one request. Default 100; from 100 to 1,000.

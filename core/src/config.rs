@@ -95,7 +95,8 @@ pub struct Config {
     pub server_fault_attempts: u32,
     /// How long the server may fail on one mutation. Default 24 hours; from a minute to 30 days.
     pub server_fault_age: Duration,
-    /// Rows requested per response. Default 1,000; from 100 to 1,000.
+    /// Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
+    /// pages then follow the speed of the network, up to the server's limit.
     pub page_size: u32,
     /// Mutations sent in one request. Default 100; from 100 to 1,000.
     pub batch_size: u32,

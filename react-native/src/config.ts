@@ -108,7 +108,10 @@ export interface RejoinConfig {
   readonly serverFaultAttempts?: number | undefined;
   /** Duration of server faults on one mutation after which it is parked, in milliseconds. Default a day; from a minute to 30 days. */
   readonly serverFaultAgeMs?: number | undefined;
-  /** Maximum number of rows in one response. Default 1,000; from 100 to 1,000. */
+  /**
+   * Maximum number of rows in one response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its pages then
+   * follow the speed of the network, up to the server's limit.
+   */
   readonly pageSize?: number | undefined;
   /** Maximum number of mutations in one request. Default 100; from 100 to 1,000. */
   readonly batchSize?: number | undefined;

@@ -84,7 +84,9 @@ pub struct Limits {
     pub groups: usize,
     /// Maximum number of changes in one push, over all groups; 10,000 by default.
     pub changes: usize,
-    /// Maximum number of rows in one page; 1,000 by default, which is also the upper limit.
+    /// Maximum number of rows in one page; 10,000 by default, which is also the upper limit. A device
+    /// asks for so many only in a snapshot, over a network that carries them within a second. Plain
+    /// peers get at most 1,000.
     pub page: usize,
     /// Bytes of rows after which a page ends; 4 MiB by default. A single row or a single push
     /// transaction may exceed it.
@@ -127,7 +129,7 @@ impl Default for Limits {
             body: 8 << 20,
             groups: 1_000,
             changes: 10_000,
-            page: 1_000,
+            page: 10_000,
             page_bytes: 4 << 20,
             wait_ms: 5_000,
             lag_ms: 5_000,

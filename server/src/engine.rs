@@ -93,6 +93,11 @@ impl Engine {
         usize::try_from(asked).unwrap_or(usize::MAX).min(self.limits.page).max(1)
     }
 
+    /// The page size of a plain peer: v0.1.2 has at most 1,000.
+    fn plain_page_size(&self, asked: Option<i64>) -> usize {
+        self.page_size(asked).min(1_000)
+    }
+
     /// Returns the registered device and sets the transaction's user, or refuses the request so
     /// that the device registers again.
     fn registered(

@@ -477,12 +477,12 @@ pub fn undecided(push: &[u8]) -> Response {
         }),
     };
     let body = serde_json::to_vec(&answer).expect("an answer is written");
-    Response { status: 200, retry_after: None, body: body.into() }
+    Response { status: 200, body: body.into(), ..Response::default() }
 }
 
 fn response(status: u16, body: &'static str) -> Response {
     let retry_after = (status == 503).then_some(Duration::from_secs(1));
-    Response { status, retry_after, body: body.into() }
+    Response { status, retry_after, body: body.into(), ..Response::default() }
 }
 
 pub(crate) fn line(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {

@@ -129,6 +129,7 @@ impl Peer for PlainBackend {
             status: answer.status,
             retry_after: seconds.map(Duration::from_secs),
             body: answer.body.into(),
+            ..Response::default()
         })
     }
 }

@@ -49,7 +49,9 @@ pub(crate) fn run(url: &str, file: &Path, step: &Step) -> Result<()> {
     match step {
         Step::Sync => {
             let client = open(url, file)?;
+            let begun = Instant::now();
             client.sync().and_wait(None).wait()?;
+            println!("sync_us {}", begun.elapsed().as_micros());
             let rows = client.query_scalar::<i64>("SELECT count(*) FROM notes", ()).wait()?;
             println!("rows {}", rows.unwrap_or_default());
             println!("peak_kib {}", status("VmHWM")?);

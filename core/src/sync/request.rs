@@ -55,7 +55,7 @@ pub struct Request {
 }
 
 /// A response.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
@@ -63,4 +63,6 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     /// The body, decompressed.
     pub body: Bytes,
+    /// From the request to the end of the response.
+    pub took: Duration,
 }

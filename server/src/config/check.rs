@@ -55,8 +55,8 @@ impl Config {
 
     fn check_limits(&self, problems: &mut Vec<Problem>) {
         let limits = &self.limits;
-        if !(1..=1_000).contains(&limits.page) {
-            problems.push(Problem::new("limits.page", "a page has 1 to 1000 rows"));
+        if !(1..=10_000).contains(&limits.page) {
+            problems.push(Problem::new("limits.page", "a page has 1 to 10000 rows"));
         }
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let least = [

@@ -25,7 +25,8 @@ pub(crate) fn pull_plain(
     caller: &Caller,
     request: &PullRequest,
 ) -> Result<PullResponse, Fault> {
-    let room = PageLimit { rows: engine.page_size(request.limit), bytes: engine.limits.page_bytes };
+    let room =
+        PageLimit { rows: engine.plain_page_size(request.limit), bytes: engine.limits.page_bytes };
     let (response, client, never) = read(&*engine.store, |reading| {
         let older =
             window::admit(engine, reading, false, request.schema_version, &request.schema_hash)?;

@@ -53,10 +53,15 @@ pub(crate) fn snapshot(
     caller: &Caller,
     request: &SnapshotRequest,
 ) -> Result<SnapshotResponse, Fault> {
-    let room = PageLimit { rows: engine.page_size(request.limit), bytes: engine.limits.page_bytes };
+    let is_ours = request.rejoin.is_some() || caller.extended;
+    let rows = if is_ours {
+        engine.page_size(request.limit)
+    } else {
+        engine.plain_page_size(request.limit)
+    };
+    let room = PageLimit { rows, bytes: engine.limits.page_bytes };
     let witness = witness_of(request);
     let (mut response, client, position, restarts) = read(&*engine.store, |reading| {
-        let is_ours = request.rejoin.is_some() || caller.extended;
         let older =
             window::admit(engine, reading, is_ours, request.schema_version, &request.schema_hash)?;
         expect(reading, caller, request)?;

@@ -131,7 +131,7 @@ secret = "short"
 issuer = "i"
 
 [limits]
-page = 5000
+page = 50000
 groups = "many"
 
 [[tables]]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 use serde_json::json;
 
+use crate::device::Device;
 use crate::world::{World, place};
 
 #[apply(secured_stores!)]
@@ -129,14 +130,17 @@ async fn page_that_cannot_be_served_requests_a_restart(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn page_has_at_most_a_thousand_rows(world: World) {
+async fn page_has_at_most_ten_thousand_rows_and_a_thousand_for_plain_peers(world: World) {
     world.write(
         "INSERT INTO places(id, owner_id, name) WITH RECURSIVE n(i) AS
-             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500)
              SELECT 'p' || (10000 + i), 'anna', 'x' FROM n",
     );
+    let mut plain = Device::plain(&world, "anna", "plain").await;
+    let (status, page) = plain.post("/sync/snapshot", json!({"limit": 20_000})).await;
+    assert_eq!((status, page["records"].as_array().map(Vec::len)), (200, Some(1_000)));
     let mut anna = world.device("anna", "a1").await;
-    for (asked, given) in [(5_000, 1_000), (0, 100), (-3, 100), (1, 1)] {
+    for (asked, given) in [(20_000, 10_000), (0, 100), (-3, 100), (1, 1)] {
         let page = anna.snapshot_page(None, asked).await;
         let rows: Vec<serde_json::Value> =
             serde_json::from_str(page.rejoin.unwrap().sets[0].rows.get()).unwrap();

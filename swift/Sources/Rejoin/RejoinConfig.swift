@@ -50,7 +50,8 @@ public struct RejoinConfig: Sendable {
     public var serverFaultAttempts: Int?
     /// How long the server may fail on a mutation before it is parked. Default 1 day; 1 min to 30 days.
     public var serverFaultAge: Duration?
-    /// Rows per response. Default 1,000; 100 to 1,000.
+    /// Rows per response. Default 1,000; 100 to 1,000. A snapshot begins with it; its pages then follow the speed of the
+    /// network, up to the server's limit.
     public var pageSize: Int?
     /// Mutations per request. Default 100; 100 to 1,000.
     public var batchSize: Int?

@@ -265,7 +265,7 @@ fn refused_check_fails_once_and_later_passes_sync(store: Store) {
             return answer;
         }
         let body = r#"{"code": "invalid_request", "message": "no", "error": "no"}"#;
-        Response { status: 400, retry_after: None, body: body.into() }
+        Response { status: 400, body: body.into(), ..Response::default() }
     };
     let failed = loop {
         match device.step_with(&server, refuse) {

@@ -64,7 +64,7 @@ const FOREIGN: [(u16, &str); 42] = [
 ];
 
 fn foreign(status: u16, body: &'static str) -> Response {
-    Response { status, retry_after: None, body: body.into() }
+    Response { status, body: body.into(), ..Response::default() }
 }
 
 /// The next passes deliver everything that was written to the server, once.
@@ -208,7 +208,7 @@ fn cached_schema_is_not_adopted() {
     for ((server, device), old) in servers.into_iter().zip(&mut devices).zip(old) {
         for _ in 0..3 {
             device.until(server, Phase::FetchingSchema).unwrap();
-            let stale = Response { status: 200, retry_after: None, body: old.clone().into() };
+            let stale = Response { status: 200, body: old.clone().into(), ..Response::default() };
             let error = device.step_with(server, |_| stale).unwrap_err();
             assert!(error.to_string().contains("cache"), "{error}");
             assert!(!device.waiting().contains("Parked"));

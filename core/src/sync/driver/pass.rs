@@ -92,6 +92,7 @@ impl PassContext {
             }
             self.show(phase, &known.session, &mut since);
             known.pushed |= phase == Phase::Pushing;
+            let asked = self.host.elapsed();
             let answer = match self.ask(request, known.session.gzip, &mut header, &signer).await {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -102,8 +103,10 @@ impl PassContext {
             };
             death::pass(Failpoint::AnswerRead);
             known.asked = answer.retry_after();
+            let took = self.host.elapsed().saturating_sub(asked);
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
-            known.session = self.exchange.answered(Response { status, retry_after, body }).await?;
+            let response = Response { status, retry_after, body, took };
+            known.session = self.exchange.answered(response).await?;
             self.show(phase, &known.session, &mut since);
             self.shared.answers.send_modify(|count| *count += 1);
         }

@@ -194,7 +194,7 @@ mod tests {
     /// The next step or the error, as text.
     fn outcome(status: u16, body: &'static str) -> String {
         let response =
-            Response { status, retry_after: None, body: Bytes::from_static(body.as_bytes()) };
+            Response { status, body: Bytes::from_static(body.as_bytes()), ..Response::default() };
         match refusal(&response) {
             Ok(turn) => format!("{turn:?}"),
             Err(Error::Sync(SyncFault::Server { code, retryable, .. })) => {
@@ -256,7 +256,7 @@ mod tests {
             }
         }
         for body in bodies {
-            let response = Response { status: 413, retry_after: None, body: body.into() };
+            let response = Response { status: 413, body: body.into(), ..Response::default() };
             assert_eq!(refusal(&response).unwrap(), NextStep::Smaller, "{body}");
             assert!(!is_too_large(&response), "{body}");
         }

@@ -1,6 +1,7 @@
 //! A pass with a Rejoin server: mutations are groups with verdicts, rows follow a cursor.
 
 mod answers;
+mod page;
 
 use std::collections::HashSet;
 
@@ -22,6 +23,7 @@ use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
+use page::PageSize;
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Maximum bytes of a push until the server reports its limit.
@@ -38,6 +40,8 @@ pub(super) struct Rejoin {
     aside: HashSet<Seq>,
     /// Mutations that were sent only in requests that the server did not evaluate (413).
     unseen: HashSet<Seq>,
+    /// Rows of the next page of a snapshot.
+    page: PageSize,
     /// Pages of a pull that are not applied yet.
     gathered: pull::Gathered,
     running: Option<Asked>,
@@ -57,7 +61,8 @@ enum What {
     Push(Vec<SentGroup>),
     Cancel(push::cancel::RequestedCancels),
     Pull(Vec<RowName>),
-    Page(fact::SnapshotProgress),
+    /// A page of so many rows.
+    Page(fact::SnapshotProgress, u32),
     Tail(fact::SnapshotProgress, Vec<RowName>),
 }
 
@@ -142,8 +147,12 @@ impl Peer for Rejoin {
                 self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(NextStep::Onward)
             }
-            (What::Page(_), Err(error)) => {
+            (What::Page(..), Err(error)) => {
                 snapshot::failed_by(engine, error);
+                taken
+            }
+            (What::Page(_, rows), Ok(_)) => {
+                self.page.answered(*rows, response.took);
                 taken
             }
             _ => taken,
@@ -153,8 +162,10 @@ impl Peer for Rejoin {
     fn lost(&mut self) {
         self.log.lost();
         self.doctor = Doctor::default();
-        if let Some(Asked { what: What::Push(sent), .. }) = self.running.take() {
-            self.mark_processed(&sent);
+        match self.running.take().map(|asked| asked.what) {
+            Some(What::Push(sent)) => self.mark_processed(&sent),
+            Some(What::Page(_, rows)) => self.page.lost(rows),
+            _ => {}
         }
     }
 
@@ -183,7 +194,7 @@ impl Rejoin {
         let phase = match what {
             What::Push(_) | What::Cancel(_) => Phase::Pushing,
             What::Pull(_) => Phase::Pulling,
-            What::Page(_) | What::Tail(..) => Phase::Snapshot,
+            What::Page(..) | What::Tail(..) => Phase::Snapshot,
         };
         if matches!(what, What::Push(_)) {
             pass.unanswered = Some(number);
@@ -297,8 +308,10 @@ impl Rejoin {
             let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
             self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
         } else {
-            let body = snapshot::request(engine, number, &snapshot, page)?;
-            self.send(pass, number, What::Page(snapshot), path::SNAPSHOT, body)
+            let most = self.welcome.max_page;
+            let rows = self.page.rows(page, if most == 0 { page } else { most });
+            let body = snapshot::request(engine, number, &snapshot, rows)?;
+            self.send(pass, number, What::Page(snapshot, rows), path::SNAPSHOT, body)
         })
     }
 }

@@ -251,7 +251,7 @@ async fn events_arrive_over_a_socket_and_refusal_is_reported() {
     assert_eq!(stream.next().await, Some(Event::Hello(HelloEvent::default())));
     assert_eq!(stream.next().await, Some(Event::Changed));
     assert_eq!(stream.next().await, None);
-    let minute = Some(Duration::from_secs(60));
+    let minute = Some(Duration::from_mins(1));
     for (status, retry_after) in [(404, None), (503, minute), (404, None)] {
         let refused = transport.events(ask.clone()).await.unwrap_err();
         assert_eq!(refused, TransportError::Status { status, retry_after });

@@ -106,7 +106,7 @@ impl Peer for SmallProxy<'_> {
         let is_large = request.body.as_ref().is_some_and(|body| body.len() > 50_000);
         if is_large {
             let body = "<html>413 Request Entity Too Large</html>".into();
-            return Some(Response { status: 413, retry_after: None, body });
+            return Some(Response { status: 413, body, ..Response::default() });
         }
         self.0.exchange(user, request)
     }

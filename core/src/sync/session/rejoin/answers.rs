@@ -35,7 +35,7 @@ impl Rejoin {
             What::Pull(running) => {
                 self.take_pull(engine, pass, number, running, answer::read(body)?)
             }
-            What::Page(present) => take_page(engine, pass, number, present, answer::read(body)?),
+            What::Page(present, _) => take_page(engine, pass, number, present, answer::read(body)?),
             What::Tail(present, running) => {
                 take_tail(engine, pass, number, (present, running), answer::read(body)?)
             }

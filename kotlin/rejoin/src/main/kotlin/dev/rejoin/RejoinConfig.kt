@@ -105,7 +105,8 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * @property serverFaultAttempts number of server errors after which a mutation is parked. Default 50; 1 to 10,000.
  * @property serverFaultAge how long the server may fail on a mutation before it is parked. Default 1 day; 1 min to 30
  *   days.
- * @property pageSize rows per response. Default 1,000; 100 to 1,000.
+ * @property pageSize rows per response. Default 1,000; 100 to 1,000. A snapshot begins with it; its pages then follow the
+ *   speed of the network, up to the server's limit.
  * @property batchSize mutations per request. Default 100; 100 to 1,000.
  * @property metered what may use a metered network. Default: everything.
  * @property durability what an acknowledged local write survives. Default: a crash of the app, not a power cut.
