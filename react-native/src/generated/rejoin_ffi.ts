@@ -1529,7 +1529,8 @@ export type ClientConfig = {
      */
     serverFaultAgeMs?: number,
     /**
-     * Rows requested per response. Default 1,000; from 100 to 1,000.
+     * Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
+     * pages then follow the speed of the network, up to the server's limit.
      */
     pageSize?: number,
     /**

@@ -6507,7 +6507,8 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var serverFaultAgeMs: UInt32?
     /**
-     * Rows requested per response. Default 1,000; from 100 to 1,000.
+     * Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
+     * pages then follow the speed of the network, up to the server's limit.
      */
     public var pageSize: UInt32?
     /**
@@ -6599,7 +6600,8 @@ public struct ClientConfig: Equatable, Hashable {
          * to 30 days.
          */serverFaultAgeMs: UInt32? = nil,
         /**
-         * Rows requested per response. Default 1,000; from 100 to 1,000.
+         * Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
+         * pages then follow the speed of the network, up to the server's limit.
          */pageSize: UInt32? = nil,
         /**
          * Mutations sent in one request. Default 100; from 100 to 1,000.

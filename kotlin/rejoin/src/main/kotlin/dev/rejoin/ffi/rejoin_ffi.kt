@@ -10169,7 +10169,8 @@ internal data class ClientConfig (
     var `serverFaultAgeMs`: kotlin.UInt? = null
     ,
     /**
-     * Rows requested per response. Default 1,000; from 100 to 1,000.
+     * Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
+     * pages then follow the speed of the network, up to the server's limit.
      */
     var `pageSize`: kotlin.UInt? = null
     ,
