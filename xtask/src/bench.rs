@@ -16,7 +16,7 @@ use std::process::ExitCode;
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
     /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
-    /// its own; `fanout` for `server --fanout`; `powersync` for the comparison
+    /// its own; `fanout` for `server --fanout`; `log` for the workloads of the log model; `powersync` for the comparison
     /// with it; anything else is passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -41,10 +41,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(("powersync", further)) => return powersync(further),
         _ => {}
     }
+    let mut arguments = options.arguments.clone();
+    if arguments.first().is_some_and(|first| first == "log") {
+        arguments.splice(..1, ["--filter", "log:"].map(String::from));
+    }
     let counts = options.arguments.iter().any(|argument| COUNTING.contains(&argument.as_str()));
     let profile = if counts { "dev" } else { "release" };
     let fixed = ["run", "--profile", profile, "--package", "rejoin-bench", "--"];
-    crate::process::become_it(cargo(&fixed, &options.arguments))
+    crate::process::become_it(cargo(&fixed, &arguments))
 }
 
 /// Writes the table into `docs/performance.md`.
