@@ -60,7 +60,7 @@ fn of_three(mut one: impl FnMut(&Path) -> Result<f64>) -> Result<f64> {
 
 fn hold() -> Result<Vec<Line>> {
     let hold = of_three(|folder| Ok(apply::longest_hold(folder, 100_000)?.as_secs_f64() * 1e3))?;
-    let name = "writer hold: longest, 100,000 rows in pages of 1,000";
+    let name = "writer hold: longest, 100,000 rows in pages of 10,000";
     Ok(vec![figure(name, "the clock", hold, "ms", 50.0)])
 }
 

@@ -439,7 +439,7 @@ impl Device {
 }
 
 fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
-    session.lost(engine)?;
+    session.lost(engine, Duration::ZERO)?;
     Err(rejoin_core::Error::Sync(rejoin_core::SyncFault::Offline("the test lost it".to_owned())))
 }
 

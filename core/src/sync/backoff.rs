@@ -1,9 +1,9 @@
 //! Backoff: how long to wait before the next attempt. Pure functions.
 //!
 //! The waits are 1, 2, 4, 8, then at most 16 s, each drawn evenly from zero to that ("full
-//! jitter"), so that devices that lost the same server do not return together. `Retry-After` takes
-//! precedence: the wait is never shorter, and up to half longer, because the server asked all of them
-//! at the same time. There is always a next attempt.
+//! jitter"), so that devices that lost the same server do not return together. With `Retry-After` the
+//! wait is never shorter than it, and up to half longer, because the server asked all of them at the same
+//! time; a short one does not end the growth. There is always a next attempt.
 
 use std::time::Duration;
 
@@ -32,16 +32,13 @@ impl Backoff {
             let drawn = (ceiling.as_nanos() * u128::from(random >> 32)) >> 32;
             Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX))
         };
-        if let Some(asked) = asked {
-            let asked = asked.min(LONGEST_ASKED);
-            return asked + drawn(asked / 2);
-        }
+        let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
         let ceiling = if failures > self.max_retries {
             self.slow.max(LONGEST)
         } else {
             Duration::from_secs(1 << failures.saturating_sub(1).min(4)).min(LONGEST)
         };
-        drawn(ceiling)
+        drawn(ceiling).max(asked + drawn(asked / 2))
     }
 }
 
@@ -71,8 +68,9 @@ mod tests {
             (3, 0, None, Duration::ZERO),
             (1, 0, Some(40 * second), 40 * second),
             (1, u64::MAX, Some(40 * second), 60 * second),
-            (5, u64::MAX, Some(Duration::ZERO), Duration::ZERO),
-            (9, HALF, Some(second), second + second / 4),
+            (5, u64::MAX, Some(Duration::ZERO), 16 * second),
+            (9, HALF, Some(second), 15 * second),
+            (1, HALF, Some(2 * second), 2 * second + second / 2),
             (1, HALF, Some(100_000 * second), LONGEST_ASKED + LONGEST_ASKED / 4),
         ];
         for (failures, random, asked, expected) in table {

@@ -12,6 +12,8 @@ mod peer;
 mod plain;
 mod rejoin;
 
+use std::time::Duration;
+
 use rejoin_protocol::Manifest;
 use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{ErrorBody, code, path};
@@ -93,7 +95,7 @@ impl Session {
     /// # Errors
     /// Those of the engine's file.
     pub fn start_pass(&mut self, engine: &mut Engine) -> Result<()> {
-        self.lost(engine)?;
+        self.lost(engine, Duration::ZERO)?;
         self.pass.settle_former(engine)?;
         self.follow_reset(engine);
         if fact::SnapshotProgress::load(engine)?.is_none() && staging::active(Staging::of(engine))?
@@ -190,14 +192,15 @@ impl Session {
     }
 
     /// The request or its response was lost or abandoned. A sent push is uncertain and will be sent
-    /// again byte for byte. Does nothing without a running request.
+    /// again byte for byte. Does nothing without a running request. `took` is how long it ran; zero if
+    /// it was not sent.
     ///
     /// # Errors
     /// Those of the engine's file.
-    pub fn lost(&mut self, engine: &mut Engine) -> Result<()> {
+    pub fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
         if let (Asked::Peer, Some(peer)) = (running, &mut self.peer) {
-            peer.lost();
+            peer.lost(took);
         }
         self.pass.settle_unanswered(engine)
     }
@@ -206,7 +209,7 @@ impl Session {
     /// server, the pass goes on with them: it fetches what is newer, and publishes. Returns whether it
     /// does.
     pub fn held_back(&mut self, engine: &mut Engine) -> Result<bool> {
-        self.lost(engine)?;
+        self.lost(engine, Duration::ZERO)?;
         let publishes = entries::are_unpublished(engine)?;
         if publishes {
             self.pass.step = PassStep::Log;

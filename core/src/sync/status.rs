@@ -161,12 +161,7 @@ impl StatusBoard {
             }
             history.push_back(Transition { at: self.host.now_micros(), state: state.clone() });
             drop(history);
-            match state {
-                SyncState::Connecting | SyncState::Pushing | SyncState::Applying(_) => {
-                    tracing::debug!(?state, "sync");
-                }
-                _ => tracing::info!(?state, "sync"),
-            }
+            tracing::debug!(?state, "sync");
         }
         if changed {
             self.status.send_modify(|status| status.state = state);

@@ -27,7 +27,7 @@ pub enum TransportError {
     Status {
         /// The HTTP status.
         status: u16,
-        /// `Retry-After`; the stream is not opened again before.
+        /// `Retry-After`.
         retry_after: Option<Duration>,
     },
     /// The request or the configuration is invalid; nothing was sent.

@@ -16,7 +16,8 @@ pub struct PullRequest {
     /// Restricts the pull to these tables; Rejoin devices do not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Vec<String>>,
-    /// Maximum number of entries in the page: 1 to 1,000, 100 if absent or not positive.
+    /// Maximum number of entries in the page, up to the server's `max_page`, 1,000 for a plain peer; 100
+    /// if absent or not positive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
     /// The buckets that a plain peer holds.

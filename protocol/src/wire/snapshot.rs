@@ -13,7 +13,8 @@ pub struct SnapshotRequest {
     /// The end of the last page; absent for the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<SnapshotCursor>,
-    /// Maximum number of rows in the page: 1 to 1,000, 100 if absent or not positive.
+    /// Maximum number of rows in the page, up to the server's `max_page`, 1,000 for a plain peer; 100 if
+    /// absent or not positive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
     /// The device's schema.

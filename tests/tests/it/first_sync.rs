@@ -1,11 +1,15 @@
 //! First sync: pages are written directly to the tables while the app already works, and the
 //! following pull makes them one consistent state.
 
-use rejoin_core::sync::session::Phase;
-use rejoin_protocol::wire::snapshot::SnapshotResponse;
-use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
+use std::cell::RefCell;
+use std::time::Duration;
 
-use crate::places::{IDS, in_step, pages, places};
+use rejoin_core::sync::session::{Phase, Request, Response};
+use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use rejoin_tests::{Backend, Device, Fault, Moment, Peer, Store, cases};
+use serde_json::Value;
+
+use crate::places::{IDS, in_step, outlive_the_log, pages, places};
 use crate::{apply, each_store};
 
 /// A server with nine places of Ana's, and a device with a page size of three.
@@ -141,4 +145,50 @@ fn restarted_first_sync_is_staged(store: Store) {
     assert!(report.first_sync_done);
     in_step(&mut device, &server);
     assert_eq!(device.see("SELECT name, stars FROM places WHERE id = 'p1'"), "mine|2");
+}
+
+/// A server behind a network on which each page takes `took`. It records the rows that pages were asked
+/// for, and a gateway refuses the pages with these numbers.
+struct Far<'a> {
+    server: &'a Backend,
+    took: Duration,
+    refused: &'a [usize],
+    asked: RefCell<Vec<u64>>,
+}
+
+impl Peer for Far<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let answer = self.server.exchange(user, request)?;
+        if request.phase != Phase::Snapshot || request.path != "/sync/snapshot" {
+            return Some(answer);
+        }
+        let body: Value = serde_json::from_slice(request.body.as_ref()?).unwrap();
+        self.asked.borrow_mut().extend(body["limit"].as_u64());
+        let is_refused = self.refused.contains(&self.asked.borrow().len());
+        let status = if is_refused { 502 } else { answer.status };
+        Some(Response { status, took: self.took, ..answer })
+    }
+}
+
+#[test]
+fn pages_follow_the_network_and_each_snapshot_begins_again() {
+    let near = Duration::from_millis(200);
+    let table: [(Duration, &[usize], &[u64]); 4] = [
+        (near, &[], &[400, 1_600]),
+        (near, &[2], &[400, 1_600, 800, 1_000]),
+        (Duration::from_secs(2), &[], &[400, 400, 400, 400]),
+        (Duration::from_secs(6), &[], &[400, 200, 100, 100, 100, 100, 100, 100, 100, 100, 100]),
+    ];
+    for (took, refused, expected) in table {
+        let (server, mut device) = places(Store::Sqlite, 1_450, 400);
+        let far = Far { server: &server, took, refused, asked: RefCell::default() };
+        device.sync(&far);
+        assert_eq!(*far.asked.borrow(), expected, "{took:?}, refused {refused:?}");
+        in_step(&mut device, &server);
+        // Another snapshot, in which no page was slow or refused before.
+        far.asked.take();
+        outlive_the_log(&server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
+        device.sync(&far);
+        assert_eq!(far.asked.borrow()[0], 400, "{took:?}");
+    }
 }

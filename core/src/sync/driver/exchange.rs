@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rejoin_protocol::capability;
 
@@ -30,8 +31,8 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     fn next(&self) -> Task<Next>;
     /// Applies a response.
     fn answered(&self, response: Response) -> Task<SessionState>;
-    /// The last request has no response.
-    fn lost(&self) -> Task<()>;
+    /// The last request has no response after this time.
+    fn lost(&self, took: Duration) -> Task<()>;
     /// The next request is held back, because it would pull. Returns whether entries of the log are
     /// published instead.
     fn held_back(&self) -> Task<bool>;
@@ -109,8 +110,8 @@ impl Exchange for WriterExchange {
         })
     }
 
-    fn lost(&self) -> Task<()> {
-        self.step(Session::lost)
+    fn lost(&self, took: Duration) -> Task<()> {
+        self.step(move |session, engine| session.lost(engine, took))
     }
 
     fn held_back(&self) -> Task<bool> {

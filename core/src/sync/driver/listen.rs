@@ -2,7 +2,7 @@
 //!
 //! An event only requests a pass, so a lost stream only costs time. A broken stream is reopened
 //! with backoff, a refused one at the sync interval, because a proxy may have refused it, and none
-//! before the server's `Retry-After`. Without a stream, the interval polls.
+//! before the server's `Retry-After`, unless the network changes. Without a stream, the interval polls.
 //!
 //! While nothing happens, the stream is opened again with fewer pings, together with a poll. A proxy
 //! may close a connection that is silent for so long; then the pings stay frequent for an hour.
@@ -114,9 +114,10 @@ async fn open(
         // A custom transport may not observe the timeout.
         let opened = tokio::time::timeout(timeout, pass.opened(request)).await;
         let opened = opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))?;
-        if let Err(TransportError::Status { retry_after, .. }) = &opened {
-            *asked = *retry_after;
-        }
+        *asked = match &opened {
+            Err(TransportError::Status { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
         match opened {
             Ok(stream) => return Ok(Some(stream)),
             Err(TransportError::Status { status: 401, .. }) if !is_second => {

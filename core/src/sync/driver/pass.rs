@@ -93,17 +93,18 @@ impl PassContext {
             self.show(phase, &known.session, &mut since);
             known.pushed |= phase == Phase::Pushing;
             let asked = self.host.elapsed();
-            let answer = match self.ask(request, known.session.gzip, &mut header, &signer).await {
+            let answer = self.ask(request, known.session.gzip, &mut header, &signer).await;
+            let took = self.host.elapsed().saturating_sub(asked);
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     // If this fails too, the next pass marks it.
-                    let _ = self.exchange.lost().await;
+                    let _ = self.exchange.lost(took).await;
                     return Err(error);
                 }
             };
             death::pass(Failpoint::AnswerRead);
             known.asked = answer.retry_after();
-            let took = self.host.elapsed().saturating_sub(asked);
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
             let response = Response { status, retry_after, body, took };
             known.session = self.exchange.answered(response).await?;

@@ -4,6 +4,7 @@
 //! handles register, the schema and the limits of a pass.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use rejoin_protocol::Manifest;
 use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
@@ -67,8 +68,8 @@ pub(super) trait Peer: Debug + Send {
         response: &Response,
     ) -> Result<NextStep>;
 
-    /// The last request has no response, but the server may have processed it.
-    fn lost(&mut self);
+    /// The last request has no response after this time, but the server may have processed it.
+    fn lost(&mut self, took: Duration);
 
     /// Another step comes first: collected responses are requested again.
     fn turned(&mut self);

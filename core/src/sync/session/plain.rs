@@ -126,7 +126,7 @@ impl Peer for Plain {
         taken
     }
 
-    fn lost(&mut self) {
+    fn lost(&mut self, _took: Duration) {
         self.running = None;
     }
 

@@ -4,6 +4,7 @@ mod answers;
 mod page;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{RowName, path};
@@ -16,7 +17,7 @@ use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
 use crate::engine::entries;
 use crate::engine::rebase::recall;
-use crate::error::Result;
+use crate::error::{Error, Result, SyncFault};
 use crate::ids::Seq;
 use crate::sync::request::{Phase, Response, SessionConfig};
 use crate::sync::rows::answer::{self, NextStep};
@@ -147,24 +148,23 @@ impl Peer for Rejoin {
                 self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(NextStep::Onward)
             }
-            (What::Page(..), Err(error)) => {
+            (What::Page(_, rows), Err(error)) => {
                 snapshot::failed_by(engine, error);
-                taken
-            }
-            (What::Page(_, rows), Ok(_)) => {
-                self.page.answered(*rows, response.took);
+                if !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
+                    self.page.failed(*rows);
+                }
                 taken
             }
             _ => taken,
         }
     }
 
-    fn lost(&mut self) {
+    fn lost(&mut self, took: Duration) {
         self.log.lost();
         self.doctor = Doctor::default();
         match self.running.take().map(|asked| asked.what) {
             Some(What::Push(sent)) => self.mark_processed(&sent),
-            Some(What::Page(_, rows)) => self.page.lost(rows),
+            Some(What::Page(_, rows)) => self.page.lost(rows, took),
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rejoin_protocol::Manifest;
 use tempfile::TempDir;
@@ -151,10 +152,10 @@ impl Exchange for RealSession {
         })
     }
 
-    fn lost(&self) -> Task<()> {
+    fn lost(&self, took: Duration) -> Task<()> {
         self.step(|inside| {
             inside.land();
-            inside.session.lost(&mut inside.engine)
+            inside.session.lost(&mut inside.engine, took)
         })
     }
 

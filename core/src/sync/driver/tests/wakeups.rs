@@ -72,6 +72,17 @@ async fn stream_is_not_opened_before_the_time_that_the_server_asked_for() {
     assert_eq!(rig.transport.listeners(), 1);
 }
 
+/// A proxy may ask for a retry at once.
+#[tokio::test(start_paused = true)]
+async fn stream_is_opened_with_backoff_although_the_server_asks_for_no_wait() {
+    let rig = Rig::with(config(), Credentials::Absent, events());
+    (0..200).for_each(|_| rig.transport.fault_on("events", Fault::Unavailable { retry_after: 0 }));
+    rig.run_until(30_000).await;
+    let requests = rig.transport.take_seen();
+    let opened = requests.iter().filter(|request| request.path.contains("events")).count();
+    assert!((4..20).contains(&opened), "{opened}");
+}
+
 /// A proxy's refusal does not mean that the server has no stream.
 #[tokio::test(start_paused = true)]
 async fn stream_refused_by_a_proxy_is_opened_later() {

@@ -5,6 +5,7 @@ use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 
+use super::page::PageSize;
 use super::{Asked, Rejoin, What};
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::{Engine, staging};
@@ -35,7 +36,15 @@ impl Rejoin {
             What::Pull(running) => {
                 self.take_pull(engine, pass, number, running, answer::read(body)?)
             }
-            What::Page(present, _) => take_page(engine, pass, number, present, answer::read(body)?),
+            What::Page(present, rows) => {
+                let (next, page) = take_page(engine, pass, number, present, answer::read(body)?)?;
+                match page {
+                    Some(page) if page.paged => self.page = PageSize::default(),
+                    Some(_) => self.page.arrived(*rows, self.page(pass), response.took),
+                    None => {}
+                }
+                Ok(next)
+            }
             What::Tail(present, running) => {
                 take_tail(engine, pass, number, (present, running), answer::read(body)?)
             }
@@ -163,20 +172,21 @@ impl Rejoin {
     }
 }
 
+/// Takes a page; returns the snapshot after it, unless another step comes first.
 fn take_page(
     engine: &mut Engine,
     pass: &mut Pass,
     number: i64,
     present: &fact::SnapshotProgress,
     mut answer: SnapshotResponse,
-) -> Result<NextStep> {
+) -> Result<(NextStep, Option<fact::SnapshotProgress>)> {
     let turn = answer::check(engine, number, &answer)?;
     let Some(ours) = answer.rejoin.take().filter(|_| turn == NextStep::Onward) else {
-        return Ok(turn);
+        return Ok((turn, None));
     };
     if ours.restart {
         snapshot::restart(engine)?;
-        return pass.count_turn(NextStep::Onward);
+        return Ok((pass.count_turn(NextStep::Onward)?, None));
     }
     let now = snapshot::page(engine, present.clone(), answer, ours)?;
     if now.mode == fact::SnapshotMode::Straight {
@@ -185,7 +195,7 @@ fn take_page(
     pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
     pass.progress.total = u64::try_from(now.total).ok();
     pass.step = PassStep::Push; // New local writes first, then the next page.
-    Ok(NextStep::Onward)
+    Ok((NextStep::Onward, Some(now)))
 }
 
 fn take_tail(

@@ -1,12 +1,12 @@
 //! The number of rows in the next page of a snapshot.
 //!
-//! A page costs a round trip, whatever it contains: on a good network pages grow, up to the server's
-//! limit, until one takes a second or more. On a slow one they shrink, and after a page without a
-//! response, too: what a broken connection loses is fetched again.
+//! A page costs a round trip, whatever it contains: on a good network pages grow quickly, up to the
+//! server's limit, until one takes a second or more. On a slow one they shrink, and after a page that
+//! failed, too: what a broken connection loses is fetched again. From then on they grow slowly.
 
 use std::time::Duration;
 
-/// A page that took less is followed by one of four times the rows.
+/// A page that took less is followed by a larger one.
 const QUICK: Duration = Duration::from_secs(1);
 
 /// A page that took longer is followed by one of half the rows.
@@ -15,36 +15,49 @@ const SLOW: Duration = Duration::from_secs(5);
 /// Pages do not shrink further.
 const LEAST: u32 = 100;
 
-/// The rows of the next page; `None` before the first.
+/// The rows of the next page.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct PageSize(Option<u32>);
+pub(super) struct PageSize {
+    /// `None` before the first page.
+    rows: Option<u32>,
+    /// Whether a page of this snapshot was slow or failed.
+    is_careful: bool,
+}
 
 impl PageSize {
     /// The rows to ask for. `first` is the configured number, `most` the server's limit.
     pub(super) fn rows(self, first: u32, most: u32) -> u32 {
-        self.0.unwrap_or(first).min(most).max(1)
+        self.rows.unwrap_or(first).min(most).max(1)
     }
 
-    /// The page of `rows` was answered after this time.
-    pub(super) fn answered(&mut self, rows: u32, took: Duration) {
-        self.0 = Some(if took < QUICK {
+    /// The page of `rows` has arrived after this time.
+    pub(super) fn arrived(&mut self, rows: u32, first: u32, took: Duration) {
+        if took > SLOW {
+            return self.failed(rows);
+        }
+        self.rows = Some(if took < QUICK && !self.is_careful {
             rows.saturating_mul(4)
-        } else if took > SLOW {
-            half(rows)
+        } else if took < SLOW / 2 && rows < first {
+            rows.saturating_mul(2)
+        } else if took < QUICK {
+            rows.saturating_add(LEAST.max(rows / 4))
         } else {
             rows
         });
     }
 
-    /// The page of `rows` has no response.
-    pub(super) fn lost(&mut self, rows: u32) {
-        self.0 = Some(half(rows));
+    /// The page of `rows` was answered by an error.
+    pub(super) fn failed(&mut self, rows: u32) {
+        let half = (rows / 2).max(LEAST.min(rows));
+        (self.rows, self.is_careful) = (Some(half), true);
     }
-}
 
-/// Half of a page, but no less than [`LEAST`] if it has more.
-fn half(rows: u32) -> u32 {
-    (rows / 2).max(LEAST.min(rows))
+    /// The page of `rows` has no response after this time. One that fails at once was not too large.
+    pub(super) fn lost(&mut self, rows: u32, took: Duration) {
+        if took >= QUICK {
+            self.failed(rows);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,40 +66,67 @@ mod tests {
 
     use super::PageSize;
 
-    /// The pages of a snapshot over a network that carries so many rows a second, after 80 ms.
-    fn pages(rows_per_second: u32, most: u32) -> Vec<u32> {
-        let mut size = PageSize::default();
-        let mut pages = Vec::new();
-        for _ in 0..8 {
-            let rows = size.rows(1_000, most);
-            let seconds = f64::from(rows) / f64::from(rows_per_second);
-            size.answered(rows, Duration::from_millis(80) + Duration::from_secs_f64(seconds));
-            pages.push(rows);
-        }
-        pages
+    const FIRST: u32 = 1_000;
+    const MOST: u32 = 10_000;
+
+    /// The next pages over a network that carries so many rows a second, after a latency.
+    fn pages(size: &mut PageSize, rows_per_second: f64, latency: Duration) -> [u32; 8] {
+        [(); 8].map(|()| {
+            let rows = size.rows(FIRST, MOST);
+            let took = latency + Duration::from_secs_f64(f64::from(rows) / rows_per_second);
+            size.arrived(rows, FIRST, took);
+            rows
+        })
     }
 
     #[test]
     fn pages_grow_on_a_good_network_and_shrink_on_a_slow_one() {
-        // 20 Mbit/s and 200 kbit/s, by 75 bytes a row.
-        assert_eq!(pages(33_000, 10_000)[..4], [1_000, 4_000, 10_000, 10_000]);
-        assert_eq!(pages(33_000, 1_000), [1_000; 8], "the server's limit");
-        assert_eq!(pages(330, 10_000), [1_000; 8]);
-        assert_eq!(pages(150, 10_000)[..4], [1_000, 500, 500, 500]);
-        assert_eq!(pages(10, 10_000), [1_000, 500, 250, 125, 100, 100, 100, 100]);
+        let near = Duration::from_millis(80);
+        let fresh =
+            |rows_per_second, latency| pages(&mut PageSize::default(), rows_per_second, latency);
+        // By 75 bytes a row: 20 Mbit/s, 1 Mbit/s, 200 kbit/s, 90 kbit/s, 6 kbit/s.
+        assert_eq!(fresh(33_000.0, near)[..4], [1_000, 4_000, 10_000, 10_000]);
+        assert_eq!(fresh(1_667.0, near)[..3], [1_000, 4_000, 4_000]);
+        assert_eq!(fresh(330.0, near), [1_000; 8]);
+        assert_eq!(fresh(150.0, near)[..4], [1_000, 500, 500, 500]);
+        assert_eq!(fresh(10.0, near), [1_000, 500, 250, 125, 100, 100, 100, 100]);
+        assert_eq!(fresh(33_000.0, Duration::from_secs(2)), [1_000; 8], "a far server");
     }
 
     #[test]
-    fn page_without_a_response_is_followed_by_half_of_it() {
+    fn pages_recover_after_losses_and_stay_below_a_limit_on_the_way() {
+        let (second, far) = (Duration::from_secs(1), Duration::from_millis(1_200));
         let mut size = PageSize::default();
         let mut rows = Vec::new();
         for _ in 0..5 {
-            rows.push(size.rows(1_000, 10_000));
-            size.lost(size.rows(1_000, 10_000));
+            rows.push(size.rows(FIRST, MOST));
+            size.lost(size.rows(FIRST, MOST), second);
         }
         assert_eq!(rows, [1_000, 500, 250, 125, 100]);
-        let mut small = PageSize::default();
-        small.lost(7);
-        assert_eq!(small.rows(7, 7), 7, "a limit below the least is kept");
+        let recovered = pages(&mut size, 33_000.0, far);
+        assert_eq!(recovered, [100, 200, 400, 800, 1_600, 1_600, 1_600, 1_600]);
+        // A gateway refuses pages of more than 5,000 rows.
+        let (mut size, mut refused) = (PageSize::default(), 0);
+        for _ in 0..50 {
+            let rows = size.rows(FIRST, MOST);
+            if rows > 5_000 {
+                refused += 1;
+                size.failed(rows);
+            } else {
+                size.arrived(rows, FIRST, second / 5);
+            }
+        }
+        assert!((5..15).contains(&refused), "{refused}");
+    }
+
+    #[test]
+    fn page_that_fails_at_once_and_the_servers_limit_change_nothing() {
+        let mut size = PageSize::default();
+        size.lost(FIRST, Duration::ZERO);
+        assert_eq!(size.rows(FIRST, MOST), FIRST, "nothing was sent");
+        size.lost(7, Duration::from_secs(9));
+        assert_eq!(size.rows(7, 7), 7, "a limit below the least is kept");
+        size.arrived(7, FIRST, Duration::ZERO);
+        assert_eq!(size.rows(7, 7), 7);
     }
 }

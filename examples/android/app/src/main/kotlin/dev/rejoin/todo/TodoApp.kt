@@ -25,7 +25,7 @@ class TodoApp : Application(), RejoinProvider {
 /** Returns the app's database on this server. */
 fun openDatabase(context: Context, url: String, session: TokenStore): AndroidDatabase =
     Rejoin.android(context, "todo.db") {
-        Rejoin.setLogger(LogLevel.INFO, LogcatLogger)
+        Rejoin.setLogger(LogLevel.DEBUG, LogcatLogger)
         server = url
         schema = asset("schema.json")
         // The demo's tokens cannot be renewed: after a rejection, the status asks the user to sign in again.
