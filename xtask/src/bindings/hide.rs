@@ -1,4 +1,5 @@
-//! Post-processes the generated Kotlin: hides it from apps, fixes a leak and frees memory early.
+//! Post-processes the generated Kotlin: hides it from apps, fixes a leak, frees memory early, and calls
+//! the app's code on threads that the app does not occupy.
 //!
 //! UniFFI makes all declarations public. Here all top-level declarations become `internal`: apps
 //! see only `dev.rejoin`, and the package can require explicit visibility and no warnings in its
@@ -12,6 +13,9 @@
 //! The memory: each structure that crosses has native memory, which JNA frees by the garbage
 //! collector. In a burst of calls, keeping account of it takes longer than the calls. The patches
 //! free it after the call, and use the structure for the outcome of a call again.
+//!
+//! The threads: the app may block all of `Dispatchers.Default` while it waits for the engine, which waits
+//! for the app's token provider or transport.
 
 /// Modifiers that may precede the keyword of a declaration.
 const MODIFIERS: [&str; 7] = ["public", "data", "sealed", "open", "abstract", "inline", "suspend"];
@@ -29,6 +33,11 @@ const FETCHES: &str = "\
         }.onSuccess { (it as? Disposable)?.destroy() }
         throw cancelled
 ";
+
+/// How the generated code calls the app's suspending functions.
+const LAUNCHES: &str = "    val job = GlobalScope.launch coroutineBlock@ {\n";
+/// The replacement.
+const LAUNCHES_AWAY: &str = "    val job = GlobalScope.launch(dev.rejoin.away) coroutineBlock@ {\n";
 
 /// What frees the memory of structures, by what the generator writes in its place.
 const FREES: [(&str, &str); 5] = [
@@ -122,7 +131,7 @@ internal fun RustBuffer.uniffiClose() {
 /// The code to commit; `None` if the generator no longer produces the code to patch.
 pub(super) fn patched(kotlin: &str) -> Option<String> {
     let mut text = hidden(kotlin);
-    for (before, after) in FREES {
+    for (before, after) in FREES.into_iter().chain([(LAUNCHES, LAUNCHES_AWAY)]) {
         if !text.contains(before) {
             return None;
         }
@@ -165,11 +174,11 @@ fn declared(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENDS, FREES, hidden, patched};
+    use super::{ENDS, FREES, LAUNCHES, hidden, patched};
 
     #[test]
     fn unfetched_result_is_fetched_or_the_patch_fails() {
-        let others = FREES.map(|(before, _)| before).concat();
+        let others = FREES.map(|(before, _)| before).concat() + LAUNCHES;
         let waits = format!("{others}    try {{\n{ENDS}");
         let patched_once = patched(&waits).unwrap();
         assert!(patched_once.contains("(it as? Disposable)?.destroy()"));
@@ -183,11 +192,13 @@ mod tests {
 
     #[test]
     fn memory_of_structures_is_freed_or_the_patch_fails() {
-        let ends = format!("{}{ENDS}", FREES.map(|(before, _)| before).concat());
+        let ends = format!("{}{LAUNCHES}{ENDS}", FREES.map(|(before, _)| before).concat());
         assert_eq!(patched(&ends).unwrap().matches(".uniffiClose()").count(), 3);
         for (before, _) in FREES {
             assert!(patched(&ends.replace(before, "")).is_none());
         }
+        assert!(patched(&ends).unwrap().contains("launch(dev.rejoin.away)"));
+        assert!(patched(&ends.replace(LAUNCHES, "")).is_none());
     }
 
     #[test]

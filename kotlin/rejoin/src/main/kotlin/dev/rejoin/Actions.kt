@@ -70,7 +70,7 @@ public data class ActionUpgrade(
  *
  * An action runs when it is performed, and again whenever its rows change before the server has accepted it. Its code
  * must depend only on its context and its arguments, and wait only for the context: all writers wait for it. It runs
- * on `Dispatchers.Default`.
+ * on a thread of `Dispatchers.IO`.
  *
  * ```kotlin
  * val actions = Actions {

@@ -18,8 +18,8 @@ public fun interface TokenProvider {
      *
      * Called with [refresh] false at the start of each pass: return the stored token. [refresh] is true after the server
      * rejected the last token: get a new one. An exception, or no result within a minute, means "not now": it is called
-     * again later, and local work continues. Called on `Dispatchers.Default`, and cancelled when the result is no longer
-     * needed.
+     * again later, and local work continues. Called on a thread of `Dispatchers.IO`, and cancelled when the result is no
+     * longer needed.
      */
     public suspend fun token(refresh: Boolean): String?
 

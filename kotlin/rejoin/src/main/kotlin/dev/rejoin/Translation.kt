@@ -48,9 +48,9 @@ internal fun withoutLibrary(error: LinkageError): RejoinException {
 
 /**
  * Threads that the app's own work does not occupy: a call that blocks all threads of `Dispatchers.Default` while it waits for
- * the engine still gets its answer.
+ * the engine still gets its answer, and the engine the answers of the app's callbacks.
  */
-private val away = Dispatchers.IO.limitedParallelism(64)
+internal val away = Dispatchers.IO.limitedParallelism(64)
 
 /**
  * Runs [block], which calls the engine and waits for it; errors as in [translated].

@@ -4,12 +4,19 @@
 package dev.rejoin
 
 import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.net.ConnectException
 import java.util.concurrent.ConcurrentLinkedQueue
+import java.util.concurrent.CountDownLatch
 import java.util.concurrent.atomic.AtomicBoolean
+import kotlin.time.Duration.Companion.seconds
 
 class CallbackTest {
     @Test
@@ -66,6 +73,29 @@ class CallbackTest {
             client.sync.suspend()
             client.sync.resume()
             assertTrue(transport.disconnected.get() >= 1)
+        }
+
+    @Test
+    fun `token provider and transport are called while the app blocks all threads of Default`() =
+        story {
+            val server = server()
+            val client = server.run { device(transport = JdkTransport()) }
+            client.adds("t1", "buy milk")
+            val others = Runtime.getRuntime().availableProcessors().coerceAtLeast(2) - 1
+            val (blocked, synced) = CountDownLatch(others) to CountDownLatch(1)
+            val app = CoroutineScope(Dispatchers.Default)
+            repeat(others) {
+                app.launch {
+                    blocked.countDown()
+                    synced.await()
+                }
+            }
+            val report =
+                app.async {
+                    blocked.await()
+                    runCatching { runBlocking { client.sync.andWait(20.seconds) } }.also { synced.countDown() }
+                }
+            assertEquals(0, report.await().getOrThrow().stillPending)
         }
 
     @Test
