@@ -47,6 +47,7 @@ test('logger can be replaced and removed, and its error is printed', async () =>
   expect(first).toBe(0);
   expect(shown.mock.calls.some(([where]) => String(where).includes('a logger'))).toBe(true);
   setLogger('trace');
+  await causeLogLine(); // Lines that were on their way still arrive.
   const before = second;
   await causeLogLine();
   expect(second).toBe(before);
