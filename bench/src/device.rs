@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rejoin_server::{Config, Server, TableConfig};
+use rejoin_server::{Config, Limits, Server, TableConfig};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -47,7 +47,7 @@ const TABLE: &str = "CREATE TABLE notes(id TEXT PRIMARY KEY, owner_id TEXT, titl
 pub(crate) fn lines(idle: u64) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for rows in SIZES {
-        let host = Host::with(rows)?;
+        let host = Host::with(rows, Limits::default().page)?;
         let file = host.folder.path().join("device.db");
         eprintln!("{rows} rows ...");
         let synced = host.device(&file, &Step::Sync)?;
@@ -80,10 +80,18 @@ pub(crate) fn lines(idle: u64) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// A first sync through a slow link.
+/// A first sync through a slow link, with the default limit of pages and with a fixed size.
 pub(crate) fn link_lines() -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for (pages, limit) in [("", Limits::default().page), (" in pages of 1,000", 1_000)] {
+        lines.extend(linked(pages, limit)?);
+    }
+    Ok(lines)
+}
+
+fn linked(pages: &str, limit: usize) -> Result<[Line; 4]> {
     let rows = SIZES[0];
-    let host = Host::with(rows)?;
+    let host = Host::with(rows, limit)?;
     let relay = host.relay(Some(LINK))?;
     let [mut direct, mut slow, mut ratios] = [const { Vec::new() }; 3];
     let mut bytes = 0.0;
@@ -97,12 +105,12 @@ pub(crate) fn link_lines() -> Result<Vec<Line>> {
         slow.push(synced.of("sync_us")? / 1e6);
         ratios.extend(slow.last().map(|seconds| seconds / (bytes / LINK.rate)));
     }
-    let what = format!("first sync of {rows} rows");
+    let what = format!("first sync of {rows} rows{pages}");
     let ratio = Line {
         against: String::from("the time of its bytes"),
         ..line(&format!("{what} through 20 Mbit/s and 80 ms"), median(&mut ratios), "", Some(1.3))
     };
-    Ok(vec![
+    Ok([
         line(&format!("{what}, bytes a row"), bytes / rows as f64, "bytes", None),
         line(&what, median(&mut direct), "s", None),
         line(&format!("{what} through 20 Mbit/s and 80 ms"), median(&mut slow), "s", None),
@@ -189,7 +197,8 @@ struct Host {
 }
 
 impl Host {
-    fn with(rows: usize) -> Result<Self> {
+    /// `page` limits the rows of a page.
+    fn with(rows: usize, page: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("server.db");
         let database = rusqlite::Connection::open(&path)?;
@@ -206,7 +215,8 @@ impl Host {
         }
         database.execute_batch("COMMIT")?;
         drop(database);
-        let config = Config::new(path).with_table(TableConfig::owned("notes", "owner_id"));
+        let mut config = Config::new(path).with_table(TableConfig::owned("notes", "owner_id"));
+        config.limits.page = page;
         let server = Server::open(config)?;
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
