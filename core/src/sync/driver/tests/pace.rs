@@ -232,6 +232,25 @@ async fn request_without_a_response_is_lost_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn page_without_a_response_is_followed_by_half_of_it() {
+    let fresh = super::RealSession::new(true);
+    let rig = Rig::over(fresh, config(), Credentials::Absent, Peer::default());
+    // The second is lost at once: nothing about its size follows from that.
+    rig.transport.fault_on("snapshot", super::LATE);
+    rig.transport.fault_on("snapshot", Fault::RequestLost);
+    rig.run_until(30_000).await;
+    let requests = rig.transport.take_seen();
+    let pages = requests.iter().filter(|request| request.path.contains("snapshot"));
+    let asked: Vec<u64> = pages
+        .map(|page| {
+            serde_json::from_slice::<serde_json::Value>(page.body.as_ref().unwrap()).unwrap()
+        })
+        .filter_map(|body| body["limit"].as_u64())
+        .collect();
+    assert_eq!(asked, [1_000, 500, 500]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn timing_follows_the_configuration() {
     let second = Duration::from_secs(1);
     let config = DriverConfig {
