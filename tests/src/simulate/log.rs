@@ -8,8 +8,10 @@
 //! all actions in one place in the order in which they were taken. The expected state is computed
 //! by `oracle` alone.
 
+mod central;
 mod deed;
 mod device;
+mod file;
 mod happening;
 mod heal;
 mod judge;
@@ -91,7 +93,7 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 51] = [
+const EXPECTED: [&str; 53] = [
     "a bare id is sent",
     "a copy has published an entry",
     "a copy is detected",
@@ -137,8 +139,10 @@ const EXPECTED: [&str; 51] = [
     "another version of the app is installed",
     "plain SQL is written",
     "the horizon passes entries",
+    "the log is in a file",
     "the order as taken equals the oracle's",
     "the authority corrects",
+    "the server crashes before a commit",
     "the server is restored from a backup",
     "a parked entry is edited",
     "a parked entry is discarded",

@@ -1,24 +1,20 @@
 //! Other events of a run: restarts, decisions, bucket members who join and leave, horizons,
 //! backups, copies, upgrades.
 
-use std::sync::Arc;
-
 use fastrand::Rng;
 use rejoin_log::ids::{EntryId, Epoch};
 use rejoin_log::key::Key;
-use rejoin_log::server::{Limits, Server};
 use uuid::Uuid;
 
 use super::device::Device;
 use super::words;
-use super::world::{Columns, World, unexpected, user_id};
+use super::world::{World, user_id};
 use crate::simulate::Checked;
-use rejoin_log::server::{correct, horizon};
 
 impl World<'_> {
     pub(super) fn newcomer(&mut self, user: usize, skew: i64) -> Checked {
-        let device = Device::new(self.devices.len(), user, skew, self.in_files)?;
-        self.server.register(device.author, user_id(user)).map_err(unexpected)?;
+        let device = Device::new(self.devices.len(), user, skew, self.setting.devices_in_files)?;
+        self.server.register(device.author, &user_id(user))?;
         self.devices.push(device);
         Ok(())
     }
@@ -59,7 +55,7 @@ impl World<'_> {
             self.mirror.facts.iter().filter(|fact| fact.by_authority).map(|fact| fact.id).collect();
         if !by_authority.is_empty() && rng.u8(..2) == 0 {
             let id = by_authority[rng.usize(..by_authority.len())];
-            correct::release(&mut self.server, id, self.now).map_err(unexpected)?;
+            self.server.release(id, self.now)?;
             self.report.say(|| format!("the operator releases {}", words::entry(id)));
             self.report.count("an entry is released by the operator");
             return self.look();
@@ -93,8 +89,8 @@ impl World<'_> {
         };
         let to = Key::end_of(fact.key.millis);
         // A few entries at a time, as the server does.
-        while horizon::raise_horizon(&mut self.server, to, self.now, 3).map_err(unexpected)? {}
-        let reached = self.server.facts().horizon;
+        while self.server.raise_horizon(to, self.now, 3)? {}
+        let reached = self.server.facts()?.horizon;
         let folded = self.mirror.fold_away(&reached, self.setting.retention, self.now)?;
         self.report.say(|| format!("the horizon rises to {reached:?}, past {folded} entries"));
         if folded > 0 {
@@ -134,21 +130,18 @@ impl World<'_> {
     }
 
     pub(super) fn backup(&mut self) -> Checked {
-        match self.backup.clone() {
+        match &self.backup {
             None => {
-                self.backup = Some((self.server.store().clone(), self.mirror.clone()));
+                self.backup = Some((self.server.copied()?, self.mirror.clone()));
                 self.report.say(|| "the server is backed up".to_owned());
                 Ok(())
             }
-            Some((store, mirror)) => {
-                let limits =
-                    Limits { drift: self.setting.drift, retention: self.setting.retention };
+            Some((backup, mirror)) => {
+                let (mut server, mirror) = (backup.copied()?, mirror.clone());
                 self.epochs += 1;
-                let mut server =
-                    Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
-                server.begin_epoch(Epoch(Uuid::from_u128(self.epochs))).map_err(unexpected)?;
+                server.begin_epoch(Epoch(Uuid::from_u128(self.epochs)))?;
                 for device in &self.devices {
-                    server.register(device.author, user_id(device.user)).map_err(unexpected)?;
+                    server.register(device.author, &user_id(device.user))?;
                 }
                 (self.server, self.mirror, self.restored) = (server, mirror, true);
                 self.report.count("the server is restored from a backup");

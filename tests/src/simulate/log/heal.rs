@@ -8,7 +8,7 @@ use rejoin_log::key::Key;
 
 use super::oracle::{seen, unlike};
 use super::words;
-use super::world::{Fate, World, unexpected};
+use super::world::{Fate, World};
 use crate::simulate::{Checked, broken};
 use rejoin_log::replica::snapshot;
 
@@ -23,7 +23,7 @@ impl World<'_> {
         let most = 20 + 3 * self.written.len();
         for _ in 0..most {
             self.now += 1;
-            let before = self.positions();
+            let before = self.positions()?;
             let mut quiet = true;
             for number in 0..self.devices.len() {
                 if self.devices[number].gone {
@@ -36,7 +36,7 @@ impl World<'_> {
                 }
             }
             self.run_authority(false)?;
-            if quiet && before == self.positions() {
+            if quiet && before == self.positions()? {
                 return Ok(());
             }
             self.report.count("rounds until nothing changes");
@@ -44,8 +44,8 @@ impl World<'_> {
         broken!("corrections-are-bounded", "corrections do not stop: {most} rounds were not enough")
     }
 
-    fn positions(&self) -> (u64, usize) {
-        (self.server.facts().head, self.mirror.finals.len())
+    fn positions(&self) -> Checked<(u64, usize)> {
+        Ok((self.server.facts()?.head, self.mirror.finals.len()))
     }
 
     /// Fetches until the device has everything.
@@ -181,10 +181,7 @@ impl World<'_> {
 
     /// The server's incremental state equals its own full fold, and the one computed here.
     pub(super) fn server_agrees_with_itself(&self) -> Checked {
-        let whole = self.server.fold().map_err(unexpected)?;
-        let rows = self.server.rows().map_err(unexpected)?;
-        let equal = whole.into_iter().collect::<Vec<_>>() == rows;
-        if equal {
+        if self.server.fold()? == self.server.rows()? {
             Ok(())
         } else {
             broken!("server-rows-are-the-fold", "the server's links differ from its full fold")

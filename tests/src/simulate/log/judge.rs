@@ -6,16 +6,14 @@ use rejoin_log::authority::corrections;
 use rejoin_log::ids::{AuthorId, Name, UserId};
 use rejoin_log::message::{Correct, Fetched};
 use rejoin_log::replica::memory::MemoryReplica;
-use rejoin_log::server::Server;
-use rejoin_log::server::memory::MemoryLog;
 
+use super::central::Central;
 use super::deed::{Actions, App};
 use super::mirror::Mirror;
 use super::words;
 use super::world::{Columns, unexpected};
 use crate::simulate::{Checked, broken};
 use rejoin_log::replica::{self, Replica, check, fetch};
-use rejoin_log::server::{correct, snapshot};
 
 /// An authority.
 #[derive(Debug)]
@@ -29,10 +27,10 @@ pub(super) struct Judge {
 
 impl Judge {
     /// An authority that the server has appointed.
-    pub(super) fn new(server: &mut Server<MemoryLog>) -> Checked<Self> {
+    pub(super) fn new(server: &mut Central) -> Checked<Self> {
         let author = words::author(1_000, 0);
-        server.register(author, UserId(Name::from("authority"))).map_err(unexpected)?;
-        correct::appoint(server, Some(author)).map_err(unexpected)?;
+        server.register(author, &UserId(Name::from("authority")))?;
+        server.appoint(author)?;
         let actions = Arc::new(Actions::new(App::Both));
         let authority =
             Replica::create(MemoryReplica::default(), author, actions.clone(), Arc::new(Columns))
@@ -51,7 +49,7 @@ impl Judge {
     /// Delivers the late correction; returns the number of corrections taken.
     pub(super) fn late_word(
         &mut self,
-        server: &mut Server<MemoryLog>,
+        server: &mut Central,
         mirror: &Mirror,
         now: u64,
     ) -> Checked<u64> {
@@ -76,20 +74,20 @@ impl Judge {
     /// correction arrives before the next call.
     pub(super) fn look(
         &mut self,
-        server: &mut Server<MemoryLog>,
+        server: &mut Central,
         mirror: &Mirror,
         now: u64,
         late: bool,
     ) -> Checked<u64> {
         for _ in 0..100 {
             if replica::snapshot::needs_snapshot(&self.authority) {
-                let whole = snapshot::snapshot(server, self.author).map_err(unexpected)?;
+                let whole = server.snapshot(self.author)?;
                 replica::snapshot::take_snapshot(&mut self.authority, &whole)
                     .map_err(unexpected)?;
                 continue;
             }
             let Some(request) = fetch::fetch_request(&self.authority, 100) else { break };
-            let fetched = server.fetch(self.author, &request).map_err(unexpected)?;
+            let fetched = server.fetch(self.author, &request)?;
             fetch::take_fetched(&mut self.authority, &fetched).map_err(unexpected)?;
             if matches!(fetched, Fetched::Page(page) if !page.more) {
                 break;
@@ -109,14 +107,14 @@ impl Judge {
 
 /// Passes corrections to the server; returns how many it took.
 fn correct_with(
-    server: &mut Server<MemoryLog>,
+    server: &mut Central,
     author: AuthorId,
     mirror: &Mirror,
     correct: &Correct,
     now: u64,
 ) -> Checked<u64> {
     let due = mirror.still_read(correct);
-    let taken = correct::correct(server, author, correct, now).map_err(unexpected)?;
+    let taken = server.correct(author, correct, now)?;
     if taken > due {
         return broken!(
             "authority-decides",

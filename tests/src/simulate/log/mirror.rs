@@ -8,9 +8,8 @@ use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::key::Key;
 use rejoin_log::message::{Correct, Correction, Item, LogSnapshot, Page, ViewedEntry};
 use rejoin_log::row::{Columns, LogRow, RowName};
-use rejoin_log::server::Server;
-use rejoin_log::server::memory::MemoryLog;
 
+use super::central::{Central, without_nulls};
 use super::oracle::{
     self, Change, Fact, Names, Rows, Within, after, fold, place, seen, sees, unlike, view,
 };
@@ -61,8 +60,8 @@ impl Mirror {
     }
 
     /// Reads the server after a step; returns how many items moved only because their view changed.
-    pub(super) fn look(&mut self, server: &Server<MemoryLog>, now: u64) -> Checked<u64> {
-        let entries = server.entries().map_err(|error| error.to_string())?;
+    pub(super) fn look(&mut self, server: &Central, now: u64) -> Checked<u64> {
+        let entries = server.entries()?;
         let mut for_views = 0;
         for entry in &entries {
             let former = self.moved.get(&entry.id).copied().unwrap_or_default();
@@ -102,10 +101,12 @@ impl Mirror {
                 self.placed.entry(change.row.clone()).or_default().extend(images.flat_map(place));
             }
         }
-        let folded = rows(server.rows().map_err(|error| error.to_string())?);
-        let current = rows(server.store().current_rows());
-        for (what, have) in [("rows", folded), ("current rows", current)] {
-            if let Some(difference) = unlike(&have, &self.rows) {
+        let (folded, current) = (server.rows()?, server.current_rows()?);
+        let shown = without_nulls(&self.rows);
+        for (what, have, want) in
+            [("rows", &folded, &self.rows), ("current rows", &current, &shown)]
+        {
+            if let Some(difference) = unlike(have, want) {
                 return broken!(
                     "server-rows-are-the-fold",
                     "the server's {what} are not the fold of its entries: {difference}"

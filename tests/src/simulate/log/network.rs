@@ -1,7 +1,6 @@
 //! Messages between devices and server, and their faults.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use fastrand::Rng;
 use rejoin_log::effect::Effects;
@@ -13,14 +12,12 @@ use rejoin_log::message::{
     EntryVerdict, EpochStamp, Fetched, Outcome, Publish, Published, Verdict, read,
 };
 use rejoin_log::replica::{fetch, first_snapshot, publish, snapshot};
-use rejoin_log::server::store::LogStore as _;
-use rejoin_log::server::{self, Limits, Server};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::oracle::{Fact, Within};
 use super::words;
-use super::world::{Columns, Fate, Letter, World, unexpected, user_id};
+use super::world::{Fate, Letter, World, unexpected, user_id};
 use crate::simulate::{Checked, broken};
 
 impl World<'_> {
@@ -49,7 +46,7 @@ impl World<'_> {
         {
             self.snapshot_page(number, limit)?
         } else if snapshot::needs_snapshot(&device.replica) {
-            let snapshot = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
+            let snapshot = self.server.snapshot(author)?;
             self.mirror.rightful_snapshot(&snapshot, &viewer, author)?;
             Letter::Snapshot(snapshot)
         } else {
@@ -57,7 +54,7 @@ impl World<'_> {
                 return Ok(());
             };
             let request = self.travels(request)?;
-            let fetched = self.server.fetch(author, &request).map_err(unexpected)?;
+            let fetched = self.server.fetch(author, &request)?;
             let fetched = self.travels(fetched)?;
             if let Fetched::Page(page) = &fetched {
                 self.mirror.rightful(page, &viewer, author)?;
@@ -92,8 +89,8 @@ impl World<'_> {
         let request = first_snapshot::page_request(&device.replica, &device.pages, limit);
         let request = self.travels(request)?;
         request.check_bounds().map_err(unexpected)?;
-        let answer = server::snapshot::snapshot_page(&self.server, author, &request);
-        let answer = self.travels(answer.map_err(unexpected)?)?;
+        let answer = self.server.snapshot_page(author, &request)?;
+        let answer = self.travels(answer)?;
         self.report.count(match answer {
             SnapshotAnswer::Restart => "a snapshot begins again",
             SnapshotAnswer::Page(_) => "a snapshot page is sent",
@@ -104,7 +101,7 @@ impl World<'_> {
         if !matches!(page.next, SnapshotNext::Cursor(_)) {
             return Ok(Letter::SnapshotPage(author, answer, None));
         }
-        let whole = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
+        let whole = self.server.snapshot(author)?;
         self.mirror.rightful_snapshot(&whole, &self.buckets(user), author)?;
         // The pages of a first snapshot are on the device, which is compared when it has taken them.
         let collected = self.devices[number].pages.clone().take(answer.clone());
@@ -208,7 +205,7 @@ impl World<'_> {
         let before = self.mirror.facts.clone();
         let request = self.travels(request.clone())?;
         request.check_bounds().map_err(unexpected)?;
-        let answer = self.server.publish(author, &request, self.now).map_err(unexpected)?;
+        let answer = self.server.publish(author, &request, self.now)?;
         let answer = self.travels(answer)?;
         self.look()?;
         self.count_contents(&before);
@@ -234,14 +231,12 @@ impl World<'_> {
         let buckets = self.written_by(author).all;
         let left = |fact: &&Fact| fact.key.author == author && !fact.within.all.is_subset(&buckets);
         let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
-        let store = self.server.store().clone();
-        let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
-        let membership = store.membership(&known.user).map_err(unexpected)?.version;
-        let stamp = EpochStamp { epoch: self.server.facts().epoch, membership };
-        let limits = Limits { drift: self.setting.drift, retention: self.setting.retention };
-        let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
+        let mut copy = self.server.copied()?;
+        let Some(known) = copy.author(author)? else { return Ok(()) };
+        let membership = copy.membership(&known.user)?.version;
+        let stamp = EpochStamp { epoch: copy.facts()?.epoch, membership };
         let request = Publish { stamp, number: u64::MAX, offers };
-        let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
+        let answer = copy.publish(author, &request, self.now)?;
         let Outcome::Verdicts { verdicts } = answer.outcome else {
             return Err(unexpected(format!("a request under the present membership: {answer:?}")));
         };
@@ -340,7 +335,7 @@ impl World<'_> {
         let device = &mut self.devices[number];
         device.become_another(self.now, self.report)?;
         let (author, user) = (device.author, device.user);
-        self.server.register(author, user_id(user)).map_err(unexpected)?;
+        self.server.register(author, &user_id(user))?;
         self.report.count("a copy is detected");
         self.inexact = Some("a database was copied");
         Ok(())

@@ -119,6 +119,10 @@ pub(super) struct Setting {
     pub(super) upgrades: bool,
     /// Rows or items of a snapshot page, in runs whose messages travel as bytes.
     pub(super) bytes: Option<usize>,
+    /// Whether the server's log is in an SQLite file.
+    pub(super) log_in_file: bool,
+    /// Whether the devices are in SQLite files.
+    pub(super) devices_in_files: bool,
 }
 
 /// All possible shared buckets.
@@ -130,7 +134,15 @@ impl Setting {
         let kind = KINDS[usize::try_from(seed).unwrap_or_default() % KINDS.len()];
         let round = usize::try_from(seed).unwrap_or_default() / KINDS.len();
         let bytes = (round % 4 == 3).then(|| [1, 2, 5, 100][round / 4 % 4]);
-        Self { bytes, ..Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265)) }
+        let setting = Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265));
+        // Some rows of these actions lack a column that others have; a device's table gives it to all.
+        let is_uneven = setting.deeds.iter().any(|deed| matches!(*deed, "grow" | "child"));
+        Self {
+            bytes,
+            log_in_file: matches!(round % 8, 1 | 3),
+            devices_in_files: round % 3 == 1 && !is_uneven,
+            ..setting
+        }
     }
 
     /// A setting of this kind.
@@ -187,6 +199,8 @@ impl Setting {
             copies: kind == Copies || all && rng.u8(..3) == 0,
             upgrades: kind == Versions,
             bytes: None,
+            log_in_file: false,
+            devices_in_files: false,
             users,
             members,
             buckets,

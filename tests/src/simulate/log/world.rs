@@ -5,19 +5,17 @@
 //! one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Name, UserId};
 use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Fetched, LogSnapshot, Publish, Published};
 use rejoin_log::row::{LogRow, Placement, RowName};
-use rejoin_log::server::memory::MemoryLog;
-use rejoin_log::server::store::{LogStore as _, Membership};
-use rejoin_log::server::{Limits, Server};
-use uuid::Uuid;
+use rejoin_log::server::Limits;
+use rejoin_log::server::store::Membership;
 
 use super::RunReport;
+use super::central::Central;
 use super::deed::{ITEM, MINE, fresh};
 use super::device::Device;
 use super::judge::Judge;
@@ -89,13 +87,11 @@ pub(super) struct Written {
 #[derive(Debug)]
 pub(super) struct World<'t> {
     pub(super) setting: Setting,
-    /// Whether the devices are in SQLite files.
-    pub(super) in_files: bool,
-    pub(super) server: Server<MemoryLog>,
+    pub(super) server: Central,
     pub(super) mirror: Mirror,
     /// The rows before the first entry.
     pub(super) first: Rows,
-    pub(super) backup: Option<(MemoryLog, Mirror)>,
+    pub(super) backup: Option<(Central, Mirror)>,
     pub(super) devices: Vec<Device>,
     pub(super) judge: Option<Judge>,
     pub(super) letters: Vec<(usize, Letter)>,
@@ -128,18 +124,11 @@ impl<'t> World<'t> {
     pub(super) fn new(setting: Setting, seed: u64, report: &'t mut RunReport) -> Checked<Self> {
         let mut rng = Rng::with_seed(seed ^ 0x0eed);
         let limits = Limits { drift: setting.drift, retention: setting.retention };
-        let epoch = Epoch(Uuid::from_u128(1));
-        let mut server = Server::create(MemoryLog::default(), epoch, Arc::new(Columns), limits)
-            .map_err(unexpected)?;
+        let mut server = Central::create(limits, setting.log_in_file.then_some(seed))?;
         let first = first_rows(&setting, &mut rng);
-        let images = first.iter().map(|(name, row)| (name.clone(), LogRow::from(row.clone())));
-        server.load(images).map_err(unexpected)?;
+        server.load(&first)?;
         let mirror = Mirror::of(first.clone());
-        // Some rows of these actions lack a column that others have; a table gives it to all.
-        let uneven = setting.deeds.iter().any(|deed| matches!(*deed, "grow" | "child"));
-        let in_files = seed % 6 == 1 && !uneven;
         let mut world = Self {
-            in_files,
             server,
             mirror,
             first,
@@ -156,8 +145,11 @@ impl<'t> World<'t> {
             report,
             setting,
         };
-        if in_files {
+        if world.setting.devices_in_files {
             world.report.count("devices are in files");
+        }
+        if world.setting.log_in_file {
+            world.report.count("the log is in a file");
         }
         for number in 0..world.setting.users.len() {
             let user = world.setting.users[number];
@@ -183,6 +175,7 @@ impl<'t> World<'t> {
     pub(super) fn look(&mut self) -> Checked {
         let for_views = self.mirror.look(&self.server, self.now)?;
         self.report.add("an item is sent again for its changed view", for_views);
+        self.report.add("the server crashes before a commit", self.server.take_crashes());
         Ok(())
     }
 
@@ -194,11 +187,11 @@ impl<'t> World<'t> {
     ) -> Checked {
         let [buckets, write_only] =
             [buckets, write_only].map(|names| names.iter().map(String::as_str).collect());
-        self.server.set_buckets(&user_id(user), buckets, write_only).map_err(unexpected)
+        self.server.set_buckets(&user_id(user), &buckets, &write_only)
     }
 
     pub(super) fn membership(&self, user: usize) -> Membership {
-        self.server.store().membership(&user_id(user)).unwrap_or_default()
+        self.server.membership(&user_id(user)).unwrap_or_default()
     }
 
     /// The buckets that a user reads and writes, according to the server.
