@@ -51,12 +51,11 @@ impl Central {
     /// A new log: in a file if there is a seed for its crashes.
     pub(super) fn create(limits: Limits, crashes: Option<u64>) -> Checked<Self> {
         let epoch = Epoch(Uuid::from_u128(1));
-        let place = match crashes {
-            Some(seed) => Place::File(Box::new(LogFile::create(limits, epoch, seed)?)),
-            None => {
-                let log = Server::create(MemoryLog::default(), epoch, Arc::new(Columns), limits);
-                Place::Memory(Box::new(log.map_err(unexpected)?))
-            }
+        let place = if let Some(seed) = crashes {
+            Place::File(Box::new(LogFile::create(limits, epoch, seed)?))
+        } else {
+            let log = Server::create(MemoryLog::default(), epoch, Arc::new(Columns), limits);
+            Place::Memory(Box::new(log.map_err(unexpected)?))
         };
         Ok(Self { limits, place })
     }
@@ -193,6 +192,8 @@ fn columns(rows: impl IntoIterator<Item = (RowName, LogRow)>) -> Rows {
 
 pub(super) fn without_nulls(rows: &Rows) -> Rows {
     let mut rows = rows.clone();
-    rows.values_mut().for_each(|row| row.retain(|_, value| *value != Value::Null));
+    for row in rows.values_mut() {
+        row.retain(|_, value| *value != Value::Null);
+    }
     rows
 }

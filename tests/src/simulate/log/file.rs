@@ -149,8 +149,8 @@ impl LogFile {
             (Some(copied), Err(_)) => copied.map_err(unexpected)?,
             (_, crashed) => return crashed.map_err(unexpected),
         }
-        let crashes = self.crashes + 1;
-        *self = Self { crashes, ..Self::open(left, self.limits, self.rng.clone())? };
+        let count = self.crashes + 1;
+        *self = Self { crashes: count, ..Self::open(left, self.limits, self.rng.clone())? };
         Ok(())
     }
 
