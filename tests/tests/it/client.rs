@@ -20,23 +20,33 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Served {
     pub(crate) url: String,
     /// All requests go through it, and are counted there.
-    _network: Proxy,
+    #[allow(dead_code)] // It checks the number when it is dropped.
+    network: Option<Proxy>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Served {
     pub(crate) fn new(backend: &Backend) -> Self {
+        let mut served = Self::uncounted(backend);
+        let network = Proxy::before(&served.url);
+        served.url.clone_from(&network.url);
+        served.network = Some(network);
+        served
+    }
+
+    /// A server whose clients may send any number of requests.
+    pub(crate) fn uncounted(backend: &Backend) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let network = Proxy::before(&format!("http://{}", listener.local_addr().unwrap()));
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let server = backend.server().clone();
         let serving = async move { server.serve(listener).await };
         drop(runtime.spawn(serving));
-        Self { url: network.url.clone(), _network: network, runtime: Some(runtime) }
+        Self { url, network: None, runtime: Some(runtime) }
     }
 }
 
@@ -60,6 +70,15 @@ impl Phone {
     }
 
     pub(crate) fn with(user: &str, url: Option<&str>, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::with_services(user, url, Services::default(), configure)
+    }
+
+    pub(crate) fn with_services(
+        user: &str,
+        url: Option<&str>,
+        services: Services,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let mut config = Config::new(folder.path().join("app.db"));
         config.server_url = url.map(str::to_owned);
@@ -67,7 +86,7 @@ impl Phone {
         config.sync_interval = Duration::from_hours(1);
         config.push_debounce = Duration::ZERO;
         configure(&mut config);
-        let client = Client::open(config).wait().unwrap();
+        let client = Client::open_with(config, services).wait().unwrap();
         Self { client, folder }
     }
 

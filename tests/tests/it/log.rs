@@ -11,7 +11,7 @@ use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
 use rejoin_core::{Error, FirstSync, InputFault, Inspection, MutationId, QueueFault};
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 use serde_json::json;
 
 use crate::client::{PATIENCE, Phone, Served};
@@ -19,12 +19,14 @@ use crate::doctor::check;
 use crate::{apply, each_store};
 
 mod authority;
+mod chaos;
 mod decisions;
 mod existing_rows;
 mod faults;
 mod first_snapshot;
 mod handlers;
 mod metered;
+mod programs;
 mod row_state;
 
 const TABLES: &str =
@@ -276,76 +278,6 @@ fn added_column_is_filled_and_a_table_keeps_its_model() {
     }
     let error = rejoin_core::engine::adopt::adopt(phone.engine(), &manifest).unwrap_err();
     assert!(error.to_string().contains("changes between rows and log"), "{error}");
-}
-
-/// Rows and entries of four devices, one of them new, under faults, crashes and clocks that differ; in a
-/// third of the runs with an authority.
-fn chaos(seed: u64) {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let server = server(if seed.is_multiple_of(4) { Store::Postgres } else { Store::Sqlite });
-    let mut devices = Vec::from(devices(&server, ["ana", "ben", "ana"]));
-    devices.push(first_snapshot::new_device(&server, 4));
-    for device in &mut devices {
-        with_actions(device);
-    }
-    let (authors, mut halls) = (devices.len(), 0);
-    if seed.is_multiple_of(3) {
-        devices.push(authority::authority(&server));
-    }
-    for step in 0..40 {
-        let at = rng.usize(0..devices.len());
-        let device = &mut devices[at];
-        let seat = rng.usize(0..4);
-        device.host.advance(Duration::from_millis(rng.u64(0..90_000)));
-        server.clock.advance(rng.i64(0..30_000_000));
-        let deeds = if at < authors { 0..14 } else { 8..12 };
-        match rng.usize(deeds) {
-            12 => drop(perform(device.engine(), "count", &json!({"id": format!("s{seat}")})).unwrap()),
-            13 => drop(sell(device, &format!("b{step}"))),
-            0..3 => drop(device.try_write(&format!(
-                "INSERT OR REPLACE INTO seats VALUES ('s{seat}', 'e1', NULL, '{seed}/{step}', {step})"
-            ))),
-            3 | 4 => drop(device.write(&format!("UPDATE seats SET note = 'n{step}' WHERE id = 's{seat}'"))),
-            5 => drop(device.write(&format!("UPDATE seats SET owner = 'o{step}', number = number + 1"))),
-            6 => drop(device.write(&format!("DELETE FROM seats WHERE id = 's{seat}'"))),
-            7 => {
-                halls += 1;
-                device.write(&format!("INSERT INTO halls (id, name) VALUES ('p{step}', 'x')"));
-            }
-            8 => {
-                with_actions(device.crash());
-            }
-            kind => {
-                if kind == 9 {
-                    let count = rng.usize(1..4);
-                    let fault = || Fault::ALL[rng.usize(0..Fault::ALL.len())];
-                    device.faults.extend(std::iter::repeat_with(fault).take(count));
-                }
-                if device.pass(&server).is_err() {
-                    device.faults.clear();
-                }
-                device.deliver_late(&server);
-            }
-        }
-    }
-    // An action that now rejects stays listed, without effect.
-    rounds(&server, &mut devices);
-    for device in &mut devices {
-        for parked in device.queue() {
-            assert_eq!(parked.reason, Some(ParkReason::Unreplayable));
-            decide::discard(device.engine(), parked.id).unwrap();
-        }
-    }
-    settle(&server, &mut devices);
-    assert_eq!(server.see("SELECT count(*) FROM halls"), halls.to_string());
-}
-
-#[test]
-fn random_writes_under_faults_leave_equal_rows_everywhere() {
-    for seed in 0..cases(24) {
-        let caught = std::panic::catch_unwind(|| chaos(seed));
-        assert!(caught.is_ok(), "seed {seed}");
-    }
 }
 
 #[test]
