@@ -12,6 +12,7 @@ pub mod memory;
 
 pub use error::TransportError;
 pub use events::EventStream;
-pub use exchange::{HttpRequest, HttpResponse, Transport};
+pub(crate) use exchange::value_of;
+pub use exchange::{HttpRequest, HttpResponse, OnHeaders, Transport};
 pub use http::HttpTransport;
 pub use memory::{Fault, MemoryTransport};

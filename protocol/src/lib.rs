@@ -40,6 +40,10 @@ pub const PROTOCOL: u32 = 1;
 /// The header that requests the extensions on requests without a body.
 pub const PROTOCOL_HEADER: &str = "Rejoin-Protocol";
 
+/// The header of a page of a snapshot with a [`wire::snapshot::PageEnd`] as JSON in ASCII. The device
+/// requests the next page while the body of this one arrives.
+pub const PAGE_END_HEADER: &str = "Rejoin-Page-End";
+
 /// The header with the app's version; below the server's minimum, every response is 426.
 pub const APP_VERSION_HEADER: &str = "X-App-Version";
 

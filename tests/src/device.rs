@@ -1,12 +1,12 @@
 //! A test device: an engine over a file, a session, and the faults between it and the server.
 
+mod exchange;
 mod file;
 mod progress;
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rejoin_core::engine::change::Change;
@@ -18,12 +18,12 @@ use rejoin_core::sync::session::{
 };
 use rejoin_core::value::Value;
 use rejoin_protocol::Manifest;
-use rejoin_protocol::wire::code;
-use rejoin_protocol::wire::push::{Ending, PushAnswer, PushRequest, PushResponse, Verdict};
 use tempfile::TempDir;
 
 use crate::fault::Fault;
 use crate::peer::Peer;
+use exchange::lost;
+pub use exchange::undecided;
 
 /// The state at which a device stops.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Device {
     policies: Policies,
     options: OpenOptions,
     outbox: Option<Request>,
+    /// The request for the next page with its response, made before the last page was applied.
+    early: Option<(Request, Option<Response>)>,
     late: Vec<(String, Request)>,
     in_pass: bool,
     /// The contents of the file when the pass began.
@@ -111,6 +113,7 @@ impl Device {
             policies: Policies::new(),
             options,
             outbox: None,
+            early: None,
             late: Vec::new(),
             in_pass: false,
             pass: progress::Pass::default(),
@@ -243,6 +246,7 @@ impl Device {
         self.govern(self.policies.clone());
         self.session = Session::new(self.config.clone());
         self.outbox = None;
+        self.early = None;
         self.in_pass = false;
         self
     }
@@ -393,96 +397,11 @@ impl Device {
         }
     }
 
-    fn carry(&mut self, server: &dyn Peer, request: Request) -> Result<()> {
-        let user = self.user.clone();
-        let fault = self.faults.pop_front();
-        let engine = self.engine.as_mut().context("closed")?;
-        let answer = match fault {
-            None => server.exchange(&user, &request),
-            Some(Fault::Doubled) => {
-                server.exchange(&user, &request);
-                server.exchange(&user, &request)
-            }
-            Some(Fault::RequestLost) => None,
-            Some(Fault::AnswerLost) => {
-                server.exchange(&user, &request);
-                None
-            }
-            Some(Fault::Late) => {
-                self.late.push((user, request));
-                None
-            }
-            Some(Fault::Failed) => Some(response(500, "<html>oops</html>")),
-            Some(Fault::FailedAfterwards) => {
-                server.exchange(&user, &request);
-                Some(response(500, r#"{"error":"push changes"}"#))
-            }
-            Some(Fault::Unavailable) => Some(response(503, r#"{"error":"busy","retry_after":1}"#)),
-            Some(Fault::CutBody) => server.exchange(&user, &request).map(|whole| {
-                let half = whole.body.len() / 2;
-                Response { body: whole.body.slice(..half), ..whole }
-            }),
-            Some(Fault::Html) => Some(response(200, "<html>please log in</html>")),
-            Some(Fault::TooLarge) => Some(response(413, r#"{"code":"too_large"}"#)),
-        };
-        match answer {
-            Some(answer) => Ok(self.session.answered(engine, answer)?),
-            None => Ok(lost(&mut self.session, engine)?),
-        }
-    }
-
     /// Passes a response to the session that matches no request.
     pub fn unexpected(&mut self, answer: Response) -> rejoin_core::Result<()> {
         let engine = self.engine.as_mut().expect("the engine is open");
         self.session.answered(engine, answer)
     }
-}
-
-fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
-    session.lost(engine, Duration::ZERO)?;
-    Err(rejoin_core::Error::Sync(rejoin_core::SyncFault::Offline("the test lost it".to_owned())))
-}
-
-/// The response to this push of a server that cannot decide at the moment.
-pub fn undecided(push: &[u8]) -> Response {
-    let push: PushRequest = serde_json::from_slice(push).expect("a push reads as a push");
-    let ask = push.rejoin.expect("ours");
-    let groups = ask.groups.iter().map(|group| (group.id.clone(), group.attempt));
-    let cancelled = ask.cancel.iter().map(|cancel| (cancel.id.clone(), 0));
-    let verdicts = cancelled.chain(groups).map(|(id, attempt)| Verdict {
-        id,
-        attempt,
-        verdict: Ending::Retry,
-        code: Some(code::TRANSIENT.to_owned()),
-        retryable: true,
-        table_name: None,
-        record_id: None,
-        column: None,
-        displaced: Vec::new(),
-        message: None,
-    });
-    let answer = PushResponse {
-        accepted: Vec::new(),
-        rejected: Vec::new(),
-        checkpoint: 0,
-        server_time: String::new(),
-        schema_version: push.schema_version,
-        schema_hash: push.schema_hash,
-        rejoin: Some(PushAnswer {
-            request: ask.request,
-            epoch: ask.epoch,
-            verdicts: verdicts.collect(),
-            rows: Vec::new(),
-            ..PushAnswer::default()
-        }),
-    };
-    let body = serde_json::to_vec(&answer).expect("an answer is written");
-    Response { status: 200, body: body.into(), ..Response::default() }
-}
-
-fn response(status: u16, body: &'static str) -> Response {
-    let retry_after = (status == 503).then_some(Duration::from_secs(1));
-    Response { status, retry_after, body: body.into(), ..Response::default() }
 }
 
 pub(crate) fn line(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {

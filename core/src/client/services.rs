@@ -11,7 +11,9 @@ use futures_util::future::BoxFuture;
 use crate::engine::action::Actions;
 use crate::host::Host;
 use crate::sync::token::{TokenError, TokenProvider};
-use crate::transport::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
+use crate::transport::{
+    EventStream, HttpRequest, HttpResponse, OnHeaders, Transport, TransportError,
+};
 
 /// Services that a client uses; the default is the real machine.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,14 @@ impl Transport for Latest<dyn Transport> {
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
         self.get().send(request)
+    }
+
+    fn send_with(
+        &self,
+        request: HttpRequest,
+        on_headers: OnHeaders,
+    ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        self.get().send_with(request, on_headers)
     }
 
     fn events(

@@ -155,6 +155,28 @@ impl Session {
         }
     }
 
+    /// The request for the next page of a snapshot, to be sent before the last requested page is applied.
+    /// `end`: that page, or its header [`PAGE_END_HEADER`](rejoin_protocol::PAGE_END_HEADER). `took`: from
+    /// its request to the end of its response, if it has arrived. [`Session::next`] returns an equal
+    /// request, unless something else comes first: then the response must be dropped. `None` if no page
+    /// follows, or the network is too slow for two at once.
+    ///
+    /// # Errors
+    /// Those of the engine's file.
+    pub fn ahead(
+        &mut self,
+        engine: &mut Engine,
+        end: &[u8],
+        took: Option<Duration>,
+    ) -> Result<Option<Request>> {
+        match (self.running, &mut self.peer) {
+            (Some(Asked::Peer), Some(peer)) if self.resets == engine.resets() => {
+                peer.ahead(engine, &mut self.pass, end, took)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Applies the response to the last request, completely or not at all.
     ///
     /// # Errors

@@ -13,6 +13,9 @@ use super::events::EventStream;
 /// Minimum body size for compression; below it, gzip's overhead exceeds the gain.
 const COMPRESS_FROM: usize = 1024;
 
+/// Is called with the headers of a response, with names in lower case.
+pub type OnHeaders = Box<dyn FnOnce(&[(String, String)]) + Send>;
+
 /// Sends requests to one server.
 ///
 /// A future may be dropped at any time: the request is then abandoned, and it is unknown whether
@@ -23,6 +26,17 @@ pub trait Transport: Send + Sync + Debug + 'static {
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>>;
+
+    /// [`Transport::send`] that calls `on_headers` before the response's body has arrived. Optional:
+    /// without it, a first sync requests each page only after the one before it.
+    fn send_with(
+        &self,
+        request: HttpRequest,
+        on_headers: OnHeaders,
+    ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        drop(on_headers);
+        self.send(request)
+    }
 
     /// Opens the event stream; [`TransportError::Status`] if the server refuses,
     /// [`TransportError::Refused`] if the transport has no streams: it is then not called again.
@@ -119,7 +133,7 @@ pub(super) fn seconds_of(headers: &[(String, String)], name: &str) -> Option<Dur
     value_of(headers, name)?.trim().parse().ok().map(Duration::from_secs)
 }
 
-fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(crate) fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 

@@ -19,7 +19,7 @@ use rustls::crypto::ring;
 
 use super::error::TransportError;
 use super::events::EventStream;
-use super::exchange::{HttpRequest, HttpResponse, Transport, seconds_of};
+use super::exchange::{HttpRequest, HttpResponse, OnHeaders, Transport, seconds_of};
 use crate::death::{self, Failpoint};
 use crate::error::{Error, Result};
 
@@ -78,6 +78,14 @@ impl Transport for HttpTransport {
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        self.send_with(request, Box::new(|_| ()))
+    }
+
+    fn send_with(
+        &self,
+        request: HttpRequest,
+        on_headers: OnHeaders,
+    ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
         let (timeout, limit) = (request.timeout, self.limit);
         let begun = self.begin(request);
         async move {
@@ -85,6 +93,7 @@ impl Transport for HttpTransport {
             death::pass(Failpoint::RequestSent);
             let status = answer.status().as_u16();
             let headers = headers_of(&answer);
+            on_headers(&headers);
             let body = whole(answer, timeout, limit).await?;
             Ok(HttpResponse { status, headers, body })
         }

@@ -1,5 +1,7 @@
 //! `POST /sync/snapshot`: all rows that the user may see, in pages by key.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use super::row::{Record, RowSet};
@@ -104,6 +106,65 @@ pub struct SnapshotAnswer {
     pub witness: String,
 }
 
+/// A page without its rows: what a request for the next page needs. Read from the header
+/// [`PAGE_END_HEADER`](crate::PAGE_END_HEADER), or from the response itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PageEnd {
+    /// [`SnapshotResponse::cursor`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<SnapshotCursor>,
+    /// [`SnapshotResponse::has_more`].
+    pub has_more: bool,
+    /// Rejoin's extensions.
+    pub rejoin: AnswerEnd,
+}
+
+/// [`SnapshotAnswer`] without its rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnswerEnd {
+    /// The request's number.
+    pub request: i64,
+    /// The server's epoch.
+    pub epoch: String,
+    /// Whether the snapshot must restart.
+    pub restart: bool,
+    /// The log tip when the page was read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub witness: String,
+}
+
+impl PageEnd {
+    /// The longest header, so that proxies accept it.
+    const MOST: usize = 2_048;
+
+    /// The end of a page of a Rejoin device.
+    pub fn of(page: &SnapshotResponse) -> Option<Self> {
+        let SnapshotAnswer { request, epoch, restart, witness, .. } = page.rejoin.as_ref()?;
+        let rejoin = AnswerEnd {
+            request: *request,
+            epoch: epoch.clone(),
+            restart: *restart,
+            witness: witness.clone(),
+        };
+        Some(Self { cursor: page.cursor.clone(), has_more: page.has_more, rejoin })
+    }
+
+    /// JSON in ASCII; `None` if it would be too long for a header.
+    pub fn header(&self) -> Option<String> {
+        let json = serde_json::to_string(self).ok()?;
+        let mut header = String::with_capacity(json.len());
+        for unit in json.encode_utf16() {
+            match u8::try_from(unit) {
+                Ok(byte @ 0x20..0x7f) => header.push(char::from(byte)),
+                // Writing to a string does not fail.
+                _ => drop(write!(header, "\\u{unit:04x}")),
+            }
+        }
+        (header.len() <= Self::MOST).then_some(header)
+    }
+}
+
 /// A key range of one table: after `after` (exclusive), up to `through` (inclusive); absent is
 /// open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,4 +178,36 @@ pub struct KeyRange {
     /// Inclusive upper bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AnswerEnd, PageEnd, SnapshotCursor, SnapshotResponse};
+
+    fn end(after_id: &str) -> PageEnd {
+        let cursor = SnapshotCursor { checkpoint: 4, table_idx: 1, after_id: after_id.to_owned() };
+        let rejoin = AnswerEnd { request: 7, epoch: "e".to_owned(), ..AnswerEnd::default() };
+        PageEnd { cursor: Some(cursor), has_more: true, rejoin }
+    }
+
+    #[test]
+    fn header_is_ascii_and_reads_as_it_was_written() {
+        for after_id in ["p1", "\"\\ \n", "\u{f6}\u{1f600}", "\u{7f}\u{0}"] {
+            let header = end(after_id).header().unwrap();
+            assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header}");
+            assert_eq!(serde_json::from_str::<PageEnd>(&header).unwrap(), end(after_id));
+        }
+        assert_eq!(end(&"x".repeat(2_000)).header(), None, "proxies limit headers");
+    }
+
+    #[test]
+    fn page_end_is_a_part_of_the_page() {
+        let page = r#"{"records": [], "cursor": {"checkpoint": 4, "table_idx": 1, "after_id": "p1"},
+            "checkpoint": 4, "has_more": true, "schema_version": 1, "schema_hash": "h",
+            "rejoin": {"request": 7, "epoch": "e", "sets": [{"table_name": "t", "columns": ["id"], "rows": [["p1"]]}]}}"#;
+        assert_eq!(serde_json::from_str::<PageEnd>(page).unwrap(), end("p1"));
+        let page: SnapshotResponse = serde_json::from_str(page).unwrap();
+        assert_eq!(PageEnd::of(&page), Some(end("p1")));
+        assert_eq!(PageEnd::of(&SnapshotResponse { rejoin: None, ..page }), None, "a plain device");
+    }
 }

@@ -8,7 +8,7 @@ use rejoin_protocol::{
         pull::{PullRequest, PullResponse},
         push::{Change, Group, PushRequest, PushResponse, Verdict},
         register::{RegisterRequest, RegisterResponse},
-        snapshot::{KeyRange, SnapshotRequest, SnapshotResponse},
+        snapshot::{KeyRange, PageEnd, SnapshotRequest, SnapshotResponse},
         tables::TablesResponse,
     },
 };
@@ -19,7 +19,7 @@ fn through<T: Serialize + DeserializeOwned>(json: &str) -> Result<String, serde_
 }
 
 /// The types that have a name in docs/protocol.md and in the fixtures.
-pub(crate) const TYPES: [&str; 18] = [
+pub(crate) const TYPES: [&str; 19] = [
     "register-request",
     "register-response",
     "push-request",
@@ -28,6 +28,7 @@ pub(crate) const TYPES: [&str; 18] = [
     "pull-response",
     "snapshot-request",
     "snapshot-response",
+    "page-end",
     "schema",
     "tables",
     "digest",
@@ -51,6 +52,7 @@ pub(crate) fn read_and_write(name: &str, json: &str) -> Result<String, serde_jso
         "pull-response" => through::<PullResponse>(json),
         "snapshot-request" => through::<SnapshotRequest>(json),
         "snapshot-response" => through::<SnapshotResponse>(json),
+        "page-end" => through::<PageEnd>(json),
         "schema" => through::<Manifest>(json),
         "tables" => through::<TablesResponse>(json),
         "digest" => through::<DigestAnswer>(json),

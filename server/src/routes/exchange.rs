@@ -1,19 +1,20 @@
 //! The protocol requests: decode, run the engine on a blocking thread, encode the response.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use rejoin_protocol::PAGE_END_HEADER;
 use rejoin_protocol::limits::Bounded;
 use rejoin_protocol::mutant;
 use rejoin_protocol::wire::digest::DigestAsk;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
-use rejoin_protocol::wire::snapshot::SnapshotRequest;
+use rejoin_protocol::wire::snapshot::{PageEnd, SnapshotRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -94,10 +95,21 @@ fn answer_push(engine: &Engine, caller: &Caller, body: &PushRequest) -> Result<P
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, SNAPSHOT, |engine, caller, body: &SnapshotRequest| {
-        snapshot::snapshot(engine, caller, body)
-    })
-    .await
+    let end = Arc::new(Mutex::new(None));
+    let ends = Arc::clone(&end);
+    let work = move |engine: &Engine, caller: &Caller, body: &SnapshotRequest| {
+        let page = snapshot::snapshot(engine, caller, body)?;
+        let header = PageEnd::of(&page).and_then(|end| end.header());
+        *ends.lock().unwrap_or_else(PoisonError::into_inner) =
+            header.and_then(|header| HeaderValue::from_str(&header).ok());
+        Ok(page)
+    };
+    let mut response = post(shared, request, SNAPSHOT, work).await;
+    let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(end) = end.filter(|_| response.status() == StatusCode::OK) {
+        response.headers_mut().insert(PAGE_END_HEADER, end);
+    }
+    response
 }
 
 pub(super) async fn tables(State(shared): State<Arc<Shared>>, request: Request) -> Response {

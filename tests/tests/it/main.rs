@@ -27,6 +27,7 @@ mod inspect;
 mod interleavings;
 mod log;
 mod loops;
+mod next_page;
 mod pairs;
 mod places;
 mod plain_client;

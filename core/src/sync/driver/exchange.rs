@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rejoin_protocol::capability;
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::sync::rows::fact;
-use crate::sync::session::{Next, Progress, Response, Session, SessionConfig};
+use crate::sync::session::{Next, Progress, Request, Response, Session, SessionConfig};
 use crate::sync::status::FirstSync;
 use crate::sync::subject::Signer;
 use crate::writer::{Task, Writer};
@@ -29,6 +30,8 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     fn signed_by(&self, who: Signer) -> Task<()>;
     /// The next request, or the end.
     fn next(&self) -> Task<Next>;
+    /// The request for the page after the one with this end, to be sent before that is applied.
+    fn ahead(&self, end: Bytes, took: Option<Duration>) -> Task<Option<Request>>;
     /// Applies a response.
     fn answered(&self, response: Response) -> Task<SessionState>;
     /// The last request has no response after this time.
@@ -101,6 +104,10 @@ impl Exchange for WriterExchange {
 
     fn next(&self) -> Task<Next> {
         self.step(Session::next)
+    }
+
+    fn ahead(&self, end: Bytes, took: Option<Duration>) -> Task<Option<Request>> {
+        self.step(move |session, engine| session.ahead(engine, &end, took))
     }
 
     fn answered(&self, response: Response) -> Task<SessionState> {

@@ -1,14 +1,17 @@
-//! One pass: signs and sends the session's requests one at a time, and returns the responses to it.
+//! One pass: signs and sends the session's requests, and returns the responses to it.
 //!
-//! Push, pull and snapshot never overlap. A request without a response within its deadline counts
+//! Push, pull and snapshot never overlap. One request runs at a time; while a page of a snapshot is
+//! applied, the next page is on its way. It is dropped if something else comes first. A request without a response within its deadline counts
 //! as lost. A 401 renews the token once and sends the same bytes again. HTML pages, redirects and
 //! cached responses are never passed to the session.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rejoin_protocol::wire::path;
+use tokio::sync::oneshot;
 
 use super::exchange::{Exchange, SessionState};
 use super::shared::{DriverConfig, Shared};
@@ -22,7 +25,9 @@ use crate::sync::session::{Next, PassReport, Phase, Request, Response};
 use crate::sync::status::{SyncState, SyncedRows};
 use crate::sync::subject::Signer;
 use crate::sync::token::{Header, Keyring};
-use crate::transport::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
+use crate::transport::{
+    EventStream, HttpRequest, HttpResponse, OnHeaders, Transport, TransportError, value_of,
+};
 
 /// Extra time for a large upload: a second per 16 KiB, the speed of a bad mobile network.
 const UPLOAD_PER_SECOND: usize = 16 * 1024;
@@ -50,6 +55,20 @@ pub(super) struct PassFacts {
     pub(super) pushed: bool,
 }
 
+/// A request in a task of the transport, which returns the response and when it arrived.
+type Carried = SpawnedTask<Result<(HttpResponse, Duration), TransportError>>;
+
+/// A request on its way.
+struct Sent {
+    phase: Phase,
+    prepared: HttpRequest,
+    begun: Duration,
+    answer: Carried,
+    /// The end of the page, when the headers of the response have arrived; an error if they name
+    /// none.
+    page_end: oneshot::Receiver<Bytes>,
+}
+
 /// What a pass works with.
 #[derive(Debug, Clone)]
 pub(super) struct PassContext {
@@ -71,6 +90,7 @@ impl PassContext {
         self.shared.board.set(SyncState::Connecting);
         known.session = self.exchange.start(signer.clone()).await?;
         let (mut since, mut held_back) = (None, false);
+        let mut early: Option<(Request, Sent)> = None;
         loop {
             self.shared.board.set_first_sync(known.session.first_sync);
             let request = match self.exchange.next().await? {
@@ -92,12 +112,17 @@ impl PassContext {
             }
             self.show(phase, &known.session, &mut since);
             known.pushed |= phase == Phase::Pushing;
-            let asked = self.host.elapsed();
-            let answer = self.ask(request, known.session.gzip, &mut header, &signer).await;
-            let took = self.host.elapsed().saturating_sub(asked);
-            let answer = match answer {
+            let sent = match early.take() {
+                Some((ahead, sent)) if ahead == request => sent,
+                _ => self.sent(request, known.session.gzip, header.as_ref()),
+            };
+            let (begun, gzip) = (sent.begun, known.session.gzip);
+            let (answer, next) = self.ask_ahead(sent, gzip, &mut header, &signer).await;
+            early = next;
+            let (answer, at) = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
+                    let took = self.host.elapsed().saturating_sub(begun);
                     // If this fails too, the next pass marks it.
                     let _ = self.exchange.lost(took).await;
                     return Err(error);
@@ -106,6 +131,11 @@ impl PassContext {
             death::pass(Failpoint::AnswerRead);
             known.asked = answer.retry_after();
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
+            let took = at.saturating_sub(begun);
+            if phase == Phase::Snapshot && status == 200 && early.is_none() {
+                let next = self.exchange.ahead(body.clone(), Some(took)).await?;
+                early = self.early(next, gzip, header.as_ref());
+            }
             let response = Response { status, retry_after, body, took };
             known.session = self.exchange.answered(response).await?;
             self.show(phase, &known.session, &mut since);
@@ -135,23 +165,71 @@ impl PassContext {
         });
     }
 
-    /// Sends one request; repeats it with a new token if the server refuses the first.
-    async fn ask(
+    /// Sends a request.
+    fn sent(&self, request: Request, gzip: bool, header: Option<&Header>) -> Sent {
+        let phase = request.phase;
+        let prepared = self.prepare(request, gzip);
+        let (sender, page_end) = oneshot::channel();
+        let on_headers: OnHeaders = Box::new(|headers| {
+            if let Some(end) = value_of(headers, rejoin_protocol::PAGE_END_HEADER) {
+                let _ = sender.send(Bytes::copy_from_slice(end.as_bytes()));
+            }
+        });
+        let begun = self.host.elapsed();
+        let answer = self.carried(&prepared, header, on_headers);
+        Sent { phase, prepared, begun, answer, page_end }
+    }
+
+    fn early(
         &self,
-        request: Request,
+        next: Option<Request>,
+        gzip: bool,
+        header: Option<&Header>,
+    ) -> Option<(Request, Sent)> {
+        let next = next?;
+        Some((next.clone(), self.sent(next, gzip, header)))
+    }
+
+    /// [`PassContext::ask`]; sends the request for the next page as soon as the headers of this page
+    /// name its end.
+    async fn ask_ahead(
+        &self,
+        sent: Sent,
         gzip: bool,
         header: &mut Option<Header>,
         signer: &Signer,
-    ) -> Result<HttpResponse> {
-        let phase = request.phase;
-        let request = self.prepare(request, gzip);
-        let answer = self.send(&request, header.as_ref(), phase).await?;
+    ) -> (Result<(HttpResponse, Duration)>, Option<(Request, Sent)>) {
+        let Sent { phase, prepared, answer, page_end, .. } = sent;
+        let token = header.clone();
+        let mut answer = pin!(self.ask((phase, &prepared, answer), header, signer));
+        let end = tokio::select! {
+            biased;
+            answer = &mut answer => return (answer, None),
+            end = page_end => end,
+        };
+        let next = match end {
+            Ok(end) => self.exchange.ahead(end, None).await.unwrap_or_default(),
+            Err(_) => None,
+        };
+        let early = self.early(next, gzip, token.as_ref());
+        (answer.await, early)
+    }
+
+    /// Waits for the response and the time of its arrival; repeats the request with a new token if the
+    /// server refuses the first.
+    async fn ask(
+        &self,
+        (phase, request, answer): (Phase, &HttpRequest, Carried),
+        header: &mut Option<Header>,
+        signer: &Signer,
+    ) -> Result<(HttpResponse, Duration)> {
+        let (answer, at) = self.arrived(request, answer, phase).await?;
         if answer.status != 401 {
-            return Ok(answer);
+            return Ok((answer, at));
         }
         let by_server = is_of_server(&answer);
         let Some(fresh) = self.keyring.renewed(header.as_ref(), by_server).await? else {
-            return Ok(answer);
+            return Ok((answer, at));
         };
         let who = self.keyring.signer(Some(&fresh)).await?;
         if who != *signer {
@@ -163,11 +241,12 @@ impl PassContext {
             ).into());
         }
         *header = Some(fresh);
-        let answer = self.send(&request, header.as_ref(), phase).await?;
+        let again = self.carried(request, header.as_ref(), Box::new(|_| ()));
+        let (answer, at) = self.arrived(request, again, phase).await?;
         if answer.status == 401 && is_of_server(&answer) {
             self.keyring.refused(header.as_ref()).await;
         }
-        Ok(answer)
+        Ok((answer, at))
     }
 
     fn prepare(&self, request: Request, gzip: bool) -> HttpRequest {
@@ -192,15 +271,13 @@ impl PassContext {
         request
     }
 
-    async fn send(
+    async fn arrived(
         &self,
         request: &HttpRequest,
-        header: Option<&Header>,
+        answer: Carried,
         phase: Phase,
-    ) -> Result<HttpResponse> {
-        let mut request = request.clone();
+    ) -> Result<(HttpResponse, Duration)> {
         let is_post = request.method == "POST";
-        request.headers.extend(header.cloned());
         // The transport has an idle timeout; this timeout covers custom transports too.
         let whole = match phase {
             Phase::Idle | Phase::Registering | Phase::Pushing => request.timeout,
@@ -208,7 +285,7 @@ impl PassContext {
                 request.timeout * WHOLE_ANSWER
             }
         };
-        let answer = tokio::time::timeout(whole, self.carried(request))
+        let (answer, at) = tokio::time::timeout(whole, answer)
             .await
             .unwrap_or(Ok(Err(TransportError::Timeout(whole))))
             .unwrap_or_else(|_| Err(TransportError::Lost("the transport panicked".to_owned())))
@@ -227,17 +304,25 @@ impl PassContext {
             )
             .into());
         }
-        Ok(answer)
+        Ok((answer, at))
     }
 }
 
 impl PassContext {
     /// Runs the request in a task of the transport, which may block its thread.
-    fn carried(&self, request: HttpRequest) -> SpawnedTask<Result<HttpResponse, TransportError>> {
+    fn carried(
+        &self,
+        request: &HttpRequest,
+        header: Option<&Header>,
+        on_headers: OnHeaders,
+    ) -> Carried {
         let (transport, call) = (Arc::clone(&self.transport), self.shared.calls.begin());
+        let (mut request, host) = (request.clone(), Arc::clone(&self.host));
+        request.headers.extend(header.cloned());
         self.spawner.spawn_foreign(Foreign::Transport, async move {
             let _call = call;
-            transport.send(request).await
+            let response = transport.send_with(request, on_headers).await?;
+            Ok((response, host.elapsed()))
         })
     }
 

@@ -5,7 +5,7 @@
 
 use rejoin_protocol::wire::RowSet;
 use rejoin_protocol::wire::snapshot::{
-    KeyRange, SnapshotAnswer, SnapshotAsk, SnapshotRequest, SnapshotResponse,
+    KeyRange, PageEnd, SnapshotAnswer, SnapshotAsk, SnapshotRequest, SnapshotResponse,
 };
 use serde_json::to_vec;
 
@@ -71,9 +71,9 @@ pub(crate) fn request(
     number: i64,
     snapshot: &SnapshotProgress,
     page: u32,
+    witness: String,
 ) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
-    let witness = fact::witness(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a snapshot without a schema".to_owned()));
     };
@@ -86,6 +86,21 @@ pub(crate) fn request(
         rejoin: Some(SnapshotAsk { request: number, epoch: snapshot.epoch.clone(), witness }),
     };
     to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The snapshot after a page that is not applied yet, and the log tip that the page names, if any.
+/// `None` if no page follows, or if this is not the end of the page of this request.
+pub(crate) fn ahead(
+    before: &SnapshotProgress,
+    number: i64,
+    end: &[u8],
+) -> Option<(SnapshotProgress, Option<String>)> {
+    let PageEnd { cursor, has_more, rejoin: end } = serde_json::from_slice(end).ok()?;
+    let goes_on = has_more && cursor.is_some() && end.request == number && !end.restart;
+    goes_on.then(|| {
+        let after = SnapshotProgress { cursor, epoch: end.epoch, ..before.clone() };
+        (after, Some(end.witness).filter(|witness| !witness.is_empty()))
+    })
 }
 
 /// The page can no longer be served: restarts, staged if any page was written.

@@ -12,7 +12,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use super::pass::{Next, Pass};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SyncFault};
-use crate::sync::request::{Response, SessionConfig};
+use crate::sync::request::{Request, Response, SessionConfig};
 use crate::sync::rows::answer::NextStep;
 use crate::sync::subject::Signer;
 
@@ -56,6 +56,22 @@ pub(super) trait Peer: Debug + Send {
     /// # Errors
     /// Those of the engine's file; `Protocol` for a log without an end.
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>>;
+
+    /// The request for the page that follows the one with this end, the last requested one. `took`: the
+    /// time of its response, if it has arrived. `next` returns the same request after the response was
+    /// applied, unless something else comes first.
+    ///
+    /// # Errors
+    /// Those of the engine's file.
+    fn ahead(
+        &mut self,
+        _engine: &mut Engine,
+        _pass: &mut Pass,
+        _end: &[u8],
+        _took: Option<Duration>,
+    ) -> Result<Option<Request>> {
+        Ok(None)
+    }
 
     /// Applies the response to the last request, completely or not at all.
     ///

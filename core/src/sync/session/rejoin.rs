@@ -19,7 +19,7 @@ use crate::engine::entries;
 use crate::engine::rebase::recall;
 use crate::error::{Error, Result, SyncFault};
 use crate::ids::Seq;
-use crate::sync::request::{Phase, Response, SessionConfig};
+use crate::sync::request::{Phase, Request, Response, SessionConfig};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
@@ -43,6 +43,8 @@ pub(super) struct Rejoin {
     unseen: HashSet<Seq>,
     /// Rows of the next page of a snapshot.
     page: PageSize,
+    /// Number and rows of the request for that page, if it was made before the last page was applied.
+    ahead: Option<(i64, u32)>,
     /// Pages of a pull that are not applied yet.
     gathered: pull::Gathered,
     running: Option<Asked>,
@@ -104,6 +106,7 @@ impl Peer for Rejoin {
         self.doctor = Doctor::default();
         self.aside.clear();
         self.gathered.begin();
+        self.ahead = None;
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -113,6 +116,41 @@ impl Peer for Rejoin {
             PassStep::Check => self.check(engine, pass),
             _ => self.pull(engine, pass),
         }
+    }
+
+    fn ahead(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        end: &[u8],
+        took: Option<Duration>,
+    ) -> Result<Option<Request>> {
+        let Some(Asked { number, what: What::Page(present, rows) }) = &self.running else {
+            return Ok(None);
+        };
+        let mut size = self.page;
+        match took {
+            Some(took) => size.arrived(*rows, self.page(pass), took),
+            None if !size.is_quick => return Ok(None),
+            None => {}
+        }
+        // Mutations that wait are pushed before the next page.
+        let waiting = engine.queue.counts();
+        if waiting.pending + waiting.sent + waiting.uncertain > 0 {
+            return Ok(None);
+        }
+        let Some((after, witness)) = snapshot::ahead(present, *number, end) else {
+            return Ok(None);
+        };
+        let rows = self.rows_of_page(pass, size);
+        let witness = witness.map_or_else(|| fact::witness(engine), Ok)?;
+        let number = pass.number(engine)?;
+        let body = snapshot::request(engine, number, &after, rows, witness)?;
+        self.ahead = Some((number, rows));
+        Ok(match pass.send(Phase::Snapshot, path::SNAPSHOT, true, Some(body)) {
+            Next::Send(request) => Some(request),
+            _ => None,
+        })
     }
 
     fn answered(
@@ -200,6 +238,7 @@ impl Rejoin {
             pass.unanswered = Some(number);
         }
         self.running = Some(Asked { number, what });
+        self.ahead = None;
         pass.send(phase, path, true, Some(body))
     }
 
@@ -271,6 +310,12 @@ impl Rejoin {
         if most == 0 { pass.config.page_size } else { pass.config.page_size.min(most) }.max(1)
     }
 
+    /// The rows of the next page of a snapshot.
+    fn rows_of_page(&self, pass: &Pass, size: PageSize) -> u32 {
+        let (page, most) = (self.page(pass), self.welcome.max_page);
+        size.rows(page, if most == 0 { page } else { most })
+    }
+
     fn pull(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         if let Some(snapshot) = snapshot::present(engine)? {
             return self.snapshot(engine, pass, snapshot).map(Some);
@@ -299,7 +344,10 @@ impl Rejoin {
             }
             return Ok(Next::Again);
         }
-        let number = pass.number(engine)?;
+        let (number, rows) = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => (pass.number(engine)?, self.rows_of_page(pass, self.page)),
+        };
         pass.progress.done = u64::try_from(snapshot.rows).unwrap_or(0);
         let page = self.page(pass);
         Ok(if snapshot.paged {
@@ -308,9 +356,8 @@ impl Rejoin {
             let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
             self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
         } else {
-            let most = self.welcome.max_page;
-            let rows = self.page.rows(page, if most == 0 { page } else { most });
-            let body = snapshot::request(engine, number, &snapshot, rows)?;
+            let witness = fact::witness(engine)?;
+            let body = snapshot::request(engine, number, &snapshot, rows, witness)?;
             self.send(pass, number, What::Page(snapshot, rows), path::SNAPSHOT, body)
         })
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rejoin_protocol::Manifest;
 use tempfile::TempDir;
 
@@ -13,7 +14,7 @@ use crate::error::Result;
 use crate::host::TestHost;
 use crate::sync::driver::DriverConfig;
 use crate::sync::driver::exchange::{Exchange, SessionState, session_state};
-use crate::sync::session::{Next, Response, Session, SessionConfig};
+use crate::sync::session::{Next, Request, Response, Session, SessionConfig};
 use crate::sync::subject::Signer;
 use crate::writer::Task;
 
@@ -142,6 +143,10 @@ impl Exchange for RealSession {
             inside.flight = matches!(next, Next::Send(_));
             Ok(next)
         })
+    }
+
+    fn ahead(&self, end: Bytes, took: Option<Duration>) -> Task<Option<Request>> {
+        self.step(|inside| inside.session.ahead(&mut inside.engine, &end, took))
     }
 
     fn answered(&self, response: Response) -> Task<SessionState> {

@@ -22,6 +22,9 @@ pub(super) struct PageSize {
     rows: Option<u32>,
     /// Whether a page of this snapshot was slow or failed.
     is_careful: bool,
+    /// Whether the last page arrived within a second: then the next one may be requested before this one
+    /// has arrived. On a slow network two pages at once would only delay each other.
+    pub(super) is_quick: bool,
 }
 
 impl PageSize {
@@ -35,6 +38,7 @@ impl PageSize {
         if took > SLOW {
             return self.failed(rows);
         }
+        self.is_quick = took < QUICK && !self.is_careful;
         self.rows = Some(if took < QUICK && !self.is_careful {
             rows.saturating_mul(4)
         } else if took < SLOW / 2 && rows < first {
@@ -49,7 +53,7 @@ impl PageSize {
     /// The page of `rows` was answered by an error.
     pub(super) fn failed(&mut self, rows: u32) {
         let half = (rows / 2).max(LEAST.min(rows));
-        (self.rows, self.is_careful) = (Some(half), true);
+        (self.rows, self.is_careful, self.is_quick) = (Some(half), true, false);
     }
 
     /// The page of `rows` has no response after this time. One that fails at once was not too large.
