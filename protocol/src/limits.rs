@@ -27,8 +27,11 @@ pub const DIGEST_ROWS: usize = 50_000;
 /// Entries in one publish request of the log, or corrections in one of the authority.
 pub const LOG_OFFERS: usize = 1_000;
 
-/// Items or base rows in one page of the log; a device that wants more gets this many.
+/// Items in one page of the log; a device that wants more gets this many.
 pub const LOG_PAGE: usize = 1_000;
+
+/// Base rows in one page of a snapshot of the log; a device that wants more gets this many.
+pub const LOG_SNAPSHOT_PAGE: usize = 10_000;
 
 /// Bytes of content after which a page of the log ends. One item may exceed it alone.
 pub const LOG_PAGE_BYTES: usize = 1024 * 1024;

@@ -7,6 +7,7 @@
 
 mod doctor;
 mod log;
+mod page;
 mod pass;
 mod peer;
 mod plain;

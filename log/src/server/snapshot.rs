@@ -14,7 +14,7 @@ use super::super::store::StoreError;
 use super::feed::Viewer;
 use super::store::LogStore;
 use super::{Server, ServerError};
-use rejoin_protocol::limits::{LOG_PAGE, LOG_PAGE_BYTES};
+use rejoin_protocol::limits::{LOG_PAGE_BYTES, LOG_SNAPSHOT_PAGE};
 
 /// Number of base rows read at a time.
 const STRIDE: usize = 256;
@@ -58,7 +58,7 @@ pub fn snapshot_page<S: LogStore>(
     if after.is_some_and(|after| is_outdated(after, stamp, server)) {
         return Ok(SnapshotAnswer::Restart);
     }
-    let limit = request.limit.clamp(1, LOG_PAGE);
+    let limit = request.limit.clamp(1, LOG_SNAPSHOT_PAGE);
     let (base, cursor) = match after.map(|after| &after.at) {
         Some(SnapshotPlace::Cursor(cursor)) => (Vec::new(), *cursor),
         Some(SnapshotPlace::Row(row)) => {

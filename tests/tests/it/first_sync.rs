@@ -149,21 +149,23 @@ fn restarted_first_sync_is_staged(store: Store) {
 
 /// A server behind a network on which each page takes `took`. It records the rows that pages were asked
 /// for, and a gateway refuses the pages with these numbers.
-struct Far<'a> {
-    server: &'a Backend,
-    took: Duration,
-    refused: &'a [usize],
-    asked: RefCell<Vec<u64>>,
+pub(crate) struct Far<'a> {
+    pub(crate) server: &'a Backend,
+    /// The endpoint of its pages.
+    pub(crate) path: &'a str,
+    pub(crate) took: Duration,
+    pub(crate) refused: &'a [usize],
+    pub(crate) asked: RefCell<Vec<u64>>,
 }
 
 impl Peer for Far<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let answer = self.server.exchange(user, request)?;
-        if request.phase != Phase::Snapshot || request.path != "/sync/snapshot" {
+        if request.path != self.path {
             return Some(answer);
         }
         let body: Value = serde_json::from_slice(request.body.as_ref()?).unwrap();
-        self.asked.borrow_mut().extend(body["limit"].as_u64());
+        self.asked.borrow_mut().extend(body["limit"].as_u64().or(body["log"]["limit"].as_u64()));
         let is_refused = self.refused.contains(&self.asked.borrow().len());
         let status = if is_refused { 502 } else { answer.status };
         Some(Response { status, took: self.took, ..answer })
@@ -181,7 +183,13 @@ fn pages_follow_the_network_and_each_snapshot_begins_again() {
     ];
     for (took, refused, expected) in table {
         let (server, mut device) = places(Store::Sqlite, 1_450, 400);
-        let far = Far { server: &server, took, refused, asked: RefCell::default() };
+        let far = Far {
+            server: &server,
+            path: "/sync/snapshot",
+            took,
+            refused,
+            asked: RefCell::default(),
+        };
         device.sync(&far);
         assert_eq!(*far.asked.borrow(), expected, "{took:?}, refused {refused:?}");
         in_step(&mut device, &server);

@@ -62,7 +62,7 @@ pub(crate) fn next(
     engine: &mut Engine,
     pages: &SnapshotBuilder,
     is_current: bool,
-    (page, batch): (usize, usize),
+    (rows, page, batch): (u32, u32, usize),
     aside: &BTreeSet<EntryId>,
 ) -> Result<Option<LogRequest>> {
     engine.write_with(Origin::Remote, Triggers::MayStayOff, |engine| {
@@ -72,11 +72,11 @@ pub(crate) fn next(
                 replica.become_author(author, wall)?;
             }
             if snapshot::needs_snapshot(replica) {
-                let request = first_snapshot::page_request(replica, pages, page);
+                let request = first_snapshot::page_request(replica, pages, rows as usize);
                 return Ok(Some(LogRequest::Snapshot(request)));
             }
             if !is_current || !publish::is_at_head(replica) {
-                return Ok(fetch::fetch_request(replica, page).map(LogRequest::Fetch));
+                return Ok(fetch::fetch_request(replica, page as usize).map(LogRequest::Fetch));
             }
             if let Some(request) = publish::publish_request(replica, batch, aside)? {
                 return Ok(Some(LogRequest::Publish(request)));

@@ -86,7 +86,7 @@ fn number(from: u64, to: i64) -> Fetched {
 #[track_caller]
 fn publish(engine: &mut Engine) {
     let next =
-        exchange::next(engine, &SnapshotBuilder::default(), true, (10, 10), &BTreeSet::new())
+        exchange::next(engine, &SnapshotBuilder::default(), true, (10, 10, 10), &BTreeSet::new())
             .unwrap();
     let Some(LogRequest::Publish(request)) = next else { panic!("{next:?}") };
     let verdicts = request.offers.iter().map(|offer| {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
@@ -15,6 +16,7 @@ use rejoin_protocol::wire::{code, path};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::page::PageSize;
 use super::pass::{Next, Pass};
 use super::peer::unrequested;
 use crate::engine::Engine;
@@ -31,6 +33,8 @@ use crate::sync::rows::register;
 pub(super) struct LogExchange {
     /// The pages of a running snapshot that is not the first.
     pages: SnapshotBuilder,
+    /// Rows of the next page of a snapshot.
+    page: PageSize,
     /// The schema of these pages. With another one, they begin again: there may be more tables.
     schema: Option<Arc<Schema>>,
     /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
@@ -46,7 +50,8 @@ pub(super) struct LogExchange {
 
 #[derive(Debug)]
 enum Asked {
-    Snapshot,
+    /// A page of so many rows.
+    Snapshot(u32),
     Fetch,
     /// These entries, under this number.
     Publish(Vec<EntryId>, u64),
@@ -66,7 +71,7 @@ impl LogExchange {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        body_limit: usize,
+        (body_limit, most_rows): (usize, u32),
     ) -> Result<Option<Next>> {
         if !entries::has_tables(engine) {
             return Ok(None);
@@ -75,18 +80,25 @@ impl LogExchange {
             self.pages = SnapshotBuilder::default();
             self.schema = Some(Arc::clone(&engine.schema));
         }
-        let page = pass.config.page_size.max(1) as usize;
+        let page = pass.config.page_size.max(1);
+        let rows = self.page.rows(page, most_rows);
         loop {
             pass.count_pull()?;
             let batch = self.batch.unwrap_or(LOG_OFFERS);
-            let Some(request) =
-                exchange::next(engine, &self.pages, self.is_current, (page, batch), &self.aside)?
+            let Some(request) = exchange::next(
+                engine,
+                &self.pages,
+                self.is_current,
+                (rows, page, batch),
+                &self.aside,
+            )?
             else {
                 return Ok(None);
             };
             let (asked, phase, path, body) = match &request {
                 LogRequest::Snapshot(request) => {
-                    (Asked::Snapshot, Phase::Snapshot, path::LOG_SNAPSHOT, body(engine, request)?)
+                    let body = body(engine, request)?;
+                    (Asked::Snapshot(rows), Phase::Snapshot, path::LOG_SNAPSHOT, body)
                 }
                 LogRequest::Fetch(request) => {
                     (Asked::Fetch, Phase::Pulling, path::LOG_FETCH, body(engine, request)?)
@@ -137,9 +149,14 @@ impl LogExchange {
             return self.refused(engine, pass, &running, response);
         }
         let taken = match &running {
-            Asked::Snapshot => {
+            Asked::Snapshot(rows) => {
                 let answer = read(response)?;
                 self.is_current = is_last(&answer);
+                if self.is_current {
+                    self.page = PageSize::default();
+                } else {
+                    self.page.arrived(*rows, pass.config.page_size, response.took);
+                }
                 exchange::take_snapshot_page(engine, &mut self.pages, answer)?
             }
             Asked::Fetch => {
@@ -159,8 +176,10 @@ impl LogExchange {
     }
 
     /// The last request has no response.
-    pub(super) fn lost(&mut self) {
-        self.running = None;
+    pub(super) fn lost(&mut self, took: Duration) {
+        if let Some(Asked::Snapshot(rows)) = self.running.take() {
+            self.page.lost(rows, took);
+        }
     }
 
     /// Parks an entry that no request to the server can hold.
@@ -189,9 +208,15 @@ impl LogExchange {
         let sent = match running {
             Asked::Publish(ids, _) => ids.len(),
             Asked::Correct(count) => *count,
-            Asked::Snapshot | Asked::Fetch => 0,
+            Asked::Snapshot(_) | Asked::Fetch => 0,
         };
-        match (answer::refusal(response), running) {
+        let refusal = answer::refusal(response);
+        if let (Asked::Snapshot(rows), Err(error)) = (running, &refusal)
+            && !matches!(error, Error::Sync(SyncFault::Unauthorized))
+        {
+            self.page.failed(*rows);
+        }
+        match (refusal, running) {
             // Dismissed since the last fetch. The next one requires a snapshot of the device's rows.
             (Err(Error::Sync(SyncFault::Server { code, .. })), Asked::Correct(_))
                 if code == code::LOG_REFUSED =>

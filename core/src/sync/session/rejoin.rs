@@ -1,7 +1,6 @@
 //! A pass with a Rejoin server: mutations are groups with verdicts, rows follow a cursor.
 
 mod answers;
-mod page;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use rejoin_protocol::{Manifest, capability};
 
 use super::doctor::Doctor;
 use super::log::LogExchange;
+use super::page::PageSize;
 use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
@@ -24,7 +24,6 @@ use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
-use page::PageSize;
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Maximum bytes of a push until the server reports its limit.
@@ -198,7 +197,7 @@ impl Peer for Rejoin {
     }
 
     fn lost(&mut self, took: Duration) {
-        self.log.lost();
+        self.log.lost(took);
         self.doctor = Doctor::default();
         match self.running.take().map(|asked| asked.what) {
             Some(What::Push(sent)) => self.mark_processed(&sent),
@@ -273,9 +272,9 @@ impl Rejoin {
     }
 
     fn next_of_log(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        let body = self.limits(pass).body;
+        let limits = (self.limits(pass).body, self.most_rows(pass));
         let next =
-            if self.can(capability::LOG) { self.log.next(engine, pass, body)? } else { None };
+            if self.can(capability::LOG) { self.log.next(engine, pass, limits)? } else { None };
         if next.is_none() {
             let checks = self.can(capability::DIGEST) && self.doctor.is_due(engine)?;
             pass.step = if checks { PassStep::Check } else { PassStep::Done };
@@ -312,8 +311,13 @@ impl Rejoin {
 
     /// The rows of the next page of a snapshot.
     fn rows_of_page(&self, pass: &Pass, size: PageSize) -> u32 {
-        let (page, most) = (self.page(pass), self.welcome.max_page);
-        size.rows(page, if most == 0 { page } else { most })
+        size.rows(self.page(pass), self.most_rows(pass))
+    }
+
+    /// Maximum rows of a page of a snapshot.
+    fn most_rows(&self, pass: &Pass) -> u32 {
+        let most = self.welcome.max_page;
+        if most == 0 { self.page(pass) } else { most }
     }
 
     fn pull(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {

@@ -1,16 +1,25 @@
 //! The first snapshot of the log, by an app that ends at any moment of it.
 
+use std::cell::RefCell;
+use std::time::Duration;
+
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
 use super::{SEATS, TABLES, later, settle};
+use crate::first_sync::Far;
 use crate::{apply, each_store};
 
 const COUNT: &str = "SELECT count(*) FROM seats";
 
 /// A server with 8 rows from before the log.
 fn server(store: Store) -> Backend {
-    let rows: Vec<String> = (0..8).map(|at| format!("('s{at}', 'e1', NULL, '', {at})")).collect();
+    server_with(store, 8)
+}
+
+fn server_with(store: Store, rows: usize) -> Backend {
+    let rows: Vec<String> =
+        (0..rows).map(|at| format!("('s{at}', 'e1', NULL, '', {at})")).collect();
     let sql = format!("{TABLES}; INSERT INTO seats VALUES {}", rows.join(", "));
     let tables = vec![TableConfig::log("seats", "event", "event:")];
     let server = Backend::made(store, &sql, tables, Limits::default());
@@ -58,6 +67,26 @@ fn app_that_ends_after_every_page_continues_its_first_snapshot(store: Store) {
     assert!(seen.is_sorted(), "no row is lost: {seen:?}");
     settle(&server, &mut [device, plain]);
     assert_eq!(server.see("SELECT id FROM seats WHERE note <> '' ORDER BY id"), "mine s0");
+}
+
+#[test]
+fn pages_follow_the_network() {
+    let (near, slow) = (Duration::from_millis(200), Duration::from_secs(6));
+    // The last page has the items.
+    let table: [(Duration, &[usize], &[u64]); 3] = [
+        (near, &[], &[400, 1_600, 6_400]),
+        (near, &[2], &[400, 1_600, 800, 1_000, 1_250]),
+        (slow, &[], &[400, 200, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100]),
+    ];
+    for (took, refused, expected) in table {
+        let server = server_with(Store::Sqlite, 1_450);
+        let mut device = Device::with("ana", 1, None, |config| config.page_size = 400);
+        let asked = RefCell::default();
+        let far = Far { server: &server, path: "/log/snapshot", took, refused, asked };
+        device.sync(&far);
+        assert_eq!(*far.asked.borrow(), expected, "{took:?}, refused {refused:?}");
+        settle(&server, &mut [device]);
+    }
 }
 
 #[apply(each_store)]

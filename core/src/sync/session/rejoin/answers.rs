@@ -5,7 +5,6 @@ use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 
-use super::page::PageSize;
 use super::{Asked, Rejoin, What};
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::{Engine, staging};
@@ -15,6 +14,7 @@ use crate::sync::request::Response;
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::push::SentGroup;
 use crate::sync::rows::{fact, pull, push, snapshot};
+use crate::sync::session::page::PageSize;
 use crate::sync::session::pass::{Pass, PassStep};
 use rejoin_protocol::mutant::{self, Mutant};
 
