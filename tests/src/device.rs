@@ -52,7 +52,7 @@ pub struct Device {
     options: OpenOptions,
     outbox: Option<Request>,
     /// The request for the next page with its response, made before the last page was applied.
-    early: Option<(Request, Option<Response>)>,
+    early: Option<(String, Request, Option<Response>)>,
     late: Vec<(String, Request)>,
     in_pass: bool,
     /// The contents of the file when the pass began.

@@ -19,9 +19,9 @@ impl Device {
         let user = self.user.clone();
         let fault = self.faults.pop_front();
         let engine = self.engine.as_mut().context("closed")?;
-        let early = self.early.take().filter(|(early, _)| *early == request);
+        let early = self.early.take().filter(|(who, early, _)| (who, early) == (&user, &request));
         let answer = match fault {
-            None if early.is_some() => early.and_then(|(_, answer)| answer),
+            None if early.is_some() => early.and_then(|(.., answer)| answer),
             None => server.exchange(&user, &request),
             Some(Fault::Doubled) => {
                 server.exchange(&user, &request);
@@ -54,7 +54,7 @@ impl Device {
             let next = self.session.ahead(engine, &answer.body, Some(answer.took))?;
             self.early = next.map(|next| {
                 let answer = server.exchange(&self.user, &next);
-                (next, answer)
+                (self.user.clone(), next, answer)
             });
         }
         Ok(self.session.answered(engine, answer)?)

@@ -1,7 +1,8 @@
 //! One pass: signs and sends the session's requests, and returns the responses to it.
 //!
-//! Push, pull and snapshot never overlap. One request runs at a time; while a page of a snapshot is
-//! applied, the next page is on its way. It is dropped if something else comes first. A request without a response within its deadline counts
+//! Push, pull and snapshot never overlap. One request runs at a time, or two for pages of a snapshot:
+//! the next one is requested while the last one arrives and is applied. Its response is dropped if
+//! something else comes first. A request without a response within its deadline counts
 //! as lost. A 401 renews the token once and sends the same bytes again. HTML pages, redirects and
 //! cached responses are never passed to the session.
 
@@ -67,6 +68,15 @@ struct Sent {
     /// The end of the page, when the headers of the response have arrived; an error if they name
     /// none.
     page_end: oneshot::Receiver<Bytes>,
+    /// Whether it was sent before the last page had been applied.
+    is_early: bool,
+}
+
+/// When a request was sent, and when its response had arrived or was given up, by [`Host::elapsed`].
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    begun: Duration,
+    ended: Duration,
 }
 
 /// What a pass works with.
@@ -90,7 +100,7 @@ impl PassContext {
         self.shared.board.set(SyncState::Connecting);
         known.session = self.exchange.start(signer.clone()).await?;
         let (mut since, mut held_back) = (None, false);
-        let mut early: Option<(Request, Sent)> = None;
+        let (mut early, mut idle_since) = (None::<(Request, Sent)>, Duration::ZERO);
         loop {
             self.shared.board.set_first_sync(known.session.first_sync);
             let request = match self.exchange.next().await? {
@@ -116,13 +126,15 @@ impl PassContext {
                 Some((ahead, sent)) if ahead == request => sent,
                 _ => self.sent(request, known.session.gzip, header.as_ref()),
             };
-            let (begun, gzip) = (sent.begun, known.session.gzip);
-            let (answer, next) = self.ask_ahead(sent, gzip, &mut header, &signer).await;
+            let gzip = known.session.gzip;
+            let (answer, times, next) = self.ask_ahead(sent, gzip, &mut header, &signer).await;
             early = next;
-            let (answer, at) = match answer {
+            // Before, the network carried another response.
+            let took = times.ended.saturating_sub(times.begun.max(idle_since));
+            idle_since = times.ended;
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
-                    let took = self.host.elapsed().saturating_sub(begun);
                     // If this fails too, the next pass marks it.
                     let _ = self.exchange.lost(took).await;
                     return Err(error);
@@ -131,7 +143,6 @@ impl PassContext {
             death::pass(Failpoint::AnswerRead);
             known.asked = answer.retry_after();
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
-            let took = at.saturating_sub(begun);
             if phase == Phase::Snapshot && status == 200 && early.is_none() {
                 let next = self.exchange.ahead(body.clone(), Some(took)).await?;
                 early = self.early(next, gzip, header.as_ref());
@@ -177,7 +188,7 @@ impl PassContext {
         });
         let begun = self.host.elapsed();
         let answer = self.carried(&prepared, header, on_headers);
-        Sent { phase, prepared, begun, answer, page_end }
+        Sent { phase, prepared, begun, answer, page_end, is_early: false }
     }
 
     fn early(
@@ -187,7 +198,7 @@ impl PassContext {
         header: Option<&Header>,
     ) -> Option<(Request, Sent)> {
         let next = next?;
-        Some((next.clone(), self.sent(next, gzip, header)))
+        Some((next.clone(), Sent { is_early: true, ..self.sent(next, gzip, header) }))
     }
 
     /// [`PassContext::ask`]; sends the request for the next page as soon as the headers of this page
@@ -198,13 +209,22 @@ impl PassContext {
         gzip: bool,
         header: &mut Option<Header>,
         signer: &Signer,
-    ) -> (Result<(HttpResponse, Duration)>, Option<(Request, Sent)>) {
-        let Sent { phase, prepared, answer, page_end, .. } = sent;
+    ) -> (Result<HttpResponse>, Times, Option<(Request, Sent)>) {
+        let Sent { phase, prepared, begun, answer, page_end, is_early } = sent;
+        let mut times = Times { begun, ended: begun };
         let token = header.clone();
-        let mut answer = pin!(self.ask((phase, &prepared, answer), header, signer));
+        let answer = async {
+            let answer = self.ask((phase, &prepared, answer), is_early, &mut times, header, signer);
+            let answer = answer.await;
+            if answer.is_err() {
+                times.ended = self.host.elapsed();
+            }
+            (answer, times)
+        };
+        let mut answer = pin!(answer);
         let end = tokio::select! {
             biased;
-            answer = &mut answer => return (answer, None),
+            (answer, times) = &mut answer => return (answer, times, None),
             end = page_end => end,
         };
         let next = match end {
@@ -212,24 +232,36 @@ impl PassContext {
             Err(_) => None,
         };
         let early = self.early(next, gzip, token.as_ref());
-        (answer.await, early)
+        let (answer, times) = answer.await;
+        (answer, times, early)
     }
 
-    /// Waits for the response and the time of its arrival; repeats the request with a new token if the
-    /// server refuses the first.
+    /// Waits for the response and notes the time of its arrival; repeats the request with a new token if
+    /// the server refuses the first. An early request that was lost is repeated: it had to share the
+    /// network with another response.
     async fn ask(
         &self,
         (phase, request, answer): (Phase, &HttpRequest, Carried),
+        is_early: bool,
+        times: &mut Times,
         header: &mut Option<Header>,
         signer: &Signer,
-    ) -> Result<(HttpResponse, Duration)> {
-        let (answer, at) = self.arrived(request, answer, phase).await?;
+    ) -> Result<HttpResponse> {
+        let again =
+            |header: &Option<Header>| self.carried(request, header.as_ref(), Box::new(|_| ()));
+        let mut arrived = self.arrived(request, answer, phase).await;
+        if is_early && arrived.is_err() {
+            times.begun = self.host.elapsed();
+            arrived = self.arrived(request, again(header), phase).await;
+        }
+        let answer;
+        (answer, times.ended) = arrived?;
         if answer.status != 401 {
-            return Ok((answer, at));
+            return Ok(answer);
         }
         let by_server = is_of_server(&answer);
         let Some(fresh) = self.keyring.renewed(header.as_ref(), by_server).await? else {
-            return Ok((answer, at));
+            return Ok(answer);
         };
         let who = self.keyring.signer(Some(&fresh)).await?;
         if who != *signer {
@@ -241,12 +273,12 @@ impl PassContext {
             ).into());
         }
         *header = Some(fresh);
-        let again = self.carried(request, header.as_ref(), Box::new(|_| ()));
-        let (answer, at) = self.arrived(request, again, phase).await?;
+        let answer;
+        (answer, times.ended) = self.arrived(request, again(header), phase).await?;
         if answer.status == 401 && is_of_server(&answer) {
             self.keyring.refused(header.as_ref()).await;
         }
-        Ok((answer, at))
+        Ok(answer)
     }
 
     fn prepare(&self, request: Request, gzip: bool) -> HttpRequest {

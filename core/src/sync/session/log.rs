@@ -35,6 +35,7 @@ pub(super) struct LogExchange {
     pages: SnapshotBuilder,
     /// Rows of the next page of a snapshot.
     page: PageSize,
+    most_rows: u32,
     /// The schema of these pages. With another one, they begin again: there may be more tables.
     schema: Option<Arc<Schema>>,
     /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
@@ -81,6 +82,7 @@ impl LogExchange {
             self.schema = Some(Arc::clone(&engine.schema));
         }
         let page = pass.config.page_size.max(1);
+        self.most_rows = most_rows;
         let rows = self.page.rows(page, most_rows);
         loop {
             pass.count_pull()?;
@@ -155,7 +157,8 @@ impl LogExchange {
                 if self.is_current {
                     self.page = PageSize::default();
                 } else {
-                    self.page.arrived(*rows, pass.config.page_size, response.took);
+                    let bounds = (pass.config.page_size, self.most_rows);
+                    self.page.arrived(*rows, bounds, response.took);
                 }
                 exchange::take_snapshot_page(engine, &mut self.pages, answer)?
             }

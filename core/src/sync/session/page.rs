@@ -22,8 +22,8 @@ pub(super) struct PageSize {
     rows: Option<u32>,
     /// Whether a page of this snapshot was slow or failed.
     is_careful: bool,
-    /// Whether the last page arrived within a second: then the next one may be requested before this one
-    /// has arrived. On a slow network two pages at once would only delay each other.
+    /// Whether the next page will arrive within a second if the last one is a measure: then the one after
+    /// it may be requested early. On a slow network two pages at once would delay each other.
     pub(super) is_quick: bool,
 }
 
@@ -33,13 +33,12 @@ impl PageSize {
         self.rows.unwrap_or(first).min(most).max(1)
     }
 
-    /// The page of `rows` has arrived after this time.
-    pub(super) fn arrived(&mut self, rows: u32, first: u32, took: Duration) {
+    /// The page of `rows` has arrived after this time. `first` and `most` as in [`PageSize::rows`].
+    pub(super) fn arrived(&mut self, rows: u32, (first, most): (u32, u32), took: Duration) {
         if took > SLOW {
             return self.failed(rows);
         }
-        self.is_quick = took < QUICK && !self.is_careful;
-        self.rows = Some(if took < QUICK && !self.is_careful {
+        let next = if took < QUICK && !self.is_careful {
             rows.saturating_mul(4)
         } else if took < SLOW / 2 && rows < first {
             rows.saturating_mul(2)
@@ -47,7 +46,15 @@ impl PageSize {
             rows.saturating_add(LEAST.max(rows / 4))
         } else {
             rows
-        });
+        };
+        let next = next.min(most);
+        self.is_quick = !self.is_careful && took * next < QUICK * rows.max(1);
+        self.rows = Some(next);
+    }
+
+    /// A pass begins, perhaps on another network.
+    pub(super) fn start_pass(&mut self) {
+        self.is_quick = false;
     }
 
     /// The page of `rows` was answered by an error.
@@ -58,6 +65,7 @@ impl PageSize {
 
     /// The page of `rows` has no response after this time. One that fails at once was not too large.
     pub(super) fn lost(&mut self, rows: u32, took: Duration) {
+        self.is_quick = false;
         if took >= QUICK {
             self.failed(rows);
         }
@@ -78,7 +86,7 @@ mod tests {
         [(); 8].map(|()| {
             let rows = size.rows(FIRST, MOST);
             let took = latency + Duration::from_secs_f64(f64::from(rows) / rows_per_second);
-            size.arrived(rows, FIRST, took);
+            size.arrived(rows, (FIRST, MOST), took);
             rows
         })
     }
@@ -117,10 +125,33 @@ mod tests {
                 refused += 1;
                 size.failed(rows);
             } else {
-                size.arrived(rows, FIRST, second / 5);
+                size.arrived(rows, (FIRST, MOST), second / 5);
             }
         }
         assert!((5..15).contains(&refused), "{refused}");
+    }
+
+    #[test]
+    fn page_is_requested_early_only_if_two_arrive_within_seconds() {
+        let quick = |rows_per_second: f64| {
+            let mut size = PageSize::default();
+            [(); 4].map(|()| {
+                let rows = size.rows(FIRST, MOST);
+                let took = Duration::from_millis(80)
+                    + Duration::from_secs_f64(f64::from(rows) / rows_per_second);
+                size.arrived(rows, (FIRST, MOST), took);
+                size.is_quick
+            })
+        };
+        assert_eq!(quick(33_000.0), [true; 4]);
+        assert_eq!(quick(1_500.0), [false; 4]);
+        let mut size = PageSize::default();
+        for end in [PageSize::start_pass, |size: &mut PageSize| size.lost(FIRST, Duration::ZERO)] {
+            size.arrived(FIRST, (FIRST, MOST), Duration::from_millis(90));
+            assert!(size.is_quick);
+            end(&mut size);
+            assert!(!size.is_quick, "the network may be another one");
+        }
     }
 
     #[test]
@@ -130,7 +161,7 @@ mod tests {
         assert_eq!(size.rows(FIRST, MOST), FIRST, "nothing was sent");
         size.lost(7, Duration::from_secs(9));
         assert_eq!(size.rows(7, 7), 7, "a limit below the least is kept");
-        size.arrived(7, FIRST, Duration::ZERO);
+        size.arrived(7, (FIRST, MOST), Duration::ZERO);
         assert_eq!(size.rows(7, 7), 7);
     }
 }

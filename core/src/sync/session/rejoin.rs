@@ -106,6 +106,7 @@ impl Peer for Rejoin {
         self.aside.clear();
         self.gathered.begin();
         self.ahead = None;
+        self.page.start_pass();
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -129,7 +130,7 @@ impl Peer for Rejoin {
         };
         let mut size = self.page;
         match took {
-            Some(took) => size.arrived(*rows, self.page(pass), took),
+            Some(took) => size.arrived(*rows, (self.page(pass), self.most_rows(pass)), took),
             None if !size.is_quick => return Ok(None),
             None => {}
         }
@@ -207,6 +208,7 @@ impl Peer for Rejoin {
     }
 
     fn turned(&mut self) {
+        self.ahead = None;
         self.gathered = pull::Gathered::default();
         self.doctor.begin_again();
     }

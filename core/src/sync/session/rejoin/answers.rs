@@ -40,7 +40,10 @@ impl Rejoin {
                 let (next, page) = take_page(engine, pass, number, present, answer::read(body)?)?;
                 match page {
                     Some(page) if page.paged => self.page = PageSize::default(),
-                    Some(_) => self.page.arrived(*rows, self.page(pass), response.took),
+                    Some(_) => {
+                        let bounds = (self.page(pass), self.most_rows(pass));
+                        self.page.arrived(*rows, bounds, response.took);
+                    }
                     None => {}
                 }
                 Ok(next)
