@@ -163,6 +163,29 @@ fn authority_corrects_after_it_was_appointed_and_after_it_was_killed() {
     world.reaches(4);
 }
 
+/// Two programs run all the time. One of them is appointed, and is killed at any moment of its
+/// corrections.
+#[test]
+fn two_authorities_that_are_killed_and_replaced_count_each_entry_once() {
+    let (world, tablet) = one_seat();
+    let files = ["first.db", "second.db"];
+    let mut running = files.map(|file| world.start(file));
+    for (round, moment) in [0, 40, 5, 80, 20, 10, 150, 1].into_iter().enumerate() {
+        let at = usize::from(round % 3 != 0);
+        world.server.appoint_authority(Some(&running[at].1)).unwrap();
+        count_apart(&world, &tablet, &format!("phone{round}.db"));
+        std::thread::sleep(Duration::from_millis(moment));
+        let id = running[at].1.clone();
+        let _ = running[at].0.0.kill();
+        let _ = running[at].0.0.wait();
+        running[at] = world.start(files[at]);
+        assert_eq!(running[at].1, id, "round {round}");
+    }
+    world.reaches(16);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(world.number(), 16, "it stays");
+}
+
 /// Its user has no bucket, and the next sync by the clock is an hour away.
 #[test]
 fn change_in_any_bucket_wakes_the_authority() {
