@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use rejoin_core::engine::change::Change;
+use rejoin_core::engine::entries;
 use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::{Engine, OpenOptions, Policies};
 use rejoin_core::host::TestHost;
@@ -238,6 +239,12 @@ impl Device {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    /// Requires a snapshot of the log, as the app's `resync` does.
+    pub fn resync(&mut self) -> &mut Self {
+        entries::require_snapshot(self.engine()).expect("the file is written");
+        self
+    }
+
     /// Ends the process without a shutdown and starts the app again.
     pub fn crash(&mut self) -> &mut Self {
         self.close();
@@ -285,6 +292,11 @@ impl Device {
                 }
             }
         }
+    }
+
+    /// The path of the request that is ready to be sent.
+    pub fn next_path(&self) -> Option<&str> {
+        self.outbox.as_ref().map(|request| request.path.as_str())
     }
 
     /// Runs one exchange, with the next fault if there is one. An error ends the pass.

@@ -129,7 +129,10 @@ pub(crate) fn unpublished_rows(engine: &Engine) -> Result<BTreeSet<RowName>> {
 }
 
 /// The log takes a snapshot at its next exchange; unpublished entries stay.
-pub(crate) fn require_snapshot(engine: &mut Engine) -> Result<()> {
+///
+/// # Errors
+/// Those of the file.
+pub fn require_snapshot(engine: &mut Engine) -> Result<()> {
     engine.write(Origin::Remote, |engine| {
         super::log::require_snapshot(engine.db.conn())?;
         let schema = Arc::clone(&engine.schema);

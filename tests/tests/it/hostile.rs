@@ -471,7 +471,7 @@ fn junk_values_in_responses_do_no_lasting_harm() {
 }
 
 /// The response with `value` at one of its places, chosen by any number.
-fn twisted(response: &Response, place: usize, value: Value) -> Response {
+pub(crate) fn twisted(response: &Response, place: usize, value: Value) -> Response {
     changed(response, |json| {
         let mut places = Vec::new();
         collect(json, "", &mut places);

@@ -25,6 +25,7 @@ mod existing_rows;
 mod faults;
 mod first_snapshot;
 mod handlers;
+mod hostile;
 mod metered;
 mod programs;
 mod row_state;

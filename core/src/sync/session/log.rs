@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
-use rejoin_log::message::{self, Corrected, EntryVerdict, Outcome, Published, Request, Verdict};
+use rejoin_log::message::{
+    self, Corrected, EntryVerdict, Fetched, Outcome, Published, Request, Verdict,
+};
 use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_protocol::limits::LOG_OFFERS;
 use rejoin_protocol::wire::{code, path};
@@ -154,7 +156,8 @@ impl LogExchange {
             Asked::Snapshot(rows) => {
                 let answer = read(response)?;
                 self.is_current = is_last(&answer);
-                if self.is_current {
+                if self.is_current || answer == SnapshotAnswer::Restart {
+                    count_turn(pass)?; // The device ignores a snapshot that is older than its rows.
                     self.page = PageSize::default();
                 } else {
                     let bounds = (pass.config.page_size, self.most_rows);
@@ -165,9 +168,19 @@ impl LogExchange {
             Asked::Fetch => {
                 let answer = read(response)?;
                 self.is_current = true;
-                exchange::take_fetched(engine, &answer)?
+                let taken = exchange::take_fetched(engine, &answer)?;
+                if answer == Fetched::Resync {
+                    count_turn(pass)?;
+                }
+                taken
             }
-            Asked::Publish(ids, _) => exchange::take_published(engine, ids, &read(response)?)?,
+            Asked::Publish(ids, _) => {
+                let taken = exchange::take_published(engine, ids, &read(response)?)?;
+                if taken.accepted + taken.parked == 0 {
+                    count_turn(pass)?;
+                }
+                taken
+            }
             Asked::Correct(_) => {
                 let Corrected { taken } = read(response)?;
                 tracing::info!(taken, "the authority has corrected entries");
@@ -247,6 +260,15 @@ impl LogExchange {
             (Ok(next), _) => Ok(next),
         }
     }
+}
+
+/// Counts a snapshot, a position that the server does not know, or a publish without any verdict, so
+/// that a pass ends if the two never agree.
+fn count_turn(pass: &mut Pass) -> Result<()> {
+    let why = "the log of the server does not have what this device has seen: run `rejoin-server log \
+               new-epoch` if the server was restored from a backup, else call resync";
+    let counted = pass.count_turn(NextStep::Onward).map(drop);
+    counted.map_err(|_| Error::Sync(SyncFault::Protocol(why.to_owned())))
 }
 
 /// Counts what a response has changed.

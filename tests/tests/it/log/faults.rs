@@ -160,3 +160,26 @@ fn server_without_the_log_syncs_rows_and_leaves_entries_pending() {
     settle(&server, &mut [phone]);
     assert_eq!(server.see(SEATS), "s1|e1|-||1");
 }
+
+/// Each pass sent 5,000 requests: the device ignored the snapshot of a log that ends before its position,
+/// and asked for it again.
+#[apply(each_store)]
+fn log_that_lost_entries_without_a_new_epoch_is_an_error_that_names_the_remedy(store: Store) {
+    let mut server = server(store);
+    let [mut phone, mut tablet] = devices(&server, ["ana", "ben"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'one', 1)");
+    phone.sync(&server);
+    let backup = server.backup();
+    phone.write("UPDATE seats SET note = 'after the backup' WHERE id = 's1'");
+    phone.sync(&server);
+    tablet.sync(&server);
+    server.restore(&backup);
+    let before = phone.sent.len();
+    let error = phone.pass(&server).unwrap_err().to_string();
+    assert!(error.contains("rejoin-server log new-epoch"), "{error}");
+    assert!(phone.sent.len() - before < 40, "{} requests", phone.sent.len() - before);
+    assert_eq!(phone.see(SEATS), "s1|e1|-|after the backup|1");
+    server.server().begin_epoch().unwrap();
+    settle(&server, &mut [phone, tablet]);
+    assert_eq!(server.see(SEATS), "s1|e1|-|after the backup|1");
+}
