@@ -481,6 +481,26 @@ pub(crate) fn twisted(response: &Response, place: usize, value: Value) -> Respon
     })
 }
 
+/// The response with one of its lists, chosen by any number, shorter, longer or in another order.
+pub(crate) fn bent(response: &Response, place: usize, how: u8) -> Response {
+    changed(response, |json| {
+        let mut places = Vec::new();
+        collect(json, "", &mut places);
+        places.retain(|place| {
+            json.pointer(place)
+                .is_some_and(|found| found.as_array().is_some_and(|list| !list.is_empty()))
+        });
+        let Some(place) = places.get(place % places.len().max(1)) else { return };
+        let Some(Value::Array(list)) = json.pointer_mut(place) else { return };
+        match how % 4 {
+            0 => drop(list.pop()),
+            1 => list.extend(list.first().cloned()),
+            2 => list.reverse(),
+            _ => list.clear(),
+        }
+    })
+}
+
 /// The places of a document, as pointers.
 fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());

@@ -6,8 +6,8 @@ use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Store, cases};
 use serde_json::{Value, json};
 
-use super::{devices, server};
-use crate::hostile::twisted;
+use super::{SEATS, devices, server};
+use crate::hostile::{bent, twisted};
 
 const PATHS: [&str; 3] = ["/log/snapshot", "/log/fetch", "/log/publish"];
 
@@ -78,11 +78,15 @@ fn harm(seed: u64) {
     let (mut rng, junk) = (Rng::with_seed(seed), junk());
     let path = PATHS[rng.usize(..PATHS.len())];
     let (value, place) = (junk[rng.usize(..junk.len())].clone(), rng.usize(..));
-    let name = format!("seed {seed} {path} {value}");
+    let how = if rng.u8(..4) == 0 { Some(rng.u8(..)) } else { None };
+    let name = format!("seed {seed} {path} {value} {how:?}");
     let server = server(Store::Sqlite);
     let mut device = device_before(&server, path);
     let before = imprint(&device);
-    let stepped = device.step_with(&server, |response| twisted(&response, place, value.clone()));
+    let stepped = device.step_with(&server, |response| match how {
+        Some(how) => bent(&response, place, how),
+        None => twisted(&response, place, value.clone()),
+    });
     if stepped.is_err() {
         assert_eq!(imprint(&device), before, "{name}: applied in part");
     }
@@ -107,6 +111,9 @@ fn harm(seed: u64) {
     let waiting = device.waiting();
     assert!(is_there("later") || waiting.contains("Parked"), "{name}: {waiting}");
     assert!(!waiting.contains("Pending"), "{name}: {waiting}");
+    if waiting.is_empty() {
+        assert_eq!(device.see(SEATS), server.see(SEATS), "{name}: after the resync");
+    }
 }
 
 #[test]
