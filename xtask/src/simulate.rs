@@ -19,8 +19,8 @@ const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 8000), ("rows", 450)];
 const GATE_FRESH: u32 = 100;
 const DEEP_FRESH: u32 = 10_000;
 
-/// Runs of the model `rows` over PostgreSQL: with the seeds of the gate, with new seeds in the
-/// gate, and in the deep run. A run over PostgreSQL takes six times as long as one over SQLite.
+/// Runs of the models `rows` and `log` over PostgreSQL: with the seeds of the gate, with new seeds in
+/// the gate, and in the deep run.
 const POSTGRES: u32 = 40;
 const POSTGRES_FRESH: u32 = 10;
 const POSTGRES_DEEP: u32 = 500;
@@ -51,12 +51,12 @@ pub(crate) fn deep() -> Result<Count> {
     Ok(count)
 }
 
-/// Runs of the model `rows` over one shared PostgreSQL; skipped without PostgreSQL.
+/// Runs of `rows` and `log` over one shared PostgreSQL; skipped without PostgreSQL.
 fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
     let cluster = match nextest::postgres() {
         Ok(cluster) => cluster,
         Err(error @ StartError::NoPrograms) => {
-            return Ok(Count::skipped(&format!("worlds of rows over PostgreSQL: {error}")));
+            return Ok(Count::skipped(&format!("worlds over PostgreSQL: {error}")));
         }
         Err(error) => return Err(error.into()),
     };
@@ -65,13 +65,15 @@ fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
         if worlds == 0 {
             continue;
         }
-        let mut simulation = worlds_of("rows", worlds)?;
-        simulation.args(["--store", "postgres"]);
-        if is_fresh {
-            simulation.args(["--from", &fresh_seed()?, "--every"]);
+        for model in ["rows", "log"] {
+            let mut simulation = worlds_of(model, worlds)?;
+            simulation.args(["--store", "postgres"]);
+            if is_fresh {
+                simulation.args(["--from", &fresh_seed()?, "--every"]);
+            }
+            nextest::set_url(&mut simulation, cluster.as_ref());
+            count += claims::hold(simulation)?.0;
         }
-        nextest::set_url(&mut simulation, cluster.as_ref());
-        count += claims::hold(simulation)?.0;
     }
     Ok(count)
 }

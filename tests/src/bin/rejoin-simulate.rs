@@ -21,7 +21,7 @@ struct Options {
     /// The kind of run
     #[arg(long, value_parser = ["plain", "rows", "log"])]
     model: String,
-    /// The database under the server of the model rows; PostgreSQL is started unless REJOIN_TEST_POSTGRES_URL names one
+    /// The database under the server of the models rows and log; PostgreSQL is started unless REJOIN_TEST_POSTGRES_URL names one
     #[arg(long, value_parser = ["sqlite", "postgres"], default_value = "sqlite")]
     store: String,
     /// How many runs
@@ -56,8 +56,8 @@ fn main() -> ExitCode {
         "postgres" => Store::Postgres,
         _ => Store::Sqlite,
     };
-    if store == Store::Postgres && options.model != "rows" {
-        println!("--store postgres: only the model rows has a server over PostgreSQL");
+    if store == Store::Postgres && options.model == "plain" {
+        println!("--store postgres: the model plain has a scripted server");
         return ExitCode::FAILURE;
     }
     if store == Store::Postgres
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     let holds = match options.model.as_str() {
         "plain" => simulate(&Plain, &order, &mut print),
         "rows" => simulate(&Rows { store }, &order, &mut print),
-        "log" => simulate(&Log, &order, &mut print),
+        "log" => simulate(&Log { store }, &order, &mut print),
         _ => false,
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -11,7 +11,6 @@
 mod central;
 mod deed;
 mod device;
-mod file;
 mod happening;
 mod heal;
 mod judge;
@@ -22,6 +21,7 @@ mod oracle;
 mod setting;
 mod step;
 mod store;
+mod tables;
 mod words;
 mod world;
 
@@ -30,19 +30,31 @@ use rejoin_protocol::mutant::Mutant::{
 };
 
 use super::{Checked, Model, RunReport, Switch, switches};
+use crate::Store;
 use setting::Setting;
 use step::{Step, What};
 use world::World;
 
 /// The log model.
-#[derive(Debug, Clone, Copy)]
-pub struct Log;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Log {
+    /// PostgreSQL: the log of every run is in such a database. Otherwise that of some runs is in an
+    /// SQLite file, and that of others in memory.
+    pub store: Store,
+}
 
 impl Model for Log {
     type Step = Step;
 
     fn name(&self) -> &'static str {
         "log"
+    }
+
+    fn arguments(&self) -> &'static str {
+        match self.store {
+            Store::Sqlite => "",
+            Store::Postgres => " --store postgres",
+        }
     }
 
     fn steps(&self, seed: u64) -> Vec<Step> {
@@ -64,7 +76,11 @@ impl Model for Log {
     }
 
     fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
-        let mut world = World::new(Setting::of(seed), seed, report)?;
+        let mut setting = Setting::of(seed);
+        if self.store == Store::Postgres {
+            setting.database = Some(Store::Postgres);
+        }
+        let mut world = World::new(setting, seed, report)?;
         for step in steps {
             world.step(step)?;
         }
@@ -139,7 +155,7 @@ const EXPECTED: [&str; 53] = [
     "another version of the app is installed",
     "plain SQL is written",
     "the horizon passes entries",
-    "the log is in a file",
+    "the log is in a database",
     "the order as taken equals the oracle's",
     "the authority corrects",
     "the server crashes before a commit",

@@ -10,7 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::PATIENCE;
-use crate::hostile::{Side, changed, sides};
+use crate::hostile::{Side, sides};
+use crate::junk::changed;
 
 const SEE: &str = "SELECT id, name FROM places ORDER BY id";
 

@@ -3,7 +3,8 @@
 use rejoin_core::sync::session::{Phase, Response};
 use serde_json::{Value, json};
 
-use crate::hostile::{changed, meet, refuses, sides};
+use crate::hostile::{meet, refuses, sides};
+use crate::junk::changed;
 
 #[test]
 fn push_result_for_another_record_refuses_the_response() {

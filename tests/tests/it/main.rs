@@ -25,6 +25,7 @@ mod hostile_push;
 mod identity;
 mod inspect;
 mod interleavings;
+mod junk;
 mod log;
 mod loops;
 mod next_page;

@@ -1,4 +1,4 @@
-//! The server of a run: its log in memory, or in the tables of an SQLite file.
+//! The server of a run: its log in memory, or in the tables of a database.
 
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use rejoin_log::server::{Limits, Server, ServerError, correct, horizon, snapshot
 use rejoin_protocol::Value;
 use uuid::Uuid;
 
-use super::file::LogFile;
 use super::oracle::Rows;
+use super::tables::Tables;
 use super::world::{Columns, unexpected};
+use crate::Store;
 use crate::simulate::Checked;
 
 /// The log of the server.
@@ -28,31 +29,32 @@ pub(super) struct Central {
 #[derive(Debug)]
 enum Place {
     Memory(Box<Server<MemoryLog>>),
-    File(Box<LogFile>),
+    Tables(Box<Tables>),
 }
 
-/// Calls the log, wherever it is. In a file the call is one transaction, and may be made twice.
+/// Calls the log, wherever it is. In a database the call is one transaction, and may be made twice.
 macro_rules! call {
     ($central:expr, $access:ident, |$log:ident| $body:expr) => {
         match &$central.place {
             Place::Memory($log) => $body.map_err(unexpected),
-            Place::File(file) => file.$access(|$log| $body.map_err(ServerError::from)),
+            Place::Tables(tables) => tables.$access(|$log| $body.map_err(ServerError::from)),
         }
     };
     (mut $central:expr, $access:ident, |$log:ident| $body:expr) => {
         match &mut $central.place {
             Place::Memory($log) => $body.map_err(unexpected),
-            Place::File(file) => file.$access(|$log| $body.map_err(ServerError::from)),
+            Place::Tables(tables) => tables.$access(|$log| $body.map_err(ServerError::from)),
         }
     };
 }
 
 impl Central {
-    /// A new log: in a file if there is a seed for its crashes.
-    pub(super) fn create(limits: Limits, crashes: Option<u64>) -> Checked<Self> {
+    /// A new log: in a database of this kind if there is one, where the seed decides which writes
+    /// crash.
+    pub(super) fn create(limits: Limits, database: Option<Store>, seed: u64) -> Checked<Self> {
         let epoch = Epoch(Uuid::from_u128(1));
-        let place = if let Some(seed) = crashes {
-            Place::File(Box::new(LogFile::create(limits, epoch, seed)?))
+        let place = if let Some(kind) = database {
+            Place::Tables(Box::new(Tables::create(kind, limits, epoch, seed)?))
         } else {
             let log = Server::create(MemoryLog::default(), epoch, Arc::new(Columns), limits);
             Place::Memory(Box::new(log.map_err(unexpected)?))
@@ -60,23 +62,27 @@ impl Central {
         Ok(Self { limits, place })
     }
 
-    /// A copy: a backup.
-    pub(super) fn copied(&self) -> Checked<Self> {
+    /// A copy: a backup. `None` if the database cannot be copied.
+    pub(super) fn copied(&self) -> Checked<Option<Self>> {
         let place = match &self.place {
-            Place::Memory(log) => {
-                let log = Server::open(log.store().clone(), Arc::new(Columns), self.limits);
-                Place::Memory(Box::new(log.map_err(unexpected)?))
-            }
-            Place::File(file) => Place::File(Box::new(file.copied()?)),
+            Place::Memory(log) => Place::Memory(Box::new(self.copy_of(log)?)),
+            Place::Tables(tables) => match tables.copied()? {
+                Some(copy) => Place::Tables(Box::new(copy)),
+                None => return Ok(None),
+            },
         };
-        Ok(Self { limits: self.limits, place })
+        Ok(Some(Self { limits: self.limits, place }))
+    }
+
+    fn copy_of(&self, log: &Server<MemoryLog>) -> Checked<Server<MemoryLog>> {
+        Server::open(log.store().clone(), Arc::new(Columns), self.limits).map_err(unexpected)
     }
 
     /// How many writes crashed since this was called.
     pub(super) fn take_crashes(&mut self) -> u64 {
         match &mut self.place {
             Place::Memory(_) => 0,
-            Place::File(file) => file.take_crashes(),
+            Place::Tables(tables) => tables.take_crashes(),
         }
     }
 
@@ -121,6 +127,21 @@ impl Central {
         now: u64,
     ) -> Checked<Published> {
         call!(mut self, write_batched, |log| log.publish(author, request, now))
+    }
+
+    /// What a publish would be answered, without its effects.
+    pub(super) fn attempt_publish(
+        &self,
+        author: AuthorId,
+        request: &Publish,
+        now: u64,
+    ) -> Checked<Published> {
+        match &self.place {
+            Place::Memory(log) => {
+                self.copy_of(log)?.publish(author, request, now).map_err(unexpected)
+            }
+            Place::Tables(tables) => tables.attempt(|log| log.publish(author, request, now)),
+        }
     }
 
     pub(super) fn correct(
@@ -180,7 +201,7 @@ impl Central {
     pub(super) fn current_rows(&self) -> Checked<Rows> {
         let rows = match &self.place {
             Place::Memory(log) => columns(log.store().current_rows()),
-            Place::File(file) => file.current_rows()?,
+            Place::Tables(tables) => tables.current_rows()?,
         };
         Ok(without_nulls(&rows))
     }

@@ -132,12 +132,14 @@ impl World<'_> {
     pub(super) fn backup(&mut self) -> Checked {
         match &self.backup {
             None => {
-                self.backup = Some((self.server.copied()?, self.mirror.clone()));
+                let Some(copy) = self.server.copied()? else { return Ok(()) };
+                self.backup = Some((copy, self.mirror.clone()));
                 self.report.say(|| "the server is backed up".to_owned());
                 Ok(())
             }
             Some((backup, mirror)) => {
-                let (mut server, mirror) = (backup.copied()?, mirror.clone());
+                let Some(mut server) = backup.copied()? else { return Ok(()) };
+                let mirror = mirror.clone();
                 self.epochs += 1;
                 server.begin_epoch(Epoch(Uuid::from_u128(self.epochs)))?;
                 for device in &self.devices {

@@ -226,17 +226,16 @@ impl World<'_> {
     }
 
     /// A device with a forged database publishes entries that its author may no longer change: none
-    /// is accepted. The server is a copy, so that the run does not depend on it.
+    /// is accepted. The server forgets them, so that the run does not depend on them.
     pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
         let buckets = self.written_by(author).all;
         let left = |fact: &&Fact| fact.key.author == author && !fact.within.all.is_subset(&buckets);
         let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
-        let mut copy = self.server.copied()?;
-        let Some(known) = copy.author(author)? else { return Ok(()) };
-        let membership = copy.membership(&known.user)?.version;
-        let stamp = EpochStamp { epoch: copy.facts()?.epoch, membership };
+        let Some(known) = self.server.author(author)? else { return Ok(()) };
+        let membership = self.server.membership(&known.user)?.version;
+        let stamp = EpochStamp { epoch: self.server.facts()?.epoch, membership };
         let request = Publish { stamp, number: u64::MAX, offers };
-        let answer = copy.publish(author, &request, self.now)?;
+        let answer = self.server.attempt_publish(author, &request, self.now)?;
         let Outcome::Verdicts { verdicts } = answer.outcome else {
             return Err(unexpected(format!("a request under the present membership: {answer:?}")));
         };

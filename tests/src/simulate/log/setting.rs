@@ -5,6 +5,8 @@
 
 use fastrand::Rng;
 
+use crate::Store;
+
 /// The focus of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -119,8 +121,8 @@ pub(super) struct Setting {
     pub(super) upgrades: bool,
     /// Rows or items of a snapshot page, in runs whose messages travel as bytes.
     pub(super) bytes: Option<usize>,
-    /// Whether the server's log is in an SQLite file.
-    pub(super) log_in_file: bool,
+    /// Where the server's log is, unless it is in memory.
+    pub(super) database: Option<Store>,
     /// Whether the devices are in SQLite files.
     pub(super) devices_in_files: bool,
 }
@@ -139,7 +141,7 @@ impl Setting {
         let is_uneven = setting.deeds.iter().any(|deed| matches!(*deed, "grow" | "child"));
         Self {
             bytes,
-            log_in_file: matches!(round % 8, 1 | 3),
+            database: matches!(round % 8, 1 | 3).then_some(Store::Sqlite),
             devices_in_files: round % 3 == 1 && !is_uneven,
             ..setting
         }
@@ -199,7 +201,7 @@ impl Setting {
             copies: kind == Copies || all && rng.u8(..3) == 0,
             upgrades: kind == Versions,
             bytes: None,
-            log_in_file: false,
+            database: None,
             devices_in_files: false,
             users,
             members,

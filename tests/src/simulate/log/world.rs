@@ -124,7 +124,7 @@ impl<'t> World<'t> {
     pub(super) fn new(setting: Setting, seed: u64, report: &'t mut RunReport) -> Checked<Self> {
         let mut rng = Rng::with_seed(seed ^ 0x0eed);
         let limits = Limits { drift: setting.drift, retention: setting.retention };
-        let mut server = Central::create(limits, setting.log_in_file.then_some(seed))?;
+        let mut server = Central::create(limits, setting.database, seed)?;
         let first = first_rows(&setting, &mut rng);
         server.load(&first)?;
         let mirror = Mirror::of(first.clone());
@@ -148,8 +148,8 @@ impl<'t> World<'t> {
         if world.setting.devices_in_files {
             world.report.count("devices are in files");
         }
-        if world.setting.log_in_file {
-            world.report.count("the log is in a file");
+        if world.setting.database.is_some() {
+            world.report.count("the log is in a database");
         }
         for number in 0..world.setting.users.len() {
             let user = world.setting.users[number];

@@ -7,7 +7,7 @@ use rejoin_tests::{Backend, Device, Store, cases};
 use serde_json::{Value, json};
 
 use super::{SEATS, devices, server};
-use crate::hostile::{bent, twisted};
+use crate::junk::{bent, twisted};
 
 const PATHS: [&str; 3] = ["/log/snapshot", "/log/fetch", "/log/publish"];
 

@@ -1,8 +1,9 @@
-//! A server's log in the tables of an SQLite file, through the server's own store.
+//! A server's log in the tables of an SQLite file or of a PostgreSQL database, through the server's own
+//! store.
 //!
-//! Each call is one transaction. Some writes first crash before their commit: the run continues with
-//! a copy of the file and of its write-ahead log as they are at that moment, where the same call is
-//! made again.
+//! Each call is one transaction. Some writes first crash before their commit, and the same call is made
+//! again: after a rollback, or, with a file, in a copy of the file and of its write-ahead log as they
+//! are at the crash.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,28 +12,37 @@ use std::time::Duration;
 use fastrand::Rng;
 use rejoin_log::ids::Epoch;
 use rejoin_log::server::{Limits, Server, ServerError};
+use rejoin_postgres::Database;
 use rejoin_protocol::manifest::SyncModel;
-use rejoin_server::TableConfig;
 use rejoin_server::error::Fault;
+use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
-use rejoin_server::store::{LogTables, Writing, read, write};
+use rejoin_server::store::{LogTables, Store, Writing, read, write};
+use rejoin_server::{PostgresUrl, TableConfig};
 use tempfile::TempDir;
 
 use super::deed::{ITEM, MINE, NOTE};
 use super::oracle::Rows;
 use super::world::{Columns, unexpected};
+use crate::Store as Kind;
 use crate::simulate::Checked;
 
-/// A log in a file.
+/// A log in a database.
 #[derive(Debug)]
-pub(super) struct LogFile {
-    store: SqliteStore,
-    folder: TempDir,
+pub(super) struct Tables {
+    store: Box<dyn Store>,
+    site: Site,
     limits: Limits,
     /// Decides which writes crash.
     rng: Rng,
     /// The writes that crashed since this was read.
     crashes: u64,
+}
+
+#[derive(Debug)]
+enum Site {
+    Folder(TempDir),
+    Postgres(Box<Database>),
 }
 
 type Log<'t> = Server<LogTables<'t>>;
@@ -43,7 +53,7 @@ const TABLES: [&str; 3] = [ITEM, NOTE, MINE];
 
 /// Those of all rows: `p` is written by one action, `x` by another.
 const COLUMNS: &str =
-    "id TEXT PRIMARY KEY, n INTEGER, b TEXT, also TEXT, v TEXT, o TEXT, p TEXT, x INTEGER";
+    "id TEXT PRIMARY KEY, n BIGINT, b TEXT, also TEXT, v TEXT, o TEXT, p TEXT, x BIGINT";
 
 /// The time of the row model, which these runs do not have.
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
@@ -51,35 +61,54 @@ const NOW: &str = "2026-11-20T08:00:00.000000Z";
 /// One write of so many crashes.
 const CRASH: u8 = 16;
 
-impl LogFile {
+impl Tables {
     /// A new log; the seed decides which of its writes crash.
-    pub(super) fn create(limits: Limits, epoch: Epoch, seed: u64) -> Checked<Self> {
-        let folder = tempfile::tempdir().map_err(unexpected)?;
-        let app = rusqlite::Connection::open(folder.path().join(FILE)).map_err(unexpected)?;
-        for table in TABLES {
-            app.execute_batch(&format!("CREATE TABLE {table}({COLUMNS})")).map_err(unexpected)?;
-        }
-        let file = Self::open(folder, limits, Rng::with_seed(seed))?;
-        let created = write(&file.store, NOW, |writing| {
+    pub(super) fn create(kind: Kind, limits: Limits, epoch: Epoch, seed: u64) -> Checked<Self> {
+        let sql = TABLES.map(|table| format!("CREATE TABLE {table}({COLUMNS});")).concat();
+        let site = match kind {
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().map_err(unexpected)?;
+                let app = rusqlite::Connection::open(folder.path().join(FILE));
+                app.and_then(|app| app.execute_batch(&sql)).map_err(unexpected)?;
+                Site::Folder(folder)
+            }
+            Kind::Postgres => {
+                let database = Database::new();
+                database.run(&sql);
+                Site::Postgres(Box::new(database))
+            }
+        };
+        let tables = Self::open(site, limits, Rng::with_seed(seed))?;
+        let created = write(&*tables.store, NOW, |writing| {
             let log = writing.log();
             let created = Server::create(log, epoch, Arc::new(Columns), limits);
             created.map(drop).map_err(|error| log.fault(error))
         });
-        created.map(|()| file).map_err(unexpected)
+        created.map(|()| tables).map_err(unexpected)
     }
 
-    fn open(folder: TempDir, limits: Limits, rng: Rng) -> Checked<Self> {
+    fn open(site: Site, limits: Limits, rng: Rng) -> Checked<Self> {
         let of_log = |name| TableConfig { sync: SyncModel::Log, ..TableConfig::new(name) };
-        let (path, wait) = (folder.path().join(FILE), Duration::from_secs(5));
-        let store = SqliteStore::open(&path, &TABLES.map(of_log), wait, NOW).map_err(unexpected)?;
-        Ok(Self { store, folder, limits, rng, crashes: 0 })
+        let (tables, wait) = (TABLES.map(of_log), Duration::from_secs(30));
+        let store: Box<dyn Store> = match &site {
+            Site::Folder(folder) => {
+                let path = folder.path().join(FILE);
+                Box::new(SqliteStore::open(&path, &tables, wait, NOW).map_err(unexpected)?)
+            }
+            Site::Postgres(database) => {
+                let url = PostgresUrl::from(database.url.clone());
+                Box::new(PostgresStore::open(&url, &tables, wait, NOW).map_err(unexpected)?)
+            }
+        };
+        Ok(Self { store, site, limits, rng, crashes: 0 })
     }
 
-    /// A copy, as after a crash.
-    pub(super) fn copied(&self) -> Checked<Self> {
+    /// A copy of the file, as after a crash; `None` without a file.
+    pub(super) fn copied(&self) -> Checked<Option<Self>> {
+        let Site::Folder(folder) = &self.site else { return Ok(None) };
         let copy = tempfile::tempdir().map_err(unexpected)?;
-        copy_files(self.folder.path(), copy.path()).map_err(unexpected)?;
-        Self::open(copy, self.limits, self.rng.clone())
+        copy_files(folder.path(), copy.path()).map_err(unexpected)?;
+        Self::open(Site::Folder(copy), self.limits, self.rng.clone()).map(Some)
     }
 
     /// The writes that crashed since this was called.
@@ -91,7 +120,7 @@ impl LogFile {
         &self,
         mut body: impl FnMut(&Log<'_>) -> Result<T, ServerError>,
     ) -> Checked<T> {
-        let done = read(&self.store, |reading| {
+        let done = read(&*self.store, |reading| {
             let tables = reading.log();
             self.opened(tables).and_then(|log| body(&log)).map_err(|error| fault(tables, error))
         });
@@ -120,7 +149,7 @@ impl LogFile {
         if self.rng.u8(..CRASH) == 0 {
             self.crash(body)?;
         }
-        write(&self.store, NOW, |writing| self.run(writing, body)).map_err(unexpected)
+        write(&*self.store, NOW, |writing| self.run(writing, body)).map_err(unexpected)
     }
 
     fn run<T>(
@@ -133,25 +162,43 @@ impl LogFile {
         done.map_err(|error| fault(tables, error))
     }
 
-    /// Continues with what is on disk when everything is done but the commit.
+    /// Runs a write without its commit. A file is then as a crash at that moment leaves it.
     fn crash<T>(
         &mut self,
         body: &mut dyn FnMut(LogTables<'_>, &mut Log<'_>) -> Result<T, ServerError>,
     ) -> Checked {
-        let left = tempfile::tempdir().map_err(unexpected)?;
-        let mut copied = None;
-        let crashed: Result<(), Fault> = write(&self.store, NOW, |writing| {
-            self.run(writing, body)?;
-            copied = Some(copy_files(self.folder.path(), left.path()));
+        let mut copy = None;
+        self.undone(&mut |writing| {
+            let done = self.run(writing, body).map(drop);
+            copy = Some(self.copied());
+            done
+        })?;
+        let crashes = self.crashes + 1;
+        if let Some(copy) = copy.transpose()?.flatten() {
+            *self = copy;
+        }
+        self.crashes = crashes;
+        Ok(())
+    }
+
+    /// What a write would return, without its effects.
+    pub(super) fn attempt<T>(
+        &self,
+        mut body: impl FnMut(&mut Log<'_>) -> Result<T, ServerError>,
+    ) -> Checked<T> {
+        self.undone(&mut |writing| self.run(writing, &mut |_, log| body(log)))
+    }
+
+    fn undone<T>(&self, body: &mut dyn FnMut(&dyn Writing) -> Result<T, Fault>) -> Checked<T> {
+        let mut done = None;
+        let crashed: Result<(), Fault> = write(&*self.store, NOW, |writing| {
+            done = Some(body(writing)?);
             Err(Fault::Internal(String::from("a crash")))
         });
-        match (copied, crashed) {
-            (Some(copied), Err(_)) => copied.map_err(unexpected)?,
-            (_, crashed) => return crashed.map_err(unexpected),
+        match (done, crashed) {
+            (Some(done), Err(_)) => Ok(done),
+            (_, crashed) => Err(unexpected(format!("{crashed:?} without a crash"))),
         }
-        let count = self.crashes + 1;
-        *self = Self { crashes: count, ..Self::open(left, self.limits, self.rng.clone())? };
-        Ok(())
     }
 
     fn opened<'t>(&self, tables: LogTables<'t>) -> Result<Log<'t>, ServerError> {
@@ -160,7 +207,7 @@ impl LogFile {
 
     /// The rows of the application's tables.
     pub(super) fn current_rows(&self) -> Checked<Rows> {
-        let found = read(&self.store, |reading| {
+        let found = read(&*self.store, |reading| {
             let (log, mut rows) = (reading.log(), Rows::new());
             for table in reading.log_tables() {
                 let read = log.each_current(table, &mut |name, _, image| {
@@ -171,6 +218,14 @@ impl LogFile {
             Ok(rows)
         });
         found.map_err(unexpected)
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        if let Site::Postgres(database) = &self.site {
+            database.remove();
+        }
     }
 }
 
