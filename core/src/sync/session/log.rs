@@ -156,8 +156,11 @@ impl LogExchange {
             Asked::Snapshot(rows) => {
                 let answer = read(response)?;
                 self.is_current = is_last(&answer);
-                if self.is_current || answer == SnapshotAnswer::Restart {
+                if self.is_current {
                     count_turn(pass)?; // The device ignores a snapshot that is older than its rows.
+                    self.page = PageSize::default();
+                } else if answer == SnapshotAnswer::Restart {
+                    pass.count_turn(NextStep::Onward)?;
                     self.page = PageSize::default();
                 } else {
                     let bounds = (pass.config.page_size, self.most_rows);

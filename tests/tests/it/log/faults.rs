@@ -1,5 +1,7 @@
 //! What stands in the way of the log: another server, and an entry that no request can hold.
 
+use std::time::Duration;
+
 use macro_rules_attribute::apply;
 use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
@@ -182,4 +184,18 @@ fn log_that_lost_entries_without_a_new_epoch_is_an_error_that_names_the_remedy(s
     server.server().begin_epoch().unwrap();
     settle(&server, &mut [phone, tablet]);
     assert_eq!(server.see(SEATS), "s1|e1|-|after the backup|1");
+}
+
+/// Each of them gets a new key, and none makes the pass give up.
+#[apply(each_store)]
+fn entries_of_a_clock_that_is_far_ahead_are_all_accepted_in_one_pass(store: Store) {
+    let server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.host.advance(Duration::from_hours(1));
+    for at in 0..30 {
+        phone.write(&format!("INSERT INTO seats VALUES ('s{at}', 'e1', NULL, '', {at})"));
+    }
+    let report = phone.pass(&server).unwrap();
+    assert_eq!((report.accepted, report.still_pending), (30, 0));
+    settle(&server, &mut [phone]);
 }
