@@ -241,7 +241,7 @@ impl Device {
 
     /// Requires a snapshot of the log, as the app's `resync` does.
     pub fn resync(&mut self) -> &mut Self {
-        entries::require_snapshot(self.engine()).expect("the file is written");
+        entries::resync(self.engine()).expect("the file is written");
         self
     }
 

@@ -182,7 +182,7 @@ fn two_authorities_that_are_killed_and_replaced_count_each_entry_once() {
         assert_eq!(running[at].1, id, "round {round}");
     }
     world.reaches(16);
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(1_500)); // Longer than the time between two syncs.
     assert_eq!(world.number(), 16, "it stays");
 }
 

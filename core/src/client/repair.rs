@@ -53,7 +53,7 @@ impl SyncHandle<'_> {
         in_background("resync", move || {
             let due = core.writer.call(|engine| {
                 fact::write(engine, &fact::snapshot_due(RefetchReason::Resync))?;
-                if entries::has_tables(engine) { entries::require_snapshot(engine) } else { Ok(()) }
+                if entries::has_tables(engine) { entries::resync(engine) } else { Ok(()) }
             });
             due.wait()?;
             core.driven_task(|driver: &Driver| driver.sync_and_wait(timeout)).wait()

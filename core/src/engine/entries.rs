@@ -129,12 +129,26 @@ pub(crate) fn unpublished_rows(engine: &Engine) -> Result<BTreeSet<RowName>> {
 }
 
 /// The log takes a snapshot at its next exchange; unpublished entries stay.
+pub(crate) fn require_snapshot(engine: &mut Engine) -> Result<()> {
+    snapshot_due(engine, |_| Ok(()))
+}
+
+/// [`require_snapshot`], which is taken even if the server has lost what this device has seen. Own
+/// entries that it lacks are published again.
 ///
 /// # Errors
 /// Those of the file.
-pub fn require_snapshot(engine: &mut Engine) -> Result<()> {
+pub fn resync(engine: &mut Engine) -> Result<()> {
+    snapshot_due(engine, super::log::forget_epoch)
+}
+
+fn snapshot_due(
+    engine: &mut Engine,
+    also: impl FnOnce(&rusqlite::Connection) -> Result<()>,
+) -> Result<()> {
     engine.write(Origin::Remote, |engine| {
         super::log::require_snapshot(engine.db.conn())?;
+        also(engine.db.conn())?;
         let schema = Arc::clone(&engine.schema);
         engine.log.reload(&schema);
         Ok(())

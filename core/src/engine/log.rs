@@ -271,14 +271,22 @@ pub(crate) fn each_waiting(
     Ok(())
 }
 
-/// The log takes a snapshot at its next exchange, whatever position the server names; unpublished
-/// entries stay. A first snapshot begins again: its position gets a membership version that no server
-/// has. The state in memory is reloaded by the caller.
+/// The log takes a snapshot at its next exchange; unpublished entries stay. A first snapshot begins
+/// again: its position gets a membership version that no server has. The state in memory is reloaded
+/// by the caller.
 pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_log_facts \
-               SET facts = json_replace(facts, '$.needs_snapshot', json('true'), '$.cursor', 0, \
-               '$.stamp.membership', 0, '$.loading.stamp.membership', 9223372036854775807)";
+               SET facts = json_replace(facts, '$.needs_snapshot', json('true'), \
+               '$.loading.stamp.membership', 9223372036854775807)";
     conn.execute(sql, []).map(drop).map_err(fault::of)
+}
+
+/// The next snapshot is taken as that of another epoch: even if it is older than what the device has
+/// seen, and own entries that it lacks are published again. The caller requires a snapshot.
+pub(crate) fn forget_epoch(conn: &Connection) -> Result<()> {
+    let sql =
+        "/*rejoin*/UPDATE rejoin_log_facts SET facts = json_replace(facts, '$.stamp.epoch', ?1)";
+    conn.execute(sql, [uuid::Uuid::nil().to_string()]).map(drop).map_err(fault::of)
 }
 
 /// Removes the log, without its rows.

@@ -273,6 +273,7 @@ impl PassContext {
             ).into());
         }
         *header = Some(fresh);
+        times.begun = self.host.elapsed();
         let answer;
         (answer, times.ended) = self.arrived(request, again(header), phase).await?;
         if answer.status == 401 && is_of_server(&answer) {

@@ -30,6 +30,9 @@ use crate::sync::request::{Phase, Response};
 use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::register;
 
+const LOST: &str = "the log of the server does not have what this device has seen: run `rejoin-server \
+    log new-epoch` if the server was restored from a backup, else call resync";
+
 /// State of the exchange in one pass.
 #[derive(Debug, Default)]
 pub(super) struct LogExchange {
@@ -46,6 +49,8 @@ pub(super) struct LogExchange {
     aside: BTreeSet<EntryId>,
     /// Whether the feed was fetched, or a snapshot taken, in this pass.
     is_current: bool,
+    /// Whether the last response completed a snapshot.
+    is_taken: bool,
     /// Whether corrections were sent in this pass that had no effect: the others wait for the next.
     is_corrected: bool,
     running: Option<Asked>,
@@ -66,6 +71,7 @@ impl LogExchange {
     /// Starts a pass: the server may have new entries.
     pub(super) fn start_pass(&mut self) {
         (self.is_current, self.is_corrected) = (false, false);
+        self.is_taken = false;
         self.aside.clear();
     }
 
@@ -100,6 +106,7 @@ impl LogExchange {
                 return Ok(None);
             };
             let (asked, phase, path, body) = match &request {
+                LogRequest::Snapshot(_) if self.is_taken => return Err(self.ignored()),
                 LogRequest::Snapshot(request) => {
                     let body = body(engine, request)?;
                     (Asked::Snapshot(rows), Phase::Snapshot, path::LOG_SNAPSHOT, body)
@@ -136,6 +143,12 @@ impl LogExchange {
         }
     }
 
+    /// The device ignores a snapshot that is older than its rows.
+    fn ignored(&mut self) -> Error {
+        self.is_taken = false;
+        Error::Sync(SyncFault::Protocol(LOST.to_owned()))
+    }
+
     /// Whether a request of the log is running.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
@@ -152,12 +165,13 @@ impl LogExchange {
         if response.status != 200 {
             return self.refused(engine, pass, &running, response);
         }
+        self.is_taken = false;
         let taken = match &running {
             Asked::Snapshot(rows) => {
                 let answer = read(response)?;
                 self.is_current = is_last(&answer);
+                self.is_taken = self.is_current;
                 if self.is_current {
-                    count_turn(pass)?; // The device ignores a snapshot that is older than its rows.
                     self.page = PageSize::default();
                 } else if answer == SnapshotAnswer::Restart {
                     pass.count_turn(NextStep::Onward)?;
@@ -173,14 +187,14 @@ impl LogExchange {
                 self.is_current = true;
                 let taken = exchange::take_fetched(engine, &answer)?;
                 if answer == Fetched::Resync {
-                    count_turn(pass)?;
+                    pass.count_turn(NextStep::Onward)?;
                 }
                 taken
             }
             Asked::Publish(ids, _) => {
                 let taken = exchange::take_published(engine, ids, &read(response)?)?;
                 if taken.accepted + taken.parked == 0 {
-                    count_turn(pass)?;
+                    pass.count_turn(NextStep::Onward)?;
                 }
                 taken
             }
@@ -263,15 +277,6 @@ impl LogExchange {
             (Ok(next), _) => Ok(next),
         }
     }
-}
-
-/// Counts a snapshot, a position that the server does not know, or a publish without any verdict, so
-/// that a pass ends if the two never agree.
-fn count_turn(pass: &mut Pass) -> Result<()> {
-    let why = "the log of the server does not have what this device has seen: run `rejoin-server log \
-               new-epoch` if the server was restored from a backup, else call resync";
-    let counted = pass.count_turn(NextStep::Onward).map(drop);
-    counted.map_err(|_| Error::Sync(SyncFault::Protocol(why.to_owned())))
 }
 
 /// Counts what a response has changed.

@@ -58,9 +58,17 @@ fn perform(client: &Client, action: &str, id: &str, text: &str) {
     }
 }
 
-fn run(rng: &mut Rng, clients: &[Phone]) {
+/// Each program has seats of its own: sold ones stay sold.
+fn run(seed: u64, clients: &[Phone]) {
+    let mut rng = Rng::with_seed(seed);
+    for seat in 0..4 {
+        perform(&clients[0].client, "create", &format!("s{seed}-{seat}"), "");
+    }
+    for phone in clients {
+        phone.sync();
+    }
     let mut is_online = vec![true; clients.len()];
-    for step in 0..30 {
+    for step in 0..10 * clients.len() {
         let at = rng.usize(..clients.len());
         let client = &clients[at].client;
         if rng.u8(..4) == 0 {
@@ -68,9 +76,9 @@ fn run(rng: &mut Rng, clients: &[Phone]) {
             client.sync().set_network(Network { online: is_online[at], metered: false });
             continue;
         }
-        let actions = ["create", "append", "append", "toggle", "set", "sell", "delete"];
+        let actions = ["create", "append", "append", "toggle", "set", "sell", "sell", "delete"];
         let action = actions[rng.usize(..actions.len())];
-        perform(client, action, &format!("s{}", rng.u8(..4)), &format!("{step} "));
+        perform(client, action, &format!("s{seed}-{}", rng.u8(..4)), &format!("{step} "));
     }
     for phone in clients {
         phone.client.sync().set_network(Network { online: true, metered: false });
@@ -95,7 +103,8 @@ fn pending(phone: &Phone) -> Vec<PendingMutation> {
 }
 
 /// Syncs until nothing waits, discards what now rejects, and compares all with the server.
-fn settle(seed: u64, server: &Backend, clients: &[Phone]) {
+/// Returns how many.
+fn settle(seed: u64, server: &Backend, clients: &[Phone]) -> usize {
     let is_parked = |one: &PendingMutation| one.reason == Some(ParkReason::Unreplayable);
     for _ in 0..50 {
         let (before, mut waits) = (server.see(SEATS), false);
@@ -104,12 +113,14 @@ fn settle(seed: u64, server: &Backend, clients: &[Phone]) {
             waits |= !pending(phone).iter().all(is_parked);
         }
         if !waits && before == server.see(SEATS) && clients.iter().all(|one| rows(one) == before) {
+            let mut rejected = 0;
             for phone in clients {
                 for parked in pending(phone) {
                     phone.client.queue().discard(parked.id).wait().unwrap();
+                    rejected += 1;
                 }
             }
-            return;
+            return rejected;
         }
     }
     let rows: Vec<String> = clients.iter().map(rows).collect();
@@ -120,12 +131,14 @@ fn programs(count: usize) {
     let server = server(Store::Sqlite);
     let network = Served::uncounted(&server);
     let clients = clients(&network, count);
+    let mut rejected = 0;
     for seed in 0..cases(42) {
         // The clients' clock is the machine's.
         server.clock.advance(rejoin_server::SystemClock.now() - server.clock.now());
-        run(&mut Rng::with_seed(seed), &clients);
-        settle(seed, &server, &clients);
+        run(seed, &clients);
+        rejected += settle(seed, &server, &clients);
     }
+    assert!(rejected > 5, "{rejected} actions were rejected later");
 }
 
 #[test]
