@@ -133,8 +133,8 @@ pub(crate) fn require_snapshot(engine: &mut Engine) -> Result<()> {
     snapshot_due(engine, |_| Ok(()))
 }
 
-/// [`require_snapshot`], which is taken even if the server has lost what this device has seen. Own
-/// entries that it lacks are published again.
+/// The log takes a snapshot at its next exchange, even if the server has lost what this device has
+/// seen. Unpublished entries stay, and own entries that the server lacks are published again.
 ///
 /// # Errors
 /// Those of the file.

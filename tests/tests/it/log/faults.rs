@@ -199,3 +199,22 @@ fn entries_of_a_clock_that_is_far_ahead_are_all_accepted_in_one_pass(store: Stor
     assert_eq!((report.accepted, report.still_pending), (30, 0));
     settle(&server, &mut [phone]);
 }
+
+/// Another cause of a snapshot, a new column, accepted the older one: the server never got the entry back.
+#[apply(each_store)]
+fn only_resync_takes_an_older_snapshot_and_publishes_again_what_it_lacks(store: Store) {
+    let mut server = server(store);
+    let [mut phone] = devices(&server, ["ana"]);
+    phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'one', 1)");
+    phone.sync(&server);
+    let backup = server.backup();
+    phone.write("UPDATE seats SET note = 'after the backup' WHERE id = 's1'");
+    phone.sync(&server);
+    server.restore(&backup);
+    server.alter("ALTER TABLE seats ADD COLUMN price BIGINT DEFAULT 7");
+    let error = phone.pass(&server).unwrap_err().to_string();
+    assert!(error.contains("else call resync"), "{error}");
+    phone.resync();
+    settle(&server, &mut [phone]);
+    assert_eq!(server.see(SEATS), "s1|e1|-|after the backup|1");
+}
