@@ -37,8 +37,9 @@ impl SyncHandle<'_> {
     }
 
     /// Fetches all rows of the synced tables again and waits, as [`SyncHandle::and_wait`]. Pending
-    /// mutations stay; rows that the server does not have are removed when all are here. Starts
-    /// syncing if it is not started.
+    /// mutations stay; rows that the server does not have are removed when all are here. Entries of the
+    /// log that were made here, and that the server has lost, are published again. Starts syncing if it
+    /// is not started.
     ///
     /// [`SyncHandle::doctor`] finds out whether this is necessary, and fetches less.
     ///

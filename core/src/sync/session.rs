@@ -32,7 +32,8 @@ pub use pass::{Next, PassReport, Progress};
 use pass::{Pass, PassStep};
 use peer::{Peer, unrequested};
 
-/// Exchanges with one server: one request at a time, and perhaps the next page of a snapshot ([`Session::ahead`]).
+/// Exchanges with one server: one request at a time, and perhaps the next page of a snapshot
+/// ([`Session::ahead`]).
 #[derive(Debug)]
 pub struct Session {
     pass: Pass,

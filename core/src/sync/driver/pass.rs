@@ -250,7 +250,7 @@ impl PassContext {
         let again =
             |header: &Option<Header>| self.carried(request, header.as_ref(), Box::new(|_| ()));
         let mut arrived = self.arrived(request, answer, phase).await;
-        if is_early && arrived.is_err() {
+        if is_early && matches!(arrived, Err(Error::Sync(SyncFault::Offline(_)))) {
             times.begun = self.host.elapsed();
             arrived = self.arrived(request, again(header), phase).await;
         }
