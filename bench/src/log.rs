@@ -12,7 +12,6 @@ use rejoin_log::message::snapshot::{
     SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition,
 };
 use rejoin_log::message::{self, Cursor, EpochStamp, Fetched, Item, Page, ViewedEntry};
-use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::row::{Columns, LogRow, RowName};
 use rejoin_log::write_set::WriteSet;
 use rejoin_protocol::manifest::SyncModel;
@@ -99,6 +98,45 @@ pub(crate) const SNAPSHOT: Run = |variant, folder, count| {
     if variant == Variant::Reference {
         return apply::FIRST_SYNC(Variant::Ours, folder, count);
     }
+    snapshot(folder, count, |_, _| Ok(()))
+};
+
+/// The same rows once more, as a snapshot that replaces them, against the first one.
+pub(crate) const LATER_SNAPSHOT: Run = |variant, folder, count| {
+    if variant == Variant::Reference {
+        return SNAPSHOT(Variant::Ours, folder, count);
+    }
+    snapshot(folder, count, |engine, pages| {
+        take_pages(engine, pages)?;
+        exchange::take_fetched(engine, &Fetched::Resync)?;
+        Ok(())
+    })
+};
+
+/// Takes a snapshot of so many rows, after `before`.
+fn snapshot(
+    folder: &Path,
+    count: usize,
+    before: impl FnOnce(&mut Engine, &[Vec<u8>]) -> Result<()>,
+) -> Result<Sample> {
+    let pages = snapshot_pages(count)?;
+    let path = folder.join("bench.db");
+    let mut engine = ours::open_in(&path, SyncModel::Log)?;
+    before(&mut engine, &pages)?;
+    let (sample, ()) = cpu(count, || take_pages(&mut engine, &pages))?;
+    ensure!(found(&engine, "SELECT count(*) FROM item")? == i64::try_from(count)?, "rows");
+    Ok(sample)
+}
+
+fn take_pages(engine: &mut Engine, pages: &[Vec<u8>]) -> Result<()> {
+    for bytes in pages {
+        exchange::take_snapshot_page(engine, &message::read(bytes)?)?;
+    }
+    Ok(())
+}
+
+/// The pages of a snapshot of so many rows.
+fn snapshot_pages(count: usize) -> Result<Vec<Vec<u8>>> {
     let rows: Vec<_> = (0..count).filter_map(row).collect();
     let chunks: Vec<_> = rows.chunks(PAGE).collect();
     let after = |at: Option<usize>| {
@@ -120,19 +158,8 @@ pub(crate) const SNAPSHOT: Run = |variant, folder, count| {
         };
         Ok(serde_json::to_vec(&SnapshotAnswer::Page(Box::new(page)))?)
     });
-    let pages: Vec<_> = pages.collect::<Result<_>>()?;
-    let path = folder.join("bench.db");
-    let mut engine = ours::open_in(&path, SyncModel::Log)?;
-    let (sample, ()) = cpu(count, || {
-        let mut builder = SnapshotBuilder::default();
-        for bytes in &pages {
-            exchange::take_snapshot_page(&mut engine, &mut builder, message::read(bytes)?)?;
-        }
-        Ok(())
-    })?;
-    ensure!(found(&engine, "SELECT count(*) FROM item")? == i64::try_from(count)?, "rows");
-    Ok(sample)
-};
+    pages.collect()
+}
 
 fn plain(path: &Path, count: usize) -> Result<Sample> {
     let connection = raw::open(path)?;
@@ -158,7 +185,7 @@ pub(crate) fn started_in_buckets(path: &Path, rows: usize) -> Result<Engine> {
 
 fn take(engine: &mut Engine, page: SnapshotPage) -> Result<()> {
     let page = SnapshotAnswer::Page(Box::new(page));
-    exchange::take_snapshot_page(engine, &mut SnapshotBuilder::default(), page)?;
+    exchange::take_snapshot_page(engine, &page)?;
     Ok(())
 }
 

@@ -117,6 +117,13 @@ pub(crate) const TIMED: &[Workload] = &[
         goal: 1.2,
     },
     Workload {
+        name: "log: snapshot of 100,000 rows that replaces the same rows",
+        against: "the first",
+        run: log::LATER_SNAPSHOT,
+        scale: 100_000,
+        goal: 2.0,
+    },
+    Workload {
         name: "first sync: page bytes to rows",
         against: "plain sorted INSERT in one transaction",
         run: apply::FIRST_SYNC,

@@ -9,10 +9,8 @@
 pub mod check;
 mod edit;
 pub mod fetch;
-pub mod first_snapshot;
 mod ledger;
 pub mod memory;
-pub mod pages;
 mod park;
 pub mod publish;
 pub mod repair;
@@ -220,9 +218,7 @@ impl<S: ReplicaStore> Replica<S> {
     /// and it takes effect once.
     pub fn become_author(&mut self, author: AuthorId, wall: u64) -> Result<(), StoreError> {
         // The pages so far show other entries as own ones.
-        let mut edit = self.edit();
-        first_snapshot::start_over(self, &mut edit)?;
-        self.commit(edit)?;
+        snapshot::start_over(self)?;
         let mut edit = self.edit();
         edit.facts.author = author;
         edit.facts.copied = false;

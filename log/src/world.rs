@@ -18,8 +18,7 @@ use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
 use super::server::{self, Limits, Server};
 use crate::authority::corrections;
-use crate::replica::pages::SnapshotBuilder;
-use crate::replica::{check, fetch, first_snapshot, publish, snapshot};
+use crate::replica::{check, fetch, publish, snapshot};
 use crate::server::store::LogStore as _;
 use crate::server::{correct, horizon};
 
@@ -129,18 +128,13 @@ impl World {
         panic!("{name} does not reach the head");
     }
 
-    /// The device takes a snapshot, or the next page of its first one.
+    /// The device takes the next page of a snapshot.
     pub(crate) fn takes_snapshot(&mut self, name: &str) {
         let author = self.device(name).facts().author;
-        if first_snapshot::is_first(self.device(name)) {
-            let request =
-                first_snapshot::page_request(self.device(name), &SnapshotBuilder::default(), 2);
-            let answer = server::snapshot::snapshot_page(&self.server, author, &request).unwrap();
-            first_snapshot::take_page(self.device(name), &answer).unwrap();
-            return self.holds(name);
-        }
-        let snapshot = server::snapshot::snapshot(&self.server, author).unwrap();
-        snapshot::take_snapshot(self.device(name), &snapshot).unwrap();
+        let request = snapshot::page_request(self.device(name), 2);
+        let answer = server::snapshot::snapshot_page(&self.server, author, &request).unwrap();
+        snapshot::take_page(self.device(name), &answer).unwrap();
+        self.holds(name);
     }
 
     /// The request that the device would send now.

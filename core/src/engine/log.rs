@@ -11,6 +11,7 @@ use rejoin_log::entry::Intent;
 use rejoin_log::handler::{Context, Ran, Stop};
 use rejoin_log::ids::EntryId;
 use rejoin_log::key::Key;
+use rejoin_log::message::snapshot::SnapshotPage;
 use rejoin_log::rebase::StepIndex;
 use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
 use rejoin_log::row::{LogRow, RowName};
@@ -35,8 +36,13 @@ pub(crate) use rows::RowTables;
 mod tests;
 
 /// The tables of the log.
-const TABLES: [&str; 4] =
-    ["rejoin_log_facts", "rejoin_log_entry", "rejoin_log_row", "rejoin_log_table"];
+const TABLES: [&str; 5] = [
+    "rejoin_log_facts",
+    "rejoin_log_entry",
+    "rejoin_log_row",
+    "rejoin_log_table",
+    "rejoin_log_page",
+];
 
 /// Runs actions of the app.
 pub(crate) trait RunAction {
@@ -219,6 +225,31 @@ impl ReplicaStore for SqliteReplica<'_> {
         self.list(sql, (number(what), unsent, limit), id_of)
     }
 
+    fn put_page(&mut self, page: &SnapshotPage) -> Result<(), StoreError> {
+        let sql = "/*rejoin*/INSERT INTO rejoin_log_page (page) VALUES (?1)";
+        self.run(sql, [self.to_json(page)?])
+    }
+
+    fn page_after(&self, number: u64) -> Result<Option<(u64, SnapshotPage)>, StoreError> {
+        let number = number + 1;
+        let sql = "/*rejoin*/SELECT page FROM rejoin_log_page WHERE number = ?1";
+        let page =
+            self.json("page of a snapshot", sql, [i64::try_from(number).unwrap_or(i64::MAX)])?;
+        Ok(page.map(|page| (number, page)))
+    }
+
+    fn clear_pages(&mut self) -> Result<(), StoreError> {
+        self.run("/*rejoin*/DELETE FROM rejoin_log_page", [])
+    }
+
+    fn names_between(
+        &self,
+        after: Option<&RowName>,
+        through: Option<&RowName>,
+    ) -> Result<Vec<RowName>, StoreError> {
+        self.names(after, through)
+    }
+
     fn run_action(&mut self, intent: &Intent, context: &Context) -> Option<Result<Ran, Stop>> {
         self.last_read.take();
         let ran = self.runner.as_mut()?.run(self.touched, intent, context);
@@ -271,7 +302,7 @@ pub(crate) fn each_waiting(
     Ok(())
 }
 
-/// The log takes a snapshot at its next exchange; unpublished entries stay. A first snapshot begins
+/// The log takes a snapshot at its next exchange; unpublished entries stay. One that has begun begins
 /// again: its position gets a membership version that no server has. The state in memory is reloaded
 /// by the caller.
 pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0009_removed.sql"),
     include_str!("../../migrations/0010_cancelled_action.sql"),
     include_str!("../../migrations/0011_log.sql"),
+    include_str!("../../migrations/0012_log_page.sql"),
 ];
 
 /// The format that this release writes.

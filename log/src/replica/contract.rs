@@ -9,9 +9,12 @@ use super::super::entry::{Content, Revision};
 use super::super::fixture::{author, buckets, entry, image, intent, plain, row};
 use super::super::ids::{Epoch, Name};
 use super::super::key::Key;
-use super::super::message::snapshot::{SnapshotPlace, SnapshotPosition};
+use super::super::message::snapshot::{
+    SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition,
+};
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::Footprint;
+use super::super::row::RowName;
 use super::super::write_set::WriteSet;
 use super::store::{
     Authority, AuthorityEntry, Facts, OwnEntry, Record, ReplicaStore, Shown, Waiting,
@@ -31,6 +34,8 @@ macro_rules! replica_store_contract {
             a_record_with_another_key_is_listed_there,
             own_records_are_listed_alone,
             waiting_records_are_listed_by_what_they_wait_for,
+            pages_are_kept_in_order_until_they_are_cleared,
+            names_are_listed_by_range,
             steps_are_found_by_key,
             steps_are_found_by_row_and_by_table,
             a_step_that_changes_or_goes_is_found_there_no_more,
@@ -181,6 +186,47 @@ pub fn waiting_records_are_listed_by_what_they_wait_for(store: &mut dyn ReplicaS
     store.put_record(entry(2), &sent).unwrap();
     assert_eq!(waiting(store, Waiting::Server, 9), [entry(4)], "2 is acknowledged");
     assert_eq!(store.own_ids().unwrap().len(), 4);
+}
+
+fn page(id: &str) -> SnapshotPage {
+    let stamp = EpochStamp { epoch: Epoch(uuid::Uuid::from_u128(3)), membership: 2 };
+    let (horizon, buckets) = (key(1), buckets("a").into());
+    let base = vec![(row(id), image("a", "x"))];
+    let next = SnapshotNext::Cursor(Cursor(7));
+    SnapshotPage { stamp, after: None, buckets, horizon, base, items: Vec::new(), next }
+}
+
+pub fn pages_are_kept_in_order_until_they_are_cleared(store: &mut dyn ReplicaStore) {
+    store.clear_pages().unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.page_after(0).unwrap(), None);
+        for id in ["r0", "r1"] {
+            store.put_page(&page(id)).unwrap();
+        }
+        assert_eq!(store.page_after(0).unwrap(), Some((1, page("r0"))));
+        assert_eq!(store.page_after(1).unwrap(), Some((2, page("r1"))));
+        assert_eq!(store.page_after(2).unwrap(), None);
+        store.clear_pages().unwrap();
+    }
+}
+
+pub fn names_are_listed_by_range(store: &mut dyn ReplicaStore) {
+    let names = ["k0", "k1", "r0", "rB", "ra", "r\u{e9}", "s0"].map(row);
+    for name in &names {
+        store.put_row(name, Some(&image("a", "x"))).unwrap();
+    }
+    let ends = || std::iter::once(None).chain(names.iter().map(Some));
+    for (after, through) in ends().flat_map(|after| ends().map(move |end| (after, end))) {
+        let mut listed = store.names_between(after, through).unwrap();
+        listed.sort_unstable();
+        let within = |name: &&RowName| {
+            after.is_none_or(|after| after < *name) && through.is_none_or(|end| *name <= end)
+        };
+        let expected: Vec<RowName> = names.iter().filter(within).cloned().collect();
+        assert_eq!(listed, expected, "{after:?} {through:?}");
+    }
+    let beyond = [RowName::new("a", "z"), RowName::new("z", "a")];
+    assert_eq!(store.names_between(Some(&beyond[0]), Some(&beyond[1])).unwrap().len(), names.len());
 }
 
 fn footprint(rows: &[&str], tables: &[&str]) -> Footprint {

@@ -2,9 +2,11 @@
 //! copy of it is a backup.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::super::ids::{EntryId, Name};
 use super::super::key::Key;
+use super::super::message::snapshot::SnapshotPage;
 use super::super::rebase::{StepIndex, Steps};
 use super::super::row::{LogRow, RowName};
 use super::super::store::{LogRows, StoreError, Table};
@@ -20,6 +22,7 @@ pub struct MemoryReplica {
     own: BTreeMap<Key, EntryId>,
     waiting: BTreeMap<Key, (EntryId, Waiting)>,
     steps: Steps,
+    pages: Vec<SnapshotPage>,
 }
 
 impl MemoryReplica {
@@ -36,6 +39,9 @@ impl MemoryReplica {
             if let Some(footprint) = store.steps().get(&step)? {
                 copy.steps.put(&step, &footprint)?;
             }
+        }
+        while let Some((_, page)) = store.page_after(copy.pages.len() as u64)? {
+            copy.pages.push(page);
         }
         Ok(copy)
     }
@@ -114,6 +120,34 @@ impl ReplicaStore for MemoryReplica {
     fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError> {
         let waiting = self.waiting.values().filter(|(_, waits)| *waits == what);
         Ok(waiting.map(|(id, _)| *id).take(limit).collect())
+    }
+
+    fn put_page(&mut self, page: &SnapshotPage) -> Result<(), StoreError> {
+        self.pages.push(page.clone());
+        Ok(())
+    }
+
+    fn page_after(&self, number: u64) -> Result<Option<(u64, SnapshotPage)>, StoreError> {
+        let page = usize::try_from(number).ok().and_then(|number| self.pages.get(number));
+        Ok(page.map(|page| (number + 1, page.clone())))
+    }
+
+    fn clear_pages(&mut self) -> Result<(), StoreError> {
+        self.pages.clear();
+        Ok(())
+    }
+
+    fn names_between(
+        &self,
+        after: Option<&RowName>,
+        through: Option<&RowName>,
+    ) -> Result<Vec<RowName>, StoreError> {
+        if after.zip(through).is_some_and(|(after, through)| after >= through) {
+            return Ok(Vec::new());
+        }
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let through = through.map_or(Bound::Unbounded, Bound::Included);
+        Ok(self.rows.range((after, through)).map(|(row, _)| row.clone()).collect())
     }
 
     fn steps(&self) -> &dyn StepIndex {

@@ -1,92 +1,92 @@
-//! Applies a snapshot: replaces the base and the items below the own entries, which stay.
+//! Applies the pages of a snapshot. Own entries stay above its rows, and are published after the
+//! last page.
+//!
+//! The position is stored with each page, so that a snapshot continues after a restart. The pages of
+//! a first one are applied as they arrive ([`first`]); those of one that replaces rows are stored,
+//! and applied with the last ([`replace`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod first;
+mod replace;
+
+use std::collections::BTreeSet;
 
 use super::super::ids::EntryId;
 use super::super::key::Key;
-use super::super::message::LogSnapshot;
-use super::super::row::{LogRow, RowName};
+use super::super::message::snapshot::{
+    SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotRequest,
+};
+use super::super::message::{Item, LogSnapshot};
 use super::super::store::StoreError;
 use super::Replica;
 use super::edit::RecordEdit;
 use super::store::{Authority, ReplicaStore};
-use super::{check, fetch};
+pub use replace::{base_tables, shown_tables};
 
 /// Whether the server requires a snapshot, or none was taken yet.
 pub fn needs_snapshot<S: ReplicaStore>(replica: &Replica<S>) -> bool {
     replica.facts.needs_snapshot
 }
 
-/// Applies a snapshot. One that is not needed or outdated is ignored. Own entries that the
-/// server does not show stay pending.
+/// Whether no snapshot was ever complete here.
+pub fn is_first<S: ReplicaStore>(replica: &Replica<S>) -> bool {
+    replica.facts.stamp.is_none()
+}
+
+/// The request for the next page.
+pub fn page_request<S: ReplicaStore>(replica: &Replica<S>, limit: usize) -> SnapshotRequest {
+    SnapshotRequest { after: replica.facts.loading.clone(), limit }
+}
+
+/// Applies a page. One that is not needed, or does not continue the last one, is ignored, as is the
+/// last page of a snapshot that is older than the rows. Own entries that the server does not show
+/// stay pending.
+pub fn take_page<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    answer: &SnapshotAnswer,
+) -> Result<(), StoreError> {
+    if !replica.facts.needs_snapshot {
+        return Ok(());
+    }
+    match answer {
+        SnapshotAnswer::Restart => start_over(replica),
+        SnapshotAnswer::Page(page) if page.after != replica.facts.loading => Ok(()),
+        SnapshotAnswer::Page(page) if is_first(replica) => first::take(replica, page),
+        SnapshotAnswer::Page(page) => replace::take(replica, page),
+    }
+}
+
+/// Applies a whole snapshot, as one page.
 pub fn take_snapshot<S: ReplicaStore>(
     replica: &mut Replica<S>,
     snapshot: &LogSnapshot,
 ) -> Result<(), StoreError> {
-    if !replica.facts.needs_snapshot || is_older(replica, snapshot) {
-        return Ok(());
-    }
-    let same_epoch = replica.facts.stamp.is_some_and(|stamp| stamp.epoch == snapshot.stamp.epoch);
-    if same_epoch {
-        // Compare both bases at one horizon, so that items that were only folded are not
-        // changes.
-        fetch::fold_to(replica, snapshot.horizon)?;
-    } else {
-        // The awaited response comes from a log that no longer exists.
-        replica.awaited = None;
-    }
-    let mut edit = replica.edit();
-    edit.change.everything = true;
-    edit.change.base = differing_base(replica, snapshot)?;
-    let left = replica.facts.buckets.as_ref().is_some_and(|had| !snapshot.buckets.covers(had));
-    let_go(replica, &mut edit, snapshot, same_epoch, left)?;
-    edit.facts.buckets = Some(snapshot.buckets.clone());
-    for seen in &snapshot.items {
-        fetch::take(replica, &mut edit, seen)?;
-    }
-    edit.facts.stamp = Some(snapshot.stamp);
-    edit.facts.horizon = snapshot.horizon;
-    edit.facts.cursor = snapshot.cursor;
-    edit.facts.needs_snapshot = false;
-    replica.at_head = true;
-    replica.commit(edit)
+    start_over(replica)?;
+    let LogSnapshot { stamp, buckets, horizon, base, items, cursor } = snapshot.clone();
+    let items = items.into_iter().map(|seen| Item::Entry(Box::new(seen))).collect();
+    let next = SnapshotNext::Cursor(cursor);
+    let page = SnapshotPage { stamp, after: None, buckets, horizon, base, items, next };
+    take_page(replica, &SnapshotAnswer::Page(Box::new(page)))
 }
 
-fn is_older<S: ReplicaStore>(replica: &Replica<S>, snapshot: &LogSnapshot) -> bool {
-    replica.facts.stamp.is_some_and(|stamp| {
-        stamp.epoch == snapshot.stamp.epoch
-            && (snapshot.stamp.membership < stamp.membership
-                || snapshot.cursor < replica.facts.cursor)
-    })
-}
-
-/// The rows of the base that change.
-fn differing_base<S: ReplicaStore>(
-    replica: &Replica<S>,
-    snapshot: &LogSnapshot,
-) -> Result<BTreeMap<RowName, Option<LogRow>>, StoreError> {
-    let mut old = check::base_rows(replica)?;
-    let mut base = BTreeMap::new();
-    for (row, image) in &snapshot.base {
-        if old.remove(row).as_ref() != Some(image) {
-            base.insert(row.clone(), Some(image.clone()));
-        }
+/// Removes what the pages so far have brought: the next page is the first.
+pub(super) fn start_over<S: ReplicaStore>(replica: &mut Replica<S>) -> Result<(), StoreError> {
+    match &replica.facts.loading {
+        None => Ok(()),
+        Some(_) if is_first(replica) => first::start_over(replica),
+        Some(_) => replace::forget(replica),
     }
-    base.extend(old.into_keys().map(|row| (row, None)));
-    Ok(base)
 }
 
-/// Removes items that the snapshot lacks, and own entries that it shows to be final. In a new
-/// epoch nothing counts as acknowledged. On leaving a bucket, the author loses authority over
-/// accepted entries.
-pub(super) fn let_go<S: ReplicaStore>(
+/// Removes items that are not shown, and own entries that the snapshot at this horizon shows to be
+/// final. In a new epoch nothing counts as acknowledged. On leaving a bucket, the author loses
+/// authority over accepted entries.
+fn let_go<S: ReplicaStore>(
     replica: &Replica<S>,
     edit: &mut RecordEdit,
-    snapshot: &LogSnapshot,
+    (shown, horizon): (&BTreeSet<EntryId>, Key),
     same_epoch: bool,
     left: bool,
 ) -> Result<(), StoreError> {
-    let shown: BTreeSet<EntryId> = snapshot.items.iter().map(|seen| seen.key.id).collect();
     for id in replica.store.ids(&Key::LAST)? {
         let Some(mut record) = replica.store.record(id)? else { continue };
         let here = shown.contains(&id);
@@ -97,7 +97,7 @@ pub(super) fn let_go<S: ReplicaStore>(
         if let Some(own) = &mut record.own {
             // An entry above the horizon over which the author has authority was accepted after
             // the snapshot was made.
-            let is_final = record.key <= snapshot.horizon || own.authority == Authority::Frozen;
+            let is_final = record.key <= horizon || own.authority == Authority::Frozen;
             if !here && same_epoch && own.acknowledged.is_some() && is_final {
                 record.own = None;
             } else if !same_epoch && own.authority != Authority::Parked {

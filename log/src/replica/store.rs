@@ -15,7 +15,7 @@ use super::super::entry::{Intent, Revision};
 use super::super::handler::{Context, Ran, Stop};
 use super::super::ids::{AuthorId, EntryId, Name};
 use super::super::key::Key;
-use super::super::message::snapshot::SnapshotPosition;
+use super::super::message::snapshot::{SnapshotPage, SnapshotPosition};
 use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::{Footprint, StepIndex, Undo};
 use super::super::row::RowName;
@@ -45,8 +45,8 @@ pub struct Facts {
     pub number: u64,
     /// Whether the server requires a snapshot.
     pub needs_snapshot: bool,
-    /// The end of the last page of a first snapshot that is not complete. Its rows and items are
-    /// stored.
+    /// The end of the last page of a snapshot that is not complete. Those of a first snapshot are
+    /// applied, those of a later one are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loading: Option<SnapshotPosition>,
     /// Whether another database uses this author id: this one was copied or restored from a backup.
@@ -294,6 +294,19 @@ pub trait ReplicaStore: Table {
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError>;
     /// The first `limit` own entries that wait for this (see [`Record::waits_for`]), in key order.
     fn waiting_ids(&self, what: Waiting, limit: usize) -> Result<Vec<EntryId>, StoreError>;
+
+    /// Stores a page of a snapshot after those that are stored.
+    fn put_page(&mut self, page: &SnapshotPage) -> Result<(), StoreError>;
+    /// The first stored page with a number above this one, and its number. Numbers begin at 1.
+    fn page_after(&self, number: u64) -> Result<Option<(u64, SnapshotPage)>, StoreError>;
+    /// Removes the stored pages.
+    fn clear_pages(&mut self) -> Result<(), StoreError>;
+    /// The rows with names after the first and through the second, in any order.
+    fn names_between(
+        &self,
+        after: Option<&RowName>,
+        through: Option<&RowName>,
+    ) -> Result<Vec<RowName>, StoreError>;
 
     /// Runs an action on the current rows, for a store that can, and leaves the rows unchanged.
     /// `None`: the handlers of the replica run it.

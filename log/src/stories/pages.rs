@@ -1,5 +1,7 @@
 //! Snapshots in pages, cursors and positions that are not of this log, and page bounds.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 use rejoin_protocol::limits::{LOG_EFFECTS, LOG_PAGE_BYTES};
 use uuid::Uuid;
@@ -7,18 +9,18 @@ use uuid::Uuid;
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Offer, Revision};
 use super::super::fixture::{author, buckets, columns, image, plain, row};
-use super::super::ids::Epoch;
+use super::super::ids::{EntryId, Epoch};
 use super::super::key::Key;
 use super::super::message::snapshot::{
-    SnapshotAnswer, SnapshotNext, SnapshotPlace, SnapshotPosition, SnapshotRequest,
+    SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition, SnapshotRequest,
 };
 use super::super::message::{
-    Cursor, EntryVerdict, Fetch, Fetched, Item, LogSnapshot, Outcome, Publish, Verdict,
+    Cursor, EntryVerdict, Fetch, Fetched, Item, LogSnapshot, Outcome, Publish, Verdict, ViewedEntry,
 };
-use super::super::row::RowName;
+use super::super::row::{LogRow, RowName};
 use super::super::world::World;
-use crate::replica::pages::SnapshotBuilder;
-use crate::replica::snapshot;
+use crate::replica::store::ReplicaStore as _;
+use crate::replica::{fetch, snapshot};
 use crate::server;
 
 const ROWS: [(&str, &str); 5] = [("k0", "b"), ("r0", "a"), ("r1", "a b"), ("r2", "b"), ("r3", "a")];
@@ -46,13 +48,65 @@ fn happens(world: &mut World, rng: &mut Rng) {
     }
 }
 
-fn next(world: &World, number: u128, builder: &SnapshotBuilder, limit: usize) -> SnapshotAnswer {
-    server::snapshot::snapshot_page(&world.server, author(number), &builder.request(limit)).unwrap()
+/// The pages of a snapshot so far.
+#[derive(Default)]
+struct Pages {
+    after: Option<SnapshotPosition>,
+    base: Vec<(RowName, LogRow)>,
+    items: BTreeMap<EntryId, ViewedEntry>,
+}
+
+impl Pages {
+    /// The next page for the reader, which has the author number 3.
+    fn next(&self, world: &World, limit: usize) -> SnapshotAnswer {
+        let request = SnapshotRequest { after: self.after.clone(), limit };
+        server::snapshot::snapshot_page(&world.server, author(3), &request).unwrap()
+    }
+
+    /// Adds a page; returns the snapshot after the last one.
+    fn add(&mut self, answer: SnapshotAnswer) -> Option<LogSnapshot> {
+        let SnapshotAnswer::Page(page) = answer else { panic!("{answer:?}") };
+        let SnapshotPage { stamp, buckets, horizon, base, items, next, .. } = *page;
+        self.base.extend(base);
+        for item in items {
+            match item {
+                Item::Entry(seen) => drop(self.items.insert(seen.key.id, *seen)),
+                Item::Gone(id) => drop(self.items.remove(&id)),
+            }
+        }
+        let cursor = match next {
+            SnapshotNext::Cursor(cursor) => cursor,
+            SnapshotNext::Next(position) => {
+                self.after = Some(position);
+                return None;
+            }
+        };
+        let Self { base, items, .. } = std::mem::take(self);
+        let mut items: Vec<ViewedEntry> = items.into_values().collect();
+        items.sort_unstable_by_key(|seen| seen.key);
+        Some(LogSnapshot { stamp, buckets, horizon, base, items, cursor })
+    }
 }
 
 /// The device of the reader has the author number 3.
 fn whole(world: &World) -> LogSnapshot {
     server::snapshot::snapshot(&world.server, author(3)).unwrap()
+}
+
+/// The device of the reader learns that it needs a snapshot. Returns whether it does.
+fn resyncs(world: &mut World) -> bool {
+    world.joins("desk", "a b");
+    world.joins("desk", "a");
+    let request = fetch::fetch_request(world.device("desk"), 1).unwrap();
+    let answer = world.server.fetch(author(3), &request).unwrap();
+    fetch::take_fetched(world.device("desk"), &answer).unwrap();
+    snapshot::needs_snapshot(world.device("desk"))
+}
+
+/// The answer to the next page request of the reader's device, with few rows.
+fn answer(world: &mut World) -> SnapshotAnswer {
+    let request = snapshot::page_request(world.device("desk"), 2);
+    server::snapshot::snapshot_page(&world.server, author(3), &request).unwrap()
 }
 
 /// Reads a snapshot in pages; returns it, and the number of pages.
@@ -61,11 +115,9 @@ fn paged(
     limit: usize,
     mut between: impl FnMut(&mut World),
 ) -> (LogSnapshot, u32) {
-    let mut builder = SnapshotBuilder::default();
+    let mut collected = Pages::default();
     for pages in 1..1_000 {
-        let answer = next(world, 3, &builder, limit);
-        assert_ne!(answer, SnapshotAnswer::Restart);
-        if let Some(snapshot) = builder.take(answer) {
+        if let Some(snapshot) = collected.add(collected.next(world, limit)) {
             return (snapshot, pages);
         }
         between(world);
@@ -98,18 +150,13 @@ pub(super) fn pages_with_changes_between_them_give_the_snapshot_of_the_last_page
         most = most.max(pages);
 
         // The device has what it would have with the snapshot at once.
-        world.joins("desk", "a b");
-        world.joins("desk", "a");
-        let (snapshot, _) = paged(&mut world, limit, |_| {});
-        let fetch = Fetch {
-            stamp: world.device("desk").facts().stamp.unwrap(),
-            cursor: Cursor(0),
-            limit: 1,
-        };
-        let answer = world.server.fetch(author(3), &fetch).unwrap();
-        assert_eq!(answer, Fetched::Resync, "the membership changed");
-        crate::replica::fetch::take_fetched(world.device("desk"), &answer).unwrap();
-        snapshot::take_snapshot(world.device("desk"), &snapshot).unwrap();
+        assert!(resyncs(&mut world));
+        while snapshot::needs_snapshot(world.device("desk")) {
+            world.takes_snapshot("desk");
+            if rng.u8(..4) == 0 {
+                happens(&mut world, &mut rng);
+            }
+        }
         world.settle();
     }
     assert!(most > 10 && moved > 50, "{most} pages at most, {moved} runs with changes");
@@ -121,8 +168,9 @@ pub(super) fn change_of_horizon_epoch_or_membership_restarts_a_snapshot() {
         let mut world = world();
         world.act("phone", "append r0 x");
         world.sync("phone");
-        let mut builder = SnapshotBuilder::default();
-        assert_eq!(builder.take(next(&world, 3, &builder, 1)), None);
+        assert!(resyncs(&mut world));
+        let shown = world.device("desk").rows().unwrap();
+        world.takes_snapshot("desk");
         match change {
             0 => {
                 world.now += 20_000;
@@ -131,11 +179,14 @@ pub(super) fn change_of_horizon_epoch_or_membership_restarts_a_snapshot() {
             1 => world.restores(&world.server.store().clone(), 2),
             _ => world.joins("desk", "a b"),
         }
-        assert_eq!(next(&world, 3, &builder, 1), SnapshotAnswer::Restart, "{change}");
-        assert_eq!(builder.take(SnapshotAnswer::Restart), None);
-        assert_eq!(builder, SnapshotBuilder::default(), "it begins again");
-        let (snapshot, _) = paged(&mut world, 1, |_| {});
-        assert_eq!(snapshot, whole(&world), "{change}");
+        assert!(world.device("desk").store().page_after(0).unwrap().is_some(), "{change}");
+        assert_eq!(answer(&mut world), SnapshotAnswer::Restart, "{change}");
+        world.takes_snapshot("desk");
+        assert_eq!(world.device("desk").facts().loading, None, "it begins again");
+        assert_eq!(world.device("desk").store().page_after(0).unwrap(), None, "{change}");
+        assert_eq!(world.device("desk").rows().unwrap(), shown, "the app sees the old rows");
+        world.settle();
+        assert_eq!(world.device("desk").store().page_after(0).unwrap(), None, "{change}");
     }
 }
 
@@ -146,21 +197,38 @@ pub(super) fn late_or_doubled_page_is_ignored() {
         world.act("phone", "append r0 x");
     }
     world.sync("phone");
-    let (mut builder, mut seen) = (SnapshotBuilder::default(), Vec::new());
-    let snapshot = loop {
-        let answer = next(&world, 3, &builder, 1);
-        let done = builder.take(answer.clone());
-        seen.push(answer);
-        if let Some(snapshot) = done {
-            break snapshot;
-        }
-        let before = builder.clone();
+    assert!(resyncs(&mut world));
+    let mut seen = Vec::new();
+    while snapshot::needs_snapshot(world.device("desk")) {
+        seen.push(answer(&mut world));
+        world.takes_snapshot("desk");
+        let before = world.device("desk").facts().clone();
         for old in &seen {
-            assert_eq!(builder.take(old.clone()), None);
+            snapshot::take_page(world.device("desk"), old).unwrap();
+            assert_eq!(*world.device("desk").facts(), before);
         }
-        assert_eq!(builder, before);
-    };
-    assert_eq!(snapshot, whole(&world));
+    }
+    assert_eq!(seen.len(), 4, "two of rows, two of items");
+    world.settle();
+}
+
+/// A device that was closed between any two pages continues with the next.
+#[test]
+pub(super) fn restart_amid_the_pages_of_a_later_snapshot_continues_with_the_next() {
+    let mut world = world();
+    for id in ["r0", "r3"] {
+        world.act("phone", &format!("append {id} x"));
+    }
+    world.sync("phone");
+    assert!(resyncs(&mut world));
+    let mut pages = 0;
+    while snapshot::needs_snapshot(world.device("desk")) {
+        world.takes_snapshot("desk");
+        world.restarts("desk");
+        pages += 1;
+    }
+    assert_eq!(pages, 3, "two of rows, one of items");
+    world.settle();
 }
 
 /// A position of another device, above the head or invented shows nothing that the requester may
@@ -282,11 +350,11 @@ pub(super) fn item_that_is_hidden_between_pages_is_not_in_the_snapshot() {
     world.act("phone", "append r0 x");
     world.act("phone", "append r3 y");
     world.sync("phone");
-    let (mut builder, mut late) = (SnapshotBuilder::default(), true);
+    let (mut collected, mut late) = (Pages::default(), true);
     let snapshot = loop {
-        let answer = next(&world, 3, &builder, 1);
+        let answer = collected.next(&world, 1);
         let sent = matches!(&answer, SnapshotAnswer::Page(page) if !page.items.is_empty());
-        if let Some(snapshot) = builder.take(answer) {
+        if let Some(snapshot) = collected.add(answer) {
             break snapshot;
         }
         if sent && std::mem::take(&mut late) {

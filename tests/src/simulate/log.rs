@@ -109,7 +109,7 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 53] = [
+const EXPECTED: [&str; 54] = [
     "a bare id is sent",
     "a copy has published an entry",
     "a copy is detected",
@@ -133,6 +133,7 @@ const EXPECTED: [&str; 53] = [
     "a second revision is accepted",
     "a snapshot begins again",
     "a snapshot is taken",
+    "a page of a later snapshot arrives",
     "a snapshot page is sent",
     "a user gets one more device",
     "a user joins a bucket",

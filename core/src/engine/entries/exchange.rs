@@ -11,14 +11,13 @@ use rejoin_log::authority::corrections;
 use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::message::rows::{NamedRows, RowsRequest};
-use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
-use rejoin_log::message::{Correct, Fetch, Fetched, Item, LogSnapshot, Publish, Published};
-use rejoin_log::replica::pages::SnapshotBuilder;
+use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext, SnapshotRequest};
+use rejoin_log::message::{Correct, Fetch, Fetched, Item, Publish, Published};
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
-use rejoin_log::replica::{LogError, Replica, fetch, first_snapshot, publish, repair, snapshot};
+use rejoin_log::replica::{LogError, Replica, fetch, publish, repair, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 
-use super::{author, emptied, is_filled, list, on, wall};
+use super::{author, emptied, is_filled, list, on, reading, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -60,7 +59,6 @@ pub struct Taken {
 /// says whether the feed was fetched in this pass. Entries in `aside` are not published.
 pub(crate) fn next(
     engine: &mut Engine,
-    pages: &SnapshotBuilder,
     is_current: bool,
     (rows, page, batch): (u32, u32, usize),
     aside: &BTreeSet<EntryId>,
@@ -72,7 +70,7 @@ pub(crate) fn next(
                 replica.become_author(author, wall)?;
             }
             if snapshot::needs_snapshot(replica) {
-                let request = first_snapshot::page_request(replica, pages, rows as usize);
+                let request = snapshot::page_request(replica, rows as usize);
                 return Ok(Some(LogRequest::Snapshot(request)));
             }
             if !is_current || !publish::is_at_head(replica) {
@@ -126,32 +124,29 @@ fn without_removed(schema: &Schema, effects: &Effects) -> Effects {
 }
 
 /// Applies a page of a snapshot: at once if it is the first snapshot, otherwise with the last page.
-pub fn take_snapshot_page(
-    engine: &mut Engine,
-    pages: &mut SnapshotBuilder,
-    answer: SnapshotAnswer,
-) -> Result<Taken> {
-    if is_filled(engine)? {
-        return match pages.take(answer) {
-            Some(whole) => take_snapshot(engine, &whole),
-            None => Ok(Taken::default()),
-        };
-    }
-    let (rows, items): (usize, &[Item]) = match &answer {
+pub fn take_snapshot_page(engine: &mut Engine, answer: &SnapshotAnswer) -> Result<Taken> {
+    let (rows, items): (usize, &[Item]) = match answer {
         SnapshotAnswer::Page(page) => (page.base.len(), &page.items),
         SnapshotAnswer::Restart => (0, &[]),
     };
-    taken(engine, items.iter().map(Item::id), rows + items.len(), |replica| {
-        Ok(first_snapshot::take_page(replica, &answer)?)
-    })
-}
-
-/// Applies a snapshot, which replaces an earlier one.
-fn take_snapshot(engine: &mut Engine, whole: &LogSnapshot) -> Result<Taken> {
-    let named = whole.items.iter().map(|item| item.key.id);
-    let received = whole.base.len() + whole.items.len();
-    emptied::check(engine, whole)?;
-    taken(engine, named, received, |replica| Ok(snapshot::take_snapshot(replica, whole)?))
+    let received = rows + items.len();
+    let mut named: Vec<EntryId> = items.iter().map(Item::id).collect();
+    let mut written = received;
+    if is_filled(engine)?
+        && let SnapshotAnswer::Page(page) = answer
+    {
+        (named, written) = (Vec::new(), 0);
+        if let SnapshotNext::Cursor(_) = page.next {
+            emptied::check(engine, page)?;
+            // All rows and entries may change, however many the last page has.
+            named = reading(engine, |store| store.waiting_ids(Waiting::Server, usize::MAX))?;
+            written = MANY;
+        }
+    }
+    let taken = taken(engine, named.into_iter(), written, |replica| {
+        Ok(snapshot::take_page(replica, answer)?)
+    })?;
+    Ok(Taken { received: received as u64, ..taken })
 }
 
 /// Applies a page of the feed.

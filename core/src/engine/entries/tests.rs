@@ -11,7 +11,6 @@ use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext, SnapshotPage};
 use rejoin_log::message::{
     Cursor, EntryVerdict, EpochStamp, Fetched, Item, Outcome, Page, Published, Verdict, ViewedEntry,
 };
-use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::row::{LogRow, RowName};
 use rejoin_protocol::Manifest;
 use serde_json::Value as Json;
@@ -65,7 +64,7 @@ fn shop() -> (TempDir, Engine) {
         next: SnapshotNext::Cursor(Cursor(0)),
     };
     let answer = SnapshotAnswer::Page(Box::new(page));
-    exchange::take_snapshot_page(&mut engine, &mut SnapshotBuilder::default(), answer).unwrap();
+    exchange::take_snapshot_page(&mut engine, &answer).unwrap();
     (folder, engine)
 }
 
@@ -85,9 +84,7 @@ fn number(from: u64, to: i64) -> Fetched {
 /// The server takes what the device offers.
 #[track_caller]
 fn publish(engine: &mut Engine) {
-    let next =
-        exchange::next(engine, &SnapshotBuilder::default(), true, (10, 10, 10), &BTreeSet::new())
-            .unwrap();
+    let next = exchange::next(engine, true, (10, 10, 10), &BTreeSet::new()).unwrap();
     let Some(LogRequest::Publish(request)) = next else { panic!("{next:?}") };
     let verdicts = request.offers.iter().map(|offer| {
         let verdict = Verdict::Held { revision: offer.revision, key: offer.key };

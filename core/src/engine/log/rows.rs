@@ -8,11 +8,13 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rejoin_log::ids::Name;
 use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::store::{LogRows, StoreError, Table as LogTable};
+use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::SyncModel;
 use rusqlite::{OptionalExtension as _, Row, params_from_iter};
 
@@ -37,6 +39,10 @@ struct RowStatements {
     columns: Vec<Name>,
     read: String,
     list: String,
+    /// Lists the keys; a range follows.
+    keys: String,
+    /// The text of the key.
+    id: String,
     delete: String,
     /// Those of whole rows.
     update: String,
@@ -58,6 +64,11 @@ impl RowStatements {
             columns,
             read: format!("{OURS}SELECT {all} FROM {name} WHERE {key} = ?1"),
             list: format!("{OURS}SELECT {all} FROM {name}"),
+            keys: format!("{OURS}SELECT {key} FROM {name} WHERE 1"),
+            id: match table.key_column().kind {
+                ColumnKind::Int | ColumnKind::Int64 => format!("CAST({key} AS TEXT)"),
+                _ => key.clone(),
+            },
             delete: format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
         }
     }
@@ -137,6 +148,43 @@ impl SqliteReplica<'_> {
         let statements = Arc::new(RowStatements::of(table));
         tables.insert(name.clone(), Arc::clone(&statements));
         Some(statements)
+    }
+
+    /// The names of the log's tables, in order.
+    fn table_names(&self) -> Vec<Name> {
+        let mut names: Vec<Name> =
+            self.schema.in_log().map(|table| Name::from(table.name.as_str())).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The rows with names after the first and through the second. A table with integer keys is read
+    /// as a whole: its rows are in another order.
+    pub(super) fn names(
+        &self,
+        after: Option<&RowName>,
+        through: Option<&RowName>,
+    ) -> Result<Vec<RowName>, StoreError> {
+        let mut names = Vec::new();
+        for table in self.table_names() {
+            let is_before = after.is_some_and(|after| table < after.table);
+            if is_before || through.is_some_and(|through| through.table < table) {
+                continue;
+            }
+            let Some(known) = self.statements(&table) else { continue };
+            let (mut sql, mut ends) = (known.keys.clone(), Vec::new());
+            for (end, order) in [(after, ">"), (through, "<=")] {
+                if let Some(end) = end.filter(|end| end.table == table) {
+                    ends.push(end.id.as_str());
+                    let _ = write!(sql, " AND {} {order} ?{}", known.id, ends.len());
+                }
+            }
+            names.extend(self.list(&sql, params_from_iter(ends), |row| {
+                let id = row.get::<_, Value>(0)?.to_id().unwrap_or_default();
+                Ok(RowName { table: table.clone(), id: Name::from(id) })
+            })?);
+        }
+        Ok(names)
     }
 
     /// Runs a statement on a row, if need be without the app's trigger that makes it fail.
@@ -244,11 +292,9 @@ impl LogTable for SqliteReplica<'_> {
     }
 
     fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
-        let mut names: Vec<&String> = self.schema.in_log().map(|table| &table.name).collect();
-        names.sort_unstable();
         let mut rows = Vec::new();
-        for name in names {
-            rows.append(&mut self.table(&Name::from(name.as_str()))?);
+        for name in self.table_names() {
+            rows.append(&mut self.table(&name)?);
         }
         Ok(rows)
     }

@@ -4,7 +4,6 @@
 //! A server without the log leaves the entries pending, and the rows are synced as usual.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_log::ids::EntryId;
@@ -12,7 +11,6 @@ use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
 use rejoin_log::message::{
     self, Corrected, EntryVerdict, Fetched, Outcome, Published, Request, Verdict,
 };
-use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_protocol::limits::LOG_OFFERS;
 use rejoin_protocol::wire::{code, path};
 use serde::Serialize;
@@ -24,7 +22,6 @@ use super::peer::unrequested;
 use crate::engine::Engine;
 use crate::engine::entries;
 use crate::engine::entries::exchange::{self, LogRequest, Taken};
-use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result, SyncFault};
 use crate::sync::request::{Phase, Response};
 use crate::sync::rows::answer::{self, NextStep};
@@ -36,13 +33,9 @@ const LOST: &str = "the log of the server does not have what this device has see
 /// State of the exchange in one pass.
 #[derive(Debug, Default)]
 pub(super) struct LogExchange {
-    /// The pages of a running snapshot that is not the first.
-    pages: SnapshotBuilder,
     /// Rows of the next page of a snapshot.
     page: PageSize,
     most_rows: u32,
-    /// The schema of these pages. With another one, they begin again: there may be more tables.
-    schema: Option<Arc<Schema>>,
     /// Maximum number of entries in the next publish; halved after a 413. `None`: the default.
     batch: Option<usize>,
     /// Entries that a proxy on the way does not let through: they wait for the next pass.
@@ -85,23 +78,14 @@ impl LogExchange {
         if !entries::has_tables(engine) {
             return Ok(None);
         }
-        if self.schema.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &engine.schema)) {
-            self.pages = SnapshotBuilder::default();
-            self.schema = Some(Arc::clone(&engine.schema));
-        }
         let page = pass.config.page_size.max(1);
         self.most_rows = most_rows;
         let rows = self.page.rows(page, most_rows);
         loop {
             pass.count_pull()?;
             let batch = self.batch.unwrap_or(LOG_OFFERS);
-            let Some(request) = exchange::next(
-                engine,
-                &self.pages,
-                self.is_current,
-                (rows, page, batch),
-                &self.aside,
-            )?
+            let bounds = (rows, page, batch);
+            let Some(request) = exchange::next(engine, self.is_current, bounds, &self.aside)?
             else {
                 return Ok(None);
             };
@@ -180,7 +164,7 @@ impl LogExchange {
                     let bounds = (pass.config.page_size, self.most_rows);
                     self.page.arrived(*rows, bounds, response.took);
                 }
-                exchange::take_snapshot_page(engine, &mut self.pages, answer)?
+                exchange::take_snapshot_page(engine, &answer)?
             }
             Asked::Fetch => {
                 let answer = read(response)?;

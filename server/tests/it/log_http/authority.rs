@@ -7,7 +7,6 @@ use rejoin_log::authority::corrections;
 use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Correct, Corrected, Fetched};
 use rejoin_log::replica::memory::MemoryReplica;
-use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::{Replica, fetch, snapshot};
 use serde_json::json;
 
@@ -18,12 +17,10 @@ type Authority = Replica<MemoryReplica>;
 
 /// Runs the authority on this device until it has nothing to correct.
 async fn correct_all(device: &Device<'_>, authority: &mut Authority) -> usize {
-    let mut pages = SnapshotBuilder::default();
     while snapshot::needs_snapshot(authority) {
-        let answer: SnapshotAnswer = device.ask("/log/snapshot", pages.request(9)).await;
-        if let Some(whole) = pages.take(answer) {
-            snapshot::take_snapshot(authority, &whole).unwrap();
-        }
+        let request = snapshot::page_request(authority, 9);
+        let answer: SnapshotAnswer = device.ask("/log/snapshot", request).await;
+        snapshot::take_page(authority, &answer).unwrap();
     }
     let mut taken = 0;
     for _ in 0..20 {

@@ -11,7 +11,6 @@ use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Fetched, Outcome, Published, Request, Verdict};
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::replica::memory::MemoryReplica;
-use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::{LogError, Replica, fetch, publish, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 use rejoin_protocol::Value;
@@ -164,8 +163,10 @@ impl<'w> Device<'w> {
     /// Fetches to the head, in small pages.
     pub(super) async fn fetch(&mut self) {
         for _ in 0..200 {
-            if snapshot::needs_snapshot(&self.replica) {
-                self.take_snapshot().await;
+            while snapshot::needs_snapshot(&self.replica) {
+                let request = snapshot::page_request(&self.replica, 2);
+                let answer: SnapshotAnswer = self.ask("/log/snapshot", request).await;
+                snapshot::take_page(&mut self.replica, &answer).unwrap();
             }
             let Some(request) = fetch::fetch_request(&self.replica, 3) else { continue };
             let answer: Fetched = self.ask("/log/fetch", request).await;
@@ -175,16 +176,6 @@ impl<'w> Device<'w> {
             }
         }
         panic!("{} does not reach the head", self.user);
-    }
-
-    async fn take_snapshot(&mut self) {
-        let mut pages = SnapshotBuilder::default();
-        loop {
-            let answer: SnapshotAnswer = self.ask("/log/snapshot", pages.request(2)).await;
-            if let Some(snapshot) = pages.take(answer) {
-                return snapshot::take_snapshot(&mut self.replica, &snapshot).unwrap();
-            }
-        }
     }
 
     /// Fetches, publishes once, and fetches again. Returns the verdicts.

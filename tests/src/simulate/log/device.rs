@@ -10,11 +10,10 @@ use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::entry::Intent;
 use rejoin_log::ids::{AuthorId, EntryId, Name};
 use rejoin_log::message::{Fetched, Item};
-use rejoin_log::replica::pages::SnapshotBuilder;
 use rejoin_log::replica::store::ReplicaStore as _;
 use rejoin_log::replica::write::Written as Entry;
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
-use rejoin_log::replica::{fetch, first_snapshot, publish, snapshot};
+use rejoin_log::replica::{fetch, publish, snapshot};
 use rejoin_log::row::RowName;
 
 use super::RunReport;
@@ -38,8 +37,6 @@ pub(super) struct Device {
     pub(super) replica: Replica<DeviceStore>,
     skew: i64,
     pub(super) gone: bool,
-    /// The pages of the next snapshot.
-    pub(super) pages: SnapshotBuilder,
     kept: Option<(DeviceStore, AuthorId, Shadow)>,
     /// Entries and authors named so far.
     entries: u64,
@@ -80,7 +77,6 @@ impl Device {
             replica,
             skew,
             gone: false,
-            pages: SnapshotBuilder::default(),
             kept: None,
             entries,
             authors,
@@ -275,22 +271,15 @@ impl Device {
         let wall = self.wall(now);
         let before = facts(&self.replica)?;
         match letter {
-            Letter::SnapshotPage(_, answer, _) if first_snapshot::is_first(&self.replica) => {
-                report.count("a page of a first snapshot arrives");
-                first_snapshot::take_page(&mut self.replica, answer)
-            }
             Letter::SnapshotPage(_, answer, _) => {
-                let whole = self.pages.take(answer.clone());
-                return whole
-                    .map_or(Ok(()), |whole| self.take(&Letter::Snapshot(whole), now, report));
-            }
-            Letter::Snapshot(snapshot) => {
-                report.say(|| {
-                    format!("c{} takes a snapshot of {} items", self.number, snapshot.items.len())
+                report.count(if snapshot::is_first(&self.replica) {
+                    "a page of a first snapshot arrives"
+                } else {
+                    "a page of a later snapshot arrives"
                 });
-                report.count("a snapshot is taken");
-                snapshot::take_snapshot(&mut self.replica, snapshot).map(drop)
+                snapshot::take_page(&mut self.replica, answer)
             }
+            Letter::Snapshot(snapshot) => snapshot::take_snapshot(&mut self.replica, snapshot),
             Letter::Page(fetched) => {
                 self.count_page(fetched, report);
                 fetch::take_fetched(&mut self.replica, fetched).map(drop)
@@ -299,6 +288,10 @@ impl Device {
             Letter::Request(..) => Ok(()),
         }
         .map_err(unexpected)?;
+        if before.needs_snapshot && !self.replica.facts().needs_snapshot {
+            report.say(|| format!("c{} has a snapshot", self.number));
+            report.count("a snapshot is taken");
+        }
         self.count_events(report);
         self.shadow.read(letter, &before, &self.replica)?;
         self.holds()
@@ -353,7 +346,6 @@ impl Device {
     }
 
     fn open(&mut self, store: DeviceStore) -> Checked {
-        self.pages = SnapshotBuilder::default();
         self.replica =
             Replica::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
         Ok(())
@@ -387,10 +379,9 @@ impl Device {
     /// Continues under a new client id.
     pub(super) fn become_another(&mut self, now: u64, report: &mut RunReport) -> Checked {
         self.author = words::author(self.number, self.authors);
-        self.pages = SnapshotBuilder::default();
         self.authors += 1;
         report.say(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
-        if self.replica.facts().loading.is_some() {
+        if snapshot::is_first(&self.replica) {
             self.shadow.start_over();
         }
         self.replica.become_author(self.author, self.wall(now)).map_err(unexpected)?;

@@ -83,7 +83,10 @@ impl Shadow {
         let after = facts(replica)?;
         self.gives_up(before, &after, replica)?;
         match letter {
-            Letter::Snapshot(snapshot) => {
+            Letter::SnapshotPage(_, answer, last) if before.stamp.is_none() => {
+                self.read_first(answer, last.as_ref(), before, &after)?;
+            }
+            Letter::Snapshot(snapshot) | Letter::SnapshotPage(_, _, Some(snapshot)) => {
                 let holds = after.stamp == Some(snapshot.stamp) && after.cursor == snapshot.cursor;
                 if holds
                     && (before.needs_snapshot || before.cursor != after.cursor)
@@ -104,9 +107,6 @@ impl Shadow {
             }
             Letter::Page(Fetched::Resync) => self.at_head = false,
             Letter::Answer(answer) => self.covers_what_it_names(answer, replica)?,
-            Letter::SnapshotPage(_, answer, last) if before.stamp.is_none() => {
-                self.read_first(answer, last.as_ref(), before, &after)?;
-            }
             Letter::Request(..) | Letter::SnapshotPage(..) => {}
         }
         if after.needs_snapshot {

@@ -11,6 +11,7 @@ use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::TestHost;
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
+use rejoin_log::message::snapshot::SnapshotPage;
 use rejoin_log::rebase::{Footprint, StepIndex};
 use rejoin_log::replica::LogError;
 use rejoin_log::replica::memory::MemoryReplica;
@@ -180,11 +181,15 @@ impl ReplicaStore for DeviceStore {
         ids(up_to: &Key) -> Vec<EntryId>;
         own_ids() -> Vec<EntryId>;
         waiting_ids(what: Waiting, limit: usize) -> Vec<EntryId>;
+        page_after(number: u64) -> Option<(u64, SnapshotPage)>;
+        names_between(after: Option<&RowName>, through: Option<&RowName>) -> Vec<RowName>;
     }
     passed! { mut
         set_facts(facts: &Facts);
         put_record(id: EntryId, record: &Record);
         remove_record(id: EntryId);
+        put_page(page: &SnapshotPage);
+        clear_pages();
     }
 
     fn steps(&self) -> &dyn StepIndex {

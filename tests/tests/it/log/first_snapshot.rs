@@ -1,4 +1,4 @@
-//! The first snapshot of the log, by an app that ends at any moment of it.
+//! Snapshots of the log, by an app that ends at any moment of them.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -67,6 +67,38 @@ fn app_that_ends_after_every_page_continues_its_first_snapshot(store: Store) {
     assert!(seen.is_sorted(), "no row is lost: {seen:?}");
     settle(&server, &mut [device, plain]);
     assert_eq!(server.see("SELECT id FROM seats WHERE note <> '' ORDER BY id"), "mine s0");
+}
+
+/// The user gets a further bucket, so all rows come once more.
+#[apply(each_store)]
+fn app_that_ends_after_every_page_continues_a_later_snapshot(store: Store) {
+    let server = server(store);
+    let mut device = new_device(&server, 1);
+    device.sync(&server);
+    device.write("INSERT INTO seats VALUES ('other', 'e1', NULL, 'synced', 1)");
+    device.sync(&server);
+    let first = pages(&device);
+    server.server().subscribe("ana", "event:e9").unwrap();
+    server.server().subscribe("ben", "event:e9").unwrap();
+    let mut others = Device::with("ben", 2, None, |_| {});
+    others.sync(&server);
+    others.write("INSERT INTO seats VALUES ('s9', 'e9', NULL, '', 9)");
+    others.sync(&server);
+    device.write("UPDATE seats SET note = 'offline' WHERE id = 's7'");
+    for _ in 0..50 {
+        let before = pages(&device);
+        if let Moment::Finished(_) = device.step(&server).unwrap() {
+            break;
+        }
+        if pages(&device) > before {
+            device.crash();
+            assert_eq!(device.see("SELECT note FROM seats WHERE id = 's7'"), "offline");
+        }
+    }
+    assert_eq!(pages(&device) - first, 4, "no page is fetched twice");
+    assert_eq!(device.see(COUNT), "10", "eight, the synced one, and that of the further bucket");
+    settle(&server, &mut [device]);
+    assert_eq!(server.see("SELECT id FROM seats WHERE note <> '' ORDER BY id"), "other s7");
 }
 
 #[test]

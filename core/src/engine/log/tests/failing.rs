@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
+use rejoin_log::message::snapshot::SnapshotPage;
 use rejoin_log::rebase::{Footprint, StepIndex};
 use rejoin_log::replica::store::{Facts, Record, ReplicaStore, Waiting};
 use rejoin_log::row::{LogRow, RowName};
@@ -80,11 +81,15 @@ impl<S: ReplicaStore> ReplicaStore for CountedStore<'_, S> {
         ids(up_to: &Key) -> Vec<EntryId>;
         own_ids() -> Vec<EntryId>;
         waiting_ids(what: Waiting, limit: usize) -> Vec<EntryId>;
+        page_after(number: u64) -> Option<(u64, SnapshotPage)>;
+        names_between(after: Option<&RowName>, through: Option<&RowName>) -> Vec<RowName>;
     }
     counted! { mut
         set_facts(facts: &Facts);
         put_record(id: EntryId, record: &Record);
         remove_record(id: EntryId);
+        put_page(page: &SnapshotPage);
+        clear_pages();
     }
 
     fn steps(&self) -> &dyn StepIndex {

@@ -15,13 +15,11 @@ use rejoin_log::message::snapshot::{
     SnapshotAnswer, SnapshotNext, SnapshotPage, SnapshotPlace, SnapshotPosition,
 };
 use rejoin_log::message::{
-    Cursor, EntryVerdict, EpochStamp, Fetched, Held, Item, LogSnapshot, Outcome, Page, Published,
-    Verdict, ViewedEntry,
+    Cursor, EntryVerdict, EpochStamp, Fetched, Held, Item, Outcome, Page, Published, Verdict,
+    ViewedEntry,
 };
 use rejoin_log::replica::store::ReplicaStore;
-use rejoin_log::replica::{
-    LogError, Replica, ReplicaState, check, fetch, first_snapshot, publish, snapshot,
-};
+use rejoin_log::replica::{LogError, Replica, ReplicaState, check, fetch, publish, snapshot};
 use rejoin_log::row::{LogRow, RowName};
 use uuid::Uuid;
 
@@ -58,28 +56,27 @@ fn page(from: u64, items: Vec<ViewedEntry>, horizon: Option<Key>) -> Fetched {
     Fetched::Page(Page { stamp: STAMP, from: Cursor(from), items, next, more: false, horizon })
 }
 
-fn place(id: &str) -> SnapshotPosition {
+fn place(until: u64, id: &str) -> SnapshotPosition {
     let at = SnapshotPlace::Row(row(id));
-    SnapshotPosition { stamp: STAMP, horizon: Key::end_of(5), at }
+    SnapshotPosition { stamp: STAMP, horizon: Key::end_of(until), at }
 }
 
-fn first_page(
+/// A page of a snapshot at the end of this time.
+fn snapshot_page(
+    until: u64,
     after: Option<SnapshotPosition>,
     base: Vec<(RowName, LogRow)>,
     items: Vec<ViewedEntry>,
     next: SnapshotNext,
 ) -> SnapshotAnswer {
-    let (horizon, buckets) = (Key::end_of(5), buckets("a").into());
+    let (horizon, buckets) = (Key::end_of(until), buckets("a").into());
     let items = items.into_iter().map(|seen| Item::Entry(Box::new(seen))).collect();
     let page = SnapshotPage { stamp: STAMP, after, buckets, horizon, base, items, next };
     SnapshotAnswer::Page(Box::new(page))
 }
 
-fn take_first(
-    device: &mut Replica<Store<'_, '_>>,
-    answer: &SnapshotAnswer,
-) -> Result<(), LogError> {
-    Ok(first_snapshot::take_page(device, answer)?)
+fn take_rows(device: &mut Replica<Store<'_, '_>>, answer: &SnapshotAnswer) -> Result<(), LogError> {
+    Ok(snapshot::take_page(device, answer)?)
 }
 
 fn take_page(device: &mut Replica<Store<'_, '_>>, page: &Fetched) -> Result<(), LogError> {
@@ -87,21 +84,22 @@ fn take_page(device: &mut Replica<Store<'_, '_>>, page: &Fetched) -> Result<(), 
 }
 
 /// In order; each must survive a failure at any of its calls.
-const OPERATIONS: [(&str, Operation); 12] = [
+const OPERATIONS: [(&str, Operation); 15] = [
     ("a page of a first snapshot that begins again", |device| {
         let rows = vec![(row("r0"), image("a", "old")), (row("r1"), image("a", "old"))];
-        take_first(device, &first_page(None, rows, Vec::new(), SnapshotNext::Next(place("r1"))))
+        let next = SnapshotNext::Next(place(5, "r1"));
+        take_rows(device, &snapshot_page(5, None, rows, Vec::new(), next))
     }),
-    ("its new beginning", |device| take_first(device, &SnapshotAnswer::Restart)),
+    ("its new beginning", |device| take_rows(device, &SnapshotAnswer::Restart)),
     ("the rows of a first snapshot", |device| {
         let rows = vec![(row("k0"), image("a", "k")), (row("r0"), image("a", ""))];
-        take_first(device, &first_page(None, rows, Vec::new(), SnapshotNext::Next(place("r0"))))
+        let next = SnapshotNext::Next(place(5, "r0"));
+        take_rows(device, &snapshot_page(5, None, rows, Vec::new(), next))
     }),
     ("its items", |device| {
         let items = vec![theirs(10, 20, "t")];
-        let page =
-            first_page(Some(place("r0")), Vec::new(), items, SnapshotNext::Cursor(Cursor(1)));
-        take_first(device, &page)?;
+        let (after, next) = (Some(place(5, "r0")), SnapshotNext::Cursor(Cursor(1)));
+        take_rows(device, &snapshot_page(5, after, Vec::new(), items, next))?;
         assert!(device.row(&row("r1"))?.is_none(), "of the pages before the new beginning");
         Ok(())
     }),
@@ -141,13 +139,27 @@ const OPERATIONS: [(&str, Operation); 12] = [
         assert_eq!(text, Some(Value::from("laterx")), "as accepted");
         Ok(())
     }),
-    ("another snapshot", |device| {
+    ("a page of another snapshot, which begins again", |device| {
         take_page(device, &Fetched::Resync)?;
-        let base = vec![(row("r0"), image("a", "new")), (row("k1"), image("a", "k"))];
+        let rows = vec![(row("k9"), image("a", "k"))];
+        let next = SnapshotNext::Next(place(99, "k9"));
+        take_rows(device, &snapshot_page(99, None, rows, Vec::new(), next))
+    }),
+    ("its new beginning", |device| take_rows(device, &SnapshotAnswer::Restart)),
+    ("its rows", |device| {
+        let rows = vec![(row("k1"), image("a", "k")), (row("r0"), image("a", "new"))];
+        let next = SnapshotNext::Next(place(100, "r0"));
+        take_rows(device, &snapshot_page(100, None, rows, Vec::new(), next))?;
+        assert!(device.row(&row("k1"))?.is_none(), "not before the last page");
+        Ok(())
+    }),
+    ("its last page", |device| {
         let items = vec![theirs(110, 24, "t")];
-        let (horizon, cursor, buckets) = (Key::end_of(100), Cursor(6), buckets("a").into());
-        let snapshot = LogSnapshot { stamp: STAMP, buckets, horizon, base, items, cursor };
-        Ok(snapshot::take_snapshot(device, &snapshot)?)
+        let (after, next) = (Some(place(100, "r0")), SnapshotNext::Cursor(Cursor(6)));
+        take_rows(device, &snapshot_page(100, after, Vec::new(), items, next))?;
+        assert!(device.row(&row("k9"))?.is_none(), "of the pages before the new beginning");
+        assert!(device.row(&row("k1"))?.is_some());
+        Ok(())
     }),
 ];
 
