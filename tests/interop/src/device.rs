@@ -56,7 +56,8 @@ impl Device {
     fn open(&mut self) -> Result<()> {
         let Account { url, user, token, schema } = &self.account;
         let order = json!({
-            "do": "open", "path": self.file(), "url": url, "user": user, "token": token, "schema": schema
+            "do": "open", "path": self.file(), "url": url, "user": user, "token": token, "schema": schema,
+            "actions": crate::story::actions_of(&self.name),
         });
         self.process.must(&order).map(drop)
     }

@@ -14,6 +14,8 @@ mod agreement;
 mod log;
 mod offline;
 
+pub(crate) use log::actions_of;
+
 /// The user of all rows.
 const USER: &str = "u1";
 
@@ -42,6 +44,7 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
     world.order(&json!({"do": "go"}))?;
     agreement::they_agree(&mut world, claims);
     log::order_of_edits_counts(&mut world, claims);
+    log::actions_run_again(&mut world, claims);
     for device in &mut world.devices {
         device.quit()?;
     }

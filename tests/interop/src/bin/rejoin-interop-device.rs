@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rejoin_core::client::HeldTransaction;
 use rejoin_core::{
-    Client, Config, Error, PendingMutation, RowBuffer, Services, TokenError, TokenProvider,
-    Transaction, Value,
+    Actions, Client, Config, Error, PendingMutation, RowBuffer, Services, TokenError,
+    TokenProvider, Transaction, Value,
 };
 use rejoin_story_server::cell;
 use serde::Deserialize;
@@ -22,10 +22,27 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Command {
-    Open { path: String, url: String, user: String, token: String, schema: Option<Json> },
+    Open {
+        path: String,
+        url: String,
+        user: String,
+        token: String,
+        schema: Option<Json>,
+        #[serde(default)]
+        actions: Vec<Json>,
+    },
+    Perform {
+        action: String,
+        #[serde(default)]
+        arguments: serde_json::Map<String, Json>,
+    },
     Exec(Statement),
-    Transaction { steps: Vec<Command> },
-    Hold { steps: Vec<Command> },
+    Transaction {
+        steps: Vec<Command>,
+    },
+    Hold {
+        steps: Vec<Command>,
+    },
     Rows(Statement),
     Sync,
     Doctor,
@@ -34,7 +51,7 @@ enum Command {
     Quit,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Statement {
     sql: String,
     #[serde(default)]
@@ -83,7 +100,7 @@ impl Device {
     fn execute(&mut self, command: Command) -> Result<Json> {
         let ok = json!({"ok": true});
         Ok(match command {
-            Command::Open { path, url, user, token, schema } => {
+            Command::Open { path, url, user, token, schema, actions } => {
                 let mut config = Config::new(path)
                     .server_url(url)
                     .user_id(user)
@@ -91,9 +108,14 @@ impl Device {
                     .push_debounce(Duration::ZERO);
                 config.schema = schema.map(serde_json::from_value).transpose()?;
                 let tokens = Some(Arc::new(Token(token)) as Arc<dyn TokenProvider>);
-                let services = Services { tokens, ..Services::default() };
+                let actions = Some(Arc::new(actions.iter().try_fold(Actions::new(), add)?));
+                let services = Services { tokens, actions, ..Services::default() };
                 self.client = Some(Client::open_with(config, services).wait()?);
                 ok
+            }
+            Command::Perform { action, arguments } => {
+                let performed = self.client()?.perform(&action, arguments.into()).wait()?;
+                json!({"id": performed.id.map(|id| id.to_string()), "value": performed.value})
             }
             Command::Exec(statement) => {
                 json!({"changes": self.client()?.execute(&statement.sql, statement.values()?).wait()?})
@@ -143,6 +165,20 @@ impl Device {
     fn client(&self) -> Result<&Client> {
         self.client.as_ref().context("no database is open")
     }
+}
+
+/// Adds an action: one with `runs` is code, which executes the statements of its first run.
+fn add(actions: Actions, entry: &Json) -> Result<Actions> {
+    let Some(runs) = entry.get("runs") else { return Ok(actions.declare(&entry.to_string())) };
+    let name = entry["name"].as_str().context("an action has no name")?;
+    let steps: Vec<Statement> = serde_json::from_value(runs[0].clone())?;
+    Ok(actions.handler(name, [], move |context, _| {
+        for step in &steps {
+            let values = step.values().map_err(|error| Error::Internal(error.to_string()))?;
+            context.execute(&step.sql, values)?;
+        }
+        Ok(Json::Null)
+    }))
 }
 
 /// Runs the statements of a transaction.

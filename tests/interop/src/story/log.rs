@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value as Json, json};
 
 const ORDERED: u32 = 7;
+const RUN_AGAIN: u32 = 8;
 
 /// All seats, with their notes.
 const SEATS: &str = "SELECT id, event, note FROM seat ORDER BY id";
@@ -54,6 +55,72 @@ fn ordered(world: &mut World, late: bool) -> Result<()> {
         let waiting =
             waiting["pending"].as_array().map_or(0, |all| all.iter().filter(in_log).count());
         ensure!(waiting == 0, "{} has {waiting} entries left", device.name);
+    }
+    Ok(())
+}
+
+/// The actions of a device: `buy`, which is data and rejects a seat that is sold, and `sign`, which is
+/// code of its language.
+pub(crate) fn actions_of(name: &str) -> Json {
+    let buy = json!({
+        "name": "buy",
+        "parameters": [{"name": "seat", "type": "text"}],
+        "preconditions": [{"sql": "SELECT note IS NULL FROM seat WHERE id = :seat", "message": "it is sold"}],
+        "statements": [format!("UPDATE seat SET note = '{name}' WHERE id = :seat")],
+    });
+    let sql = "UPDATE seat SET note = coalesce(note, '') || ?1 WHERE id = 'signed'";
+    let step = json!({"do": "exec", "sql": sql, "params": [format!("{name} ")]});
+    json!([buy, {"name": "sign", "parameters": [], "runs": [[step]]}])
+}
+
+/// Every device buys one seat and signs one row offline, one after another; then they sync in the
+/// opposite order, so that all but the first device run their actions again.
+pub(super) fn actions_run_again(world: &mut World, claims: &mut Claims) {
+    let claim = "actions in JSON and in code of every language run again: the first buyer has the seat, and no addition is lost";
+    let late = claims.is_sabotaged(RUN_AGAIN);
+    claims.make(RUN_AGAIN, claim, ran_again(world, late));
+}
+
+fn ran_again(world: &mut World, late: bool) -> Result<()> {
+    for id in ["signed", "sold"] {
+        world.devices[0].must(&insert(id))?;
+    }
+    for _ in 0..2 {
+        world.devices.iter_mut().try_for_each(|device| device.sync().map(drop))?;
+    }
+    world.order(&json!({"do": "stop"}))?;
+    let buy = json!({"do": "perform", "action": "buy", "arguments": {"seat": "sold"}});
+    let sign = json!({"do": "perform", "action": "sign"});
+    if late && let Some(last) = world.devices.last_mut() {
+        last.must(&buy)?;
+        sleep(Duration::from_millis(5));
+    }
+    for device in &mut world.devices {
+        if !late {
+            device.must(&buy)?;
+        }
+        device.must(&sign)?;
+        sleep(Duration::from_millis(5)); // Keys are times in milliseconds.
+    }
+    world.order(&json!({"do": "go"}))?;
+    // Each device fetches the entries of the others, runs its own again, and publishes the result.
+    for _ in 0..4 {
+        world.devices.iter_mut().rev().try_for_each(|device| device.sync().map(drop))?;
+    }
+    let names: Vec<String> = world.devices.iter().map(|device| device.name.clone()).collect();
+    let signed: String = names.iter().map(|name| format!("{name} ")).collect();
+    let sold = names.first().cloned().unwrap_or_default();
+    let expected = [json!(["signed", signed]), json!(["sold", sold])];
+    let sql = "SELECT id, note FROM seat WHERE id IN ('signed', 'sold') ORDER BY id";
+    let found = world.rows(sql)?;
+    ensure!(found == expected, "the server has {found:?} instead of {expected:?}");
+    for (number, device) in world.devices.iter_mut().enumerate() {
+        let found = device.rows(sql)?;
+        ensure!(found == expected, "{} has {found:?} instead of {expected:?}", device.name);
+        let states: Vec<String> = device.pending()?.into_iter().map(|(_, state)| state).collect();
+        let refused = states.iter().filter(|state| *state == "parked unreplayable").count();
+        let expected = usize::from(number > 0);
+        ensure!(refused == expected, "{}: {refused} rejected actions in {states:?}", device.name);
     }
     Ok(())
 }
