@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 
 use rejoin_log::entry::Intent;
 use rejoin_log::handler::{Context, Ran, Stop};
-use rejoin_log::ids::EntryId;
+use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::SnapshotPage;
 use rejoin_log::rebase::StepIndex;
@@ -71,6 +71,8 @@ pub struct SqliteReplica<'c> {
     /// The row that was last read, until a write or a run: a rebase reads a row several times before
     /// it writes it, and one that is not there is written by one statement.
     last_read: RefCell<Option<(RowName, Option<LogRow>)>>,
+    /// The names of a table with integer keys, in order, until a write.
+    integer_names: RefCell<Option<(Name, Vec<Name>)>>,
 }
 
 impl std::fmt::Debug for SqliteReplica<'_> {
@@ -87,8 +89,9 @@ impl<'c> SqliteReplica<'c> {
         touched: &'c mut Touched,
         failure: &'c Cell<Option<Error>>,
     ) -> Self {
-        let (last_step, last_read) = Default::default();
-        Self { conn, schema, touched, runner: None, failure, tables, last_step, last_read }
+        let (last_step, last_read, integer_names) = Default::default();
+        let runner = None;
+        Self { conn, schema, touched, runner, failure, tables, last_step, last_read, integer_names }
     }
 
     /// The same with the actions of the app.

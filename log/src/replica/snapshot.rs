@@ -20,7 +20,7 @@ use super::super::store::StoreError;
 use super::Replica;
 use super::edit::RecordEdit;
 use super::store::{Authority, ReplicaStore};
-pub use replace::{base_tables, shown_tables};
+pub use replace::{base_tables, shown_entries, shown_tables};
 
 /// Whether the server requires a snapshot, or none was taken yet.
 pub fn needs_snapshot<S: ReplicaStore>(replica: &Replica<S>) -> bool {

@@ -6,9 +6,8 @@ use rejoin_log::message::snapshot::SnapshotPage;
 use rejoin_log::replica::snapshot;
 use rejoin_log::replica::store::ReplicaStore as _;
 
-use super::{on, reading};
+use super::reading;
 use crate::engine::Engine;
-use crate::engine::change::Origin;
 use crate::engine::meta::{LOG_OTHER_SERVER, set_meta};
 use crate::engine::staging;
 use crate::error::Result;
@@ -18,16 +17,14 @@ use crate::error::Result;
 ///
 /// # Errors
 /// `Refused` if a table has rows of the earlier server and none in the snapshot.
-pub(super) fn check(engine: &mut Engine, last: &SnapshotPage) -> Result<()> {
+pub(super) fn check(engine: &Engine, last: &SnapshotPage) -> Result<()> {
     if engine.meta(LOG_OTHER_SERVER)?.is_none() {
         return Ok(());
     }
     let stamp = reading(engine, |store| store.facts())?.and_then(|facts| facts.stamp);
     if stamp.is_some_and(|stamp| stamp.epoch != last.stamp.epoch) {
-        let (had, shown) = engine.write(Origin::Remote, |engine| {
-            on(engine, |replica| {
-                Ok((snapshot::base_tables(replica)?, snapshot::shown_tables(replica, last)?))
-            })
+        let (had, shown) = reading(engine, |store| {
+            Ok((snapshot::base_tables(store)?, snapshot::shown_tables(store, last)?))
         })?;
         let is_here = |table: &Name| engine.schema.named(table.as_str()).is_some();
         if let Some(table) = had.difference(&shown).find(|table| is_here(table)) {

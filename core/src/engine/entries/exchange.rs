@@ -17,7 +17,7 @@ use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, fetch, publish, repair, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 
-use super::{author, emptied, is_filled, list, on, reading, wall};
+use super::{any_waits, author, emptied, is_filled, list, on, reading, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -123,6 +123,14 @@ fn without_removed(schema: &Schema, effects: &Effects) -> Effects {
     effects.iter().map(current).collect()
 }
 
+/// Whether a page of a snapshot continues the last one. Any other is ignored: the snapshot has begun
+/// again since it was requested.
+pub(crate) fn is_awaited(engine: &Engine, answer: &SnapshotAnswer) -> Result<bool> {
+    let SnapshotAnswer::Page(page) = answer else { return Ok(true) };
+    let facts = reading(engine, |store| store.facts())?;
+    Ok(facts.and_then(|facts| facts.loading) == page.after)
+}
+
 /// Applies a page of a snapshot: at once if it is the first snapshot, otherwise with the last page.
 pub fn take_snapshot_page(engine: &mut Engine, answer: &SnapshotAnswer) -> Result<Taken> {
     let (rows, items): (usize, &[Item]) = match answer {
@@ -130,17 +138,19 @@ pub fn take_snapshot_page(engine: &mut Engine, answer: &SnapshotAnswer) -> Resul
         SnapshotAnswer::Restart => (0, &[]),
     };
     let received = rows + items.len();
-    let mut named: Vec<EntryId> = items.iter().map(Item::id).collect();
+    let mut named: BTreeSet<EntryId> = items.iter().map(Item::id).collect();
     let mut written = received;
     if is_filled(engine)?
         && let SnapshotAnswer::Page(page) = answer
     {
-        (named, written) = (Vec::new(), 0);
+        (named, written) = (BTreeSet::new(), 0);
         if let SnapshotNext::Cursor(_) = page.next {
             emptied::check(engine, page)?;
             // All rows and entries may change, however many the last page has.
-            named = reading(engine, |store| store.waiting_ids(Waiting::Server, usize::MAX))?;
             written = MANY;
+            if any_waits(engine)? {
+                named = reading(engine, |store| snapshot::shown_entries(store, page))?;
+            }
         }
     }
     let taken = taken(engine, named.into_iter(), written, |replica| {

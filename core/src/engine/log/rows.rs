@@ -41,8 +41,6 @@ struct RowStatements {
     list: String,
     /// Lists the keys; a range follows.
     keys: String,
-    /// The text of the key.
-    id: String,
     delete: String,
     /// Those of whole rows.
     update: String,
@@ -65,10 +63,6 @@ impl RowStatements {
             read: format!("{OURS}SELECT {all} FROM {name} WHERE {key} = ?1"),
             list: format!("{OURS}SELECT {all} FROM {name}"),
             keys: format!("{OURS}SELECT {key} FROM {name} WHERE 1"),
-            id: match table.key_column().kind {
-                ColumnKind::Int | ColumnKind::Int64 => format!("CAST({key} AS TEXT)"),
-                _ => key.clone(),
-            },
             delete: format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
         }
     }
@@ -158,8 +152,7 @@ impl SqliteReplica<'_> {
         names
     }
 
-    /// The rows with names after the first and through the second. A table with integer keys is read
-    /// as a whole: its rows are in another order.
+    /// The rows with names after the first and through the second.
     pub(super) fn names(
         &self,
         after: Option<&RowName>,
@@ -172,19 +165,50 @@ impl SqliteReplica<'_> {
                 continue;
             }
             let Some(known) = self.statements(&table) else { continue };
-            let (mut sql, mut ends) = (known.keys.clone(), Vec::new());
-            for (end, order) in [(after, ">"), (through, "<=")] {
-                if let Some(end) = end.filter(|end| end.table == table) {
-                    ends.push(end.id.as_str());
-                    let _ = write!(sql, " AND {} {order} ?{}", known.id, ends.len());
-                }
-            }
-            names.extend(self.list(&sql, params_from_iter(ends), |row| {
-                let id = row.get::<_, Value>(0)?.to_id().unwrap_or_default();
-                Ok(RowName { table: table.clone(), id: Name::from(id) })
-            })?);
+            let of_table = |end: Option<&RowName>| end.filter(|end| end.table == table).cloned();
+            let ends = (of_table(after).map(|end| end.id), of_table(through).map(|end| end.id));
+            let ids = match known.table.key_column().kind {
+                ColumnKind::Int | ColumnKind::Int64 => self.integers(&known, &table, ends)?,
+                _ => self.texts(&known, ends)?,
+            };
+            names.extend(ids.into_iter().map(|id| RowName { table: table.clone(), id }));
         }
         Ok(names)
+    }
+
+    fn texts(
+        &self,
+        known: &RowStatements,
+        ends: (Option<Name>, Option<Name>),
+    ) -> Result<Vec<Name>, StoreError> {
+        let (mut sql, mut values) = (known.keys.clone(), Vec::new());
+        for (end, order) in [(ends.0, ">"), (ends.1, "<=")] {
+            if let Some(end) = end {
+                values.push(end);
+                let key = quoted(&known.table.key_column().name);
+                let _ = write!(sql, " AND {key} {order} ?{}", values.len());
+            }
+        }
+        self.list(&sql, params_from_iter(values.iter().map(Name::as_str)), id_of_row)
+    }
+
+    /// The same of integers, whose order in the table is not that of their names. All are read once.
+    fn integers(
+        &self,
+        known: &RowStatements,
+        table: &Name,
+        (after, through): (Option<Name>, Option<Name>),
+    ) -> Result<Vec<Name>, StoreError> {
+        let mut names = self.integer_names.borrow_mut();
+        if names.as_ref().is_none_or(|(of, _)| of != table) {
+            let mut all = self.list(&known.keys, [], id_of_row)?;
+            all.sort_unstable();
+            *names = Some((table.clone(), all));
+        }
+        let all = names.as_ref().map_or(&[][..], |(_, all)| all.as_slice());
+        let first = all.partition_point(|id| after.as_ref().is_some_and(|after| id <= after));
+        let end = all.partition_point(|id| through.as_ref().is_none_or(|through| id <= through));
+        Ok(all.get(first..end).unwrap_or_default().to_vec())
     }
 
     /// Runs a statement on a row, if need be without the app's trigger that makes it fail.
@@ -252,8 +276,7 @@ impl LogRows for SqliteReplica<'_> {
     fn table(&self, table: &Name) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         let Some(known) = self.statements(table) else { return Ok(Vec::new()) };
         let mut rows = self.list(&known.list, [], |row| {
-            let id = row.get::<_, Value>(0)?.to_id().unwrap_or_default();
-            Ok((RowName { table: table.clone(), id: Name::from(id) }, known.image(row)?))
+            Ok((RowName { table: table.clone(), id: id_of_row(row)? }, known.image(row)?))
         })?;
         // As the model orders them: by the text of the key.
         rows.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
@@ -263,6 +286,7 @@ impl LogRows for SqliteReplica<'_> {
 
 impl LogTable for SqliteReplica<'_> {
     fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
+        self.integer_names.take();
         let Some(known) = self.statements(&row.table) else { return Ok(()) };
         let Some(key) = value_of(&known.table, &row.id) else {
             return self.kept(if image.is_some() { Err(no_key(row)) } else { Ok(()) });
@@ -280,6 +304,7 @@ impl LogTable for SqliteReplica<'_> {
 
     fn create_row(&mut self, row: &RowName, image: &LogRow) -> Result<bool, StoreError> {
         self.last_read.take();
+        self.integer_names.take();
         let Some(known) = self.statements(&row.table) else { return Ok(true) };
         let Some(key) = value_of(&known.table, &row.id) else { return self.kept(Err(no_key(row))) };
         let (values, is_whole) = known.values(&key, image);
@@ -298,6 +323,11 @@ impl LogTable for SqliteReplica<'_> {
         }
         Ok(rows)
     }
+}
+
+/// The name of a row whose key is the first column of a query.
+fn id_of_row(row: &Row<'_>) -> rusqlite::Result<Name> {
+    Ok(Name::from(row.get::<_, Value>(0)?.to_id().unwrap_or_default()))
 }
 
 fn no_key(row: &RowName) -> Error {

@@ -153,8 +153,13 @@ impl LogExchange {
         let taken = match &running {
             Asked::Snapshot(rows) => {
                 let answer = read(response)?;
+                let is_awaited = exchange::is_awaited(engine, &answer)?;
                 self.is_current = is_last(&answer);
-                self.is_taken = self.is_current;
+                self.is_taken = is_awaited && self.is_current;
+                if !is_awaited {
+                    pass.count_turn(NextStep::Onward)?;
+                    return Ok(NextStep::Onward);
+                }
                 if self.is_current {
                     self.page = PageSize::default();
                 } else if answer == SnapshotAnswer::Restart {

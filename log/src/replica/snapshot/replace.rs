@@ -1,10 +1,12 @@
 //! A snapshot that replaces rows: its pages are stored, and applied at once with the last, so that
-//! the app sees the old rows until then. In memory are one page, the later items and the rows that
-//! differ.
+//! the app sees the old rows until then. In memory are one page, the entries above the horizon with
+//! their rows, and the rows that differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::super::super::ids::{EntryId, Name};
+use super::super::super::key::Key;
 use super::super::super::message::snapshot::{SnapshotNext, SnapshotPage};
 use super::super::super::message::{Cursor, EpochStamp, Item, ViewedEntry};
 use super::super::super::row::{LogRow, RowName};
@@ -71,8 +73,8 @@ fn apply<S: ReplicaStore>(
     }
     let mut edit = replica.edit();
     edit.change.everything = true;
-    edit.change.base = differing_base(replica, last)?;
-    let mut items: Vec<ViewedEntry> = items(replica, last)?.into_values().collect();
+    edit.change.base = differing_base(&replica.store, last)?;
+    let mut items: Vec<ViewedEntry> = items(&replica.store, last)?.into_values().collect();
     items.sort_unstable_by_key(|seen| seen.key);
     let shown = items.iter().map(|seen| seen.key.id).collect();
     let left = replica.facts.buckets.as_ref().is_some_and(|had| !last.buckets.covers(had));
@@ -91,21 +93,21 @@ fn apply<S: ReplicaStore>(
 
 /// Calls `each` with the stored pages, and with the last one.
 fn each_page<S: ReplicaStore>(
-    replica: &Replica<S>,
+    store: &S,
     last: &SnapshotPage,
     mut each: impl FnMut(&SnapshotPage) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut number = 0;
-    while let Some((next, page)) = replica.store.page_after(number)? {
+    while let Some((next, page)) = store.page_after(number)? {
         each(&page)?;
         number = next;
     }
     each(last)
 }
 
-fn items<S: ReplicaStore>(replica: &Replica<S>, last: &SnapshotPage) -> Result<Items, StoreError> {
+fn items<S: ReplicaStore>(store: &S, last: &SnapshotPage) -> Result<Items, StoreError> {
     let mut items = Items::new();
-    each_page(replica, last, |page| {
+    each_page(store, last, |page| {
         for item in &page.items {
             match item {
                 // It moved while the pages were read: the last view counts.
@@ -120,12 +122,12 @@ fn items<S: ReplicaStore>(replica: &Replica<S>, last: &SnapshotPage) -> Result<I
 
 /// The rows of the base that change. The pages have the rows in name order.
 fn differing_base<S: ReplicaStore>(
-    replica: &Replica<S>,
+    store: &S,
     last: &SnapshotPage,
 ) -> Result<BTreeMap<RowName, Option<LogRow>>, StoreError> {
-    let base = Base::of(replica)?;
+    let base = Base::of(store)?;
     let (mut changes, mut after) = (BTreeMap::new(), None);
-    each_page(replica, last, |page| {
+    each_page(store, last, |page| {
         let Some((through, _)) = page.base.last() else { return Ok(()) };
         base.compare((after.as_ref(), Some(through)), &page.base, &mut changes)?;
         after = Some(through.clone());
@@ -136,26 +138,26 @@ fn differing_base<S: ReplicaStore>(
 }
 
 /// The rows without the steps.
-struct Base<'r, S> {
-    replica: &'r Replica<S>,
+struct Base<'s, S> {
+    store: &'s S,
     /// Those that steps have changed.
     below: BTreeMap<RowName, Option<LogRow>>,
 }
 
-impl<'r, S: ReplicaStore> Base<'r, S> {
-    fn of(replica: &'r Replica<S>) -> Result<Self, StoreError> {
+impl<'s, S: ReplicaStore> Base<'s, S> {
+    fn of(store: &'s S) -> Result<Self, StoreError> {
         let mut below = BTreeMap::new();
-        for key in replica.store.steps().keys()?.into_iter().rev() {
-            let undo = replica.store.record(key.id)?.map(|record| record.undo);
+        for key in store.steps().keys()?.into_iter().rev() {
+            let undo = store.record(key.id)?.map(|record| record.undo);
             below.extend(undo.unwrap_or_default().into_iter().rev());
         }
-        Ok(Self { replica, below })
+        Ok(Self { store, below })
     }
 
     fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         match self.below.get(row) {
             Some(image) => Ok(image.clone()),
-            None => self.replica.store.row(row),
+            None => self.store.row(row),
         }
     }
 
@@ -164,16 +166,18 @@ impl<'r, S: ReplicaStore> Base<'r, S> {
         &self,
         (after, through): (Option<&RowName>, Option<&RowName>),
     ) -> Result<BTreeSet<RowName>, StoreError> {
+        if after.zip(through).is_some_and(|(after, through)| after >= through) {
+            return Ok(BTreeSet::new());
+        }
         let mut names: BTreeSet<RowName> =
-            self.replica.store.names_between(after, through)?.into_iter().collect();
-        for (row, image) in &self.below {
-            if image.is_none() {
-                names.remove(row);
-            } else if after.is_none_or(|after| after < row)
-                && through.is_none_or(|through| row <= through)
-            {
-                names.insert(row.clone());
-            }
+            self.store.names_between(after, through)?.into_iter().collect();
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let through = through.map_or(Bound::Unbounded, Bound::Included);
+        for (row, image) in self.below.range((after, through)) {
+            match image {
+                Some(_) => names.insert(row.clone()),
+                None => names.remove(row),
+            };
         }
         Ok(names)
     }
@@ -197,29 +201,38 @@ impl<'r, S: ReplicaStore> Base<'r, S> {
     }
 }
 
+/// The entries of a snapshot that ends with this page.
+pub fn shown_entries<S: ReplicaStore>(
+    store: &S,
+    last: &SnapshotPage,
+) -> Result<BTreeSet<EntryId>, StoreError> {
+    Ok(items(store, last)?.into_keys().collect())
+}
+
 /// The tables of which a snapshot that ends with this page shows rows.
 pub fn shown_tables<S: ReplicaStore>(
-    replica: &Replica<S>,
+    store: &S,
     last: &SnapshotPage,
 ) -> Result<BTreeSet<Name>, StoreError> {
     let mut tables = BTreeSet::new();
-    each_page(replica, last, |page| {
+    each_page(store, last, |page| {
         tables.extend(page.base.iter().map(|(row, _)| row.table.clone()));
         Ok(())
     })?;
-    let items = items(replica, last)?;
+    let items = items(store, last)?;
     tables.extend(items.values().flat_map(|seen| seen.effects.rows()).map(|row| row.table));
     Ok(tables)
 }
 
-/// The tables that have rows of the server: of its base, or of entries that it has accepted.
-pub fn base_tables<S: ReplicaStore>(replica: &Replica<S>) -> Result<BTreeSet<Name>, StoreError> {
-    let names = Base::of(replica)?.names((None, None))?;
+/// The tables that have rows of the server: of its base, or of entries that it has accepted. All
+/// names of rows are in memory.
+pub fn base_tables<S: ReplicaStore>(store: &S) -> Result<BTreeSet<Name>, StoreError> {
+    let names = Base::of(store)?.names((None, None))?;
     let mut tables: BTreeSet<Name> = names.into_iter().map(|row| row.table).collect();
-    for id in replica.store.ids(&super::super::super::key::Key::LAST)? {
-        let item = replica.store.record(id)?.and_then(|record| record.item);
+    for id in store.ids(&Key::LAST)? {
+        let item = store.record(id)?.and_then(|record| record.item);
         for row in item.map(|item| item.effects.rows()).unwrap_or_default() {
-            if !tables.contains(&row.table) && replica.store.row(&row)?.is_some() {
+            if !tables.contains(&row.table) && store.row(&row)?.is_some() {
                 tables.insert(row.table);
             }
         }

@@ -22,15 +22,7 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Command {
-    Open {
-        path: String,
-        url: String,
-        user: String,
-        token: String,
-        schema: Option<Json>,
-        #[serde(default)]
-        actions: Vec<Json>,
-    },
+    Open(Open),
     Perform {
         action: String,
         #[serde(default)]
@@ -49,6 +41,32 @@ enum Command {
     Pending,
     Close,
     Quit,
+}
+
+#[derive(Debug, Deserialize)]
+struct Open {
+    path: String,
+    url: String,
+    user: String,
+    token: String,
+    schema: Option<Json>,
+    #[serde(default)]
+    actions: Vec<Json>,
+}
+
+impl Open {
+    fn run(self) -> Result<Client> {
+        let mut config = Config::new(self.path)
+            .server_url(self.url)
+            .user_id(self.user)
+            .sync_interval(Duration::from_hours(1))
+            .push_debounce(Duration::ZERO);
+        config.schema = self.schema.map(serde_json::from_value).transpose()?;
+        let tokens = Some(Arc::new(Token(self.token)) as Arc<dyn TokenProvider>);
+        let actions = Some(Arc::new(self.actions.iter().try_fold(Actions::new(), add)?));
+        let services = Services { tokens, actions, ..Services::default() };
+        Ok(Client::open_with(config, services).wait()?)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -100,17 +118,8 @@ impl Device {
     fn execute(&mut self, command: Command) -> Result<Json> {
         let ok = json!({"ok": true});
         Ok(match command {
-            Command::Open { path, url, user, token, schema, actions } => {
-                let mut config = Config::new(path)
-                    .server_url(url)
-                    .user_id(user)
-                    .sync_interval(Duration::from_hours(1))
-                    .push_debounce(Duration::ZERO);
-                config.schema = schema.map(serde_json::from_value).transpose()?;
-                let tokens = Some(Arc::new(Token(token)) as Arc<dyn TokenProvider>);
-                let actions = Some(Arc::new(actions.iter().try_fold(Actions::new(), add)?));
-                let services = Services { tokens, actions, ..Services::default() };
-                self.client = Some(Client::open_with(config, services).wait()?);
+            Command::Open(open) => {
+                self.client = Some(open.run()?);
                 ok
             }
             Command::Perform { action, arguments } => {

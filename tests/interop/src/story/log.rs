@@ -108,7 +108,7 @@ fn ran_again(world: &mut World, late: bool) -> Result<()> {
         world.devices.iter_mut().rev().try_for_each(|device| device.sync().map(drop))?;
     }
     let names: Vec<String> = world.devices.iter().map(|device| device.name.clone()).collect();
-    let signed: String = names.iter().map(|name| format!("{name} ")).collect();
+    let signed = names.join(" ") + " ";
     let sold = names.first().cloned().unwrap_or_default();
     let expected = [json!(["signed", signed]), json!(["sold", sold])];
     let sql = "SELECT id, note FROM seat WHERE id IN ('signed', 'sold') ORDER BY id";

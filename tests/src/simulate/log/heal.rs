@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fastrand::Rng;
 use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::key::Key;
 
@@ -11,6 +12,9 @@ use super::words;
 use super::world::{Fate, World};
 use crate::simulate::{Checked, broken};
 use rejoin_log::replica::snapshot;
+
+/// Number of rounds in which a user decides about a parked entry.
+const DECISIONS: usize = 3;
 
 /// Maximum number of pages that a device needs to catch up.
 const PAGES: usize = 600;
@@ -21,8 +25,11 @@ impl World<'_> {
         self.report.say(|| "-- the network heals".to_owned());
         self.deliver_all()?;
         let most = 20 + 3 * self.written.len();
-        for _ in 0..most {
+        for round in 0..most {
             self.now += 1;
+            if round < DECISIONS {
+                self.decide(round, &mut Rng::with_seed(self.now))?;
+            }
             let before = self.positions()?;
             let mut quiet = true;
             for number in 0..self.devices.len() {

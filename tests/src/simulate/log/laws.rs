@@ -93,6 +93,7 @@ impl Shadow {
                     && !after.needs_snapshot
                 {
                     self.begin(snapshot);
+                    self.has_items(replica)?;
                 }
             }
             Letter::Page(Fetched::Page(page)) => {
@@ -202,6 +203,22 @@ impl Shadow {
         self.at_head = true;
         // It is applied in two steps: up to its horizon, then above it.
         self.allowed.values_mut().for_each(|allowed| *allowed += 2);
+    }
+
+    /// After a snapshot, the device has its items, and no other.
+    fn has_items(&self, replica: &Replica<DeviceStore>) -> Checked {
+        let store = replica.store();
+        let mut items = BTreeMap::new();
+        for id in store.ids(&Key::LAST).map_err(unexpected)? {
+            let record = store.record(id).map_err(unexpected)?;
+            if let Some((key, item)) = record.and_then(|record| Some((record.key, record.item?))) {
+                items.insert(id, Shown { key, effects: item.effects, held: item.held });
+            }
+        }
+        if items == self.items {
+            return Ok(());
+        }
+        broken!("epochs-and-copies-noticed", "the items of a device differ from its snapshot")
     }
 
     /// The pages of a first snapshot no longer count.

@@ -47,6 +47,44 @@ fn empty_server_at_the_same_url_removes_no_rows(store: Store) {
     }
 }
 
+/// The rows of the other server are in stored pages by then.
+#[apply(each_store)]
+fn other_server_that_lacks_one_table_replaces_no_row_of_another(store: Store) {
+    let with = |seats: &str| {
+        let sql = format!(
+            "{TABLES}; CREATE TABLE arenas(id TEXT PRIMARY KEY, event TEXT, name TEXT);
+            INSERT INTO arenas SELECT 'a' || event, 'e1', event FROM ({seats}) AS seats;
+            INSERT INTO seats (id, event) SELECT 's1', 'e1' FROM ({seats}) AS seats WHERE event = 'here'"
+        );
+        let tables =
+            ["arenas", "seats"].map(|table| TableConfig::log(table, "event", "event:")).into();
+        let server = Backend::made(store, &sql, tables, Limits::default());
+        server.server().subscribe("ana", "event:e1").unwrap();
+        server
+    };
+    let mut server = with("SELECT 'here' AS event");
+    let [mut phone] = devices(&server, ["ana"]);
+    let shown =
+        |phone: &mut Device| phone.see("SELECT id FROM arenas UNION ALL SELECT id FROM seats");
+    assert_eq!(shown(&mut phone), "ahere s1");
+    let five = ["1", "2", "3", "4", "5"].map(|name| format!("SELECT '{name}' AS event"));
+    let (lost, other) = (server.backup(), with(&five.join(" UNION ALL ")));
+    server.restore(&other.backup());
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        phone.crash();
+        let before = phone.sent.len();
+        let error = phone.pass(&server).unwrap_err().to_string();
+        assert!(error.contains("seats"), "{error}");
+        assert_eq!(shown(&mut phone), "ahere s1");
+        let paths = phone.sent[before..].iter().map(|request| request.path.as_str());
+        pages.push(paths.filter(|path| *path == "/log/snapshot").count());
+    }
+    assert_eq!(pages, [3, 1, 1], "only the last page is requested again");
+    server.restore(&lost);
+    settle(&server, &mut [phone]);
+}
+
 /// Every pass failed, and no later entry reached the server.
 #[apply(each_store)]
 fn entry_that_is_too_large_for_the_server_blocks_no_other(store: Store) {

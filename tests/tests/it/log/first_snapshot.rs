@@ -1,10 +1,12 @@
 //! Snapshots of the log, by an app that ends at any moment of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use rejoin_core::sync::session::{Request, Response};
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Device, Fault, Moment, Store};
+use rejoin_tests::{Backend, Device, Fault, Moment, Peer, Store};
+use serde_json::Value as Json;
 
 use super::{SEATS, TABLES, later, settle};
 use crate::first_sync::Far;
@@ -99,6 +101,47 @@ fn app_that_ends_after_every_page_continues_a_later_snapshot(store: Store) {
     assert_eq!(device.see(COUNT), "10", "eight, the synced one, and that of the further bucket");
     settle(&server, &mut [device]);
     assert_eq!(server.see("SELECT id FROM seats WHERE note <> '' ORDER BY id"), "other s7");
+}
+
+/// Answers the third page request with the response to another request.
+struct Confused<'s> {
+    server: &'s Backend,
+    pages: Cell<u32>,
+}
+
+impl Peer for Confused<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let mut answer = self.server.exchange(user, request)?;
+        if request.path != "/log/snapshot" {
+            return Some(answer);
+        }
+        self.pages.set(self.pages.get() + 1);
+        if self.pages.get() == 3 {
+            let mut body: Json = serde_json::from_slice(&answer.body).unwrap();
+            assert!(body["page"]["cursor"].is_number(), "the last page: {body}");
+            body["page"]["after"]["stamp"]["membership"] = 7_000.into();
+            answer.body = serde_json::to_vec(&body).unwrap().into();
+        }
+        Some(answer)
+    }
+}
+
+/// As if the app had called `resync` while the last page was on its way: the pass failed with the
+/// error for a log that was restored.
+#[test]
+fn last_page_of_a_snapshot_that_has_begun_again_is_ignored() {
+    let server = server_with(Store::Sqlite, 5);
+    for is_first in [true, false] {
+        let mut device = new_device(&server, 1 + u64::from(is_first));
+        if !is_first {
+            device.sync(&server);
+            device.resync();
+        }
+        let confused = Confused { server: &server, pages: Cell::new(0) };
+        device.pass(&confused).unwrap();
+        assert_eq!(confused.pages.get(), 4, "first: {is_first}");
+        settle(&server, &mut [device]);
+    }
 }
 
 #[test]

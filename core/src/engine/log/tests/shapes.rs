@@ -1,10 +1,12 @@
 //! Rows in every shape of a table that the engine allows.
 
+use rejoin_log::replica::store::ReplicaStore as _;
 use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::store::{LogRows as _, StoreError, Table as _};
 use rejoin_protocol::manifest::{GeneratedColumn, TableExtension, TableManifest};
 
 use super::LogFile;
+use super::SqliteReplica;
 use crate::engine::tests::{all, engine, in_log, table};
 use crate::value::Value;
 
@@ -58,6 +60,33 @@ fn rows_are_written_and_read_in_every_shape_of_a_table() {
         assert_eq!(generated, ["'e5e5'"]);
         assert_eq!(crate::engine::tests::mutations(&file.engine), 0);
     }
+}
+
+/// The server sends the rows of a snapshot in the order of their names.
+#[test]
+fn names_of_integer_keys_are_listed_as_texts() {
+    let first = TableManifest { table_name: String::from("a"), ..shape("int64", false) };
+    let mut file = LogFile::of(engine(vec![shape("int64", false), first]));
+    let mut store = file.store();
+    for table in ["a", "t"] {
+        for id in ["-3", "-20", "0", "1", "10", "100", "2", "9"] {
+            store.put_row(&RowName::new(table, id), Some(&image("a", 1))).unwrap();
+        }
+    }
+    let listed = |store: &SqliteReplica<'_>, ends: [Option<(&str, &str)>; 2]| {
+        let [after, through] = ends.map(|end| end.map(|(table, id)| RowName::new(table, id)));
+        let names = store.names_between(after.as_ref(), through.as_ref()).unwrap();
+        names.iter().map(|name| format!("{}{}", name.table, name.id)).collect::<Vec<_>>().join(" ")
+    };
+    let all = listed(&store, [None, None]);
+    assert_eq!(all, "a-20 a-3 a0 a1 a10 a100 a2 a9 t-20 t-3 t0 t1 t10 t100 t2 t9");
+    assert_eq!(listed(&store, [Some(("t", "1")), Some(("t", "2"))]), "t10 t100 t2");
+    assert_eq!(listed(&store, [Some(("a", "2")), Some(("t", "-3"))]), "a9 t-20 t-3");
+    assert_eq!(listed(&store, [Some(("t", "9")), None]), "");
+    assert_eq!(listed(&store, [Some(("t", "2")), Some(("t", "1"))]), "");
+    store.put_row(&name("20"), Some(&image("a", 1))).unwrap();
+    store.put_row(&name("9"), None).unwrap();
+    assert_eq!(listed(&store, [Some(("t", "2")), None]), "t20");
 }
 
 #[test]
