@@ -122,7 +122,7 @@ impl<'de> Visitor<'de> for NamedCells {
                 last.extend(columns.iter().map(|(name, _)| name.clone()));
             });
         }
-        Ok(columns.into_iter().collect())
+        Ok(columns.into())
     }
 }
 

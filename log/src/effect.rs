@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::by_table;
+use super::ids::Name;
 use super::row::{Columns, LogRow, RowName};
 
 /// The net effect on one row.
@@ -15,7 +16,7 @@ pub enum Effect {
     /// Writes the whole row, replacing any existing one.
     Insert(LogRow),
     /// Sets these columns, if the row exists.
-    Update(#[serde(deserialize_with = "by_table::columns")] Columns),
+    Update(Columns),
     /// Removes the row.
     Delete,
 }
@@ -32,7 +33,7 @@ impl Effect {
                     return Some(Self::Insert(after.clone()));
                 }
                 let differs =
-                    |(name, value): &(&_, &_)| before.columns().get(*name) != Some(*value);
+                    |(name, value): &(&Name, &_)| before.columns().get(*name) != Some(*value);
                 let changed = after.columns().iter().filter(differs);
                 let columns: Columns =
                     changed.map(|(name, value)| (name.clone(), value.clone())).collect();

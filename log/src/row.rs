@@ -1,13 +1,14 @@
 //! Rows: their names, their images, and their buckets.
 
-use std::collections::BTreeMap;
+mod columns;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::by_table;
 use super::ids::{Buckets, Name};
+pub use columns::Columns;
 use rejoin_protocol::Value;
 
 /// The name of a row: its table, and its key as on the wire (text unchanged, an integer as decimal
@@ -27,20 +28,11 @@ impl RowName {
     }
 }
 
-/// Some columns of a row, by name.
-pub type Columns = BTreeMap<Name, Value>;
-
 /// A whole row, without its key. A column that an older schema did not have is missing, and is read
 /// as its default.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LogRow(Arc<Columns>);
-
-impl<'de> Deserialize<'de> for LogRow {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        by_table::columns(deserializer).map(Self::from)
-    }
-}
 
 impl LogRow {
     /// The value of a column; `None` if the row was written without it.

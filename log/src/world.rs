@@ -14,13 +14,14 @@ use super::key::Key;
 use super::message::{Fetched, Publish, Published};
 use super::replica::memory::MemoryReplica;
 use super::replica::{LogError, Replica};
-use super::row::{Columns, LogRow, RowName};
+use super::row::{LogRow, RowName};
 use super::server::memory::MemoryLog;
 use super::server::{self, Limits, Server};
 use crate::authority::corrections;
 use crate::replica::{check, fetch, publish, snapshot};
 use crate::server::store::LogStore as _;
 use crate::server::{correct, horizon};
+use rejoin_protocol::Value;
 
 pub(crate) type Device = Replica<MemoryReplica>;
 
@@ -220,8 +221,9 @@ impl World {
         );
     }
 
-    pub(crate) fn columns_of(&mut self, name: &str, id: &str) -> Option<Columns> {
-        self.device(name).row(&row(id)).unwrap().map(|image| image.columns().clone())
+    pub(crate) fn columns_of(&mut self, name: &str, id: &str) -> Option<BTreeMap<Name, Value>> {
+        let image = self.device(name).row(&row(id)).unwrap();
+        image.map(|image| image.columns().clone().into_iter().collect())
     }
 
     /// The text of a row on a device; `gone` if there is no row.

@@ -133,7 +133,7 @@ pub fn bytes_of(intent: Option<&Intent>, effects: &Effects) -> usize {
         name + columns(effect).map_or(0, bytes_of_columns)
     });
     let of_intent = intent
-        .map_or(0, |intent| intent.action.as_str().len() + bytes_of_columns(&intent.arguments));
+        .map_or(0, |intent| intent.action.as_str().len() + bytes_of_columns(&*intent.arguments));
     of_effects.sum::<usize>() + of_intent
 }
 
@@ -146,14 +146,16 @@ fn columns(effect: &Effect) -> Option<&Columns> {
 }
 
 /// The bytes of names and values; a number counts as eight.
-pub(crate) fn bytes_of_columns(columns: &Columns) -> usize {
+pub(crate) fn bytes_of_columns<'c>(
+    columns: impl IntoIterator<Item = (&'c Name, &'c Value)>,
+) -> usize {
     let bytes = |value: &Value| match value {
         Value::Null => 0,
         Value::Integer(_) | Value::Real(_) => 8,
         Value::Text(text) => text.len(),
         Value::Blob(bytes) => bytes.len(),
     };
-    columns.iter().map(|(name, value)| name.as_str().len() + bytes(value)).sum()
+    columns.into_iter().map(|(name, value)| name.as_str().len() + bytes(value)).sum()
 }
 
 fn check_row(member: &'static str, row: &RowName) -> Result<(), OutOfBounds> {

@@ -104,7 +104,7 @@ impl Random {
     }
 
     fn intent(&mut self) -> Intent {
-        let arguments = Arc::new(self.columns());
+        let arguments = Arc::new(self.columns().into_iter().collect());
         Intent { action: self.name(), version: self.0.u32(..), arguments }
     }
 
@@ -303,7 +303,7 @@ fn content_of_an_entry_is_bounded() {
     let most = LOG_ENTRY - "rr0c".len();
     let long = |bytes: usize| "n".repeat(bytes);
     let action = |action: &str, name: &str| {
-        let arguments = Arc::new(columns(name, 1));
+        let arguments = Arc::new(columns(name, 1).into_iter().collect());
         offered(
             Effects::default(),
             Some(Intent { action: Name::from(action), version: 1, arguments }),

@@ -149,7 +149,7 @@ pub fn base_rows_are_read_in_parts(store: &mut dyn LogStore) {
     let names = [("a", "z"), ("a", "\u{e9}"), ("a\u{1}", "b"), ("ab", "B"), ("ab", "a"), ("b", "")];
     let names = names.map(|(table, id)| RowName::new(table, id));
     for name in names.iter().rev() {
-        store.put_base(name, Some(&image("a", &name.id.to_string()))).unwrap();
+        store.put_base(name, Some(&image("a", name.id.as_str()))).unwrap();
     }
     for limit in 1..=names.len() {
         let (mut read, mut after) = (Vec::new(), None);

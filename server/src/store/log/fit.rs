@@ -103,7 +103,7 @@ pub(super) fn cells<'c>(
 ) -> Result<Vec<(usize, &'c Value)>, LogRowError> {
     let required = |column: &&LogColumn| column.not_null && !column.has_default;
     for column in table.columns.iter().filter(required) {
-        if !columns.contains_key(column.name.as_str()) {
+        if columns.get(column.name.as_str()).is_none() {
             return Err(misfit(row, Misfit::Missing { column: column.name.clone() }));
         }
     }

@@ -214,7 +214,7 @@ fn columns(rows: impl IntoIterator<Item = (RowName, LogRow)>) -> Rows {
 pub(super) fn without_nulls(rows: &Rows) -> Rows {
     let mut rows = rows.clone();
     for row in rows.values_mut() {
-        row.retain(|_, value| *value != Value::Null);
+        *row = row.clone().into_iter().filter(|(_, value)| *value != Value::Null).collect();
     }
     rows
 }

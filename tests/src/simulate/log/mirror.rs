@@ -92,7 +92,7 @@ impl Mirror {
         for (fact, changes) in self.facts.iter().zip(&self.changes) {
             self.named.entry(fact.id).or_default().extend(fact.effects.rows());
             for (row, effect) in fact.effects.iter() {
-                if let Some(written) = after(effect, Some(&Columns::new())) {
+                if let Some(written) = after(effect, Some(&Columns::default())) {
                     self.placed.entry(row.clone()).or_default().extend(place(&written));
                 }
             }

@@ -235,7 +235,7 @@ pub(super) fn difference(before: &Rows, after: &Rows) -> Effects {
         match before.get(row) {
             None => effects.push((row.clone(), Effect::Insert(image.clone().into()))),
             Some(old) if old == image => {}
-            Some(old) if old.keys().any(|name| !image.contains_key(name)) => {
+            Some(old) if old.keys().any(|name| image.get(name).is_none()) => {
                 effects.push((row.clone(), Effect::Insert(image.clone().into())));
             }
             Some(old) => {
