@@ -2,8 +2,8 @@
 //! last page.
 //!
 //! The position is stored with each page, so that a snapshot continues after a restart. The pages of
-//! a first one are applied as they arrive ([`first`]); those of one that replaces rows are stored,
-//! and applied with the last ([`replace`]).
+//! a first one are applied as they arrive (`first`); those of one that replaces rows are stored,
+//! and applied with the last (`replace`).
 
 mod first;
 mod replace;
