@@ -297,7 +297,8 @@ pub trait ReplicaStore: Table {
 
     /// Stores a page of a snapshot after those that are stored.
     fn put_page(&mut self, page: &SnapshotPage) -> Result<(), StoreError>;
-    /// The first stored page with a number above this one, and its number. Numbers begin at 1.
+    /// The stored page after the one with this number, and its number. They are numbered from 1,
+    /// without gaps.
     fn page_after(&self, number: u64) -> Result<Option<(u64, SnapshotPage)>, StoreError>;
     /// Removes the stored pages.
     fn clear_pages(&mut self) -> Result<(), StoreError>;

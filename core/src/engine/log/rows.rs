@@ -39,7 +39,7 @@ struct RowStatements {
     columns: Vec<Name>,
     read: String,
     list: String,
-    /// Lists the keys; a range follows.
+    /// Lists the keys; the caller appends the bounds of a range.
     keys: String,
     delete: String,
     /// Those of whole rows.
@@ -192,7 +192,8 @@ impl SqliteReplica<'_> {
         self.list(&sql, params_from_iter(values.iter().map(Name::as_str)), id_of_row)
     }
 
-    /// The same of integers, whose order in the table is not that of their names. All are read once.
+    /// The same for integer keys. Names are ordered as texts (10 before 9) and the table by number, so
+    /// all names are read and sorted once, until the next write.
     fn integers(
         &self,
         known: &RowStatements,

@@ -56,7 +56,7 @@ fn is_older<S: ReplicaStore>(replica: &Replica<S>, new: EpochStamp, cursor: Curs
     })
 }
 
-/// Replaces the base, and the items below the own entries.
+/// Replaces the rows at the horizon and the items; own entries stay above them.
 fn apply<S: ReplicaStore>(
     replica: &mut Replica<S>,
     last: &SnapshotPage,
@@ -73,8 +73,9 @@ fn apply<S: ReplicaStore>(
     }
     let mut edit = replica.edit();
     edit.change.everything = true;
-    edit.change.base = differing_base(&replica.store, last)?;
-    let mut items: Vec<ViewedEntry> = items(&replica.store, last)?.into_values().collect();
+    let (base, items) = differences(&replica.store, last)?;
+    edit.change.base = base;
+    let mut items: Vec<ViewedEntry> = items.into_values().collect();
     items.sort_unstable_by_key(|seen| seen.key);
     let shown = items.iter().map(|seen| seen.key.id).collect();
     let left = replica.facts.buckets.as_ref().is_some_and(|had| !last.buckets.covers(had));
@@ -108,39 +109,44 @@ fn each_page<S: ReplicaStore>(
 fn items<S: ReplicaStore>(store: &S, last: &SnapshotPage) -> Result<Items, StoreError> {
     let mut items = Items::new();
     each_page(store, last, |page| {
-        for item in &page.items {
-            match item {
-                // It moved while the pages were read: the last view counts.
-                Item::Entry(seen) => drop(items.insert(seen.key.id, (**seen).clone())),
-                Item::Gone(id) => drop(items.remove(id)),
-            }
-        }
+        add_items(&mut items, page);
         Ok(())
     })?;
     Ok(items)
 }
 
-/// The rows of the base that change. The pages have the rows in name order.
-fn differing_base<S: ReplicaStore>(
+fn add_items(items: &mut Items, page: &SnapshotPage) {
+    for item in &page.items {
+        match item {
+            // It moved while the pages were read: the last view counts.
+            Item::Entry(seen) => drop(items.insert(seen.key.id, (**seen).clone())),
+            Item::Gone(id) => drop(items.remove(id)),
+        }
+    }
+}
+
+/// The rows at the horizon that change, and the items. The pages have the rows in name order.
+fn differences<S: ReplicaStore>(
     store: &S,
     last: &SnapshotPage,
-) -> Result<BTreeMap<RowName, Option<LogRow>>, StoreError> {
+) -> Result<(BTreeMap<RowName, Option<LogRow>>, Items), StoreError> {
     let base = Base::of(store)?;
-    let (mut changes, mut after) = (BTreeMap::new(), None);
+    let (mut changes, mut items, mut after) = (BTreeMap::new(), Items::new(), None);
     each_page(store, last, |page| {
+        add_items(&mut items, page);
         let Some((through, _)) = page.base.last() else { return Ok(()) };
         base.compare((after.as_ref(), Some(through)), &page.base, &mut changes)?;
         after = Some(through.clone());
         Ok(())
     })?;
     base.compare((after.as_ref(), None), &[], &mut changes)?;
-    Ok(changes)
+    Ok((changes, items))
 }
 
-/// The rows without the steps.
+/// The rows of the device at the horizon.
 struct Base<'s, S> {
     store: &'s S,
-    /// Those that steps have changed.
+    /// Those that entries above the horizon have changed, as they were before.
     below: BTreeMap<RowName, Option<LogRow>>,
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn actions_of(name: &str) -> Json {
 }
 
 /// Every device buys one seat and signs one row offline, one after another; then they sync in the
-/// opposite order, so that all but the first device run their actions again.
+/// opposite order, so that all but the first run their actions again. This is done in both orders.
 pub(super) fn actions_run_again(world: &mut World, claims: &mut Claims) {
     let claim = "actions in JSON and in code of every language run again: the first buyer has the seat, and no addition is lost";
     let late = claims.is_sabotaged(RUN_AGAIN);
@@ -82,14 +82,43 @@ pub(super) fn actions_run_again(world: &mut World, claims: &mut Claims) {
 }
 
 fn ran_again(world: &mut World, late: bool) -> Result<()> {
-    for id in ["signed", "sold"] {
+    for id in ["signed", "sold-1", "sold-2"] {
         world.devices[0].must(&insert(id))?;
     }
     for _ in 0..2 {
         world.devices.iter_mut().try_for_each(|device| device.sync().map(drop))?;
     }
+    perform_offline(world, "sold-1", late)?;
+    world.devices.reverse();
+    perform_offline(world, "sold-2", false)?;
+    world.devices.reverse();
+    let names: Vec<&str> = world.devices.iter().map(|device| device.name.as_str()).collect();
+    let signed: Vec<&str> = names.iter().chain(names.iter().rev()).copied().collect();
+    let expected = [
+        json!(["signed", signed.join(" ") + " "]),
+        json!(["sold-1", names.first()]),
+        json!(["sold-2", names.last()]),
+    ];
+    let sql = "SELECT id, note FROM seat WHERE id = 'signed' OR id LIKE 'sold-%' ORDER BY id";
+    let found = world.rows(sql)?;
+    ensure!(found == expected, "the server has {found:?} instead of {expected:?}");
+    let last = world.devices.len() - 1;
+    for (number, device) in world.devices.iter_mut().enumerate() {
+        let found = device.rows(sql)?;
+        ensure!(found == expected, "{} has {found:?} instead of {expected:?}", device.name);
+        let states: Vec<String> = device.pending()?.into_iter().map(|(_, state)| state).collect();
+        let refused = states.iter().filter(|state| *state == "parked unreplayable").count();
+        let expected = usize::from(number > 0) + usize::from(number < last);
+        ensure!(refused == expected, "{}: {refused} rejected actions in {states:?}", device.name);
+    }
+    Ok(())
+}
+
+/// Performs both actions on each device in turn, and syncs in the opposite order. If `late`, the last
+/// device buys first.
+fn perform_offline(world: &mut World, seat: &str, late: bool) -> Result<()> {
     world.order(&json!({"do": "stop"}))?;
-    let buy = json!({"do": "perform", "action": "buy", "arguments": {"seat": "sold"}});
+    let buy = json!({"do": "perform", "action": "buy", "arguments": {"seat": seat}});
     let sign = json!({"do": "perform", "action": "sign"});
     if late && let Some(last) = world.devices.last_mut() {
         last.must(&buy)?;
@@ -106,21 +135,6 @@ fn ran_again(world: &mut World, late: bool) -> Result<()> {
     // Each device fetches the entries of the others, runs its own again, and publishes the result.
     for _ in 0..4 {
         world.devices.iter_mut().rev().try_for_each(|device| device.sync().map(drop))?;
-    }
-    let names: Vec<String> = world.devices.iter().map(|device| device.name.clone()).collect();
-    let signed = names.join(" ") + " ";
-    let sold = names.first().cloned().unwrap_or_default();
-    let expected = [json!(["signed", signed]), json!(["sold", sold])];
-    let sql = "SELECT id, note FROM seat WHERE id IN ('signed', 'sold') ORDER BY id";
-    let found = world.rows(sql)?;
-    ensure!(found == expected, "the server has {found:?} instead of {expected:?}");
-    for (number, device) in world.devices.iter_mut().enumerate() {
-        let found = device.rows(sql)?;
-        ensure!(found == expected, "{} has {found:?} instead of {expected:?}", device.name);
-        let states: Vec<String> = device.pending()?.into_iter().map(|(_, state)| state).collect();
-        let refused = states.iter().filter(|state| *state == "parked unreplayable").count();
-        let expected = usize::from(number > 0);
-        ensure!(refused == expected, "{}: {refused} rejected actions in {states:?}", device.name);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The end of a run: the network recovers, all remaining devices sync until nothing changes, then
-//! the final state is checked.
+//! the final state is checked. In the first rounds users decide about parked entries: most are parked
+//! only then.
 
 use std::collections::{BTreeMap, BTreeSet};
 

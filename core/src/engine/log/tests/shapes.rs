@@ -87,6 +87,8 @@ fn names_of_integer_keys_are_listed_as_texts() {
     store.put_row(&name("20"), Some(&image("a", 1))).unwrap();
     store.put_row(&name("9"), None).unwrap();
     assert_eq!(listed(&store, [Some(("t", "2")), None]), "t20");
+    assert!(store.create_row(&name("21"), &image("a", 1)).unwrap());
+    assert_eq!(listed(&store, [Some(("t", "2")), None]), "t20 t21");
 }
 
 #[test]
