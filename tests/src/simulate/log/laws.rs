@@ -89,10 +89,7 @@ impl Shadow {
             }
             Letter::Snapshot(snapshot) | Letter::SnapshotPage(_, _, Some(snapshot)) => {
                 let holds = after.stamp == Some(snapshot.stamp) && after.cursor == snapshot.cursor;
-                if holds
-                    && (before.needs_snapshot || before.cursor != after.cursor)
-                    && !after.needs_snapshot
-                {
+                if holds && before.needs_snapshot && !after.needs_snapshot {
                     self.begin(snapshot);
                     self.has_items(replica)?;
                 }
