@@ -16,6 +16,9 @@ pub enum VerdictKind {
     /// The app discarded it after it was sent, and the verdict has arrived. If the server had
     /// accepted it, `because_of` is the mutation that reverts it.
     Withdrawn,
+    /// In the log model: it was accepted earlier, and the authority has run it again on other rows.
+    /// It now has the effect that `detail` shows.
+    Corrected,
 }
 
 /// The verdict on one attempt of a mutation.
@@ -68,6 +71,7 @@ impl From<core::VerdictEntry> for VerdictEntry {
             core::VerdictKind::Accepted => (VerdictKind::Accepted, None),
             core::VerdictKind::Parked(reason) => (VerdictKind::Parked, Some(reason.into())),
             core::VerdictKind::Withdrawn => (VerdictKind::Withdrawn, None),
+            core::VerdictKind::Corrected => (VerdictKind::Corrected, None),
         };
         Self {
             number: entry.number,

@@ -3,7 +3,7 @@ CREATE TABLE rejoin_verdict (
     number     INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order in which they came; never given again
     mutation   BLOB NOT NULL,
     attempt    INTEGER NOT NULL,
-    kind       INTEGER NOT NULL,                  -- 0 accepted, 1 withdrawn, 10 and more: parked, by its reason
+    kind       INTEGER NOT NULL,                  -- 0 accepted, 1 withdrawn, 2 corrected, 10 and more: parked, by its reason
     because_of BLOB,                              -- the mutation that parked it, or takes it back
     action     TEXT,
     detail     TEXT,                              -- the server's words and both rows of a conflict, as JSON

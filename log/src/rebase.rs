@@ -169,6 +169,7 @@ impl<L: Ledger> Attempt<'_, L> {
             self.put_down(step, &applied.writes)?;
             let is_applied = |later: &Key| !reached.contains(later);
             if run
+                && !mutant::on(Mutant::NotStartedOver)
                 && later.of(self.ledger.steps(), step, &applied.footprint)?.iter().any(is_applied)
             {
                 return Ok(None);

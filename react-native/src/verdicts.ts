@@ -24,10 +24,11 @@ export interface VerdictEntry {
   /** The number of the attempt, from 1: `retry` starts another, which gets its own verdict. */
   readonly attempt: number;
   /**
-   * Accepted and visible in the rows; not accepted, and waiting for the app's decision; or discarded after it was sent, and the server's
-   * verdict has arrived.
+   * Accepted and visible in the rows; not accepted, and waiting for the app's decision; discarded after it was sent, and the server's
+   * verdict has arrived; or, in the log model, accepted earlier and now run again by the authority on other rows, with the effect that
+   * `detail` shows.
    */
-  readonly kind: 'accepted' | 'parked' | 'withdrawn';
+  readonly kind: 'accepted' | 'parked' | 'withdrawn' | 'corrected';
   /** Why it is parked, if it is. */
   readonly reason?: ParkReason;
   /** The mutation that caused the parking, or that undoes the withdrawn one. */
@@ -52,6 +53,7 @@ const KIND: Record<ffi.VerdictKind, VerdictEntry['kind']> = {
   [ffi.VerdictKind.Accepted]: 'accepted',
   [ffi.VerdictKind.Parked]: 'parked',
   [ffi.VerdictKind.Withdrawn]: 'withdrawn',
+  [ffi.VerdictKind.Corrected]: 'corrected',
 };
 
 /** @internal */

@@ -255,8 +255,8 @@ pub(crate) fn on<T>(
     Ok(result)
 }
 
-/// Stores what an event means for the app: an action that now rejects is parked, and one that the
-/// authority has corrected is accepted with another effect. If an action succeeds later, the verdict
+/// Stores what an event means for the app: an action that now rejects is parked, and one to which
+/// the authority has given another effect is corrected. If an action succeeds later, the verdict
 /// comes with the server's answer.
 fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
     tracing::debug!(?event, "log");
@@ -268,7 +268,7 @@ fn tell(engine: &mut Engine, event: &ReplicaEvent) -> Result<()> {
         ReplicaEvent::Corrected { id, before, after } => {
             let message =
                 "the authority has run it again on the rows before it, with another effect";
-            (id, VerdictKind::Accepted, list::both_contents("corrected", message, before, after))
+            (id, VerdictKind::Corrected, list::both_contents("corrected", message, before, after))
         }
         _ => return Ok(()),
     };

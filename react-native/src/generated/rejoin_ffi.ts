@@ -3747,7 +3747,12 @@ export enum VerdictKind {
      * The app discarded it after it was sent, and the verdict has arrived. If the server had
      * accepted it, `because_of` is the mutation that reverts it.
      */
-    Withdrawn
+    Withdrawn,
+    /**
+     * In the log model: it was accepted earlier, and the authority has run it again on other rows.
+     * It now has the effect that `detail` shows.
+     */
+    Corrected
 }
 
 const FfiConverterTypeVerdictKind = (() => {
@@ -3758,6 +3763,7 @@ const FfiConverterTypeVerdictKind = (() => {
                 case 1: return VerdictKind.Accepted;
                 case 2: return VerdictKind.Parked;
                 case 3: return VerdictKind.Withdrawn;
+                case 4: return VerdictKind.Corrected;
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
         }
@@ -3766,6 +3772,7 @@ const FfiConverterTypeVerdictKind = (() => {
                 case VerdictKind.Accepted: return c.writeI32(1);
                 case VerdictKind.Parked: return c.writeI32(2);
                 case VerdictKind.Withdrawn: return c.writeI32(3);
+                case VerdictKind.Corrected: return c.writeI32(4);
             }
         }
         allocationSize(value: TypeName): number {

@@ -11323,6 +11323,11 @@ public enum VerdictKind: Equatable, Hashable {
      * accepted it, `because_of` is the mutation that reverts it.
      */
     case withdrawn
+    /**
+     * In the log model: it was accepted earlier, and the authority has run it again on other rows.
+     * It now has the effect that `detail` shows.
+     */
+    case corrected
 
 
 
@@ -11350,6 +11355,8 @@ public struct FfiConverterTypeVerdictKind: FfiConverterRustBuffer {
 
         case 3: return .withdrawn
 
+        case 4: return .corrected
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -11368,6 +11375,10 @@ public struct FfiConverterTypeVerdictKind: FfiConverterRustBuffer {
 
         case .withdrawn:
             writeInt(&buf, Int32(3))
+
+
+        case .corrected:
+            writeInt(&buf, Int32(4))
 
         }
     }

@@ -17,7 +17,7 @@ use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, fetch, publish, repair, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
 
-use super::{any_waits, author, emptied, is_filled, list, on, reading, wall};
+use super::{any_waits, author, emptied, is_filled, list, on, reading, tell, wall};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -211,25 +211,27 @@ fn taken(
     let named: BTreeSet<EntryId> = named.collect();
     let triggers = if received >= MANY { Triggers::MayRest } else { Triggers::MayStayOff };
     let taken = engine.write_with(Origin::Remote, triggers, |engine| {
-        let (ended, copied) = on(engine, |replica| {
+        let (ended, copied, events) = on(engine, |replica| {
             let waiting = waiting(replica, &named)?;
             apply(replica)?;
             let ended = waiting.into_iter().map(|id| ending(replica, id));
             let ended: Vec<_> = ended.collect::<Result<_, LogError>>()?;
-            Ok((ended, replica.needs_new_author()))
+            Ok((ended, replica.needs_new_author(), replica.take_events()))
         })?;
         let mut taken = Taken { received: received as u64, copied, ..Taken::default() };
         let now_ms = engine.host.now_micros() / 1_000;
         for (id, (attempt, action), kind) in ended.into_iter().flatten() {
             match kind {
                 VerdictKind::Parked(_) => taken.parked += 1,
-                VerdictKind::Accepted | VerdictKind::Withdrawn => taken.accepted += 1,
+                _ => taken.accepted += 1,
             }
             let detail = matches!(kind, VerdictKind::Parked(_)).then(list::denied);
             let detail = detail.as_deref();
             let of = (id, attempt, action.as_deref());
             verdict::write_of_log(engine.db.conn(), of, kind, detail, now_ms)?;
         }
+        // After the endings: an entry that is accepted and corrected at once ends as corrected.
+        events.iter().try_for_each(|event| tell(engine, event))?;
         if taken.accepted + taken.parked > 0 {
             engine.touched.queue();
         }

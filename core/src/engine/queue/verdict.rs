@@ -33,6 +33,9 @@ pub enum VerdictKind {
     /// The app discarded it after it was sent, and the server has answered. If the server had it,
     /// `because_of` names the mutation that reverses it.
     Withdrawn,
+    /// In the log model: it was accepted earlier, and the authority has run it again on other rows.
+    /// It now has the effect that `detail` shows.
+    Corrected,
 }
 
 /// The outcome of one attempt of a mutation.
@@ -162,6 +165,7 @@ fn number_of(kind: VerdictKind) -> i64 {
     match kind {
         VerdictKind::Accepted => 0,
         VerdictKind::Withdrawn => 1,
+        VerdictKind::Corrected => 2,
         VerdictKind::Parked(reason) => 10 + reason.number(),
     }
 }
@@ -171,6 +175,7 @@ fn kind_of(number: i64) -> Result<VerdictKind> {
     match number {
         0 => Ok(VerdictKind::Accepted),
         1 => Ok(VerdictKind::Withdrawn),
+        2 => Ok(VerdictKind::Corrected),
         number => parked(number - 10).ok_or_else(|| damaged("kind of a verdict")),
     }
 }
@@ -221,10 +226,11 @@ mod tests {
     #[test]
     fn verdict_kinds_have_distinct_numbers() {
         let parked = ParkReason::ALL.map(VerdictKind::Parked);
-        for kind in parked.into_iter().chain([VerdictKind::Accepted, VerdictKind::Withdrawn]) {
+        let others = [VerdictKind::Accepted, VerdictKind::Withdrawn, VerdictKind::Corrected];
+        for kind in parked.into_iter().chain(others) {
             assert_eq!(kind_of(number_of(kind)).unwrap(), kind);
         }
-        for number in [-1, 2, 9, 99] {
+        for number in [-1, 3, 9, 99] {
             assert!(kind_of(number).is_err(), "{number}");
         }
     }

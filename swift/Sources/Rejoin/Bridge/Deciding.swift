@@ -26,6 +26,7 @@ extension VerdictKind {
             case .accepted: .accepted
             case .parked: .parked
             case .withdrawn: .withdrawn
+            case .corrected: .corrected
             }
     }
 }

@@ -81,12 +81,30 @@ fn rule_holds_while_the_author_is_away(store: Store) {
     phone.sync(&server);
     let verdicts = phone.engine().verdicts(0, 20).unwrap().entries;
     let last = verdicts.last().unwrap();
-    assert_eq!((last.id, last.kind), (sold.id.unwrap(), VerdictKind::Accepted));
+    assert_eq!((last.id, last.kind), (sold.id.unwrap(), VerdictKind::Corrected));
     let detail: serde_json::Value = serde_json::from_str(last.detail.as_deref().unwrap()).unwrap();
     let row = |owner| json!([{"table": "seats", "id": "s1", "operation": "update", "columns": {"owner": owner}}]);
     assert_eq!(detail["code"], "corrected", "{detail}");
     assert_eq!((&detail["before"], &detail["after"]), (&row(Some("ana")), &json!([])), "{detail}");
     settle(&server, &mut [phone, tablet, authority]);
+}
+
+/// The author knows neither that its sale was accepted nor that it was corrected.
+#[test]
+fn sale_accepted_and_corrected_in_one_answer_ends_as_corrected() {
+    let (server, [mut phone, mut tablet]) = seat(Store::Sqlite);
+    let mut authority = authority(&server);
+    sell(&mut tablet, "ben").unwrap();
+    later(&server, &[&phone, &tablet, &authority], 60);
+    let sold = sell(&mut phone, "ana").unwrap().id.unwrap();
+    phone.lose_push(&server, Fault::AnswerLost);
+    assert_eq!(server.see(SEATS), "s1|e1|ana||0");
+    tablet.sync(&server);
+    authority.sync(&server);
+    phone.sync(&server);
+    let verdicts = phone.engine().verdicts(0, 20).unwrap().entries;
+    let kinds: Vec<_> = verdicts.iter().filter(|one| one.id == sold).map(|one| one.kind).collect();
+    assert_eq!(kinds, [VerdictKind::Accepted, VerdictKind::Corrected]);
 }
 
 #[apply(each_store)]

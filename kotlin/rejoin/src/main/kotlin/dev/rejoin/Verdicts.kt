@@ -31,6 +31,12 @@ public enum class VerdictKind {
      * [VerdictEntry.becauseOf] names the mutation that reverts it.
      */
     WITHDRAWN,
+
+    /**
+     * In the log model: it was accepted earlier, and the authority has run it again on other rows. It now has the effect
+     * that [VerdictEntry.detail] shows.
+     */
+    CORRECTED,
 }
 
 /**
@@ -118,6 +124,7 @@ private fun FfiVerdictEntry.toPublic(): VerdictEntry =
                 FfiVerdictKind.ACCEPTED -> VerdictKind.ACCEPTED
                 FfiVerdictKind.PARKED -> VerdictKind.PARKED
                 FfiVerdictKind.WITHDRAWN -> VerdictKind.WITHDRAWN
+                FfiVerdictKind.CORRECTED -> VerdictKind.CORRECTED
             },
         reason = reason?.toPublic(),
         becauseOf = becauseOf,

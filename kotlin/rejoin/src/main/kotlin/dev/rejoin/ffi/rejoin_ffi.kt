@@ -14068,7 +14068,12 @@ internal enum class VerdictKind {
      * The app discarded it after it was sent, and the verdict has arrived. If the server had
      * accepted it, `because_of` is the mutation that reverts it.
      */
-    WITHDRAWN;
+    WITHDRAWN,
+    /**
+     * In the log model: it was accepted earlier, and the authority has run it again on other rows.
+     * It now has the effect that `detail` shows.
+     */
+    CORRECTED;
 
 
 
