@@ -40,6 +40,10 @@ pub struct Config {
     pub database: PathBuf,
     /// The PostgreSQL database with the application's tables, instead of a file.
     pub store: Option<PostgresUrl>,
+    /// A pooler in front of this database that chooses a session for each transaction, such as
+    /// PgBouncer with `pool_mode = transaction`: the transactions of requests use it, with at most
+    /// 16 connections. `store` stays the database itself. None by default.
+    pub pooler: Option<PostgresUrl>,
     /// Row level security in PostgreSQL, in addition to the engine's own checks; off by default.
     pub row_security: Option<RowSecurity>,
     /// How requests are authenticated.
@@ -175,6 +179,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: database.into(),
             store: None,
+            pooler: None,
             row_security: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),

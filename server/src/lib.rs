@@ -144,7 +144,8 @@ pub fn row_security(config: &Config) -> Result<String, ServerError> {
     }
     let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
     let now = time::format(SystemClock.now());
-    let store = PostgresStore::planned(url, plan(config, false), wait, &now)?;
+    let urls = (url, config.pooler.as_ref());
+    let store = PostgresStore::planned(urls, plan(config, false), wait, &now)?;
     Ok(store.policies(&config.row_security.clone().unwrap_or_default()))
 }
 
@@ -176,8 +177,8 @@ impl Server {
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
         let mut fed = None;
         let store: Arc<dyn Store> = if let Some(url) = &config.store {
-            let plan = plan(&config, looks);
-            let store = PostgresStore::planned(url, plan, wait, &now)?.with_clock(clock.clone());
+            let (plan, urls) = (plan(&config, looks), (url, config.pooler.as_ref()));
+            let store = PostgresStore::planned(urls, plan, wait, &now)?.with_clock(clock.clone());
             let store = Arc::new(match &config.row_security {
                 Some(security) if !looks => store.secured(security.clone())?,
                 _ => store,

@@ -49,6 +49,10 @@ fn run(profile: &str, variables: &[(&str, &str)]) -> Result<Count> {
         }
         Err(error) => return Err(error.into()),
     };
+    if left_out.is_empty() && rejoin_postgres::pgbouncer().is_none() {
+        let why = String::from("PgBouncer is not installed");
+        left_out.push(("test(/postgres_pooled|postgres_only::pooler/)", why));
+    }
     let is_missing = |tool: &&str| process::version(tool, "--version").is_none();
     if let Some(missing) = TOOLS_OF_THE_PAGE.into_iter().find(is_missing) {
         left_out.push(("test(operator_page)", format!("{missing} is not installed")));

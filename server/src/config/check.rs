@@ -1,6 +1,6 @@
 //! Validation of a configuration, whatever its source. Reports all problems, not only the first.
 
-use super::{Auth, Config, Retention, RowSecurity};
+use super::{Auth, Config, PostgresUrl, Retention, RowSecurity};
 use crate::error::Problem;
 
 impl Config {
@@ -25,7 +25,16 @@ impl Config {
     }
 
     fn check_store(&self, problems: &mut Vec<Problem>) {
-        let Some(store) = &self.store else { return };
+        if let Some(Err(why)) = self.pooler.as_ref().map(PostgresUrl::parse) {
+            problems.push(Problem::new("pooler", why));
+        }
+        let Some(store) = &self.store else {
+            if self.pooler.is_some() {
+                let why = "a pooler is PostgreSQL's: set store to the database behind it";
+                problems.push(Problem::new("pooler", why));
+            }
+            return;
+        };
         if let Err(why) = store.parse() {
             problems.push(Problem::new("store", why));
         }

@@ -11,6 +11,8 @@ database = "app.db"
 
 # Or a PostgreSQL database (13 or newer) with your tables, instead of `database`; better set REJOIN_STORE, which replaces it.
 # store = "postgres://rejoin:password@localhost:5432/app"
+# A pooler in front of it that chooses a session for each transaction, such as PgBouncer: the transactions of requests use it.
+# pooler = "postgres://rejoin:password@localhost:6432/app"
 
 # A function of the PostgreSQL database that names further buckets of each row, and the most that it may name. See docs/server.md.
 # bucket_function = "app.buckets"

@@ -14,6 +14,7 @@ const PLACES: &[&str] = &[
     "listen",
     "database",
     "store",
+    "pooler",
     "postgres.role",
     "min_app_version",
     "auth.header",
@@ -154,7 +155,7 @@ impl<'a> ConfigReader<'a> {
     }
 
     /// Applies the environment: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and
-    /// `REJOIN_DATABASE` each replace both `store` and `database` of the file.
+    /// `REJOIN_DATABASE` each replace `store`, `pooler` and `database` of the file.
     pub(super) fn override_by(
         &mut self,
         root: &mut TableMembers,
@@ -332,15 +333,18 @@ impl<'a> ConfigReader<'a> {
     }
 }
 
-/// If the environment names a database, removes the other kind of database from the file.
+/// If the environment names a database, removes the other kind of database from the file, and the
+/// pooler, which leads to the file's database.
 fn drop_other_database(root: &mut TableMembers, place: &str, environment: &[(String, String)]) {
-    let other = match place {
-        "database" => "store",
-        "store" => "database",
+    let others = match place {
+        "database" => ["store", "pooler"],
+        "store" => ["database", "pooler"],
         _ => return,
     };
-    if !environment.iter().any(|(variable, _)| *variable == variable_of(other)) {
-        root.take(other);
+    for other in others {
+        if !environment.iter().any(|(variable, _)| *variable == variable_of(other)) {
+            root.take(other);
+        }
     }
 }
 

@@ -236,18 +236,18 @@ impl PostgresStore {
         now: &str,
     ) -> Result<Self, ServerError> {
         let tables = tables.to_vec();
-        Self::planned(url, ServedTables { tables, ..ServedTables::default() }, wait, now)
+        Self::planned((url, None), ServedTables { tables, ..ServedTables::default() }, wait, now)
     }
 
-    /// Like [`open`](Self::open), with a plan for what is already installed.
+    /// Like [`open`](Self::open), with a plan for what is already installed, and a pooler.
     pub(crate) fn planned(
-        url: &PostgresUrl,
+        (url, pooler): (&PostgresUrl, Option<&PostgresUrl>),
         plan: ServedTables,
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        let place = url.parse().map_err(ServerError::Postgres)?;
-        let pool = Pool::new(Target::new(place)?, wait)?;
+        let target = |url: &PostgresUrl| Target::new(url.parse().map_err(ServerError::Postgres)?);
+        let pool = Pool::new(target(url)?, pooler.map(target).transpose()?, wait)?;
         let first = pool.connect().map_err(|fault| match fault {
             Fault::Transient(why) => ServerError::Postgres(why),
             other => other.into(),
@@ -257,6 +257,7 @@ impl PostgresStore {
             install::refresh(&first, &plan, now, true)
         };
         let known = first.unlimited(refresh)?;
+        pool.check_pooler(&first)?;
         let known = RwLock::new(Arc::new(known));
         let (clock, bell) = (Arc::new(SystemClock), Arc::default());
         Ok(Self { pool, plan, known, secured: None, clock, bell })
@@ -273,9 +274,7 @@ impl PostgresStore {
     /// apply, for the request's user. Fails if the policies would not apply, or would hide rows
     /// from the triggers.
     pub fn secured(mut self, security: RowSecurity) -> Result<Self, ServerError> {
-        let lease = self.pool.take()?;
-        policies::check(lease.connection()?, &self.known(), &security)?;
-        lease.keep();
+        policies::check(&self.pool.connect()?, &self.known(), &security)?;
         let takes_role = policies::taking_role(&security);
         self.secured = Some(Secured { security, takes_role });
         Ok(self)
@@ -297,6 +296,9 @@ impl PostgresStore {
     }
 
     fn refresh(&self, connection: &Connection) -> Result<(), Fault> {
+        if connection.settings().is_some() {
+            return self.refresh(&self.pool.connect()?);
+        }
         let now = time::format(self.clock.now());
         let fresh = connection.unlimited(|| install::refresh(connection, &self.plan, &now, false));
         let fresh = fresh.map_err(|error| match error {

@@ -57,15 +57,15 @@ fn settings(page: &str) -> Vec<&str> {
 #[test]
 fn server_guide_configuration_is_valid() {
     let blocks = settings(include_str!("../../../docs/server.md"));
-    assert_eq!(blocks.len(), 4);
-    let with_log = Config::from_toml(&[blocks[0], blocks[3]].concat(), &[]).unwrap();
+    assert_eq!(blocks.len(), 5);
+    let with_log = Config::from_toml(&[blocks[0], blocks[4]].concat(), &[]).unwrap();
     assert_eq!(with_log.tables[2].sync, SyncModel::Log);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
-    let store = [blocks[1], blocks[2]].concat();
+    let store = [blocks[1], blocks[3], blocks[2]].concat();
     let over_postgres = blocks[0].replace("database = \"app.db\"\n", &store);
     let config = Config::from_toml(&over_postgres, &[]).unwrap();
-    assert!(config.store.is_some() && config.row_security.is_some());
+    assert!(config.store.is_some() && config.pooler.is_some() && config.row_security.is_some());
 }
 
 #[test]
@@ -98,6 +98,14 @@ fn postgres_store_url_is_read_and_its_password_hidden() {
         let problems = with(wrong).unwrap_err();
         assert_eq!(problems[0].place, "store", "{wrong}: {problems:?}");
     }
+    for (wrong, base) in
+        [("app.db", "store = 'postgres://localhost/app'"), ("postgres://x/app", "")]
+    {
+        let lines = format!("pooler = \"{wrong}\"\n{base}\n");
+        let problems = Config::from_toml(&TEMPLATE.replace("database = \"app.db\"\n", &lines), &[]);
+        let problems = problems.unwrap_err();
+        assert!(problems.iter().any(|problem| problem.place == "pooler"), "{wrong}: {problems:?}");
+    }
     let both = TEMPLATE.replace("database =", "store = \"postgres://localhost/app\"\ndatabase =");
     let problems = Config::from_toml(&both, &[]).unwrap_err();
     assert_eq!(problems[0].place, "database", "{problems:?}");
@@ -113,6 +121,13 @@ fn environment_database_replaces_that_of_the_file() {
         TEMPLATE.replace("database = \"app.db\"", "store = \"postgres://localhost/app\"");
     let config = Config::from_toml(&over_postgres, std::slice::from_ref(&file)).unwrap();
     assert!(config.store.is_none() && config.database.to_str() == Some("other.db"));
+    let with_pooler = format!("pooler = \"postgres://localhost:6432/app\"\n{over_postgres}");
+    let config = Config::from_toml(&with_pooler, &[]).unwrap();
+    assert!(config.pooler.is_some());
+    for variable in [&store, &file] {
+        let config = Config::from_toml(&with_pooler, std::slice::from_ref(variable)).unwrap();
+        assert!(config.pooler.is_none(), "it leads to the file's database");
+    }
     let problems = Config::from_toml(TEMPLATE, &[store, file]).unwrap_err();
     assert_eq!(problems[0].place, "database", "{problems:?}");
     assert!(problems[0].why.contains("REJOIN_STORE"), "{problems:?}");

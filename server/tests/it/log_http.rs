@@ -71,7 +71,7 @@ async fn seat_sold_twice_offline_goes_to_the_first_buyer(log: Log) {
 }
 
 /// Programs of random actions by several devices that sync at random times.
-#[apply(stores!)]
+#[apply(pooled_stores!)]
 async fn random_programs_leave_equal_rows_everywhere(log: Log) {
     let world = &log.0;
     for seed in 0..cases(12) {

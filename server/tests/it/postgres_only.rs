@@ -10,6 +10,7 @@ mod inbox;
 mod many;
 pub(crate) mod nodes;
 mod operate;
+mod pooler;
 pub(crate) mod proxy;
 mod reconnect;
 pub(crate) mod round_trips;

@@ -1,5 +1,5 @@
-//! One test function, one test per store: `push::a_test::sqlite`, `::postgres` and
-//! `::postgres_rls`.
+//! One test function, one test per store: `push::a_test::sqlite`, `::postgres`, `::postgres_rls`
+//! and `::postgres_pooled`.
 //!
 //! The function's argument is made from a [`Backend`](crate::world::Backend). A test with
 //! `postgres` in its name fails without PostgreSQL; it never runs over SQLite instead.
@@ -38,7 +38,16 @@ macro_rules! stores {
     };
 }
 
-/// The same, on a multi-threaded runtime.
+/// The same, and PostgreSQL through a PgBouncer.
+macro_rules! pooled_stores {
+    ($($item:tt)*) => {
+        per_store! {
+            [sqlite Sqlite, postgres Postgres, postgres_pooled PostgresPooled] () $($item)*
+        }
+    };
+}
+
+/// SQLite and PostgreSQL, on a multi-threaded runtime.
 macro_rules! parallel_stores {
     ($($item:tt)*) => {
         per_store! { [sqlite Sqlite, postgres Postgres] (flavor = "multi_thread") $($item)* }

@@ -142,7 +142,7 @@ fn group(random: &mut fastrand::Rng, number: i64, rows: &Rows) -> Value {
            "time": "2026-11-20T08:00:00Z", "changes": list})
 }
 
-#[apply(stores!)]
+#[apply(pooled_stores!)]
 async fn server_and_model_agree_on_every_verdict_and_every_row(backend: Backend) {
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     for seed in 0..cases(25) {

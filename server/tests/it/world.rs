@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rejoin_postgres::Database;
+use rejoin_postgres::{Database, Pooler};
 use rejoin_server::{Config, ManualClock, RowSecurity, Server, TableConfig};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -52,6 +52,8 @@ pub(crate) enum Backend {
     Sqlite,
     Postgres,
     PostgresRls,
+    /// With row level security, through a PgBouncer with fewer sessions than the pool has connections.
+    PostgresPooled,
 }
 
 impl From<Backend> for World {
@@ -67,6 +69,8 @@ pub(crate) struct World {
     pub(crate) config: Config,
     /// The PostgreSQL database, if the store is not a file.
     pub(crate) database: Option<Database>,
+    /// The PgBouncer in front of it, if there is one.
+    pub(crate) pooler: Option<Pooler>,
     /// Whether SQL is written for SQLite and translated.
     is_translated: bool,
 }
@@ -92,7 +96,7 @@ impl World {
             .fold(tables.to_owned(), |tables, (sqlite, postgres)| tables.replace(sqlite, postgres));
         database.run(&format!("{start} {tables}"));
         let configure = |config: Config| match backend {
-            Backend::PostgresRls => {
+            Backend::PostgresRls | Backend::PostgresPooled => {
                 let role = database.role("app");
                 let config = configure(config)
                     .with_row_security(RowSecurity { role, ..RowSecurity::default() });
@@ -101,8 +105,11 @@ impl World {
             }
             _ => configure(config),
         };
-        let config = configure(Config::postgres(database.url.as_str()));
-        Self { is_translated: true, ..Self::over(database, |_| config.clone()) }
+        let mut config = configure(Config::postgres(database.url.as_str()));
+        let pooler = (backend == Backend::PostgresPooled).then(|| Pooler::to(&database.url, 3));
+        config.pooler = pooler.as_ref().map(|pooler| pooler.url.as_str().into());
+        let world = Self::over(database, |_| config.clone());
+        Self { is_translated: true, pooler, ..world }
     }
 
     fn in_a_file(tables: &str, configure: impl Fn(Config) -> Config) -> Self {
@@ -132,7 +139,8 @@ impl World {
     ) -> Self {
         let clock = ManualClock::at(MORNING);
         let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
-        Self { server, clock, folder, config, database, is_translated: false }
+        let (is_translated, pooler) = (false, None);
+        Self { server, clock, folder, config, database, pooler, is_translated }
     }
 
     /// Another node over the same database, with the same clock.

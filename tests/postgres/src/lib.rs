@@ -7,10 +7,12 @@
 mod cluster;
 #[cfg(feature = "client")]
 mod database;
+mod pooler;
 
 pub use cluster::{Cluster, ClusterOptions, StartError, programs};
 #[cfg(feature = "client")]
 pub use database::{Database, ResultSet, Session, blocking};
+pub use pooler::{Pooler, pgbouncer};
 
 /// URL of a running server for tests, without a database: `postgres://user@host:port`.
 pub const URL_VARIABLE: &str = "REJOIN_TEST_POSTGRES_URL";

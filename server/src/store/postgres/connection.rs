@@ -5,6 +5,8 @@
 //! entered or blocked. If the database sends nothing for longer than a statement may take, the
 //! connection is closed.
 
+mod statement;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -15,12 +17,14 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row};
+
+use statement::Prepared;
 
 /// Pauses between attempts to connect: each twice the last.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -122,7 +126,13 @@ pub(super) struct Connection {
     limit: Duration,
     /// Whether the statement timeout is disabled.
     is_unlimited: Cell<bool>,
-    statements: RefCell<HashMap<String, Statement>>,
+    statements: RefCell<HashMap<String, Prepared>>,
+    /// What each transaction sets after its begin, because a pooler chooses a session for each.
+    /// `None` if the connection is a session of its own.
+    settings: Option<Arc<str>>,
+    /// Whether the driver has asked for a type that the database defines, with a statement that it
+    /// keeps by name, in the pooler's session of that moment.
+    has_names: Cell<bool>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -137,9 +147,16 @@ impl Connection {
         runtime: Handle,
         driver: AbortHandle,
         limit: Duration,
+        settings: Option<Arc<str>>,
     ) -> Self {
+        let (is_unlimited, has_names) = (Cell::new(false), Cell::new(false));
         let statements = RefCell::default();
-        Self { client, runtime, driver, limit, is_unlimited: Cell::new(false), statements }
+        Self { client, runtime, driver, limit, is_unlimited, statements, settings, has_names }
+    }
+
+    /// What a transaction sets after its begin; `None` if the session has all settings.
+    pub(super) fn settings(&self) -> Option<&str> {
+        self.settings.as_deref()
     }
 
     /// The statement timeout of requests.
@@ -163,6 +180,11 @@ impl Connection {
             tracing::warn!("the database has not answered in time: the connection is closed");
             self.driver.abort();
         })
+    }
+
+    /// Whether further transactions may use the connection.
+    pub(super) fn is_reusable(&self) -> bool {
+        !self.is_closed() && !self.has_names.get()
     }
 
     /// Whether the connection is known to be closed.
@@ -190,14 +212,14 @@ impl Connection {
     /// socket's runtime: waking the waiting thread for each packet is more expensive than building
     /// the rows.
     #[allow(clippy::disallowed_methods)] // On the store's own runtime.
-    async fn query(&self, statement: &Statement, params: Params<'_>) -> Result<Vec<Row>, Error> {
-        let rows = self.client.query_raw(statement, params.iter().copied()).await?;
-        let (mut rows, mut found) = (Box::pin(rows), Vec::new());
+    async fn query(&self, statement: &Prepared, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        let (mut rows, mut found) = (Box::pin(self.sent(statement, params).await?), Vec::new());
         while let Some(row) = rows.next().now_or_never() {
-            match row {
-                Some(row) => found.push(row?),
-                None => return Ok(found),
-            }
+            let Some(row) = row else {
+                self.note_types_of(&found);
+                return Ok(found);
+            };
+            found.push(row?);
         }
         let rest = self.runtime.spawn(async move {
             while let Some(row) = rows.next().await {
@@ -205,11 +227,13 @@ impl Connection {
             }
             Ok(found)
         });
-        match rest.await {
-            Ok(found) => found,
+        let found: Vec<Row> = match rest.await {
+            Ok(found) => found?,
             // The runtime and its connection are ending; the query reports that.
-            Err(_) => self.client.query(statement, params).await,
-        }
+            Err(_) => self.sent(statement, params).await?.try_collect().await?,
+        };
+        self.note_types_of(&found);
+        Ok(found)
     }
 
     /// Runs several queries in one round trip, in order; reports the first error.
@@ -273,7 +297,7 @@ impl Connection {
             None => Ok(()),
         };
         let all = statements.iter().zip(written);
-        let all = all.map(|(statement, (_, params))| self.client.execute(statement, params));
+        let all = all.map(|(statement, (_, params))| self.done(statement, params));
         let (begun, done, ended) = self
             .wait(async { tokio::join!(biased; batch(before), each_in_order(all), batch(after)) });
         begun.map_err(nowhere)?;
@@ -316,7 +340,7 @@ impl Connection {
     /// Runs a statement; returns the number of affected rows.
     pub(super) fn execute(&self, text: &str, params: Params<'_>) -> Result<u64, Error> {
         let statement = self.statement(Sql { text, types: &[] })?;
-        self.wait(self.client.execute(&statement, params))
+        self.wait(self.done(&statement, params))
     }
 
     /// Runs a statement within a savepoint, in one round trip: if it fails, the transaction stays
@@ -329,7 +353,7 @@ impl Connection {
         let (begun, done, ended) = self.wait(async {
             // Sent in this order, because they are polled in this order.
             tokio::join!(biased; self.client.batch_execute("SAVEPOINT rejoin_row"),
-                self.client.execute(&statement, params),
+                self.done(&statement, params),
                 self.client.batch_execute("RELEASE rejoin_row"),
             )
         });
@@ -352,6 +376,7 @@ impl Connection {
         after: Option<&str>,
         asked: &[(Sql<'_>, Params<'_>)],
     ) -> Result<(Vec<Row>, Result<Vec<Vec<Row>>, Error>), Error> {
+        self.learn(asked.iter().map(|(sql, _)| *sql).chain([Sql { text, types: &[] }]))?;
         let before = before.map(|text| self.statement(Sql { text, types: &[] })).transpose()?;
         let statement = self.statement(Sql { text, types: &[] })?;
         let statements = self.statements_of(asked)?;
@@ -360,7 +385,7 @@ impl Connection {
         let (earlier, entered, found, last_done, others) = self.wait(async {
             let first = async {
                 match &before {
-                    Some(statement) => self.client.query(statement, &[]).await.map(drop),
+                    Some(statement) => self.done(statement, &[]).await.map(drop),
                     None => Ok(()),
                 }
             };
@@ -372,7 +397,7 @@ impl Connection {
             };
             tokio::join!(biased; first,
                 self.client.batch_execute(begin),
-                self.client.query(&statement, params),
+                self.query(&statement, params),
                 last,
                 each_in_order(queries)
             )
@@ -393,7 +418,7 @@ impl Connection {
     pub(super) fn commit_behind(&self, (text, params): (&str, Params<'_>)) -> Result<(), Error> {
         let last = self.statement(Sql { text, types: &[] })?;
         let (last, committed) = self.wait(async {
-            tokio::join!(biased; self.client.query(&last, params), self.client.batch_execute("COMMIT"))
+            tokio::join!(biased; self.query(&last, params), self.client.batch_execute("COMMIT"))
         });
         last?;
         committed
@@ -408,34 +433,6 @@ impl Connection {
     /// Whether a query can be prepared; its columns and parameters are not checked.
     pub(super) fn can_prepare(&self, text: &str) -> Result<(), Error> {
         self.wait(self.client.prepare(text)).map(drop)
-    }
-
-    fn statement(&self, sql: Sql<'_>) -> Result<Statement, Error> {
-        if let Some(known) = self.statements.borrow().get(sql.text) {
-            return Ok(known.clone());
-        }
-        let statement = self.wait(self.client.prepare_typed(sql.text, sql.types))?;
-        let mut statements = self.statements.borrow_mut();
-        if statements.len() >= KEPT_STATEMENTS {
-            statements.clear();
-        }
-        statements.insert(sql.text.to_owned(), statement.clone());
-        Ok(statement)
-    }
-
-    fn statements_of(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Statement>, Error> {
-        asked.iter().map(|(sql, _)| self.statement(*sql)).collect()
-    }
-
-    /// Prepares within a savepoint: a failed prepare would abort the transaction.
-    fn statement_in_savepoint(&self, text: &str) -> Result<Statement, Error> {
-        if let Some(known) = self.statements.borrow().get(text) {
-            return Ok(known.clone());
-        }
-        self.batch("SAVEPOINT rejoin_row")?;
-        let statement = self.statement(Sql { text, types: &[] })?;
-        self.batch("RELEASE rejoin_row")?;
-        Ok(statement)
     }
 
     /// Rolls back to before the statement; returns the statement's error.

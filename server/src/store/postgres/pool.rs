@@ -4,7 +4,7 @@
 //! is unreachable, connection attempts are made with doubling pauses, and requests in between fail
 //! immediately as retryable.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -15,22 +15,36 @@ use super::connection::{Connection, FIRST_PAUSE, LONGEST_PAUSE, wait};
 use super::listener;
 use super::notifier::Notifier;
 use super::tls::Target;
-use crate::error::Fault;
+use crate::error::{Fault, ServerError};
 use crate::model::{Connections, Touched};
 use crate::store::NoticeListener;
 
 /// Maximum number of connections: more concurrent transactions do not make a database faster.
 const MOST: usize = 16;
 
-/// Session settings. One text form per value, whatever the settings of database or role. Plans use
-/// indexes even on tables without statistics and are cached; parallel workers and JIT would take
-/// longer than a page.
-const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
-    SET bytea_output = 'hex'; SET extra_float_digits = 1; SET client_encoding = 'UTF8'; \
-    SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-    SET default_transaction_deferrable = off; SET standard_conforming_strings = on; \
-    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
-    SET max_parallel_workers_per_gather = 0";
+/// Settings of a session, or of a transaction in a session of a pooler. One text form per value,
+/// whatever the settings of database or role. Plans use indexes even on tables without statistics
+/// and are cached; parallel workers and JIT would take longer than a page.
+const SETTINGS: [&str; 11] = [
+    "TimeZone = 'UTC'",
+    "DateStyle = 'ISO, YMD'",
+    "IntervalStyle = 'postgres'",
+    "bytea_output = 'hex'",
+    "extra_float_digits = 1",
+    "client_encoding = 'UTF8'",
+    "standard_conforming_strings = on",
+    "plan_cache_mode = force_generic_plan",
+    "enable_seqscan = off",
+    "jit = off",
+    "max_parallel_workers_per_gather = 0",
+];
+
+/// Further settings of a session; each begin of a transaction names its own.
+const DEFAULTS: &str = "SET default_transaction_isolation = 'read committed'; \
+    SET default_transaction_read_only = off; SET default_transaction_deferrable = off";
+
+/// How long a pooler's session waits for the next statement of a transaction.
+const IDLE: &str = "idle_in_transaction_session_timeout = '60s'";
 
 /// Statement timeout of requests, unless set for the role, the database or in the URL's `options`.
 /// The sequencer is exempt: its work benefits all requests, however long it takes.
@@ -44,10 +58,20 @@ const TIME_OUTS: &str = "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interv
       WHERE name = 'idle_in_transaction_session_timeout' AND setting = '0'; \
     SELECT setting, set_config(name, '0', false) FROM pg_settings WHERE name = 'statement_timeout'";
 
+/// What a connection leads to.
+enum Session {
+    /// A session with these settings, whose last row is the statement timeout.
+    Own { settings: String },
+    /// Sessions that a pooler chooses; each transaction has these settings.
+    Chosen { settings: Arc<str>, limit: Duration },
+}
+
 /// The pool.
 #[derive(Debug)]
 pub(super) struct Pool {
     target: Target,
+    /// A pooler in front of the database, for the transactions of requests.
+    pooler: Option<Target>,
     waits: Duration,
     runtime: Option<Runtime>,
     notifier: Notifier,
@@ -61,6 +85,8 @@ struct State {
     taken: usize,
     /// How often a request waited for a connection.
     waits: u64,
+    /// The statement timeout of requests, as the database has it for this role.
+    limit: Duration,
     pause: Duration,
     not_before: Option<Instant>,
 }
@@ -74,7 +100,11 @@ pub(super) struct Lease<'a> {
 
 impl Pool {
     /// `waits`: how long a statement waits for a lock, and a request for a connection.
-    pub(super) fn new(target: Target, waits: Duration) -> std::io::Result<Self> {
+    pub(super) fn new(
+        target: Target,
+        pooler: Option<Target>,
+        waits: Duration,
+    ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("rejoin-postgres")
@@ -83,6 +113,7 @@ impl Pool {
         let notifier = Notifier::start(runtime.handle(), target.clone());
         Ok(Self {
             target,
+            pooler,
             waits,
             runtime: Some(runtime),
             notifier,
@@ -122,7 +153,7 @@ impl Pool {
         drop(state);
         // From here on the slot is held, and released on every exit path.
         let mut lease = Lease { pool: self, connection: None };
-        let connected = self.connect();
+        let connected = self.connect_for_requests();
         let mut state = self.state();
         match connected {
             Ok(connection) => {
@@ -172,36 +203,79 @@ impl Pool {
         self.notifier.send(touched);
     }
 
-    /// A new connection, outside the pool's count.
+    /// A new session of the database, outside the pool's count.
     pub(super) fn connect(&self) -> Result<Connection, Fault> {
+        let settings = format!("{}; {DEFAULTS}; {TIME_OUTS}", self.settings("SET"));
+        let connection = self.connect_to(&self.target, Session::Own { settings })?;
+        self.state().limit = connection.limit();
+        Ok(connection)
+    }
+
+    /// A connection for transactions: through the pooler, if there is one.
+    fn connect_for_requests(&self) -> Result<Connection, Fault> {
+        let Some(pooler) = &self.pooler else { return self.connect() };
+        let settings = format!("{}; SET LOCAL {IDLE}", self.settings("SET LOCAL"));
+        let limit = self.state().limit;
+        self.connect_to(pooler, Session::Chosen { settings: settings.into(), limit })
+    }
+
+    /// Checks that the pooler leads to the database itself, not to a copy or a replica.
+    pub(super) fn check_pooler(&self, direct: &Connection) -> Result<(), ServerError> {
+        let which = "SELECT concat(oid, extract(epoch FROM pg_postmaster_start_time())) FROM pg_database \
+                     WHERE datname = current_database()";
+        let which = |connection: &Connection| {
+            Ok::<String, Fault>(
+                connection.first(which, &[])?.map_or(String::new(), |row| row.get(0)),
+            )
+        };
+        if self.pooler.is_none() {
+            return Ok(());
+        }
+        let failed = |why: &str| ServerError::Postgres(format!("the pooler {why}"));
+        let pooled = self.connect_for_requests();
+        let pooled = pooled.and_then(|pooled| which(&pooled)).map_err(|error| match error {
+            Fault::Transient(why) => failed(&format!("cannot be used: {why}")),
+            other => other.into(),
+        })?;
+        if pooled == which(direct)? {
+            return Ok(());
+        }
+        Err(failed("leads to another database than store: set both to the same one"))
+    }
+
+    fn settings(&self, set: &str) -> String {
+        let settings = SETTINGS.map(|setting| format!("{set} {setting}; ")).concat();
+        format!("{settings}{set} lock_timeout = {}", self.waits.as_millis().max(1))
+    }
+
+    fn connect_to(&self, target: &Target, session: Session) -> Result<Connection, Fault> {
         let Some(runtime) = &self.runtime else {
             return Err(Fault::Transient(String::from("the store is closing")));
         };
-        let target = self.target.clone();
+        let (most, asked) = (target.connects_within(), target.clone());
         let handle = runtime.handle().clone();
-        let lock_timeout = self.waits.as_millis().max(1);
-        let settings = format!("{SETTINGS}; SET lock_timeout = {lock_timeout}; {TIME_OUTS}");
-        let most = self.target.connects_within();
         let connecting = async move {
-            let (client, connection) = target.connect().await?;
+            let (client, connection) = asked.connect().await?;
             let driver = handle.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended");
                 }
             });
-            let limit = limit_of(&client.simple_query(&settings).await?);
-            Ok::<_, tokio_postgres::Error>(Connection::new(
-                client,
-                handle,
-                driver.abort_handle(),
-                limit,
-            ))
+            let driver = driver.abort_handle();
+            let (settings, limit) = match session {
+                Session::Own { settings } => {
+                    (None, limit_of(&client.simple_query(&settings).await?))
+                }
+                Session::Chosen { settings, limit } => (Some(settings), limit),
+            };
+            let connection = Connection::new(client, handle, driver, limit, settings);
+            Ok::<_, tokio_postgres::Error>(connection)
         };
         // A timer needs the runtime that it runs on.
         let connecting = runtime.spawn(async move { timeout(most, connecting).await });
         match wait(connecting) {
             Ok(Ok(Ok(connection))) => Ok(connection),
-            Ok(Ok(Err(error))) => Err(Fault::Transient(self.target.log_text(&error))),
+            Ok(Ok(Err(error))) => Err(Fault::Transient(target.log_text(&error))),
             Ok(Err(_)) => Err(Fault::Transient(String::from("the database does not answer"))),
             Err(error) => Err(Fault::Internal(error.to_string())),
         }
@@ -230,7 +304,7 @@ impl Lease<'_> {
     /// Returns the connection to the pool; it must not be in a transaction.
     pub(super) fn keep(mut self) {
         if let Some(connection) = self.connection.take()
-            && !connection.is_closed()
+            && connection.is_reusable()
         {
             self.pool.state().idle.push(connection);
         }

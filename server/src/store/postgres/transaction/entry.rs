@@ -19,13 +19,17 @@ pub(in crate::store::postgres) struct Entry {
 }
 
 impl Entry {
-    /// On this connection, with its statement timeout. `before` runs in a transaction of its own.
+    /// On this connection, with its settings and its statement timeout. `before` runs in a transaction of its own.
     pub(in crate::store::postgres) fn on(
         connection: &Connection,
         before: Option<&'static str>,
         begin: &str,
     ) -> Self {
         let limit = connection.limit().as_millis();
+        let begin = match connection.settings() {
+            Some(settings) => format!("{begin}; {settings}"),
+            None => begin.to_owned(),
+        };
         Self { before, begin: format!("{begin}; SET LOCAL statement_timeout = {limit}") }
     }
 }
