@@ -16,8 +16,8 @@ pub enum VerdictKind {
     /// The app discarded it after it was sent, and the verdict has arrived. If the server had
     /// accepted it, `because_of` is the mutation that reverts it.
     Withdrawn,
-    /// In the log model: it was accepted earlier, and the authority has run it again on other rows.
-    /// It now has the effect that `detail` shows.
+    /// In the log model: it was accepted earlier, and the authority has run it again after earlier
+    /// changes arrived. It now has the effect that `detail` shows.
     Corrected,
 }
 

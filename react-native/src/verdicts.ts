@@ -25,8 +25,8 @@ export interface VerdictEntry {
   readonly attempt: number;
   /**
    * Accepted and visible in the rows; not accepted, and waiting for the app's decision; discarded after it was sent, and the server's
-   * verdict has arrived; or, in the log model, accepted earlier and now run again by the authority on other rows, with the effect that
-   * `detail` shows.
+   * verdict has arrived; or, in the log model, accepted earlier and run again by the authority after earlier changes arrived, with the
+   * effect that `detail` shows.
    */
   readonly kind: 'accepted' | 'parked' | 'withdrawn' | 'corrected';
   /** Why it is parked, if it is. */

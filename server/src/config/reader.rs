@@ -155,7 +155,7 @@ impl<'a> ConfigReader<'a> {
     }
 
     /// Applies the environment: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and
-    /// `REJOIN_DATABASE` each replace `store`, `pooler` and `database` of the file.
+    /// `REJOIN_DATABASE` each replace both `store` and `database` of the file, the latter also `pooler`.
     pub(super) fn override_by(
         &mut self,
         root: &mut TableMembers,
@@ -333,12 +333,11 @@ impl<'a> ConfigReader<'a> {
     }
 }
 
-/// If the environment names a database, removes the other kind of database from the file, and the
-/// pooler, which leads to the file's database.
+/// If the environment names a database, removes the other kind of database from the file.
 fn drop_other_database(root: &mut TableMembers, place: &str, environment: &[(String, String)]) {
-    let others = match place {
-        "database" => ["store", "pooler"],
-        "store" => ["database", "pooler"],
+    let others: &[&str] = match place {
+        "database" => &["store", "pooler"],
+        "store" => &["database"],
         _ => return,
     };
     for other in others {

@@ -7,7 +7,7 @@
 //! see committed data (READ COMMITTED) and lock the rows they read.
 
 use std::cell::Cell;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rejoin_protocol::time;
@@ -116,6 +116,8 @@ pub struct PostgresStore {
     clock: Arc<dyn Clock>,
     /// Wakes the feeder, if there is one.
     bell: Arc<FeederSignal>,
+    /// Held while the tables are read again past a pooler.
+    refreshes: Mutex<()>,
 }
 
 /// How the database itself restricts requests to the rows of their users.
@@ -252,15 +254,16 @@ impl PostgresStore {
             Fault::Transient(why) => ServerError::Postgres(why),
             other => other.into(),
         })?;
+        pool.check_pooler(&first)?;
         let refresh = || {
             migrate::migrate(&first)?;
             install::refresh(&first, &plan, now, true)
         };
         let known = first.unlimited(refresh)?;
-        pool.check_pooler(&first)?;
         let known = RwLock::new(Arc::new(known));
         let (clock, bell) = (Arc::new(SystemClock), Arc::default());
-        Ok(Self { pool, plan, known, secured: None, clock, bell })
+        let refreshes = Mutex::default();
+        Ok(Self { pool, plan, known, secured: None, clock, bell, refreshes })
     }
 
     /// The same store with this clock for dating new schema versions; by default the system clock.
@@ -297,7 +300,11 @@ impl PostgresStore {
 
     fn refresh(&self, connection: &Connection) -> Result<(), Fault> {
         if connection.settings().is_some() {
-            return self.refresh(&self.pool.connect()?);
+            // One session of the database for this, however many requests have noticed.
+            let before = self.known();
+            let _turn = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_fresh = !Arc::ptr_eq(&before, &self.known());
+            return if is_fresh { Ok(()) } else { self.refresh(&self.pool.connect()?) };
         }
         let now = time::format(self.clock.now());
         let fresh = connection.unlimited(|| install::refresh(connection, &self.plan, &now, false));
@@ -316,7 +323,7 @@ impl PostgresStore {
 
     /// Runs a query for one number, outside any transaction.
     fn number(&self, sql: &str) -> Result<i64, Fault> {
-        self.alone(|connection| Ok(connection.first(sql, &[])?.map_or(0, |row| row.get(0))))
+        self.alone(|connection| Ok(connection.alone(sql, &[])?.first().map_or(0, |row| row.get(0))))
     }
 
     fn takes_role(&self) -> Option<&str> {
@@ -401,7 +408,7 @@ impl Store for PostgresStore {
             // Retry a transaction that lost against another one, up to the limit.
             let again = transaction.collided() && hopes;
             let ended = if again || done.is_err() { None } else { Some(transaction.commit()) };
-            if !matches!(ended, Some(Ok(()))) && connection.batch("ROLLBACK").is_err() {
+            if !matches!(ended, Some(Ok(()))) && connection.roll_back().is_err() {
                 drop(lease);
             } else {
                 lease.keep();

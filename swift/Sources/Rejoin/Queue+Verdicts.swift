@@ -15,8 +15,8 @@ public enum VerdictKind: Sendable, Hashable {
     /// The app discarded it after it was sent, and the server has answered. If the server had accepted it, `becauseOf`
     /// names the mutation that reverts it.
     case withdrawn
-    /// In the log model: it was accepted earlier, and the authority has run it again on other rows. It now has the effect
-    /// that `detail` shows.
+    /// In the log model: it was accepted earlier, and the authority has run it again after earlier changes arrived. It
+    /// now has the effect that `detail` shows.
     case corrected
 }
 

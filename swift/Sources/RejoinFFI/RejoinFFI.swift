@@ -11324,8 +11324,8 @@ public enum VerdictKind: Equatable, Hashable {
      */
     case withdrawn
     /**
-     * In the log model: it was accepted earlier, and the authority has run it again on other rows.
-     * It now has the effect that `detail` shows.
+     * In the log model: it was accepted earlier, and the authority has run it again after earlier
+     * changes arrived. It now has the effect that `detail` shows.
      */
     case corrected
 

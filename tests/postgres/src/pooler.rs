@@ -59,7 +59,7 @@ impl Pooler {
              {name} = host={host} port={port} user={user}{password}\n\
              [pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {own}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = transaction\ndefault_pool_size = {sessions}\nmax_client_conn = 500\n"
+             pool_mode = transaction\nserver_round_robin = 1\ndefault_pool_size = {sessions}\nmax_client_conn = 500\n"
         );
         std::fs::write(folder.join("pooler.ini"), settings).expect("its settings");
         let shell = Command::new("sh")

@@ -33,8 +33,8 @@ pub enum VerdictKind {
     /// The app discarded it after it was sent, and the server has answered. If the server had it,
     /// `because_of` names the mutation that reverses it.
     Withdrawn,
-    /// In the log model: it was accepted earlier, and the authority has run it again on other rows.
-    /// It now has the effect that `detail` shows.
+    /// In the log model: it was accepted earlier, and the authority has run it again after earlier
+    /// changes arrived. It now has the effect that `detail` shows.
     Corrected,
 }
 

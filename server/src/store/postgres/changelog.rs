@@ -5,7 +5,7 @@ use rejoin_protocol::time;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
-use super::connection::{Connection, Sql};
+use super::connection::Connection;
 use super::records::put_meta;
 use super::{Known, types};
 use crate::model::{ChangeEntry, LogState, Table, Touched};
@@ -226,8 +226,7 @@ pub(super) fn touched(
 ) -> Result<Option<Vec<Touched>>> {
     let select = "SELECT c.bucket, c.table_number = 0, count(*) FROM rejoin.changelog AS c
         WHERE c.position > $1 AND c.position <= $2 GROUP BY 1, 2";
-    let types = &[Type::INT8, Type::INT8];
-    let rows = connection.typed(Sql { text: select, types }, &[&after, &upto])?;
+    let rows = connection.alone(select, &[&after, &upto])?;
     let entries: i64 = rows.iter().map(|row| row.get::<_, i64>(2)).sum();
     let touched = |row: &Row| Touched { bucket: row.get(0), is_grant: row.get(1) };
     Ok((entries == upto - after).then(|| rows.iter().map(touched).collect()))

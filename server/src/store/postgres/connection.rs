@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
-use statement::Prepared;
+use statement::{Before, Prepared};
 
 /// Pauses between attempts to connect: each twice the last.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -215,11 +215,10 @@ impl Connection {
     async fn query(&self, statement: &Prepared, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let (mut rows, mut found) = (Box::pin(self.sent(statement, params).await?), Vec::new());
         while let Some(row) = rows.next().now_or_never() {
-            let Some(row) = row else {
-                self.note_types_of(&found);
-                return Ok(found);
-            };
-            found.push(row?);
+            match row {
+                Some(row) => found.push(row?),
+                None => return Ok(found),
+            }
         }
         let rest = self.runtime.spawn(async move {
             while let Some(row) = rows.next().await {
@@ -227,13 +226,11 @@ impl Connection {
             }
             Ok(found)
         });
-        let found: Vec<Row> = match rest.await {
-            Ok(found) => found?,
+        match rest.await {
+            Ok(found) => found,
             // The runtime and its connection are ending; the query reports that.
-            Err(_) => self.sent(statement, params).await?.try_collect().await?,
-        };
-        self.note_types_of(&found);
-        Ok(found)
+            Err(_) => self.sent(statement, params).await?.try_collect().await,
+        }
     }
 
     /// Runs several queries in one round trip, in order; reports the first error.
@@ -332,6 +329,12 @@ impl Connection {
         Ok(())
     }
 
+    /// The rows of a query outside of a transaction, without the statement timeout.
+    pub(super) fn alone(&self, text: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        let Some(begin) = self.beginning() else { return self.rows(text, params) };
+        Ok(self.enter(None, &begin, (text, params), Some("COMMIT"), &[])?.0)
+    }
+
     /// The first row of a query, if any.
     pub(super) fn first(&self, text: &str, params: Params<'_>) -> Result<Option<Row>, Error> {
         Ok(self.rows(text, params)?.into_iter().next())
@@ -377,7 +380,7 @@ impl Connection {
         asked: &[(Sql<'_>, Params<'_>)],
     ) -> Result<(Vec<Row>, Result<Vec<Vec<Row>>, Error>), Error> {
         self.learn(asked.iter().map(|(sql, _)| *sql).chain([Sql { text, types: &[] }]))?;
-        let before = before.map(|text| self.statement(Sql { text, types: &[] })).transpose()?;
+        let before = before.map(|text| self.beginning_with(text)).transpose()?;
         let statement = self.statement(Sql { text, types: &[] })?;
         let statements = self.statements_of(asked)?;
         let queries = statements.iter().zip(asked);
@@ -385,7 +388,8 @@ impl Connection {
         let (earlier, entered, found, last_done, others) = self.wait(async {
             let first = async {
                 match &before {
-                    Some(statement) => self.done(statement, &[]).await.map(drop),
+                    Some(Before::Statement(statement)) => self.done(statement, &[]).await.map(drop),
+                    Some(Before::Transaction(batch)) => self.client.batch_execute(batch).await,
                     None => Ok(()),
                 }
             };
@@ -418,7 +422,8 @@ impl Connection {
     pub(super) fn commit_behind(&self, (text, params): (&str, Params<'_>)) -> Result<(), Error> {
         let last = self.statement(Sql { text, types: &[] })?;
         let (last, committed) = self.wait(async {
-            tokio::join!(biased; self.query(&last, params), self.client.batch_execute("COMMIT"))
+            let commit = self.ending("COMMIT");
+            tokio::join!(biased; self.query(&last, params), self.client.batch_execute(&commit))
         });
         last?;
         committed
@@ -427,12 +432,12 @@ impl Connection {
     /// Ends a read-only transaction without waiting for the result; the next request queues after
     /// it.
     pub(super) fn leave(&self) {
-        let _ = self.client.batch_execute("ROLLBACK").now_or_never();
+        let _ = self.client.batch_execute(&self.ending("ROLLBACK")).now_or_never();
     }
 
-    /// Whether a query can be prepared; its columns and parameters are not checked.
-    pub(super) fn can_prepare(&self, text: &str) -> Result<(), Error> {
-        self.wait(self.client.prepare(text)).map(drop)
+    /// Ends a transaction whatever its state.
+    pub(super) fn roll_back(&self) -> Result<(), Error> {
+        self.batch(&self.ending("ROLLBACK"))
     }
 
     /// Rolls back to before the statement; returns the statement's error.

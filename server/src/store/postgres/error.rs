@@ -33,9 +33,11 @@ const OF_THE_MOMENT: &[&SqlState] = &[
     &SqlState::READ_ONLY_SQL_TRANSACTION,
 ];
 
-/// A statement's name is missing in the session that a pooler chose, or is in use there.
-pub(super) const OF_NAMES: &[&SqlState] =
-    &[&SqlState::INVALID_SQL_STATEMENT_NAME, &SqlState::DUPLICATE_PSTATEMENT];
+/// Whether a statement's name is missing in the session that a pooler chose, or is in use there.
+pub(super) fn is_of_names(error: &Error) -> bool {
+    let names = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+    error.code().is_some_and(|state| names.contains(state))
+}
 
 /// Whether a retry may succeed: connection, lock, deadlock, shutdown, full disk, or a table that
 /// changed under the statement (the next transaction reads the schema again).
@@ -45,8 +47,9 @@ pub(super) fn is_transient(error: &Error) -> bool {
         return error.is_closed() || std::error::Error::source(error).is_some_and(is_io);
     };
     let class = state.code().get(..2).unwrap_or_default();
-    let of_the_moment = || OF_THE_MOMENT.iter().chain(OF_NAMES).any(|one| *one == state);
-    matches!(class, "08" | "40" | "53" | "57" | "58") || of_the_moment()
+    matches!(class, "08" | "40" | "53" | "57" | "58")
+        || OF_THE_MOMENT.contains(&state)
+        || is_of_names(error)
 }
 
 /// Whether the transaction lost against a concurrent one and must be run again.

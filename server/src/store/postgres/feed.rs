@@ -101,7 +101,8 @@ pub(super) fn state(connection: &Connection) -> Result<Feed> {
           (SELECT t.at FROM rejoin.tell AS t ORDER BY t.id LIMIT 1)))::float8,
         EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
           WHERE l.locktype = 'advisory' AND l.classid::bigint = 1380600396 AND l.granted AND d.datname = current_database())";
-    let Some(row) = connection.first(select, &[])? else { return Ok(Feed::NONE) };
+    let rows = connection.alone(select, &[])?;
+    let Some(row) = rows.first() else { return Ok(Feed::NONE) };
     let age: Option<f64> = row.get(1);
     Ok(Feed {
         waiting: u64::try_from(row.get::<_, i64>(0)).unwrap_or_default(),

@@ -13,7 +13,7 @@ use tokio_postgres::{Error, Row};
 
 use super::check::{ParsedQuery, take_apart};
 use super::connection::Connection;
-use super::error::{is_transient, log_text};
+use super::error::{is_of_names, is_transient, log_text};
 use crate::hooks::SqlError;
 
 /// Microseconds from 1970 to 2000, the epoch of PostgreSQL.
@@ -74,7 +74,7 @@ impl From<Failed> for SqlError {
         };
         let state = error.code().map_or("", |state| state.code());
         match state.get(..2).unwrap_or_default() {
-            _ if error.is_closed() => Self::Over(log_text(&error)),
+            _ if error.is_closed() || is_of_names(&error) => Self::Over(log_text(&error)),
             // Here an unknown name is an error of the hook, not a table that changed under the
             // statement.
             "42" => Self::Failed(log_text(&error)),

@@ -39,7 +39,7 @@ const SETTINGS: [&str; 11] = [
     "max_parallel_workers_per_gather = 0",
 ];
 
-/// Further settings of a session; each begin of a transaction names its own.
+/// Further settings of a session; through a pooler each begin of a transaction names them.
 const DEFAULTS: &str = "SET default_transaction_isolation = 'read committed'; \
     SET default_transaction_read_only = off; SET default_transaction_deferrable = off";
 
@@ -219,14 +219,15 @@ impl Pool {
         self.connect_to(pooler, Session::Chosen { settings: settings.into(), limit })
     }
 
-    /// Checks that the pooler leads to the database itself, not to a copy or a replica.
+    /// Checks that the pooler leads to the same database, not to a copy or a replica, as the same role
+    /// and with the same search path, and that it keeps a session for a transaction.
     pub(super) fn check_pooler(&self, direct: &Connection) -> Result<(), ServerError> {
-        let which = "SELECT concat(oid, extract(epoch FROM pg_postmaster_start_time())) FROM pg_database \
-                     WHERE datname = current_database()";
+        let which = "SELECT concat_ws(' ', oid, session_user, current_schemas(true), \
+                       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint) \
+                     FROM pg_database WHERE datname = current_database()";
         let which = |connection: &Connection| {
-            Ok::<String, Fault>(
-                connection.first(which, &[])?.map_or(String::new(), |row| row.get(0)),
-            )
+            let rows = connection.alone(which, &[])?;
+            Ok::<String, Fault>(rows.first().map_or(String::new(), |row| row.get(0)))
         };
         if self.pooler.is_none() {
             return Ok(());
@@ -240,7 +241,7 @@ impl Pool {
         if pooled == which(direct)? {
             return Ok(());
         }
-        Err(failed("leads to another database than store: set both to the same one"))
+        Err(failed("leads to another database, role or search_path than store: set both alike"))
     }
 
     fn settings(&self, set: &str) -> String {

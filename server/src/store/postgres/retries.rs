@@ -30,7 +30,7 @@ impl Retries {
             Some(NotBegun::Failed(fault)) => Err(fault),
             Some(NotBegun::Outdated) if self.outdated < SCHEMA_CHANGES => {
                 self.outdated += 1;
-                connection.batch("ROLLBACK")?;
+                connection.roll_back()?;
                 store.refresh(connection)?;
                 Ok(false)
             }

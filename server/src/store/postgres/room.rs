@@ -11,7 +11,7 @@ use super::error::log_text;
 use crate::store::WriteProblem;
 
 /// Each session uses its own key, because several servers may test at once.
-pub(super) const TRY: &str = "BEGIN;
+pub(super) const TRY: &str = "BEGIN READ WRITE;
     INSERT INTO rejoin.meta(key, value) VALUES('probe ' || pg_backend_pid(), '');
     DELETE FROM rejoin.meta WHERE key = 'probe ' || pg_backend_pid();
     COMMIT";

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use rejoin_postgres::{Database, Pooler, Session};
 use rejoin_protocol::Value;
-use rejoin_server::Server;
 use rejoin_server::hooks::{AcceptedChanges, Hooks, Veto, Within};
+use rejoin_server::{Server, TableConfig};
 use serde_json::json;
 
 use crate::world::{Backend, TABLES, World, place, standard};
@@ -15,12 +15,21 @@ fn pooled() -> World {
     World::with(Backend::PostgresPooled, TABLES, standard)
 }
 
+/// The pooler uses its sessions in turn.
+fn assert_sessions_have_no_names(world: &World) {
+    let session = Session::to(&world.pooler.as_ref().unwrap().url);
+    for _ in 0..6 {
+        let left = session.one("SELECT count(*) FROM pg_prepared_statements");
+        assert_eq!(left, "0", "a name that the next user of the session may want");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_of_two_nodes_share_three_sessions() {
-    let world = pooled();
+    let mut world = pooled();
     let node = world.node();
-    let (nodes, ids) = ([&world, &node], 0..12);
-    join_all(ids.map(|number| async move {
+    let nodes = [&world, &node];
+    join_all((0..12).map(|number| async move {
         let mut device = nodes[number % 2].device("anna", &format!("d{number}")).await;
         device.snapshot(50).await;
         for turn in 0..10 {
@@ -31,16 +40,15 @@ async fn devices_of_two_nodes_share_three_sessions() {
     }))
     .await;
     assert_eq!(world.one("SELECT count(*) FROM places"), "120");
+    assert_sessions_have_no_names(&world);
     let mut last = node.device("anna", "last").await;
     assert_eq!(last.snapshot(50).await.len(), 120);
-    let session = Session::to(&world.pooler.as_ref().unwrap().url);
-    for _ in 0..20 {
-        let left = session.one("SELECT count(*) FROM pg_prepared_statements");
-        assert_eq!(left, "0", "a name that the next user of the session may want");
-    }
+    drop(world.pooler.take());
+    let (status, answer) = last.post("/sync/pull", json!({"limit": 10})).await;
+    assert_eq!(status, 503, "requests use the pooler: {answer}");
 }
 
-/// Asks with a parameter and a column of a type for which the driver has to ask.
+/// Asks with a parameter and a column of a type that the driver does not know.
 #[derive(Debug)]
 struct Asking;
 
@@ -49,6 +57,7 @@ impl Hooks for Asking {
         let mood = Value::Text(String::from("glad"));
         let found = within.query("SELECT mood FROM moods WHERE mood = :mood", &[("mood", mood)])?;
         assert_eq!(found, [[Value::Text(String::from("glad"))]]);
+        assert!(within.query("SELECT mood FROM moods WHERE false", &[])?.is_empty());
         Ok(())
     }
 }
@@ -70,14 +79,31 @@ async fn hooks_use_types_that_the_database_defines() {
         }
     }))
     .await;
+    assert_sessions_have_no_names(&world);
 }
 
 /// The pooler's sessions have the settings of the database, which may be any.
 #[tokio::test]
-async fn rows_are_read_with_the_servers_settings() {
-    let mut world = pooled();
+async fn requests_do_not_depend_on_the_settings_of_the_sessions() {
+    let table = "CREATE TABLE kinds(id TEXT PRIMARY KEY, owner_id TEXT, at TIMESTAMPTZ, day DATE,
+        span INTERVAL, number FLOAT8, bytes BYTEA, updated_at TIMESTAMPTZ)";
+    let serve = |config: rejoin_server::Config| {
+        standard(config).with_table(TableConfig::owned("kinds", "owner_id"))
+    };
+    let mut world = World::with(Backend::PostgresPooled, &format!("{TABLES}{table};"), serve);
+    world.database().run(
+        "INSERT INTO kinds VALUES('k1', 'anna', '2026-11-28 12:00Z', '2026-11-28', '1 day 2 hours', 0.1, '\\x0001', now())",
+    );
     let name = world.one("SELECT current_database()");
-    for setting in ["DateStyle = 'German'", "TimeZone = 'Asia/Tokyo'", "bytea_output = 'escape'"] {
+    for setting in [
+        "DateStyle = 'German'",
+        "IntervalStyle = 'iso_8601'",
+        "TimeZone = 'Asia/Tokyo'",
+        "bytea_output = 'escape'",
+        "extra_float_digits = -3",
+        "default_transaction_isolation = 'repeatable read'",
+        "default_transaction_read_only = on",
+    ] {
         world.database().run(&format!("ALTER DATABASE {name} SET {setting}"));
     }
     let pooler = Pooler::to(&world.database().url, 3);
@@ -86,23 +112,32 @@ async fn rows_are_read_with_the_servers_settings() {
     let mut device = world.device("anna", "a1").await;
     device.accept("m1", json!([place("p1", "x")])).await;
     let rows = device.snapshot_rows().await;
+    assert_eq!(rows.len(), 2);
+    device.pull().await;
     world.config.pooler = None;
     world.restart();
     let mut device = world.device("anna", "a2").await;
     assert_eq!(device.snapshot_rows().await, rows);
-    assert_eq!(rows.len(), 1);
 }
 
 #[test]
-fn pooler_of_another_database_is_refused() {
+fn pooler_that_does_not_lead_to_the_store_is_refused() {
     let world = pooled();
-    let other = Database::new();
-    let pooler = Pooler::to(&other.url, 3);
+    let role = format!("{}_pooled", world.one("SELECT current_database()"));
+    world.database().run(&format!("CREATE ROLE {role} LOGIN SUPERUSER"));
+    let as_other_role = world.database().url.replace("//postgres@", &format!("//{role}@"));
+    assert_ne!(as_other_role, world.database().url);
+    let elsewhere = super::cluster();
+    let name = world.one("SELECT current_database()");
+    Session::to(&elsewhere.url("postgres")).run(&format!("CREATE DATABASE {name}"));
     let mut config = world.config.clone();
-    config.pooler = Some(pooler.url.as_str().into());
-    let error = Server::open(config.clone()).unwrap_err().to_string();
-    assert!(error.contains("the pooler leads to another database than store"), "{error}");
-    drop(pooler);
+    for url in [Database::new().url.clone(), as_other_role, elsewhere.url(&name)] {
+        let pooler = Pooler::to(&url, 3);
+        config.pooler = Some(pooler.url.as_str().into());
+        let error = Server::open(config.clone()).unwrap_err().to_string();
+        assert!(error.contains("the pooler leads to another database, role or"), "{url}: {error}");
+    }
     let error = Server::open(config).unwrap_err().to_string();
     assert!(error.contains("the pooler cannot be used"), "{error}");
+    world.database().run(&format!("DROP ROLE {role}"));
 }

@@ -8,13 +8,10 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Column, Error, Row, RowStream, Statement};
+use tokio_postgres::{Column, Error, RowStream, Statement};
 
 use super::super::error;
 use super::{Connection, KEPT_STATEMENTS, Params, Sql};
-
-/// The first number of a type that a database defines: an enum, a domain, an extension's type.
-const FIRST_DEFINED: u32 = 16_384;
 
 /// A statement that the connection knows.
 #[derive(Debug, Clone)]
@@ -26,28 +23,72 @@ pub(super) enum Prepared {
     Unnamed { text: Arc<str>, types: Arc<[Type]> },
 }
 
+/// What runs in a transaction of its own, before another one begins.
+pub(super) enum Before {
+    Statement(Prepared),
+    /// With its begin and its end.
+    Transaction(String),
+}
+
 impl Connection {
+    /// How a single query begins through a pooler, whose session may have any settings; `None` if
+    /// the session has those of a query.
+    pub(super) fn beginning(&self) -> Option<String> {
+        let settings = self.settings.as_deref()?;
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+        Some(format!("{begin}; {settings}; SET LOCAL statement_timeout = 0"))
+    }
+
+    pub(super) fn beginning_with(&self, text: &str) -> Result<Before, Error> {
+        match self.beginning() {
+            Some(begin) => Ok(Before::Transaction(format!("{begin}; {text}; COMMIT"))),
+            None => self.statement(Sql { text, types: &[] }).map(Before::Statement),
+        }
+    }
+
+    /// The statement that ends a transaction. It removes the driver's names from a session that
+    /// other connections use next; this one is then closed.
+    pub(super) fn ending(&self, end: &str) -> String {
+        let names = if self.has_names.get() { "; DEALLOCATE ALL" } else { "" };
+        format!("{end}{names}")
+    }
+
     pub(super) fn statement(&self, sql: Sql<'_>) -> Result<Prepared, Error> {
         if let Some(known) = self.statements.borrow().get(sql.text) {
             return Ok(known.clone());
         }
         let statement = if self.settings.is_none() {
             Prepared::Named(self.wait(self.client.prepare_typed(sql.text, sql.types))?)
-        } else if has_all_types(sql) {
-            Prepared::Unnamed { text: sql.text.into(), types: sql.types.into() }
-        } else {
+        } else if sql.types.is_empty() {
             // Prepared by name once, for the types, and closed within the transaction.
-            let named = self.wait(self.client.prepare_typed(sql.text, sql.types));
-            let named = self.noted(named)?;
-            self.note_types(named.params().iter().chain(named.columns().iter().map(Column::type_)));
-            Prepared::Unnamed { text: sql.text.into(), types: named.params().into() }
+            let types = self.named(sql)?.params().into();
+            Prepared::Unnamed { text: sql.text.into(), types }
+        } else {
+            Prepared::Unnamed { text: sql.text.into(), types: sql.types.into() }
         };
+        self.make_room(1);
+        self.statements.borrow_mut().insert(sql.text.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Prepares by name; the statement is closed when it is dropped.
+    fn named(&self, sql: Sql<'_>) -> Result<Statement, Error> {
+        let named = self.wait(self.client.prepare_typed(sql.text, sql.types));
+        let named = self.noted(named)?;
+        self.note_types(named.params().iter().chain(named.columns().iter().map(Column::type_)));
+        Ok(named)
+    }
+
+    /// Whether a query can be prepared; its columns and parameters are not checked.
+    pub(in super::super) fn can_prepare(&self, text: &str) -> Result<(), Error> {
+        self.named(Sql { text, types: &[] }).map(drop)
+    }
+
+    fn make_room(&self, count: usize) {
         let mut statements = self.statements.borrow_mut();
-        if statements.len() >= KEPT_STATEMENTS {
+        if statements.len() + count > KEPT_STATEMENTS {
             statements.clear();
         }
-        statements.insert(sql.text.to_owned(), statement.clone());
-        Ok(statement)
     }
 
     pub(super) fn statements_of(
@@ -70,21 +111,19 @@ impl Connection {
 
     /// Asks for the types of these statements in a transaction of its own, before one begins: what
     /// is prepared by name must be closed in the same session.
-    pub(super) fn learn<'a>(
-        &self,
-        mut statements: impl Iterator<Item = Sql<'a>>,
-    ) -> Result<(), Error> {
-        let is_unknown = |sql: &Sql<'_>| {
-            !has_all_types(*sql) && !self.statements.borrow().contains_key(sql.text)
-        };
+    pub(super) fn learn<'a>(&self, statements: impl Iterator<Item = Sql<'a>>) -> Result<(), Error> {
         if self.settings.is_none() {
             return Ok(());
         }
-        let Some(first) = statements.find(is_unknown) else { return Ok(()) };
-        self.batch("BEGIN READ ONLY")?;
-        let mut rest = std::iter::once(first).chain(statements);
-        let learnt = rest.try_for_each(|sql| self.statement(sql).map(drop));
-        self.batch("ROLLBACK")?;
+        let untyped: Vec<Sql<'_>> = statements.filter(|sql| sql.types.is_empty()).collect();
+        self.make_room(untyped.len());
+        let is_known = |sql: &Sql<'_>| self.statements.borrow().contains_key(sql.text);
+        if untyped.iter().all(is_known) {
+            return Ok(());
+        }
+        self.batch("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")?;
+        let learnt = untyped.into_iter().try_for_each(|sql| self.statement(sql).map(drop));
+        self.roll_back()?;
         learnt
     }
 
@@ -118,13 +157,9 @@ impl Connection {
         Ok(rows.rows_affected().unwrap_or(0))
     }
 
-    pub(super) fn note_types_of(&self, rows: &[Row]) {
-        let columns = rows.first().map_or(&[][..], Row::columns);
-        self.note_types(columns.iter().map(Column::type_));
-    }
-
+    /// The driver asks for a type that it does not know with a statement that it keeps by name.
     fn note_types<'a>(&self, mut types: impl Iterator<Item = &'a Type>) {
-        if self.settings.is_some() && types.any(|of| of.oid() >= FIRST_DEFINED) {
+        if self.settings.is_some() && types.any(|of| Type::from_oid(of.oid()).is_none()) {
             self.has_names.set(true);
         }
     }
@@ -132,14 +167,7 @@ impl Connection {
     /// Notes a name of the driver that another session has, or has not.
     fn noted<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
         done.inspect_err(|error| {
-            let state = error.code();
-            let is_name = error::OF_NAMES.iter().any(|one| state == Some(*one));
-            self.has_names.set(self.has_names.get() || is_name);
+            self.has_names.set(self.has_names.get() || error::is_of_names(error));
         })
     }
-}
-
-/// Whether the types of all parameters are given, or there are none.
-fn has_all_types(sql: Sql<'_>) -> bool {
-    !sql.types.is_empty() || !sql.text.contains('$')
 }

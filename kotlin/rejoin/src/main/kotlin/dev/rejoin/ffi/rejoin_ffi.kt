@@ -14070,8 +14070,8 @@ internal enum class VerdictKind {
      */
     WITHDRAWN,
     /**
-     * In the log model: it was accepted earlier, and the authority has run it again on other rows.
-     * It now has the effect that `detail` shows.
+     * In the log model: it was accepted earlier, and the authority has run it again after earlier
+     * changes arrived. It now has the effect that `detail` shows.
      */
     CORRECTED;
 
