@@ -24,6 +24,7 @@ mod memory;
 mod plans;
 mod report;
 mod scale;
+mod select;
 mod served;
 mod speed;
 

@@ -1,5 +1,5 @@
 //! Times: pushes against inserts by prepared statements, pages against a SELECT of the same rows,
-//! an empty pull against `SELECT 1`.
+//! an empty pull against one SELECT by key over HTTP.
 //!
 //! The reference of a push inserts the same rows into an equal table without our triggers: a
 //! transaction per push, a round trip per row. A row counts as pushed when the response with
@@ -14,8 +14,10 @@ use tokio_postgres::Statement;
 
 use crate::cluster::{Cluster, Session};
 use crate::device::{Device, spread, uuid};
+use crate::http::Http;
 use crate::measure::{Ratio, ratio};
 use crate::report::{Goal, Line};
+use crate::select::SelectServer;
 use crate::served::{self, Served};
 
 /// Rows of other users in the tables before the measurement.
@@ -60,8 +62,8 @@ struct Bench {
 pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
     let cluster = Cluster::start(false)?;
     let mut bench = Bench::over(&cluster, "speed", rounds, Served::over)?;
-    let by_hundred = Some(Goal::AtLeast(0.4));
-    let sizes = [(1, None), (100, by_hundred), (1_000, None)];
+    let [each, kept] = [0.4, 0.56].map(|least| Some(Goal::AtLeast(least)));
+    let sizes = [(1, each), (100, kept), (1_000, kept)];
     let mut lines = bench.pushes("push", &sizes, Sent::EachAlone, wanted)?;
     if wanted("push by 100 in one mutation") {
         let what = "push by 100 in one mutation, 1 connection";
@@ -70,7 +72,7 @@ pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
     lines.extend(bench.pages(wanted)?);
     drop(bench);
     let mut bench = Bench::over(&cluster, "log", rounds, Served::over_log)?;
-    let sizes = [(1, None), (100, by_hundred)];
+    let sizes = [(1, None), (100, each)];
     lines.extend(bench.pushes("log: publish", &sizes, Sent::Entries, wanted)?);
     Ok(lines)
 }
@@ -188,12 +190,14 @@ impl Bench {
         let middle = cursors.get(cursors.len() / 2).cloned().flatten();
         if wanted("empty pull") {
             device.pull()?;
-            let one = session.wait(session.client.prepare("SELECT 1"))?;
-            let body = device.pull_body(100);
-            let ask = || session.wait(session.client.query(&one, &[])).map(drop);
-            let ratio = self.page(&mut device, "/sync/pull", &body, 100, &ask)?;
-            let line = line("empty pull", "SELECT 1", &ratio, "pull", None);
-            lines.push(line);
+            let reference = SelectServer::over(&self.url)?;
+            let mut http = Http::to(&reference.address, "reader")?;
+            let id = session.one("SELECT id FROM tasks WHERE owner_id = 'reader' LIMIT 1")?;
+            let (body, asked) = (device.pull_body(100), json!({"id": id}).to_string());
+            let mut ask = || http.post("/select", &asked).map(drop);
+            let ratio = self.page(&mut device, "/sync/pull", &body, 100, &mut ask)?;
+            let goal = Some(Goal::AtLeast(0.5));
+            lines.push(line("empty pull", "SELECT by key over HTTP", &ratio, "pull", goal));
         }
         let select = "SELECT * FROM tasks WHERE owner_id = 'reader' AND id COLLATE \"C\" > $1 ORDER BY id COLLATE \"C\" LIMIT $2";
         let select = session.wait(session.client.prepare(select))?;
@@ -203,24 +207,24 @@ impl Bench {
             ensure!(found.len() == rows, "{} rows", found.len());
             Ok(())
         };
-        for rows in [100, 1_000] {
+        for (rows, goal) in [(100, 0.35), (1_000, 0.6)] {
             let what = format!("snapshot by {rows}");
             if wanted(&what) {
                 let body = device.snapshot_body(middle.as_ref(), rows);
-                let ratio =
-                    self.page(&mut device, "/sync/snapshot", &body, 2_000 / rows, &|| plain(rows))?;
-                lines.push(line(&what, "SELECT", &ratio, "page", None));
+                let (times, mut plain) = (2_000 / rows, || plain(rows));
+                let ratio = self.page(&mut device, "/sync/snapshot", &body, times, &mut plain)?;
+                lines.push(line(&what, "SELECT", &ratio, "page", Some(Goal::AtLeast(goal))));
             }
         }
         let keys = change_each(session, 1_500)?;
-        for (rows, goal) in [(100, None), (1_000, Some(Goal::AtLeast(0.5)))] {
+        for (rows, goal) in [(100, 0.3), (1_000, 0.5)] {
             let what = format!("pull by {rows}");
             if wanted(&what) {
                 ensure!(device.pull_page(rows)?.rows == rows, "a page that is not full");
                 let body = device.pull_body(rows);
-                let ratio =
-                    self.page(&mut device, "/sync/pull", &body, 2_000 / rows, &|| plain(rows))?;
-                lines.push(line(&what, "SELECT", &ratio, "page", goal));
+                let (times, mut plain) = (2_000 / rows, || plain(rows));
+                let ratio = self.page(&mut device, "/sync/pull", &body, times, &mut plain)?;
+                lines.push(line(&what, "SELECT", &ratio, "page", Some(Goal::AtLeast(goal))));
             }
         }
         let what = "pull by 1000, by keys";
@@ -228,13 +232,13 @@ impl Bench {
             let named = keys.get(..1_000).context("keys of a page")?;
             let select =
                 session.wait(session.client.prepare("SELECT * FROM tasks WHERE id = ANY($1)"))?;
-            let plain = || {
+            let mut plain = || {
                 let found = session.wait(session.client.query(&select, &[&named]))?;
                 ensure!(found.len() == named.len(), "{} rows", found.len());
                 Ok(())
             };
             let body = device.pull_body(1_000);
-            let ratio = self.page(&mut device, "/sync/pull", &body, 2, &plain)?;
+            let ratio = self.page(&mut device, "/sync/pull", &body, 2, &mut plain)?;
             lines.push(line(what, "SELECT of the same rows", &ratio, "page", None));
         }
         Ok(lines)
@@ -247,7 +251,7 @@ impl Bench {
         path: &str,
         body: &str,
         times: usize,
-        plain: &dyn Fn() -> Result<()>,
+        plain: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Ratio> {
         let mut ours = || {
             let began = Instant::now();

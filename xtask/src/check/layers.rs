@@ -112,7 +112,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "rejoin-server-bench",
         may_use: &["rejoin-postgres"],
-        never: &["rusqlite", "axum"],
+        never: &["rusqlite"],
     },
     Layer {
         package: "rejoin-cli",
