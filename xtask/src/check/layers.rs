@@ -109,11 +109,7 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer { package: "rejoin-bench-extension", may_use: &[], never: &[] },
-    Layer {
-        package: "rejoin-server-bench",
-        may_use: &["rejoin-postgres"],
-        never: &["rusqlite"],
-    },
+    Layer { package: "rejoin-server-bench", may_use: &["rejoin-postgres"], never: &["rusqlite"] },
     Layer {
         package: "rejoin-cli",
         // The server in tests only.

@@ -115,14 +115,17 @@ impl Connection {
         if self.settings.is_none() {
             return Ok(());
         }
-        let untyped: Vec<Sql<'_>> = statements.filter(|sql| sql.types.is_empty()).collect();
-        self.make_room(untyped.len());
-        let is_known = |sql: &Sql<'_>| self.statements.borrow().contains_key(sql.text);
-        if untyped.iter().all(is_known) {
+        let statements: Vec<Sql<'_>> = statements.collect();
+        self.make_room(statements.len());
+        let is_unknown = |sql: &Sql<'_>| {
+            sql.types.is_empty() && !self.statements.borrow().contains_key(sql.text)
+        };
+        let unknown: Vec<Sql<'_>> = statements.into_iter().filter(is_unknown).collect();
+        if unknown.is_empty() {
             return Ok(());
         }
         self.batch("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")?;
-        let learnt = untyped.into_iter().try_for_each(|sql| self.statement(sql).map(drop));
+        let learnt = unknown.into_iter().try_for_each(|sql| self.statement(sql).map(drop));
         self.roll_back()?;
         learnt
     }
