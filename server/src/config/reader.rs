@@ -155,7 +155,8 @@ impl<'a> ConfigReader<'a> {
     }
 
     /// Applies the environment: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and
-    /// `REJOIN_DATABASE` each replace both `store` and `database` of the file, the latter also `pooler`.
+    /// `REJOIN_DATABASE` each replace both `store` and `database` of the file, the latter also
+    /// `pooler`.
     pub(super) fn override_by(
         &mut self,
         root: &mut TableMembers,

@@ -219,8 +219,8 @@ impl Pool {
         self.connect_to(pooler, Session::Chosen { settings: settings.into(), limit })
     }
 
-    /// Checks that the pooler leads to the same database, not to a copy or a replica, as the same role
-    /// and with the same search path, and that it keeps a session for a transaction.
+    /// Checks that the pooler leads to the same database, not to a copy or a replica, as the same
+    /// role and with the same search path, and that it keeps a session for a transaction.
     pub(super) fn check_pooler(&self, direct: &Connection) -> Result<(), ServerError> {
         let which = "SELECT concat_ws(' ', oid, session_user, current_schemas(true), \
                        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint) \
@@ -235,13 +235,17 @@ impl Pool {
         let failed = |why: &str| ServerError::Postgres(format!("the pooler {why}"));
         let pooled = self.connect_for_requests();
         let pooled = pooled.and_then(|pooled| which(&pooled)).map_err(|error| match error {
-            Fault::Transient(why) => failed(&format!("cannot be used: {why}")),
+            Fault::Transient(why) => {
+                failed(&format!("cannot be used: {why}: check the URL in pooler, and that it runs"))
+            }
             other => other.into(),
         })?;
         if pooled == which(direct)? {
             return Ok(());
         }
-        Err(failed("leads to another database, role or search_path than store: set both alike"))
+        let why =
+            "leads to another database, role or search_path than store: name the same in both URLs";
+        Err(failed(why))
     }
 
     fn settings(&self, set: &str) -> String {

@@ -19,7 +19,8 @@ pub(in crate::store::postgres) struct Entry {
 }
 
 impl Entry {
-    /// On this connection, with its settings and its statement timeout. `before` runs in a transaction of its own.
+    /// On this connection, with its settings and its statement timeout. `before` runs in a
+    /// transaction of its own.
     pub(in crate::store::postgres) fn on(
         connection: &Connection,
         before: Option<&'static str>,
