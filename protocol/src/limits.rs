@@ -138,6 +138,7 @@ impl Bounded for SnapshotRequest {
         check_frame(&self.client_id, &self.schema_hash)?;
         let Some(ask) = &self.rejoin else { return Ok(()) };
         check("rejoin.epoch", &ask.epoch, NAME)?;
-        check("rejoin.witness", &ask.witness, CURSOR)
+        check("rejoin.witness", &ask.witness, CURSOR)?;
+        check("rejoin.page", &ask.page, CURSOR)
     }
 }

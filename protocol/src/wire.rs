@@ -34,6 +34,8 @@ pub mod path {
     pub const PULL: &str = "/sync/pull";
     /// POST, [`super::snapshot`].
     pub const SNAPSHOT: &str = "/sync/snapshot";
+    /// GET, followed by the address of a shared page, [`super::snapshot`]; Rejoin peers only.
+    pub const PAGES: &str = "/sync/pages/";
     /// GET, [`crate::Manifest`].
     pub const SCHEMA: &str = "/sync/schema";
     /// GET, [`super::tables`].

@@ -10,6 +10,7 @@
 #![allow(clippy::missing_panics_doc)] // A scenario that cannot be set up fails its test.
 
 pub mod backend;
+pub mod cache;
 pub mod device;
 pub mod door;
 pub mod fault;
@@ -25,6 +26,7 @@ pub mod synchro;
 pub mod tables;
 
 pub use backend::{Backend, Backup, Store};
+pub use cache::Cache;
 pub use device::{Device, Moment, undecided};
 pub use door::{Door, Loss};
 pub use fault::Fault;

@@ -19,6 +19,9 @@ const AT_ONCE: &str = "4";
 /// Factor for generated cases in the deep run: `REJOIN_CASES`.
 const MORE_CASES: &str = "12";
 
+/// On the PATH, or where Debian installs it.
+const NGINX: [&str; 2] = ["nginx", "/usr/sbin/nginx"];
+
 /// The tools used by the commands of `docs/operate.md`, apart from PostgreSQL's.
 const TOOLS_OF_THE_PAGE: [&str; 4] = ["bash", "curl", "jq", "sqlite3"];
 
@@ -52,6 +55,9 @@ fn run(profile: &str, variables: &[(&str, &str)]) -> Result<Count> {
     if left_out.is_empty() && rejoin_postgres::pgbouncer().is_none() {
         let why = String::from("PgBouncer is not installed");
         left_out.push(("test(/postgres_pooled|postgres_only::pooler/)", why));
+    }
+    if NGINX.into_iter().all(|program| process::version(program, "-v").is_none()) {
+        left_out.push(("test(nginx)", String::from("nginx is not installed")));
     }
     let is_missing = |tool: &&str| process::version(tool, "--version").is_none();
     if let Some(missing) = TOOLS_OF_THE_PAGE.into_iter().find(is_missing) {

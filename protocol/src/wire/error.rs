@@ -62,6 +62,8 @@ pub mod code {
     pub const LOG_REFUSED: &str = "log_refused";
     /// The request has another epoch than the server; nothing was applied.
     pub const EPOCH: &str = "epoch";
+    /// The shared page cannot be served any more; the snapshot continues without it.
+    pub const PAGE_GONE: &str = "page_gone";
     /// A copied or restored device, which needs a new id.
     pub const CLIENT_REPLACED: &str = "client_replaced";
     /// The device was offline for longer than the server allows.

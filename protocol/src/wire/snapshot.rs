@@ -1,4 +1,5 @@
-//! `POST /sync/snapshot`: all rows that the user may see, in pages by key.
+//! `POST /sync/snapshot`: all rows that the user may see, in pages by key. `GET /sync/pages/...`: a shared page, which
+//! has the same response: rows of a table that every user may read, the same for every device.
 
 use std::fmt::Write as _;
 
@@ -54,6 +55,18 @@ pub struct SnapshotAsk {
     /// which then begins a new epoch.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
+    /// Whether the response may name a shared page instead of containing its rows.
+    #[serde(skip_serializing_if = "is_false")]
+    pub shared: bool,
+    /// The address that the last shared page named, if the device has taken one since `cursor`: the response continues
+    /// after that page.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub page: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A page of a snapshot.
@@ -104,6 +117,10 @@ pub struct SnapshotAnswer {
     /// pull reaches it: `pull_cursor` may be older than this page's rows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
+    /// The address of the shared page with the next rows. In a shared page itself: the address after it, to which
+    /// `has_more` applies; without more, the next request of the snapshot names it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub page: String,
 }
 
 /// A page without its rows: what a request for the next page needs. Read from the header
@@ -132,6 +149,9 @@ pub struct AnswerEnd {
     /// The log tip when the page was read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
+    /// [`SnapshotAnswer::page`].
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub page: String,
 }
 
 impl PageEnd {
@@ -140,12 +160,13 @@ impl PageEnd {
 
     /// The end of a page of a Rejoin device.
     pub fn of(page: &SnapshotResponse) -> Option<Self> {
-        let SnapshotAnswer { request, epoch, restart, witness, .. } = page.rejoin.as_ref()?;
+        let answer = page.rejoin.as_ref()?;
         let rejoin = AnswerEnd {
-            request: *request,
-            epoch: epoch.clone(),
-            restart: *restart,
-            witness: witness.clone(),
+            request: answer.request,
+            epoch: answer.epoch.clone(),
+            restart: answer.restart,
+            witness: answer.witness.clone(),
+            page: answer.page.clone(),
         };
         Some(Self { cursor: page.cursor.clone(), has_more: page.has_more, rejoin })
     }

@@ -103,6 +103,7 @@ fn every_path_is_documented() {
         path::PUSH,
         path::PULL,
         path::SNAPSHOT,
+        path::PAGES,
         path::SCHEMA,
         path::TABLES,
         path::EVENTS,

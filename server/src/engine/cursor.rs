@@ -213,7 +213,7 @@ pub(super) fn stand_of(
 }
 
 /// Checks a position, for any user.
-fn check_position(reading: &dyn Reading, cursor: Cursor) -> Result<CursorCheck, Fault> {
+pub(super) fn check_position(reading: &dyn Reading, cursor: Cursor) -> Result<CursorCheck, Fault> {
     let log = reading.log_state()?;
     if cursor.epoch != log.epoch {
         return Ok(CursorCheck::Foreign);

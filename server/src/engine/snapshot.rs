@@ -3,6 +3,8 @@
 //! The first page fixes the position where the following pull starts, and the row count. Both are
 //! in the opaque part of the cursor, so the server keeps no state.
 
+pub(crate) mod shared;
+
 use rejoin_protocol::wire::snapshot::{
     KeyRange, SnapshotAnswer, SnapshotCursor, SnapshotRequest, SnapshotResponse,
 };
@@ -31,19 +33,53 @@ struct Place {
     /// The end of the log when the last page was read, and its tag.
     #[serde(default)]
     seen: (i64, i64),
+    /// The tables with shared pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shared: Vec<String>,
 }
 
 impl Place {
-    fn first(reading: &dyn Reading, held: &[String], witness: &str) -> Result<Self, Fault> {
+    fn first(reading: &dyn Reading, held: &[String], ask: &Ask<'_>) -> Result<Self, Fault> {
         let scope = ReadScope::of(held);
-        let mut total = 0;
+        let (mut total, mut shared) = (0, Vec::new());
         for table in &reading.schema().tables {
-            total += reading.count(table, &scope)?;
+            let count = reading.count(table, &scope)?;
+            total += count;
+            if ask.shared && shared::is_shared(table) && count > ask.rows {
+                shared.push(table.name.clone());
+            }
         }
         let mut cursor = cursor::at_head(reading, held)?;
-        cursor.carry(witness, &reading.log_state()?.key);
+        if !shared.is_empty() {
+            (cursor.position, cursor.tag) = shared::beginning(reading)?;
+        }
+        cursor.carry(ask.witness, &reading.log_state()?.key);
         let seen = (cursor.seen, cursor.seen_tag);
-        Ok(Self { table: String::new(), after: None, cursor, total, seen })
+        Ok(Self { table: String::new(), after: None, cursor, total, seen, shared })
+    }
+
+    /// Whether the next rows of this table are in shared pages: only from its first row on.
+    fn shares(&self, table: &Table) -> bool {
+        self.after.is_none() && self.shared.contains(&table.name)
+    }
+}
+
+/// What a request asks for besides its place.
+struct Ask<'a> {
+    witness: &'a str,
+    /// Whether the device takes shared pages.
+    shared: bool,
+    /// Maximum number of rows.
+    rows: i64,
+}
+
+impl<'a> Ask<'a> {
+    fn of(request: &'a SnapshotRequest, rows: usize) -> Self {
+        Self {
+            witness: witness_of(request),
+            shared: request.rejoin.as_ref().is_some_and(|ask| ask.shared),
+            rows: i64::try_from(rows).unwrap_or(i64::MAX),
+        }
     }
 }
 
@@ -60,14 +96,14 @@ pub(crate) fn snapshot(
         engine.plain_page_size(request.limit)
     };
     let room = PageLimit { rows, bytes: engine.limits.page_bytes };
-    let witness = witness_of(request);
+    let ask = Ask::of(request, rows);
     let (mut response, client, position, restarts) = read(&*engine.store, |reading| {
         let older =
             window::admit(engine, reading, is_ours, request.schema_version, &request.schema_hash)?;
         expect(reading, caller, request)?;
         let client = engine.registered(reading, caller, &request.client_id)?;
         let held = held(reading, &caller.user)?;
-        let begin = || Place::first(reading, &held, witness);
+        let begin = || Place::first(reading, &held, &ask);
         let found = resume_point(reading, caller, request)?.require_buckets(&held);
         let restarts = found.reason();
         let place = match found {
@@ -178,9 +214,13 @@ fn resume_point(
     let cursor = request.cursor.as_ref().filter(|cursor| !cursor.after_id.is_empty());
     let Some(cursor) = cursor else { return Ok(Found::First) };
     let log = reading.log_state()?;
-    let Some(place) = cursor::open::<Place>(&cursor.after_id, &log.key) else {
+    let Some(mut place) = cursor::open::<Place>(&cursor.after_id, &log.key) else {
         return Ok(Found::Gone);
     };
+    let page = request.rejoin.as_ref().map_or("", |ask| ask.page.as_str());
+    if !page.is_empty() && !shared::pass(&mut place, page, &log.key) {
+        return Ok(Found::Gone);
+    }
     let known_epoch = request.rejoin.as_ref().map_or("", |ask| ask.epoch.as_str());
     if !known_epoch.is_empty() && known_epoch != log.epoch {
         return Ok(Found::Gone);
@@ -247,7 +287,11 @@ fn page(
             place.table.clone_from(&table.name);
             place.after = None;
         }
-        let ends = left.rows > 0 && {
+        let is_shared = place.shares(table) && Ask::of(request, room.rows).shared;
+        if is_shared && let Some(answer) = response.rejoin.as_mut() {
+            answer.page = shared::first(reading, &place.cursor, table)?;
+        }
+        let ends = !is_shared && left.rows > 0 && {
             let after = place.after.as_deref().and_then(|after| table.key_of(after));
             let Page { rows, ends } = reading.page(table, after.as_ref(), left, &scope)?;
             let held: usize = rows.iter().map(Row::weight).sum();

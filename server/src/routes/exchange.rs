@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rejoin_protocol::PAGE_END_HEADER;
 use rejoin_protocol::limits::Bounded;
@@ -14,7 +14,7 @@ use rejoin_protocol::wire::digest::DigestAsk;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
-use rejoin_protocol::wire::snapshot::{PageEnd, SnapshotRequest};
+use rejoin_protocol::wire::snapshot::{PageEnd, SnapshotRequest, SnapshotResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -95,21 +95,59 @@ fn answer_push(engine: &Engine, caller: &Caller, body: &PushRequest) -> Result<P
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let end = Arc::new(Mutex::new(None));
-    let ends = Arc::clone(&end);
+    let end = PageEndHeader::default();
+    let ends = end.clone();
     let work = move |engine: &Engine, caller: &Caller, body: &SnapshotRequest| {
         let page = snapshot::snapshot(engine, caller, body)?;
-        let header = PageEnd::of(&page).and_then(|end| end.header());
-        *ends.lock().unwrap_or_else(PoisonError::into_inner) =
-            header.and_then(|header| HeaderValue::from_str(&header).ok());
+        ends.is_of(&page);
         Ok(page)
     };
-    let mut response = post(shared, request, SNAPSHOT, work).await;
-    let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(end) = end.filter(|_| response.status() == StatusCode::OK) {
-        response.headers_mut().insert(PAGE_END_HEADER, end);
+    end.added_to(post(shared, request, SNAPSHOT, work).await)
+}
+
+/// A shared page: any cache may keep it, for as long as devices may still ask for it. All other responses, errors too, are
+/// private to one device.
+pub(super) async fn shared_page(
+    State(shared): State<Arc<Shared>>,
+    Path(address): Path<String>,
+    request: Request,
+) -> Response {
+    let end = PageEndHeader::default();
+    let ends = end.clone();
+    let work = move |engine: &Engine, caller: &Caller| {
+        let page = snapshot::shared::page(engine, caller, &address)?;
+        ends.is_of(&page);
+        Ok(page)
+    };
+    let response = ask(shared, request, (Endpoint::Snapshot, "shared page"), work).await;
+    let is_page = response.status() == StatusCode::OK;
+    let mut response = end.added_to(response);
+    if is_page {
+        let keep = HeaderValue::from_static("public, max-age=86400, immutable");
+        response.headers_mut().insert(header::CACHE_CONTROL, keep);
     }
     response
+}
+
+/// The header with the end of a page, which is known on another thread than the response.
+#[derive(Clone, Default)]
+struct PageEndHeader(Arc<Mutex<Option<HeaderValue>>>);
+
+impl PageEndHeader {
+    fn is_of(&self, page: &SnapshotResponse) {
+        let header = PageEnd::of(page).and_then(|end| end.header());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            header.and_then(|header| HeaderValue::from_str(&header).ok());
+    }
+
+    /// The response with the header, if it is a page.
+    fn added_to(self, mut response: Response) -> Response {
+        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(end) = end.filter(|_| response.status() == StatusCode::OK) {
+            response.headers_mut().insert(PAGE_END_HEADER, end);
+        }
+        response
+    }
 }
 
 pub(super) async fn tables(State(shared): State<Arc<Shared>>, request: Request) -> Response {

@@ -46,6 +46,7 @@ mod ready;
 mod register;
 mod registry;
 mod schema;
+mod shared_pages;
 mod snapshot;
 #[cfg(feature = "otel")]
 mod telemetry;

@@ -49,6 +49,7 @@ mod reset;
 mod restored;
 mod schema;
 mod search;
+mod shared_pages;
 mod simulation;
 mod skew;
 mod snapshot;

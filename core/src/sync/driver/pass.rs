@@ -285,9 +285,11 @@ impl PassContext {
     fn prepare(&self, request: Request, gzip: bool) -> HttpRequest {
         let mut headers = vec![
             ("accept".to_owned(), "application/json".to_owned()),
-            ("cache-control".to_owned(), "no-cache, no-store".to_owned()),
             (rejoin_protocol::APP_VERSION_HEADER.to_owned(), self.config.app_version.clone()),
         ];
+        if !request.path.starts_with(path::PAGES) {
+            headers.push(("cache-control".to_owned(), "no-cache, no-store".to_owned()));
+        }
         if request.extended {
             headers.push(("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()));
         }

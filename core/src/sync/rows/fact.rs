@@ -117,6 +117,9 @@ pub(crate) struct SnapshotProgress {
     pub(crate) epoch: String,
     /// The end of the last page; `None` before the first and after the last.
     pub(crate) cursor: Option<SnapshotCursor>,
+    /// Where the snapshot is in the shared pages of a table, beyond `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<SharedPlace>,
     /// The pull cursor of the first page, stored with it.
     pub(crate) pull_cursor: Option<String>,
     /// Whether every page is here; then the tail follows.
@@ -134,6 +137,16 @@ pub(crate) struct SnapshotProgress {
     pub(crate) total: i64,
 }
 
+/// A place in the shared pages of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedPlace {
+    /// The address that the last response named.
+    pub(crate) address: String,
+    /// Whether the page at this address is next. Otherwise the server itself continues after the last shared page, and
+    /// knows it by this address.
+    pub(crate) is_next: bool,
+}
+
 impl SnapshotProgress {
     pub(crate) fn begin(mode: SnapshotMode, why: Option<RefetchReason>) -> Self {
         Self {
@@ -141,6 +154,7 @@ impl SnapshotProgress {
             why,
             epoch: String::new(),
             cursor: None,
+            shared: None,
             pull_cursor: None,
             paged: false,
             held: None,
@@ -153,6 +167,34 @@ impl SnapshotProgress {
 
     pub(crate) fn load(engine: &Engine) -> Result<Option<Self>> {
         json(engine, SNAPSHOT)
+    }
+
+    /// The address of the next page, if it is a shared one.
+    pub(crate) fn next_address(&self) -> Option<&str> {
+        let shared = self.shared.as_ref().filter(|shared| shared.is_next)?;
+        Some(&shared.address)
+    }
+
+    /// The server itself continues, although the next page is a shared one.
+    pub(crate) fn leave_shared(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.is_next = false;
+        }
+    }
+
+    /// Moves to the end of the page that was requested.
+    pub(crate) fn pass_page(
+        &mut self,
+        cursor: Option<SnapshotCursor>,
+        has_more: bool,
+        address: String,
+    ) {
+        let was_shared = self.next_address().is_some();
+        self.shared = (!address.is_empty()).then(|| SharedPlace { address, is_next: has_more });
+        if !was_shared {
+            self.paged = !has_more;
+            self.cursor = cursor.filter(|_| has_more);
+        }
     }
 
     pub(crate) fn fact(&self) -> Fact {

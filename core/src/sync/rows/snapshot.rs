@@ -3,12 +3,13 @@
 //! Each page, its key range and the next position are one transaction, so that a crash costs at
 //! most one page. The pull cursor is that of the first page; the tail has the changes since then.
 
-use rejoin_protocol::wire::RowSet;
 use rejoin_protocol::wire::snapshot::{
     KeyRange, PageEnd, SnapshotAnswer, SnapshotAsk, SnapshotRequest, SnapshotResponse,
 };
+use rejoin_protocol::wire::{RowSet, path};
 use serde_json::to_vec;
 
+use super::answer::NextStep;
 use super::fact::{self, Fact, RefetchReason, SnapshotMode, SnapshotProgress};
 use super::{cell, pull, register};
 use crate::death::{self, Failpoint};
@@ -65,14 +66,17 @@ pub(crate) fn begin(
     Ok(snapshot)
 }
 
-/// Requests the next page.
+/// Requests the next page: its path, and the body of a POST. `shared`: whether the response may name a shared page.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
     snapshot: &SnapshotProgress,
-    page: u32,
+    (page, shared): (u32, bool),
     witness: String,
-) -> Result<Vec<u8>> {
+) -> Result<(String, Option<Vec<u8>>)> {
+    if let Some(address) = snapshot.next_address() {
+        return Ok((format!("{}{address}", path::PAGES), None));
+    }
     let client_id = register::client_id(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a snapshot without a schema".to_owned()));
@@ -83,9 +87,21 @@ pub(crate) fn request(
         limit: Some(i64::from(page)),
         schema_version: manifest.schema_version,
         schema_hash: manifest.schema_hash.clone(),
-        rejoin: Some(SnapshotAsk { request: number, epoch: snapshot.epoch.clone(), witness }),
+        rejoin: Some(SnapshotAsk {
+            request: number,
+            epoch: snapshot.epoch.clone(),
+            witness,
+            shared,
+            page: snapshot.shared.as_ref().map_or_else(String::new, |at| at.address.clone()),
+        }),
     };
-    to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+    let body = to_vec(&request).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok((path::SNAPSHOT.to_owned(), Some(body)))
+}
+
+/// The number in the response to this request. A shared page is the same for every request.
+pub(crate) fn echoed(snapshot: &SnapshotProgress, number: i64) -> i64 {
+    if snapshot.next_address().is_some() { 0 } else { number }
 }
 
 /// The snapshot after a page that is not applied yet, and the log tip that the page names, if any.
@@ -96,11 +112,11 @@ pub(crate) fn ahead(
     end: &[u8],
 ) -> Option<(SnapshotProgress, Option<String>)> {
     let PageEnd { cursor, has_more, rejoin: end } = serde_json::from_slice(end).ok()?;
-    let goes_on = has_more && cursor.is_some() && end.request == number && !end.restart;
-    goes_on.then(|| {
-        let after = SnapshotProgress { cursor, epoch: end.epoch, ..before.clone() };
-        (after, Some(end.witness).filter(|witness| !witness.is_empty()))
-    })
+    let is_of_request = end.request == echoed(before, number) && !end.restart;
+    let mut after = SnapshotProgress { epoch: end.epoch, ..before.clone() };
+    after.pass_page(cursor, has_more, end.page);
+    (is_of_request && after.cursor.is_some())
+        .then(|| (after, Some(end.witness).filter(|witness| !witness.is_empty())))
 }
 
 /// The page can no longer be served: restarts, staged if any page was written.
@@ -115,6 +131,23 @@ pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
 pub(crate) fn endless<T>(engine: &mut Engine, why: &str) -> Result<T> {
     restart(engine)?;
     Err(Error::Sync(SyncFault::Protocol(format!("a snapshot without an end: {why}"))))
+}
+
+/// Whether this response to the request of a shared page leaves the page to the server itself. Other refusals concern
+/// every request.
+pub(crate) fn needs_no_page(taken: &Result<NextStep>) -> bool {
+    match taken {
+        Ok(step) => *step == NextStep::Smaller,
+        Err(Error::Sync(SyncFault::Server { status, .. })) => !matches!(status, 429 | 503),
+        Err(error) => matches!(error, Error::Sync(SyncFault::Protocol(_) | SyncFault::Offline(_))),
+    }
+}
+
+/// Continues the running snapshot without the next shared page.
+pub(crate) fn leave_shared(engine: &mut Engine) -> Result<()> {
+    let Some(mut snapshot) = SnapshotProgress::load(engine)? else { return Ok(()) };
+    snapshot.leave_shared();
+    fact::write(engine, &[snapshot.fact()])
 }
 
 /// Counts a page that the server refuses or answers with something else. Ignores errors of the
@@ -176,29 +209,30 @@ pub(crate) fn page(
     answer: SnapshotResponse,
     ours: SnapshotAnswer,
 ) -> Result<SnapshotProgress> {
+    if snapshot.next_address().is_none() {
+        snapshot.total = ours.total;
+    }
     if snapshot.pull_cursor.is_none() {
         snapshot.pull_cursor = Some(ours.pull_cursor);
     }
     snapshot.failures = 0;
     snapshot.epoch = ours.epoch;
-    snapshot.total = ours.total;
-    snapshot.paged = !answer.has_more;
     // The request's log tip has been received by the server.
     let is_new = !ours.witness.is_empty();
     let witness = is_new.then(|| fact::fact(fact::WITNESS, ours.witness));
-    let before = snapshot.cursor.take();
-    snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
-    if answer.has_more {
-        let before = before.as_ref();
+    let before = (snapshot.cursor.clone(), snapshot.shared.clone());
+    snapshot.pass_page(answer.cursor, answer.has_more, ours.page);
+    if !snapshot.paged {
         let Some(next) = &snapshot.cursor else {
             return Err(SyncFault::Protocol(
                 "a page that is not the last, without a cursor".to_owned(),
             )
             .into());
         };
-        if before == Some(next) {
+        if before.0.as_ref() == Some(next) && before.1 == snapshot.shared {
             return endless(engine, "its cursor does not go on");
         }
+        let before = before.0.as_ref();
         let is_news = before.is_none_or(|before| before.table_idx < next.table_idx)
             || brings_news(engine, snapshot.mode, &ours.sets)?;
         count_stale(engine, &mut snapshot, is_news)?;

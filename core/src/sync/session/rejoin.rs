@@ -139,15 +139,19 @@ impl Peer for Rejoin {
         if waiting.pending + waiting.sent + waiting.uncertain > 0 {
             return Ok(None);
         }
-        let Some((after, witness)) = snapshot::ahead(present, *number, end) else {
+        let Some((mut after, witness)) = snapshot::ahead(present, *number, end) else {
             return Ok(None);
         };
+        if !size.takes_shared() {
+            after.leave_shared();
+        }
         let rows = self.rows_of_page(pass, size);
         let witness = witness.map_or_else(|| fact::witness(engine), Ok)?;
         let number = pass.number(engine)?;
-        let body = snapshot::request(engine, number, &after, rows, witness)?;
+        let asked = (rows, size.takes_shared());
+        let (path, body) = snapshot::request(engine, number, &after, asked, witness)?;
         self.ahead = Some((number, rows));
-        Ok(match pass.send(Phase::Snapshot, path::SNAPSHOT, true, Some(body)) {
+        Ok(match pass.send(Phase::Snapshot, &path, true, body) {
             Next::Send(request) => Some(request),
             _ => None,
         })
@@ -186,9 +190,16 @@ impl Peer for Rejoin {
                 self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(NextStep::Onward)
             }
-            (What::Page(_, rows), Err(error)) => {
+            (What::Page(present, _), failed)
+                if present.next_address().is_some() && snapshot::needs_no_page(failed) =>
+            {
+                snapshot::leave_shared(engine)?;
+                pass.count_turn(NextStep::Onward)
+            }
+            (What::Page(present, rows), Err(error)) => {
                 snapshot::failed_by(engine, error);
-                if !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
+                let is_shared = present.next_address().is_some();
+                if !is_shared && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
                     self.page.failed(*rows);
                 }
                 taken
@@ -228,7 +239,7 @@ impl Rejoin {
         number: i64,
         what: What,
         path: &str,
-        body: Vec<u8>,
+        body: impl Into<Option<Vec<u8>>>,
     ) -> Next {
         let phase = match what {
             What::Push(_) | What::Cancel(_) => Phase::Pushing,
@@ -240,7 +251,7 @@ impl Rejoin {
         }
         self.running = Some(Asked { number, what });
         self.ahead = None;
-        pass.send(phase, path, true, Some(body))
+        pass.send(phase, path, true, body.into())
     }
 
     fn push(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -341,7 +352,7 @@ impl Rejoin {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        snapshot: fact::SnapshotProgress,
+        mut snapshot: fact::SnapshotProgress,
     ) -> Result<Next> {
         if pass.search.is_some() {
             if let Some(search) = pass.searched(engine)? {
@@ -362,9 +373,12 @@ impl Rejoin {
             let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
             self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
         } else {
-            let witness = fact::witness(engine)?;
-            let body = snapshot::request(engine, number, &snapshot, rows, witness)?;
-            self.send(pass, number, What::Page(snapshot, rows), path::SNAPSHOT, body)
+            if !self.page.takes_shared() {
+                snapshot.leave_shared();
+            }
+            let (witness, asked) = (fact::witness(engine)?, (rows, self.page.takes_shared()));
+            let (path, body) = snapshot::request(engine, number, &snapshot, asked, witness)?;
+            self.send(pass, number, What::Page(snapshot, rows), &path, body)
         })
     }
 }

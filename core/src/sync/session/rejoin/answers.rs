@@ -183,7 +183,7 @@ fn take_page(
     present: &fact::SnapshotProgress,
     mut answer: SnapshotResponse,
 ) -> Result<(NextStep, Option<fact::SnapshotProgress>)> {
-    let turn = answer::check(engine, number, &answer)?;
+    let turn = answer::check(engine, snapshot::echoed(present, number), &answer)?;
     let Some(ours) = answer.rejoin.take().filter(|_| turn == NextStep::Onward) else {
         return Ok((turn, None));
     };

@@ -1,0 +1,245 @@
+//! Shared pages in snapshots of devices: whatever happens to them, the device gets every row.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::thread;
+
+use rejoin_core::sync::rows::digest;
+use rejoin_core::sync::session::{Request, Response};
+use rejoin_protocol::wire::path;
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Cache, Device, Fault, Peer, Store, cases};
+
+use crate::client::{PATIENCE, Phone, Served};
+use crate::{apply, each_store};
+
+const TABLES: &str = "
+    CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
+    CREATE TABLE places (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT);
+    INSERT INTO countries (code, name) VALUES ('DK', 'x'), ('EE', 'x'), ('FI', 'x'), ('IS', 'x'), ('LT', 'x'),
+        ('LV', 'x'), ('NO', 'x'), ('SE', 'x');
+    INSERT INTO places (id, name, user_id) VALUES ('p1', 'x', 'ana'), ('p2', 'x', 'ana'), ('p3', 'x', 'ben');
+";
+
+fn tables() -> Vec<TableConfig> {
+    vec![TableConfig::global("countries"), TableConfig::owned("places", "user_id")]
+}
+
+/// A server with eight countries for all users, and a new device; pages have three rows.
+fn countries(store: Store) -> (Backend, Device) {
+    let server = Backend::made(store, TABLES, tables(), Limits { page: 3, ..Limits::default() });
+    (server, Device::with("ana", 1, None, |config| config.page_size = 3))
+}
+
+#[track_caller]
+fn in_step(device: &mut Device, server: &Backend) {
+    for table in ["countries", "places"] {
+        let ours = digest::digest(device.engine(), table).unwrap();
+        assert_eq!(ours, server.digest("ana", table), "{table}");
+    }
+}
+
+/// The requests of shared pages, and those of the snapshot.
+fn pages(device: &Device) -> (usize, usize) {
+    let count = |start: &str| device.sent.iter().filter(|one| one.path.starts_with(start)).count();
+    (count(path::PAGES), count(path::SNAPSHOT))
+}
+
+#[apply(each_store)]
+fn first_sync_gets_the_rows_of_all_users_in_shared_pages(store: Store) {
+    let (server, mut device) = countries(store);
+    let report = device.sync(&server);
+    assert_eq!((report.pulled, pages(&device)), (10, (3, 2)));
+    in_step(&mut device, &server);
+    server.outside("UPDATE countries SET name = 'y' WHERE code = 'FI'");
+    device.sync(&server);
+    in_step(&mut device, &server);
+}
+
+#[apply(each_store)]
+fn shared_pages_survive_every_fault_and_crash_in_every_exchange(store: Store) {
+    let each = if store == Store::Postgres && cases(1) == 1 { 5 } else { 1 };
+    for (number, fault) in Fault::ALL.into_iter().chain([Fault::TooLarge]).enumerate() {
+        for at in (2 + number % each..8).step_by(each) {
+            let (server, mut device) = countries(store);
+            device.faults.extend(std::iter::repeat_n(Fault::Doubled, at).chain([fault]));
+            // The pass ends with the fault, if it is one of the network.
+            let _ = device.pass(&server);
+            server.outside("DELETE FROM countries WHERE code = 'EE'");
+            device.crash();
+            device.deliver_late(&server);
+            device.sync(&server);
+            in_step(&mut device, &server);
+        }
+    }
+}
+
+#[apply(each_store)]
+fn later_snapshot_removes_rows_that_shared_pages_lack(store: Store) {
+    let (server, mut device) = countries(store);
+    device.sync(&server);
+    server.outside("DELETE FROM countries WHERE code IN ('DK', 'IS', 'SE')");
+    server.clock.advance(400 * 86_400_000_000);
+    let mut other = Device::new("ana", 99);
+    other.sync(&server);
+    server.clock.advance(120_000_000);
+    other.sync(&server);
+    server.compact();
+    let before = pages(&device);
+    device.sync(&server);
+    assert!(pages(&device).0 > before.0, "from shared pages");
+    in_step(&mut device, &server);
+}
+
+/// A proxy that treats the paths of shared pages on its own.
+struct Proxied<'a> {
+    server: &'a Backend,
+    answer: Box<dyn Fn(&Request) -> Option<Response>>,
+}
+
+impl Peer for Proxied<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        if request.path.starts_with(path::PAGES) {
+            return (self.answer)(request);
+        }
+        self.server.exchange(user, request)
+    }
+}
+
+fn response(status: u16, body: &'static str) -> Response {
+    Response { status, body: body.into(), ..Response::default() }
+}
+
+#[test]
+fn first_sync_passes_a_proxy_that_does_not_know_shared_pages() {
+    let bodies = [
+        (404, "<html>not found</html>"),
+        (403, ""),
+        (502, "<html>bad gateway</html>"),
+        (500, r#"{"code":"internal","retryable":true}"#),
+        (410, r#"{"code":"page_gone"}"#),
+        (200, "<html>an app</html>"),
+        (200, r#"{"status":"ok"}"#),
+        (413, ""),
+    ];
+    for (status, body) in bodies {
+        let (server, mut device) = countries(Store::Sqlite);
+        let answer = Box::new(move |_: &Request| Some(response(status, body)));
+        let report = device.pass(&Proxied { server: &server, answer }).unwrap();
+        assert!(report.first_sync_done, "{status} {body}");
+        assert_eq!(pages(&device).0, 1, "{status} {body}");
+        in_step(&mut device, &server);
+    }
+}
+
+#[test]
+fn first_sync_passes_a_proxy_that_never_answers_for_shared_pages() {
+    let (server, mut device) = countries(Store::Sqlite);
+    let proxy = Proxied { server: &server, answer: Box::new(|_| None) };
+    for pass in 1.. {
+        if device.pass(&proxy).is_ok() {
+            assert_eq!(pass, 4, "three lost pages are enough");
+            break;
+        }
+    }
+    in_step(&mut device, &server);
+}
+
+#[test]
+fn busy_server_does_not_end_shared_pages() {
+    let (server, mut device) = countries(Store::Sqlite);
+    let answer = Box::new(|_: &Request| Some(response(503, r#"{"code":"unavailable"}"#)));
+    device.pass(&Proxied { server: &server, answer }).unwrap_err();
+    device.sync(&server);
+    assert_eq!(pages(&device).0, 4);
+    in_step(&mut device, &server);
+}
+
+/// Keeps each shared page for ever.
+struct Keeping<'a> {
+    server: &'a RefCell<Backend>,
+    pages: RefCell<HashMap<String, Response>>,
+    built: Cell<usize>,
+}
+
+impl Peer for Keeping<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let ask = || self.server.borrow().exchange(user, request);
+        if !request.path.starts_with(path::PAGES) {
+            return ask();
+        }
+        if let Some(page) = self.pages.borrow().get(&request.path) {
+            return Some(page.clone());
+        }
+        self.built.set(self.built.get() + 1);
+        let page = ask()?;
+        if page.status == 200 {
+            self.pages.borrow_mut().insert(request.path.clone(), page.clone());
+        }
+        Some(page)
+    }
+}
+
+#[apply(each_store)]
+fn device_gets_later_changes_after_old_pages_of_a_cache(store: Store) {
+    let (server, mut first) = countries(store);
+    let server = RefCell::new(server);
+    let cache = Keeping { server: &server, pages: RefCell::default(), built: Cell::new(0) };
+    first.sync(&cache);
+    server.borrow().outside("UPDATE countries SET name = 'y' WHERE code = 'FI'");
+    server.borrow().outside("DELETE FROM countries WHERE code = 'DK'");
+    server.borrow().outside("INSERT INTO countries (code, name) VALUES ('AX', 'x')");
+    let mut second = Device::with("ana", 2, None, |config| config.page_size = 3);
+    second.sync(&cache);
+    assert_eq!((cache.built.get(), pages(&second).0), (3, 3));
+    in_step(&mut second, &server.borrow());
+}
+
+/// The rows of the cached pages are from a state that the server has lost.
+#[apply(each_store)]
+fn device_with_old_pages_of_a_restored_server_gets_its_rows(store: Store) {
+    let (server, mut first) = countries(store);
+    let backup = server.backup();
+    let server = RefCell::new(server);
+    let cache = Keeping { server: &server, pages: RefCell::default(), built: Cell::new(0) };
+    // The address of the first page is the same before and after.
+    server.borrow().outside("UPDATE countries SET name = 'lost'");
+    first.sync(&cache);
+    server.borrow_mut().restore(&backup);
+    let mut second = Device::with("ana", 2, None, |config| config.page_size = 3);
+    let _ = second.pass(&cache);
+    assert!(pages(&second).0 > 0, "the cache has answered");
+    second.sync(&cache);
+    in_step(&mut second, &server.borrow());
+}
+
+/// nginx as docs/server.md configures it.
+#[test]
+fn nginx_gets_each_page_once_for_all_devices() {
+    let limits = Limits { page: 1_000, ..Limits::default() };
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+        INSERT INTO countries (code, name) SELECT 'c' || i, 'x' FROM n";
+    let server = Backend::made(Store::Sqlite, &format!("{TABLES};{rows}"), tables(), limits);
+    let served = Served::uncounted(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::before(&served.url, folder.path());
+    let sync = |user: &str| {
+        let phone = Phone::new(user, Some(&cache.url));
+        phone.client.start().unwrap();
+        phone.client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
+        let rows = phone.client.query("SELECT count(*) AS n FROM countries", ()).wait().unwrap();
+        rows.iter().next().unwrap().get::<i64>("n").unwrap()
+    };
+    thread::scope(|scope| {
+        let phones: Vec<_> =
+            (0..20).map(|number| scope.spawn(move || sync(&format!("user {number}")))).collect();
+        for phone in phones {
+            assert_eq!(phone.join().unwrap(), 2_508);
+        }
+    });
+    server.outside("INSERT INTO countries (code, name) VALUES ('AX', 'x')");
+    assert_eq!(sync("late"), 2_509, "the pull has what is newer than the pages");
+    let requests = cache.requests();
+    let count = |what: &str| requests.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((count("/sync/pages/"), count("MISS")), (63, 3), "{requests:#?}");
+}
