@@ -113,6 +113,32 @@ impl Device {
         Ok((cursors, rows))
     }
 
+    /// Takes a snapshot with shared pages; returns the number of rows.
+    pub(crate) fn shared_snapshot(&mut self, limit: usize) -> Result<usize> {
+        let (mut cursor, mut all) = (Value::Null, 0);
+        let (mut address, mut is_next) = (String::new(), false);
+        loop {
+            let answer = if is_next {
+                serde_json::from_slice(self.http.get(&format!("/sync/pages/{address}"))?)?
+            } else {
+                let epoch = if cursor.is_null() { "" } else { self.epoch.as_str() };
+                let ask = json!({"request": 1, "epoch": epoch, "shared": true, "page": address});
+                let body = json!({"cursor": cursor, "limit": limit, "rejoin": ask});
+                self.ask("/sync/snapshot", &self.frame(&body))?
+            };
+            all += rows(&answer["rejoin"]);
+            let has_more = answer["has_more"] == json!(true);
+            answer["rejoin"]["page"].as_str().unwrap_or_default().clone_into(&mut address);
+            if !is_next {
+                if !has_more {
+                    return Ok(all);
+                }
+                cursor = answer["cursor"].clone();
+            }
+            is_next = has_more && !address.is_empty();
+        }
+    }
+
     /// The request body of a pull after the cursor.
     pub(crate) fn pull_body(&self, limit: usize) -> String {
         self.frame(&json!({"limit": limit, "rejoin": {"request": 1, "cursor": self.cursor}}))

@@ -21,6 +21,11 @@ impl Http {
         Ok(Self { stream, user: user.to_owned(), line: String::new(), body: Vec::new() })
     }
 
+    /// Gets JSON; returns the bytes of the response.
+    pub(crate) fn get(&mut self, path: &str) -> Result<&[u8]> {
+        self.ask("GET", path, "", "identity")
+    }
+
     /// Posts JSON; returns the bytes of the response. Any status but 200 is an error.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
         self.post_accepting(path, body, "identity")
@@ -33,8 +38,12 @@ impl Http {
         body: &str,
         encoding: &str,
     ) -> Result<&[u8]> {
+        self.ask("POST", path, body, encoding)
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &str, encoding: &str) -> Result<&[u8]> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nAccept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nRejoin-Protocol: 1\r\nAccept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.user,
             body.len()
         );

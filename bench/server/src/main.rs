@@ -4,7 +4,8 @@
 //! The server is the real binary behind a real socket, on persistent connections; its database is a
 //! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
 //! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
-//! position, `--bytes` counts the bytes of a first sync, `--fanout` opens 10,000 event streams.
+//! position, `--bytes` counts the bytes of a first sync, `--fanout` opens 10,000 event streams, `--shared` takes
+//! 1,000 first syncs through nginx.
 
 #![allow(
     clippy::print_stdout,
@@ -26,6 +27,7 @@ mod report;
 mod scale;
 mod select;
 mod served;
+mod shared;
 mod speed;
 
 use std::path::PathBuf;
@@ -52,6 +54,9 @@ struct Arguments {
     /// Memory, time and CPU of 10,000 event streams, instead of times.
     #[arg(long)]
     fanout: bool,
+    /// Page builds and CPU time of 1,000 first syncs through a cache, instead of times.
+    #[arg(long)]
+    shared: bool,
     /// The larger size of `--scale`, and the rows of `--memory`.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -84,6 +89,9 @@ fn main() -> Result<()> {
     }
     if arguments.fanout {
         lines.extend(fanout::lines()?);
+    }
+    if arguments.shared {
+        lines.extend(shared::lines()?);
     }
     if lines.is_empty() {
         lines.extend(speed::lines(arguments.rounds, &wanted)?);

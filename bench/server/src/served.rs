@@ -59,6 +59,19 @@ name = \"places\"
 owner_column = \"owner_id\"
 ";
 
+/// A table that every user may read.
+const COUNTRIES: &str =
+    "CREATE TABLE countries(code text PRIMARY KEY, name text, note text, updated_at timestamptz);";
+
+const COUNTRIES_CONFIGURATION: &str = "
+[auth]
+header = \"X-User-ID\"
+
+[[tables]]
+name = \"countries\"
+allow_global_read = true
+";
+
 /// Connections for ten thousand event streams, of which three quarters are used.
 const STREAMS_LIMITS: &str = "
 [limits]
@@ -80,6 +93,14 @@ pub(crate) fn tables(session: &Session) -> Result<()> {
 /// Creates the table of places.
 pub(crate) fn places(session: &Session) -> Result<()> {
     session.run(PLACES)
+}
+
+/// Creates the table of countries, with so many rows.
+pub(crate) fn countries(session: &Session, rows: usize) -> Result<()> {
+    session.run(COUNTRIES)?;
+    session.run(&format!(
+        "INSERT INTO countries SELECT 'c' || i, 'country ' || i, md5(i::text), now() FROM generate_series(1, {rows}) AS i"
+    ))
 }
 
 fn binary() -> Result<PathBuf> {
@@ -108,6 +129,11 @@ impl Served {
     /// Serves a database that has the table of places.
     pub(crate) fn over_places(url: &str) -> Result<Self> {
         Self::configured(url, PLACES_CONFIGURATION)
+    }
+
+    /// Serves a database that has the table of countries.
+    pub(crate) fn over_countries(url: &str) -> Result<Self> {
+        Self::configured(url, COUNTRIES_CONFIGURATION)
     }
 
     /// Serves a database that has the tables, with room for many event streams.
