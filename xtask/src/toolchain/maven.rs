@@ -11,7 +11,8 @@ const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy"
 /// The jar of this artifact (`group:name:version`), copied into an empty folder.
 pub(super) fn copied(artifact: &str, folder: &Path) -> Result<PathBuf> {
     let mut fetch = Command::new("mvn");
-    fetch.args(["--batch-mode", "--no-transfer-progress", "--quiet", COPY]);
+    // Without colours it prints nothing at all, not even the end of one.
+    fetch.args(["--batch-mode", "--no-transfer-progress", "--quiet", "-Dstyle.color=never", COPY]);
     fetch.arg(format!("-Dartifact={artifact}"));
     fetch.arg(format!("-DoutputDirectory={}", folder.display()));
     ensure!(succeeds(fetch)?, "Maven did not fetch {artifact}");
