@@ -52,12 +52,17 @@ fn run(profile: &str, variables: &[(&str, &str)]) -> Result<Count> {
         }
         Err(error) => return Err(error.into()),
     };
-    if left_out.is_empty() && rejoin_postgres::pgbouncer().is_none() {
+    let has_postgres = left_out.is_empty();
+    if has_postgres && rejoin_postgres::pgbouncer().is_none() {
         let why = String::from("PgBouncer is not installed");
         left_out.push(("test(/postgres_pooled|postgres_only::pooler/)", why));
     }
     if NGINX.into_iter().all(|program| process::version(program, "-v").is_none()) {
         left_out.push(("test(nginx)", String::from("nginx is not installed")));
+    }
+    if has_postgres && rejoin_postgres::basebackup().is_none() {
+        let why = String::from("pg_basebackup is not installed");
+        left_out.push(("test(postgres_only::replica)", why));
     }
     let is_missing = |tool: &&str| process::version(tool, "--version").is_none();
     if let Some(missing) = TOOLS_OF_THE_PAGE.into_iter().find(is_missing) {

@@ -1,5 +1,5 @@
-//! A temporary cluster: created by `initdb`, served on a free loopback port, removed when the
-//! process exits.
+//! A temporary cluster: created by `initdb`, or by `pg_basebackup` as a standby, served on a free
+//! loopback port, removed when the process exits.
 //!
 //! A shell runs the server and reads commands from a pipe (`stop`, `start`). When the pipe closes
 //! because this process exited, the shell stops the server and removes its folder. `initdb` refuses
@@ -43,6 +43,8 @@ pub struct ClusterOptions<'a> {
     pub files: &'a [(&'a str, &'a str)],
     /// Whether a commit waits for the disk (default: no).
     pub durable: bool,
+    /// The port of a cluster: this one is then a hot standby of it, by streaming replication.
+    pub standby_of: Option<u16>,
 }
 
 /// A running cluster that can be stopped and started again.
@@ -69,7 +71,12 @@ if [ "$(id -u)" = 0 ]; then
   $run test -x "$2/postgres" || { cp -r "$2/.." "$1/programs"; programs=$1/programs/bin; }
 fi
 export HOME="$1" LC_ALL=C.UTF-8
-$run "$programs/initdb" -D "$1/data" -U postgres -A trust -E UTF8 $5 >initdb.log 2>&1 </dev/null || { cat initdb.log >&2; exit 1; }
+if [ -n "$6" ]; then
+  # Beside the program itself, to which a folder on the PATH may only link.
+  $run "$(dirname "$(readlink -f "$programs/postgres")")/pg_basebackup" -D "$1/data" -h 127.0.0.1 -p "$6" -U postgres -R -X stream -c fast $5
+else
+  $run "$programs/initdb" -D "$1/data" -U postgres -A trust -E UTF8 $5
+fi >create.log 2>&1 </dev/null || { cat create.log >&2; exit 1; }
 [ -e hba ] && cp hba data/pg_hba.conf
 start() {
   $run "$programs/postgres" -D "$1/data" -p "$3" -k "$1" -c listen_addresses=127.0.0.1 $4 >>server.log 2>&1 </dev/null &
@@ -94,6 +101,17 @@ impl Cluster {
     /// # Errors
     /// [`StartError::NoPrograms`] where PostgreSQL is not installed; the others where it fails.
     pub fn start(options: &ClusterOptions<'_>) -> Result<Self, StartError> {
+        // Another program may take the free port before the server listens on it.
+        for _ in 0..3 {
+            match Self::start_once(options) {
+                Err(StartError::NotReady { reason, .. }) if reason.contains("could not bind") => {}
+                started => return started,
+            }
+        }
+        Self::start_once(options)
+    }
+
+    fn start_once(options: &ClusterOptions<'_>) -> Result<Self, StartError> {
         let programs = programs().ok_or(StartError::NoPrograms)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
@@ -111,6 +129,7 @@ impl Cluster {
             .arg(port.to_string())
             .arg(format!("{fsync}{}", options.settings))
             .arg(if options.durable { "" } else { "--no-sync" })
+            .arg(options.standby_of.map_or_else(String::new, |port| port.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -213,6 +232,12 @@ pub fn programs() -> Option<PathBuf> {
     let debian = newest_first(PathBuf::from("/usr/lib/postgresql"), "");
     let cached = cache().map_or_else(Vec::new, |cache| newest_first(cache, "postgres-"));
     on_path.into_iter().chain(debian).chain(cached).find(has_both)
+}
+
+/// `pg_basebackup`, beside the programs of [`programs`], which may be links.
+pub fn basebackup() -> Option<PathBuf> {
+    let server = programs()?.join("postgres").canonicalize().ok()?;
+    Some(server.with_file_name("pg_basebackup")).filter(|program| program.is_file())
 }
 
 /// The `bin` folders of the versions below a folder.

@@ -8,11 +8,15 @@ mod cluster;
 #[cfg(feature = "client")]
 mod database;
 mod pooler;
+#[cfg(feature = "client")]
+mod standby;
 
-pub use cluster::{Cluster, ClusterOptions, StartError, programs};
+pub use cluster::{Cluster, ClusterOptions, StartError, basebackup, programs};
 #[cfg(feature = "client")]
 pub use database::{Database, ResultSet, Session, blocking};
 pub use pooler::{Pooler, pgbouncer};
+#[cfg(feature = "client")]
+pub use standby::Standby;
 
 /// URL of a running server for tests, without a database: `postgres://user@host:port`.
 pub const URL_VARIABLE: &str = "REJOIN_TEST_POSTGRES_URL";
