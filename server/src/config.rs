@@ -44,6 +44,9 @@ pub struct Config {
     /// PgBouncer with `pool_mode = transaction`: the transactions of requests use it, with at most
     /// 16 connections. `store` stays the database itself. None by default.
     pub pooler: Option<PostgresUrl>,
+    /// A hot standby of this database: pulls of devices read from it, with at most 16 connections,
+    /// if it has everything that this server knows of the log. None by default.
+    pub replica: Option<PostgresUrl>,
     /// Row level security in PostgreSQL, in addition to the engine's own checks; off by default.
     pub row_security: Option<RowSecurity>,
     /// How requests are authenticated.
@@ -180,6 +183,7 @@ impl Config {
             database: database.into(),
             store: None,
             pooler: None,
+            replica: None,
             row_security: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),

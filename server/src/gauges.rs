@@ -11,7 +11,7 @@ use opentelemetry::metrics::AsyncInstrument;
 use tokio::time::Instant;
 
 use crate::Shared;
-use crate::model::{Connections, Feed};
+use crate::model::{Connections, Feed, ReplicaReads};
 use crate::observe;
 
 /// How long the values of one read are reported.
@@ -22,6 +22,7 @@ const ONE_LOOK: Duration = Duration::from_millis(500);
 struct Look {
     listening: u64,
     connections: Option<Connections>,
+    replica: Option<ReplicaReads>,
     unnumbered: Option<u64>,
     sequenced: Option<Duration>,
     feed: Option<Feed>,
@@ -50,6 +51,7 @@ impl Watched {
         let look = Look {
             listening: observe::count(shared.hub.listening()),
             connections: store.connections(),
+            replica: store.replica_reads(),
             unnumbered,
             sequenced,
             feed: store.feed().ok(),
@@ -76,6 +78,13 @@ pub(crate) fn watch(shared: &Arc<Shared>) {
     gauge(&watched, "rejoin.pool.waits", "{wait}", |look, see| {
         if let Some(connections) = look.connections {
             see.observe(connections.waits, &[]);
+        }
+    });
+    gauge(&watched, "rejoin.replica.pulls", "{pull}", |look, see| {
+        if let Some(ReplicaReads { served, declined }) = look.replica {
+            let by = |name| [KeyValue::new("by", name)];
+            see.observe(served, &by("replica"));
+            see.observe(declined, &by("database"));
         }
     });
     gauge(&watched, "rejoin.sequencer.waiting", "{entry}", |look, see| {

@@ -179,8 +179,12 @@ impl Server {
         let store: Arc<dyn Store> = if let Some(url) = &config.store {
             let (plan, urls) = (plan(&config, looks), (url, config.pooler.as_ref()));
             let store = PostgresStore::planned(urls, plan, wait, &now)?.with_clock(clock.clone());
-            let store = Arc::new(match &config.row_security {
+            let store = match &config.row_security {
                 Some(security) if !looks => store.secured(security.clone())?,
+                _ => store,
+            };
+            let store = Arc::new(match &config.replica {
+                Some(replica) if !looks => store.replicated(replica)?,
                 _ => store,
             });
             fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));

@@ -21,5 +21,5 @@ pub use row::{KeyLock, Page, PageLimit, Row, StoredRow, Violation};
 pub use schema::{Access, BucketColumn, Column, PushPolicy, Reference, Schema, Table};
 pub use scope::ReadScope;
 pub(crate) use scope::{GLOBAL, OWN_PREFIX, WAITING, own_bucket};
-pub use status::{BucketFailure, Compaction, Connections, Feed, Replayed};
+pub use status::{BucketFailure, Compaction, Connections, Feed, Replayed, ReplicaReads};
 pub use verdict::StoredVerdict;

@@ -7,13 +7,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::Fault;
-use crate::model::{Connections, Feed, Touched};
+use crate::model::{Connections, Feed, ReplicaReads, Touched};
 
 pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
 pub use log::{LogRowError, LogTables, Misfit, fits};
 pub use prefetch::{Prefetch, ReadHint};
 pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
-pub use work::{read, write};
+pub use work::{read, read_replica, write};
 pub use writing::{
     Maintain, Savepoints, StoreWrite, WriteDevices, WriteError, WriteKind, WriteRows, Writing,
 };
@@ -36,6 +36,19 @@ pub trait Store: Send + Sync + Debug {
     /// Runs `work` on one snapshot of the database. It may run again, and its last run counts: a store
     /// may find at its first statement that the application's tables have changed.
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault>;
+
+    /// Runs `work` on one snapshot of a replica, if the store has one that is available. The snapshot may be behind the
+    /// database, but has everything that this store has read or was notified of. Returns whether it was served there and `work`
+    /// returned `true`; otherwise nothing of it counts.
+    fn read_replica(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<bool, Fault>) -> bool {
+        let _ = work;
+        false
+    }
+
+    /// The use of the replica; `None` if there is none.
+    fn replica_reads(&self) -> Option<ReplicaReads> {
+        None
+    }
 
     /// Runs `work` in one exclusive transaction and commits it if `work` succeeds. `now` is
     /// canonical text; it is the time of all writes. The log entries of the transaction are never

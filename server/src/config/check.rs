@@ -25,16 +25,24 @@ impl Config {
     }
 
     fn check_store(&self, problems: &mut Vec<Problem>) {
-        if let Some(Err(why)) = self.pooler.as_ref().map(PostgresUrl::parse) {
-            problems.push(Problem::new("pooler", why));
-        }
-        let Some(store) = &self.store else {
-            if self.pooler.is_some() {
-                let why = "a pooler is PostgreSQL's: set store to the database behind it";
-                problems.push(Problem::new("pooler", why));
+        let further = [
+            (
+                "pooler",
+                &self.pooler,
+                "a pooler is PostgreSQL's: set store to the database behind it",
+            ),
+            ("replica", &self.replica, "a replica is PostgreSQL's: set store to its primary"),
+        ];
+        for (place, url, without_store) in further {
+            match url.as_ref().map(PostgresUrl::parse) {
+                Some(Err(why)) => problems.push(Problem::new(place, why)),
+                Some(Ok(_)) if self.store.is_none() => {
+                    problems.push(Problem::new(place, without_store));
+                }
+                _ => {}
             }
-            return;
-        };
+        }
+        let Some(store) = &self.store else { return };
         if let Err(why) = store.parse() {
             problems.push(Problem::new("store", why));
         }

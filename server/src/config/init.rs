@@ -13,6 +13,8 @@ database = "app.db"
 # store = "postgres://rejoin:password@localhost:5432/app"
 # A pooler in front of it that chooses a session for each transaction, such as PgBouncer: the transactions of requests use it.
 # pooler = "postgres://rejoin:password@localhost:6432/app"
+# A hot standby of it: pulls read there while it is not behind.
+# replica = "postgres://rejoin:password@standby.example.org:5432/app"
 
 # A function of the PostgreSQL database that names further buckets of each row, and the most that it may name. See docs/server.md.
 # bucket_function = "app.buckets"

@@ -15,6 +15,7 @@ const PLACES: &[&str] = &[
     "database",
     "store",
     "pooler",
+    "replica",
     "postgres.role",
     "min_app_version",
     "auth.header",
@@ -156,7 +157,7 @@ impl<'a> ConfigReader<'a> {
 
     /// Applies the environment: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and
     /// `REJOIN_DATABASE` each replace both `store` and `database` of the file, the latter also
-    /// `pooler`.
+    /// `pooler` and `replica`.
     pub(super) fn override_by(
         &mut self,
         root: &mut TableMembers,
@@ -337,7 +338,7 @@ impl<'a> ConfigReader<'a> {
 /// If the environment names a database, removes the other kind of database from the file.
 fn drop_other_database(root: &mut TableMembers, place: &str, environment: &[(String, String)]) {
     let others: &[&str] = match place {
-        "database" => &["store", "pooler"],
+        "database" => &["store", "pooler", "replica"],
         "store" => &["database"],
         _ => return,
     };

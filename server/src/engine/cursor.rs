@@ -40,6 +40,10 @@ pub(super) struct Cursor {
     /// The tag of that position.
     #[serde(rename = "k", default, skip_serializing_if = "is_zero")]
     pub(super) seen_tag: i64,
+    /// Whether rows may show transactions that had no position then: only a read of the database
+    /// is certain to have them in the log.
+    #[serde(rename = "r", default, skip_serializing_if = "is_false")]
+    pub(super) ahead: bool,
     /// The buckets of the user.
     #[serde(rename = "h")]
     pub(super) held: Vec<String>,
@@ -60,6 +64,11 @@ pub(super) struct Cursor {
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The last accepted mutation of a device. A backup either contains its verdict and all earlier
@@ -272,6 +281,7 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
         position,
         seen: position,
         seen_tag: tag,
+        ahead: reading.log_state()?.unnumbered,
         held: held.to_vec(),
         ..Cursor::default()
     })
@@ -279,16 +289,17 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
 
 /// The sealed log tip after this response: a cursor without buckets. `accepted` is the last
 /// mutation accepted by this response; `None` keeps the one of `before`, the log tip of the
-/// request.
+/// request. `ahead`: whether its rows may show transactions after this end.
 pub(super) fn witness(
     (position, tag): (i64, i64),
+    ahead: bool,
     log: &LogState,
     accepted: Option<LastAccepted>,
     before: &str,
 ) -> Result<String, Fault> {
     let epoch = log.epoch.clone();
-    let mut end =
-        Cursor { tag, epoch, position, seen: position, seen_tag: tag, ..Cursor::default() };
+    let (seen, seen_tag) = (position, tag);
+    let mut end = Cursor { epoch, position, tag, seen, seen_tag, ahead, ..Cursor::default() };
     end.carry(before, &log.key);
     end.accepted = accepted.or(end.accepted);
     seal(&end, &log.key)

@@ -13,9 +13,9 @@ use super::page::Names;
 use super::{Caller, Engine, held, schema_gate};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason as Reason;
-use crate::model::{PageLimit, ReadScope, WAITING};
+use crate::model::{Client, PageLimit, ReadScope, WAITING};
 use crate::observe;
-use crate::store::{ReadHint, Reading, read, write};
+use crate::store::{ReadHint, Reading, read, read_replica, write};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// The wire name of a reason.
@@ -35,6 +35,20 @@ enum Found {
     Restored,
 }
 
+/// What a pull has read.
+struct Looked {
+    client: Client,
+    found: Found,
+    /// The response without rows.
+    empty: PullResponse,
+}
+
+impl Looked {
+    fn is_page(&self) -> bool {
+        matches!(self.found, Found::Page(..))
+    }
+}
+
 /// Handles a pull of a Rejoin device.
 pub(crate) fn pull(
     engine: &Engine,
@@ -42,35 +56,14 @@ pub(crate) fn pull(
     request: &PullRequest,
     ask: &PullAsk,
 ) -> Result<PullResponse, Fault> {
-    let limit = engine.page_size(request.limit);
-    let (client, found, empty) = read(&*engine.store, |reading| {
-        schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
-        expect(reading, caller, &request.client_id, ask, limit)?;
-        let client = engine.registered(reading, caller, &request.client_id)?;
-        let found = match ask.cursor.as_str() {
-            _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
-            "" => Found::Snapshot(Reason::Initial),
-            cursor => match cursor::check_of(&caller.user, reading, cursor)? {
-                CursorCheck::Good(cursor) => {
-                    // Rows exceed the byte limit: retry with fewer. A single entry or transaction
-                    // is sent at any size.
-                    let mut limit = limit;
-                    loop {
-                        let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
-                        let room = PageLimit { rows: limit, bytes };
-                        if let Some(found) = page(reading, caller, ask, &cursor, room)? {
-                            break found;
-                        }
-                        limit /= 2;
-                    }
-                }
-                CursorCheck::Behind => Found::Snapshot(Reason::Retention),
-                CursorCheck::Foreign => Found::Snapshot(Reason::Epoch),
-                CursorCheck::Restored => Found::Restored,
-            },
-        };
-        Ok((client, found, empty(reading, caller, ask)?))
-    })?;
+    let work = |reading: &dyn Reading| look(engine, caller, request, ask, reading);
+    // Anything but a page is decided by the database itself: a replica may be behind.
+    let at_replica = read_replica(&*engine.store, |reading| {
+        let looked = suits_replica(reading, ask).then(|| work(reading)).transpose()?;
+        Ok(looked.filter(Looked::is_page))
+    });
+    let looked = at_replica.map_or_else(|| read(&*engine.store, work), Ok)?;
+    let Looked { client, found, empty } = looked;
     match found {
         Found::Page(response, position, rows) => {
             engine.remember(&caller.user, &request.client_id, &client, position)?;
@@ -95,6 +88,51 @@ pub(crate) fn pull(
             Ok(response)
         }
     }
+}
+
+/// Whether a replica may serve the pull: it continues from a cursor of this server, and what the
+/// device has read was not ahead of the log.
+fn suits_replica(reading: &dyn Reading, ask: &PullAsk) -> bool {
+    let Some(key) = reading.cursor_key() else { return false };
+    let suits = |text| cursor::open::<Cursor>(text, key).is_some_and(|cursor| !cursor.ahead);
+    suits(&ask.cursor) && (ask.witness.is_empty() || suits(&ask.witness))
+}
+
+/// Reads the page that the cursor asks for, or why there is none.
+fn look(
+    engine: &Engine,
+    caller: &Caller,
+    request: &PullRequest,
+    ask: &PullAsk,
+    reading: &dyn Reading,
+) -> Result<Looked, Fault> {
+    let limit = engine.page_size(request.limit);
+    schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+    expect(reading, caller, &request.client_id, ask, limit)?;
+    let client = engine.registered(reading, caller, &request.client_id)?;
+    let found = match ask.cursor.as_str() {
+        _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
+        "" => Found::Snapshot(Reason::Initial),
+        cursor => match cursor::check_of(&caller.user, reading, cursor)? {
+            CursorCheck::Good(cursor) => {
+                // Rows exceed the byte limit: retry with fewer. A single entry or transaction
+                // is sent at any size.
+                let mut limit = limit;
+                loop {
+                    let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
+                    let room = PageLimit { rows: limit, bytes };
+                    if let Some(found) = page(reading, caller, ask, &cursor, room)? {
+                        break found;
+                    }
+                    limit /= 2;
+                }
+            }
+            CursorCheck::Behind => Found::Snapshot(Reason::Retention),
+            CursorCheck::Foreign => Found::Snapshot(Reason::Epoch),
+            CursorCheck::Restored => Found::Restored,
+        },
+    };
+    Ok(Looked { client, found, empty: empty(reading, caller, ask)? })
 }
 
 /// Begins a new epoch, unless another request already did since the cursor proved a restore.
@@ -210,6 +248,7 @@ fn page(
         next.read_up_to(reading, wait.filter(|_| remaining > 0).map(|(last, _)| last))?;
     }
     next.read_now(reading)?;
+    next.ahead = reading.log_state()?.unnumbered && count > 0;
     let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
@@ -218,7 +257,7 @@ fn page(
     // Rows are read in their current state and may show a commit whose entries have no position
     // yet. A device must not apply such a page alone: the next page has the other rows of that
     // transaction.
-    let is_ahead = reading.log_state()?.unnumbered && count > 0 && next.position > cursor.position;
+    let is_ahead = next.ahead && next.position > cursor.position;
     response.has_more = walking || remaining > 0 || is_ahead;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {

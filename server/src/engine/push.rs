@@ -91,7 +91,7 @@ pub(crate) fn push(
         // After the commit, because a log may assign positions to its entries then.
         let end = engine.store.end()?;
         let accepted = accepted_of(caller, request, ask, &answer.verdicts);
-        answer.witness = cursor::witness(end, &log, accepted, &ask.witness)?;
+        answer.witness = cursor::witness(end, false, &log, accepted, &ask.witness)?;
         head = Some(end.0);
     }
     Ok(Pushed { response, head })

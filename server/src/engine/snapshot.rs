@@ -322,10 +322,12 @@ fn page(
 /// The log tip when this page was read; empty if the pull cursor contains it. It replaces `before`,
 /// the log tip of the request.
 fn witness(reading: &dyn Reading, place: &Place, before: &str) -> Result<String, Fault> {
-    if place.seen == (place.cursor.seen, place.cursor.seen_tag) {
+    let log = reading.log_state()?;
+    let is_ahead = log.unnumbered && !place.cursor.ahead;
+    if place.seen == (place.cursor.seen, place.cursor.seen_tag) && !is_ahead {
         return Ok(String::new());
     }
-    cursor::witness(place.seen, &reading.log_state()?, None, before)
+    cursor::witness(place.seen, log.unnumbered, &log, None, before)
 }
 
 fn add(

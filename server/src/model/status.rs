@@ -13,6 +13,15 @@ pub struct Connections {
     pub waits: u64,
 }
 
+/// The reads that a replica of the database may serve, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaReads {
+    /// Reads that the replica has served.
+    pub served: u64,
+    /// Reads that were sent on to the database.
+    pub declined: u64,
+}
+
 /// The backlog of bucket resolvers in Rust. A store without resolvers reports an empty backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feed {

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rejoin_protocol::time;
+use tokio::time::Instant;
 
 use super::{NoticeListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
-use crate::model::{Connections, Feed, LogTable, Schema, Table, Touched};
-use crate::store::WriteKind;
+use crate::model::{Connections, Feed, LogTable, ReplicaReads, Schema, Table, Touched};
 use crate::store::quote::{literal, quoted};
 
 mod access;
@@ -31,6 +31,7 @@ mod connection;
 mod error;
 mod fed;
 mod feed;
+mod floor;
 mod guard;
 mod hook;
 mod indexes;
@@ -52,9 +53,11 @@ mod pool;
 mod portable;
 
 mod records;
+mod replica;
 mod retries;
 mod room;
 mod rows;
+mod shape;
 mod tls;
 mod transaction;
 mod triggers;
@@ -64,16 +67,15 @@ mod ways;
 
 pub(crate) use bell::FeederSignal;
 use connection::Connection;
-use fed::TableResolver;
 pub(crate) use guard::ServedTables;
 use guard::resolverless;
 use log_tables::LogShape;
-use member::Function;
 use pool::Pool;
+use replica::{Replica, noting_head};
 use retries::Retries;
+use shape::{Effects, Shape};
 use tls::Target;
 use transaction::{Entry, PostgresTransaction};
-use types::{Form, OwnerForm, Type};
 
 /// Attempts of a transaction that loses against concurrent ones before the failure is reported.
 const ATTEMPTS: usize = 5;
@@ -118,6 +120,8 @@ pub struct PostgresStore {
     bell: Arc<FeederSignal>,
     /// Held while the tables are read again past a pooler.
     refreshes: Mutex<()>,
+    /// A hot standby, from which pulls read.
+    replica: Option<Arc<Replica>>,
 }
 
 /// How the database itself restricts requests to the rows of their users.
@@ -143,63 +147,6 @@ struct Known {
     nothing: Shape,
     /// The secret that signs cursors.
     cursor_key: String,
-}
-
-/// What only this store knows about a table.
-#[derive(Debug, Default)]
-struct Shape {
-    /// `"schema"."table"`.
-    name: String,
-    relation: i64,
-    columns: Vec<Type>,
-    attnums: Vec<i32>,
-    /// Whether the key is text, which must be compared by bytes.
-    by_bytes: bool,
-    /// What names buckets for its rows: a database function or a host resolver.
-    function: Option<Function>,
-    fed: Option<TableResolver>,
-    effects: Effects,
-    /// Whether its rows may refer to other rows of the same table.
-    refers_to_itself: bool,
-}
-
-/// Whether a write to a table may change other rows than the one it names, through an application
-/// trigger or a cascading foreign key.
-#[derive(Debug, Clone, Copy, Default)]
-struct Effects {
-    insert: bool,
-    update: bool,
-    delete: bool,
-}
-
-impl Shape {
-    /// Whether a write changes only the row that it names.
-    fn stays_quiet(&self, kind: WriteKind) -> bool {
-        !match kind {
-            WriteKind::Insert => self.effects.insert,
-            WriteKind::Update => self.effects.update,
-            WriteKind::Delete => self.effects.delete,
-        }
-    }
-
-    /// Whether several rows can be inserted by one statement with the same result as one by one: no
-    /// trigger or rule reads other rows during an insert.
-    fn takes_many(&self) -> bool {
-        !self.effects.insert && !self.refers_to_itself && self.function.is_none()
-    }
-
-    fn form(&self, at: usize) -> Form {
-        self.columns.get(at).map_or(Form::Text, |of| of.form)
-    }
-
-    /// How the column is compared with a list of texts.
-    fn compares(&self, at: usize) -> OwnerForm {
-        self.columns.get(at).map_or(OwnerForm::Other, |of| of.owner)
-    }
-
-    fn cast(&self, at: usize) -> &str {
-        self.columns.get(at).map_or("text", |of| of.cast.as_str())
-    }
 }
 
 impl Known {
@@ -248,7 +195,6 @@ impl PostgresStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        let target = |url: &PostgresUrl| Target::new(url.parse().map_err(ServerError::Postgres)?);
         let pool = Pool::new(target(url)?, pooler.map(target).transpose()?, wait)?;
         let first = pool.connect().map_err(|fault| match fault {
             Fault::Transient(why) => ServerError::Postgres(why),
@@ -263,7 +209,8 @@ impl PostgresStore {
         let known = RwLock::new(Arc::new(known));
         let (clock, bell) = (Arc::new(SystemClock), Arc::default());
         let refreshes = Mutex::default();
-        Ok(Self { pool, plan, known, secured: None, clock, bell, refreshes })
+        let (secured, replica) = (None, None);
+        Ok(Self { pool, plan, known, secured, clock, bell, refreshes, replica })
     }
 
     /// The same store with this clock for dating new schema versions; by default the system clock.
@@ -280,6 +227,18 @@ impl PostgresStore {
         policies::check(&self.pool.connect()?, &self.known(), &security)?;
         let takes_role = policies::taking_role(&security);
         self.secured = Some(Secured { security, takes_role });
+        Ok(self)
+    }
+
+    /// The same store with a hot standby, from which pulls read if it has everything that this store
+    /// knows of the log. Fails if it is a standby of another database, or none.
+    pub fn replicated(mut self, url: &PostgresUrl) -> Result<Self, ServerError> {
+        let replica = Arc::new(Replica::open(target(url)?, &self.pool.connect()?)?);
+        let notified = Arc::downgrade(&replica);
+        self.pool.listen(Arc::new(move |notice| {
+            notified.upgrade().map(|replica| replica.notified(notice)).is_some()
+        }));
+        self.replica = Some(replica);
         Ok(self)
     }
 
@@ -352,6 +311,10 @@ impl PostgresStore {
     }
 }
 
+fn target(url: &PostgresUrl) -> Result<Target, ServerError> {
+    Target::new(url.parse().map_err(ServerError::Postgres)?)
+}
+
 /// The fingerprint of the tables as this connection sees them.
 fn fingerprint(connection: &Connection, names: &[String]) -> Result<String, tokio_postgres::Error> {
     Ok(connection.first(FINGERPRINT, &[&names])?.map_or(String::new(), |row| row.get(0)))
@@ -365,7 +328,7 @@ impl Store for PostgresStore {
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
         let mut retries = Retries::default();
         loop {
-            let (known, lease) = (self.known(), self.pool.take()?);
+            let (known, lease, begun) = (self.known(), self.pool.take()?, Instant::now());
             let connection = lease.connection()?;
             let entry = Entry::on(connection, Some(changelog::SEQUENCE), READ);
             let role = self.takes_role();
@@ -375,10 +338,22 @@ impl Store for PostgresStore {
                 lease.keep();
                 continue;
             }
+            if let (Some(replica), Some(end)) = (&self.replica, transaction.log_end()) {
+                replica.read_end(end, begun);
+            }
             connection.leave();
             lease.keep();
             return done;
         }
+    }
+
+    fn read_replica(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<bool, Fault>) -> bool {
+        let read = |replica: &Arc<Replica>| replica.read(&self.known(), self.takes_role(), work);
+        self.replica.as_ref().is_some_and(read)
+    }
+
+    fn replica_reads(&self) -> Option<ReplicaReads> {
+        self.replica.as_ref().map(|replica| replica.counts())
     }
 
     fn write(
@@ -428,7 +403,10 @@ impl Store for PostgresStore {
     }
 
     fn listen(&self, notify: NoticeListener) {
-        self.pool.listen(notify);
+        match &self.replica {
+            Some(replica) => replica.forward_to(notify),
+            None => self.pool.listen(notify),
+        }
     }
 
     fn notify_log(&self, touched: &[Touched]) {
@@ -436,7 +414,8 @@ impl Store for PostgresStore {
     }
 
     fn pulse(&self) -> Result<i64, Fault> {
-        self.number(changelog::SEQUENCE)
+        let replica = self.replica.as_ref();
+        noting_head(replica, || self.number(changelog::SEQUENCE), |head| *head)
     }
 
     fn try_write(&self) -> Result<(), WriteProblem> {
@@ -472,6 +451,6 @@ impl Store for PostgresStore {
 
     /// One round trip: every push calls it.
     fn end(&self) -> Result<(i64, i64), Fault> {
-        self.alone(changelog::end)
+        noting_head(self.replica.as_ref(), || self.alone(changelog::end), |end| end.0)
     }
 }

@@ -16,6 +16,20 @@ pub fn read<T>(
     found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
 }
 
+/// Runs `work` on a snapshot of a replica and returns its result. `None` if the store has no replica
+/// that is available, or if `work` has no result there.
+pub fn read_replica<T>(
+    store: &dyn Store,
+    mut work: impl FnMut(&dyn Reading) -> Result<Option<T>, Fault>,
+) -> Option<T> {
+    let mut found = None;
+    let is_served = store.read_replica(&mut |reading| {
+        found = work(reading)?;
+        Ok(found.is_some())
+    });
+    found.filter(|_| is_served)
+}
+
 /// Runs `work` in a transaction and returns its result after the commit.
 pub fn write<T>(
     store: &dyn Store,

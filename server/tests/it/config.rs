@@ -57,15 +57,16 @@ fn settings(page: &str) -> Vec<&str> {
 #[test]
 fn server_guide_configuration_is_valid() {
     let blocks = settings(include_str!("../../../docs/server.md"));
-    assert_eq!(blocks.len(), 5);
-    let with_log = Config::from_toml(&[blocks[0], blocks[4]].concat(), &[]).unwrap();
+    assert_eq!(blocks.len(), 6);
+    let with_log = Config::from_toml(&[blocks[0], blocks[5]].concat(), &[]).unwrap();
     assert_eq!(with_log.tables[2].sync, SyncModel::Log);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
-    let store = [blocks[1], blocks[3], blocks[2]].concat();
+    let store = [blocks[1], blocks[3], blocks[4], blocks[2]].concat();
     let over_postgres = blocks[0].replace("database = \"app.db\"\n", &store);
     let config = Config::from_toml(&over_postgres, &[]).unwrap();
     assert!(config.store.is_some() && config.pooler.is_some() && config.row_security.is_some());
+    assert!(config.replica.is_some());
 }
 
 #[test]
@@ -101,10 +102,12 @@ fn postgres_store_url_is_read_and_its_password_hidden() {
     for (wrong, base) in
         [("app.db", "store = 'postgres://localhost/app'"), ("postgres://x/app", "")]
     {
-        let lines = format!("pooler = \"{wrong}\"\n{base}\n");
-        let problems = Config::from_toml(&TEMPLATE.replace("database = \"app.db\"\n", &lines), &[]);
-        let problems = problems.unwrap_err();
-        assert!(problems.iter().any(|problem| problem.place == "pooler"), "{wrong}: {problems:?}");
+        for key in ["pooler", "replica"] {
+            let lines = format!("{key} = \"{wrong}\"\n{base}\n");
+            let text = TEMPLATE.replace("database = \"app.db\"\n", &lines);
+            let problems = Config::from_toml(&text, &[]).unwrap_err();
+            assert!(problems.iter().any(|problem| problem.place == key), "{wrong}: {problems:?}");
+        }
     }
     let both = TEMPLATE.replace("database =", "store = \"postgres://localhost/app\"\ndatabase =");
     let problems = Config::from_toml(&both, &[]).unwrap_err();
@@ -121,13 +124,16 @@ fn environment_database_replaces_that_of_the_file() {
         TEMPLATE.replace("database = \"app.db\"", "store = \"postgres://localhost/app\"");
     let config = Config::from_toml(&over_postgres, std::slice::from_ref(&file)).unwrap();
     assert!(config.store.is_none() && config.database.to_str() == Some("other.db"));
-    let with_pooler = format!("pooler = \"postgres://localhost:6432/app\"\n{over_postgres}");
-    let config = Config::from_toml(&with_pooler, &[]).unwrap();
-    assert!(config.pooler.is_some());
-    let config = Config::from_toml(&with_pooler, std::slice::from_ref(&store)).unwrap();
-    assert!(config.pooler.is_some(), "the start checks that both lead to the same database");
-    let config = Config::from_toml(&with_pooler, std::slice::from_ref(&file)).unwrap();
-    assert!(config.pooler.is_none());
+    let further =
+        "pooler = \"postgres://localhost:6432/app\"\nreplica = \"postgres://standby/app\"";
+    let with_both = format!("{further}\n{over_postgres}");
+    let config = Config::from_toml(&with_both, &[]).unwrap();
+    assert!(config.pooler.is_some() && config.replica.is_some());
+    let config = Config::from_toml(&with_both, std::slice::from_ref(&store)).unwrap();
+    let has_both = config.pooler.is_some() && config.replica.is_some();
+    assert!(has_both, "the start checks that all lead to the same database");
+    let config = Config::from_toml(&with_both, std::slice::from_ref(&file)).unwrap();
+    assert!(config.pooler.is_none() && config.replica.is_none());
     let problems = Config::from_toml(TEMPLATE, &[store, file]).unwrap_err();
     assert_eq!(problems[0].place, "database", "{problems:?}");
     assert!(problems[0].why.contains("REJOIN_STORE"), "{problems:?}");

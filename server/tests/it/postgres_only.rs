@@ -13,6 +13,7 @@ mod operate;
 mod pooler;
 pub(crate) mod proxy;
 mod reconnect;
+mod replica;
 pub(crate) mod round_trips;
 mod row_security;
 mod scale;

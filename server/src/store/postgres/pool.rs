@@ -73,6 +73,8 @@ pub(super) struct Pool {
     /// A pooler in front of the database, for the transactions of requests.
     pooler: Option<Target>,
     waits: Duration,
+    /// The longest time for connecting, and for a statement.
+    most: Duration,
     runtime: Option<Runtime>,
     notifier: Notifier,
     state: Mutex<State>,
@@ -115,11 +117,23 @@ impl Pool {
             target,
             pooler,
             waits,
+            most: Duration::MAX,
             runtime: Some(runtime),
             notifier,
             state: Mutex::default(),
             returned: Condvar::new(),
         })
+    }
+
+    /// A pool without a pooler that gives up connecting, and statements, after `most`.
+    pub(super) fn limited(
+        target: Target,
+        waits: Duration,
+        most: Duration,
+    ) -> std::io::Result<Self> {
+        let mut pool = Self::new(target, None, waits)?;
+        pool.most = most;
+        Ok(pool)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,11 +154,8 @@ impl Pool {
             }
             state = woken;
         }
-        while let Some(idle) = state.idle.pop() {
-            if !idle.is_closed() {
-                state.taken += 1;
-                return Ok(Lease { pool: self, connection: Some(idle) });
-            }
+        if let Some(idle) = self.idle(&mut state) {
+            return Ok(idle);
         }
         if state.not_before.is_some_and(|at| Instant::now() < at) {
             return Err(Fault::Transient(String::from("the database is away")));
@@ -170,6 +181,26 @@ impl Pool {
         }
         drop(state);
         Ok(lease)
+    }
+
+    /// Takes an idle connection, if there is one.
+    pub(super) fn take_idle(&self) -> Option<Lease<'_>> {
+        self.idle(&mut self.state())
+    }
+
+    fn idle(&self, state: &mut State) -> Option<Lease<'_>> {
+        while let Some(idle) = state.idle.pop() {
+            if !idle.is_closed() {
+                state.taken += 1;
+                return Some(Lease { pool: self, connection: Some(idle) });
+            }
+        }
+        None
+    }
+
+    /// Whether every connection is in use.
+    pub(super) fn is_full(&self) -> bool {
+        self.state().taken >= MOST
     }
 
     /// The size and use of the pool.
@@ -257,7 +288,8 @@ impl Pool {
         let Some(runtime) = &self.runtime else {
             return Err(Fault::Transient(String::from("the store is closing")));
         };
-        let (most, asked) = (target.connects_within(), target.clone());
+        let most = self.most;
+        let (within, asked) = (target.connects_within().min(most), target.clone());
         let handle = runtime.handle().clone();
         let connecting = async move {
             let (client, connection) = asked.connect().await?;
@@ -273,11 +305,12 @@ impl Pool {
                 }
                 Session::Chosen { settings, limit } => (Some(settings), limit),
             };
+            let limit = limit.min(most);
             let connection = Connection::new(client, handle, driver, limit, settings);
             Ok::<_, tokio_postgres::Error>(connection)
         };
         // A timer needs the runtime that it runs on.
-        let connecting = runtime.spawn(async move { timeout(most, connecting).await });
+        let connecting = runtime.spawn(async move { timeout(within, connecting).await });
         match wait(connecting) {
             Ok(Ok(Ok(connection))) => Ok(connection),
             Ok(Ok(Err(error))) => Err(Fault::Transient(target.log_text(&error))),

@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::ahead::{self, Answers};
 use super::connection::Connection;
+use super::floor::Floor;
 use super::pages::ParentRows;
 use super::records::PutClient;
 use super::rows::{Lock, RowQuery};
@@ -61,6 +62,9 @@ pub(super) struct PostgresTransaction<'a> {
     has_own_role: Cell<bool>,
     /// It begins with its first statement.
     begin: RefCell<Begin>,
+    /// On a standby: what its log must have, and whether it lacks it.
+    floor: Option<Floor>,
+    is_behind: Cell<bool>,
     pub(super) log_session: LogSession,
 }
 
@@ -89,6 +93,8 @@ impl<'a> PostgresTransaction<'a> {
             has_log_lock: Cell::new(false),
             has_own_role: Cell::new(false),
             begin: RefCell::new(Begin::Waits(entry)),
+            floor: None,
+            is_behind: Cell::new(false),
             log_session: LogSession::default(),
         }
     }
@@ -225,6 +231,12 @@ impl<'a> PostgresTransaction<'a> {
         Ok(())
     }
 
+    fn tag_of(&self, position: i64) -> Result<Option<i64>, Fault> {
+        let tag = self.answers.borrow().tag(position);
+        let read = || self.seen(changelog::tag(self.asked()?, position));
+        tag.map_or_else(read, |tag| Ok(Some(tag)))
+    }
+
     /// Records a collision whose error was already reported: the whole transaction is then run
     /// again.
     fn note(&self, fault: &Fault) {
@@ -303,16 +315,13 @@ impl ReadLog for PostgresTransaction<'_> {
             if let Some(tag) = tag {
                 self.answers.borrow_mut().keep_tag(log.head, tag);
             }
-            *self.log.borrow_mut() = Some(log.clone());
+            self.keep_log(&log)?;
         }
         Ok(log)
     }
 
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
-        if let Some(tag) = self.answers.borrow().tag(position) {
-            return Ok(Some(tag));
-        }
-        self.seen(changelog::tag(self.asked()?, position))
+        self.tag_of(position)
     }
 
     fn entries(

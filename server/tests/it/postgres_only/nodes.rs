@@ -18,7 +18,7 @@ use crate::events::Listening;
 use crate::world::{Device, TABLES, World, place, standard};
 use rejoin_postgres::{Database, Session};
 
-const NOW: &str = "2026-11-20T08:00:00.000000Z";
+pub(crate) const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
 fn store(world: &World) -> PostgresStore {
     let url = PostgresUrl::from(world.database.as_ref().unwrap().url.as_str());

@@ -3,13 +3,18 @@
 //! The fingerprint of the tables is read there too. If it is not that of the known schema, the work
 //! runs again after the schema was read, so nothing may be decided by a transaction that has not
 //! begun.
+//!
+//! A transaction on a standby may be behind: it fails when it reads the log, unless the log has what
+//! this server knows (`floor`).
 
 use tokio_postgres::Row;
 
 use super::super::connection::{Connection, Params, Sql};
+use super::super::floor::{Floor, LogEnd};
 use super::super::{FINGERPRINT, is_of};
 use super::PostgresTransaction;
 use crate::error::Fault;
+use crate::model::LogState;
 
 /// How a transaction begins.
 #[derive(Debug)]
@@ -56,7 +61,7 @@ pub(super) enum Begin {
 
 impl PostgresTransaction<'_> {
     /// Whether nothing was sent yet.
-    pub(super) fn is_before_begin(&self) -> bool {
+    pub(in crate::store::postgres) fn is_before_begin(&self) -> bool {
         matches!(*self.begin.borrow(), Begin::Waits(_))
     }
 
@@ -101,5 +106,35 @@ impl PostgresTransaction<'_> {
             Begin::Not(why) => Some(why),
             Begin::Waits(_) | Begin::Done => begun.err().map(NotBegun::Failed),
         }
+    }
+
+    /// The same transaction on a standby: it fails when it reads the log, unless the log is above
+    /// the floor.
+    pub(in crate::store::postgres) fn above(self, floor: Floor) -> Self {
+        Self { floor: Some(floor), ..self }
+    }
+
+    /// Keeps the state of the log, which is constant in a snapshot.
+    pub(super) fn keep_log(&self, log: &LogState) -> Result<(), Fault> {
+        if let Some(floor) = &self.floor
+            && !floor.is_reached(log, self.tag_of(floor.position())?)
+        {
+            self.is_behind.set(true);
+            return Err(Fault::Transient(String::from("the replica is behind")));
+        }
+        *self.log.borrow_mut() = Some(log.clone());
+        Ok(())
+    }
+
+    /// Whether the log is not above the floor.
+    pub(in crate::store::postgres) fn is_behind(&self) -> bool {
+        self.is_behind.get()
+    }
+
+    /// The end of the log, if it was read.
+    pub(in crate::store::postgres) fn log_end(&self) -> Option<LogEnd> {
+        let log = self.log.borrow();
+        let (epoch, head) = log.as_ref().map(|log| (log.epoch.clone(), log.head))?;
+        Some(LogEnd { epoch, head, tag: self.answers.borrow().tag(head) })
     }
 }

@@ -3,6 +3,7 @@
 use rejoin_protocol::Value;
 
 use super::super::ahead;
+use super::super::floor::Floor;
 use super::PostgresTransaction;
 use crate::error::Fault;
 use crate::model::{ReadScope, Table};
@@ -13,14 +14,18 @@ impl Prefetch for PostgresTransaction<'_> {
         if !self.is_before_begin() || self.begins.get() > 0 {
             self.asked()?;
         }
-        let answers = &mut self.answers.borrow_mut();
+        let compared = self.floor.iter().map(Floor::position);
+        let positions: Vec<i64> = ahead.positions.iter().copied().chain(compared).collect();
+        let ahead = &ReadHint { positions: &positions, ..*ahead };
         let way = ahead::TransactionKind { acts: self.takes_role.is_some(), holds: self.writes };
-        let ends = ahead::ask(&|asked| self.begin_with(asked), ahead, way, answers)?;
-        *self.log.borrow_mut() = Some(ends.log);
+        let ends = {
+            let answers = &mut self.answers.borrow_mut();
+            ahead::ask(&|asked| self.begin_with(asked), ahead, way, answers)?
+        };
         if self.writes {
             self.held.borrow_mut().insert(ahead.user.to_owned());
         }
-        Ok(())
+        self.keep_log(&ends.log)
     }
 
     fn expect_images(

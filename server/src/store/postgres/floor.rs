@@ -1,0 +1,148 @@
+//! What a server knows of the log of its database, and the least that a snapshot of a standby must
+//! have.
+//!
+//! The head covers what devices were notified of. The epoch and a tag show that the standby follows
+//! this database, not a state from which it has diverged. Knowledge is valid for a second, so that
+//! a standby that stops is noticed although nothing happens here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::LogState;
+
+/// How long the last read of the log is valid.
+const VALID: Duration = Duration::from_secs(1);
+
+/// The end of the log as a snapshot shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LogEnd {
+    pub(super) epoch: String,
+    pub(super) head: i64,
+    /// The tag of this position; `None` if its entry was compacted.
+    pub(super) tag: Option<i64>,
+}
+
+/// What is known of the database's log.
+#[derive(Debug, Default)]
+pub(super) struct KnownLog {
+    /// The latest end that was read in the database.
+    end: LogEnd,
+    /// The last position that was read or notified.
+    head: i64,
+    /// When the database was last asked.
+    at: Option<Instant>,
+}
+
+impl KnownLog {
+    pub(super) fn read(&mut self, end: LogEnd, begun: Instant) {
+        if end.epoch != self.end.epoch {
+            if self.at.is_some_and(|at| begun < at) && !self.end.epoch.is_empty() {
+                return; // Or a read that took longer would bring an old epoch back.
+            }
+            self.head = end.head;
+            self.end = end;
+        } else if end.head > self.end.head {
+            self.end = end;
+        }
+        self.read_head(self.end.head, begun);
+    }
+
+    pub(super) fn read_head(&mut self, head: i64, begun: Instant) {
+        self.notified(head);
+        self.at = self.at.max(Some(begun));
+    }
+
+    pub(super) fn notified(&mut self, head: i64) {
+        self.head = self.head.max(head);
+    }
+
+    pub(super) fn floor(&self, now: Instant) -> Option<Floor> {
+        let is_valid = self.at.is_some_and(|at| now.duration_since(at) < VALID);
+        let is_known = is_valid && !self.end.epoch.is_empty();
+        is_known.then(|| Floor { end: self.end.clone(), head: self.head })
+    }
+}
+
+/// The least that a snapshot must have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Floor {
+    end: LogEnd,
+    head: i64,
+}
+
+impl Floor {
+    /// The position whose tag is compared.
+    pub(super) fn position(&self) -> i64 {
+        self.end.head
+    }
+
+    /// Whether a snapshot with this state of the log, and this tag at [`position`](Self::position),
+    /// has it.
+    pub(super) fn is_reached(&self, log: &LogState, tag: Option<i64>) -> bool {
+        log.epoch == self.end.epoch && log.head >= self.head && tag == self.end.tag
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{KnownLog, LogEnd};
+    use crate::model::LogState;
+
+    fn end(epoch: &str, head: i64) -> LogEnd {
+        LogEnd { epoch: epoch.into(), head, tag: Some(head * 10) }
+    }
+
+    /// Whether the floor is reached by an epoch, a head and the tag of position 5.
+    fn reaches(known: &KnownLog, now: Instant, (epoch, head, tag): (&str, i64, i64)) -> bool {
+        let state = LogState {
+            epoch: epoch.into(),
+            key: String::new(),
+            watermark: 0,
+            head,
+            unnumbered: false,
+        };
+        known.floor(now).is_some_and(|floor| floor.is_reached(&state, Some(tag)))
+    }
+
+    #[test]
+    fn floor_is_the_last_position_read_or_notified() {
+        let (mut known, now) = (KnownLog::default(), Instant::now());
+        known.read_head(3, now);
+        assert_eq!(known.floor(now), None, "no tag is known");
+        known.read(end("a", 5), now);
+        assert!(reaches(&known, now, ("a", 5, 50)) && reaches(&known, now, ("a", 9, 50)));
+        assert!(!reaches(&known, now, ("a", 4, 50)), "behind");
+        assert!(!reaches(&known, now, ("b", 5, 50)), "another epoch");
+        assert!(!reaches(&known, now, ("a", 9, 51)), "another log");
+        known.read(end("a", 4), now);
+        known.notified(7);
+        assert!(!reaches(&known, now, ("a", 6, 50)) && reaches(&known, now, ("a", 7, 50)));
+    }
+
+    #[test]
+    fn knowledge_is_valid_for_a_second_after_the_read_began() {
+        let (mut known, now) = (KnownLog::default(), Instant::now());
+        let later = |ms| now + Duration::from_millis(ms);
+        known.read(end("a", 5), now);
+        known.notified(5);
+        assert!(reaches(&known, later(999), ("a", 5, 50)));
+        assert!(!reaches(&known, later(1_000), ("a", 5, 50)));
+        known.read_head(5, later(500));
+        assert!(reaches(&known, later(1_499), ("a", 5, 50)));
+    }
+
+    #[test]
+    fn new_epoch_replaces_the_known_log_and_is_not_replaced_by_an_older_read() {
+        let (mut known, now) = (KnownLog::default(), Instant::now());
+        let later = now + Duration::from_millis(100);
+        known.read(end("a", 9), now);
+        known.read(end("b", 5), later);
+        known.read(end("a", 9), now);
+        assert!(reaches(&known, later, ("b", 5, 50)));
+    }
+}
