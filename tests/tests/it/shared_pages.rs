@@ -91,10 +91,12 @@ fn later_snapshot_removes_rows_that_shared_pages_lack(store: Store) {
     in_step(&mut device, &server);
 }
 
+type Answer = Box<dyn Fn(&Request) -> Option<Response>>;
+
 /// A proxy that treats the paths of shared pages on its own.
 struct Proxied<'a> {
     server: &'a Backend,
-    answer: Box<dyn Fn(&Request) -> Option<Response>>,
+    answer: Answer,
 }
 
 impl Peer for Proxied<'_> {
@@ -220,9 +222,9 @@ fn nginx_gets_each_page_once_for_all_devices() {
     let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
         INSERT INTO countries (code, name) SELECT 'c' || i, 'x' FROM n";
     let server = Backend::made(Store::Sqlite, &format!("{TABLES};{rows}"), tables(), limits);
-    let served = Served::uncounted(&server);
+    let network = Served::uncounted(&server);
     let folder = tempfile::tempdir().unwrap();
-    let cache = Cache::before(&served.url, folder.path());
+    let cache = Cache::before(&network.url, folder.path());
     let sync = |user: &str| {
         let phone = Phone::new(user, Some(&cache.url));
         phone.client.start().unwrap();

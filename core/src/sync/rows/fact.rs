@@ -190,7 +190,8 @@ impl SnapshotProgress {
         address: String,
     ) {
         let was_shared = self.next_address().is_some();
-        self.shared = (!address.is_empty()).then(|| SharedPlace { address, is_next: has_more });
+        let shared = SharedPlace { address, is_next: has_more };
+        self.shared = Some(shared).filter(|shared| !shared.address.is_empty());
         if !was_shared {
             self.paged = !has_more;
             self.cursor = cursor.filter(|_| has_more);
