@@ -126,7 +126,9 @@ impl Engine {
     ) -> Result<(), Fault> {
         let now = self.clock.now();
         let is_known = before.last_pull_at.as_deref().and_then(time::parse);
-        if is_known.is_some_and(|last| now - last < MINUTE) && before.position.is_some() {
+        // A snapshot may begin at an earlier position than the last pull.
+        let is_kept = before.position.is_some_and(|position| position <= asked_from);
+        if is_known.is_some_and(|last| now - last < MINUTE) && is_kept {
             return Ok(());
         }
         let now = time::format(now);

@@ -62,9 +62,16 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .layer(axum::middleware::from_fn(observe::request))
 }
 
-/// Removes headers about compression from uncompressed responses: plain peers do not expect them.
+/// The header of a response that caches may keep.
+const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=86400, immutable");
+
+/// The header of all other responses.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// Removes headers about compression from uncompressed responses: plain peers do not expect them. Caches do.
 async fn bare(mut response: Response) -> Response {
-    if !response.headers().contains_key(header::CONTENT_ENCODING) {
+    let is_public = response.headers().get(header::CACHE_CONTROL) == Some(&PUBLIC);
+    if !is_public && !response.headers().contains_key(header::CONTENT_ENCODING) {
         response.headers_mut().remove(header::VARY);
     }
     response
@@ -77,8 +84,7 @@ async fn uncached(request: Request, next: Next) -> Response {
     let is_plain = !request.headers().contains_key(PROTOCOL_HEADER);
     let mut response = next.run(request).await;
     if !is_plain {
-        let never = HeaderValue::from_static("private, no-store");
-        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(never);
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(PRIVATE);
     }
     response
 }

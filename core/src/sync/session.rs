@@ -223,10 +223,11 @@ impl Session {
     /// Those of the engine's file.
     pub fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
-        if let (Asked::Peer, Some(peer)) = (running, &mut self.peer) {
-            peer.lost(took);
-        }
-        self.pass.settle_unanswered(engine)
+        let counted = match (running, &mut self.peer) {
+            (Asked::Peer, Some(peer)) => peer.lost(engine, took),
+            _ => Ok(()),
+        };
+        self.pass.settle_unanswered(engine).and(counted)
     }
 
     /// Does not send the next request, because it would pull. If entries of the log wait for the

@@ -179,6 +179,11 @@ fn witness_of(request: &SnapshotRequest) -> &str {
     request.rejoin.as_ref().map_or("", |ask| ask.witness.as_str())
 }
 
+/// The address of the last shared page; plain peers take none.
+fn address_of(request: &SnapshotRequest) -> &str {
+    request.rejoin.as_ref().map_or("", |ask| ask.page.as_str())
+}
+
 /// Prefetches what a page reads besides its rows.
 fn expect(reading: &dyn Reading, caller: &Caller, request: &SnapshotRequest) -> Result<(), Fault> {
     let Some(key) = reading.cursor_key() else { return Ok(()) };
@@ -188,6 +193,7 @@ fn expect(reading: &dyn Reading, caller: &Caller, request: &SnapshotRequest) -> 
         place.map_or([0; 2], |place| [place.cursor.position, place.seen.0]).to_vec();
     let witness = cursor::open::<Cursor>(witness_of(request), key);
     positions.extend(witness.iter().flat_map(|witness| [witness.position, witness.seen]));
+    positions.extend(shared::seen(address_of(request), key));
     reading.expect(&ReadHint {
         user: &caller.user,
         client_id: &request.client_id,
@@ -217,9 +223,15 @@ fn resume_point(
     let Some(mut place) = cursor::open::<Place>(&cursor.after_id, &log.key) else {
         return Ok(Found::Gone);
     };
-    let page = request.rejoin.as_ref().map_or("", |ask| ask.page.as_str());
-    if !page.is_empty() && !shared::pass(&mut place, page, &log.key) {
-        return Ok(Found::Gone);
+    let address = address_of(request);
+    if !address.is_empty() {
+        let Some(read) = shared::pass(&mut place, address, &log.key) else {
+            return Ok(Found::Gone);
+        };
+        // A cache may have a page of a state that this server has lost.
+        if matches!(cursor::check_position(reading, read)?, CursorCheck::Restored) {
+            return Ok(Found::Restored);
+        }
     }
     let known_epoch = request.rejoin.as_ref().map_or("", |ask| ask.epoch.as_str());
     if !known_epoch.is_empty() && known_epoch != log.epoch {

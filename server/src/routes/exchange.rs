@@ -18,7 +18,7 @@ use rejoin_protocol::wire::snapshot::{PageEnd, SnapshotRequest, SnapshotResponse
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{asks_for_extensions, body, door, json, refused};
+use super::{PRIVATE, PUBLIC, asks_for_extensions, body, door, json, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::push::{self, Pushed};
@@ -120,12 +120,9 @@ pub(super) async fn shared_page(
         Ok(page)
     };
     let response = ask(shared, request, (Endpoint::Snapshot, "shared page"), work).await;
-    let is_page = response.status() == StatusCode::OK;
+    let cached = if response.status() == StatusCode::OK { PUBLIC } else { PRIVATE };
     let mut response = end.added_to(response);
-    if is_page {
-        let keep = HeaderValue::from_static("public, max-age=86400, immutable");
-        response.headers_mut().insert(header::CACHE_CONTROL, keep);
-    }
+    response.headers_mut().insert(header::CACHE_CONTROL, cached);
     response
 }
 

@@ -39,6 +39,20 @@ fn in_step(device: &mut Device, server: &Backend) {
     }
 }
 
+/// Counts the requests of a snapshot that arrive.
+struct Counted<'a> {
+    server: &'a Backend,
+    pages: Cell<usize>,
+}
+
+impl Peer for Counted<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let is_page = request.path == path::SNAPSHOT || request.path.starts_with(path::PAGES);
+        self.pages.set(self.pages.get() + usize::from(is_page));
+        self.server.exchange(user, request)
+    }
+}
+
 /// The requests of shared pages, and those of the snapshot.
 fn pages(device: &Device) -> (usize, usize) {
     let count = |start: &str| device.sent.iter().filter(|one| one.path.starts_with(start)).count();
@@ -48,8 +62,10 @@ fn pages(device: &Device) -> (usize, usize) {
 #[apply(each_store)]
 fn first_sync_gets_the_rows_of_all_users_in_shared_pages(store: Store) {
     let (server, mut device) = countries(store);
-    let report = device.sync(&server);
+    let counted = Counted { server: &server, pages: Cell::new(0) };
+    let report = device.sync(&counted);
     assert_eq!((report.pulled, pages(&device)), (10, (3, 2)));
+    assert_eq!(counted.pages.get(), 5, "the requests made early were used");
     in_step(&mut device, &server);
     server.outside("UPDATE countries SET name = 'y' WHERE code = 'FI'");
     device.sync(&server);
@@ -108,6 +124,12 @@ impl Peer for Proxied<'_> {
     }
 }
 
+/// Pages that a cache has kept too long.
+const OTHER_VERSION: &str = r#"{"records":[],"checkpoint":0,"has_more":true,"schema_version":77,"schema_hash":"x",
+    "rejoin":{"request":0,"epoch":"e","page":"p.q"}}"#;
+const OTHER_EPOCH: &str = r#"{"records":[],"checkpoint":0,"has_more":true,"schema_version":1,"schema_hash":"HASH",
+    "rejoin":{"request":0,"epoch":"e","page":"p.q"}}"#;
+
 fn response(status: u16, body: &'static str) -> Response {
     Response { status, body: body.into(), ..Response::default() }
 }
@@ -123,10 +145,16 @@ fn first_sync_passes_a_proxy_that_does_not_know_shared_pages() {
         (200, "<html>an app</html>"),
         (200, r#"{"status":"ok"}"#),
         (413, ""),
+        (200, OTHER_VERSION),
+        (200, OTHER_EPOCH),
+        (409, r#"{"code":"epoch","epoch":"e"}"#),
+        (409, r#"{"code":"schema_mismatch"}"#),
     ];
     for (status, body) in bodies {
         let (server, mut device) = countries(Store::Sqlite);
-        let answer = Box::new(move |_: &Request| Some(response(status, body)));
+        let body = body.replace("HASH", &server.manifest().schema_hash);
+        let page = Response { status, body: body.clone().into(), ..Response::default() };
+        let answer = Box::new(move |_: &Request| Some(page.clone()));
         let report = device.pass(&Proxied { server: &server, answer }).unwrap();
         assert!(report.first_sync_done, "{status} {body}");
         assert_eq!(pages(&device).0, 1, "{status} {body}");
@@ -134,17 +162,46 @@ fn first_sync_passes_a_proxy_that_does_not_know_shared_pages() {
     }
 }
 
+/// A server with twelve tables for all users, of four rows each, and a new device.
+fn twelve() -> (Backend, Device) {
+    let names: Vec<String> = (0..12).map(|number| format!("t{number:02}")).collect();
+    let sql = names.iter().map(|name| {
+        format!(
+            "CREATE TABLE {name} (code TEXT PRIMARY KEY, updated_at TEXT);
+             INSERT INTO {name} (code) VALUES ('a'), ('b'), ('c'), ('d');"
+        )
+    });
+    let tables = names.iter().map(TableConfig::global).collect();
+    let limits = Limits { page: 3, ..Limits::default() };
+    let server = Backend::made(Store::Sqlite, &sql.collect::<String>(), tables, limits);
+    (server, Device::with("ana", 1, None, |config| config.page_size = 3))
+}
+
+#[test]
+fn many_tables_pass_a_proxy_that_does_not_know_shared_pages() {
+    let (server, mut device) = twelve();
+    let answer = Box::new(|_: &Request| Some(response(404, "<html>not found</html>")));
+    let report = device.pass(&Proxied { server: &server, answer }).unwrap();
+    assert_eq!((report.pulled, pages(&device).0), (48, 3), "three refusals are enough");
+}
+
+/// The app may be killed after each pass.
 #[test]
 fn first_sync_passes_a_proxy_that_never_answers_for_shared_pages() {
-    let (server, mut device) = countries(Store::Sqlite);
-    let proxy = Proxied { server: &server, answer: Box::new(|_| None) };
-    for pass in 1.. {
-        if device.pass(&proxy).is_ok() {
-            assert_eq!(pass, 4, "three lost pages are enough");
-            break;
+    for is_killed in [false, true] {
+        let (server, mut device) = twelve();
+        let proxy = Proxied { server: &server, answer: Box::new(|_| None) };
+        for pass in 1.. {
+            if device.pass(&proxy).is_ok() {
+                assert_eq!(pass, 4, "three lost pages are enough");
+                break;
+            }
+            if is_killed {
+                device.crash();
+            }
         }
+        assert_eq!(pages(&device).0, 3);
     }
-    in_step(&mut device, &server);
 }
 
 #[test]

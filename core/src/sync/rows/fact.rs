@@ -120,6 +120,9 @@ pub(crate) struct SnapshotProgress {
     /// Where the snapshot is in the shared pages of a table, beyond `cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shared: Option<SharedPlace>,
+    /// Shared pages that were lost or refused since the last one arrived.
+    #[serde(default)]
+    pub(crate) shared_failures: u32,
     /// The pull cursor of the first page, stored with it.
     pub(crate) pull_cursor: Option<String>,
     /// Whether every page is here; then the tail follows.
@@ -136,6 +139,9 @@ pub(crate) struct SnapshotProgress {
     pub(crate) rows: i64,
     pub(crate) total: i64,
 }
+
+/// After as many failures in a row, a snapshot goes on without shared pages.
+const SHARED_FAILURES_MOST: u32 = 3;
 
 /// A place in the shared pages of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +161,7 @@ impl SnapshotProgress {
             epoch: String::new(),
             cursor: None,
             shared: None,
+            shared_failures: 0,
             pull_cursor: None,
             paged: false,
             held: None,
@@ -175,6 +182,11 @@ impl SnapshotProgress {
         Some(&shared.address)
     }
 
+    /// Whether to request further shared pages: a proxy may not know their paths.
+    pub(crate) fn takes_shared(&self) -> bool {
+        self.shared_failures < SHARED_FAILURES_MOST
+    }
+
     /// The server itself continues, although the next page is a shared one.
     pub(crate) fn leave_shared(&mut self) {
         if let Some(shared) = &mut self.shared {
@@ -192,7 +204,9 @@ impl SnapshotProgress {
         let was_shared = self.next_address().is_some();
         let shared = SharedPlace { address, is_next: has_more };
         self.shared = Some(shared).filter(|shared| !shared.address.is_empty());
-        if !was_shared {
+        if was_shared {
+            self.shared_failures = 0;
+        } else {
             self.paged = !has_more;
             self.cursor = cursor.filter(|_| has_more);
         }

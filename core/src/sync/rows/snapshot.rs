@@ -133,21 +133,26 @@ pub(crate) fn endless<T>(engine: &mut Engine, why: &str) -> Result<T> {
     Err(Error::Sync(SyncFault::Protocol(format!("a snapshot without an end: {why}"))))
 }
 
-/// Whether this response to the request of a shared page leaves the page to the server itself. Other refusals concern
-/// every request.
-pub(crate) fn needs_no_page(taken: &Result<NextStep>) -> bool {
+/// Whether this response to the request of a shared page leaves the page to the server itself, which also says whether
+/// schema or epoch have changed. Other refusals concern every request.
+pub(crate) fn refuses_shared(taken: &Result<NextStep>) -> bool {
     match taken {
-        Ok(step) => *step == NextStep::Smaller,
+        Ok(step) => *step != NextStep::Onward,
         Err(Error::Sync(SyncFault::Server { status, .. })) => !matches!(status, 429 | 503),
         Err(error) => matches!(error, Error::Sync(SyncFault::Protocol(_) | SyncFault::Offline(_))),
     }
 }
 
-/// Continues the running snapshot without the next shared page.
-pub(crate) fn leave_shared(engine: &mut Engine) -> Result<()> {
-    let Some(mut snapshot) = SnapshotProgress::load(engine)? else { return Ok(()) };
-    snapshot.leave_shared();
-    fact::write(engine, &[snapshot.fact()])
+/// Counts a shared page that was lost or refused; after a refusal the server itself continues. Returns whether the
+/// snapshot is still running.
+pub(crate) fn shared_failed(engine: &mut Engine, is_refused: bool) -> Result<bool> {
+    let Some(mut snapshot) = SnapshotProgress::load(engine)? else { return Ok(false) };
+    snapshot.shared_failures = snapshot.shared_failures.saturating_add(1);
+    if is_refused {
+        snapshot.leave_shared();
+    }
+    fact::write(engine, &[snapshot.fact()])?;
+    Ok(true)
 }
 
 /// Counts a page that the server refuses or answers with something else. Ignores errors of the

@@ -15,18 +15,13 @@ const SLOW: Duration = Duration::from_secs(5);
 /// Pages do not shrink further.
 const LEAST: u32 = 100;
 
-/// After as many lost pages, shared pages are not requested: a proxy may serve the other paths only.
-const LOST: u32 = 3;
-
 /// The rows of the next page.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PageSize {
     /// `None` before the first page.
     rows: Option<u32>,
-    /// Whether a page of this snapshot was slow or failed.
-    is_careful: bool,
-    /// Pages that were lost since the last one arrived.
-    lost: u32,
+    /// Whether a page of this snapshot was slow or failed. Shared pages, whose size is fixed, are not requested then.
+    pub(super) is_careful: bool,
     /// Whether the next page will arrive within a second if the last one is a measure: then the one after
     /// it may be requested early. On a slow network two pages at once would delay each other.
     pub(super) is_quick: bool,
@@ -38,14 +33,8 @@ impl PageSize {
         self.rows.unwrap_or(first).min(most).max(1)
     }
 
-    /// Whether to request shared pages, whose size is not this one.
-    pub(super) fn takes_shared(self) -> bool {
-        !self.is_careful && self.lost < LOST
-    }
-
     /// The page of `rows` has arrived after this time. `first` and `most` as in [`PageSize::rows`].
     pub(super) fn arrived(&mut self, rows: u32, (first, most): (u32, u32), took: Duration) {
-        self.lost = 0;
         if took > SLOW {
             return self.failed(rows);
         }
@@ -77,7 +66,6 @@ impl PageSize {
     /// The page of `rows` has no response after this time. One that fails at once was not too large.
     pub(super) fn lost(&mut self, rows: u32, took: Duration) {
         self.is_quick = false;
-        self.lost = self.lost.saturating_add(1);
         if took >= QUICK {
             self.failed(rows);
         }

@@ -85,7 +85,7 @@ pub(super) trait Peer: Debug + Send {
     ) -> Result<NextStep>;
 
     /// The last request has no response after this time, but the server may have processed it.
-    fn lost(&mut self, took: Duration);
+    fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()>;
 
     /// Another step comes first: collected responses are requested again.
     fn turned(&mut self);

@@ -126,8 +126,9 @@ impl Peer for Plain {
         taken
     }
 
-    fn lost(&mut self, _took: Duration) {
+    fn lost(&mut self, _engine: &mut Engine, _took: Duration) -> Result<()> {
         self.running = None;
+        Ok(())
     }
 
     fn turned(&mut self) {

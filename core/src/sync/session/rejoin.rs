@@ -130,6 +130,8 @@ impl Peer for Rejoin {
         };
         let mut size = self.page;
         match took {
+            // How many rows it has is not known yet.
+            Some(_) if present.next_address().is_some() => {}
             Some(took) => size.arrived(*rows, (self.page(pass), self.most_rows(pass)), took),
             None if !size.is_quick => return Ok(None),
             None => {}
@@ -142,13 +144,14 @@ impl Peer for Rejoin {
         let Some((mut after, witness)) = snapshot::ahead(present, *number, end) else {
             return Ok(None);
         };
-        if !size.takes_shared() {
+        let takes_shared = !size.is_careful && after.takes_shared();
+        if !takes_shared {
             after.leave_shared();
         }
         let rows = self.rows_of_page(pass, size);
         let witness = witness.map_or_else(|| fact::witness(engine), Ok)?;
         let number = pass.number(engine)?;
-        let asked = (rows, size.takes_shared());
+        let asked = (rows, takes_shared);
         let (path, body) = snapshot::request(engine, number, &after, asked, witness)?;
         self.ahead = Some((number, rows));
         Ok(match pass.send(Phase::Snapshot, &path, true, body) {
@@ -174,6 +177,13 @@ impl Peer for Rejoin {
             200 => self.take(engine, pass, &running, response),
             _ => answer::refusal(response),
         };
+        if let What::Page(present, _) = &running.what
+            && present.next_address().is_some()
+            && snapshot::refuses_shared(&taken)
+            && snapshot::shared_failed(engine, true)?
+        {
+            return Ok(NextStep::Onward);
+        }
         let is_smaller = matches!(taken, Ok(NextStep::Smaller));
         if let What::Push(sent) = &running.what
             && !(is_smaller && answer::is_too_large(response))
@@ -190,12 +200,6 @@ impl Peer for Rejoin {
                 self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(NextStep::Onward)
             }
-            (What::Page(present, _), failed)
-                if present.next_address().is_some() && snapshot::needs_no_page(failed) =>
-            {
-                snapshot::leave_shared(engine)?;
-                pass.count_turn(NextStep::Onward)
-            }
             (What::Page(present, rows), Err(error)) => {
                 snapshot::failed_by(engine, error);
                 let is_shared = present.next_address().is_some();
@@ -208,14 +212,20 @@ impl Peer for Rejoin {
         }
     }
 
-    fn lost(&mut self, took: Duration) {
+    fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()> {
         self.log.lost(took);
         self.doctor = Doctor::default();
         match self.running.take().map(|asked| asked.what) {
             Some(What::Push(sent)) => self.mark_processed(&sent),
-            Some(What::Page(_, rows)) => self.page.lost(rows, took),
+            Some(What::Page(present, rows)) => {
+                self.page.lost(rows, took);
+                if present.next_address().is_some() {
+                    snapshot::shared_failed(engine, false)?;
+                }
+            }
             _ => {}
         }
+        Ok(())
     }
 
     fn turned(&mut self) {
@@ -373,10 +383,11 @@ impl Rejoin {
             let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
             self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
         } else {
-            if !self.page.takes_shared() {
+            let takes_shared = !self.page.is_careful && snapshot.takes_shared();
+            if !takes_shared {
                 snapshot.leave_shared();
             }
-            let (witness, asked) = (fact::witness(engine)?, (rows, self.page.takes_shared()));
+            let (witness, asked) = (fact::witness(engine)?, (rows, takes_shared));
             let (path, body) = snapshot::request(engine, number, &snapshot, asked, witness)?;
             self.send(pass, number, What::Page(snapshot, rows), &path, body)
         })

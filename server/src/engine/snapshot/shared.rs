@@ -30,8 +30,8 @@ const LONGEST: usize = 2_048;
 /// The place of a shared page. Its sealed text is the page's address.
 #[derive(Debug, Serialize, Deserialize)]
 struct SharedPlace {
-    /// The hash of the schema.
-    schema: String,
+    /// Version and hash of the schema.
+    schema: (i64, String),
     /// The position from which devices pull, and the end of the log when the page before was read.
     cursor: Cursor,
     /// The table by name.
@@ -45,6 +45,11 @@ struct SharedPlace {
 /// Whether all users read the same rows of this table.
 pub(super) fn is_shared(table: &Table) -> bool {
     table.access == Access::Global
+}
+
+fn schema_of(reading: &dyn Reading) -> (i64, String) {
+    let manifest = &reading.schema().manifest;
+    (manifest.schema_version, manifest.schema_hash.clone())
 }
 
 /// The last beginning and its tag.
@@ -61,7 +66,7 @@ pub(super) fn beginning(reading: &dyn Reading) -> Result<(i64, i64), Fault> {
 pub(super) fn first(reading: &dyn Reading, from: &Cursor, table: &Table) -> Result<String, Fault> {
     let (epoch, position, tag) = (from.epoch.clone(), from.position, from.tag);
     let place = SharedPlace {
-        schema: reading.schema().manifest.schema_hash.clone(),
+        schema: schema_of(reading),
         cursor: Cursor { epoch, position, tag, ..Cursor::default() },
         table: table.name.clone(),
         after: None,
@@ -70,16 +75,13 @@ pub(super) fn first(reading: &dyn Reading, from: &Cursor, table: &Table) -> Resu
     cursor::seal(&place, &reading.log_state()?.key)
 }
 
-/// Moves the place of a device past the shared page that names this address. `false` if the address is not of this
-/// snapshot.
-pub(super) fn pass(place: &mut Place, address: &str, key: &str) -> bool {
-    let Some(page) = cursor::open::<SharedPlace>(address, key) else { return false };
+/// Moves the place of a device past the shared page that names this address. Returns the position of the page, with the
+/// end of the log when it was read; `None` if it is not of this snapshot.
+pub(super) fn pass(place: &mut Place, address: &str, key: &str) -> Option<Cursor> {
+    let page = cursor::open::<SharedPlace>(address, key)?;
     let began = |cursor: &Cursor| (cursor.epoch.clone(), cursor.position, cursor.tag);
     if began(&page.cursor) != began(&place.cursor) || page.table != place.table {
-        return false;
-    }
-    if page.cursor.seen > place.seen.0 {
-        place.seen = (page.cursor.seen, page.cursor.seen_tag);
+        return None;
     }
     if page.ended {
         place.table.push('\0'); // The first name after the table's.
@@ -88,7 +90,13 @@ pub(super) fn pass(place: &mut Place, address: &str, key: &str) -> bool {
         place.after = page.after;
         place.shared.retain(|name| *name != page.table);
     }
-    true
+    Some(page.cursor)
+}
+
+/// The end of the log in an address, whose tag is read; `None` for the first page of a table.
+pub(super) fn seen(address: &str, key: &str) -> Option<i64> {
+    let page = cursor::open::<SharedPlace>(address, key)?;
+    Some(page.cursor.seen).filter(|seen| *seen > 0)
 }
 
 /// Reads the page at an address.
@@ -126,7 +134,7 @@ fn rows(
     let schema = reading.schema();
     let table = schema.table(&place.table).filter(|table| is_shared(table)).ok_or_else(gone)?;
     let checked = cursor::check_position(reading, place.cursor.clone())?;
-    let is_served = place.schema == schema.manifest.schema_hash && !place.ended;
+    let is_served = place.schema == schema_of(reading) && !place.ended;
     if !is_served || !matches!(checked, CursorCheck::Good(_)) {
         return Err(gone());
     }

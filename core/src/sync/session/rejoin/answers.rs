@@ -40,9 +40,11 @@ impl Rejoin {
                 let (next, page) = take_page(engine, pass, number, present, answer::read(body)?)?;
                 match page {
                     Some(page) if page.paged => self.page = PageSize::default(),
-                    Some(_) => {
+                    Some(page) => {
                         let bounds = (self.page(pass), self.most_rows(pass));
-                        self.page.arrived(*rows, bounds, response.took);
+                        let had = u32::try_from(page.rows - present.rows).unwrap_or(0);
+                        let rows = if present.next_address().is_some() { had } else { *rows };
+                        self.page.arrived(rows.max(1), bounds, response.took);
                     }
                     None => {}
                 }
