@@ -44,6 +44,10 @@ impl Device {
         Ok(device)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.client_id
+    }
+
     pub(crate) fn register(&mut self) -> Result<()> {
         let body = json!({"client_id": self.client_id, "schema_version": 0, "schema_hash": "",
             "rejoin": {"protocol": 1, "capabilities": ["groups", "events", "arrays"], "cursor": self.cursor}});

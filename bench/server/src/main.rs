@@ -23,6 +23,7 @@ mod lag;
 mod measure;
 mod memory;
 mod plans;
+mod pooled;
 mod report;
 mod scale;
 mod select;

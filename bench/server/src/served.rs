@@ -120,6 +120,11 @@ impl Served {
         Self::configured(url, CONFIGURATION)
     }
 
+    /// The same, with a pooler in front of the database.
+    pub(crate) fn over_pooler(url: &str, pooler: &str) -> Result<Self> {
+        Self::configured(url, &format!("pooler = \"{pooler}\"\n{CONFIGURATION}"))
+    }
+
     /// Serves the tasks of such a database as a table of the log.
     pub(crate) fn over_log(url: &str) -> Result<Self> {
         Session::to(url)?.run("DROP TABLE notes")?;

@@ -1,5 +1,6 @@
 //! Times: pushes against inserts by prepared statements, pages against a SELECT of the same rows,
-//! an empty pull against one SELECT by key over HTTP.
+//! an empty pull against one SELECT by key over HTTP, and requests through a pooler against those
+//! without.
 //!
 //! The reference of a push inserts the same rows into an equal table without our triggers: a
 //! transaction per push, a round trip per row. A row counts as pushed when the response with
@@ -16,6 +17,7 @@ use crate::cluster::{Cluster, Session};
 use crate::device::{Device, spread, uuid};
 use crate::http::Http;
 use crate::measure::{Ratio, ratio};
+use crate::pooled;
 use crate::report::{Goal, Line};
 use crate::select::SelectServer;
 use crate::served::{self, Served};
@@ -74,10 +76,20 @@ pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
     let mut bench = Bench::over(&cluster, "log", rounds, Served::over_log)?;
     let sizes = [(1, None), (100, each)];
     lines.extend(bench.pushes("log: publish", &sizes, Sent::Entries, wanted)?);
+    drop(bench);
+    if wanted("through a pooler") {
+        lines.extend(pooled::lines(&cluster, rounds)?);
+    }
     Ok(lines)
 }
 
-fn line(what: &str, against: &str, ratio: &Ratio, unit: &str, goal: Option<Goal>) -> Line {
+pub(crate) fn line(
+    what: &str,
+    against: &str,
+    ratio: &Ratio,
+    unit: &str,
+    goal: Option<Goal>,
+) -> Line {
     eprintln!("  {what}: {:.2}", ratio.median);
     Line {
         what: what.to_owned(),
