@@ -225,7 +225,7 @@ async fn pulls_go_on_without_the_replica() {
         clock.advance(1_000);
     }
     let took = rejoin_server::Clock::now(&rejoin_server::SystemClock) - begun;
-    assert!(took < 10_000_000, "{took} microseconds");
+    assert!(took < 30_000_000, "each pull waited for the replica: {took} microseconds");
     all.standby.start_again().unwrap();
     let [served, _] = all.node.counts();
     for _ in 0..1_000 {
