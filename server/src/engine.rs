@@ -125,18 +125,23 @@ impl Engine {
         asked_from: i64,
     ) -> Result<(), Fault> {
         let now = self.clock.now();
-        let is_known = before.last_pull_at.as_deref().and_then(time::parse);
-        // A snapshot may begin at an earlier position than the last pull.
-        let is_kept = before.position.is_some_and(|position| position <= asked_from);
-        if is_known.is_some_and(|last| now - last < MINUTE) && is_kept {
+        let is_recorded = |client: &Client| {
+            let last = client.last_pull_at.as_deref().and_then(time::parse);
+            // A snapshot may begin at an earlier position than the last pull.
+            let is_kept = client.position.is_some_and(|position| position <= asked_from);
+            is_kept && last.is_some_and(|last| now - last < MINUTE)
+        };
+        if is_recorded(before) {
             return Ok(());
         }
-        let now = time::format(now);
-        write(&*self.store, &now, |writing| {
-            let Some(mut client) = writing.client(user, client_id)? else { return Ok(()) };
+        let at = time::format(now);
+        write(&*self.store, &at, |writing| {
+            // A replica may have an older one.
+            let client = writing.client(user, client_id)?.filter(|client| !is_recorded(client));
+            let Some(mut client) = client else { return Ok(()) };
             client.position = Some(asked_from);
-            client.last_pull_at = Some(now.clone());
-            client.seen_at.clone_from(&now);
+            client.last_pull_at = Some(at.clone());
+            client.seen_at.clone_from(&at);
             writing.put_client(user, client_id, &client)
         })
     }

@@ -41,12 +41,8 @@ struct Looked {
     found: Found,
     /// The response without rows.
     empty: PullResponse,
-}
-
-impl Looked {
-    fn is_page(&self) -> bool {
-        matches!(self.found, Found::Page(..))
-    }
+    /// Whether only the database knows which rows and entries belong to it: the user's buckets have changed.
+    turns: bool,
 }
 
 /// Handles a pull of a Rejoin device.
@@ -60,10 +56,10 @@ pub(crate) fn pull(
     // Anything but a page is decided by the database itself: a replica may be behind.
     let at_replica = read_replica(&*engine.store, |reading| {
         let looked = suits_replica(reading, ask).then(|| work(reading)).transpose()?;
-        Ok(looked.filter(Looked::is_page))
+        Ok(looked.filter(|looked| !looked.turns && matches!(looked.found, Found::Page(..))))
     });
     let looked = at_replica.map_or_else(|| read(&*engine.store, work), Ok)?;
-    let Looked { client, found, empty } = looked;
+    let Looked { client, found, empty, .. } = looked;
     match found {
         Found::Page(response, position, rows) => {
             engine.remember(&caller.user, &request.client_id, &client, position)?;
@@ -90,9 +86,12 @@ pub(crate) fn pull(
     }
 }
 
-/// Whether a replica may serve the pull: it continues from a cursor of this server, and what the
-/// device has read was not ahead of the log.
+/// Whether a replica may serve the pull: it continues from a cursor of this server, what the device
+/// has read was not ahead of the log, and it asks for no rows by name, which would be.
 fn suits_replica(reading: &dyn Reading, ask: &PullAsk) -> bool {
+    if !ask.recheck.is_empty() {
+        return false;
+    }
     let Some(key) = reading.cursor_key() else { return false };
     let suits = |text| cursor::open::<Cursor>(text, key).is_some_and(|cursor| !cursor.ahead);
     suits(&ask.cursor) && (ask.witness.is_empty() || suits(&ask.witness))
@@ -110,11 +109,13 @@ fn look(
     schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
     expect(reading, caller, &request.client_id, ask, limit)?;
     let client = engine.registered(reading, caller, &request.client_id)?;
+    let mut turns = false;
     let found = match ask.cursor.as_str() {
         _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
         "" => Found::Snapshot(Reason::Initial),
         cursor => match cursor::check_of(&caller.user, reading, cursor)? {
             CursorCheck::Good(cursor) => {
+                turns = cursor.turns(&held(reading, &caller.user)?);
                 // Rows exceed the byte limit: retry with fewer. A single entry or transaction
                 // is sent at any size.
                 let mut limit = limit;
@@ -132,7 +133,7 @@ fn look(
             CursorCheck::Restored => Found::Restored,
         },
     };
-    Ok(Looked { client, found, empty: empty(reading, caller, ask)? })
+    Ok(Looked { client, found, empty: empty(reading, caller, ask)?, turns })
 }
 
 /// Begins a new epoch, unless another request already did since the cursor proved a restore.
@@ -217,7 +218,7 @@ fn page(
             names.add(table, row.id.clone());
         }
     }
-    let mut next = turned(&cursor, &held);
+    let mut next = turned(&cursor, &held, reading.log_state()?.head);
     next.carry(&ask.witness, &reading.log_state()?.key);
     let walking = next.walk.is_some();
     let wait = if walking {
@@ -248,7 +249,7 @@ fn page(
         next.read_up_to(reading, wait.filter(|_| remaining > 0).map(|(last, _)| last))?;
     }
     next.read_now(reading)?;
-    next.ahead = reading.log_state()?.unnumbered && count > 0;
+    next.ahead = reading.log_state()?.unnumbered && (count > 0 || walking);
     let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
@@ -257,7 +258,7 @@ fn page(
     // Rows are read in their current state and may show a commit whose entries have no position
     // yet. A device must not apply such a page alone: the next page has the other rows of that
     // transaction.
-    let is_ahead = next.ahead && next.position > cursor.position;
+    let is_ahead = next.ahead && count > 0 && next.position > cursor.position;
     response.has_more = walking || remaining > 0 || is_ahead;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {
@@ -270,6 +271,12 @@ fn page(
 }
 
 impl Cursor {
+    /// Whether the buckets of the user have changed since the last pull, or their change is not complete.
+    fn turns(&self, held: &[String]) -> bool {
+        let is_turning = self.walk.is_some() || !self.extra.is_empty();
+        is_turning || self.is_hashed() || !same_buckets(&self.held, held)
+    }
+
     /// Advances to the last entry of the page. After the user's last entry it advances to the end
     /// of the log, so that the cursor of an inactive user stays current.
     fn read_up_to(&mut self, reading: &dyn Reading, last: Option<i64>) -> Result<(), Fault> {
@@ -294,7 +301,7 @@ impl Cursor {
 }
 
 /// The cursor, with a walk started or restarted if the user's buckets have changed.
-fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
+fn turned(cursor: &Cursor, held: &[String], log_end: i64) -> Cursor {
     let mut next = cursor.clone();
     let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
     if !same_buckets(target, held) && !mutant::on(Mutant::BucketsUnwalked) {
@@ -307,6 +314,10 @@ fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
         }
         next.walk =
             Some(AccessWalk { buckets, target: held.to_vec(), table: String::new(), after: None });
+    }
+    if cursor.ahead && next.walk.is_none() {
+        // The walk had read rows whose entries have a position only now.
+        next.until = next.until.max(log_end);
     }
     next
 }

@@ -36,12 +36,18 @@ pub(super) struct KnownLog {
 
 impl KnownLog {
     pub(super) fn read(&mut self, end: LogEnd, begun: Instant) {
-        if end.epoch != self.end.epoch {
-            if self.at.is_some_and(|at| begun < at) && !self.end.epoch.is_empty() {
+        if self.end.epoch.is_empty() {
+            self.end = end;
+        } else if end.epoch != self.end.epoch {
+            if self.at.is_some_and(|at| begun < at) {
                 return; // Or a read that took longer would bring an old epoch back.
             }
             self.head = end.head;
             self.end = end;
+        } else if end.head < self.end.head && self.at.is_none_or(|at| begun > at) {
+            // The database may have been restored; a later read shows it.
+            (self.end, self.at) = (LogEnd::default(), None);
+            return;
         } else if end.head > self.end.head {
             self.end = end;
         }
@@ -64,7 +70,8 @@ impl KnownLog {
     }
 }
 
-/// The least that a snapshot must have.
+/// What a snapshot must have. A later end is no reason to use it: a standby shows a commit before the database does if the
+/// commit waits for another standby, and a device that had seen it would seem to know a lost state.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Floor {
     end: LogEnd,
@@ -80,7 +87,7 @@ impl Floor {
     /// Whether a snapshot with this state of the log, and this tag at [`position`](Self::position),
     /// has it.
     pub(super) fn is_reached(&self, log: &LogState, tag: Option<i64>) -> bool {
-        log.epoch == self.end.epoch && log.head >= self.head && tag == self.end.tag
+        log.epoch == self.end.epoch && log.head == self.head && tag == self.end.tag
     }
 }
 
@@ -115,11 +122,13 @@ mod tests {
         known.read_head(3, now);
         assert_eq!(known.floor(now), None, "no tag is known");
         known.read(end("a", 5), now);
-        assert!(reaches(&known, now, ("a", 5, 50)) && reaches(&known, now, ("a", 9, 50)));
+        assert!(reaches(&known, now, ("a", 5, 50)));
         assert!(!reaches(&known, now, ("a", 4, 50)), "behind");
+        assert!(!reaches(&known, now, ("a", 6, 50)), "ahead");
         assert!(!reaches(&known, now, ("b", 5, 50)), "another epoch");
-        assert!(!reaches(&known, now, ("a", 9, 51)), "another log");
+        assert!(!reaches(&known, now, ("a", 5, 51)), "another log");
         known.read(end("a", 4), now);
+        assert!(reaches(&known, now, ("a", 5, 50)), "an older read changes nothing");
         known.notified(7);
         assert!(!reaches(&known, now, ("a", 6, 50)) && reaches(&known, now, ("a", 7, 50)));
     }
@@ -134,6 +143,17 @@ mod tests {
         assert!(!reaches(&known, later(1_000), ("a", 5, 50)));
         known.read_head(5, later(500));
         assert!(reaches(&known, later(1_499), ("a", 5, 50)));
+    }
+
+    #[test]
+    fn lower_head_of_a_later_read_ends_what_is_known() {
+        let (mut known, now) = (KnownLog::default(), Instant::now());
+        let later = now + Duration::from_millis(100);
+        known.read(end("a", 9), now);
+        known.read(end("a", 5), later);
+        assert_eq!(known.floor(later), None);
+        known.read(end("a", 5), later);
+        assert!(!reaches(&known, later, ("a", 8, 50)) && reaches(&known, later, ("a", 9, 50)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! the caller reads the database. After a failure the standby is not used for some seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,8 +30,11 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// How long a statement waits for a lock.
 const LOCK: Duration = Duration::from_millis(250);
 
-/// How long the replica is not used after a failure.
+/// How long the replica is not used after failures.
 const REST: Duration = Duration::from_secs(5);
+
+/// Reads that fail in a row before that. One may be a conflict with what the standby applies, or a large page.
+const FAILURES: u64 = 3;
 
 /// The database, role and search path of a session, and whether it is one of a standby.
 const IDENTITY: &str =
@@ -47,6 +50,7 @@ pub(super) struct Replica {
     connecting: Mutex<()>,
     /// Receives the notices of other servers too.
     listener: Mutex<Option<NoticeListener>>,
+    failures: AtomicU64,
     served: AtomicU64,
     declined: AtomicU64,
 }
@@ -71,6 +75,7 @@ impl Replica {
             rests_until: Mutex::default(),
             connecting: Mutex::default(),
             listener: Mutex::default(),
+            failures: AtomicU64::new(0),
             served: AtomicU64::new(0),
             declined: AtomicU64::new(0),
         };
@@ -133,10 +138,13 @@ impl Replica {
         let (is_used, is_behind) = (transaction.log_end().is_some(), transaction.is_behind());
         match done {
             Err(fault) if !(is_behind || is_answer(&fault)) => {
-                self.rest(&fault);
+                if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+                    self.rest(&fault);
+                }
                 false
             }
             done => {
+                self.failures.store(0, Ordering::Relaxed);
                 connection.leave();
                 lease.keep();
                 is_used && matches!(done, Ok(true))
@@ -158,7 +166,11 @@ impl Replica {
         if let Some(lease) = self.pool.take_idle() {
             return Some(lease);
         }
-        let _turn = self.connecting.try_lock().ok()?;
+        let _turn = match self.connecting.try_lock() {
+            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Ok(turn) => turn,
+        };
         if self.pool.is_full() {
             return None;
         }
