@@ -208,6 +208,18 @@ fn each(variant: Variant, folder: &Path, count: usize, shape: &Shape) -> Result<
     Ok(sample)
 }
 
+/// Inserts each row in a transaction of the floor.
+pub(crate) fn inserts_with_queue(connection: &Connection, rows: &[[Value; 8]]) -> Result<()> {
+    connection.execute_batch(FLOOR)?;
+    for (number, row) in rows.iter().enumerate() {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        connection.prepare_cached(raw::INSERT)?.execute(rusqlite::params_from_iter(row))?;
+        queue(connection, number)?;
+        connection.prepare_cached("COMMIT")?.execute([])?;
+    }
+    Ok(())
+}
+
 /// The smallest durable queue: one row with a number and sixty bytes.
 const FLOOR: &str = "CREATE TABLE queue (seq INTEGER PRIMARY KEY, id BLOB, effect BLOB)";
 

@@ -12,14 +12,15 @@ use crate::measure::{Variant, median, percentile};
 use crate::powersync::{self, Tables};
 use crate::rebase::TABLE;
 use crate::report::Line;
-use crate::{action, apply, log, open, ours, raw, watch};
+use crate::{action, apply, large, log, open, ours, raw, watch};
 
 /// Produces the lines of one result.
 type Make = fn() -> Result<Vec<Line>>;
 
 /// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 9] = [
+    let all: [(&str, Make); 10] = [
+        ("memory: transaction", large_transaction),
         ("writer hold", hold),
         ("commit", commit),
         ("log: action performed", act),
@@ -63,6 +64,11 @@ fn hold() -> Result<Vec<Line>> {
     let hold = of_three(|folder| Ok(apply::longest_hold(folder, 100_000)?.as_secs_f64() * 1e3))?;
     let name = "writer hold: longest, 100,000 rows in pages of 10,000";
     Ok(vec![figure(name, "the clock", hold, "ms", 50.0)])
+}
+
+fn large_transaction() -> Result<Vec<Line>> {
+    let name = "memory: transaction of 100,000 inserted rows";
+    Ok(vec![figure(name, "the bytes of their values", of_three(large::memory)?, "", 1.5)])
 }
 
 /// Writes of one row each: the cost of `Config::durability` on this disk.

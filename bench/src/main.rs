@@ -13,11 +13,13 @@
 
 mod action;
 mod apply;
+mod awaited;
 mod border;
 mod capture;
 mod device;
 mod figures;
 mod instructions;
+mod large;
 mod log;
 mod measure;
 mod open;
@@ -85,6 +87,9 @@ enum Only {
         #[command(subcommand)]
         step: device::child::Step,
     },
+    /// One large transaction in a process of its own.
+    #[command(hide = true)]
+    LargeTransaction { file: PathBuf },
     /// Runs one counted workload once; callgrind calls it.
     #[command(hide = true)]
     Run { index: usize, variant: Variant, scale: usize },
@@ -102,6 +107,7 @@ fn main() -> Result<()> {
             return Ok(());
         }
         Some(Only::OnDevice { url, file, step }) => return device::child::run(&url, &file, &step),
+        Some(Only::LargeTransaction { file }) => return large::print(&file),
         None => {}
     }
     let mut lines = Vec::new();

@@ -2,7 +2,8 @@
 
 use crate::measure::Run;
 use crate::{
-    action, apply, capture, log, open, powersync, push, query, rebase, stream, verdict, watch,
+    action, apply, awaited, capture, log, open, powersync, push, query, rebase, stream, verdict,
+    watch,
 };
 
 /// A ratio of two variants.
@@ -66,6 +67,20 @@ pub(crate) const TIMED: &[Workload] = &[
         run: capture::THOUSAND_RISING,
         scale: 50_000,
         goal: 1.25,
+    },
+    Workload {
+        name: "awaited: insert, 1 row a transaction, one caller",
+        against: "the floor (row and one queue row)",
+        run: awaited::ONE,
+        scale: 5_000,
+        goal: 1.5,
+    },
+    Workload {
+        name: "awaited: insert, 100 callers at once",
+        against: "the floor (row and one queue row)",
+        run: awaited::HUNDRED,
+        scale: 5_000,
+        goal: 1.5,
     },
     Workload {
         name: "log: insert, 1 row a transaction",
