@@ -76,6 +76,13 @@ pub(crate) const TIMED: &[Workload] = &[
         goal: 1.5,
     },
     Workload {
+        name: "awaited: insert, 1 row a transaction, on the caller's thread",
+        against: "the floor (row and one queue row)",
+        run: awaited::OWN,
+        scale: 5_000,
+        goal: 1.5,
+    },
+    Workload {
         name: "awaited: insert, 100 callers at once",
         against: "the floor (row and one queue row)",
         run: awaited::HUNDRED,
