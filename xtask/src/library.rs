@@ -20,7 +20,7 @@ const PAGE: u64 = 16 << 10;
 
 /// Maximum size of the stripped library, slightly above the current one. The goal is 6 MB;
 /// docs/library.md shows the progress.
-const LIMIT: u64 = 10_700_000;
+const LIMIT: u64 = 10_800_000;
 
 /// Prefixes of exported names: calls, their checksums, and generator metadata.
 pub(crate) const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
