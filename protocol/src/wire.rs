@@ -34,7 +34,7 @@ pub mod path {
     pub const PULL: &str = "/sync/pull";
     /// POST, [`super::snapshot`].
     pub const SNAPSHOT: &str = "/sync/snapshot";
-    /// GET, followed by the address of a shared page, [`super::snapshot`]; Rejoin peers only.
+    /// GET, followed by the address of a shared page, [`super::snapshot`].
     pub const PAGES: &str = "/sync/pages/";
     /// GET, [`crate::Manifest`].
     pub const SCHEMA: &str = "/sync/schema";

@@ -45,7 +45,7 @@ pub struct Config {
     /// 16 connections. `store` stays the database itself. None by default.
     pub pooler: Option<PostgresUrl>,
     /// A hot standby of this database: pulls of devices read from it, with at most 16 connections,
-    /// if it has everything that this server knows of the log. None by default.
+    /// if its log ends where this server knows that the log ends. None by default.
     pub replica: Option<PostgresUrl>,
     /// Row level security in PostgreSQL, in addition to the engine's own checks; off by default.
     pub row_security: Option<RowSecurity>,

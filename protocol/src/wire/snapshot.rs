@@ -56,17 +56,12 @@ pub struct SnapshotAsk {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
     /// Whether the response may name a shared page instead of containing its rows.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
     /// The address that the last shared page named, if the device has taken one since `cursor`: the response continues
     /// after that page.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub page: String,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// A page of a snapshot.

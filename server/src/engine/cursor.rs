@@ -42,7 +42,7 @@ pub(super) struct Cursor {
     pub(super) seen_tag: i64,
     /// Whether rows may show transactions that had no position then: only a read of the database
     /// is certain to have them in the log.
-    #[serde(rename = "r", default, skip_serializing_if = "is_false")]
+    #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ahead: bool,
     /// The buckets of the user.
     #[serde(rename = "h")]
@@ -64,11 +64,6 @@ pub(super) struct Cursor {
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
 fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 /// The last accepted mutation of a device. A backup either contains its verdict and all earlier

@@ -1,5 +1,4 @@
-//! What a server knows of the log of its database, and the least that a snapshot of a standby must
-//! have.
+//! What a server knows of the log of its database, and what a snapshot of a standby must have.
 //!
 //! The head covers what devices were notified of. The epoch and a tag show that the standby follows
 //! this database, not a state from which it has diverged. Knowledge is valid for a second, so that

@@ -1,8 +1,8 @@
 //! A hot standby of the database, from which pulls read.
 //!
-//! A standby is behind the database. A read counts only if its snapshot has everything that this
-//! server knows of the log (`floor`), and if it ends in a result that its caller can use. Otherwise
-//! the caller reads the database. After a failure the standby is not used for some seconds.
+//! A standby is behind the database. A read counts only if the log of its snapshot ends where this
+//! server knows that the log ends (`floor`), and if it has a result that its caller can use. Otherwise
+//! the caller reads the database. After some failures in a row the standby is not used for seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
