@@ -93,13 +93,16 @@ impl Proxy {
 }
 
 fn connect(device: TcpStream, server: SocketAddr, shared: &Arc<Shared>) -> Result<()> {
-    if shared.is(Cable::Cut) {
-        return Ok(()); // Dropping the stream closes the connection.
-    }
     let upstream = TcpStream::connect(server)?;
     device.set_nodelay(true)?;
     upstream.set_nodelay(true)?;
-    shared.streams().extend([device.try_clone()?, upstream.try_clone()?]);
+    // Locked, so that `set` either comes before this look or closes these streams.
+    let mut open = shared.streams();
+    if shared.is(Cable::Cut) {
+        return Ok(()); // Dropping the streams closes the connection.
+    }
+    open.extend([device.try_clone()?, upstream.try_clone()?]);
+    drop(open);
     let (from_device, to_server) = (device.try_clone()?, upstream.try_clone()?);
     let watching = Arc::clone(shared);
     thread::spawn(move || {
@@ -136,4 +139,36 @@ fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) 
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cable, Proxy};
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    /// A connection could survive when it was cut while the proxy was opening it: the demo then
+    /// sent a write that it called offline.
+    #[test]
+    fn connection_that_is_being_opened_is_cut() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::open(server.local_addr().unwrap()).unwrap();
+        thread::spawn(move || {
+            for mut stream in server.incoming().flatten() {
+                thread::spawn(move || {
+                    let mut byte = [0];
+                    while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
+                });
+            }
+        });
+        for round in 0..2000 {
+            proxy.set(Cable::Whole);
+            let mut device = TcpStream::connect(proxy.address).unwrap();
+            proxy.set(Cable::Cut);
+            let _ = device.write_all(b"x");
+            let received = device.read(&mut [0]).unwrap_or_default();
+            assert_eq!(received, 0, "the server answered through a cut connection, round {round}");
+        }
+    }
 }
