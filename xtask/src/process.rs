@@ -89,7 +89,7 @@ pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
     }
 }
 
-fn announce(command: &Command) {
+pub(crate) fn announce(command: &Command) {
     println!("$ {}", line(command));
 }
 
