@@ -251,22 +251,26 @@ impl Engine {
             return Ok(None);
         }
         let is_of_log = entries::is_of_log(&self.schema, &recorded)?;
-        for (row, _) in recorded.rows.iter() {
+        let rows = Arc::clone(&recorded.rows);
+        let flushed = if is_of_log {
+            entries::append(self, &recorded, action).map(Flushed::Entry)?
+        } else {
+            let Self { db, queue, host, .. } = self;
+            let (place, intent) = match action {
+                Some((place, intent)) => (place, Some(intent)),
+                None => (queue.place(&**host), None),
+            };
+            let seq = queue::append(db.conn(), queue, place, &NewMutation { recorded, intent })?;
+            Flushed::Mutation(seq, place.id)
+        };
+        // The effect of a large transaction is freed before its keys are copied.
+        for (row, _) in rows.iter() {
             if let Some(table) = self.schema.table(row.table) {
                 self.touched.row(&table.name, row.key.clone());
             }
         }
         self.touched.queue();
-        if is_of_log {
-            return entries::append(self, &recorded, action).map(Flushed::Entry).map(Some);
-        }
-        let Self { db, queue, host, .. } = self;
-        let (place, intent) = match action {
-            Some((place, intent)) => (place, Some(intent)),
-            None => (queue.place(&**host), None),
-        };
-        let seq = queue::append(db.conn(), queue, place, &NewMutation { recorded, intent })?;
-        Ok(Some(Flushed::Mutation(seq, place.id)))
+        Ok(Some(flushed))
     }
 }
 

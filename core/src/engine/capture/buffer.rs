@@ -5,8 +5,8 @@
 
 use rusqlite::types::ValueRef;
 
-use crate::engine::rows::binary::{BinaryWriter, Malformed};
-use crate::engine::rows::encode::{PatchBytes, kind_number};
+use crate::engine::rows::binary::{BinaryWriter, KEPT, Malformed};
+use crate::engine::rows::encode::{self, PatchBytes, kind_number};
 use crate::engine::rows::patch::PatchKind;
 use crate::engine::schema::model::Table;
 
@@ -42,6 +42,30 @@ impl Buffer {
     /// Clears the buffer.
     pub(crate) fn clear(&mut self) {
         self.out.clear();
+    }
+
+    /// Whether clearing frees its memory.
+    pub(crate) fn is_large(&self) -> bool {
+        self.len() > KEPT
+    }
+
+    /// Takes the events as an effect of this many patches, in the same memory: the changes of a
+    /// large transaction do not fit in a phone's memory twice.
+    pub(crate) fn take_effect(&mut self, schema_version: i64, patches: usize) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.out).finish();
+        let (mut from, mut to) = (0, 0);
+        while let Some((head, _)) = bytes[from..].split_first_chunk::<HEAD>() {
+            let Ok(length) = usize::try_from(u64::from_le_bytes(*head) >> 1) else { break };
+            let event = from + HEAD..from + HEAD + length;
+            from = event.end;
+            bytes.copy_within(event, to);
+            to += length;
+        }
+        bytes.truncate(to);
+        let mut head = BinaryWriter::new();
+        encode::write_head(&mut head, schema_version, patches);
+        bytes.splice(0..0, head.finish());
+        bytes
     }
 
     /// Captures a new row. `new` returns each value once, and may reject one: then the caller cuts

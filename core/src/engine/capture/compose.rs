@@ -34,7 +34,7 @@ pub struct Composer<'a> {
 #[derive(Debug)]
 enum Touched<'a> {
     Once(PatchBytes<'a>),
-    Often(Net),
+    Often(Box<Net>),
 }
 
 impl<'a> Composer<'a> {
@@ -58,10 +58,16 @@ impl<'a> Composer<'a> {
                 let Touched::Once(first) = place else { return Ok(()) };
                 let mut net = Net::of(first.patch()?);
                 net.take(event.patch()?);
-                *place = Touched::Often(net);
+                *place = Touched::Often(Box::new(net));
             }
         }
         Ok(())
+    }
+
+    /// The number of rows, if each is changed once: then the events are the net patches.
+    pub(super) fn all_once(&self) -> Option<usize> {
+        let once = |touched: &Touched<'_>| matches!(touched, Touched::Once(_));
+        self.rows.iter().all(once).then_some(self.rows.len())
     }
 
     /// The net patches. `table` finds a table by its number.

@@ -11,6 +11,7 @@ use rusqlite::types::ValueRef;
 use crate::engine::capture::buffer::Buffer;
 use crate::engine::capture::compose::{Composer, Recorded};
 use crate::engine::rows::binary::Malformed;
+use crate::engine::rows::encode;
 use crate::engine::schema::guarded::GuardedTable;
 use crate::engine::schema::model::Table;
 use crate::error::Error;
@@ -165,10 +166,17 @@ impl Capture {
 
     /// The net patches of what was captured, one per row.
     pub(crate) fn compose(&self, schema_version: i64) -> Result<Recorded, Malformed> {
-        let state = self.state();
+        let mut state = self.state();
         let mut composer = Composer::new();
         for event in state.buffer.since(0) {
             composer.push(event?.patch)?;
+        }
+        if state.buffer.is_large()
+            && let Some(patches) = composer.all_once()
+        {
+            drop(composer);
+            let effect = state.buffer.take_effect(schema_version, patches);
+            return Ok(Recorded { rows: encode::rows_of(&effect)?.into(), effect });
         }
         composer.finish(schema_version, |number| state.table(number).map(|table| &*table.table))
     }

@@ -1,7 +1,8 @@
 //! The queue's rows: the only module that uses the columns of `rejoin_mutation` and
 //! `rejoin_history`.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::blob::ZeroBlob;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
 
 use super::intent::Reads;
@@ -32,6 +33,10 @@ const LAST_GIVEN: &str = "last_given";
 /// Metadata key of imported edits that await the server's rows.
 const AWAITING: &str = "synchro_awaiting";
 
+/// An effect of more bytes is written into its row piece by piece: SQLite copies a bound value,
+/// and copies it again into the record, while it holds both.
+const LARGE_EFFECT: usize = 1 << 20;
+
 /// Inserts a row.
 pub(crate) fn insert(
     conn: &Connection,
@@ -41,6 +46,9 @@ pub(crate) fn insert(
 ) -> Result<()> {
     let mut statement = conn.prepare_cached(INSERT).map_err(fault::of)?;
     let intent = new.intent.as_ref();
+    let effect = &new.recorded.effect;
+    let is_large = effect.len() > LARGE_EFFECT;
+    let bound: &dyn ToSql = if is_large { &ZeroBlob(effect.len() as u64) } else { effect };
     statement
         .execute(params![
             entry.seq.0,
@@ -51,9 +59,16 @@ pub(crate) fn insert(
             intent.map(|intent| intent.version),
             intent.map(|intent| &intent.args),
             intent.map(|intent| intent::encode_reads(&intent.reads, &intent.seen)),
-            new.recorded.effect
+            bound
         ])
         .map_err(fault::of)?;
+    if is_large {
+        let mut blob = conn
+            .blob_open("main", "rejoin_mutation", "effect", entry.seq.0, false)
+            .map_err(fault::of)?;
+        blob.write_all_at(effect, 0).map_err(fault::of)?;
+        blob.close().map_err(fault::of)?;
+    }
     Ok(())
 }
 

@@ -26,6 +26,9 @@ const REAL: u8 = 2;
 const TEXT: u8 = 3;
 const BLOB: u8 = 4;
 
+/// Bytes of memory that a cleared writer keeps.
+pub(crate) const KEPT: usize = 1 << 20;
+
 /// Appends to a buffer.
 #[derive(Debug, Default)]
 pub struct BinaryWriter {
@@ -133,10 +136,10 @@ impl BinaryWriter {
         self.bytes.truncate(length);
     }
 
-    /// Clears the buffer. Its memory is kept for reuse, unless it is unusually large.
+    /// Clears the buffer. Its memory is kept for reuse, up to [`KEPT`].
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(1 << 20);
+        self.bytes.shrink_to(KEPT);
     }
 
     /// Overwrites the bytes at `at`.

@@ -93,6 +93,35 @@ fn write_without_a_change_adds_no_mutation() {
     assert!(of_notes("", &format!("{ONE}; DELETE FROM notes")).is_empty());
 }
 
+/// The changes of a large transaction take another way to the queue than those of a small one: in
+/// the memory in which they were captured, and piece by piece into the row.
+#[test]
+fn large_transaction_is_captured_like_a_small_one() {
+    let rows = |size: usize| {
+        format!(
+            "WITH RECURSIVE k (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 400)
+             INSERT INTO notes (id, body, n) SELECT 'k' || i, printf('%.*c', {size}, 'x'), i FROM k"
+        )
+    };
+    let once = ["UPDATE notes SET n = n + 1, body = body || 'y'", "DELETE FROM notes"];
+    let twice = "UPDATE notes SET body = body || 'y'; UPDATE notes SET n = 0 WHERE id = 'k7'";
+    let moved = "UPDATE notes SET id = 'm' || id";
+    for sql in once.into_iter().chain([twice, moved, ""]) {
+        let of_size = |size: usize| {
+            let (before, sql) = match sql {
+                "" => (String::new(), rows(size)),
+                sql => (rows(size), sql.to_owned()),
+            };
+            let x = "x".repeat(size);
+            let lines = of_notes(&before, &sql).into_iter();
+            lines.map(|line| line.replace(&x, "body")).collect::<Vec<_>>()
+        };
+        let (small, large) = (of_size(10), of_size(4_000));
+        assert!(small.len() >= 400, "{sql}");
+        assert_eq!(small, large, "{sql}");
+    }
+}
+
 /// Text and a blob of the same bytes are different values: the change is captured, and rejected
 /// like any other of the wrong type.
 #[test]

@@ -46,7 +46,12 @@ fn composed(table: &Table, events: &[(Option<Image>, Option<Image>)]) -> Effect 
     for event in buffer.since(0) {
         composer.push(event.unwrap().patch).unwrap();
     }
+    let once = composer.all_once();
     let recorded = composer.finish(1, |_| Some(table)).unwrap();
+    if let Some(patches) = once {
+        assert_eq!(buffer.take_effect(1, patches), recorded.effect);
+        assert_eq!(buffer.len(), 0);
+    }
     let effect = encode::decode(&recorded.effect).unwrap();
     let rows: Vec<_> = effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind)).collect();
     assert_eq!(*recorded.rows, rows);
