@@ -41,6 +41,7 @@ pub enum Mutant {
     OtherLifeUnnoticed, // a cursor from before a restore is valid
     WatermarkIgnored,   // a cursor before the start of the log is valid
     BucketsUnwalked,    // a pull ignores added and removed buckets
+    LostPageTaken,      // a shared page of a lost state is applied
 }
 
 #[cfg(feature = "mutants")]

@@ -5,6 +5,7 @@
 
 pub(crate) mod shared;
 
+use rejoin_protocol::mutant::{self, Mutant};
 use rejoin_protocol::wire::snapshot::{
     KeyRange, SnapshotAnswer, SnapshotCursor, SnapshotRequest, SnapshotResponse,
 };
@@ -229,7 +230,8 @@ fn resume_point(
             return Ok(Found::Gone);
         };
         // A cache may have a page of a state that this server has lost.
-        if matches!(cursor::check_position(reading, read)?, CursorCheck::Restored) {
+        let checked = cursor::check_position(reading, read)?;
+        if matches!(checked, CursorCheck::Restored) && !mutant::on(Mutant::LostPageTaken) {
             return Ok(Found::Restored);
         }
     }

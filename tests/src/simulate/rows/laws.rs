@@ -350,7 +350,7 @@ impl World<'_> {
         for ((table, id), row) in history.now.iter().filter(|(_, row)| is_live(row)) {
             let item = row.get("item_id").map(|item| ("items".to_owned(), item.clone()));
             let above = item.and_then(|item| history.now.get(&item)).unwrap_or(row);
-            let is_everybodys = table == "items" || table == "parts";
+            let is_everybodys = ["items", "parts", "kinds"].contains(&table.as_str());
             if !sees(above) && (above.contains_key("user_id") || !is_everybodys) {
                 continue;
             }

@@ -2,9 +2,9 @@
 
 use rejoin_protocol::mutant::Mutant::{
     AfterIgnored, AnswerByPieces, BlindWritesFree, BucketsUnwalked, CancelForgets, ColumnsByName,
-    GuardLeftOpen, HistoryNotRecalled, NoClosureByRows, NoRecheck, NoTakeOver, NotStartedOver,
-    OtherLifeUnnoticed, ReadsUntied, UncertainJudged, UncertainRunAgain, UndoOverLater,
-    VerdictForgotten, WatermarkIgnored,
+    GuardLeftOpen, HistoryNotRecalled, LostPageTaken, NoClosureByRows, NoRecheck, NoTakeOver,
+    NotStartedOver, OtherLifeUnnoticed, ReadsUntied, UncertainJudged, UncertainRunAgain,
+    UndoOverLater, VerdictForgotten, WatermarkIgnored,
 };
 
 use crate::simulate::{Switch, switches};
@@ -26,6 +26,7 @@ pub(super) const SWITCHES: &[Switch] = switches! {
     "O12", CancelForgets => "withdrawal-has-a-verdict";
     "O13", UndoOverLater => "undo-takes-back-its-own-edit";
     "O14", OtherLifeUnnoticed => "acceptance-survives-restore", "base-is-what-the-server-shows";
+    "O14", LostPageTaken => "base-is-what-the-server-shows", "devices-agree";
     "O14", HistoryNotRecalled => "acceptance-survives-restore";
     "S1", ColumnsByName => "column-is-the-one-meant";
     "C3", WatermarkIgnored => "base-is-what-the-server-shows", "devices-agree";

@@ -25,7 +25,7 @@ impl World<'_> {
         }
         self.columns += 1;
         let name = format!("more{}", self.columns);
-        let table = ["items", "marks"][rng.usize(..2)];
+        let table = ["items", "marks", "kinds"][rng.usize(..3)];
         let sql = format!("ALTER TABLE {table} ADD COLUMN {name} TEXT DEFAULT 'new'");
         self.site.change(|backend| backend.alter(&sql));
         self.report.count("a gained column");

@@ -12,11 +12,12 @@ use crate::{Backend, Store};
 pub(super) const USERS: [&str; 3] = ["ana", "ben", "cyd"];
 
 /// The permanent tables, parents first.
-pub(super) const TABLES: [&str; 5] = ["items", "parts", "marks", "tallies", "takings"];
+pub(super) const TABLES: [&str; 6] = ["items", "parts", "marks", "tallies", "takings", "kinds"];
 
 /// `items` are soft-deleted, have parts, and a rule that only the server has; those without an
 /// owner are visible to all. `marks` are hard-deleted; their `tint` is optional. Actions take
-/// from `tallies`: from `m`, or from `n` with a row of `takings`.
+/// from `tallies`: from `m`, or from `n` with a row of `takings`. All users read `kinds`, which
+/// only other programs write.
 const SQL: &str = "
     CREATE TABLE items (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, note TEXT, level INTEGER CHECK (level BETWEEN 0 AND 9),
@@ -28,6 +29,7 @@ const SQL: &str = "
     CREATE TABLE marks (id TEXT PRIMARY KEY, name TEXT, note TEXT, tint TEXT, user_id TEXT, updated_at TEXT);
     CREATE TABLE tallies (id TEXT PRIMARY KEY, m INTEGER, n INTEGER, user_id TEXT, updated_at TEXT);
     CREATE TABLE takings (id TEXT PRIMARY KEY, tally_id TEXT, n INTEGER, user_id TEXT, updated_at TEXT);
+    CREATE TABLE kinds (id TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
 ";
 
 /// The optional table. The names of a user's rows in it are unique, which only the
@@ -145,6 +147,7 @@ impl Setting {
             TableConfig::owned("marks", "user_id").with_policy(self.policies[1]),
             TableConfig::owned("tallies", "user_id").with_policy(self.tallies),
             TableConfig::owned("takings", "user_id"),
+            TableConfig::global("kinds"),
         ];
         Backend::made(store, SQL, tables, Limits::default())
     }

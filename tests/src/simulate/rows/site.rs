@@ -5,7 +5,9 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use fastrand::Rng;
 use rejoin_core::sync::session::{Request, Response};
+use rejoin_protocol::wire::path;
 use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest, PushResponse, Verdict};
 use rejoin_server::Clock as _;
 use serde_json::Value as Json;
@@ -56,6 +58,8 @@ pub(super) struct Site {
     /// Pushes since the last check.
     pub(super) pushes: RefCell<Vec<Pushed>>,
     pub(super) wire: Wire,
+    /// What a cache between devices and server has, and what it does next.
+    cache: RefCell<(BTreeMap<String, Response>, Rng)>,
 }
 
 /// A push that the server has answered.
@@ -94,7 +98,7 @@ pub(super) struct Over {
 }
 
 impl Site {
-    pub(super) fn new(backend: Backend) -> Self {
+    pub(super) fn new(backend: Backend, seed: u64) -> Self {
         let site = Self {
             backend,
             who: Cell::new(0),
@@ -113,6 +117,7 @@ impl Site {
             moved: Cell::default(),
             pushes: RefCell::default(),
             wire: Wire::default(),
+            cache: RefCell::new((BTreeMap::new(), Rng::with_seed(seed))),
         };
         site.see_schema();
         site.note(None);
@@ -391,6 +396,30 @@ impl Site {
         }
     }
 
+    /// A shared page, perhaps from a cache: it keeps each page for the whole run, so its pages may be
+    /// of a former schema, or of a state that the server has lost. Some requests are refused, or
+    /// have no response.
+    fn shared_page(&self, user: &str, request: &Request) -> Option<Response> {
+        let (pages, rng) = &mut *self.cache.borrow_mut();
+        let (refused, chance) = (Response { status: 404, ..Response::default() }, rng.u8(..10));
+        let cached = pages.get(&request.path).filter(|_| chance < 8).cloned();
+        if let Some(page) = cached {
+            self.see("shared pages from a cache");
+            return Some(page);
+        }
+        match chance {
+            0 => return Some(refused),
+            1 => return None,
+            _ => {}
+        }
+        let answer = self.backend.exchange(user, request)?;
+        if answer.status == 200 {
+            self.see("shared pages");
+            pages.insert(request.path.clone(), answer.clone());
+        }
+        Some(answer)
+    }
+
     fn witness(&self, user: &str, request: &Request, answer: Option<&Response>) {
         if let Some(409) = answer.map(|answer| answer.status) {
             self.see("a changed schema (409)");
@@ -446,7 +475,11 @@ impl Drop for Site {
 
 impl Peer for Site {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
-        let answer = self.backend.exchange(user, request);
+        let answer = if request.path.starts_with(path::PAGES) {
+            self.shared_page(user, request)
+        } else {
+            self.backend.exchange(user, request)
+        };
         self.witness(user, request, answer.as_ref());
         self.wire.note(request, answer.as_ref());
         answer

@@ -10,7 +10,7 @@ use super::book::Doing;
 use super::history::Name;
 use super::laws::Why;
 use super::setting::USERS;
-use super::world::World;
+use super::world::{KINDS, World};
 use crate::simulate::{Checked, broken};
 use crate::{Fault, Moment};
 
@@ -36,16 +36,37 @@ pub enum Tale {
     Older,
     /// An action in conflict has written what another has read.
     Tied,
+    /// A cache has a shared page of a state that the server loses, and another device receives it.
+    Lost,
 }
 
 impl Tale {
     pub(super) fn any(rng: &mut Rng) -> Self {
-        use Tale::{Again, Alike, Beset, Early, Flicker, Older, Repair, Tied, Withdraw};
-        [Beset, Withdraw, Flicker, Early, Repair, Again, Again, Alike, Older, Tied][rng.usize(..10)]
+        use Tale::{Again, Alike, Beset, Early, Flicker, Lost, Older, Repair, Tied, Withdraw};
+        [Beset, Withdraw, Flicker, Early, Repair, Again, Again, Alike, Older, Tied, Lost]
+            [rng.usize(..11)]
     }
 }
 
 impl World<'_> {
+    fn lose_a_page(&mut self, at: usize, number: u32) -> Checked {
+        self.site.back_up();
+        for row in 0..KINDS {
+            self.outside_sql(&format!(
+                "INSERT INTO kinds (id, name) VALUES ('k{row}', 'l{number}')
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+            ));
+        }
+        self.reset(at)?;
+        self.sync(at)?;
+        self.restore();
+        let other = (at + 1) % self.seats.len();
+        self.reset(other)?;
+        self.sync(other)?;
+        self.report.count("a cached page of a lost state");
+        Ok(())
+    }
+
     pub(super) fn tell(&mut self, at: usize, tale: Tale, number: u32, rng: &mut Rng) -> Checked {
         match tale {
             Tale::Beset => self.beset(at, number, rng),
@@ -57,6 +78,7 @@ impl World<'_> {
             Tale::Alike => self.alike(at, number, rng),
             Tale::Older => self.older(at, number, rng),
             Tale::Tied => self.tied(at, rng),
+            Tale::Lost => self.lose_a_page(at, number),
         }
     }
 

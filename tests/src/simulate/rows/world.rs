@@ -30,6 +30,9 @@ const DAY: i64 = 86_400_000_000;
 /// Maximum number of devices of a run.
 const DEVICES: usize = 6;
 
+/// The rows that `kinds` may have.
+pub(super) const KINDS: u8 = 6;
+
 pub(super) struct World<'t> {
     pub(super) setting: Setting,
     pub(super) site: Site,
@@ -62,7 +65,7 @@ impl<'t> World<'t> {
         // Other random numbers than those of the steps, so that each is independent.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);
-        let site = Site::new(setting.server(store));
+        let site = Site::new(setting.server(store), seed);
         let times = Times::of(setting.by_time());
         let mut world = Self {
             setting,
@@ -114,6 +117,9 @@ impl<'t> World<'t> {
                      INSERT INTO marks (id, name, user_id) VALUES ('{first}{row}', 'k{first}{row}', '{user}')"
                 ));
             }
+        }
+        for row in 0..rng.u8(..KINDS) {
+            sql.push(format!("INSERT INTO kinds (id, name) VALUES ('k{row}', 'n{row}')"));
         }
         self.site.write(&sql.join("; ")).expect("the first rows");
         self.site.note(None);
@@ -175,12 +181,7 @@ impl<'t> World<'t> {
             What::Compact(days) => self.compact(days),
             What::Alter => self.alter(rng),
             What::Backup => self.site.back_up(),
-            What::Restore if self.site.restore() => {
-                self.seats.iter_mut().for_each(|seat| seat.stale = true);
-                self.epoch += 1;
-                self.offers.start_epoch();
-                self.report.count("the server is restored");
-            }
+            What::Restore => self.restore(),
             What::Grant => self.grant(rng),
             What::Give => self.give(rng),
             _ => {}
@@ -213,7 +214,8 @@ impl<'t> World<'t> {
         let id = format!("{}{}", &user[..1], rng.u8(..=self.setting.rows));
         let own = format!("WHERE id = '{id}'");
         let value = format!("o{number}");
-        let sql = match rng.u8(..14) {
+        let kind = rng.u8(..KINDS);
+        let sql = match rng.u8(..17) {
             0..4 => format!("UPDATE items SET name = '{value}' {own}"),
             4 => format!("UPDATE items SET note = '{value}', level = {} {own}", rng.u8(..10)),
             5..7 => format!("UPDATE marks SET name = '{value}' {own}"),
@@ -226,6 +228,11 @@ impl<'t> World<'t> {
                  ON CONFLICT (id) DO UPDATE SET name = excluded.name, deleted_at = NULL"
             ),
             12 => format!("INSERT INTO marks (id, name, user_id) VALUES ('{id}', '{value}', '{user}')"),
+            13..15 => format!(
+                "INSERT INTO kinds (id, name) VALUES ('k{kind}', '{value}')
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+            ),
+            15 => format!("DELETE FROM kinds WHERE id = 'k{kind}'"),
             _ => format!(
                 "UPDATE tallies SET m = {} WHERE id = '{}t'",
                 rng.u8(..20),
@@ -379,7 +386,17 @@ impl<'t> World<'t> {
     }
 
     /// Removes the server rows; the next pass fetches them like a first one.
-    fn reset(&mut self, at: usize) -> Checked {
+    /// Restores the server's last backup, if there is one.
+    pub(super) fn restore(&mut self) {
+        if self.site.restore() {
+            self.seats.iter_mut().for_each(|seat| seat.stale = true);
+            self.epoch += 1;
+            self.offers.start_epoch();
+            self.report.count("the server is restored");
+        }
+    }
+
+    pub(super) fn reset(&mut self, at: usize) -> Checked {
         let done = reset::reset(self.seats[at].device.engine(), Keep::Pending, &[]);
         let emptied = done.map_err(|error| format!("a reset that keeps what waits: {error}"))?;
         self.report.say(|| format!("   {at} removes {} rows", emptied.rows));
