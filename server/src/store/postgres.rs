@@ -2,8 +2,8 @@
 //! the schema `rejoin`.
 //!
 //! Any session may write the application's tables: triggers record each change in the writer's
-//! transaction. A sequencer assigns log positions afterwards, before each read of the log. So an
-//! open transaction delays only its own changes. Reads see one snapshot (REPEATABLE READ). Writes
+//! transaction. A sequencer assigns log positions afterwards, before a read of the log that finds
+//! changes without one. So an open transaction delays only its own changes. Reads see one snapshot (REPEATABLE READ). Writes
 //! see committed data (READ COMMITTED) and lock the rows they read.
 
 use std::cell::Cell;
@@ -320,8 +320,9 @@ fn fingerprint(connection: &Connection, names: &[String]) -> Result<String, toki
     Ok(connection.first(FINGERPRINT, &[&names])?.map_or(String::new(), |row| row.get(0)))
 }
 
+/// Whether the last column of the first row is this fingerprint.
 fn is_of(rows: &[tokio_postgres::Row], fingerprint: &str) -> bool {
-    rows.first().is_some_and(|row| row.get::<_, &str>(0) == fingerprint)
+    rows.first().is_some_and(|row| row.get::<_, &str>(row.len() - 1) == fingerprint)
 }
 
 impl Store for PostgresStore {
@@ -331,6 +332,7 @@ impl Store for PostgresStore {
             let (known, lease, begun) = (self.known(), self.pool.take()?, Instant::now());
             let connection = lease.connection()?;
             let entry = Entry::on(connection, Some(changelog::SEQUENCE), READ);
+            let entry = entry.alone_first(!retries.needs_sequencer());
             let role = self.takes_role();
             let transaction = PostgresTransaction::reading(connection, &known, role, entry);
             let done = work(&transaction);

@@ -1,19 +1,21 @@
-//! Prefetch: the foreseeable queries of a pull are sent in one round trip, and their results are
-//! kept until they are needed. A pull has about ten queries, each of which would cost a round trip.
+//! Prefetch: what a pull foreseeably reads is one query, and the results are kept until they are
+//! needed. A pull has about ten queries, each of which would cost a round trip.
 //!
 //! A read transaction has one snapshot, so a prefetched result stays valid. In a write transaction
 //! each result is used once, while the lock on the user keeps other requests of that user out.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use rejoin_protocol::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::changelog::PageEntry;
 use super::connection::{Connection, Params, Sql};
-use super::records::{self, kept};
+use super::records::{self, kept, meant};
 use super::rows::{CHUNK, RowQuery};
-use super::{Known, changelog, policies};
+use super::{FINGERPRINT, Known, changelog, policies};
 use crate::error::Fault;
 use crate::model::{Client, ReadScope, Table};
 use crate::store::ReadHint;
@@ -31,7 +33,7 @@ pub(super) struct Answers {
     client: Option<(String, String, Client)>,
     granted: Option<(String, Vec<String>)>,
     tags: HashMap<i64, i64>,
-    entries: Option<(Span, Vec<Row>)>,
+    entries: Option<(Span, Vec<PageEntry>)>,
     images: HashMap<i64, Images>,
     /// The arguments of the expected call of `behind` after the next images: position and buckets.
     pub(super) coming: Option<(i64, Vec<String>)>,
@@ -79,7 +81,7 @@ impl Answers {
         position: i64,
         buckets: &[String],
         limit: usize,
-    ) -> Option<Vec<Row>> {
+    ) -> Option<Vec<PageEntry>> {
         let is_it = |(from, of, most): &Span| *from == position && of == buckets && *most == limit;
         self.entries.take_if(|(span, _)| is_it(span)).map(|(_, rows)| rows)
     }
@@ -113,10 +115,40 @@ pub(super) struct TransactionKind {
     pub(super) holds: bool,
 }
 
-/// Runs queries in one round trip.
-type Send<'s> = &'s dyn Fn(&[(Sql<'_>, Params<'_>)]) -> std::result::Result<Vec<Vec<Row>>, Fault>;
+/// Runs [`STATE`] with these parameters and other queries, those that lock before it, in one round
+/// trip. Returns the rows of [`STATE`].
+type Send<'s> =
+    &'s dyn Fn(Params<'_>, &[(Sql<'_>, Params<'_>)]) -> std::result::Result<Vec<Row>, Fault>;
 
-/// Sends all queries in one round trip, together with the log's identity and ends.
+/// What most requests read first, as one row: a statement of its own for each part costs more than
+/// the parts. The device, the log, the tags, the user's buckets, and a page of entries.
+pub(super) static STATE: LazyLock<String> = LazyLock::new(|| {
+    let (log, page) = (changelog::LIFE, changelog::PAGE);
+    let client = records::CLIENT.replace("$2", "$5").replace("$1", "$4");
+    let (granted, tags) =
+        (records::GRANTED.replace("$1", "$4"), changelog::TAGS.replace("$1", "$6"));
+    let arrays = changelog::PAGE_ARRAYS;
+    format!(
+        "SELECT client.*, log.*, tags.*, ARRAY({granted}), page.* FROM ({log}) AS log
+         CROSS JOIN (SELECT array_agg(t.position), array_agg(t.tag) FROM ({tags}) AS t(position, tag)) AS tags
+         CROSS JOIN (SELECT {arrays} FROM ({page}) AS p) AS page
+         LEFT JOIN ({client}) AS client ON true"
+    )
+});
+
+/// The same, and as the last column the fingerprint of the tables, to begin a read with.
+pub(super) static BEGIN: LazyLock<String> = LazyLock::new(|| {
+    let (state, fingerprint) = (STATE.as_str(), FINGERPRINT.replace("$1", "$7"));
+    format!("SELECT state.*, ({fingerprint}) FROM ({state}) AS state")
+});
+
+/// Where the parts of its row begin, after the device.
+const LOG: usize = 13;
+const TAGS: usize = LOG + 6;
+const BUCKETS: usize = TAGS + 2;
+const ENTRIES: usize = BUCKETS + 1;
+
+/// Sends what is expected to be read in one round trip.
 pub(super) fn ask(
     send: Send<'_>,
     ahead: &ReadHint<'_>,
@@ -128,41 +160,36 @@ pub(super) fn ask(
     let (position, buckets, limit) = ahead.entries.unwrap_or((0, &[], 0));
     let (possible, most) = (changelog::possible(buckets), changelog::most(limit));
     let nothing: Vec<&str> = Vec::new();
-    let untyped = |text: &'static str| Sql { text, types: &[] };
+    let untyped = |text| Sql { text, types: &[] };
     let acts: [&(dyn ToSql + Sync); 2] = [&user, &nothing];
-    let device: [&(dyn ToSql + Sync); 2] = [&user, &client_id];
     let holder: [&(dyn ToSql + Sync); 1] = [&user];
-    let positions: [&(dyn ToSql + Sync); 1] = [&ahead.positions];
-    let span: [&(dyn ToSql + Sync); 3] = [&position, &possible, &most];
-    let mut asked: Vec<(Sql<'_>, &[&(dyn ToSql + Sync)])> = vec![
-        (untyped(changelog::LIFE), &[]),
-        (untyped(records::CLIENT), &device),
-        (untyped(records::GRANTED), &holder),
-        (untyped(changelog::TAGS), &positions),
-    ];
-    if ahead.entries.is_some() {
-        asked.push((untyped(changelog::PAGE), &span));
-    }
-    if way.holds {
-        asked.insert(0, (untyped(records::HOLD_USER), &holder));
-    }
+    let state: [&(dyn ToSql + Sync); 6] =
+        [&position, &possible, &most, &user, &client_id, &ahead.positions];
+    let mut asked: Vec<(Sql<'_>, Params<'_>)> = Vec::new();
     if way.acts {
-        asked.insert(0, (untyped(policies::ACT_FOR), &acts));
+        asked.push((untyped(policies::ACT_FOR), &acts));
         answers.acting = Some((ahead.user.to_owned(), Vec::new()));
     }
-    let unheard = usize::from(way.holds) + usize::from(way.acts);
-    let mut found = send(&asked)?.into_iter().skip(unheard);
-    let mut next = || found.next().unwrap_or_default();
-    let ends = changelog::ends(next().first());
-    let client = next().first().map(records::of_row);
+    if way.holds {
+        asked.push((untyped(records::HOLD_USER), &holder));
+    }
+    let found = send(&state, &asked)?;
+    let row = found.first();
+    let ends = changelog::ends(row, LOG);
+    answers.tags = ends.tag.map(|tag| (ends.log.head, tag)).into_iter().collect();
+    let Some(row) = row else { return Ok(ends) };
+    let client = row.get::<_, Option<&str>>(0).map(|_| records::of_row(row));
     answers.client =
         client.map(|client| (ahead.user.to_owned(), ahead.client_id.to_owned(), client));
-    answers.keep_granted(ahead.user, &records::buckets_of(&next()));
-    let tags = next();
-    let found = tags.iter().filter_map(|row| Some((row.get(0), row.get::<_, Option<i64>>(1)?)));
-    answers.tags = found.chain(ends.tag.map(|tag| (ends.log.head, tag))).collect();
+    let granted = row.get::<_, Vec<String>>(BUCKETS).into_iter().map(meant);
+    answers.granted = Some((ahead.user.to_owned(), granted.collect()));
+    let positions = row.get::<_, Option<Vec<i64>>>(TAGS).unwrap_or_default();
+    let tags = row.get::<_, Option<Vec<Option<i64>>>>(TAGS + 1).unwrap_or_default();
+    let known = positions.into_iter().zip(tags);
+    answers.tags.extend(known.filter_map(|(position, tag)| Some((position, tag?))));
     if ahead.entries.is_some() {
-        answers.entries = Some(((position, buckets.to_vec(), limit), next()));
+        let page = changelog::page_of(row, ENTRIES);
+        answers.entries = Some(((position, buckets.to_vec(), limit), page));
     }
     Ok(ends)
 }

@@ -110,18 +110,21 @@ pub(super) const LIFE: &str = concat!(
 pub(super) const TAGS: &str = concat!(
     "SELECT p.position, ",
     tag_at!("p.position"),
-    " FROM (SELECT DISTINCT unnest($1::bigint[])) AS p(position)"
+    " FROM unnest($1::bigint[]) AS p(position)"
 );
 
 pub(super) fn log_state(connection: &Connection) -> Result<Ends> {
-    Ok(ends(connection.first(LIFE, &[])?.as_ref()))
+    Ok(ends(connection.first(LIFE, &[])?.as_ref(), 0))
 }
 
-pub(super) fn ends(row: Option<&Row>) -> Ends {
-    let text = |at: usize| row.and_then(|row| row.get::<_, Option<String>>(at)).unwrap_or_default();
-    let number = |at: usize| row.and_then(|row| row.get::<_, Option<i64>>(at));
+/// From a row with the columns of [`LIFE`] from this one on.
+pub(super) fn ends(row: Option<&Row>, first: usize) -> Ends {
+    let text = |at: usize| {
+        row.and_then(|row| row.get::<_, Option<String>>(first + at)).unwrap_or_default()
+    };
+    let number = |at: usize| row.and_then(|row| row.get::<_, Option<i64>>(first + at));
     let (watermark, head) = (number(2).unwrap_or(0), number(3).unwrap_or(0));
-    let unnumbered = row.is_some_and(|row| row.get(5));
+    let unnumbered = row.is_some_and(|row| row.get(first + 5));
     let log = LogState { epoch: text(0), key: text(1), watermark, head, unnumbered };
     Ends { log, tag: number(4) }
 }
@@ -170,14 +173,42 @@ pub(super) fn page(
     position: i64,
     buckets: &[&str],
     limit: usize,
-) -> Result<Vec<Row>> {
-    connection.rows(PAGE, &[&position, &buckets, &most(limit)])
+) -> Result<Vec<PageEntry>> {
+    let rows = connection.rows(PAGE, &[&position, &buckets, &most(limit)])?;
+    let entry = |row: &Row| PageEntry { entry: entry(row), tag: row.get(3), tx: row.get(4) };
+    Ok(rows.iter().map(entry).collect())
+}
+
+/// An entry of a page, with what shows whether its transaction continues.
+#[derive(Debug)]
+pub(super) struct PageEntry {
+    pub(super) entry: ChangeEntry,
+    pub(super) tag: i64,
+    tx: Transaction,
+}
+
+/// The columns of [`PAGE`] as arrays, in the order of its rows.
+pub(super) const PAGE_ARRAYS: &str = "array_agg(p.position), array_agg(p.table_number), array_agg(p.record_id), array_agg(p.tag), array_agg(p.tx)";
+
+/// The entries of a row with the columns of [`PAGE_ARRAYS`] from this one on.
+pub(super) fn page_of(row: &Row, first: usize) -> Vec<PageEntry> {
+    fn list<'r, T: FromSql<'r>>(row: &'r Row, at: usize) -> std::vec::IntoIter<T> {
+        row.get::<_, Option<Vec<T>>>(at).unwrap_or_default().into_iter()
+    }
+    let named = list::<i32>(row, first + 1).zip(list(row, first + 2));
+    let marked = list(row, first + 3).zip(list(row, first + 4));
+    let entries = list(row, first).zip(named).zip(marked);
+    let entry =
+        |((position, (table, id)), (tag, tx)): ((i64, (i32, String)), (i64, Transaction))| {
+            PageEntry { entry: ChangeEntry { position, table: table.into(), id }, tag, tx }
+        };
+    entries.map(entry).collect()
 }
 
 /// Entries in order: at most `limit`, then on to the end of the last one's transaction.
 pub(super) fn entries(
     connection: &Connection,
-    rows: &[Row],
+    page: Vec<PageEntry>,
     buckets: &[&str],
     limit: usize,
 ) -> Result<Vec<ChangeEntry>> {
@@ -188,13 +219,12 @@ pub(super) fn entries(
             ORDER BY l.position LIMIT 1)
           ORDER BY n.position LIMIT 1), 9223372036854775807)
         ORDER BY c.position";
-    let mut entries: Vec<ChangeEntry> = rows.iter().take(limit).map(entry).collect();
-    let (last, next) = (limit.checked_sub(1).and_then(|last| rows.get(last)), rows.get(limit));
-    let tx = |row: &Row| row.get::<_, Transaction>(4);
-    if let (Some(last), Some(next)) = (last, next)
-        && tx(last) == tx(next)
-    {
-        let position: i64 = last.get(0);
+    let (last, next) = (limit.checked_sub(1).and_then(|last| page.get(last)), page.get(limit));
+    let continues = last.zip(next).filter(|(last, next)| last.tx == next.tx);
+    let continues = continues.map(|(last, _)| last.entry.position);
+    let mut entries: Vec<ChangeEntry> =
+        page.into_iter().take(limit).map(|entry| entry.entry).collect();
+    if let Some(position) = continues {
         let rest = connection.rows(REST, &[&position, &buckets])?;
         entries.extend(rest.iter().map(entry));
     }

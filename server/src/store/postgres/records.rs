@@ -155,15 +155,12 @@ pub(super) fn put_written_at(
 }
 
 pub(super) fn granted(connection: &Connection, user: &str) -> Result<Vec<String>> {
-    Ok(buckets_of(&connection.rows(GRANTED, &[&kept(user).as_ref()])?))
+    let rows = connection.rows(GRANTED, &[&kept(user).as_ref()])?;
+    Ok(rows.iter().map(|row| meant(row.get(0))).collect())
 }
 
 pub(super) const GRANTED: &str =
     "SELECT bucket FROM rejoin.bucket WHERE user_id = $1 ORDER BY bucket";
-
-pub(super) fn buckets_of(rows: &[Row]) -> Vec<String> {
-    rows.iter().map(|row| meant(row.get(0))).collect()
-}
 
 pub(super) fn subscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
     let insert =

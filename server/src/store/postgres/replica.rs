@@ -131,7 +131,7 @@ impl Replica {
         let done = match transaction.not_begun() {
             None => done,
             // The standby has not applied a change of the tables yet, or is ahead of this server.
-            Some(NotBegun::Outdated) => Ok(false),
+            Some(NotBegun::Outdated | NotBegun::Unnumbered) => Ok(false),
             Some(NotBegun::Failed(fault)) => Err(fault),
             Some(NotBegun::Lost) => Err(Fault::Transient(String::from("the connection is lost"))),
         };

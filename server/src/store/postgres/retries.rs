@@ -1,5 +1,5 @@
-//! Runs the work of a transaction again that had not begun: the application's tables had changed, or
-//! the database went away since the connection was last used.
+//! Runs the work of a transaction again that had not begun: the application's tables had changed, the
+//! log had changes without a position, or the database went away since the connection was last used.
 
 use super::PostgresStore;
 use super::connection::Connection;
@@ -14,9 +14,15 @@ const SCHEMA_CHANGES: usize = 8;
 pub(super) struct Retries {
     outdated: usize,
     lost: bool,
+    unnumbered: bool,
 }
 
 impl Retries {
+    /// Whether a snapshot had changes without a position, so that the sequencer must run first.
+    pub(super) fn needs_sequencer(&self) -> bool {
+        self.unnumbered
+    }
+
     /// Whether the work of a transaction counts. If not, the tables were read again if need be, and
     /// the work runs again.
     pub(super) fn counts(
@@ -37,6 +43,11 @@ impl Retries {
             Some(NotBegun::Outdated) => {
                 let why = "the schema changes faster than it can be read";
                 Err(Fault::Transient(String::from(why)))
+            }
+            Some(NotBegun::Unnumbered) => {
+                self.unnumbered = true;
+                connection.leave();
+                Ok(false)
             }
             Some(NotBegun::Lost) if !self.lost => {
                 self.lost = true;

@@ -332,14 +332,14 @@ impl ReadLog for PostgresTransaction<'_> {
     ) -> Result<Vec<ChangeEntry>, Fault> {
         let ready = self.answers.borrow_mut().entries(position, buckets, limit);
         let buckets = changelog::possible(buckets);
-        let rows = match ready {
-            Some(rows) => rows,
+        let page = match ready {
+            Some(page) => page,
             None => self.seen(changelog::page(self.asked()?, position, &buckets, limit))?,
         };
-        if let Some(last) = rows.iter().take(limit).next_back().filter(|_| !self.writes) {
-            self.answers.borrow_mut().keep_tag(last.get(0), last.get(3));
+        if let Some(last) = page.iter().take(limit).next_back().filter(|_| !self.writes) {
+            self.answers.borrow_mut().keep_tag(last.entry.position, last.tag);
         }
-        self.seen(changelog::entries(self.asked()?, &rows, &buckets, limit))
+        self.seen(changelog::entries(self.asked()?, page, &buckets, limit))
     }
 
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {

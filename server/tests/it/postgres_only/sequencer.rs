@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::world::{TABLES, World, named, standard};
 use rejoin_postgres::Session;
 
@@ -219,6 +221,30 @@ fn fails_with(sequencers: &[(&str, &str)]) {
         let error = run_scenario(&world, Duration::from_secs(2)).expect_err(broken);
         assert!(error.contains(*why), "{error}");
     }
+}
+
+/// A sequencer that fails shows whether a request runs it.
+#[tokio::test]
+async fn pull_runs_the_sequencer_only_if_a_change_has_no_position() {
+    const BEGIN: &str = "BEGIN\n  SELECT";
+    const FAILING: &str = "BEGIN RAISE 'away';\n  SELECT";
+    let world = World::postgres(TABLES, standard);
+    let session = world.database().session();
+    let exchange = |of: &str, by: &str| {
+        session.run(&format!(
+            "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('rejoin.sequence'::regproc), $of${of}$of$, $by${by}$by$); END $$"
+        ));
+    };
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    exchange(BEGIN, FAILING);
+    assert!(anna.pull().await.is_empty());
+    session.run(&insert("p1"));
+    let (status, answer) =
+        anna.post("/sync/pull", json!({"rejoin": {"cursor": anna.cursor}})).await;
+    assert_eq!(status, 500, "{answer}");
+    exchange(FAILING, BEGIN);
+    assert_eq!(anna.pull().await, ["places/p1"]);
 }
 
 /// x10 writes 1, x11 writes 2, x10 writes 3 and commits; a reader reads; x11 commits.

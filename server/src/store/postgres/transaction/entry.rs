@@ -4,6 +4,9 @@
 //! runs again after the schema was read, so nothing may be decided by a transaction that has not
 //! begun.
 //!
+//! A transaction that reads the state of the log at its begin leaves the sequencer out at first: if
+//! that snapshot has changes without a position, the work runs again behind the sequencer.
+//!
 //! A transaction on a standby may be behind: it fails when it reads the log, unless the log has what
 //! this server knows (`floor`).
 
@@ -20,6 +23,8 @@ use crate::model::LogState;
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Entry {
     before: Option<&'static str>,
+    /// Whether to leave `before` out if the first statement reads the log's state.
+    tries_alone: bool,
     begin: String,
 }
 
@@ -36,7 +41,14 @@ impl Entry {
             Some(settings) => format!("{begin}; {settings}"),
             None => begin.to_owned(),
         };
-        Self { before, begin: format!("{begin}; SET LOCAL statement_timeout = {limit}") }
+        let begin = format!("{begin}; SET LOCAL statement_timeout = {limit}");
+        Self { before, tries_alone: false, begin }
+    }
+
+    /// The same; tries without `before`, the sequencer, if the first statement shows whether it had
+    /// anything to do.
+    pub(in crate::store::postgres) fn alone_first(self, tries_alone: bool) -> Self {
+        Self { tries_alone, ..self }
     }
 }
 
@@ -45,6 +57,8 @@ impl Entry {
 pub(in crate::store::postgres) enum NotBegun {
     /// The tables are not those of the known schema.
     Outdated,
+    /// The sequencer was left out, but there are changes without a position.
+    Unnumbered,
     /// The connection was lost since it was last used.
     Lost,
     /// A statement of the begin failed: nothing may follow on this connection.
@@ -70,23 +84,45 @@ impl PostgresTransaction<'_> {
         &self,
         asked: &[(Sql<'_>, Params<'_>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
-        let Entry { before, begin } = match self.begin.replace(Begin::Done) {
+        if matches!(*self.begin.borrow(), Begin::Done) {
+            return self.seen(self.connection.all(asked));
+        }
+        let names: Params<'_> = &[&self.known.names];
+        self.begin_by((FINGERPRINT, names), asked).map(|(_, found)| found)
+    }
+
+    /// Begins the transaction with a query whose last column is the fingerprint, and further ones,
+    /// in one round trip. Returns the rows of the query and those of the others.
+    pub(super) fn begin_by(
+        &self,
+        query: (&str, Params<'_>),
+        asked: &[(Sql<'_>, Params<'_>)],
+    ) -> Result<(Vec<Row>, Vec<Vec<Row>>), Fault> {
+        let Entry { before, begin, .. } = match self.begin.replace(Begin::Done) {
             Begin::Waits(entry) => entry,
-            Begin::Done => return self.seen(self.connection.all(asked)),
+            Begin::Done => return Err(Fault::Internal(String::from("a second begin"))),
             Begin::Not(why) => return self.did_not_begin(why),
         };
-        let names: Params<'_> = &[&self.known.names];
-        let entered =
-            self.connection.enter(before, &begin, (FINGERPRINT, names), self.takes_role, asked);
-        match entered {
-            Ok((rows, found)) if is_of(&rows, &self.known.fingerprint) => self.seen(found),
+        match self.connection.enter(before, &begin, query, self.takes_role, asked) {
+            Ok((rows, found)) if is_of(&rows, &self.known.fingerprint) => {
+                Ok((rows, self.seen(found)?))
+            }
             Ok(_) => self.did_not_begin(NotBegun::Outdated),
             Err(_) if self.connection.is_closed() => self.did_not_begin(NotBegun::Lost),
             Err(error) => self.did_not_begin(NotBegun::Failed(error.into())),
         }
     }
 
-    fn did_not_begin<T>(&self, why: NotBegun) -> Result<T, Fault> {
+    /// Leaves the sequencer out of the begin, if it may be tried without. Then the work counts only
+    /// if the log's state has no change without a position.
+    pub(super) fn leave_out_sequencer(&self) -> bool {
+        match &mut *self.begin.borrow_mut() {
+            Begin::Waits(entry) if entry.tries_alone => entry.before.take().is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn did_not_begin<T>(&self, why: NotBegun) -> Result<T, Fault> {
         self.begin.replace(Begin::Not(why));
         Err(Fault::Transient(String::from("the transaction did not begin")))
     }

@@ -3,8 +3,9 @@
 use rejoin_protocol::Value;
 
 use super::super::ahead;
+use super::super::connection::{Params, Sql};
 use super::super::floor::Floor;
-use super::PostgresTransaction;
+use super::{NotBegun, PostgresTransaction};
 use crate::error::Fault;
 use crate::model::{ReadScope, Table};
 use crate::store::{Prefetch, ReadHint};
@@ -18,10 +19,21 @@ impl Prefetch for PostgresTransaction<'_> {
         let positions: Vec<i64> = ahead.positions.iter().copied().chain(compared).collect();
         let ahead = &ReadHint { positions: &positions, ..*ahead };
         let way = ahead::TransactionKind { acts: self.takes_role.is_some(), holds: self.writes };
-        let ends = {
-            let answers = &mut self.answers.borrow_mut();
-            ahead::ask(&|asked| self.begin_with(asked), ahead, way, answers)?
+        let begins = !self.writes && self.is_before_begin();
+        let is_alone = begins && self.leave_out_sequencer();
+        let send = |state: Params<'_>, asked: &[(Sql<'_>, Params<'_>)]| {
+            if begins {
+                let names: Params<'_> = &[&self.known.names];
+                let state = [state, names].concat();
+                return Ok(self.begin_by((&ahead::BEGIN, &state), asked)?.0);
+            }
+            let all = [asked, &[(Sql { text: &ahead::STATE, types: &[] }, state)]].concat();
+            Ok(self.begin_with(&all)?.pop().unwrap_or_default())
         };
+        let ends = ahead::ask(&send, ahead, way, &mut self.answers.borrow_mut())?;
+        if is_alone && ends.log.unnumbered {
+            return self.did_not_begin(NotBegun::Unnumbered);
+        }
         if self.writes {
             self.held.borrow_mut().insert(ahead.user.to_owned());
         }
