@@ -103,7 +103,7 @@ pub struct SnapshotAnswer {
     pub ranges: Vec<KeyRange>,
     /// The rows, one set per table, in key order.
     pub sets: Vec<RowSet>,
-    /// Number of rows counted at the first page; for progress display.
+    /// Number of rows at the first page, which may be estimated; for progress display.
     pub total: i64,
     /// Whether the snapshot must restart: the position is too old, or the user's buckets have
     /// changed.

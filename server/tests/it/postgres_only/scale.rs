@@ -232,3 +232,27 @@ async fn plan_cached_without_verdicts_uses_the_primary_key() {
     let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'verdict_client'";
     assert_eq!(session.one(scans), "0");
 }
+
+/// The total of a first page is for progress: a large table that all users read is not counted.
+#[tokio::test]
+async fn first_page_takes_the_total_of_a_large_public_table_from_statistics() {
+    const TABLES: &str = "
+        CREATE TABLE countries(code text PRIMARY KEY, updated_at timestamptz, deleted_at timestamptz)
+          WITH (autovacuum_enabled = off);
+        CREATE TABLE small(code text PRIMARY KEY, updated_at timestamptz);
+        INSERT INTO countries SELECT n, now(), CASE WHEN n <= 5000 THEN now() END FROM generate_series(1, 20000) AS n;
+        INSERT INTO small SELECT generate_series(1, 100)";
+    let world = World::postgres(TABLES, |config| {
+        config.with_table(TableConfig::global("countries")).with_table(TableConfig::global("small"))
+    });
+    let session = world.database().session();
+    let mut anna = world.device("anna", "a1").await;
+    let more = "INSERT INTO countries SELECT 'c' || n FROM generate_series(1, 10) AS n;
+        INSERT INTO small SELECT 's' || n FROM generate_series(1, 10) AS n";
+    // Without statistics it is counted.
+    assert_eq!(anna.snapshot_page(None, 10).await.rejoin.unwrap().total, 15_100);
+    session.run(&format!("ANALYZE; {more}"));
+    assert_eq!(anna.snapshot_page(None, 10).await.rejoin.unwrap().total, 15_110);
+    session.run("ANALYZE");
+    assert_eq!(anna.snapshot_page(None, 10).await.rejoin.unwrap().total, 15_120);
+}
