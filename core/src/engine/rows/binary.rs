@@ -136,7 +136,7 @@ impl BinaryWriter {
         self.bytes.truncate(length);
     }
 
-    /// Clears the buffer. Its memory is kept for reuse, up to [`KEPT`].
+    /// Clears the buffer. Its memory is kept for reuse, up to 1 MiB.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT);
