@@ -3,8 +3,8 @@
 //!
 //! Any session may write the application's tables: triggers record each change in the writer's
 //! transaction. A sequencer assigns log positions afterwards, before a read of the log that finds
-//! changes without one. So an open transaction delays only its own changes. Reads see one snapshot (REPEATABLE READ). Writes
-//! see committed data (READ COMMITTED) and lock the rows they read.
+//! changes without one. So an open transaction delays only its own changes. Reads see one snapshot
+//! (REPEATABLE READ). Writes see committed data (READ COMMITTED) and lock the rows they read.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -110,7 +110,8 @@ pub trait ReadRows {
         scope: &ReadScope,
     ) -> Result<Page, Fault>;
 
-    /// The number of live rows in the scope. It may be estimated for a large table.
+    /// The number of live rows in the scope, for progress and to choose shared pages. It may be
+    /// estimated for a large table.
     fn count(&self, table: &Table, scope: &ReadScope) -> Result<i64, Fault>;
 
     /// Calls `each` with every live row in the scope.

@@ -164,7 +164,8 @@ impl Capture {
         state.failure = None;
     }
 
-    /// The net patches of what was captured, one per row.
+    /// The net patches of what was captured, one per row. Of a large transaction the buffer is empty
+    /// afterwards.
     pub(crate) fn compose(&self, schema_version: i64) -> Result<Recorded, Malformed> {
         let mut state = self.state();
         let mut composer = Composer::new();

@@ -81,7 +81,7 @@ impl AccessPaths<'_> {
         let live = deleted.map_or(String::from("1"), |column| {
             format!(
                 "(SELECT s.null_frac FROM pg_stats AS s WHERE s.tablename = c.relname AND s.attname = {} \
-                 AND s.schemaname = (SELECT n.nspname FROM pg_namespace AS n WHERE n.oid = c.relnamespace))",
+                 AND NOT s.inherited AND s.schemaname = (SELECT n.nspname FROM pg_namespace AS n WHERE n.oid = c.relnamespace))",
                 literal(&column.name)
             )
         });
