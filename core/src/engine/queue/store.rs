@@ -33,7 +33,7 @@ const LAST_GIVEN: &str = "last_given";
 /// Metadata key of imported edits that await the server's rows.
 const AWAITING: &str = "synchro_awaiting";
 
-/// An effect of more bytes is written into its row piece by piece: SQLite copies a bound value,
+/// An effect of more bytes is written into its row after the insert: SQLite copies a bound value,
 /// and copies it again into the record, while it holds both.
 const LARGE_EFFECT: usize = 1 << 20;
 

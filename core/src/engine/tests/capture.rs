@@ -94,7 +94,7 @@ fn write_without_a_change_adds_no_mutation() {
 }
 
 /// The changes of a large transaction take another way to the queue than those of a small one: in
-/// the memory in which they were captured, and piece by piece into the row.
+/// the memory in which they were captured, and into the row after it was inserted.
 #[test]
 fn large_transaction_is_captured_like_a_small_one() {
     let rows = |size: usize| {
