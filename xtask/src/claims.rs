@@ -20,8 +20,6 @@ struct Claims {
     broken: Vec<u32>,
     /// Whether the exit code was 0.
     well: bool,
-    /// All output of a run that is expected to fail.
-    text: String,
 }
 
 impl Claims {
@@ -30,15 +28,15 @@ impl Claims {
         self.broken.extend(numbered(line, "[BROKEN]"));
     }
 
-    /// Runs a program that is expected to fail. Its output is collected, its errors without
+    /// Runs a program that is expected to fail. Its output is returned, its errors without
     /// backtraces: shown, they would hide the run that does not fail as expected.
-    fn of_broken(mut command: Command) -> Result<Self> {
+    fn of_broken(mut command: Command) -> Result<(Self, String)> {
         announce(&command);
         let output = command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let mut claims = Self { well: output.status.success(), ..Self::default() };
         text.lines().for_each(|line| claims.count(line));
-        Ok(Self { text, ..claims })
+        Ok((claims, text))
     }
 }
 
@@ -56,7 +54,7 @@ pub(crate) fn hold(command: Command) -> Result<(Count, Vec<u32>)> {
         println!("{line}");
         claims.count(line);
     })?;
-    let Claims { held, broken, well, .. } = claims;
+    let Claims { held, broken, well } = claims;
     let count = Count { passed: held.len() as u64, failed: broken.len() as u64, skipped: 0 };
     Ok((count.failed_unless(well && !held.is_empty()), held))
 }
@@ -72,10 +70,10 @@ pub(crate) fn notice(
         let mut count = Count::default();
         // A poisoned lock means that another worker panicked, which is reported separately.
         while let Some(&claim) = waiting.lock().ok().and_then(|mut claims| claims.next()) {
-            let run = Claims::of_broken(command(claim)?)?;
+            let (run, text) = Claims::of_broken(command(claim)?)?;
             let noticed = !run.well && run.broken.contains(&claim);
             if !noticed {
-                println!("{}a fault in claim {claim} was not noticed", run.text);
+                println!("{text}a fault in claim {claim} was not noticed");
             }
             count += Count::one(noticed);
         }
