@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 pub(crate) struct Http {
     stream: BufReader<TcpStream>,
     pub(crate) user: String,
+    is_plain: bool,
     line: String,
     body: Vec<u8>,
 }
@@ -18,7 +19,13 @@ impl Http {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let stream = BufReader::with_capacity(64 * 1024, stream);
-        Ok(Self { stream, user: user.to_owned(), line: String::new(), body: Vec::new() })
+        let (line, body) = (String::new(), Vec::new());
+        Ok(Self { stream, user: user.to_owned(), is_plain: false, line, body })
+    }
+
+    /// The connection of a device without Rejoin's extensions.
+    pub(crate) fn plain_to(address: &str, user: &str) -> Result<Self> {
+        Ok(Self { is_plain: true, ..Self::to(address, user)? })
     }
 
     /// Gets JSON; returns the bytes of the response.
@@ -42,8 +49,9 @@ impl Http {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str, encoding: &str) -> Result<&[u8]> {
+        let protocol = if self.is_plain { "" } else { "Rejoin-Protocol: 1\r\n" };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nRejoin-Protocol: 1\r\nAccept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\n{protocol}Accept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.user,
             body.len()
         );

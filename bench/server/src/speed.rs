@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
-use tokio_postgres::Statement;
 
 use crate::cluster::{Cluster, Session};
 use crate::device::{Device, spread, uuid};
+use crate::floor::Floor;
 use crate::http::Http;
 use crate::measure::{Ratio, ratio};
+use crate::plain;
 use crate::pooled;
 use crate::report::{Goal, Line};
 use crate::select::SelectServer;
@@ -71,6 +72,7 @@ pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
         let what = "push by 100 in one mutation, 1 connection";
         lines.push(bench.push(what, 100, 1, Sent::Together, None)?);
     }
+    lines.extend(plain::lines(&bench.server, &bench.url, rounds, wanted)?);
     lines.extend(bench.pages(wanted)?);
     drop(bench);
     let mut bench = Bench::over(&cluster, "log", rounds, Served::over_log)?;
@@ -300,7 +302,7 @@ fn change_each(session: &Session, many: usize) -> Result<Vec<String>> {
 }
 
 /// Runs `work` for each on separate threads; the time from all being ready to all being done.
-fn together_timed<T: Send>(
+pub(crate) fn together_timed<T: Send>(
     all: impl ExactSizeIterator<Item = T>,
     work: impl Fn(T, &Barrier) -> Result<()> + Sync,
 ) -> Result<Duration> {
@@ -339,46 +341,4 @@ fn push_all(
         Sent::Together => device.push(body, 1),
         Sent::Entries => device.publish(body, rows),
     })
-}
-
-/// A connection that inserts the rows of a push.
-struct Floor {
-    session: Session,
-    insert: Statement,
-}
-
-impl Floor {
-    fn to(url: &str) -> Result<Self> {
-        let session = Session::to(url)?;
-        let insert = session.wait(session.client.prepare(
-            "INSERT INTO floor(id, owner_id, title, body, rank, done, updated_at) VALUES ($1, $2, $3, $4, $5, $6, now())",
-        ))?;
-        Ok(Self { session, insert })
-    }
-
-    fn insert_all(&self, what: &str, [batches, rows]: [usize; 2], barrier: &Barrier) -> Result<()> {
-        let batches: Vec<Vec<String>> =
-            (0..batches).map(|batch| creates(&format!("{what} {batch}"), rows).1).collect();
-        let session = &self.session;
-        barrier.wait();
-        for keys in &batches {
-            if rows > 1 {
-                session.run("BEGIN")?;
-            }
-            for (number, key) in keys.iter().enumerate() {
-                let (title, body) =
-                    (format!("task {number}"), format!("what is to be done, {key}"));
-                let rank = i64::try_from(number)?;
-                session.wait(
-                    session
-                        .client
-                        .execute(&self.insert, &[key, &"floor", &title, &body, &rank, &false]),
-                )?;
-            }
-            if rows > 1 {
-                session.run("COMMIT")?;
-            }
-        }
-        Ok(())
-    }
 }
