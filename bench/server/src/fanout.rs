@@ -1,9 +1,11 @@
 //! Event streams: what an open one costs, and how fast a change reaches the users that it concerns.
 //!
 //! The streams belong to as many users, are opened all at once, and are read in this process. All
-//! users have the bucket of one team, ten of them also that of another.
+//! users have the bucket of one team, ten of them also that of another. The server is then restarted
+//! while all streams are open.
 
 mod pulls;
+mod reconnect;
 mod streams;
 
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use crate::measure::percentile;
 use crate::report::{Goal, Line};
 use crate::served::{self, Served};
 use crate::speed::creates;
-use streams::Streams;
+use streams::{Restart, Streams};
 
 /// The number of streams in most lines, and the smaller one in the comparison.
 const MANY: usize = 10_000;
@@ -67,6 +69,7 @@ pub(crate) fn lines() -> Result<Vec<Line>> {
         lines.push(line(&format!("{what}, p99"), few.p99, "ms", None));
         lines.push(line(&format!("{what}, the server's CPU time"), few.cpu, "ms", None));
     }
+    lines.extend(host.restart(&streams)?);
     drop(streams);
 
     let other = Served::over_streams(&url)?;
@@ -147,6 +150,32 @@ impl Host {
         Ok([
             line(&what, p99(notified), "ms", goal),
             line(&format!("{what} until a user has pulled it"), p99(pulled), "ms", None),
+        ])
+    }
+
+    /// Restarts the server under all streams; afterwards a change must reach each.
+    fn restart(&mut self, streams: &Streams) -> Result<[Line; 4]> {
+        let Restart { stopped, down, mut opened, counts } =
+            streams.over_restart(&mut self.server)?;
+        self.author = Device::new(&self.server.address, "author", "author after the restart")?;
+        streams.reached(self.change("all")?.0, MANY)?;
+        let line = |what: &str, figure: f64, unit: &'static str, goal: Option<Goal>| {
+            line(&format!("a restart under {MANY} streams, {what}"), figure, unit, goal)
+        };
+        let [most, all] = [0.99, 1.0].map(|share| percentile(&mut opened, share));
+        let [stopped, down] = [stopped, down].map(|time| time.as_secs_f64());
+        let mut last = line("until the last is open again", all, "s", None);
+        last.note =
+            format!("ended at {stopped:.2} s, listened at {down:.2} s, 99 % open at {most:.2} s");
+        let errors = counts.errors.len() as f64;
+        let mut failed =
+            line("responses that a device reports as errors", errors, "", Some(Goal::AtMost(0.0)));
+        failed.note = counts.errors.into_iter().next().unwrap_or_default();
+        Ok([
+            last,
+            failed,
+            line("refusals with Retry-After", counts.refusals as f64, "", None),
+            line("attempts", counts.attempts as f64, "", None),
         ])
     }
 }

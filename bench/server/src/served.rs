@@ -1,7 +1,7 @@
 //! The server: the real binary next to this program, with a configuration file.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -78,6 +78,9 @@ const STREAMS_LIMITS: &str = "
 connections = 14_000
 ";
 
+/// The configuration's name in the server's folder.
+const FILE: &str = "rejoin.toml";
+
 /// A running server over one database.
 pub(crate) struct Served {
     folder: tempfile::TempDir,
@@ -114,6 +117,27 @@ fn binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Starts the server and waits until it listens; returns its process and its address.
+fn started(file: &Path, listen: &str) -> Result<(Child, String)> {
+    let mut process = Command::new(binary()?)
+        .args(["serve", "--listen", listen, "--config"])
+        .arg(file)
+        .env("REJOIN_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = process.stdout.take().context("a piped child has a standard output")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+    let Some(address) = address else {
+        let _ = process.kill();
+        let _ = process.wait();
+        anyhow::bail!("the server does not come up: {line}");
+    };
+    Ok((process, address))
+}
+
 impl Served {
     /// Serves a database that has the tables.
     pub(crate) fn over(url: &str) -> Result<Self> {
@@ -148,34 +172,33 @@ impl Served {
 
     fn configured(url: &str, configuration: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let file = folder.path().join("rejoin.toml");
-        std::fs::write(
-            &file,
-            format!("store = \"{url}\"\nlisten = \"127.0.0.1:0\"\n{configuration}"),
-        )?;
-        let mut process = Command::new(binary()?)
-            .args(["serve", "--config"])
-            .arg(&file)
-            .env("REJOIN_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = process.stdout.take().context("a piped child has a standard output")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
-        let Some(address) = address else {
-            let _ = process.kill();
-            let _ = process.wait();
-            anyhow::bail!("the server does not come up: {line}");
-        };
+        let file = folder.path().join(FILE);
+        std::fs::write(&file, format!("store = \"{url}\"\n{configuration}"))?;
+        let (process, address) = started(&file, "127.0.0.1:0")?;
         Ok(Self { folder, process, address })
+    }
+
+    /// Stops the server as an operator does, with SIGTERM, and waits for its end.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status()?;
+        ensure!(sent.success(), "no SIGTERM was sent: {sent}");
+        let status = self.process.wait()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    /// Starts a stopped server again, on the same address.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        let file = self.folder.path().join(FILE);
+        (self.process, self.address) = started(&file, &self.address)?;
+        Ok(())
     }
 
     /// Runs another command of the binary with the same configuration.
     pub(crate) fn command(&self, name: &str) -> Result<()> {
         let mut command = Command::new(binary()?);
-        command.args([name, "--config"]).arg(self.folder.path().join("rejoin.toml"));
+        command.args([name, "--config"]).arg(self.folder.path().join(FILE));
         let status = command.env("REJOIN_LOG", "warn").stdout(Stdio::null()).status()?;
         ensure!(status.success(), "{name} ended with {status}");
         Ok(())
