@@ -47,6 +47,10 @@ pub struct Config {
     /// A hot standby of this database: pulls of devices read from it, with at most 16 connections,
     /// if its log ends where this server knows that the log ends. None by default.
     pub replica: Option<PostgresUrl>,
+    /// Where shared pages are stored, so that each is read from the database once for all servers: a
+    /// folder, or `s3://bucket/folder`, which uses the standard environment variables `AWS_...`. None
+    /// by default.
+    pub page_store: Option<String>,
     /// Row level security in PostgreSQL, in addition to the engine's own checks; off by default.
     pub row_security: Option<RowSecurity>,
     /// How requests are authenticated.
@@ -184,6 +188,7 @@ impl Config {
             store: None,
             pooler: None,
             replica: None,
+            page_store: None,
             row_security: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),

@@ -58,6 +58,7 @@ mod log_limit;
 pub mod model;
 mod observe;
 mod operate;
+mod page_store;
 mod ready;
 mod routes;
 pub mod store;
@@ -88,6 +89,7 @@ use events::Hub;
 use feeder::Feeder;
 use log_limit::LogLimit;
 pub use operate::{ClientStatus, LogStatus};
+use page_store::PageStore;
 pub use ready::{Probe, Readiness};
 use store::postgres::{PostgresStore, ServedTables};
 use store::sqlite::SqliteStore;
@@ -106,6 +108,8 @@ struct Shared {
     written: AtomicI64,
     /// Rate limit for log lines about server failures, by endpoint and status.
     failures: LogLimit<(&'static str, u16)>,
+    /// Where shared pages are stored, if somewhere.
+    pages: Option<Arc<PageStore>>,
     /// The feeder, if there are bucket resolvers.
     feeder: OnceLock<Arc<Feeder>>,
 }
@@ -198,7 +202,15 @@ impl Server {
         if !problems.is_empty() {
             return Err(ServerError::Config(problems));
         }
-        let server = Self::over(config, store, clock);
+        let pages = match &config.page_store {
+            Some(place) if !looks => {
+                let opened = PageStore::open(place, std::env::vars());
+                let failed = |why| ServerError::Config(vec![Problem::new("page_store", why)]);
+                Some(Arc::new(opened.map_err(failed)?))
+            }
+            _ => None,
+        };
+        let server = Self::of_parts(config, (store, pages), clock);
         if !looks {
             log_model::load_tables(&server.shared.engine)?;
         }
@@ -211,9 +223,17 @@ impl Server {
     }
 
     /// A server over a custom store, which must pass the contract suite. The configuration's
-    /// database and tables are ignored. Action checks are not tested at start; a check that fails
+    /// database, tables and page store are ignored. Action checks are not tested at start; a check that fails
     /// to run leaves the action undecided.
     pub fn over(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self::of_parts(config, (store, None), clock)
+    }
+
+    fn of_parts(
+        config: Config,
+        (store, pages): (Arc<dyn Store>, Option<Arc<PageStore>>),
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let engine = Engine {
             store: Arc::clone(&store),
             clock,
@@ -232,6 +252,7 @@ impl Server {
             looking: Arc::default(),
             written: AtomicI64::new(0),
             failures: LogLimit::new(),
+            pages,
             feeder: OnceLock::new(),
         });
         #[cfg(feature = "otel")]

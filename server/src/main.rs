@@ -258,6 +258,9 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
         if config.store.is_none() {
             config.database = folder.join(&config.database);
         }
+        if let Some(place) = config.page_store.as_mut().filter(|place| !place.contains("://")) {
+            *place = folder.join(&*place).to_string_lossy().into_owned();
+        }
         if let Auth::Jwt(JwtConfig { keys: Some(Jwks::File(keys)), .. }) = &mut config.auth {
             *keys = folder.join(&*keys);
         }

@@ -28,6 +28,7 @@ mod door;
 mod events;
 mod exchange;
 mod log;
+mod pages;
 
 /// Seconds after which a client should retry a busy server.
 const RETRY_AFTER: u64 = 5;
@@ -44,7 +45,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/sync/pull", only("POST", post(exchange::pull)))
         .route("/sync/push", only("POST", post(exchange::push)))
         .route("/sync/snapshot", only("POST", post(exchange::snapshot)))
-        .route("/sync/pages/{address}", only("GET", get(exchange::shared_page)))
+        .route("/sync/pages/{address}", only("GET", get(pages::page)))
         .route("/sync/tables", only("GET", get(exchange::tables)))
         .route("/sync/schema", only("GET", get(exchange::schema)))
         .route("/sync/digest", only("GET", get(exchange::digest)))

@@ -2,6 +2,7 @@
 
 use super::{Auth, Config, PostgresUrl, Retention, RowSecurity};
 use crate::error::Problem;
+use crate::page_store::PageStore;
 
 impl Config {
     /// All problems of this configuration.
@@ -25,6 +26,9 @@ impl Config {
     }
 
     fn check_store(&self, problems: &mut Vec<Problem>) {
+        if let Some(Err(why)) = self.page_store.as_deref().map(PageStore::check) {
+            problems.push(Problem::new("page_store", why));
+        }
         let further = [
             (
                 "pooler",

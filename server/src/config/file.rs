@@ -37,6 +37,7 @@ fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
     }
     config.store = reader.text(&mut root, "store").map(PostgresUrl::from);
     config.pooler = reader.text(&mut root, "pooler").map(PostgresUrl::from);
+    config.page_store = reader.text(&mut root, "page_store");
     config.replica = reader.text(&mut root, "replica").map(PostgresUrl::from);
     if let Some(postgres) = reader.table(&mut root, "postgres") {
         config.row_security = RowSecurity::read(reader, postgres);

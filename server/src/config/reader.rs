@@ -16,6 +16,7 @@ const PLACES: &[&str] = &[
     "store",
     "pooler",
     "replica",
+    "page_store",
     "postgres.role",
     "min_app_version",
     "auth.header",

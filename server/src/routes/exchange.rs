@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use rejoin_protocol::PAGE_END_HEADER;
 use rejoin_protocol::limits::Bounded;
@@ -18,7 +18,7 @@ use rejoin_protocol::wire::snapshot::{PageEnd, SnapshotRequest, SnapshotResponse
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{PRIVATE, PUBLIC, asks_for_extensions, body, door, json, refused};
+use super::{asks_for_extensions, body, door, json, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::push::{self, Pushed};
@@ -105,40 +105,19 @@ pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request
     end.added_to(post(shared, request, SNAPSHOT, work).await)
 }
 
-/// A shared page: any cache may keep it, for as long as devices may still ask for it. All other responses, errors too, are
-/// private to one device.
-pub(super) async fn shared_page(
-    State(shared): State<Arc<Shared>>,
-    Path(address): Path<String>,
-    request: Request,
-) -> Response {
-    let end = PageEndHeader::default();
-    let ends = end.clone();
-    let work = move |engine: &Engine, caller: &Caller| {
-        let page = snapshot::shared::page(engine, caller, &address)?;
-        ends.is_of(&page);
-        Ok(page)
-    };
-    let response = ask(shared, request, (Endpoint::Snapshot, "shared page"), work).await;
-    let cached = if response.status() == StatusCode::OK { PUBLIC } else { PRIVATE };
-    let mut response = end.added_to(response);
-    response.headers_mut().insert(header::CACHE_CONTROL, cached);
-    response
-}
-
 /// The header with the end of a page, which is known on another thread than the response.
 #[derive(Clone, Default)]
-struct PageEndHeader(Arc<Mutex<Option<HeaderValue>>>);
+pub(super) struct PageEndHeader(Arc<Mutex<Option<HeaderValue>>>);
 
 impl PageEndHeader {
-    fn is_of(&self, page: &SnapshotResponse) {
+    pub(super) fn is_of(&self, page: &SnapshotResponse) {
         let header = PageEnd::of(page).and_then(|end| end.header());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
             header.and_then(|header| HeaderValue::from_str(&header).ok());
     }
 
     /// The response with the header, if it is a page.
-    fn added_to(self, mut response: Response) -> Response {
+    pub(super) fn added_to(self, mut response: Response) -> Response {
         let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(end) = end.filter(|_| response.status() == StatusCode::OK) {
             response.headers_mut().insert(PAGE_END_HEADER, end);
@@ -247,7 +226,7 @@ async fn ask<A: Serialize + Send + 'static>(
 }
 
 /// Runs `work` on a blocking thread and encodes its result.
-async fn block<A: Serialize + Send + 'static>(
+pub(super) async fn block<A: Serialize + Send + 'static>(
     shared: Arc<Shared>,
     doing: &'static str,
     extended: bool,

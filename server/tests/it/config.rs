@@ -57,7 +57,9 @@ fn settings(page: &str) -> Vec<&str> {
 #[test]
 fn server_guide_configuration_is_valid() {
     let blocks = settings(include_str!("../../../docs/server.md"));
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
+    let with_pages = Config::from_toml(&[blocks[6], blocks[0]].concat(), &[]).unwrap();
+    assert_eq!(with_pages.page_store.as_deref(), Some("s3://app-pages/rejoin"));
     let with_log = Config::from_toml(&[blocks[0], blocks[5]].concat(), &[]).unwrap();
     assert_eq!(with_log.tables[2].sync, SyncModel::Log);
     let config = Config::from_toml(blocks[0], &[]).unwrap();

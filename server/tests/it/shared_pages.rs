@@ -1,5 +1,7 @@
 //! Shared pages: the same for all devices, kept by caches, and never a reason to lose a row.
 
+mod stored;
+
 use std::collections::BTreeSet;
 
 use macro_rules_attribute::apply;
