@@ -10,11 +10,11 @@
 #![allow(clippy::missing_panics_doc)] // A scenario that cannot be set up fails its test.
 
 pub mod backend;
-pub mod cache;
 pub mod device;
 pub mod door;
 pub mod fault;
 pub mod mortal;
+pub mod nginx;
 pub mod peer;
 pub mod plain;
 pub mod plain_client;
@@ -26,10 +26,10 @@ pub mod synchro;
 pub mod tables;
 
 pub use backend::{Backend, Backup, Store};
-pub use cache::Cache;
 pub use device::{Device, Moment, undecided};
 pub use door::{Door, Loss};
 pub use fault::Fault;
+pub use nginx::Nginx;
 pub use peer::Peer;
 pub use plain::PlainBackend;
 pub use plain_client::PlainClient;

@@ -3,12 +3,12 @@
 //! The devices receive the pages and do not apply them. They run one after another on one connection.
 
 #[allow(unreachable_pub)] // Public in the tests.
-#[path = "../../../tests/src/cache.rs"]
-mod cache;
+#[path = "../../../tests/src/nginx.rs"]
+mod nginx;
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::cache::Cache;
+use self::nginx::Nginx;
 use crate::cluster::{Cluster, Session};
 use crate::device::Device;
 use crate::report::{Goal, Line};
@@ -30,7 +30,7 @@ pub(crate) fn lines() -> Result<Vec<Line>> {
         Ok(device.snapshot(10_000)?.1)
     })?;
     let folder = tempfile::tempdir()?;
-    let cache = Cache::before(&format!("http://{}", server.address), folder.path());
+    let cache = Nginx::cache(&format!("http://{}", server.address), folder.path());
     let address = cache.url.strip_prefix("http://").context("an address")?;
     let cached = cpu_of_each(&server, CACHED, |number| {
         let mut device = Device::new(address, &format!("user {number}"), "cached")?;

@@ -9,6 +9,7 @@ mod bounds;
 mod budget;
 mod cancel;
 mod client;
+mod databases;
 #[cfg(unix)]
 mod deaths;
 mod decide;

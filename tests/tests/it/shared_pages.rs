@@ -8,7 +8,7 @@ use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::wire::path;
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Cache, Device, Fault, Peer, Store, cases};
+use rejoin_tests::{Backend, Device, Fault, Nginx, Peer, Store, cases};
 
 use crate::client::{PATIENCE, Phone, Served};
 use crate::{apply, each_store};
@@ -281,7 +281,7 @@ fn nginx_gets_each_page_once_for_all_devices() {
     let server = Backend::made(Store::Sqlite, &format!("{TABLES};{rows}"), tables(), limits);
     let network = Served::uncounted(&server);
     let folder = tempfile::tempdir().unwrap();
-    let cache = Cache::before(&network.url, folder.path());
+    let cache = Nginx::cache(&network.url, folder.path());
     let sync = |user: &str| {
         let phone = Phone::new(user, Some(&cache.url));
         phone.client.start().unwrap();

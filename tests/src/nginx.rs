@@ -1,4 +1,4 @@
-//! nginx as a cache in front of a server, configured as docs/server.md says.
+//! nginx in front of a server or of several, configured as a page of the documentation says.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-/// The page whose block of nginx is used.
-const PAGE: &str = include_str!("../../docs/server.md");
+/// The page about a cache.
+const CACHE: &str = include_str!("../../docs/server.md");
 
 /// What the block of the page is embedded in. Paths are relative to the folder.
 const AROUND: &str = "
@@ -24,29 +24,32 @@ const AROUND: &str = "
 
 /// A running nginx; ends with this value.
 #[derive(Debug)]
-pub struct Cache {
-    /// The server's URL through it.
+pub struct Nginx {
+    /// Its URL.
     pub url: String,
     log: PathBuf,
     child: Child,
 }
 
-impl Cache {
-    /// Starts nginx in front of this URL, with its files in an empty folder.
-    pub fn before(url: &str, folder: &Path) -> Self {
+impl Nginx {
+    /// Starts a cache in front of this URL.
+    pub fn cache(url: &str, folder: &Path) -> Self {
+        let replaced = [("/var/cache/nginx/rejoin", "pages"), ("http://127.0.0.1:8080", url)];
+        Self::start(CACHE, &replaced, folder)
+    }
+
+    /// Starts nginx with the first block of a page, in which this text is replaced, and its files in an empty folder.
+    pub fn start(page: &str, replaced: &[(&str, &str)], folder: &Path) -> Self {
         let program = nginx().expect("no nginx: install the package nginx-light");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("a port").port();
         drop(listener);
-        let block = PAGE.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next());
+        let block = page.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next());
         let block = block.expect("the page has a block of nginx");
-        let replaced = [
-            ("/var/cache/nginx/rejoin", "pages"),
-            ("listen 443 ssl", &format!("listen 127.0.0.1:{port}")),
-            ("http://127.0.0.1:8080", url),
-        ];
-        let block = replaced.iter().fold(block.to_owned(), |block, (from, to)| {
-            assert!(block.contains(from), "docs/server.md: {from}");
+        let listen = format!("listen 127.0.0.1:{port}");
+        let replaced = replaced.iter().copied().chain([("listen 443 ssl", listen.as_str())]);
+        let block = replaced.fold(block.to_owned(), |block, (from, to)| {
+            assert!(block.contains(from), "the block has no {from}");
             block.replace(from, to)
         });
         let config = folder.join("nginx.conf");
@@ -54,10 +57,10 @@ impl Cache {
         let child = Command::new(program).arg("-p").arg(folder).arg("-c").arg(&config).spawn();
         let child = child.expect("nginx starts");
         let (log, url) = (folder.join("access.log"), format!("http://127.0.0.1:{port}"));
-        let cache = Self { url, log, child };
+        let nginx = Self { url, log, child };
         for _ in 0..500 {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return cache;
+                return nginx;
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -72,7 +75,7 @@ impl Cache {
     }
 }
 
-impl Drop for Cache {
+impl Drop for Nginx {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
