@@ -19,8 +19,9 @@ pub(crate) fn can_run(name: &str) -> bool {
     !name.starts_with("powersync: ") || std::env::var_os(EXTENSION).is_some()
 }
 
-/// Pages of its page cache, as its SDK for Kotlin sets it. Other settings are those of Rejoin.
-const CACHE: i64 = 51_200;
+/// Its page cache of 50 MiB, in SQLite's notation, as its SDK for Kotlin sets it. Other settings are
+/// those of Rejoin.
+const CACHE: i64 = -51_200;
 
 /// Rows in one line of its protocol, and in one page of ours.
 const PAGE: usize = 1_000;
