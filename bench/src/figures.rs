@@ -9,6 +9,7 @@ use rejoin_core::engine::{Engine, checkpoint};
 use rejoin_core::{Client, Config, Durability, Task};
 
 use crate::measure::{Variant, median, percentile};
+use crate::powersync::memory::{Side, Work, peak};
 use crate::powersync::{self, Tables};
 use crate::rebase::TABLE;
 use crate::report::Line;
@@ -19,7 +20,7 @@ type Make = fn() -> Result<Vec<Line>>;
 
 /// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 10] = [
+    let all: [(&str, Make); 11] = [
         ("memory: transaction", large_transaction),
         ("writer hold", hold),
         ("commit", commit),
@@ -30,6 +31,7 @@ pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
         ("watch: commit to watcher called", latency),
         ("size: file", file_size),
         ("powersync: first sync", beside_powersync),
+        ("powersync: memory", memory_beside_powersync),
     ];
     let mut lines = Vec::new();
     for (name, make) in all.into_iter().filter(|(name, _)| wanted(name)) {
@@ -228,6 +230,33 @@ fn beside_powersync() -> Result<Vec<Line>> {
         let (what, against) = ("powersync: file after this first sync", format!("its {name}"));
         lines.push(compared(what, &against, size / their_size, 1.0));
         lines.push(hold_line(name, hold));
+    }
+    Ok(lines)
+}
+
+/// The peak memory, ours and PowerSync's.
+fn memory_beside_powersync() -> Result<Vec<Line>> {
+    if !cfg!(target_os = "linux") {
+        println!("no peak memory: it is measured on Linux only");
+        return Ok(Vec::new());
+    }
+    let mut lines = Vec::new();
+    for (work, count, what) in [
+        (Work::FirstSync, 100_000, "a first sync of 100,000 rows"),
+        (Work::Insert, 30_000, "an insert of 30,000 rows"),
+    ] {
+        let name = format!("powersync: memory of {what}");
+        let absolute = |whose: &str, bytes: f64| {
+            let (name, mib) = (format!("{name}, {whose}"), bytes / f64::from(1 << 20));
+            Line { goal: None, ..figure(&name, "the process", mib, "MiB", 0.0) }
+        };
+        let ours = of_three(|folder| peak(folder, work, Side::Ours, count))?;
+        lines.push(absolute("ours", ours));
+        for (side, whose) in [(Side::Raw, "raw tables"), (Side::Views, "views over JSON")] {
+            let theirs = of_three(|folder| peak(folder, work, side, count))?;
+            lines.push(compared(&name, &format!("its {whose}"), ours / theirs, 1.0));
+            lines.push(absolute(whose, theirs));
+        }
     }
     Ok(lines)
 }

@@ -22,6 +22,7 @@ mod instructions;
 mod large;
 mod log;
 mod measure;
+mod memory;
 mod open;
 mod ours;
 mod powersync;
@@ -90,6 +91,14 @@ enum Only {
     /// One large transaction in a process of its own.
     #[command(hide = true)]
     LargeTransaction { file: PathBuf },
+    /// One side of a comparison of memory, in a process of its own.
+    #[command(hide = true)]
+    MemoryBesidePowersync {
+        work: powersync::memory::Work,
+        side: powersync::memory::Side,
+        count: usize,
+        folder: PathBuf,
+    },
     /// Runs one counted workload once; callgrind calls it.
     #[command(hide = true)]
     Run { index: usize, variant: Variant, scale: usize },
@@ -108,6 +117,9 @@ fn main() -> Result<()> {
         }
         Some(Only::OnDevice { url, file, step }) => return device::child::run(&url, &file, &step),
         Some(Only::LargeTransaction { file }) => return large::print(&file),
+        Some(Only::MemoryBesidePowersync { work, side, count, folder }) => {
+            return powersync::memory::print(&folder, work, side, count);
+        }
         None => {}
     }
     let mut lines = Vec::new();

@@ -1,6 +1,8 @@
 //! The same table, synced by PowerSync's core: an SQLite extension in its released form, called as
 //! its SDKs call it.
 
+pub(crate) mod memory;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
