@@ -47,8 +47,8 @@ pub struct Config {
     /// A hot standby of this database: pulls of devices read from it, with at most 16 connections,
     /// if its log ends where this server knows that the log ends. None by default.
     pub replica: Option<PostgresUrl>,
-    /// Where shared pages are stored, so that each is read from the database once for all servers: a
-    /// folder, or `s3://bucket/folder`, which uses the standard environment variables `AWS_...`. None
+    /// Where shared pages are stored, so that servers with the same `store` read each from the database
+    /// about once: a folder, or `s3://bucket/folder`, which uses the standard environment variables `AWS_...`. None
     /// by default.
     pub page_store: Option<String>,
     /// Row level security in PostgreSQL, in addition to the engine's own checks; off by default.

@@ -1,4 +1,4 @@
-//! The server's own HTTP client: for the keys of a JWT issuer and for telemetry export.
+//! The server's own HTTP client: for the keys of a JWT issuer, telemetry export and a page store.
 //!
 //! HTTP/1.1, one request per connection, TLS by rustls with the system's root certificates.
 //! Redirects and proxies are not supported.
@@ -34,9 +34,11 @@ pub(crate) async fn ask(
         _ => return Err(Failure::from("only http and https are spoken")),
     };
     let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let named = authority.rsplit_once('@').map_or(authority, |(_, named)| named);
-    let named = HeaderValue::from_str(named).map_err(|error| error.to_string())?;
+    // As S3 signs it: in lower case, and without the port that the scheme implies.
+    let port_named = uri.port_u16().filter(|port| *port != if is_secure { 443 } else { 80 });
+    let named = port_named.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let named = HeaderValue::from_str(&named.to_ascii_lowercase());
+    let named = named.map_err(|error| error.to_string())?;
     request.headers_mut().insert(header::HOST, named);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse::<Uri>().map_err(|error| error.to_string())?;

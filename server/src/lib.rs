@@ -28,6 +28,7 @@
     )
 )]
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
@@ -204,7 +205,16 @@ impl Server {
         }
         let pages = match &config.page_store {
             Some(place) if !looks => {
-                let opened = PageStore::open(place, std::env::vars());
+                let database = match &config.store {
+                    Some(url) => url.text().to_owned(),
+                    None => std::path::absolute(&config.database)?.to_string_lossy().into_owned(),
+                };
+                // Other variables may not be UTF-8.
+                let text = |(name, value): (OsString, OsString)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                };
+                let environment = std::env::vars_os().filter_map(text);
+                let opened = PageStore::open(place, &database, environment);
                 let failed = |why| ServerError::Config(vec![Problem::new("page_store", why)]);
                 Some(Arc::new(opened.map_err(failed)?))
             }

@@ -1,73 +1,79 @@
 //! Storage of shared pages outside of the database: a folder, or an S3 bucket.
 //!
-//! A page is stored as it is sent, compressed by zstd, under the hash of its address. All servers over the same storage
-//! have it then, and one that starts again. The name of an object is as hard to guess as an address, and only a server
-//! that has checked the address stores one.
+//! A page is stored as it is sent, compressed by zstd, with a digest. The name of its object is a hash of the page's
+//! address and of the database's, so copies of a database have objects of their own. Only a page that was read from the
+//! database is stored: an object also shows that its address was checked.
 //!
-//! Storage that is slow or fails costs the work of reading a page from the database, and one log line in ten seconds.
-//! Nothing is deleted here: a page is ignored after [`KEPT`], and a rule of the storage removes it.
+//! Storage that is slow, damaged or away costs the work of reading a page from the database, and one log line in ten
+//! seconds. Nothing is deleted here: a page is ignored after [`KEPT`], and a rule of the storage removes it.
 
+mod bucket;
+
+use std::error::Error as _;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, RetryConfig};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::http;
 use crate::log_limit::LogLimit;
 
 /// How a value begins that names a bucket.
 const S3: &str = "s3://";
 
-/// How long a page is used, as by a cache in front of the server.
-const KEPT: Duration = Duration::from_hours(24);
+/// Seconds for which a page is used, as by a cache in front of the server.
+pub(crate) const KEPT: i64 = 86_400;
+
+/// Ages in seconds that are used: clocks may differ by an hour.
+const AGES: Range<i64> = -3_600..KEPT;
 
 /// The longest wait for a page. Reading it from the database takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest time for storing a page, which no response waits for.
-const STORING: Duration = Duration::from_secs(30);
+/// Pages that are read at the same time, and stored. Reads that hang are counted, so that they leave threads to others.
+const READS: usize = 32;
+const WRITES: usize = 4;
 
-/// The largest object, which is far above that of a page.
-const LARGEST: usize = 64 << 20;
+/// The longest text of an error in the log.
+const TEXT: usize = 200;
 
 /// Pages in a folder or in a bucket.
 #[derive(Debug)]
 pub(crate) struct PageStore {
     objects: Box<dyn ObjectStore>,
     folder: Path,
+    /// A hash of the database's address.
+    database: Sha256,
+    reads: Arc<Semaphore>,
+    writes: Semaphore,
     failures: LogLimit<&'static str>,
 }
 
 /// A stored page.
 pub(crate) struct StoredPage {
-    /// The value of the response's header about the end of the page.
+    /// The value of the response's header about the end of the page; may be empty.
     pub(crate) end: String,
     /// The body, compressed by zstd.
     pub(crate) body: Bytes,
+    /// For how many seconds it may still be used.
+    pub(crate) rest: i64,
 }
 
 impl PageStore {
     /// Whether this names a folder or a bucket; an error otherwise.
     pub(crate) fn check(place: &str) -> Result<(), &'static str> {
         match place.strip_prefix(S3) {
-            Some(bucket) if bucket.is_empty() || bucket.starts_with('/') => {
-                Err("name the bucket: s3://bucket/folder")
-            }
+            Some(bucket) => bucket::check(bucket),
             None if place.is_empty() || place.contains("://") => {
                 Err("pages are stored in a folder, or in s3://bucket/folder")
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -75,35 +81,53 @@ impl PageStore {
     /// contacted.
     pub(crate) fn open(
         place: &str,
+        database: &str,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, String> {
         let (objects, folder) = match place.strip_prefix(S3) {
-            Some(bucket) => {
-                let (bucket, folder) = bucket.split_once('/').unwrap_or((bucket, ""));
-                (in_bucket(bucket, environment)?, folder)
-            }
-            None => (in_folder(place)?, ""),
+            Some(bucket) => bucket::open(bucket, environment)?,
+            None => (in_folder(place)?, Path::default()),
         };
-        Ok(Self { objects, folder: Path::from(folder), failures: LogLimit::new() })
+        Ok(Self {
+            objects,
+            folder,
+            database: Sha256::new_with_prefix(database).chain_update([0]),
+            reads: Arc::new(Semaphore::new(READS)),
+            writes: Semaphore::new(WRITES),
+            failures: LogLimit::new(),
+        })
     }
 
     /// The page with this address, if it is stored and was so less than a day before `now`, in microseconds since 1970.
-    pub(crate) async fn get(&self, address: &str, now: i64) -> Option<StoredPage> {
-        let read = async {
-            let object = self.objects.get(&self.name(address)).await?;
+    #[allow(clippy::disallowed_methods)] // A read that hangs keeps its permit.
+    pub(crate) async fn get(self: &Arc<Self>, address: &str, now: i64) -> Option<StoredPage> {
+        let permit = Arc::clone(&self.reads).try_acquire_owned().ok()?;
+        let (store, name) = (Arc::clone(self), self.name(address));
+        let read = tokio::spawn(async move {
+            let _permit = permit;
+            let object = store.objects.get(&name).await?;
             let age = now / 1_000_000 - object.meta.last_modified.timestamp();
-            let is_fresh = age < i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX);
-            Ok(if is_fresh { Some(object.bytes().await?) } else { None })
-        };
+            Ok(if AGES.contains(&age) {
+                Some((object.bytes().await?, KEPT - age, name))
+            } else {
+                None
+            })
+        });
         match timeout(PATIENCE, read).await {
-            Ok(Ok(object)) => StoredPage::of(&object?),
-            Ok(Err(Error::NotFound { .. })) => None,
-            Ok(Err(error)) => self.failed("read", &error),
-            Err(_) => self.failed("read", &"no response in time"),
+            Ok(Ok(Ok(object))) => {
+                let (object, rest, name) = object?;
+                let page = unpack(&name, &object);
+                page.map(|(end, body)| StoredPage { end, body, rest: rest.min(KEPT) })
+                    .or_else(|| self.failed("read", "it is damaged"))
+            }
+            Ok(Ok(Err(Error::NotFound { .. }))) => None,
+            Ok(Ok(Err(error))) => self.failed("read", &cause(&error)),
+            Ok(Err(error)) => self.failed("read", &error.to_string()),
+            Err(_) => self.failed("read", "no response in time"),
         }
     }
 
-    /// Stores a page, whose body is not compressed.
+    /// Stores a page, whose body is not compressed, unless several are being stored.
     pub(crate) async fn put(
         self: Arc<Self>,
         address: String,
@@ -111,35 +135,27 @@ impl PageStore {
         body: Bytes,
         level: i32,
     ) {
+        let Ok(_permit) = self.writes.try_acquire() else { return };
         let name = self.name(&address);
-        let object = tokio::task::spawn_blocking(move || {
-            let mut object = end.into_bytes();
-            object.push(b'\n');
-            object.extend(zstd::encode_all(&*body, level)?);
-            std::io::Result::Ok(object)
-        });
-        let _: Option<()> = match object.await {
-            Ok(Ok(object)) => {
-                match timeout(STORING, self.objects.put(&name, object.into())).await {
-                    Ok(Ok(_)) => None,
-                    Ok(Err(error)) => self.failed("stored", &error),
-                    Err(_) => self.failed("stored", &"no response in time"),
-                }
-            }
-            Ok(Err(error)) => self.failed("compressed", &error),
-            Err(error) => self.failed("compressed", &error),
+        let named = name.clone();
+        let packed = tokio::task::spawn_blocking(move || pack(&named, &end, &body, level));
+        let _: Option<()> = match packed.await {
+            Ok(Ok(object)) => match self.objects.put(&name, object.into()).await {
+                Ok(_) => None,
+                Err(error) => self.failed("stored", &cause(&error)),
+            },
+            Ok(Err(error)) => self.failed("compressed", &error.to_string()),
+            Err(error) => self.failed("compressed", &error.to_string()),
         };
     }
 
     fn name(&self, address: &str) -> Path {
-        let hash = Sha256::digest(address.as_bytes());
-        let hash: Vec<String> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder.clone().join(hash.concat())
+        self.folder.clone().join(hexadecimal(self.database.clone().chain_update(address)))
     }
 
-    fn failed<T>(&self, doing: &'static str, why: &dyn std::fmt::Display) -> Option<T> {
+    fn failed<T>(&self, doing: &'static str, why: &str) -> Option<T> {
         if let Some(count) = self.failures.count(doing) {
-            tracing::warn!(%why, count, "a shared page was not {doing}; page_store must be reachable");
+            tracing::warn!(why, count, "page_store: a shared page was not {doing}");
         }
         None
     }
@@ -151,51 +167,43 @@ fn in_folder(folder: &str) -> Result<Box<dyn ObjectStore>, String> {
     Ok(Box::new(store))
 }
 
-fn in_bucket(
-    bucket: &str,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Box<dyn ObjectStore>, String> {
-    let mut builder = AmazonS3Builder::new();
-    for (name, value) in environment.filter(|(name, _)| name.starts_with("AWS_")) {
-        // Other programs have variables of their own.
-        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    let again = RetryConfig { max_retries: 1, ..RetryConfig::default() };
-    let builder = builder.with_bucket_name(bucket).with_http_connector(Connector).with_retry(again);
-    let store = builder.build();
-    Ok(Box::new(store.map_err(|error| error.to_string())?))
+/// An object: a digest of its name and the rest, the end of the page, and the compressed body.
+fn pack(name: &Path, end: &str, body: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+    let mut rest = format!("\n{end}\n").into_bytes();
+    rest.extend(zstd::encode_all(body, level)?);
+    let mut object = digest(name, &rest).into_bytes();
+    object.extend(rest);
+    Ok(object)
 }
 
-impl StoredPage {
-    fn of(object: &Bytes) -> Option<Self> {
-        let end = object.iter().position(|byte| *byte == b'\n')?;
-        let text = std::str::from_utf8(&object[..end]).ok()?;
-        Some(Self { end: text.to_owned(), body: object.slice(end + 1..) })
+/// The end of the page, and the compressed body; `None` if the object is damaged.
+fn unpack(name: &Path, object: &Bytes) -> Option<(String, Bytes)> {
+    let (found, rest) = object.split_at_checked(64)?;
+    if digest(name, rest).as_bytes() != found {
+        return None;
     }
+    let end = rest.iter().skip(1).position(|byte| *byte == b'\n')? + 1;
+    let text = std::str::from_utf8(&rest[1..end]).ok()?.to_owned();
+    Some((text, object.slice(64 + end + 1..)))
 }
 
-/// The server's own HTTP client.
-#[derive(Debug)]
-struct Connector;
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Self))
-    }
+fn digest(name: &Path, rest: &[u8]) -> String {
+    hexadecimal(Sha256::new_with_prefix(name.as_ref()).chain_update(rest))
 }
 
-#[async_trait]
-impl HttpService for Connector {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let response = http::ask(axum::http::Request::from_parts(parts, body), LARGEST).await;
-        let failed =
-            |why: String| HttpError::new(HttpErrorKind::Unknown, std::io::Error::other(why));
-        Ok(response.map_err(failed)?.map(Into::into))
+fn hexadecimal(hash: Sha256) -> String {
+    let bytes: Vec<String> = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.concat()
+}
+
+/// The cause of an error without the requests around it, cut: a server's response may be long, and repeat what is
+/// secret at its end.
+fn cause(error: &Error) -> String {
+    let (mut text, mut inner) = (error.to_string(), error.source());
+    while let Some(source) = inner {
+        (text, inner) = (source.to_string(), source.source());
     }
+    text.chars().take(TEXT).collect()
 }
 
 #[cfg(test)]

@@ -63,15 +63,21 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .layer(axum::middleware::from_fn(observe::request))
 }
 
-/// The header of a response that caches may keep.
-const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=86400, immutable");
+/// How the header of a response begins that caches may keep.
+const PUBLIC: &str = "public";
 
 /// The header of all other responses.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 
-/// Removes headers about compression from uncompressed responses: plain peers do not expect them. Caches do.
+/// Removes headers about compression from uncompressed responses: plain peers do not expect them. Caches do. The
+/// compression refuses a client that accepts no encoding; that is no page for caches.
 async fn bare(mut response: Response) -> Response {
-    let is_public = response.headers().get(header::CACHE_CONTROL) == Some(&PUBLIC);
+    let is_public = |value: &HeaderValue| value.as_bytes().starts_with(PUBLIC.as_bytes());
+    let mut is_public = response.headers().get(header::CACHE_CONTROL).is_some_and(is_public);
+    if is_public && response.status() != StatusCode::OK {
+        response.headers_mut().insert(header::CACHE_CONTROL, PRIVATE);
+        is_public = false;
+    }
     if !is_public && !response.headers().contains_key(header::CONTENT_ENCODING) {
         response.headers_mut().remove(header::VARY);
     }

@@ -45,6 +45,11 @@ pub(crate) enum Roots {
 }
 
 impl PostgresUrl {
+    /// As it was configured, with its password.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Parses the URL; the error message contains no password.
     pub(crate) fn parse(&self) -> Result<DatabaseAddress, String> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|word| self.0.starts_with(word));

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
-use super::PageStore;
+use super::{PageStore, READS};
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
@@ -18,8 +21,12 @@ type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 async fn bucket() -> (Objects, String) {
     let objects = Objects::default();
     let kept = Arc::clone(&objects);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let endpoint = format!("http://{address}");
     let answer = async move |request: Request| {
         let (parts, body) = request.into_parts();
+        assert_eq!(parts.headers[header::HOST], address, "it is signed");
         let signed =
             parts.headers.get(header::AUTHORIZATION).map(|it| it.to_str().unwrap().to_owned());
         if !signed.is_some_and(|it| it.starts_with("AWS4-HMAC-SHA256 Credential=key/")) {
@@ -40,25 +47,27 @@ async fn bucket() -> (Objects, String) {
             (_, None) => StatusCode::NOT_FOUND.into_response(),
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (objects, address)
+    (objects, endpoint)
 }
 
-fn store(endpoint: &str) -> Arc<PageStore> {
+fn open(database: &str, endpoint: &str, allow_http: &str) -> Result<PageStore, String> {
     let variables = [
         ("AWS_ACCESS_KEY_ID", "key"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_ENDPOINT", endpoint),
-        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ALLOW_HTTP", allow_http),
         ("AWS_BUCKET", "of another program"),
         ("AWS_PROFILE", "default"),
         ("PATH", "/bin"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Arc::new(PageStore::open("s3://pages/of/rejoin", variables.into_iter()).unwrap())
+    PageStore::open("s3://pages/of/rejoin", database, variables.into_iter())
+}
+
+fn store(endpoint: &str) -> Arc<PageStore> {
+    Arc::new(open("app.db", endpoint, "true").unwrap())
 }
 
 /// 2026-11-20 at eight.
@@ -70,6 +79,9 @@ async fn bucket_stores_pages_for_all_servers() {
     assert!(store(&endpoint).get("address", STORED).await.is_none());
     store(&endpoint).put("address".into(), "end".into(), Bytes::from_static(b"page"), 4).await;
     let page = store(&endpoint).get("address", STORED).await.unwrap();
+    assert_eq!((page.rest, objects.lock().unwrap().len()), (86_400, 1));
+    let copy = Arc::new(open("copy.db", &endpoint, "true").unwrap());
+    assert!(copy.get("address", STORED).await.is_none(), "a copy of the database has its own");
     assert_eq!(
         (page.end.as_str(), zstd::decode_all(&*page.body).unwrap().as_slice()),
         ("end", &b"page"[..])
@@ -77,6 +89,8 @@ async fn bucket_stores_pages_for_all_servers() {
     let names: Vec<String> = objects.lock().unwrap().keys().cloned().collect();
     assert!(names.len() == 1 && names[0].starts_with("/pages/of/rejoin/"), "{names:?}");
     assert!(!names[0].contains("address"), "the address is a secret of the devices");
+    let hour_later = STORED + 3_600_000_000;
+    assert_eq!(store(&endpoint).get("address", hour_later).await.unwrap().rest, 82_800);
     let day_later = STORED + 25 * 3_600_000_000;
     assert!(store(&endpoint).get("address", day_later).await.is_none());
 }
@@ -85,8 +99,47 @@ async fn bucket_stores_pages_for_all_servers() {
 async fn bucket_that_does_not_answer_has_no_page() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    assert!(store(&endpoint).get("address", STORED).await.is_none(), "in two seconds");
+    let slow = store(&endpoint);
+    let reads = (0..2 * READS).map(|_| slow.get("address", STORED));
+    assert!(join_all(reads).await.iter().all(Option::is_none), "in two seconds");
+    let mut connections = 0;
+    while timeout(Duration::from_millis(50), listener.accept()).await.is_ok() {
+        connections += 1;
+    }
+    assert_eq!(connections, READS);
+    assert!(slow.get("address", STORED).await.is_none(), "at once, while others wait");
     drop(listener);
     assert!(store(&endpoint).get("address", STORED).await.is_none());
     store(&endpoint).put("address".into(), "end".into(), Bytes::new(), 4).await;
+}
+
+#[tokio::test]
+async fn damaged_object_is_no_page() {
+    let (objects, endpoint) = bucket().await;
+    store(&endpoint).put("address".into(), "end".into(), Bytes::from_static(b"page"), 4).await;
+    let (name, whole) = objects.lock().unwrap().pop_first().unwrap();
+    let mut damaged: Vec<Vec<u8>> =
+        (0..whole.len()).map(|length| whole[..length].to_vec()).collect();
+    for at in 0..whole.len() {
+        let mut flipped = whole.to_vec();
+        flipped[at] ^= 1;
+        damaged.push(flipped);
+    }
+    for object in damaged {
+        objects.lock().unwrap().insert(name.clone(), object.into());
+        assert!(store(&endpoint).get("address", STORED).await.is_none());
+    }
+    objects.lock().unwrap().insert(name, whole);
+    assert!(store(&endpoint).get("address", STORED).await.is_some());
+}
+
+#[test]
+fn endpoint_is_an_address_with_tls_unless_permitted() {
+    let is_open = |endpoint: &str, allow: &str| open("app.db", endpoint, allow).is_ok();
+    assert!(
+        is_open("https://s3.example.com:8443", "false") && is_open("http://minio:9000", "true")
+    );
+    for endpoint in ["http://minio:9000", "minio:9000", "minio", "", "https:///", "s 3"] {
+        assert!(!is_open(endpoint, "false"), "{endpoint}");
+    }
 }

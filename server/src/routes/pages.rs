@@ -16,7 +16,7 @@ use super::{LEVEL, PRIVATE, PUBLIC, asks_for_extensions, door, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::{Engine, snapshot};
-use crate::page_store::StoredPage;
+use crate::page_store::{KEPT, StoredPage};
 
 /// Its name in error messages.
 const DOING: &str = "shared page";
@@ -31,8 +31,8 @@ pub(super) async fn page(
     request: Request,
 ) -> Response {
     let mut response = found(shared, address, request).await;
-    let cached = if response.status() == StatusCode::OK { PUBLIC } else { PRIVATE };
-    response.headers_mut().insert(header::CACHE_CONTROL, cached);
+    let cached = if response.status() == StatusCode::OK { public(KEPT) } else { PRIVATE };
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(cached);
     response
 }
 
@@ -64,11 +64,18 @@ async fn found(shared: Arc<Shared>, address: String, request: Request) -> Respon
     }
 }
 
+/// Permits caches to keep a response for this many seconds.
+fn public(seconds: i64) -> HeaderValue {
+    let text = format!("{PUBLIC}, max-age={seconds}, immutable");
+    HeaderValue::from_str(&text).unwrap_or(PRIVATE)
+}
+
 /// The response with a stored page; `None` if the page cannot be decompressed for a device without zstd.
 fn stored(page: StoredPage, headers: &HeaderMap) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     let named = response.headers_mut();
     named.insert(header::CONTENT_TYPE, JSON);
+    named.insert(header::CACHE_CONTROL, public(page.rest));
     if let Ok(end) = HeaderValue::from_str(&page.end)
         && !end.is_empty()
     {
@@ -84,7 +91,7 @@ fn stored(page: StoredPage, headers: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
-/// Whether the client accepts zstd, as the server's compression decides it.
+/// Whether the client accepts zstd without conditions. With any, the page is compressed again.
 fn takes_zstd(headers: &HeaderMap) -> bool {
     let accepted =
         headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|it| it.to_str().ok());

@@ -219,6 +219,9 @@ async fn pages_are_public_and_their_errors_are_not(backend: Backend) {
         assert_eq!(header(&headers, "cache-control"), private);
     }
     let path = format!("/sync/pages/{}", walk.address);
+    let nothing = [("X-User-ID", "anna"), ("Accept-Encoding", "identity;q=0")];
+    let (status, headers, _) = world.send("GET", &path, &nothing, "").await;
+    assert_eq!((status, header(&headers, "cache-control")), (406, private.clone()));
     for headers in [&[("Rejoin-Protocol", "1")][..], &[]] {
         let (status, headers, _) = world.send("GET", &path, headers, "").await;
         assert_eq!((status, header(&headers, "cache-control")), (401, private.clone()));

@@ -1,11 +1,13 @@
 //! Shared pages that are stored in a folder for all servers.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use macro_rules_attribute::apply;
 use rejoin_server::{Server, TableConfig};
+
+use crate::world::MORNING;
 
 use super::{Backend, COUNTRIES, TABLES, Walk, World, fetch, standard};
 
@@ -33,13 +35,22 @@ fn objects(folder: &str) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect()
 }
 
-/// Waits until so many pages are stored.
+/// Waits until so many pages are stored, and gives them the server's time.
 async fn stored(folder: &str, count: usize) {
     // A page that is being written has a name with `#`.
     let is_whole = |path: &PathBuf| !path.to_str().unwrap().contains('#');
     while objects(folder).iter().filter(|path| is_whole(path)).count() < count {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    for path in objects(folder) {
+        age(&path, 0);
+    }
+}
+
+fn age(object: &Path, hours: u64) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(MORNING.unsigned_abs());
+    let object = File::options().append(true).open(object).unwrap();
+    object.set_modified(now - Duration::from_hours(hours)).unwrap();
 }
 
 /// The address of the first page.
@@ -97,7 +108,8 @@ async fn stored_page_is_served_by_every_server(backend: Backend) {
         let second = get(&world.server, &address, encoding).await;
         assert_eq!((first.0, second.0), (200, 200));
         let names = |headers: &[(String, String)]| {
-            let is_same = |(name, _): &&(String, String)| name != "content-length";
+            let varies = ["content-length", "cache-control"];
+            let is_same = |(name, _): &&(String, String)| !varies.contains(&name.as_str());
             headers.iter().filter(is_same).cloned().collect::<Vec<_>>()
         };
         assert_eq!(names(&second.1), names(&first.1), "{encoding}");
@@ -135,12 +147,13 @@ async fn stored_page_is_read_again_after_a_day(backend: Backend) {
     get(&world.server, &address, "zstd").await;
     stored(&folder, 1).await;
     world.write("UPDATE countries SET name = 'later'");
-    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(crate::world::MORNING as u64);
     for (hours, is_later) in [(23, false), (25, true)] {
-        let object = File::options().append(true).open(&objects(&folder)[0]).unwrap();
-        object.set_modified(now - Duration::from_hours(hours)).unwrap();
+        age(&objects(&folder)[0], hours);
         let page = get(&world.server, &address, "zstd").await;
         assert_eq!(unpacked(&page).contains("later"), is_later, "{hours}");
+        let cached = page.1.iter().find(|(name, _)| name == "cache-control").unwrap();
+        let seconds = if is_later { 86_400 } else { 3_600 };
+        assert_eq!(cached.1, format!("public, max-age={seconds}, immutable"));
     }
 }
 
@@ -149,15 +162,27 @@ async fn broken_page_store_costs_no_page(backend: Backend) {
     let (_temporary, folder) = folder();
     let world = world(backend, &folder);
     let address = address(&world).await;
-    get(&world.server, &address, "zstd").await;
+    let first = get(&world.server, &address, "zstd").await;
     stored(&folder, 1).await;
     let object = objects(&folder).remove(0);
-    for garbage in ["", "without an end", "\n", "{}\nnot compressed"] {
-        fs::write(&object, garbage).unwrap();
-        let page = get(&world.server, &address, "gzip").await;
-        assert_eq!(page.0, 200);
-        assert!(unpacked(&page).contains("records"), "{garbage:?}");
+    let whole = fs::read(&object).unwrap();
+    for garbage in [&b""[..], b"without an end", b"{}\nnot compressed", &whole[1..]] {
+        for encoding in ENCODINGS {
+            fs::write(&object, garbage).unwrap();
+            let page = get(&world.server, &address, encoding).await;
+            assert_eq!((page.0, unpacked(&page)), (200, unpacked(&first)));
+            while fs::read(&object).unwrap() != whole {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     }
+}
+
+#[apply(secured_stores!)]
+async fn missing_page_store_costs_no_page(backend: Backend) {
+    let (_temporary, folder) = folder();
+    let world = world(backend, &folder);
+    let address = address(&world).await;
     fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, "no folder").unwrap();
     assert_eq!(get(&world.server, &address, "zstd").await.0, 200);
