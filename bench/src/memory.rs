@@ -15,9 +15,11 @@ pub(crate) fn of_process(arguments: &[&OsStr]) -> Result<f64> {
     Ok(text.trim().parse()?)
 }
 
-/// The bytes by which the peak during `work` exceeds the resident memory before it. For one `work`
-/// in a process: the system keeps one peak.
+/// The bytes by which the peak during `work` exceeds the resident memory before it. No other work
+/// may run in this process: the system keeps one peak.
 pub(crate) fn growth<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    // Forgets the peak of what was prepared.
+    std::fs::write("/proc/self/clear_refs", "5")?;
     let before = kib("VmRSS")?;
     let done = work()?;
     Ok((kib("VmHWM")?.saturating_sub(before) as f64 * 1_024.0, done))

@@ -206,7 +206,7 @@ impl Server {
         let pages = match &config.page_store {
             Some(place) if !looks => {
                 let database = match &config.store {
-                    Some(url) => url.text().to_owned(),
+                    Some(url) => url.place().to_owned(),
                     None => std::path::absolute(&config.database)?.to_string_lossy().into_owned(),
                 };
                 // Other variables may not be UTF-8.

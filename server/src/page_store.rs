@@ -101,7 +101,9 @@ impl PageStore {
     /// The page with this address, if it is stored and was so less than a day before `now`, in microseconds since 1970.
     #[allow(clippy::disallowed_methods)] // A read that hangs keeps its permit.
     pub(crate) async fn get(self: &Arc<Self>, address: &str, now: i64) -> Option<StoredPage> {
-        let permit = Arc::clone(&self.reads).try_acquire_owned().ok()?;
+        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else {
+            return self.failed("read", "too many reads are open");
+        };
         let (store, name) = (Arc::clone(self), self.name(address));
         let read = tokio::spawn(async move {
             let _permit = permit;
@@ -135,7 +137,9 @@ impl PageStore {
         body: Bytes,
         level: i32,
     ) {
-        let Ok(_permit) = self.writes.try_acquire() else { return };
+        let Ok(_permit) = self.writes.try_acquire() else {
+            return self.failed("stored", "too many writes are open").unwrap_or_default();
+        };
         let name = self.name(&address);
         let named = name.clone();
         let packed = tokio::task::spawn_blocking(move || pack(&named, &end, &body, level));

@@ -45,9 +45,10 @@ pub(crate) enum Roots {
 }
 
 impl PostgresUrl {
-    /// As it was configured, with its password.
-    pub(crate) fn text(&self) -> &str {
-        &self.0
+    /// Host, port and name of the database: the URL without credentials and parameters.
+    pub(crate) fn place(&self) -> &str {
+        let whole = self.0.split('?').next().unwrap_or_default();
+        whole.rsplit_once('@').or_else(|| whole.split_once("://")).map_or(whole, |(_, place)| place)
     }
 
     /// Parses the URL; the error message contains no password.

@@ -49,9 +49,13 @@ pub(super) fn open(
             builder = builder.with_config(key, value);
         }
     }
-    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
     let http = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
-    check_endpoint(endpoint.as_deref(), http.as_deref() == Some("true"))?;
+    for key in
+        [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::StsEndpoint]
+    {
+        let endpoint = builder.get_config_value(&key);
+        check_endpoint(key.as_ref(), endpoint.as_deref(), http.as_deref() == Some("true"))?;
+    }
     let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let builder = builder.with_bucket_name(bucket).with_retry(once);
     let store =
@@ -59,14 +63,15 @@ pub(super) fn open(
     Ok((Box::new(store), Path::from(folder)))
 }
 
-fn check_endpoint(endpoint: Option<&str>, allow_http: bool) -> Result<(), String> {
+fn check_endpoint(name: &str, endpoint: Option<&str>, allow_http: bool) -> Result<(), String> {
+    let name = name.to_ascii_uppercase();
     let Some(endpoint) = endpoint else { return Ok(()) };
     let parsed = endpoint.parse::<axum::http::Uri>().ok().filter(|uri| uri.host().is_some());
     match parsed.as_ref().and_then(axum::http::Uri::scheme_str) {
         Some("https") => Ok(()),
         Some("http") if allow_http => Ok(()),
-        Some("http") => Err("AWS_ENDPOINT has no TLS: set AWS_ALLOW_HTTP=true to permit it".into()),
-        _ => Err("AWS_ENDPOINT is no address such as https://s3.example.com".into()),
+        Some("http") => Err(format!("{name} has no TLS: set AWS_ALLOW_HTTP=true to permit it")),
+        _ => Err(format!("{name} is no address such as https://s3.example.com")),
     }
 }
 

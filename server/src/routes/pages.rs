@@ -16,6 +16,7 @@ use super::{LEVEL, PRIVATE, PUBLIC, asks_for_extensions, door, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::{Engine, snapshot};
+use crate::error::Fault;
 use crate::page_store::{KEPT, StoredPage};
 
 /// Its name in error messages.
@@ -45,7 +46,7 @@ async fn found(shared: Arc<Shared>, address: String, request: Request) -> Respon
     };
     if let Some(pages) = &shared.pages
         && let Some(page) = pages.get(&address, shared.engine.clock.now()).await
-        && let Some(response) = stored(page, request.headers())
+        && let Some(response) = stored(page, request.headers()).await
     {
         return response;
     }
@@ -71,7 +72,7 @@ fn public(seconds: i64) -> HeaderValue {
 }
 
 /// The response with a stored page; `None` if the page cannot be decompressed for a device without zstd.
-fn stored(page: StoredPage, headers: &HeaderMap) -> Option<Response> {
+async fn stored(page: StoredPage, headers: &HeaderMap) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     let named = response.headers_mut();
     named.insert(header::CONTENT_TYPE, JSON);
@@ -86,7 +87,8 @@ fn stored(page: StoredPage, headers: &HeaderMap) -> Option<Response> {
         response.headers_mut().insert(header::VARY, VARY);
         Body::from(page.body)
     } else {
-        Body::from(zstd::decode_all(&*page.body).ok()?)
+        let unpacked = tokio::task::spawn_blocking(move || zstd::decode_all(&*page.body)).await;
+        Body::from(unpacked.ok()?.ok()?)
     };
     Some(response)
 }
@@ -103,8 +105,10 @@ fn takes_zstd(headers: &HeaderMap) -> bool {
 async fn store(shared: &Shared, address: String, response: Response) -> Response {
     let Some(pages) = shared.pages.clone() else { return response };
     let (parts, body) = response.into_parts();
-    // The body is in memory, so it cannot fail.
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let body = match to_bytes(body, usize::MAX).await {
+        Ok(body) => body,
+        Err(error) => return refused(shared, &Fault::Internal(error.to_string()), true, DOING),
+    };
     let end = parts.headers.get(PAGE_END_HEADER).and_then(|end| end.to_str().ok());
     tokio::spawn(pages.put(address, end.unwrap_or_default().to_owned(), body.clone(), LEVEL));
     Response::from_parts(parts, Body::from(body))

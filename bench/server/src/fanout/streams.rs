@@ -96,7 +96,7 @@ impl Streams {
         server.start()?;
         reconnects.server_listens();
         let (down, before) = (since.elapsed(), since - *began);
-        self.wait_for("open again", opened, nanos(before))?;
+        self.wait_for("open again", opened, nanos(before + stopped))?;
         let after = |at: &AtomicU64| {
             (Duration::from_nanos(at.load(Ordering::Acquire)).saturating_sub(before)).as_secs_f64()
         };

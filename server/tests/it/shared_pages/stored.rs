@@ -169,6 +169,7 @@ async fn broken_page_store_costs_no_page(backend: Backend) {
     for garbage in [&b""[..], b"without an end", b"{}\nnot compressed", &whole[1..]] {
         for encoding in ENCODINGS {
             fs::write(&object, garbage).unwrap();
+            age(&object, 0);
             let page = get(&world.server, &address, encoding).await;
             assert_eq!((page.0, unpacked(&page)), (200, unpacked(&first)));
             while fs::read(&object).unwrap() != whole {
