@@ -135,6 +135,23 @@ fn plan(config: &Config, looks: bool) -> ServedTables {
     ServedTables { tables, dropped, looks }
 }
 
+/// Opens the page store, if there is one.
+fn pages_of(config: &Config) -> Result<Option<Arc<PageStore>>, ServerError> {
+    let Some(place) = &config.page_store else { return Ok(None) };
+    let refused = |why| ServerError::Config(vec![Problem::new("page_store", why)]);
+    let database = match &config.store {
+        Some(url) => url.parse().map_err(refused)?.place(),
+        None => std::path::absolute(&config.database)?.to_string_lossy().into_owned(),
+    };
+    // Variables of other programs may not be UTF-8.
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let environment = std::env::vars_os().filter_map(text);
+    let opened = PageStore::open(place, &database, environment);
+    Ok(Some(Arc::new(opened.map_err(refused)?)))
+}
+
 /// The row level security policies, as SQL for an operator to run. Like a start, it creates missing
 /// tables and triggers of Rejoin, because the policies refer to them.
 pub fn row_security(config: &Config) -> Result<String, ServerError> {
@@ -203,23 +220,7 @@ impl Server {
         if !problems.is_empty() {
             return Err(ServerError::Config(problems));
         }
-        let pages = match &config.page_store {
-            Some(place) if !looks => {
-                let database = match &config.store {
-                    Some(url) => url.place().to_owned(),
-                    None => std::path::absolute(&config.database)?.to_string_lossy().into_owned(),
-                };
-                // Other variables may not be UTF-8.
-                let text = |(name, value): (OsString, OsString)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                };
-                let environment = std::env::vars_os().filter_map(text);
-                let opened = PageStore::open(place, &database, environment);
-                let failed = |why| ServerError::Config(vec![Problem::new("page_store", why)]);
-                Some(Arc::new(opened.map_err(failed)?))
-            }
-            _ => None,
-        };
+        let pages = if looks { None } else { pages_of(&config)? };
         let server = Self::of_parts(config, (store, pages), clock);
         if !looks {
             log_model::load_tables(&server.shared.engine)?;

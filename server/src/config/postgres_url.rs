@@ -22,6 +22,14 @@ pub(crate) struct DatabaseAddress {
     pub(crate) is_assumed: bool,
 }
 
+impl DatabaseAddress {
+    /// Hosts, ports and name of the database, without credentials.
+    pub(crate) fn place(&self) -> String {
+        let config = &self.config;
+        format!("{:?} {:?} {:?}", config.get_hosts(), config.get_ports(), config.get_dbname())
+    }
+}
+
 /// How the database's certificate is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trust {
@@ -45,12 +53,6 @@ pub(crate) enum Roots {
 }
 
 impl PostgresUrl {
-    /// Host, port and name of the database: the URL without credentials and parameters.
-    pub(crate) fn place(&self) -> &str {
-        let whole = self.0.split('?').next().unwrap_or_default();
-        whole.rsplit_once('@').or_else(|| whole.split_once("://")).map_or(whole, |(_, place)| place)
-    }
-
     /// Parses the URL; the error message contains no password.
     pub(crate) fn parse(&self) -> Result<DatabaseAddress, String> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|word| self.0.starts_with(word));
@@ -260,6 +262,18 @@ mod tests {
         let given =
             "keepalives_idle=60&keepalives_interval=2&keepalives_retries=5&tcp_user_timeout=9";
         assert_eq!(time_outs(&format!("postgres://a@db/x?{given}")), [70, 9]);
+    }
+
+    #[test]
+    fn place_is_where_the_database_is_without_credentials() {
+        let place = |url: &str| PostgresUrl::from(url).parse().unwrap().place();
+        let app = place("postgres://a:secret@db:5432/app");
+        assert_eq!(app, place("postgres://b:other@db:5432/app?sslmode=disable"));
+        assert!(!app.contains("secret"), "{app}");
+        for other in ["a@db:5433/app", "a@db:5432/copy", "a@copy:5432/app", "a@/app?host=/run/a"] {
+            assert_ne!(app, place(&format!("postgres://{other}")));
+        }
+        assert_ne!(place("postgres:///app?host=/run/a"), place("postgres:///app?host=/run/b"));
     }
 
     #[test]
