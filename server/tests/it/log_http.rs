@@ -8,6 +8,7 @@ use rejoin_protocol::Value;
 use rejoin_server::{Config, TableConfig};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::world::{Backend, World, cases};
 use device::{Device, columns, rows, seat, settle, table};
@@ -72,9 +73,15 @@ async fn seat_sold_twice_offline_goes_to_the_first_buyer(log: Log) {
 
 /// Programs of random actions by several devices that sync at random times.
 #[apply(pooled_stores!)]
-async fn random_programs_leave_equal_rows_everywhere(log: Log) {
-    let world = &log.0;
-    for seed in 0..cases(12) {
+async fn random_programs_leave_equal_rows_everywhere(backend: Backend) {
+    // A device fetches the entries of all programs before its own: each world has few of them.
+    for first in (0..cases(12)).step_by(12) {
+        random_programs(&world(backend), first..first + 12).await;
+    }
+}
+
+async fn random_programs(world: &World, seeds: Range<u64>) {
+    for seed in seeds {
         let mut rng = fastrand::Rng::with_seed(seed);
         let count = if seed % 3 == 0 { 6 } else { 3 };
         let mut devices = Vec::new();
