@@ -299,6 +299,13 @@ impl Device {
         self.outbox.as_ref().map(|request| request.path.as_str())
     }
 
+    /// Ends the pass before the request that is ready, as a metered network does.
+    pub fn hold_back(&mut self) -> Result<()> {
+        (self.outbox, self.in_pass) = (None, false);
+        self.session.held_back(self.engine.as_mut().context("closed")?)?;
+        Ok(())
+    }
+
     /// Runs one exchange, with the next fault if there is one. An error ends the pass.
     pub fn step(&mut self, server: &dyn Peer) -> Result<Moment> {
         let moment = self.prepare()?;

@@ -216,12 +216,16 @@ impl Session {
     }
 
     /// The request or its response was lost or abandoned. A sent push is uncertain and will be sent
-    /// again byte for byte. Does nothing without a running request. `took` is how long it ran; zero if
-    /// it was not sent.
+    /// again byte for byte. Does nothing without a running request. `took` is how long it ran.
     ///
     /// # Errors
     /// Those of the engine's file.
     pub fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()> {
+        self.drop_running(engine, Some(took))
+    }
+
+    /// [`Session::lost`], or `None` for a request that was not sent.
+    fn drop_running(&mut self, engine: &mut Engine, took: Option<Duration>) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
         let counted = match (running, &mut self.peer) {
             (Asked::Peer, Some(peer)) => peer.lost(engine, took),
@@ -234,7 +238,7 @@ impl Session {
     /// server, the pass goes on with them: it fetches what is newer, and publishes. Returns whether it
     /// does.
     pub fn held_back(&mut self, engine: &mut Engine) -> Result<bool> {
-        self.lost(engine, Duration::ZERO)?;
+        self.drop_running(engine, None)?;
         let publishes = entries::are_unpublished(engine)?;
         if publishes {
             self.pass.step = PassStep::Log;

@@ -2,13 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::thread;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rejoin_core::Services;
 use rejoin_core::sync::rows::digest;
-use rejoin_core::sync::session::{Request, Response};
+use rejoin_core::sync::session::{Phase, Request, Response};
+use rejoin_core::transport::{
+    EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
+};
 use rejoin_protocol::wire::path;
 use rejoin_server::{Limits, TableConfig};
-use rejoin_tests::{Backend, Device, Fault, Nginx, Peer, Store, cases};
+use rejoin_tests::{Backend, Device, Fault, Moment, Nginx, Peer, Store, cases};
+use serde_json::Value;
 
 use crate::client::{PATIENCE, Phone, Served};
 use crate::{apply, each_store};
@@ -201,6 +209,95 @@ fn first_sync_passes_a_proxy_that_never_answers_for_shared_pages() {
             }
         }
         assert_eq!(pages(&device).0, 3);
+    }
+}
+
+/// Answers the requests of shared pages as a gateway that does not know them.
+#[derive(Debug)]
+struct Gateway {
+    inner: HttpTransport,
+    status: u16,
+}
+
+impl Transport for Gateway {
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        if !request.path.starts_with(path::PAGES) {
+            return self.inner.send(request);
+        }
+        let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
+        let body = "<html>an app</html>".into();
+        let answer = HttpResponse { status: self.status, headers, body };
+        async { Ok(answer) }.boxed()
+    }
+
+    fn events(
+        &self,
+        request: HttpRequest,
+    ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
+        self.inner.events(request)
+    }
+}
+
+#[test]
+fn first_sync_of_an_app_passes_a_gateway_that_answers_with_a_page() {
+    for status in [200, 302] {
+        let (server, _) = countries(Store::Sqlite);
+        let served = Served::new(&server);
+        let inner = HttpTransport::new(&served.url, 1 << 26).unwrap();
+        let transport = Some(Arc::new(Gateway { inner, status }) as _);
+        let services = Services { transport, ..Services::default() };
+        let phone = Phone::with_services("ana", Some(&served.url), services, |_| ());
+        assert_eq!(phone.sync().pulled, 10, "{status}");
+    }
+}
+
+#[test]
+fn shared_page_that_was_held_back_is_no_failure() {
+    let (server, mut device) = countries(Store::Sqlite);
+    for _ in 0..4 {
+        device.until(&server, Phase::Snapshot).unwrap();
+        if device.next_path() == Some(path::SNAPSHOT) {
+            device.step(&server).unwrap();
+            device.prepare().unwrap();
+        }
+        device.hold_back().unwrap();
+    }
+    device.sync(&server);
+    assert_eq!(pages(&device).0, 3);
+    in_step(&mut device, &server);
+}
+
+/// The next page is requested early, or after a mutation that the server cannot decide.
+#[test]
+fn size_of_pages_does_not_follow_from_a_short_shared_page() {
+    for has_undecided in [false, true] {
+        let codes: Vec<String> = (0..101).map(|at| format!("('c{at}')")).collect();
+        let rows: Vec<String> = (0..500).map(|at| format!("('p{at}', 'ana')")).collect();
+        let sql = format!(
+            "CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
+             CREATE TABLE places (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT);
+             INSERT INTO countries (code) VALUES {};
+             INSERT INTO places (id, user_id) VALUES {}",
+            codes.join(", "),
+            rows.join(", ")
+        );
+        let limits = Limits { page: 100, ..Limits::default() };
+        let server = Backend::made(Store::Sqlite, &sql, tables(), limits);
+        let mut device = Device::bundled("ana", 1, server.manifest());
+        device.reconfigure(|config| config.page_size = 100);
+        if has_undecided {
+            device.write("INSERT INTO places (id, name) VALUES ('p500', 'x')");
+            device.push_undecided(&server).unwrap();
+        }
+        while !matches!(device.step(&server).unwrap(), Moment::Finished(_)) {}
+        let sizes: Vec<i64> = (device.sent.iter().filter(|one| one.path == path::SNAPSHOT))
+            .map(|one| serde_json::from_slice::<Value>(one.body.as_ref().unwrap()).unwrap())
+            .map(|body| body["limit"].as_i64().unwrap())
+            .collect();
+        assert!(sizes.len() > 2 && sizes.iter().all(|size| *size >= 100), "{sizes:?}");
     }
 }
 

@@ -4,7 +4,7 @@
 //! the next one is requested while the last one arrives and is applied. Its response is dropped if
 //! something else comes first. A request without a response within its deadline counts
 //! as lost. A 401 renews the token once and sends the same bytes again. HTML pages, redirects and
-//! cached responses are never passed to the session.
+//! cached responses are never passed to the session, except those to the request of a shared page.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -325,7 +325,9 @@ impl PassContext {
             .unwrap_or(Ok(Err(TransportError::Timeout(whole))))
             .unwrap_or_else(|_| Err(TransportError::Lost("the transport panicked".to_owned())))
             .map_err(|error| unanswered(&error))?;
-        if answer.status < 400 && (answer.is_page() || answer.status >= 300) {
+        // A proxy may not know shared pages: the session then requests the snapshot in the same pass.
+        let is_shared_page = request.path.starts_with(path::PAGES);
+        if !is_shared_page && answer.status < 400 && (answer.is_page() || answer.status >= 300) {
             return Err(SyncFault::Offline(
                 "expected JSON from the sync server, got an HTML page; sign in to this network"
                     .to_owned(),

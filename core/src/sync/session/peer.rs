@@ -84,8 +84,9 @@ pub(super) trait Peer: Debug + Send {
         response: &Response,
     ) -> Result<NextStep>;
 
-    /// The last request has no response after this time, but the server may have processed it.
-    fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()>;
+    /// The last request has no response after this time, but the server may have processed it. `None` if it
+    /// was not sent.
+    fn lost(&mut self, engine: &mut Engine, took: Option<Duration>) -> Result<()>;
 
     /// Another step comes first: collected responses are requested again.
     fn turned(&mut self);

@@ -126,7 +126,7 @@ impl Peer for Plain {
         taken
     }
 
-    fn lost(&mut self, _engine: &mut Engine, _took: Duration) -> Result<()> {
+    fn lost(&mut self, _engine: &mut Engine, _took: Option<Duration>) -> Result<()> {
         self.running = None;
         Ok(())
     }

@@ -212,14 +212,16 @@ impl Peer for Rejoin {
         }
     }
 
-    fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()> {
+    fn lost(&mut self, engine: &mut Engine, took: Option<Duration>) -> Result<()> {
+        let was_sent = took.is_some();
+        let took = took.unwrap_or_default();
         self.log.lost(took);
         self.doctor = Doctor::default();
         match self.running.take().map(|asked| asked.what) {
             Some(What::Push(sent)) => self.mark_processed(&sent),
             Some(What::Page(present, rows)) => {
                 self.page.lost(rows, took);
-                if present.next_address().is_some() {
+                if was_sent && present.next_address().is_some() {
                     snapshot::shared_failed(engine, false)?;
                 }
             }

@@ -37,13 +37,16 @@ impl Rejoin {
                 self.take_pull(engine, pass, number, running, answer::read(body)?)
             }
             What::Page(present, rows) => {
+                let was_shared = present.next_address().is_some();
                 let (next, page) = take_page(engine, pass, number, present, answer::read(body)?)?;
                 match page {
                     Some(page) if page.paged => self.page = PageSize::default(),
+                    // How many rows the last shared page has depends on the table.
+                    Some(page) if was_shared && page.next_address().is_none() => {}
                     Some(page) => {
                         let bounds = (self.page(pass), self.most_rows(pass));
                         let had = u32::try_from(page.rows - present.rows).unwrap_or(0);
-                        let rows = if present.next_address().is_some() { had } else { *rows };
+                        let rows = if was_shared { had } else { *rows };
                         self.page.arrived(rows.max(1), bounds, response.took);
                     }
                     None => {}
