@@ -39,6 +39,14 @@ pub(super) fn is_of_names(error: &Error) -> bool {
     error.code().is_some_and(|state| names.contains(state))
 }
 
+/// Whether a prepared statement may have other types than its tables have now: of its result
+/// (FEATURE_NOT_SUPPORTED), or of its parameters (class 42).
+pub(super) fn may_be_of_types(error: &Error) -> bool {
+    error.code().is_some_and(|state| {
+        *state == SqlState::FEATURE_NOT_SUPPORTED || state.code().starts_with("42")
+    })
+}
+
 /// Whether a retry may succeed: connection, lock, deadlock, shutdown, full disk, or a table that
 /// changed under the statement (the next transaction reads the schema again).
 pub(super) fn is_transient(error: &Error) -> bool {

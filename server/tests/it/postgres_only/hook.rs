@@ -5,6 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rejoin_protocol::Value;
 use rejoin_server::hooks::{AcceptedChanges, Hooks, Veto, Within};
 use serde_json::json;
 
@@ -47,6 +48,42 @@ impl Hooks for Asking {
         assert!(within.query("SELECT * FROM nowhere", &[]).is_err());
         assert!(within.execute("INSERT INTO nowhere VALUES(1)", &[]).is_err());
         Ok(())
+    }
+}
+
+/// Reads a table that is not synced.
+#[derive(Debug)]
+struct Reading;
+
+impl Hooks for Reading {
+    fn accepted(&self, _: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
+        within.query(
+            "SELECT * FROM stock WHERE left_over > :least",
+            &[("least", Value::Integer(0))],
+        )?;
+        Ok(())
+    }
+}
+
+/// PostgreSQL does not change the types of a statement that it has prepared.
+#[tokio::test]
+async fn hook_runs_again_after_a_migration_of_the_table_that_it_reads() {
+    let stock = "CREATE TABLE stock(id TEXT PRIMARY KEY, left_over INTEGER); INSERT INTO stock VALUES('x', 10);";
+    let configure = |config| standard(config).with_hooks(Arc::new(Reading));
+    let world = World::with(Backend::Postgres, &format!("{TABLES}{stock}"), configure);
+    let mut anna = world.device("anna", "a1").await;
+    let migrations = [
+        "SELECT",
+        "ALTER TABLE stock ADD COLUMN note TEXT",
+        "ALTER TABLE stock ALTER COLUMN left_over TYPE TEXT",
+    ];
+    for (number, migration) in migrations.into_iter().enumerate() {
+        world.write(migration);
+        let group = anna.group(&format!("m{number}"), &json!([place(&format!("p{number}"), "x")]));
+        // The first may be answered with `retry`.
+        anna.push_groups(json!([group])).await;
+        let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
+        assert_eq!(ended(&answer.verdicts[0]), "accepted -", "{migration}");
     }
 }
 

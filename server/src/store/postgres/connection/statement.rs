@@ -2,7 +2,8 @@
 //!
 //! Through a pooler the next transaction may be in another session, so no name outlives the
 //! transaction in which it was prepared. Names that the driver keeps for itself are noticed, and the
-//! connection is then not used again.
+//! connection is then not used again. A migration may change the types of a statement of a hook: after
+//! an error that this causes, statements are prepared again.
 
 use std::sync::Arc;
 
@@ -138,7 +139,9 @@ impl Connection {
     ) -> Result<RowStream, Error> {
         let params = params.iter().copied();
         match statement {
-            Prepared::Named(statement) => self.client.query_raw(statement, params).await,
+            Prepared::Named(statement) => {
+                self.noted(self.client.query_raw(statement, params).await)
+            }
             Prepared::Unnamed { text, types } => {
                 let typed = params.zip(types.iter().cloned());
                 self.noted(self.client.query_typed_raw(text, typed).await)
@@ -153,7 +156,7 @@ impl Connection {
         params: Params<'_>,
     ) -> Result<u64, Error> {
         if let Prepared::Named(statement) = statement {
-            return self.client.execute(statement, params).await;
+            return self.noted(self.client.execute(statement, params).await);
         }
         let mut rows = Box::pin(self.sent(statement, params).await?);
         while rows.next().await.transpose()?.is_some() {}
@@ -167,10 +170,14 @@ impl Connection {
         }
     }
 
-    /// Notes a name of the driver that another session has, or has not.
+    /// Notes a name of the driver that another session has, or has not, and types that are no longer
+    /// those of the tables.
     fn noted<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
         done.inspect_err(|error| {
             self.has_names.set(self.has_names.get() || error::is_of_names(error));
+            if error::may_be_of_types(error) {
+                self.statements.borrow_mut().clear();
+            }
         })
     }
 }
