@@ -417,7 +417,7 @@ impl Store for PostgresStore {
 
     fn pulse(&self) -> Result<i64, Fault> {
         let replica = self.replica.as_ref();
-        noting_head(replica, || self.number(changelog::SEQUENCE), |head| *head)
+        noting_head(replica, || self.number(changelog::SEQUENCE), |head| (*head, None))
     }
 
     fn try_write(&self) -> Result<(), WriteProblem> {
@@ -453,6 +453,7 @@ impl Store for PostgresStore {
 
     /// One round trip: every push calls it.
     fn end(&self) -> Result<(i64, i64), Fault> {
-        noting_head(self.replica.as_ref(), || self.alone(changelog::end), |end| end.0)
+        let tag = |end: &(i64, i64)| (end.0, Some(end.1).filter(|tag| *tag != 0));
+        noting_head(self.replica.as_ref(), || self.alone(changelog::end), tag)
     }
 }

@@ -1,8 +1,9 @@
 //! What a server knows of the log of its database, and what a snapshot of a standby must have.
 //!
-//! The head covers what devices were notified of. The epoch and a tag show that the standby follows
-//! this database, not a state from which it has diverged. Knowledge is valid for a second, so that
-//! a standby that stops is noticed although nothing happens here.
+//! The head covers what devices were notified of. Its epoch and tag show that the standby follows
+//! this database, not a state from which it has diverged: after a notice, no standby is used until
+//! the tag is read. Knowledge is valid for a second, so that a standby that stops is noticed although
+//! nothing happens here.
 
 use std::time::Duration;
 
@@ -43,19 +44,34 @@ impl KnownLog {
             }
             self.head = end.head;
             self.end = end;
-        } else if end.head < self.end.head && self.at.is_none_or(|at| begun > at) {
-            // The database may have been restored; a later read shows it.
-            (self.end, self.at) = (LogEnd::default(), None);
-            return;
+        } else if self.is_lower(end.head, begun) {
+            return self.forget_end();
         } else if end.head > self.end.head {
             self.end = end;
         }
-        self.read_head(self.end.head, begun);
+        self.read_head(self.end.head, None, begun);
     }
 
-    pub(super) fn read_head(&mut self, head: i64, begun: Instant) {
+    /// `tag`: of this position, if it was read as well.
+    pub(super) fn read_head(&mut self, head: i64, tag: Option<i64>, begun: Instant) {
+        if self.is_lower(head, begun) {
+            return self.forget_end();
+        }
+        if tag.is_some() && head > self.end.head {
+            (self.end.head, self.end.tag) = (head, tag);
+        }
         self.notified(head);
         self.at = self.at.max(Some(begun));
+    }
+
+    /// Whether a later read shows a lower head: the database may have been restored.
+    fn is_lower(&self, head: i64, begun: Instant) -> bool {
+        head < self.end.head && self.at.is_none_or(|at| begun > at)
+    }
+
+    /// The next read of the end shows which log it is. The head stays: a slow read may bring a lower one.
+    fn forget_end(&mut self) {
+        (self.end.head, self.end.tag, self.at) = (0, None, None);
     }
 
     pub(super) fn notified(&mut self, head: i64) {
@@ -64,8 +80,8 @@ impl KnownLog {
 
     pub(super) fn floor(&self, now: Instant) -> Option<Floor> {
         let is_valid = self.at.is_some_and(|at| now.duration_since(at) < VALID);
-        let is_known = is_valid && !self.end.epoch.is_empty();
-        is_known.then(|| Floor { end: self.end.clone(), head: self.head })
+        let is_known = is_valid && !self.end.epoch.is_empty() && self.end.head == self.head;
+        is_known.then(|| Floor { end: self.end.clone() })
     }
 }
 
@@ -74,7 +90,6 @@ impl KnownLog {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Floor {
     end: LogEnd,
-    head: i64,
 }
 
 impl Floor {
@@ -86,7 +101,7 @@ impl Floor {
     /// Whether a snapshot with this state of the log, and this tag at [`position`](Self::position),
     /// has it.
     pub(super) fn is_reached(&self, log: &LogState, tag: Option<i64>) -> bool {
-        log.epoch == self.end.epoch && log.head == self.head && tag == self.end.tag
+        log.epoch == self.end.epoch && log.head == self.end.head && tag == self.end.tag
     }
 }
 
@@ -103,7 +118,7 @@ mod tests {
         LogEnd { epoch: epoch.into(), head, tag: Some(head * 10) }
     }
 
-    /// Whether the floor is reached by an epoch, a head and the tag of position 5.
+    /// Whether the floor is reached by an epoch, a head and the tag of the last position.
     fn reaches(known: &KnownLog, now: Instant, (epoch, head, tag): (&str, i64, i64)) -> bool {
         let state = LogState {
             epoch: epoch.into(),
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn floor_is_the_last_position_read_or_notified() {
         let (mut known, now) = (KnownLog::default(), Instant::now());
-        known.read_head(3, now);
+        known.read_head(3, None, now);
         assert_eq!(known.floor(now), None, "no tag is known");
         known.read(end("a", 5), now);
         assert!(reaches(&known, now, ("a", 5, 50)));
@@ -129,7 +144,11 @@ mod tests {
         known.read(end("a", 4), now);
         assert!(reaches(&known, now, ("a", 5, 50)), "an older read changes nothing");
         known.notified(7);
-        assert!(!reaches(&known, now, ("a", 6, 50)) && reaches(&known, now, ("a", 7, 50)));
+        assert_eq!(known.floor(now), None, "a standby of a lost state may have reached 7, too");
+        known.read(end("a", 7), now);
+        assert!(!reaches(&known, now, ("a", 7, 71)) && reaches(&known, now, ("a", 7, 70)));
+        known.read_head(8, Some(80), now);
+        assert!(!reaches(&known, now, ("a", 7, 70)) && reaches(&known, now, ("a", 8, 80)));
     }
 
     #[test]
@@ -140,7 +159,7 @@ mod tests {
         known.notified(5);
         assert!(reaches(&known, later(999), ("a", 5, 50)));
         assert!(!reaches(&known, later(1_000), ("a", 5, 50)));
-        known.read_head(5, later(500));
+        known.read_head(5, None, later(500));
         assert!(reaches(&known, later(1_499), ("a", 5, 50)));
     }
 
@@ -148,11 +167,23 @@ mod tests {
     fn lower_head_of_a_later_read_ends_what_is_known() {
         let (mut known, now) = (KnownLog::default(), Instant::now());
         let later = now + Duration::from_millis(100);
+        for only_head in [false, true] {
+            known.read(end("a", 9), now);
+            if only_head {
+                known.read_head(5, None, later);
+            } else {
+                known.read(end("a", 5), later);
+            }
+            assert_eq!(known.floor(later), None);
+            known.read_head(5, None, later);
+            known.read(end("a", 5), later);
+            assert_eq!(known.floor(later), None, "a standby of the lost state has 9");
+            known = KnownLog::default();
+        }
         known.read(end("a", 9), now);
-        known.read(end("a", 5), later);
-        assert_eq!(known.floor(later), None);
-        known.read(end("a", 5), later);
-        assert!(!reaches(&known, later, ("a", 8, 50)) && reaches(&known, later, ("a", 9, 50)));
+        known.read_head(5, None, later);
+        known.read(end("b", 6), later);
+        assert!(reaches(&known, later, ("b", 6, 60)));
     }
 
     #[test]

@@ -188,9 +188,9 @@ impl Replica {
         lock(&self.log).read(end, begun);
     }
 
-    /// A query of the database that was sent at `begun` found this last position.
-    pub(super) fn read_head(&self, head: i64, begun: Instant) {
-        lock(&self.log).read_head(head, begun);
+    /// A query of the database that was sent at `begun` found this last position, and its tag if asked.
+    fn read_head(&self, (head, tag): (i64, Option<i64>), begun: Instant) {
+        lock(&self.log).read_head(head, tag, begun);
     }
 
     /// Calls `notify` with further notices, in addition.
@@ -226,11 +226,11 @@ fn identity(session: &Connection) -> Result<(String, bool), Fault> {
     Ok(row.map_or((String::new(), false), |row| (row.get(0), row.get(1))))
 }
 
-/// Runs a query for the last position, and records it.
+/// Runs a query for the last position, and records it with its tag.
 pub(super) fn noting_head<T>(
     replica: Option<&Arc<Replica>>,
     query: impl FnOnce() -> Result<T, Fault>,
-    head: impl FnOnce(&T) -> i64,
+    head: impl FnOnce(&T) -> (i64, Option<i64>),
 ) -> Result<T, Fault> {
     let begun = Instant::now();
     let found = query()?;
