@@ -102,6 +102,10 @@ impl Hub {
             // Or another thread has read a later head in between.
             let Ok(again) = self.store.pulse() else { return };
             head = again;
+            if head < *known {
+                // A later notice of the lost log would seem to be ahead of it.
+                self.latest.store(head, Ordering::Release);
+            }
         }
         if head == *known || (head < *known && !saw) {
             return;

@@ -32,25 +32,25 @@ type Asked<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
 /// the connection is lost.
 pub(super) async fn listen(target: Target, node: Uuid, notify: NoticeListener) {
     let mut pause = Duration::ZERO;
-    let mut has_listened = false;
+    let mut missed = None;
     loop {
         sleep(pause).await;
         let mut is_listening = false;
-        let missed = has_listened.then(missed);
-        match run_connection(&target, node, &notify, missed, &mut is_listening).await {
+        let attempt = run_connection(&target, node, &notify, missed, &mut is_listening);
+        match attempt.await {
             Ok(()) => return,
             Err(why) => {
                 tracing::debug!(why, "news of other nodes are lost, the log is looked at instead");
             }
         }
-        has_listened |= is_listening;
+        missed = Some(missed_notices());
         pause =
             if is_listening { FIRST_PAUSE } else { (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
     }
 }
 
 /// The notice in place of those that were missed: the empty bucket concerns every device.
-fn missed() -> NodeNotice {
+fn missed_notices() -> NodeNotice {
     NodeNotice::Log(vec![Touched { bucket: String::new(), is_grant: false }])
 }
 

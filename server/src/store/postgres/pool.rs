@@ -52,10 +52,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// How the database handles a silent server: it probes the connection and ends open transactions.
 /// The session's statement timeout is read, and then applied to the transactions of requests only.
+/// The sequencer goes on when the connection of its request is closed.
 const TIME_OUTS: &str = "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
     SET tcp_user_timeout = 30000; \
     SELECT set_config(name, '60s', false) FROM pg_settings \
       WHERE name = 'idle_in_transaction_session_timeout' AND setting = '0'; \
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'client_connection_check_interval'; \
     SELECT setting, set_config(name, '0', false) FROM pg_settings WHERE name = 'statement_timeout'";
 
 /// What a connection leads to.

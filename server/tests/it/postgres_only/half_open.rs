@@ -83,6 +83,24 @@ async fn silent_listener_reconnects() {
     assert!(is_notified(20), "it has connected again");
 }
 
+/// Notices of other nodes may have come before.
+#[tokio::test]
+async fn listener_that_connects_late_wakes_every_device() {
+    let (world, proxy) = behind_a_proxy();
+    let (sender, notices) = channel();
+    let url = world.config.store.clone().unwrap();
+    let now = "2026-11-20T08:00:00.000000Z";
+    let wait = Duration::from_secs(1);
+    let store = PostgresStore::open(&url, &world.config.tables, wait, now).unwrap();
+    proxy.drop_packets(true);
+    store.listen(Arc::new(move |notice| sender.send(notice).is_ok()));
+    assert!(notices.recv_timeout(Duration::from_secs(3)).is_err(), "it is not connected");
+    proxy.drop_packets(false);
+    let notice = notices.recv_timeout(ANSWERED).expect("it has connected");
+    let NodeNotice::Log(touched) = notice else { panic!("{notice:?}") };
+    assert_eq!(touched[0].bucket, "");
+}
+
 /// A waiting trigger of the application is cancelled; the sequencer is not, since it would have to
 /// start over each time.
 #[tokio::test(flavor = "multi_thread")]
@@ -116,6 +134,8 @@ async fn sessions_have_default_timeouts() {
         ("tcp_keepalives_idle", "15"),
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "3"),
+        // Or the sequencer would end with a request that waits no longer.
+        ("client_connection_check_interval", "0"),
     ];
     let check = |(name, value)| ("current_setting('", name, "') = '", value);
     let action = expected.map(check).into_iter().fold(
@@ -126,6 +146,9 @@ async fn sessions_have_default_timeouts() {
     );
     let database = Database::new();
     database.session().run(TABLES);
+    let checks = "ALTER DATABASE %I SET client_connection_check_interval = ''10s''";
+    let sql = format!("DO $$ BEGIN EXECUTE format('{checks}', current_database()); END $$");
+    database.session().run(&sql);
     let world =
         World::over(database, |config: Config| standard(config).with_action(action.clone()));
     let mut anna = world.device("anna", "a1").await;

@@ -97,6 +97,27 @@ async fn push_at_one_node_wakes_listeners_at_the_other() {
     assert_eq!(listening.next().await.unwrap(), "changed {}");
 }
 
+/// As after a restore, when a notice has named a later position than the log has.
+#[tokio::test(flavor = "multi_thread")]
+async fn notice_of_a_later_position_does_not_wake_everyone_at_each_change() {
+    let world = World::postgres(TABLES, standard);
+    let mut anna = world.device("anna", "a1").await;
+    world.device("ben", "b1").await;
+    let mut listening = Listening::start(&world.server, ("X-User-ID", "ben")).await;
+    assert!(listening.next().await.unwrap().starts_with("hello"));
+    until_it_listens(world.database(), 1).await;
+    world.write("NOTIFY rejoin, '1000'");
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+    let quiet = Duration::from_secs(1);
+    while tokio::time::timeout(quiet, listening.next()).await.is_ok() {}
+    for number in 0..3 {
+        let id = number.to_string();
+        anna.accept(&format!("m{id}"), json!([place(&id, "x")])).await;
+    }
+    let woken = tokio::time::timeout(quiet, listening.next()).await;
+    assert!(woken.is_err(), "a change of anna does not concern ben");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn node_without_notifications_polls() {
     let world = World::postgres(TABLES, standard);
