@@ -166,6 +166,15 @@ pub enum RowSecurityProblem {
         /// The table.
         table: String,
     },
+    /// A restrictive policy of the operator applies to the serving role, so that users would read
+    /// different rows of a table whose pages are the same for all.
+    #[error(
+        "{table}: a restrictive policy hides rows of a table that all users read: drop it, or do not set allow_global_read"
+    )]
+    Restricts {
+        /// The table.
+        table: String,
+    },
 }
 
 /// Why a role bypasses row level security.

@@ -15,7 +15,7 @@ use super::records::kept;
 use super::{Known, Shape, types};
 use crate::config::RowSecurity;
 use crate::error::{Bypass, RowSecurityProblem, ServerError};
-use crate::model::{PushPolicy, Table};
+use crate::model::{Access, PushPolicy, Table};
 use crate::store::quote::{literal, quoted};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -187,7 +187,10 @@ fn check_table(
                   AND has_table_privilege($2, c.oid, 'INSERT') AND has_table_privilege($2, c.oid, 'UPDATE')
                   AND has_table_privilege($2, c.oid, 'DELETE'),
                   ARRAY(SELECT p.polname || ' ' || coalesce(obj_description(p.oid, 'pg_policy'), '')
-                    FROM pg_policy AS p WHERE p.polrelid = c.oid)
+                    FROM pg_policy AS p WHERE p.polrelid = c.oid),
+                  EXISTS (SELECT FROM pg_policy AS p, unnest(p.polroles) AS r(oid)
+                    WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd IN ('r', '*')
+                    AND CASE WHEN r.oid = 0 THEN true ELSE pg_has_role($2, r.oid, 'USAGE') END)
                   FROM pg_class AS c WHERE c.oid = $1::bigint::oid";
     let Some(row) = connection.first(select, &[&shape.relation, &security.role])? else {
         return Ok(());
@@ -206,6 +209,10 @@ fn check_table(
     };
     if !row.get::<_, bool>(2) || !policies(known, table).iter().all(is_there) {
         problems.push(RowSecurityProblem::Stale { table: name() });
+    }
+    // Caches keep the pages of these tables for all users.
+    if row.get(4) && table.access == Access::Global {
+        problems.push(RowSecurityProblem::Restricts { table: name() });
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ fn start_is_refused_if_policies_are_ineffective() {
     session.run(&rejoin_server::row_security(&config).unwrap());
     let bypasses = |how| Some(RowSecurityProblem::Bypasses { role: role.clone(), how });
     let stale = || Some(RowSecurityProblem::Stale { table: "places".into() });
+    let restricts = || Some(RowSecurityProblem::Restricts { table: "countries".into() });
     let open_policy = "DROP POLICY rejoin_read ON places; CREATE POLICY rejoin_read ON places FOR SELECT TO {app} USING (true)";
     let steps = [
         ("SELECT", None),
@@ -54,6 +55,9 @@ fn start_is_refused_if_policies_are_ineffective() {
         ("ALTER TABLE places OWNER TO {owner}", bypasses(Bypass::Owner)),
         ("REVOKE {owner} FROM {app}; REVOKE DELETE ON places FROM {app}", stale()),
         ("GRANT SELECT, INSERT, UPDATE, DELETE ON places TO {app}", None),
+        ("CREATE POLICY mine ON countries AS RESTRICTIVE USING (code <> 'x')", restricts()),
+        ("ALTER POLICY mine ON countries TO {owner}", None),
+        ("CREATE POLICY mine ON places AS RESTRICTIVE TO {app} USING (id <> 'x')", None),
         (open_policy, stale()),
     ];
     for (sql, expected) in steps {
