@@ -100,7 +100,7 @@ pub(super) fn state(connection: &Connection) -> Result<Feed> {
         extract(epoch FROM clock_timestamp() - least((SELECT a.at FROM rejoin.ask AS a ORDER BY a.id LIMIT 1),
           (SELECT t.at FROM rejoin.tell AS t ORDER BY t.id LIMIT 1)))::float8,
         EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-          WHERE l.locktype = 'advisory' AND l.classid::bigint = 1380600396 AND l.granted AND d.datname = current_database())";
+          WHERE l.locktype = 'advisory' AND l.classid::bigint = 1380600396 AND l.objid = 0 AND l.granted AND d.datname = current_database())";
     let rows = connection.alone(select, &[])?;
     let Some(row) = rows.first() else { return Ok(Feed::NONE) };
     let age: Option<f64> = row.get(1);

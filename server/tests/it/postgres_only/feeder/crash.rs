@@ -33,7 +33,7 @@ async fn only_unstored_results_are_resolved_again() {
             world.config.tables[0].bucket_resolver = Some(Arc::clone(&next) as _);
             world.server = Server::open(world.config.clone()).unwrap();
         } else {
-            world.write("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = 1380600396
+            world.write("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = 1380600396 AND objid = 0
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())");
         }
         readers.set_gate(false);

@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// The lock that the one feeder holds.
 const ENDS_ITS_CONNECTION: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'
-    AND classid::bigint = 1380600396 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    AND classid::bigint = 1380600396 AND objid = 0 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Allows a lag of a minute by default, so that slow machines do not matter.
 fn world(readers: &Arc<Readers>) -> World {
@@ -76,7 +76,8 @@ async fn failing_resolver_does_not_fail_the_feeder_check() {
     assert_eq!(becomes(&world.server, 200).await["waiting"], 0);
 }
 
-/// Its connection ends during a call: there is no feeder until it reconnects.
+/// Its connection ends during a call: there is no feeder until it reconnects. A push has a lock of the
+/// same class meanwhile.
 #[tokio::test]
 async fn lost_feeder_connection_is_reported_until_it_returns() {
     let readers = Arc::new(Readers::default());
@@ -85,6 +86,8 @@ async fn lost_feeder_connection_is_reported_until_it_returns() {
     readers.set_gate(true);
     put(&world, A, "x", "stop");
     readers.wait_at_gate();
+    let push = world.database().session();
+    push.run("BEGIN; SELECT pg_advisory_xact_lock(1380600396, hashtext('anna'))");
     world.write(ENDS_ITS_CONNECTION);
     let feeder = becomes(&world.server, 503).await;
     assert_eq!(feeder["why"], "no feeder is running", "{feeder}");
