@@ -244,8 +244,8 @@ impl Transport for Gateway {
 #[test]
 fn first_sync_of_an_app_passes_a_gateway_that_answers_with_a_page() {
     for status in [200, 302] {
-        let (server, _) = countries(Store::Sqlite);
-        let served = Served::new(&server);
+        let (backend, _) = countries(Store::Sqlite);
+        let served = Served::new(&backend);
         let inner = HttpTransport::new(&served.url, 1 << 26).unwrap();
         let transport = Some(Arc::new(Gateway { inner, status }) as _);
         let services = Services { transport, ..Services::default() };
