@@ -166,8 +166,8 @@ pub enum RowSecurityProblem {
         /// The table.
         table: String,
     },
-    /// A restrictive policy of the operator applies to the serving role, so that users would read
-    /// different rows of a table whose pages are the same for all.
+    /// A restrictive policy of the operator applies to the serving role, so that users may read
+    /// different rows of a table whose pages are the same for all. What the policy says is not read.
     #[error(
         "{table}: a restrictive policy hides rows of a table that all users read: drop it, or do not set allow_global_read"
     )]

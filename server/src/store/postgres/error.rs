@@ -40,11 +40,18 @@ pub(super) fn is_of_names(error: &Error) -> bool {
 }
 
 /// Whether a prepared statement may have other types than its tables have now: of its result
-/// (FEATURE_NOT_SUPPORTED), or of its parameters (class 42).
+/// (FEATURE_NOT_SUPPORTED), or of its parameters (class 42, which has missing rights, too).
 pub(super) fn may_be_of_types(error: &Error) -> bool {
     error.code().is_some_and(|state| {
-        *state == SqlState::FEATURE_NOT_SUPPORTED || state.code().starts_with("42")
+        let is_of_class = state.code().starts_with("42");
+        *state == SqlState::FEATURE_NOT_SUPPORTED
+            || is_of_class && *state != SqlState::INSUFFICIENT_PRIVILEGE
     })
+}
+
+/// Whether a value does not fit the type of its parameter.
+pub(super) fn is_of_value(error: &Error) -> bool {
+    error.code().is_some_and(|state| state.code().starts_with("22"))
 }
 
 /// Whether a retry may succeed: connection, lock, deadlock, shutdown, full disk, or a table that

@@ -46,7 +46,7 @@ impl KnownLog {
             self.end = end;
         } else if self.is_lower(end.head, begun) {
             return self.forget_end();
-        } else if end.head > self.end.head {
+        } else if self.is_later(end.head, begun) {
             self.end = end;
         }
         self.read_head(self.end.head, None, begun);
@@ -57,7 +57,7 @@ impl KnownLog {
         if self.is_lower(head, begun) {
             return self.forget_end();
         }
-        if tag.is_some() && head > self.end.head {
+        if tag.is_some() && self.is_later(head, begun) {
             (self.end.head, self.end.tag) = (head, tag);
         }
         self.notified(head);
@@ -69,7 +69,13 @@ impl KnownLog {
         head < self.end.head && self.at.is_none_or(|at| begun > at)
     }
 
-    /// The next read of the end shows which log it is. The head stays: a slow read may bring a lower one.
+    /// Whether this is a later end. After a restore, the log may have grown to the same head with another tag.
+    fn is_later(&self, head: i64, begun: Instant) -> bool {
+        head > self.end.head || head == self.end.head && self.at.is_none_or(|at| begun > at)
+    }
+
+    /// The next read names the epoch and the tag. The known head stays, because devices may have been notified of it: in
+    /// the same epoch, no standby is used until the log has passed it.
     fn forget_end(&mut self) {
         (self.end.head, self.end.tag, self.at) = (0, None, None);
     }
@@ -180,6 +186,13 @@ mod tests {
             assert_eq!(known.floor(later), None, "a standby of the lost state has 9");
             known = KnownLog::default();
         }
+        known.read(end("a", 9), now);
+        known.read(LogEnd { tag: Some(91), ..end("a", 9) }, later);
+        assert!(reaches(&known, later, ("a", 9, 91)), "it has grown to the same head");
+        let latest = later + Duration::from_millis(100);
+        known.read_head(9, Some(92), latest);
+        assert!(reaches(&known, latest, ("a", 9, 92)));
+        known = KnownLog::default();
         known.read(end("a", 9), now);
         known.read_head(5, None, later);
         known.read(end("b", 6), later);

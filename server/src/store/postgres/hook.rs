@@ -13,7 +13,7 @@ use tokio_postgres::{Error, Row};
 
 use super::check::{ParsedQuery, take_apart};
 use super::connection::Connection;
-use super::error::{is_of_names, is_transient, log_text};
+use super::error::{is_of_names, is_of_value, is_transient, log_text};
 use crate::hooks::SqlError;
 
 /// Microseconds from 1970 to 2000, the epoch of PostgreSQL.
@@ -29,7 +29,7 @@ pub(super) fn execute(
 ) -> Result<u64, Failed> {
     let (asked, values) = given(sql, values)?;
     let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-    Ok(connection.guarded(&asked.text, &params)?)
+    connection.guarded(&asked.text, &params).map_err(|error| failed(connection, &asked, error))
 }
 
 /// Runs a query; returns its rows.
@@ -49,9 +49,18 @@ pub(super) fn query(
         }
         Err(error) => {
             connection.batch("ROLLBACK TO rejoin_hook; RELEASE rejoin_hook")?;
-            Err(error.into())
+            Err(failed(connection, &asked, error))
         }
     }
+}
+
+/// A value that does not fit may fit the type that a migration has given to its column: the statement
+/// is prepared again.
+fn failed(connection: &Connection, asked: &ParsedQuery, error: Error) -> Failed {
+    if is_of_value(&error) {
+        connection.forget(&asked.text);
+    }
+    error.into()
 }
 
 /// Why a statement failed, before it is reported.

@@ -1,6 +1,6 @@
 //! Hooks in PostgreSQL transactions: retries after a deadlock, and the role of their statements.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,12 +51,16 @@ impl Hooks for Asking {
     }
 }
 
-/// Reads a table that is not synced.
+/// Reads and writes a table that is not synced.
 #[derive(Debug)]
-struct Reading;
+struct Reading {
+    size: AtomicI64,
+}
 
 impl Hooks for Reading {
     fn accepted(&self, _: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
+        let size = Value::Integer(self.size.load(Ordering::Relaxed));
+        within.execute("UPDATE stock SET size = :size", &[("size", size)])?;
         within.query(
             "SELECT * FROM stock WHERE left_over > :least",
             &[("least", Value::Integer(0))],
@@ -68,20 +72,28 @@ impl Hooks for Reading {
 /// PostgreSQL does not change the types of a statement that it has prepared.
 #[tokio::test]
 async fn hook_runs_again_after_a_migration_of_the_table_that_it_reads() {
-    let stock = "CREATE TABLE stock(id TEXT PRIMARY KEY, left_over INTEGER); INSERT INTO stock VALUES('x', 10);";
-    let configure = |config| standard(config).with_hooks(Arc::new(Reading));
+    let stock = "CREATE TABLE stock(id TEXT PRIMARY KEY, left_over INTEGER, size INTEGER);
+        INSERT INTO stock VALUES('x', 10, 1);";
+    let hooks = Arc::new(Reading { size: AtomicI64::new(1) });
+    let configure = |config| standard(config).with_hooks(Arc::<Reading>::clone(&hooks));
     let world = World::with(Backend::Postgres, &format!("{TABLES}{stock}"), configure);
     let mut anna = world.device("anna", "a1").await;
     let migrations = [
         "SELECT",
         "ALTER TABLE stock ADD COLUMN note TEXT",
         "ALTER TABLE stock ALTER COLUMN left_over TYPE TEXT",
+        "ALTER TABLE stock ALTER COLUMN size TYPE BIGINT",
     ];
     for (number, migration) in migrations.into_iter().enumerate() {
         world.write(migration);
+        if migration.ends_with("BIGINT") {
+            hooks.size.store(5_000_000_000, Ordering::Relaxed);
+        }
         let group = anna.group(&format!("m{number}"), &json!([place(&format!("p{number}"), "x")]));
-        // The first may be answered with `retry`.
-        anna.push_groups(json!([group])).await;
+        // The first ones may be answered with `retry`, one for each statement.
+        for _ in 0..2 {
+            anna.push_groups(json!([group])).await;
+        }
         let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
         assert_eq!(ended(&answer.verdicts[0]), "accepted -", "{migration}");
     }

@@ -85,6 +85,11 @@ impl Connection {
         self.named(Sql { text, types: &[] }).map(drop)
     }
 
+    /// Prepares this statement again the next time.
+    pub(in super::super) fn forget(&self, text: &str) {
+        self.statements.borrow_mut().remove(text);
+    }
+
     fn make_room(&self, count: usize) {
         let mut statements = self.statements.borrow_mut();
         if statements.len() + count > KEPT_STATEMENTS {
