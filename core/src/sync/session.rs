@@ -97,7 +97,7 @@ impl Session {
     /// # Errors
     /// Those of the engine's file.
     pub fn start_pass(&mut self, engine: &mut Engine) -> Result<()> {
-        self.lost(engine, Duration::ZERO)?;
+        self.lost(engine, Some(Duration::ZERO))?;
         self.pass.settle_former(engine)?;
         self.follow_reset(engine);
         if fact::SnapshotProgress::load(engine)?.is_none() && staging::active(Staging::of(engine))?
@@ -216,16 +216,12 @@ impl Session {
     }
 
     /// The request or its response was lost or abandoned. A sent push is uncertain and will be sent
-    /// again byte for byte. Does nothing without a running request. `took` is how long it ran.
+    /// again byte for byte. Does nothing without a running request. `took` is how long it ran; `None` if it
+    /// was not sent.
     ///
     /// # Errors
     /// Those of the engine's file.
-    pub fn lost(&mut self, engine: &mut Engine, took: Duration) -> Result<()> {
-        self.drop_running(engine, Some(took))
-    }
-
-    /// [`Session::lost`], or `None` for a request that was not sent.
-    fn drop_running(&mut self, engine: &mut Engine, took: Option<Duration>) -> Result<()> {
+    pub fn lost(&mut self, engine: &mut Engine, took: Option<Duration>) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
         let counted = match (running, &mut self.peer) {
             (Asked::Peer, Some(peer)) => peer.lost(engine, took),
@@ -238,7 +234,7 @@ impl Session {
     /// server, the pass goes on with them: it fetches what is newer, and publishes. Returns whether it
     /// does.
     pub fn held_back(&mut self, engine: &mut Engine) -> Result<bool> {
-        self.drop_running(engine, None)?;
+        self.lost(engine, None)?;
         let publishes = entries::are_unpublished(engine)?;
         if publishes {
             self.pass.step = PassStep::Log;

@@ -62,7 +62,7 @@ impl Device {
 }
 
 pub(super) fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
-    session.lost(engine, Duration::ZERO)?;
+    session.lost(engine, Some(Duration::ZERO))?;
     Err(rejoin_core::Error::Sync(rejoin_core::SyncFault::Offline("the test lost it".to_owned())))
 }
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use futures_util::FutureExt;
@@ -212,11 +213,44 @@ fn first_sync_passes_a_proxy_that_never_answers_for_shared_pages() {
     }
 }
 
-/// Answers the requests of shared pages as a gateway that does not know them.
+/// A network that signs in the user before anything else, from the second shared page on.
+struct Portal<'a> {
+    server: &'a Backend,
+    pages: Cell<usize>,
+}
+
+impl Peer for Portal<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let is_page = request.path.starts_with(path::PAGES);
+        self.pages.set(self.pages.get() + usize::from(is_page));
+        if self.pages.get() >= 2 {
+            return Some(response(200, "<html>sign in</html>"));
+        }
+        self.server.exchange(user, request)
+    }
+}
+
+#[test]
+fn portal_during_a_first_sync_does_not_end_shared_pages() {
+    let (server, mut device) = countries(Store::Sqlite);
+    let portal = Portal { server: &server, pages: Cell::new(0) };
+    for _ in 0..2 {
+        device.pass(&portal).unwrap_err();
+    }
+    let before = pages(&device).0;
+    device.sync(&server);
+    assert_eq!(pages(&device).0, before + 2);
+    in_step(&mut device, &server);
+}
+
+/// Answers the requests of shared pages as a gateway that does not know them, or is not reached by them.
 #[derive(Debug)]
 struct Gateway {
     inner: HttpTransport,
-    status: u16,
+    /// `None`: they are not sent.
+    status: Option<u16>,
+    is_open: Arc<AtomicBool>,
+    passed: Arc<AtomicUsize>,
 }
 
 impl Transport for Gateway {
@@ -224,12 +258,17 @@ impl Transport for Gateway {
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
-        if !request.path.starts_with(path::PAGES) {
+        let is_page = request.path.starts_with(path::PAGES);
+        if !is_page || self.is_open.load(Relaxed) {
+            self.passed.fetch_add(usize::from(is_page), Relaxed);
             return self.inner.send(request);
         }
+        let Some(status) = self.status else {
+            return async { Err(TransportError::Unreachable("by the test".to_owned())) }.boxed();
+        };
         let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
         let body = "<html>an app</html>".into();
-        let answer = HttpResponse { status: self.status, headers, body };
+        let answer = HttpResponse { status, headers, body };
         async { Ok(answer) }.boxed()
     }
 
@@ -241,17 +280,40 @@ impl Transport for Gateway {
     }
 }
 
+/// Ana's phone behind a gateway, what opens the gateway, and the number of shared pages that pass it.
+fn behind_gateway(
+    backend: &Backend,
+    status: Option<u16>,
+) -> (Served, Phone, Arc<AtomicBool>, Arc<AtomicUsize>) {
+    let served = Served::new(backend);
+    let inner = HttpTransport::new(&served.url, 1 << 26).unwrap();
+    let (is_open, passed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let gateway =
+        Gateway { inner, status, is_open: Arc::clone(&is_open), passed: Arc::clone(&passed) };
+    let services = Services { transport: Some(Arc::new(gateway)), ..Services::default() };
+    let phone = Phone::with_services("ana", Some(&served.url), services, |_| ());
+    (served, phone, is_open, passed)
+}
+
 #[test]
 fn first_sync_of_an_app_passes_a_gateway_that_answers_with_a_page() {
     for status in [200, 302] {
         let (backend, _) = countries(Store::Sqlite);
-        let served = Served::new(&backend);
-        let inner = HttpTransport::new(&served.url, 1 << 26).unwrap();
-        let transport = Some(Arc::new(Gateway { inner, status }) as _);
-        let services = Services { transport, ..Services::default() };
-        let phone = Phone::with_services("ana", Some(&served.url), services, |_| ());
+        let (_served, phone, ..) = behind_gateway(&backend, Some(status));
         assert_eq!(phone.sync().pulled, 10, "{status}");
     }
+}
+
+#[test]
+fn passes_without_a_network_do_not_end_shared_pages() {
+    let (backend, _) = countries(Store::Sqlite);
+    let (_served, phone, is_open, passed) = behind_gateway(&backend, None);
+    for _ in 0..4 {
+        phone.client.sync().and_wait(Some(PATIENCE)).wait().unwrap_err();
+    }
+    is_open.store(true, Relaxed);
+    phone.sync();
+    assert_eq!(passed.load(Relaxed), 3);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// Applies a response.
     fn answered(&self, response: Response) -> Task<SessionState>;
     /// The last request has no response after this time.
-    fn lost(&self, took: Duration) -> Task<()>;
+    fn lost(&self, took: Option<Duration>) -> Task<()>;
     /// The next request is held back, because it would pull. Returns whether entries of the log are
     /// published instead.
     fn held_back(&self) -> Task<bool>;
@@ -117,7 +117,7 @@ impl Exchange for WriterExchange {
         })
     }
 
-    fn lost(&self, took: Duration) -> Task<()> {
+    fn lost(&self, took: Option<Duration>) -> Task<()> {
         self.step(move |session, engine| session.lost(engine, took))
     }
 

@@ -77,6 +77,8 @@ struct Sent {
 struct Times {
     begun: Duration,
     ended: Duration,
+    /// Whether the transport could send it.
+    was_sent: bool,
 }
 
 /// What a pass works with.
@@ -136,7 +138,7 @@ impl PassContext {
                 Ok(answer) => answer,
                 Err(error) => {
                     // If this fails too, the next pass marks it.
-                    let _ = self.exchange.lost(took).await;
+                    let _ = self.exchange.lost(times.was_sent.then_some(took)).await;
                     return Err(error);
                 }
             };
@@ -211,7 +213,7 @@ impl PassContext {
         signer: &Signer,
     ) -> (Result<HttpResponse>, Times, Option<(Request, Sent)>) {
         let Sent { phase, prepared, begun, answer, page_end, is_early } = sent;
-        let mut times = Times { begun, ended: begun };
+        let mut times = Times { begun, ended: begun, was_sent: true };
         let token = header.clone();
         let answer = async {
             let answer = self.ask((phase, &prepared, answer), is_early, &mut times, header, signer);
@@ -249,10 +251,10 @@ impl PassContext {
     ) -> Result<HttpResponse> {
         let again =
             |header: &Option<Header>| self.carried(request, header.as_ref(), Box::new(|_| ()));
-        let mut arrived = self.arrived(request, answer, phase).await;
+        let mut arrived = self.arrived(request, answer, phase, times).await;
         if is_early && matches!(arrived, Err(Error::Sync(SyncFault::Offline(_)))) {
             times.begun = self.host.elapsed();
-            arrived = self.arrived(request, again(header), phase).await;
+            arrived = self.arrived(request, again(header), phase, times).await;
         }
         let answer;
         (answer, times.ended) = arrived?;
@@ -275,7 +277,7 @@ impl PassContext {
         *header = Some(fresh);
         times.begun = self.host.elapsed();
         let answer;
-        (answer, times.ended) = self.arrived(request, again(header), phase).await?;
+        (answer, times.ended) = self.arrived(request, again(header), phase, times).await?;
         if answer.status == 401 && is_of_server(&answer) {
             self.keyring.refused(header.as_ref()).await;
         }
@@ -311,6 +313,7 @@ impl PassContext {
         request: &HttpRequest,
         answer: Carried,
         phase: Phase,
+        times: &mut Times,
     ) -> Result<(HttpResponse, Duration)> {
         let is_post = request.method == "POST";
         // The transport has an idle timeout; this timeout covers custom transports too.
@@ -320,12 +323,14 @@ impl PassContext {
                 request.timeout * WHOLE_ANSWER
             }
         };
-        let (answer, at) = tokio::time::timeout(whole, answer)
+        let answer = tokio::time::timeout(whole, answer)
             .await
             .unwrap_or(Ok(Err(TransportError::Timeout(whole))))
-            .unwrap_or_else(|_| Err(TransportError::Lost("the transport panicked".to_owned())))
-            .map_err(|error| unanswered(&error))?;
-        // A proxy may not know shared pages: the session then requests the snapshot in the same pass.
+            .unwrap_or_else(|_| Err(TransportError::Lost("the transport panicked".to_owned())));
+        times.was_sent =
+            !matches!(answer, Err(TransportError::Unreachable(_) | TransportError::Refused(_)));
+        let (answer, at) = answer.map_err(|error| unanswered(&error))?;
+        // A proxy may not support shared pages: the session then requests the snapshot in the same pass.
         let is_shared_page = request.path.starts_with(path::PAGES);
         if !is_shared_page && answer.status < 400 && (answer.is_page() || answer.status >= 300) {
             return Err(SyncFault::Offline(

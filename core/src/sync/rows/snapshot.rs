@@ -143,14 +143,10 @@ pub(crate) fn refuses_shared(taken: &Result<NextStep>) -> bool {
     }
 }
 
-/// Counts a shared page that was lost or refused; after a refusal the server itself continues. Returns whether the
-/// snapshot is still running.
-pub(crate) fn shared_failed(engine: &mut Engine, is_refused: bool) -> Result<bool> {
+/// Counts a shared page that was lost or refused. Returns whether the snapshot is still running.
+pub(crate) fn shared_failed(engine: &mut Engine) -> Result<bool> {
     let Some(mut snapshot) = SnapshotProgress::load(engine)? else { return Ok(false) };
     snapshot.shared_failures = snapshot.shared_failures.saturating_add(1);
-    if is_refused {
-        snapshot.leave_shared();
-    }
     fact::write(engine, &[snapshot.fact()])?;
     Ok(true)
 }

@@ -52,6 +52,14 @@ impl PageSize {
         self.rows = Some(next);
     }
 
+    /// A page whose size follows from the table has arrived instead of one of `rows`. It is a measure only if it took
+    /// long.
+    pub(super) fn arrived_short(&mut self, rows: u32, took: Duration) {
+        if took > SLOW {
+            self.failed(rows);
+        }
+    }
+
     /// A pass begins, perhaps on another network.
     pub(super) fn start_pass(&mut self) {
         self.is_quick = false;

@@ -44,6 +44,8 @@ pub(super) struct Rejoin {
     page: PageSize,
     /// Number and rows of the request for that page, if it was made before the last page was applied.
     ahead: Option<(i64, u32)>,
+    /// Whether a shared page was refused in this pass: the server itself continues, if it is reached.
+    leaves_shared: bool,
     /// Pages of a pull that are not applied yet.
     gathered: pull::Gathered,
     running: Option<Asked>,
@@ -106,6 +108,7 @@ impl Peer for Rejoin {
         self.aside.clear();
         self.gathered.begin();
         self.ahead = None;
+        self.leaves_shared = false;
         self.page.start_pass();
     }
 
@@ -180,8 +183,9 @@ impl Peer for Rejoin {
         if let What::Page(present, _) = &running.what
             && present.next_address().is_some()
             && snapshot::refuses_shared(&taken)
-            && snapshot::shared_failed(engine, true)?
+            && snapshot::shared_failed(engine)?
         {
+            self.leaves_shared = true;
             return Ok(NextStep::Onward);
         }
         let is_smaller = matches!(taken, Ok(NextStep::Smaller));
@@ -203,7 +207,9 @@ impl Peer for Rejoin {
             (What::Page(present, rows), Err(error)) => {
                 snapshot::failed_by(engine, error);
                 let is_shared = present.next_address().is_some();
-                if !is_shared && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
+                // After a refused shared page, not the size is the cause: nothing reaches the server.
+                let is_of_size = !is_shared && !self.leaves_shared;
+                if is_of_size && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
                     self.page.failed(*rows);
                 }
                 taken
@@ -222,7 +228,7 @@ impl Peer for Rejoin {
             Some(What::Page(present, rows)) => {
                 self.page.lost(rows, took);
                 if was_sent && present.next_address().is_some() {
-                    snapshot::shared_failed(engine, false)?;
+                    snapshot::shared_failed(engine)?;
                 }
             }
             _ => {}
@@ -386,7 +392,7 @@ impl Rejoin {
             self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
         } else {
             let takes_shared = !self.page.is_careful && snapshot.takes_shared();
-            if !takes_shared {
+            if !takes_shared || self.leaves_shared {
                 snapshot.leave_shared();
             }
             let (witness, asked) = (fact::witness(engine)?, (rows, takes_shared));

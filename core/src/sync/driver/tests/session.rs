@@ -157,7 +157,7 @@ impl Exchange for RealSession {
         })
     }
 
-    fn lost(&self, took: Duration) -> Task<()> {
+    fn lost(&self, took: Option<Duration>) -> Task<()> {
         self.step(|inside| {
             inside.land();
             inside.session.lost(&mut inside.engine, took)

@@ -41,9 +41,11 @@ impl Rejoin {
                 let (next, page) = take_page(engine, pass, number, present, answer::read(body)?)?;
                 match page {
                     Some(page) if page.paged => self.page = PageSize::default(),
-                    // How many rows the last shared page has depends on the table.
-                    Some(page) if was_shared && page.next_address().is_none() => {}
+                    Some(page) if was_shared && page.next_address().is_none() => {
+                        self.page.arrived_short(*rows, response.took);
+                    }
                     Some(page) => {
+                        self.leaves_shared = false;
                         let bounds = (self.page(pass), self.most_rows(pass));
                         let had = u32::try_from(page.rows - present.rows).unwrap_or(0);
                         let rows = if was_shared { had } else { *rows };
