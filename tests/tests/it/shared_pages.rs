@@ -243,6 +243,53 @@ fn portal_during_a_first_sync_does_not_end_shared_pages() {
     in_step(&mut device, &server);
 }
 
+/// A gateway that refuses shared pages, and pages of more than 200 rows.
+struct Narrow<'a>(&'a Backend);
+
+impl Peer for Narrow<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        if request.path.starts_with(path::PAGES) {
+            return Some(response(404, r#"{"error":"no route"}"#));
+        }
+        if request.path == path::SNAPSHOT && limit(request) > 200 {
+            return Some(response(500, r#"{"error":"too much"}"#));
+        }
+        self.0.exchange(user, request)
+    }
+}
+
+/// The rows that a request of a snapshot asks for.
+fn limit(request: &Request) -> i64 {
+    let body: Value = serde_json::from_slice(request.body.as_ref().unwrap()).unwrap();
+    body["limit"].as_i64().unwrap()
+}
+
+/// A server with so many countries and places, and a new device whose pages begin with 100 rows.
+fn with_rows(countries: usize, places: usize, page: usize) -> (Backend, Device) {
+    let codes: Vec<String> = (0..countries).map(|at| format!("('c{at}')")).collect();
+    let rows: Vec<String> = (0..places).map(|at| format!("('p{at}', 'ana')")).collect();
+    let sql = format!(
+        "CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
+         CREATE TABLE places (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT);
+         INSERT INTO countries (code) VALUES {};
+         INSERT INTO places (id, user_id) VALUES {}",
+        codes.join(", "),
+        rows.join(", ")
+    );
+    let server = Backend::made(Store::Sqlite, &sql, tables(), Limits { page, ..Limits::default() });
+    let mut device = Device::bundled("ana", 1, server.manifest());
+    device.reconfigure(|config| config.page_size = 100);
+    (server, device)
+}
+
+#[test]
+fn first_sync_passes_a_gateway_that_refuses_shared_and_large_pages() {
+    let (server, mut device) = with_rows(900, 500, 1_000);
+    let passes = (0..20).take_while(|_| device.pass(&Narrow(&server)).is_err()).count();
+    assert!(passes < 5, "{passes} passes failed");
+    in_step(&mut device, &server);
+}
+
 /// Answers the requests of shared pages as a gateway that does not know them, or is not reached by them.
 #[derive(Debug)]
 struct Gateway {
@@ -336,29 +383,14 @@ fn shared_page_that_was_held_back_is_no_failure() {
 #[test]
 fn size_of_pages_does_not_follow_from_a_short_shared_page() {
     for has_undecided in [false, true] {
-        let codes: Vec<String> = (0..101).map(|at| format!("('c{at}')")).collect();
-        let rows: Vec<String> = (0..500).map(|at| format!("('p{at}', 'ana')")).collect();
-        let sql = format!(
-            "CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
-             CREATE TABLE places (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT);
-             INSERT INTO countries (code) VALUES {};
-             INSERT INTO places (id, user_id) VALUES {}",
-            codes.join(", "),
-            rows.join(", ")
-        );
-        let limits = Limits { page: 100, ..Limits::default() };
-        let server = Backend::made(Store::Sqlite, &sql, tables(), limits);
-        let mut device = Device::bundled("ana", 1, server.manifest());
-        device.reconfigure(|config| config.page_size = 100);
+        let (server, mut device) = with_rows(101, 500, 100);
         if has_undecided {
             device.write("INSERT INTO places (id, name) VALUES ('p500', 'x')");
             device.push_undecided(&server).unwrap();
         }
         while !matches!(device.step(&server).unwrap(), Moment::Finished(_)) {}
-        let sizes: Vec<i64> = (device.sent.iter().filter(|one| one.path == path::SNAPSHOT))
-            .map(|one| serde_json::from_slice::<Value>(one.body.as_ref().unwrap()).unwrap())
-            .map(|body| body["limit"].as_i64().unwrap())
-            .collect();
+        let asked = device.sent.iter().filter(|one| one.path == path::SNAPSHOT);
+        let sizes: Vec<i64> = asked.map(limit).collect();
         assert!(sizes.len() > 2 && sizes.iter().all(|size| *size >= 100), "{sizes:?}");
     }
 }

@@ -77,7 +77,7 @@ struct Sent {
 struct Times {
     begun: Duration,
     ended: Duration,
-    /// Whether the transport could send it.
+    /// Whether the transport could send it, the last time.
     was_sent: bool,
 }
 

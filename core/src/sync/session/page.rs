@@ -67,8 +67,14 @@ impl PageSize {
 
     /// The page of `rows` was answered by an error.
     pub(super) fn failed(&mut self, rows: u32) {
+        self.may_be_too_large(rows);
+        self.is_careful = true;
+    }
+
+    /// The page of `rows` failed after a refused shared page: perhaps nothing reaches the server.
+    pub(super) fn may_be_too_large(&mut self, rows: u32) {
         let half = (rows / 2).max(LEAST.min(rows));
-        (self.rows, self.is_careful, self.is_quick) = (Some(half), true, false);
+        (self.rows, self.is_quick) = (Some(half), false);
     }
 
     /// The page of `rows` has no response after this time. One that fails at once was not too large.

@@ -134,7 +134,7 @@ impl Peer for Rejoin {
         let mut size = self.page;
         match took {
             // How many rows it has is not known yet.
-            Some(_) if present.next_address().is_some() => {}
+            Some(took) if present.next_address().is_some() => size.arrived_short(*rows, took),
             Some(took) => size.arrived(*rows, (self.page(pass), self.most_rows(pass)), took),
             None if !size.is_quick => return Ok(None),
             None => {}
@@ -207,10 +207,12 @@ impl Peer for Rejoin {
             (What::Page(present, rows), Err(error)) => {
                 snapshot::failed_by(engine, error);
                 let is_shared = present.next_address().is_some();
-                // After a refused shared page, not the size is the cause: nothing reaches the server.
-                let is_of_size = !is_shared && !self.leaves_shared;
-                if is_of_size && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
-                    self.page.failed(*rows);
+                if !is_shared && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
+                    if self.leaves_shared {
+                        self.page.may_be_too_large(*rows);
+                    } else {
+                        self.page.failed(*rows);
+                    }
                 }
                 taken
             }

@@ -49,17 +49,23 @@ impl KnownLog {
         } else if self.is_later(end.head, begun) {
             self.end = end;
         }
-        self.read_head(self.end.head, None, begun);
+        self.asked(self.end.head, begun);
     }
 
-    /// `tag`: of this position, if it was read as well.
+    /// `tag`: of this position, if it was read as well. Without it, nothing shows what has happened to a log that was not
+    /// read for a while.
     pub(super) fn read_head(&mut self, head: i64, tag: Option<i64>, begun: Instant) {
-        if self.is_lower(head, begun) {
+        let is_old = self.at.is_some_and(|at| begun.duration_since(at) >= VALID);
+        if self.is_lower(head, begun) || tag.is_none() && is_old {
             return self.forget_end();
         }
         if tag.is_some() && self.is_later(head, begun) {
             (self.end.head, self.end.tag) = (head, tag);
         }
+        self.asked(head, begun);
+    }
+
+    fn asked(&mut self, head: i64, begun: Instant) {
         self.notified(head);
         self.at = self.at.max(Some(begun));
     }
@@ -75,7 +81,7 @@ impl KnownLog {
     }
 
     /// The next read names the epoch and the tag. The known head stays, because devices may have been notified of it: in
-    /// the same epoch, no standby is used until the log has passed it.
+    /// the same epoch, no standby is used until the log reaches it.
     fn forget_end(&mut self) {
         (self.end.head, self.end.tag, self.at) = (0, None, None);
     }
@@ -117,7 +123,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{KnownLog, LogEnd};
+    use super::{KnownLog, LogEnd, VALID};
     use crate::model::LogState;
 
     fn end(epoch: &str, head: i64) -> LogEnd {
@@ -189,9 +195,11 @@ mod tests {
         known.read(end("a", 9), now);
         known.read(LogEnd { tag: Some(91), ..end("a", 9) }, later);
         assert!(reaches(&known, later, ("a", 9, 91)), "it has grown to the same head");
-        let latest = later + Duration::from_millis(100);
+        let (latest, much_later) = (later + VALID / 2, later + 2 * VALID);
         known.read_head(9, Some(92), latest);
         assert!(reaches(&known, latest, ("a", 9, 92)));
+        known.read_head(9, None, much_later);
+        assert_eq!(known.floor(much_later), None, "or meanwhile");
         known = KnownLog::default();
         known.read(end("a", 9), now);
         known.read_head(5, None, later);
