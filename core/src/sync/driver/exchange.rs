@@ -34,7 +34,7 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     fn ahead(&self, end: Bytes, took: Option<Duration>) -> Task<Option<Request>>;
     /// Applies a response.
     fn answered(&self, response: Response) -> Task<SessionState>;
-    /// The last request has no response after this time.
+    /// The last request has no response after this time; `None` if it was not sent.
     fn lost(&self, took: Option<Duration>) -> Task<()>;
     /// The next request is held back, because it would pull. Returns whether entries of the log are
     /// published instead.

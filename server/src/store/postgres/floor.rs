@@ -57,7 +57,8 @@ impl KnownLog {
     pub(super) fn read_head(&mut self, head: i64, tag: Option<i64>, begun: Instant) {
         let is_old = self.at.is_some_and(|at| begun.duration_since(at) >= VALID);
         if self.is_lower(head, begun) || tag.is_none() && is_old {
-            return self.forget_end();
+            self.forget_end();
+            return self.notified(head);
         }
         if tag.is_some() && self.is_later(head, begun) {
             (self.end.head, self.end.tag) = (head, tag);
@@ -198,8 +199,10 @@ mod tests {
         let (latest, much_later) = (later + VALID / 2, later + 2 * VALID);
         known.read_head(9, Some(92), latest);
         assert!(reaches(&known, latest, ("a", 9, 92)));
-        known.read_head(9, None, much_later);
+        known.read_head(12, None, much_later);
         assert_eq!(known.floor(much_later), None, "or meanwhile");
+        known.read(end("a", 9), much_later - VALID / 2);
+        assert_eq!(known.floor(much_later), None, "devices may have been notified of 12");
         known = KnownLog::default();
         known.read(end("a", 9), now);
         known.read_head(5, None, later);
