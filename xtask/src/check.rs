@@ -8,9 +8,11 @@ mod layers;
 mod names;
 mod source;
 
+use crate::language::JAVASCRIPT;
 use crate::process::{cargo, succeeds};
 use crate::report::Count;
-use crate::toolchain::cargo::{DENY, LYCHEE};
+use crate::toolchain::cargo::DENY;
+use crate::toolchain::remark;
 use crate::workspace::{self, File};
 use anyhow::Result;
 use std::process::Command;
@@ -84,11 +86,13 @@ pub(crate) fn licences() -> Result<Count> {
 
 /// Links between pages lead to a file and a heading that exist.
 pub(crate) fn links() -> Result<Count> {
-    let mut lychee = LYCHEE.command()?;
-    lychee.args(["--offline", "--include-fragments", "--no-progress"]);
+    if let Some(missing) = (JAVASCRIPT.missing)()? {
+        return Ok(Count::skipped(&format!("links: {missing}")));
+    }
+    let mut remark = remark::links()?;
     let pages = workspace::files()?.into_iter().filter(|file| file.has_extension("md"));
-    lychee.args(pages.map(|page| page.path));
-    succeeded(lychee)
+    remark.args(pages.map(|page| page.path));
+    succeeded(remark)
 }
 
 fn succeeded(command: Command) -> Result<Count> {

@@ -9,7 +9,7 @@ mod summary;
 
 use crate::process::succeeds;
 use crate::report::{Count, Report, Row, skips_allowed};
-use crate::toolchain::cargo::{LYCHEE, MDBOOK};
+use crate::toolchain::cargo::{HYPERLINK, MDBOOK};
 use crate::workspace::{self, root};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeSet;
@@ -40,11 +40,9 @@ pub(crate) fn built() -> Result<Count> {
     ensure!(succeeds(mdbook)?, "mdbook could not build {SITE}");
     println!("{} pages; the first is {SITE}/index.html", summary.pages.len());
     let mut count = Count::one(true);
-    let mut lychee = LYCHEE.command()?;
-    lychee.args(["--offline", "--include-fragments", "--no-progress", "--no-ignore"]);
-    // A web server shows a folder only if it has this page.
-    lychee.args(["--index-files", "index.html", SITE]);
-    count += Count::one(succeeds(lychee)?);
+    let mut hyperlink = HYPERLINK.command()?;
+    hyperlink.args(["--check-anchors", SITE]);
+    count += Count::one(succeeds(hyperlink)?);
     Ok(count)
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod cargo;
 mod maven;
 pub(crate) mod postgres;
 pub(crate) mod powersync;
+pub(crate) mod remark;
 pub(crate) mod swift;
 pub(crate) mod ubrn;
 

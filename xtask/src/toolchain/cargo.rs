@@ -20,8 +20,8 @@ pub(crate) struct Subcommand {
 pub(crate) const NEXTEST: Subcommand = subcommand("cargo-nextest", "0.9.151", "nextest");
 /// Checks licences and duplicate versions of dependencies.
 pub(crate) const DENY: Subcommand = subcommand("cargo-deny", "0.20.2", "deny");
-/// Checks links of Markdown pages. Not a subcommand, but installed in the same way.
-pub(crate) const LYCHEE: Subcommand = subcommand("lychee", "0.24.2", "");
+/// Checks links of the documentation site. Not a subcommand, but installed in the same way.
+pub(crate) const HYPERLINK: Subcommand = subcommand("hyperlink", "0.3.2", "");
 /// Builds the documentation site, without its web server. Not a subcommand either.
 pub(crate) const MDBOOK: Subcommand =
     subcommand("mdbook", "0.5.4", "").features(&["--no-default-features", "--features", "search"]);
