@@ -106,6 +106,18 @@ impl Engine {
 
     /// Marks the sent mutations of a lost request as uncertain.
     pub fn mark_uncertain(&mut self, request: i64) -> Result<()> {
+        self.mark_lost(Some(request))
+    }
+
+    /// Marks all sent mutations as uncertain; no request may be running.
+    pub(crate) fn mark_all_uncertain(&mut self) -> Result<()> {
+        if self.queue.counts().sent == 0 {
+            return Ok(());
+        }
+        self.mark_lost(None)
+    }
+
+    fn mark_lost(&mut self, request: Option<i64>) -> Result<()> {
         self.write(Origin::Remote, |engine| {
             for (seq, attempt) in store::lost(engine.db.conn(), request)? {
                 engine.queue.stage(Staged::Moved(seq, MutationState::Uncertain, attempt));

@@ -98,7 +98,8 @@ impl Session {
     /// Those of the engine's file.
     pub fn start_pass(&mut self, engine: &mut Engine) -> Result<()> {
         self.lost(engine, Some(Duration::ZERO))?;
-        self.pass.settle_former(engine)?;
+        // Those of a session that was dropped with its request, or that could not be marked then.
+        engine.mark_all_uncertain()?;
         self.follow_reset(engine);
         if fact::SnapshotProgress::load(engine)?.is_none() && staging::active(Staging::of(engine))?
         {

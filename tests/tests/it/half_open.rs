@@ -54,6 +54,27 @@ fn request_on_silent_network_ends_within_its_deadline() {
     assert_eq!(backend.see("SELECT count(*) FROM places"), "4", "each write once");
 }
 
+/// The engine stays open between the two sessions.
+#[test]
+fn push_in_flight_at_stop_is_sent_again_after_start() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    for flow in [Flow::NothingUp, Flow::NothingDown] {
+        let (proxy, phone) = behind(&served.url, 30 * SECOND);
+        phone.sync();
+        proxy.set(flow.clone());
+        phone.run("INSERT INTO places (id, name) VALUES (rejoin_new_id(), 'new')");
+        phone.client.sync().and_wait(Some(2 * SECOND)).wait().unwrap_err();
+        assert_eq!(phone.client.queue().counts().wait().unwrap().sent, 1, "{flow:?}");
+        phone.client.stop().wait().unwrap();
+        proxy.set(Flow::Whole);
+        phone.sync();
+        let counts = phone.client.queue().counts().wait().unwrap();
+        assert_eq!((counts.pending, counts.sent, counts.uncertain), (0, 0, 0), "{flow:?}");
+    }
+    assert_eq!(backend.see("SELECT count(*) FROM places"), "2", "each write once");
+}
+
 /// A pull has a longer total time than a push, but a silence within it ends it just as soon.
 #[test]
 fn silence_within_a_pull_ends_it_early() {

@@ -468,10 +468,10 @@ pub(crate) fn write_state(conn: &Connection, seq: Seq, state: MutationState) -> 
     run(conn, sql, [seq.0, state as i64])
 }
 
-/// Marks the sent mutations of a request as uncertain; returns their numbers and attempts.
-pub(crate) fn lost(conn: &Connection, request: i64) -> Result<Vec<(Seq, i64)>> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 WHERE state = 1 AND request = ?1 \
-               RETURNING seq, attempt";
+/// Marks the sent mutations of a request, or of all, as uncertain; returns their numbers and attempts.
+pub(crate) fn lost(conn: &Connection, request: Option<i64>) -> Result<Vec<(Seq, i64)>> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 \
+               WHERE state = 1 AND (?1 IS NULL OR request = ?1) RETURNING seq, attempt";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let lost = statement.query_map([request], |row| Ok((Seq(row.get(0)?), row.get(1)?)));
     lost.and_then(Iterator::collect).map_err(fault::of)

@@ -96,8 +96,6 @@ pub(super) struct Pass {
     /// The number of a push whose mutations are uncertain unless its response is applied.
     pub(super) unanswered: Option<i64>,
     pub(super) config: SessionConfig,
-    /// Pushes that ended without a response while the file could not be written.
-    unsettled: Vec<i64>,
     numbers: Numbers,
     pulls: u32,
     patience: u32,
@@ -112,7 +110,6 @@ impl Pass {
             search: None,
             unanswered: None,
             config,
-            unsettled: Vec::new(),
             numbers: Numbers::default(),
             pulls: 0,
             patience: MAX_TURNS,
@@ -130,21 +127,10 @@ impl Pass {
 
     /// The response of the running push was not applied: marks its mutations as uncertain.
     pub(super) fn settle_unanswered(&mut self, engine: &mut Engine) -> Result<()> {
-        let Some(number) = self.unanswered.take() else { return Ok(()) };
-        let marked = engine.mark_uncertain(number);
-        if marked.is_err() {
-            self.unsettled.push(number);
+        match self.unanswered.take() {
+            Some(number) => engine.mark_uncertain(number),
+            None => Ok(()),
         }
-        marked
-    }
-
-    /// Marks mutations of earlier pushes as uncertain, if that failed when they ended.
-    pub(super) fn settle_former(&mut self, engine: &mut Engine) -> Result<()> {
-        while let Some(number) = self.unsettled.last() {
-            engine.mark_uncertain(*number)?;
-            self.unsettled.pop();
-        }
-        Ok(())
     }
 
     /// The number of the next request.
