@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -243,18 +244,24 @@ fn portal_during_a_first_sync_does_not_end_shared_pages() {
     in_step(&mut device, &server);
 }
 
-/// A gateway that refuses shared pages, and pages of more than 200 rows.
-struct Narrow<'a>(&'a Backend);
+/// A gateway that refuses shared pages, requests for more than this number of rows, and responses with more than the
+/// second.
+struct Narrow<'a>(&'a Backend, i64, usize);
 
 impl Peer for Narrow<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         if request.path.starts_with(path::PAGES) {
             return Some(response(404, r#"{"error":"no route"}"#));
         }
-        if request.path == path::SNAPSHOT && limit(request) > 200 {
-            return Some(response(500, r#"{"error":"too much"}"#));
+        let refused = Some(response(500, r#"{"error":"too much"}"#));
+        if request.path == path::SNAPSHOT && limit(request) > self.1 {
+            return refused;
         }
-        self.0.exchange(user, request)
+        let answer = self.0.exchange(user, request)?;
+        if request.path == path::SNAPSHOT && rows_of(&answer) > self.2 {
+            return refused;
+        }
+        Some(Response { took: Duration::ZERO, ..answer })
     }
 }
 
@@ -264,19 +271,27 @@ fn limit(request: &Request) -> i64 {
     body["limit"].as_i64().unwrap()
 }
 
-/// A server with so many countries and places, and a new device whose pages begin with 100 rows.
-fn with_rows(countries: usize, places: usize, page: usize) -> (Backend, Device) {
-    let codes: Vec<String> = (0..countries).map(|at| format!("('c{at}')")).collect();
+/// The number of rows in a page.
+fn rows_of(page: &Response) -> usize {
+    let body: Value = serde_json::from_slice(&page.body).unwrap();
+    let sets = body["rejoin"]["sets"].as_array().into_iter().flatten();
+    sets.map(|set| set["rows"].as_array().map_or(0, Vec::len)).sum()
+}
+
+/// A server with so many rows in this shared table and in places, and a new device whose pages begin with 100 rows.
+fn with_rows(shared: &str, codes: usize, places: usize, page: usize) -> (Backend, Device) {
+    let codes: Vec<String> = (0..codes).map(|at| format!("('c{at}')")).collect();
     let rows: Vec<String> = (0..places).map(|at| format!("('p{at}', 'ana')")).collect();
     let sql = format!(
-        "CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
+        "CREATE TABLE {shared} (code TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
          CREATE TABLE places (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT);
-         INSERT INTO countries (code) VALUES {};
+         INSERT INTO {shared} (code) VALUES {};
          INSERT INTO places (id, user_id) VALUES {}",
         codes.join(", "),
         rows.join(", ")
     );
-    let server = Backend::made(Store::Sqlite, &sql, tables(), Limits { page, ..Limits::default() });
+    let tables = vec![TableConfig::global(shared), TableConfig::owned("places", "user_id")];
+    let server = Backend::made(Store::Sqlite, &sql, tables, Limits { page, ..Limits::default() });
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.reconfigure(|config| config.page_size = 100);
     (server, device)
@@ -284,10 +299,19 @@ fn with_rows(countries: usize, places: usize, page: usize) -> (Backend, Device) 
 
 #[test]
 fn first_sync_passes_a_gateway_that_refuses_shared_and_large_pages() {
-    let (server, mut device) = with_rows(900, 500, 1_000);
-    let passes = (0..20).take_while(|_| device.pass(&Narrow(&server)).is_err()).count();
-    assert!(passes < 5, "{passes} passes failed");
-    in_step(&mut device, &server);
+    // Of shared tables before and after the other one.
+    for (shared, requested, responded) in [("countries", 200, 10_000), ("regions", 10_000, 400)] {
+        let (server, mut device) = with_rows(shared, 1_500, 300, 10_000);
+        device.reconfigure(|config| config.page_size = 1_000);
+        let narrow = Narrow(&server, requested, responded);
+        let passes = (0..50).take_while(|_| device.pass(&narrow).is_err()).count();
+        assert!(passes < 40, "{passes} passes failed with {shared}");
+        let theirs = [shared, "places"].map(|table| server.digest("ana", table));
+        assert_eq!(
+            [shared, "places"].map(|table| digest::digest(device.engine(), table).unwrap()),
+            theirs
+        );
+    }
 }
 
 /// Answers the requests of shared pages as a gateway that does not know them, or is not reached by them.
@@ -383,7 +407,7 @@ fn shared_page_that_was_held_back_is_no_failure() {
 #[test]
 fn size_of_pages_does_not_follow_from_a_short_shared_page() {
     for has_undecided in [false, true] {
-        let (server, mut device) = with_rows(101, 500, 100);
+        let (server, mut device) = with_rows("countries", 101, 500, 100);
         if has_undecided {
             device.write("INSERT INTO places (id, name) VALUES ('p500', 'x')");
             device.push_undecided(&server).unwrap();

@@ -208,7 +208,8 @@ impl Peer for Rejoin {
                 snapshot::failed_by(engine, error);
                 let is_shared = present.next_address().is_some();
                 if !is_shared && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
-                    if self.leaves_shared {
+                    // After as many refused shared pages as are requested, the page must be too large.
+                    if self.leaves_shared && present.takes_shared() {
                         self.page.may_be_too_large(*rows);
                     } else {
                         self.page.failed(*rows);
