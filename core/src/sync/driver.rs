@@ -204,18 +204,26 @@ impl Driver {
         if status.borrow().first_sync == FirstSync::Done {
             return Task::ready(Ok(()));
         }
-        self.sync_now();
+        let mut pass = self.sync_and_wait(None);
         let wait = async move {
+            // Until this pass has ended, a refusal is one of an earlier pass.
+            let mut is_current = false;
             loop {
                 let SyncStatus { state, first_sync } = status.borrow_and_update().clone();
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
-                    SyncState::NeedsAuth => return Err(SyncFault::Unauthorized.into()),
-                    SyncState::UpgradeRequired { reason: message } => {
+                    SyncState::NeedsAuth if is_current => {
+                        return Err(SyncFault::Unauthorized.into());
+                    }
+                    SyncState::UpgradeRequired { reason: message } if is_current => {
                         return Err(SyncFault::UpgradeRequired(message).into());
                     }
                     SyncState::Stopped => return Err(Error::Closed),
-                    _ => status.changed().await.map_err(|_| Error::Closed)?,
+                    _ => {}
+                }
+                tokio::select! {
+                    _ = &mut pass, if !is_current => is_current = true,
+                    changed = status.changed() => changed.map_err(|_| Error::Closed)?,
                 }
             }
         };

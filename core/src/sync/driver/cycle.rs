@@ -97,11 +97,13 @@ impl Cycle {
         if shared.board.now().state == SyncState::Suspended {
             shared.board.set(self.before.clone());
         }
-        if std::mem::take(&mut inbox.is_network_new)
-            && let Some((path, _)) = self.listener.take()
-        {
+        if std::mem::take(&mut inbox.is_network_new) {
             shared.forget_way();
-            self.listener = Some(self.listener_at(path));
+            shared.set_calm(0);
+            self.schedule.stirred();
+            if let Some((path, _)) = self.listener.take() {
+                self.listener = Some(self.listener_at(path));
+            }
         }
         let held = self.policy(inbox.network);
         if held != Metered::Allow || !inbox.network.online {
@@ -294,8 +296,10 @@ impl Cycle {
                 SyncState::Failed { reason: why, retry_at: self.wall(at) }
             }
             Course::Gone => {
-                // The loop is usually about to be stopped; otherwise it retries.
-                self.schedule.broke(now);
+                // The loop is usually about to be stopped or suspended; otherwise it retries.
+                if !self.pass.shared.lock().suspended {
+                    self.schedule.broke(now);
+                }
                 return None;
             }
         })

@@ -53,8 +53,10 @@ pub(super) async fn listen(pass: PassContext, path: String) {
                 if ended == Ended::Lost && was_too_silent(&stream, level) {
                     pass.shared.set_way(Way { most: level - 1, retry: Some(begun + RETRY) });
                 }
-                // Before the end of `is_open`, which lets the loop poll.
-                pass.shared.wish(|inbox| inbox.stream_ended = Some(ended));
+                // Before the end of `is_open`, which lets the loop poll. A stream without an event was none.
+                if is_open.is_some() {
+                    pass.shared.wish(|inbox| inbox.stream_ended = Some(ended));
+                }
                 soon
             }
             Ok(None) => slowly,

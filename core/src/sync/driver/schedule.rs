@@ -114,19 +114,17 @@ impl Schedule {
         if wishes.explicit {
             return Duration::ZERO;
         }
-        if wishes.eager && !self.by_server {
-            return self.quiet_until;
-        }
         let mut wanted = if listens { self.next_calm } else { self.next };
         if !self.halted {
             if wishes.woken || wishes.eager {
-                wanted = self.quiet_until;
+                wanted = wanted.min(self.quiet_until);
             }
             if let Some(wrote) = wishes.wrote {
                 wanted = wanted.min(wrote + self.debounce);
             }
         }
-        wanted.max(self.not_before)
+        let due = wanted.max(self.not_before);
+        if wishes.eager && !self.by_server { due.min(self.quiet_until) } else { due }
     }
 
     /// Records a successful pass.
@@ -153,10 +151,12 @@ impl Schedule {
     }
 
     /// Records the end of the event stream. Without another one, the next pass is at the interval, at a
-    /// random time: many devices may lose their streams at once.
+    /// random time: many devices may lose their streams at once. A retry after a failure is not postponed.
     pub(crate) fn stream_ended(&mut self, now: Duration, random: u64, ended: Ended) {
         let pause = self.interval * u32::try_from(random % 1_000).unwrap_or(0) / 1_000;
-        self.next = self.next.max(now + pause);
+        if self.failures == 0 {
+            self.next = self.next.max(now + pause);
+        }
         if ended == Ended::Lost {
             self.calm = 0;
             self.next_calm = self.next_calm.min(self.next);

@@ -217,7 +217,7 @@ async fn another_network_and_the_foreground_open_the_stream_again() {
     rig.run_until(HOUR).await;
     rig.metered(true);
     rig.run_until(HOUR + 1_000).await;
-    assert_eq!(radio.opened.lock().unwrap().len(), 5);
+    assert_eq!(*radio.opened.lock().unwrap(), [20, 45, 240, 480, 20]);
     rig.run_until(2 * HOUR).await;
     rig.driver.foreground();
     rig.run_until(2 * HOUR + 1_000).await;
@@ -241,9 +241,37 @@ async fn stream_that_a_proxy_holds_back_is_none() {
     let (rig, _) = rig(NEVER, Then::Hold);
     rig.run_until(HOUR).await;
     let polls = polls(&rig);
-    // A stream that is given up delays the next poll by up to an interval.
-    assert!(polls.windows(2).all(|pair| pair[1] - pair[0] <= 60), "{polls:?}");
-    assert!(polls.len() > 100, "{polls:?}");
+    assert!(polls.windows(2).all(|pair| pair[1] - pair[0] == 30), "{polls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn network_changed_while_suspended_gets_few_pings_again() {
+    let (rig, radio) = rig(Duration::from_secs(100), Then::Close);
+    rig.run_until(600_000).await;
+    rig.driver.suspend().await;
+    rig.metered(true);
+    let before = radio.opened.lock().unwrap().len();
+    rig.driver.resume();
+    rig.run_until(HOUR).await;
+    assert_eq!(radio.opened.lock().unwrap()[before..], [20, 45, 240, 20, 45]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn end_of_the_stream_does_not_postpone_a_retry() {
+    for random in 0..20 {
+        let (rig, radio) = rig(NEVER, Then::Close);
+        rig.run_until(40_000 + random).await;
+        for _ in 0..3 {
+            rig.server.answers(503, r#"{"error":"busy"}"#, None);
+        }
+        rig.write(1);
+        rig.run_until(42_000 + random).await;
+        (0..100)
+            .for_each(|_| rig.transport.fault_on("events", Fault::Unavailable { retry_after: 1 }));
+        radio.breaks.notify_waiters();
+        rig.run_until(52_000 + random).await;
+        assert_eq!(rig.pending(), 0, "after {random} ms");
+    }
 }
 
 #[tokio::test(start_paused = true)]

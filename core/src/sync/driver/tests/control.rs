@@ -79,6 +79,25 @@ async fn resume_changes_the_status_when_nothing_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn explicit_pass_that_suspend_aborts_does_not_end_retry_after() {
+    let rig = Rig::settled().await;
+    rig.server.answers(503, r#"{"error":"busy"}"#, Some(600));
+    rig.driver.sync_now();
+    rig.run_until(1000).await;
+    rig.server.takes(Duration::from_secs(5));
+    rig.driver.sync_now();
+    rig.run_until(2000).await;
+    rig.driver.suspend().await;
+    rig.server.takes(Duration::ZERO);
+    rig.take_arrivals();
+    rig.driver.resume();
+    rig.run_until(500_000).await;
+    assert_eq!(rig.take("").len(), 0, "a pass ran before Retry-After");
+    rig.run_until(900_000).await;
+    assert!(!rig.take_pulls().is_empty(), "no pass ran after it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_is_permanent() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(5));

@@ -68,6 +68,7 @@ async fn refused_credentials_wait_for_new_ones_without_requests() {
 
     *tokens.current.lock().unwrap() = Some("good".into());
     rig.driver.credentials_changed();
+    rig.driver.wait_for_first_sync(None).await.unwrap();
     rig.run_until(101_000).await;
     let sent = sent_tokens(&rig);
     assert!(sent.len() >= 3 && sent.iter().all(|one| one == "Bearer good"), "{sent:?}");

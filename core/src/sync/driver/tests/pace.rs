@@ -35,6 +35,22 @@ async fn trigger_starts_a_pass_at_its_time() {
     assert_eq!(rig.passes(), 7);
 }
 
+/// Each foreground finds nothing new, so the next ones are postponed by up to the interval.
+#[tokio::test(start_paused = true)]
+async fn hint_in_vain_does_not_postpone_a_write() {
+    let quiet = Peer { is_empty: true, ..Peer::default() };
+    let slow = DriverConfig { sync_interval: Duration::from_hours(1), ..config() };
+    let rig = Rig::with(slow, Credentials::Absent, quiet);
+    for minute in 1..20 {
+        rig.driver.foreground();
+        rig.run_until(minute * 60_000).await;
+    }
+    rig.driver.foreground();
+    rig.write(1);
+    rig.run_until(20 * 60_000).await;
+    assert_eq!(rig.pending(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn burst_of_writes_is_one_push_after_the_debounce() {
     let rig = Rig::settled().await;
