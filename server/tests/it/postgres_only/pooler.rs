@@ -120,6 +120,28 @@ async fn requests_do_not_depend_on_the_settings_of_the_sessions() {
     assert_eq!(device.snapshot_rows().await, rows);
 }
 
+/// Otherwise it would end with a request that waits no longer, and start over with the next one.
+#[tokio::test]
+async fn numbering_goes_on_when_its_connection_is_closed() {
+    let mut world = pooled();
+    let name = world.one("SELECT current_database()");
+    world.database().run(&format!(
+        "ALTER DATABASE {name} SET client_connection_check_interval = '10s';
+         CREATE TABLE seen(value TEXT);
+         ALTER FUNCTION rejoin.sequence() RENAME TO numbers;
+         CREATE FUNCTION rejoin.sequence() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+           INSERT INTO public.seen VALUES (current_setting('client_connection_check_interval'));
+           RETURN rejoin.numbers(); END $$;"
+    ));
+    let pooler = Pooler::to(&world.database().url, 3);
+    world.config.pooler = Some(pooler.url.as_str().into());
+    world.restart();
+    let mut device = world.device("anna", "a1").await;
+    device.accept("m1", json!([place("p1", "x")])).await;
+    assert_eq!(device.snapshot_rows().await.len(), 1);
+    assert_eq!(world.one("SELECT string_agg(DISTINCT value, ' ') FROM seen"), "0");
+}
+
 #[test]
 fn pooler_that_does_not_lead_to_the_store_is_refused() {
     let world = pooled();

@@ -14,6 +14,10 @@ use tokio_postgres::{Column, Error, RowStream, Statement};
 use super::super::error;
 use super::{Connection, KEPT_STATEMENTS, Params, Sql};
 
+/// The rest of the transaction goes on when its connection is closed. PostgreSQL 13 has no such setting, and does so.
+const GOES_ON: &str = "SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
+    THEN set_config('client_connection_check_interval', '0', true) END";
+
 /// A statement that the connection knows.
 #[derive(Debug, Clone)]
 pub(super) enum Prepared {
@@ -37,7 +41,7 @@ impl Connection {
     pub(super) fn beginning(&self) -> Option<String> {
         let settings = self.settings.as_deref()?;
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-        Some(format!("{begin}; {settings}; SET LOCAL statement_timeout = 0"))
+        Some(format!("{begin}; {settings}; SET LOCAL statement_timeout = 0; {GOES_ON}"))
     }
 
     pub(super) fn beginning_with(&self, text: &str) -> Result<Before, Error> {
