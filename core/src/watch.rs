@@ -24,7 +24,7 @@ mod slot;
 
 pub use difference::{Difference, Update};
 
-pub(crate) use change::Listener;
+pub(crate) use change::{Concern, Listener};
 pub(crate) use delivery::{Callback, Cancel, Deliver, Dispatcher};
 pub(crate) use hub::{Hub, Query};
 use slot::Slot;

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::params::IntoParams;
 use crate::row_buffer::{FromCell, Row, RowBuffer};
 use crate::value::Value;
-use crate::watch::{Cancel, Hub, Listener, Query, Subscription, Watch};
+use crate::watch::{Cancel, Concern, Hub, Listener, Query, Subscription, Watch};
 use crate::writer::Task;
 
 /// One state of the database, while the closure of [`Client::read`] runs.
@@ -208,7 +208,8 @@ impl Client {
         let tables: BTreeSet<_> = tables.iter().map(|table| table.to_ascii_lowercase()).collect();
         let core = self.core();
         let dispatcher = Arc::clone(&core.hub.dispatcher);
-        let listener = Listener::new(tables, Box::new(callback), dispatcher);
+        let concern = if tables.is_empty() { Concern::All } else { Concern::Tables(tables) };
+        let listener = Listener::new(concern, Box::new(callback), dispatcher);
         self.listening(&listener)
     }
 

@@ -1,15 +1,14 @@
 //! Delivery of verdicts, repeated until the app acknowledges them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::QueueHandle;
-use crate::engine::change::{Change, Origin};
+use crate::engine::change::Change;
 use crate::engine::queue::verdict::Verdicts;
 use crate::ids::MutationId;
 use crate::sync::driver::Verdict;
-use crate::watch::{Listener, Subscription};
+use crate::watch::{Concern, Listener, Subscription};
 use crate::writer::Task;
 
 /// Maximum number of verdicts per callback.
@@ -57,14 +56,11 @@ impl QueueHandle<'_> {
     ) -> Subscription {
         let core = Arc::downgrade(self.0.core());
         let mut delivered = 0;
-        let deliver_new = move |change: Change| {
-            if !change.queue {
-                return;
-            }
+        let deliver_new = move |_: Change| {
             loop {
                 let Some(writer) = core.upgrade().map(|core| core.writer.clone()) else { return };
                 let news = writer.call(move |engine| engine.verdicts(delivered, BATCH)).wait();
-                // Nothing is read while the client is suspended; the next commit reads again.
+                // Nothing is read while the client is suspended; its end and the next commit read again.
                 let Some(news) = news.ok().filter(|news| !news.entries.is_empty()) else { return };
                 let last = news.entries.last().map_or(delivered, |entry| entry.number);
                 callback(news);
@@ -72,10 +68,9 @@ impl QueueHandle<'_> {
             }
         };
         let dispatcher = Arc::clone(&self.0.core().hub.dispatcher);
-        let listener = Listener::new(BTreeSet::new(), Box::new(deliver_new), dispatcher);
+        let listener = Listener::new(Concern::Queue, Box::new(deliver_new), dispatcher);
         let subscription = self.0.listening(&listener);
-        let first = Change { origin: Origin::Local, tables: [].into(), queue: true };
-        listener.receive(&Arc::new(first));
+        listener.catch_up();
         subscription
     }
 }

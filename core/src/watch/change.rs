@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::delivery::{Callback, Cancel, Deliver, Dispatcher};
-use crate::engine::change::Change;
+use crate::engine::change::{Change, Origin};
 
 /// Maximum number of separate commits for a busy listener; beyond it, keys are dropped.
 const KEPT: usize = 256;
@@ -12,11 +12,20 @@ const KEPT: usize = 256;
 /// A listener for commits.
 pub(crate) struct Listener {
     itself: Weak<Listener>,
-    /// In lower case; empty for all tables.
-    tables: BTreeSet<String>,
+    concern: Concern,
     state: Mutex<State>,
     callback: Callback<Change>,
     dispatcher: Arc<Dispatcher>,
+}
+
+/// The commits that a listener receives.
+pub(crate) enum Concern {
+    /// To any table.
+    All,
+    /// To one of these tables, in lower case.
+    Tables(BTreeSet<String>),
+    /// To the queue. One that reads it has read nothing while the client was suspended, and is called after that.
+    Queue,
 }
 
 #[derive(Default)]
@@ -27,13 +36,13 @@ struct State {
 
 impl Listener {
     pub(crate) fn new(
-        tables: BTreeSet<String>,
+        concern: Concern,
         function: Box<dyn FnMut(Change) + Send>,
         dispatcher: Arc<Dispatcher>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             itself: Weak::clone(itself),
-            tables,
+            concern,
             state: Mutex::default(),
             callback: Callback::new(function),
             dispatcher,
@@ -42,8 +51,21 @@ impl Listener {
 
     /// Whether this change concerns the listener.
     pub(crate) fn wants(&self, change: &Change) -> bool {
-        self.tables.is_empty()
-            || change.tables.keys().any(|table| self.tables.contains(&table.to_ascii_lowercase()))
+        match &self.concern {
+            Concern::All => true,
+            Concern::Queue => change.queue,
+            Concern::Tables(tables) => {
+                change.tables.keys().any(|table| tables.contains(&table.to_ascii_lowercase()))
+            }
+        }
+    }
+
+    /// Receives that the queue may have changed, if that concerns the listener.
+    pub(crate) fn catch_up(&self) {
+        if matches!(self.concern, Concern::Queue) {
+            let change = Change { origin: Origin::Local, tables: [].into(), queue: true };
+            self.receive(&Arc::new(change));
+        }
     }
 
     /// Queues the change for delivery on the dispatcher's threads.

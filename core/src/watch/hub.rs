@@ -192,7 +192,7 @@ impl Hub {
         self.leave(State::Ended)
     }
 
-    /// Continues with a new connection; every watch runs once to catch up.
+    /// Continues with a new connection; every watch and listener of the queue runs once to catch up.
     pub(crate) fn resume(&self, mut reader: Reader) -> Result<()> {
         let mut desk = self.desk();
         if desk.state == State::Ended {
@@ -203,8 +203,12 @@ impl Hub {
         desk.reader = Some(reader);
         desk.state = State::Open;
         desk.touched.all = true;
+        let listeners = desk.listeners.clone();
         drop(desk);
         self.wake.notify_all();
+        for listener in listeners {
+            listener.catch_up();
+        }
         Ok(())
     }
 

@@ -234,6 +234,21 @@ fn subscription_delivers_stored_and_new_verdicts(store: Store) {
     assert_eq!(phone.client.queue().verdicts(100).wait().unwrap().entries, second);
 }
 
+#[test]
+fn subscription_made_while_suspended_delivers_after_resume() {
+    let (_backend, _served, phone) = served_phone(Store::Sqlite);
+    phone.sync();
+    phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
+    phone.sync();
+    phone.client.sync().suspend().wait().unwrap();
+    let (sender, entries) = mpsc::channel();
+    let queue = phone.client.queue();
+    let _subscription = queue.watch_verdicts(move |news| drop(sender.send(news)));
+    phone.client.sync().resume().wait().unwrap();
+    let news = entries.recv_timeout(PATIENCE).unwrap().entries;
+    assert_eq!(news[0].kind, VerdictKind::Parked(ParkReason::Rejected));
+}
+
 #[apply(each_store)]
 fn reset_hides_former_users_verdicts(store: Store) {
     let (server, mut device) = one_place(store);
