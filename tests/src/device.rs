@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use rejoin_core::engine::change::Change;
-use rejoin_core::engine::entries;
 use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::{Engine, OpenOptions, Policies};
 use rejoin_core::host::TestHost;
+use rejoin_core::sync::doctor;
 use rejoin_core::sync::session::{
     Next, PassReport, Phase, Progress, Request, Response, Session, SessionConfig,
 };
@@ -239,9 +239,9 @@ impl Device {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Requires a snapshot of the log, as the app's `resync` does.
+    /// Requires all rows again, as the app's `resync` does.
     pub fn resync(&mut self) -> &mut Self {
-        entries::resync(self.engine()).expect("the file is written");
+        doctor::resync(self.engine()).expect("the file is written");
         self
     }
 

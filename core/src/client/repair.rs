@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use super::SyncHandle;
 use super::lifecycle::in_background;
-use crate::engine::entries;
 use crate::error::{Error, InputFault};
 use crate::sync::doctor::{self, DoctorReport};
 use crate::sync::driver::{Driver, SyncReport};
-use crate::sync::rows::fact::{self, RefetchReason};
 use crate::writer::Task;
 
 impl SyncHandle<'_> {
@@ -52,11 +50,7 @@ impl SyncHandle<'_> {
             return Task::ready(Err(Error::InvalidInput(InputFault::Reentrant)));
         }
         in_background("resync", move || {
-            let due = core.writer.call(|engine| {
-                fact::write(engine, &fact::snapshot_due(RefetchReason::Resync))?;
-                if entries::has_tables(engine) { entries::resync(engine) } else { Ok(()) }
-            });
-            due.wait()?;
+            core.writer.call(doctor::resync).wait()?;
             core.driven_task(|driver: &Driver| driver.sync_and_wait(timeout)).wait()
         })
     }

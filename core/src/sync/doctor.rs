@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Engine;
-use crate::error::{Error, InputFault, Result, StorageFault};
-use crate::sync::rows::fact;
+use crate::engine::{Engine, entries};
+use crate::error::{Error, InputFault, Result, StorageFault, SyncFault};
+use crate::sync::rows::fact::{self, RefetchReason};
 
 /// The number of the requested check.
 const DUE: &str = "doctor_due";
@@ -48,6 +48,15 @@ struct Done {
     report: DoctorReport,
 }
 
+/// Requires all rows of the server, and of the log if the schema has tables of it.
+///
+/// # Errors
+/// Those of the file.
+pub fn resync(engine: &mut Engine) -> Result<()> {
+    fact::write(engine, &fact::snapshot_due(RefetchReason::Resync))?;
+    if entries::has_tables(engine) { entries::resync(engine) } else { Ok(()) }
+}
+
 /// Requests a check; returns the number of the request.
 pub fn request(engine: &mut Engine) -> Result<i64> {
     let last = match due(engine)? {
@@ -80,10 +89,14 @@ pub fn finish(engine: &mut Engine, number: i64, report: DoctorReport) -> Result<
 /// The report on this request.
 ///
 /// # Errors
-/// `Refused` if no pass has done the check although it reached its end: the server has no digests.
+/// `Refused` if no pass has begun the check although one reached its end: the server has no digests.
+/// `Offline` if the pass that began it failed.
 pub fn report(engine: &Engine, number: i64) -> Result<DoctorReport> {
     match done(engine)? {
         Some(done) if done.number >= number => Ok(done.report),
+        _ if due(engine)?.is_none() => Err(Error::Sync(SyncFault::Offline(String::from(
+            "the pass that began the check of the rows failed; call doctor again",
+        )))),
         _ => Err(Error::InvalidInput(InputFault::Refused {
             what: String::from("a check of the rows"),
             reason: String::from(

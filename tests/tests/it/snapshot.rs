@@ -150,6 +150,19 @@ fn discard_between_comparison_and_merge_hides_nothing(store: Store) {
 }
 
 #[apply(each_store)]
+fn resync_between_last_page_and_merge_removes_no_row(store: Store) {
+    let (server, mut device) = nine_places(store);
+    outlive_the_log(&server);
+    device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+    up_to_the_merge(&mut device, &server);
+    device.resync();
+    while !matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
+        assert_eq!(device.see(IDS), "p1 p2 p3 p4 p5 p6 p7 p8 p9");
+    }
+    in_step(&mut device, &server);
+}
+
+#[apply(each_store)]
 fn another_epoch_rebuilds_before_any_push(store: Store) {
     let (mut server, mut device) = nine_places(store);
     let backup = server.backup();

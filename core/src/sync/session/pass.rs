@@ -160,6 +160,15 @@ impl Pass {
         self.progress.total = Some(self.progress.done + waiting);
     }
 
+    /// Whether the search for a staged snapshot's changes runs. A snapshot that lacks pages has replaced the one
+    /// that was searched, for example by `resync`.
+    pub(super) fn is_searching(&mut self, is_paged: bool) -> bool {
+        if !is_paged {
+            self.search = None;
+        }
+        self.search.is_some()
+    }
+
     /// Continues the search for a staged snapshot's changes; returns it when complete.
     pub(super) fn searched(&mut self, engine: &mut Engine) -> Result<Option<staging::Search>> {
         if let Some(search) = &mut self.search
