@@ -29,9 +29,12 @@ pub(crate) fn meter() -> Meter {
     global::meter("rejoin-server")
 }
 
-/// Creates the instruments, so that a collection reports them before the first request.
+/// Creates the instruments. The counts of rows and entries are reported from the start: one without a number is not.
 pub(crate) fn start() {
-    meters();
+    let meters = meters();
+    for counter in [&meters.pulled, &meters.snapshotted, &meters.compacted] {
+        counter.add(0, &[]);
+    }
 }
 
 fn meters() -> &'static Meters {
