@@ -1,4 +1,4 @@
-//! The request for a check of the device's rows, and its report, as facts of the file.
+//! The requests for a check of the device's rows and for all rows again, and the report of a check, as facts of the file.
 //!
 //! The next pass that reaches its end begins the check, also after a restart. A check is tried once:
 //! one that fails does not fail later passes.

@@ -258,19 +258,19 @@ async fn network_changed_while_suspended_gets_few_pings_again() {
 
 #[tokio::test(start_paused = true)]
 async fn end_of_the_stream_does_not_postpone_a_retry() {
-    for random in 0..20 {
+    for later in 0..20 {
         let (rig, radio) = rig(NEVER, Then::Close);
-        rig.run_until(40_000 + random).await;
+        rig.run_until(40_000 + later).await;
         for _ in 0..3 {
             rig.server.answers(503, r#"{"error":"busy"}"#, None);
         }
         rig.write(1);
-        rig.run_until(42_000 + random).await;
+        rig.run_until(42_000 + later).await;
         (0..100)
             .for_each(|_| rig.transport.fault_on("events", Fault::Unavailable { retry_after: 1 }));
         radio.breaks.notify_waiters();
-        rig.run_until(52_000 + random).await;
-        assert_eq!(rig.pending(), 0, "after {random} ms");
+        rig.run_until(52_000 + later).await;
+        assert_eq!(rig.pending(), 0, "after {later} ms");
     }
 }
 
