@@ -48,8 +48,9 @@ impl Subcommand {
                 .args(self.features)
                 .arg("--root")
                 .arg(folder)
-                .env("CARGO_PROFILE_DEV_DEBUG", "0");
-            install.env_remove("CARGO_TARGET_DIR");
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
+                .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
+                .env_remove("CARGO_TARGET_DIR");
             ensure!(succeeds(install)?, "cargo could not install {name} {version}");
             Ok(())
         })?;
