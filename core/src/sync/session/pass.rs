@@ -162,7 +162,7 @@ impl Pass {
 
     /// Whether the search for a staged snapshot's changes runs. A snapshot that lacks pages has replaced the one
     /// that was searched, for example by `resync`.
-    pub(super) fn is_searching(&mut self, is_paged: bool) -> bool {
+    pub(super) fn continues_search(&mut self, is_paged: bool) -> bool {
         if !is_paged {
             self.search = None;
         }

@@ -191,7 +191,7 @@ impl Plain {
             pass.search = None;
         }
         let checkpoint = match snapshot::present(engine)? {
-            Some(present) if pass.is_searching(present.paged) => {
+            Some(present) if pass.continues_search(present.paged) => {
                 if let Some(search) = pass.searched(engine)? {
                     let applied = snapshot::merge(engine, present, search)?;
                     pass.report.pulled += applied.rows as u64;

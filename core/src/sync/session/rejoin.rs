@@ -375,7 +375,7 @@ impl Rejoin {
         pass: &mut Pass,
         mut snapshot: fact::SnapshotProgress,
     ) -> Result<Next> {
-        if pass.is_searching(snapshot.paged) {
+        if pass.continues_search(snapshot.paged) {
             if let Some(search) = pass.searched(engine)? {
                 pass.report.pulled += snapshot::merge(engine, snapshot, search)? as u64;
                 pass.step = PassStep::Push;
