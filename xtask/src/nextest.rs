@@ -120,7 +120,10 @@ pub(crate) fn doctests() -> Result<Count> {
         println!("{line}");
         count += result_line(line).unwrap_or_default();
     })?;
-    ensure!(count.passed + count.failed > 0, "no doctest was found by its line number");
+    ensure!(
+        !well || count.passed > 0,
+        "no doctest has `(line ` in its name: adapt the filter to the names that rustdoc gives now"
+    );
     Ok(count.failed_unless(well))
 }
 
