@@ -34,6 +34,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     become_it(cargo(&["run", "--package", "rejoin-demo", "--"], &arguments))
 }
 
+/// The demo with devices in Rust: each claim must hold.
+pub(crate) fn rust_holds() -> Result<Count> {
+    Ok(claims::hold(Built::now()?.program("rejoin-demo")?)?.0)
+}
+
 /// The demo with every device available on this machine: each claim must hold. The same of the log
 /// model, where a fault in each claim must be detected as well.
 pub(crate) fn claims_hold() -> Result<Count> {

@@ -1,7 +1,8 @@
 //! Runs stages, two at a time, each in its own process; prints a table and the closing line.
 //!
-//! A stage starts when all stages that it needs have passed, in the order of its list. Its output
-//! goes to `target/gate/NAME.log` and is printed if the stage fails. A stage that exceeds its time
+//! A stage starts, in the order of its list, when all stages before it have ended and all that it
+//! needs have passed. A failed stage ends only the stages that need its result. The output of a
+//! stage goes to `target/gate/NAME.log` and is printed if it fails. A stage that exceeds its time
 //! limit is killed with all its processes, and counts as failed. The stages are defined in
 //! `stages.rs`.
 
@@ -36,12 +37,33 @@ pub(crate) struct Stage {
     pub(crate) name: &'static str,
     /// Minutes after which it is stopped.
     pub(crate) minutes: u64,
-    /// Stages that must have passed before it.
+    /// Stages whose result it uses: they must have passed before it.
+    pub(crate) needs: &'static [&'static str],
+    /// Stages that must have ended before it, passed or not: they write the same folders, or fill
+    /// a cache.
     pub(crate) after: &'static [&'static str],
     /// Whether it holds cargo's lock on the build folder for long: such stages run one at a time.
     pub(crate) locks: bool,
     /// Runs it in this process.
     pub(crate) run: fn() -> Result<Count>,
+}
+
+impl Stage {
+    pub(crate) const fn new(name: &'static str, minutes: u64, run: fn() -> Result<Count>) -> Self {
+        Self { name, minutes, needs: &[], after: &[], locks: false, run }
+    }
+
+    pub(crate) const fn needs(self, needs: &'static [&'static str]) -> Self {
+        Self { needs, ..self }
+    }
+
+    pub(crate) const fn after(self, after: &'static [&'static str]) -> Self {
+        Self { after, ..self }
+    }
+
+    pub(crate) const fn locks(self) -> Self {
+        Self { locks: true, ..self }
+    }
 }
 
 /// The folder for logs, rows and lists of a run.
@@ -133,17 +155,17 @@ impl Gate {
         let pending: Vec<&str> =
             running.chain(self.waiting.iter().map(|stage| stage.name)).collect();
         let at = self.waiting.iter().position(|stage| {
-            let needs = |name: &&str| pending.contains(name);
-            !(stage.after.iter().any(needs) || stage.locks && locked)
+            let mut before = stage.needs.iter().chain(stage.after);
+            !(before.any(|name| pending.contains(name)) || stage.locks && locked)
         })?;
         Some(self.waiting.remove(at))
     }
 
-    /// Stages that depend on a failed one; each counts as a failure.
+    /// Stages that need a failed one; each counts as a failure.
     fn take_hopeless(&mut self) -> Vec<Stage> {
         let mut taken = Vec::new();
         let is_hopeless =
-            |stage: &Stage, failed: &[&str]| stage.after.iter().any(|name| failed.contains(name));
+            |stage: &Stage, failed: &[&str]| stage.needs.iter().any(|name| failed.contains(name));
         while let Some(at) = self.waiting.iter().position(|stage| is_hopeless(stage, &self.failed))
         {
             let stage = self.waiting.remove(at);
@@ -227,8 +249,8 @@ mod tests {
     use std::fs;
     use std::process::Command;
 
-    const fn stage(name: &'static str, after: &'static [&'static str], locks: bool) -> Stage {
-        Stage { name, minutes: 1, after, locks, run: || Ok(Count::one(true)) }
+    const fn stage(name: &'static str) -> Stage {
+        Stage::new(name, 1, || Ok(Count::one(true)))
     }
 
     /// Runs stages that are a line of shell; `$0` is the stage, `$1` the file of its row.
@@ -244,25 +266,34 @@ mod tests {
         (rows, fs::read_to_string(order).unwrap_or_default())
     }
 
-    const PASS: &str =
-        r#"echo "+$0" >>order; sleep 0.3; echo "-$0" >>order; printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
-
     #[test]
     fn stages_run_two_at_a_time_after_those_they_need() {
-        let stages = [stage("a", &[], true), stage("b", &["a"], false), stage("c", &[], true)];
-        let (rows, order) = run(&stages, PASS);
+        let stages =
+            [stage("a").locks(), stage("b").needs(&["a"]), stage("c").locks().after(&["a"])];
+        // `b` ends only after `c` has started, or fails after a minute.
+        let script = r#"
+            echo "+$0" >>order; tries=600
+            while [ $0 = b ] && [ $tries -gt 0 ] && ! grep -q +c order; do tries=$((tries - 1)); sleep 0.1; done
+            [ $tries -gt 0 ] || exit
+            echo "-$0" >>order; printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
+        let (rows, order) = run(&stages, script);
         assert!(rows.iter().all(|(_, count)| *count == Count::one(true)), "{rows:?}");
         let at = |mark: &str| order.lines().position(|line| line == mark).unwrap();
-        assert!(at("-a") < at("+b"), "b needs a: {order}");
-        assert!(at("-a") < at("+c"), "both lock: {order}");
-        assert!(at("+c") < at("-b"), "two lanes: {order}");
+        assert!(at("-a") < at("+b") && at("-a") < at("+c"), "{order}");
     }
 
     #[test]
-    fn stage_after_a_failed_one_is_not_run_and_fails() {
-        let stages = [stage("a", &[], false), stage("b", &["a"], false), stage("c", &["b"], false)];
-        let (rows, order) = run(&stages, "echo \"+$0\" >>order; exit 0");
-        assert_eq!(order, "+a\n", "a stage without a row has failed");
-        assert_eq!(rows.iter().map(|(_, count)| count.failed).sum::<u64>(), 3);
+    fn failed_stage_ends_only_those_that_need_it() {
+        let stages = [
+            stage("a"),
+            stage("b").needs(&["a"]),
+            stage("c").needs(&["b"]),
+            stage("d").after(&["a", "c"]),
+        ];
+        let script = r#"echo "+$0" >>order; [ $0 = a ] || printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
+        let (rows, order) = run(&stages, script);
+        assert_eq!(order, "+a\n+d\n", "a stage without a row has failed");
+        let failed = |name: &str| rows.iter().any(|(row, count)| row == name && count.failed == 1);
+        assert!(["a", "b", "c"].into_iter().all(failed) && !failed("d"), "{rows:?}");
     }
 }

@@ -5,7 +5,7 @@
 //! engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`, `swift:
 //! RejoinTests.RowTests/name`, `javascript: test/row.test.ts > name`, or `suite: area/name` for a
 //! scenario of `rejoin-conformance`. A name that ends before `::`, a bracket or a parenthesis
-//! includes all cases below it.
+//! includes all cases below it. A test that was left out for a missing program is skipped here, too.
 
 use crate::junit::{self, Case, LANGUAGES, Outcome};
 use crate::report::Count;
@@ -19,22 +19,51 @@ const INVARIANTS: &str = "docs/invariants.md";
 /// The scenarios of the conformance suite.
 const SUITE: &str = "conformance/src/scenarios/";
 
-/// Compares the names in documents with the reports of this run. Names of a language that did not
-/// run are skipped.
+/// Compares the names in documents with the reports of this run.
 pub(crate) fn tests_exist() -> Result<Count> {
     let files = workspace::files()?;
-    let mut passed = BTreeSet::new();
-    let mut ran = BTreeSet::new();
+    let mut reports = Reports::default();
     for language in LANGUAGES {
-        let cases = junit::read(&junit::folder(language))?;
-        if !cases.is_empty() {
-            ran.insert(language);
-        }
-        let passing = cases.iter().filter(|case| case.outcome == Outcome::Passed);
-        passed.extend(passing.map(|case| full_name(language, case)));
+        reports.add(language, &junit::read(&junit::folder(language))?);
     }
-    ensure!(ran.contains("rust"), "run the stage `tests` first: it reports which tests passed");
-    passed.extend(scenarios(&files));
+    ensure!(reports.ran.contains("rust"), "run the stage `tests` first: it reports which passed");
+    reports.passed.extend(scenarios(&files));
+    Ok(compared(&files, &reports))
+}
+
+/// The tests of this run by their outcome, with the names that documents use.
+#[derive(Debug, Default)]
+struct Reports {
+    /// The languages that have a report.
+    ran: BTreeSet<&'static str>,
+    passed: BTreeSet<String>,
+    skipped: BTreeSet<String>,
+}
+
+impl Reports {
+    fn add(&mut self, language: &'static str, cases: &[Case]) {
+        for case in cases {
+            self.ran.insert(language);
+            match case.outcome {
+                Outcome::Passed => self.passed.insert(full_name(language, case)),
+                Outcome::Skipped => self.skipped.insert(full_name(language, case)),
+                Outcome::Failed => false,
+            };
+        }
+    }
+
+    /// A name of a language that did not run, or of a test that was left out, is skipped.
+    fn outcome(&self, name: &str) -> Outcome {
+        match () {
+            () if covers(&self.passed, name) => Outcome::Passed,
+            () if !self.ran.contains(language_of(name)) => Outcome::Skipped,
+            () if covers(&self.skipped, name) => Outcome::Skipped,
+            () => Outcome::Failed,
+        }
+    }
+}
+
+fn compared(files: &[File], reports: &Reports) -> Count {
     let mut count = Count::default();
     for page in files.iter().filter(|file| is_page(file)) {
         for problem in empty_sections(page) {
@@ -42,18 +71,17 @@ pub(crate) fn tests_exist() -> Result<Count> {
             count += Count::one(false);
         }
         for (line, name) in names(&page.text) {
-            let language = language_of(name);
-            if !ran.contains(language) {
-                count.skipped += 1;
-            } else if covers(&passed, name) {
-                count.passed += 1;
-            } else {
-                println!("{}:{line}: no test passed that is called `{name}`", page.path);
-                count.failed += 1;
+            match reports.outcome(name) {
+                Outcome::Passed => count.passed += 1,
+                Outcome::Skipped => count.skipped += 1,
+                Outcome::Failed => {
+                    println!("{}:{line}: no test passed that is called `{name}`", page.path);
+                    count.failed += 1;
+                }
             }
         }
     }
-    Ok(count)
+    count
 }
 
 fn is_page(file: &File) -> bool {
@@ -77,9 +105,9 @@ fn language_of(name: &str) -> &str {
     if LANGUAGES.contains(&prefix) { prefix } else { "rust" }
 }
 
-/// Whether the name, or a case below it, has passed.
-fn covers(passed: &BTreeSet<String>, name: &str) -> bool {
-    let mut from = passed.range(name.to_owned()..).take_while(|found| found.starts_with(name));
+/// Whether the name, or a case below it, is among these.
+fn covers(among: &BTreeSet<String>, name: &str) -> bool {
+    let mut from = among.range(name.to_owned()..).take_while(|found| found.starts_with(name));
     from.any(|found| {
         matches!(found[name.len()..].chars().next(), None | Some(':' | '[' | '(' | ' '))
     })
@@ -128,9 +156,12 @@ fn empty_sections(page: &File) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers, empty_sections, full_name, names};
-    use crate::junit::{Case, Outcome};
-    use crate::workspace::File;
+    use super::{
+        Reports, compared, covers, empty_sections, full_name, is_page, language_of, names,
+    };
+    use crate::junit::{Case, LANGUAGES, Outcome};
+    use crate::rust_tests::left_out::LeftOut;
+    use crate::workspace::{self, File};
     use std::collections::BTreeSet;
 
     #[test]
@@ -175,5 +206,46 @@ mod tests {
         assert_eq!(problems, ["docs/invariants.md: b names no test"]);
         let rows = "| id | w | by |\n|---|---|---|\n| 1 | x | `rejoin-core: t` |\n| 2 | x | not ours: y |\n| 3 | x | - |\n";
         assert_eq!(empty_sections(&page("tests/conformance/a.md", rows)).len(), 1);
+    }
+
+    #[test]
+    fn no_combination_of_missing_tools_fails_a_guarantee() {
+        let files = workspace::files().unwrap();
+        let pages = files.iter().filter(|file| is_page(file));
+        let cited: Vec<&str> = pages.flat_map(|page| names(&page.text)).map(|it| it.1).collect();
+        for left_out in LeftOut::combinations() {
+            for missing in 0..1_u32 << LANGUAGES.len() {
+                let mut reports = Reports::default();
+                let runs = |language: &str| {
+                    let at = LANGUAGES.iter().position(|it| *it == language);
+                    at == Some(0) || at.is_some_and(|at| missing >> at & 1 == 0)
+                };
+                reports.ran.extend(LANGUAGES.into_iter().filter(|language| runs(language)));
+                for name in cited.iter().filter(|name| runs(language_of(name))) {
+                    let is_skipped = left_out.contains(name);
+                    let among = if is_skipped { &mut reports.skipped } else { &mut reports.passed };
+                    among.insert((*name).to_owned());
+                }
+                let count = compared(&files, &reports);
+                assert_eq!(count.failed, 0, "{left_out:?}, languages without {missing:b}");
+                assert_eq!(count.passed + count.skipped, cited.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn lost_test_of_a_language_that_ran_fails() {
+        let text = "### a\n`rejoin-server: x::nginx_gets_it` `rejoin-core: lost`\n";
+        let page = File { path: "docs/invariants.md".into(), text: text.into() };
+        let mut reports = Reports::default();
+        let case = |name: &str, outcome| Case {
+            class: "rejoin-server::it".into(),
+            name: name.into(),
+            outcome,
+        };
+        reports
+            .add("rust", &[case("x::nginx_gets_it", Outcome::Skipped), case("y", Outcome::Passed)]);
+        let count = compared(&[page], &reports);
+        assert_eq!((count.passed, count.failed, count.skipped), (0, 1, 1));
     }
 }

@@ -72,6 +72,17 @@ pub(crate) fn count(cases: &[Case]) -> Count {
     count
 }
 
+/// Writes a report of tests that were left out, each as its class and its name.
+pub(crate) fn write_skipped(folder: &Path, tests: &[(String, String)]) -> Result<()> {
+    let case = |(class, name): &(String, String)| {
+        format!("<testcase classname=\"{class}\" name=\"{name}\"><skipped/></testcase>\n")
+    };
+    let cases: String = tests.iter().map(case).collect();
+    let path = folder.join("skipped.xml");
+    fs::write(&path, format!("<testsuite>\n{cases}</testsuite>\n"))
+        .with_context(|| path.display().to_string())
+}
+
 fn parse(text: &str) -> Result<Vec<Case>> {
     let document = roxmltree::Document::parse(text)?;
     let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
@@ -94,7 +105,7 @@ fn parse(text: &str) -> Result<Vec<Case>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Case, Outcome, count, parse};
+    use super::{Case, Outcome, count, parse, read, write_skipped};
     use crate::report::Count;
 
     #[test]
@@ -120,5 +131,14 @@ mod tests {
         assert_eq!(cases, expected);
         assert_eq!(count(&cases), Count { passed: 2, failed: 1, skipped: 1 });
         assert!(parse("<testsuite").is_err());
+    }
+
+    #[test]
+    fn left_out_tests_are_read_as_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let test = ("rejoin-server::it".to_owned(), "push::conflict::postgres".to_owned());
+        write_skipped(folder.path(), std::slice::from_ref(&test)).unwrap();
+        let (class, name) = test;
+        assert_eq!(read(folder.path()).unwrap(), [Case { class, name, outcome: Outcome::Skipped }]);
     }
 }

@@ -2,9 +2,9 @@
 //! runs the tests of the crate. Mutants that no test detects are listed; the closing note of an
 //! issue names the missing test.
 
-use crate::nextest;
 use crate::process::{output, succeeds};
 use crate::report::Count;
+use crate::rust_tests;
 use crate::toolchain::cargo::{MUTANTS, NEXTEST};
 use crate::workspace;
 use anyhow::{Context as _, Result};
@@ -31,10 +31,10 @@ const BASE: &str = "REJOIN_MUTANTS_BASE";
 /// Mutates every place in the files changed since `REJOIN_MUTANTS_BASE` (a commit; without it
 /// none), and a sample of capture, queue, rebase and push evaluation.
 pub(crate) fn sample() -> Result<Count> {
-    let cluster = nextest::postgres()?;
+    let cluster = rust_tests::postgres()?;
     let mut count = Count::default();
     for mut mutants in [Some(sampled()?), changed()?].into_iter().flatten() {
-        nextest::set_url(&mut mutants, cluster.as_ref());
+        rust_tests::set_url(&mut mutants, cluster.as_ref());
         count += run(mutants)?;
     }
     Ok(count)

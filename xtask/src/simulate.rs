@@ -3,9 +3,9 @@
 
 use crate::built::Built;
 use crate::claims;
-use crate::nextest;
 use crate::process::{Passed, become_it, cargo};
 use crate::report::Count;
+use crate::rust_tests;
 use anyhow::Result;
 use rejoin_postgres::StartError;
 use std::process::{Command, ExitCode};
@@ -14,6 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The models of the gate, with their number of runs: always the same seeds, chosen to break each
 /// rule and to include every rare event often enough.
 const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 8000), ("rows", 450)];
+
+/// The models of the daily tests, with their number of runs.
+const DAILY: [(&str, u32); 3] = [("plain", 200), ("log", 400), ("rows", 50)];
 
 /// Runs of each model with new seeds, in the gate and in the deep run.
 const GATE_FRESH: u32 = 100;
@@ -44,6 +47,15 @@ pub(crate) fn gate() -> Result<Count> {
     Ok(count)
 }
 
+/// Every model with a few fixed seeds.
+pub(crate) fn daily() -> Result<Count> {
+    let mut count = Count::default();
+    for (model, worlds) in DAILY {
+        count += claims::hold(worlds_of(model, worlds)?)?.0;
+    }
+    Ok(count)
+}
+
 /// Every model with many new seeds.
 pub(crate) fn deep() -> Result<Count> {
     let mut count = fresh(DEEP_FRESH)?;
@@ -53,7 +65,7 @@ pub(crate) fn deep() -> Result<Count> {
 
 /// Runs of `rows` and `log` over one shared PostgreSQL; skipped without PostgreSQL.
 fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
-    let cluster = match nextest::postgres() {
+    let cluster = match rust_tests::postgres() {
         Ok(cluster) => cluster,
         Err(error @ StartError::NoPrograms) => {
             return Ok(Count::skipped(&format!("worlds over PostgreSQL: {error}")));
@@ -71,7 +83,7 @@ fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
             if is_fresh {
                 simulation.args(["--from", &fresh_seed()?, "--every"]);
             }
-            nextest::set_url(&mut simulation, cluster.as_ref());
+            rust_tests::set_url(&mut simulation, cluster.as_ref());
             count += claims::hold(simulation)?.0;
         }
     }

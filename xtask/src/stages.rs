@@ -1,4 +1,5 @@
-//! The stages of the gate (`cargo xtask test`) and of the deep run (`cargo xtask deep`); a new stage is one entry.
+//! The stages of the daily tests (`cargo xtask test`), of the gate (`cargo xtask test --all`) and of
+//! the deep run (`cargo xtask deep`); a new stage is one entry.
 
 use crate::gate::Stage;
 use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT, apple, jsi, react_native};
@@ -7,74 +8,75 @@ use crate::toolchain::cargo::{DENY, HYPERLINK, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
     api, bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
-    nextest, package, simulate, site,
+    package, rust_tests, simulate, site,
 };
 use anyhow::Result;
 
-const fn stage(
-    name: &'static str,
-    minutes: u64,
-    after: &'static [&'static str],
-    run: fn() -> Result<Count>,
-) -> Stage {
-    Stage { name, minutes, after, locks: false, run }
-}
-
-/// A stage that holds cargo's lock on the build folder.
-const fn cargo(
-    name: &'static str,
-    minutes: u64,
-    after: &'static [&'static str],
-    run: fn() -> Result<Count>,
-) -> Stage {
-    Stage { name, minutes, after, locks: true, run }
-}
+/// What a newcomer and each change run: Rust, git and a C compiler suffice. In start order.
+pub(crate) const DAILY: &[Stage] = &[
+    Stage::new("build", 40, build).locks(),
+    Stage::new("tests", 40, rust_tests::tests).needs(&["build"]),
+    Stage::new("doctests", 20, rust_tests::doctests).locks().needs(&["build"]),
+    Stage::new("simulate-short", 20, simulate::daily).needs(&["build"]),
+    Stage::new("demo-rust", 10, demo::rust_holds).needs(&["build"]),
+];
 
 /// All stages that a commit must pass, in start order, with the longest first.
 /// A limit only ends what hangs, and leaves room for a machine that is half as fast as usual.
 pub(crate) const GATE: &[Stage] = &[
-    cargo("build", 40, &[], build),
-    stage("rules", 6, &[], check::rules),
-    stage("tools", 50, &[], tools),
-    stage("kotlin-build", 30, &[], || KOTLIN.prepared()),
-    stage("npm", 20, &["tools"], || JAVASCRIPT.prepared()),
-    stage("tests", 40, &["build", "tools"], nextest::tests),
-    stage("simulate", 50, &["build"], simulate::gate),
-    stage("swift", 30, &["build", "tools"], || SWIFT.tests()),
-    stage("apple", 20, &["swift"], apple::checked),
-    stage("javascript", 30, &["build", "npm"], || JAVASCRIPT.tests()),
-    stage("kotlin", 30, &["build", "kotlin-build"], || KOTLIN.tests()),
-    // What uses Kotlin's classes comes after it: two builds by Maven must not write the same folders.
-    stage("android", 30, &["kotlin"], android),
-    stage("react-native", 30, &["android", "javascript"], react_native),
-    cargo("format", 5, &[], check::format),
-    cargo("clippy", 30, &["build"], check::clippy),
-    cargo("rustdoc", 20, &["build"], check::rustdoc),
-    cargo("doctests", 20, &["build"], nextest::doctests),
-    stage("bindings", 20, &["build", "tools"], bindings::compared),
-    cargo("api", 20, &["android", "swift", "npm", "rustdoc"], api::compared),
-    stage("interop", 10, &["android", "swift", "javascript"], interop::agree),
-    stage("demo", 10, &["interop"], demo::claims_hold),
-    stage("jepsen", 10, &["build"], jepsen::gate),
-    stage("instructions", 20, &["build"], bench::gate),
-    stage("licences", 5, &["tools"], check::licences),
-    stage("links", 5, &[], check::links),
-    stage("site", 6, &["tools"], site::built),
-    stage("invariants", 5, &["tests", "kotlin", "swift", "javascript"], invariants::tests_exist),
+    Stage::new("build", 40, build).locks(),
+    Stage::new("rules", 6, check::rules),
+    Stage::new("tools", 50, tools),
+    Stage::new("kotlin-build", 30, || KOTLIN.prepared()),
+    Stage::new("npm", 20, || JAVASCRIPT.prepared()).after(&["tools"]),
+    Stage::new("tests", 40, rust_tests::tests).needs(&["build"]).after(&["tools"]),
+    Stage::new("simulate", 50, simulate::gate).needs(&["build"]),
+    Stage::new("swift", 30, || SWIFT.tests()).needs(&["build"]).after(&["tools"]),
+    Stage::new("apple", 20, apple::checked).needs(&["build"]).after(&["swift"]),
+    Stage::new("javascript", 30, || JAVASCRIPT.tests()).needs(&["build"]).after(&["npm"]),
+    // Two builds by Maven must not write the same folders: what uses Kotlin's classes is in one row.
+    Stage::new("kotlin", 30, || KOTLIN.tests()).needs(&["build"]).after(&["kotlin-build"]),
+    Stage::new("android", 30, android).needs(&["build"]).after(&["kotlin"]),
+    Stage::new("react-native", 30, react_native)
+        .needs(&["build"])
+        .after(&["android", "javascript"]),
+    Stage::new("format", 5, check::format).locks(),
+    Stage::new("clippy", 30, check::clippy).locks().after(&["build"]),
+    Stage::new("rustdoc", 20, check::rustdoc).locks().after(&["build"]),
+    Stage::new("doctests", 20, rust_tests::doctests).locks().needs(&["build"]),
+    Stage::new("bindings", 20, bindings::compared).needs(&["build"]).after(&["tools"]),
+    Stage::new("api", 20, api::compared).locks().after(&["android", "swift", "npm", "rustdoc"]),
+    Stage::new("interop", 10, interop::agree).needs(&["build"]).after(&[
+        "android",
+        "swift",
+        "javascript",
+    ]),
+    Stage::new("demo", 10, demo::claims_hold).needs(&["build"]).after(&["interop"]),
+    Stage::new("jepsen", 10, jepsen::gate).needs(&["build"]),
+    Stage::new("instructions", 20, bench::gate).needs(&["build"]),
+    Stage::new("licences", 5, check::licences).after(&["tools"]),
+    Stage::new("links", 5, check::links),
+    Stage::new("site", 6, site::built).after(&["tools"]),
+    Stage::new("invariants", 5, invariants::tests_exist).after(&[
+        "tests",
+        "kotlin",
+        "swift",
+        "javascript",
+    ]),
 ];
 
 /// Stages that take too long for each commit.
 pub(crate) const DEEP: &[Stage] = &[
-    cargo("build", 40, &[], build),
-    stage("demo-faults", 15, &["build"], demo::faults_are_noticed),
-    stage("interop-faults", 15, &["build"], interop::notice),
-    stage("seeds", 240, &["build"], simulate::deep),
-    stage("cases", 120, &["build"], nextest::more_cases),
-    cargo("features", 10, &["build"], check::features),
-    cargo("library", 20, &["build"], library::shipped),
-    cargo("package", 90, &["build"], package::parts),
-    cargo("fuzz", 60, &["build"], fuzz::every_target),
-    cargo("mutants", 600, &["build"], mutants::sample),
+    Stage::new("build", 40, build).locks(),
+    Stage::new("demo-faults", 15, demo::faults_are_noticed).needs(&["build"]),
+    Stage::new("interop-faults", 15, interop::notice).needs(&["build"]),
+    Stage::new("seeds", 240, simulate::deep).needs(&["build"]),
+    Stage::new("cases", 120, rust_tests::more_cases).needs(&["build"]),
+    Stage::new("features", 10, check::features).locks().after(&["build"]),
+    Stage::new("library", 20, library::shipped).locks().after(&["build"]),
+    Stage::new("package", 90, package::parts).locks().after(&["build"]),
+    Stage::new("fuzz", 60, fuzz::every_target).locks().after(&["build"]),
+    Stage::new("mutants", 600, mutants::sample).locks().after(&["build"]),
 ];
 
 /// The stages of `cargo xtask check`, which run no test.
@@ -82,7 +84,7 @@ pub(crate) const CHECKS: &[&str] = &["rules", "format", "clippy", "rustdoc", "li
 
 /// Finds a stage by its name.
 pub(crate) fn named(name: &str) -> Option<&'static Stage> {
-    GATE.iter().chain(DEEP).find(|stage| stage.name == name)
+    DAILY.iter().chain(GATE).chain(DEEP).find(|stage| stage.name == name)
 }
 
 fn android() -> Result<Count> {

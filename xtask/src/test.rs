@@ -7,7 +7,17 @@ use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Arguments of `cargo xtask test`, `deep` and `check`.
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestOptions {
+    /// The gate: every check, test and language
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Arguments of `cargo xtask deep` and `check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Only this stage; may be repeated
@@ -18,13 +28,20 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// Arguments of a stage that `cargo xtask test` starts.
+/// Arguments of a stage that a run starts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StageOptions {
     name: String,
     /// The file for its result
     #[arg(long)]
     row: PathBuf,
+}
+
+/// Runs the daily tests, or the gate. `--only` finds the stages of both.
+pub(crate) fn test(TestOptions { all, options }: &TestOptions) -> Result<ExitCode> {
+    let is_daily = |name: &String| stages::DAILY.iter().any(|stage| stage.name == *name);
+    let daily = !all && options.only.iter().all(is_daily);
+    run(options, if daily { stages::DAILY } else { stages::GATE })
 }
 
 /// Runs stages of a list. One stage alone runs in this process, with its output shown.

@@ -2,9 +2,9 @@
 //! two each.
 
 use super::Cached;
-use crate::process::{cargo, succeeds};
+use crate::process::{cargo, succeeds, version};
 use anyhow::{Result, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A program that cargo runs as a subcommand.
@@ -37,7 +37,14 @@ impl Subcommand {
         Self { features, ..self }
     }
 
-    /// The program, compiled now if it is not in the cache.
+    /// The program in the cache or on the PATH, if there is one.
+    pub(crate) fn found(&self) -> Result<Option<PathBuf>> {
+        let name = self.tool.name;
+        let on_the_path = || version(name, "--version").map(|_| name.into());
+        Ok(self.tool.found()?.map(|folder| program_in(&folder, name)).or_else(on_the_path))
+    }
+
+    /// The program in the cache, compiled now if it is not there.
     pub(crate) fn ensure(&self) -> Result<PathBuf> {
         let Cached { name, version } = self.tool;
         let folder = self.tool.ensure(|folder| {
@@ -54,15 +61,24 @@ impl Subcommand {
             ensure!(succeeds(install)?, "cargo could not install {name} {version}");
             Ok(())
         })?;
-        Ok(folder.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+        Ok(program_in(&folder, name))
     }
 
-    /// A command that runs the program.
+    /// A command that runs the program in the cache, compiled now if it is not there.
     pub(crate) fn command(&self) -> Result<Command> {
-        let mut command = Command::new(self.ensure()?);
+        Ok(self.command_at(&self.ensure()?))
+    }
+
+    /// A command that runs a program that was found.
+    pub(crate) fn command_at(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         if !self.name.is_empty() {
             command.arg(self.name);
         }
-        Ok(command)
+        command
     }
+}
+
+fn program_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }

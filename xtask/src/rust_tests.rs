@@ -1,0 +1,176 @@
+//! Rust's tests: by cargo-nextest where it is installed, each in a process of its own; otherwise by
+//! `cargo test`. One PostgreSQL serves all of them.
+//!
+//! `.config/nextest.toml` has the time limit of a test. Tests that start a missing program are left
+//! out and counted as skipped.
+
+pub(crate) mod left_out;
+
+use crate::process::{self, for_each_line, output, succeeds};
+use crate::report::Count;
+use crate::toolchain::cargo::NEXTEST;
+use crate::{junit, workspace};
+use anyhow::{Context as _, Result, ensure};
+use left_out::LeftOut;
+use rejoin_postgres::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_VARIABLE};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Concurrent tests. Many wait for a timer, a disk or PostgreSQL, so there are more than cores.
+const AT_ONCE: &str = "4";
+
+/// The profile of the deep run, and its factor for generated cases: `REJOIN_CASES`.
+const DEEP: &str = "deep";
+const MORE_CASES: &str = "12";
+
+/// Runs all tests except doctests, from the programs that were built.
+pub(crate) fn tests() -> Result<Count> {
+    let left_out = LeftOut::here();
+    left_out.explain();
+    let cluster = if left_out.has_postgres() { postgres()? } else { None };
+    match NEXTEST.found()? {
+        Some(nextest) => by_nextest(&nextest, "default", &left_out, cluster.as_ref()),
+        None => by_cargo(&left_out, cluster.as_ref()),
+    }
+}
+
+/// The same by nextest, with more generated cases and longer time limits.
+pub(crate) fn more_cases() -> Result<Count> {
+    let left_out = LeftOut::here();
+    left_out.explain();
+    let cluster = if left_out.has_postgres() { postgres()? } else { None };
+    by_nextest(&NEXTEST.ensure()?, DEEP, &left_out, cluster.as_ref())
+}
+
+/// Runs them with a profile of `.config/nextest.toml`, and writes reports.
+fn by_nextest(
+    nextest: &Path,
+    profile: &str,
+    left_out: &LeftOut,
+    cluster: Option<&Cluster>,
+) -> Result<Count> {
+    let reports = junit::emptied("rust")?;
+    let mut run = NEXTEST.command_at(nextest);
+    if profile == DEEP {
+        run.env("REJOIN_CASES", MORE_CASES);
+    }
+    run.args(["run", "--profile", profile, "--workspace", "--no-fail-fast"]);
+    run.args(["--test-threads", AT_ONCE]);
+    run.args(["--status-level", "slow", "--final-status-level", "slow", "--hide-progress-bar"]);
+    let filter = left_out.parts().map(|part| format!("test({part})")).collect::<Vec<_>>();
+    let filter = filter.join(" or ");
+    if !filter.is_empty() {
+        run.args(["--filterset", &format!("not ({filter})")]);
+    }
+    set_url(&mut run, cluster);
+    let well = succeeds(run)?;
+    let report = workspace::root().join("target/nextest").join(profile).join("junit.xml");
+    fs::rename(&report, reports.join("junit.xml")).context("nextest wrote no report")?;
+    let mut count = junit::count(&junit::read(&reports)?).failed_unless(well);
+    ensure!(count.passed + count.failed > 0, "no test was run");
+    if !filter.is_empty() {
+        let skipped = listed(nextest, &filter)?;
+        count.skipped += skipped.len() as u64;
+        junit::write_skipped(&reports, &skipped)?;
+    }
+    Ok(count)
+}
+
+/// The tests that match a filter, each as its program and its name.
+fn listed(nextest: &Path, filter: &str) -> Result<Vec<(String, String)>> {
+    let mut list = NEXTEST.command_at(nextest);
+    list.args(["list", "--workspace", "--message-format", "oneline", "--filterset", filter]);
+    let words = |line: &str| {
+        let (program, name) = line.trim().split_once(' ')?;
+        Some((program.to_owned(), name.to_owned()))
+    };
+    Ok(output(list)?.lines().filter_map(words).collect())
+}
+
+/// Runs them with cargo alone, which writes no reports.
+fn by_cargo(left_out: &LeftOut, cluster: Option<&Cluster>) -> Result<Count> {
+    junit::emptied("rust")?;
+    let fixed = ["test", "--workspace", "--all-targets", "--no-fail-fast", "--"];
+    let mut test = process::cargo(&fixed, &[]);
+    test.args(["--test-threads", AT_ONCE]);
+    test.args(left_out.parts().flat_map(|part| ["--skip", part]));
+    set_url(&mut test, cluster);
+    let mut failed = Vec::new();
+    let (count, well) = counted(test, |line| {
+        failed.extend(line.strip_suffix(" ... FAILED").map(str::to_owned));
+    })?;
+    // Their output is far above, between that of later programs.
+    failed.iter().for_each(|test| println!("FAILED: {test}"));
+    ensure!(!well || count.passed > 0, "no test was run");
+    Ok(count.failed_unless(well))
+}
+
+/// Doctests, which nextest does not run. Only they have a line number in their names. With `--doc`
+/// cargo selects other features, and compiles most of what the stage `build` has built again.
+pub(crate) fn doctests() -> Result<Count> {
+    let doc = process::cargo(&["test", "--workspace", "--no-fail-fast", "--", "(line "], &[]);
+    let (count, well) = counted(doc, |_| ())?;
+    ensure!(
+        !well || count.passed > 0,
+        "no doctest has `(line ` in its name: adapt the filter to the names that rustdoc gives now"
+    );
+    // Every other test is filtered out.
+    Ok(Count { skipped: 0, ..count }.failed_unless(well))
+}
+
+/// Runs `cargo test` with its output shown, and adds up its results; returns whether it succeeded.
+fn counted(test: Command, mut each: impl FnMut(&str)) -> Result<(Count, bool)> {
+    let mut count = Count::default();
+    let well = for_each_line(test, |line| {
+        println!("{line}");
+        each(line);
+        count += result_line(line).unwrap_or_default();
+    })?;
+    Ok((count, well))
+}
+
+/// The counts of one `test result:` line; tests that were filtered out were skipped.
+fn result_line(line: &str) -> Option<Count> {
+    let rest = line.trim_start().strip_prefix("test result: ")?;
+    let number = |word: &str| -> Option<u64> {
+        rest.split([';', '.']).find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
+    };
+    Some(Count {
+        passed: number("passed")?,
+        failed: number("failed")?,
+        skipped: number("ignored")? + number("filtered out")?,
+    })
+}
+
+/// A PostgreSQL for all tests of the run, unless the environment names one. It stops when it is dropped.
+pub(crate) fn postgres() -> Result<Option<Cluster>, StartError> {
+    if std::env::var_os(URL_VARIABLE).is_some() {
+        return Ok(None);
+    }
+    let options = ClusterOptions { settings: SHARED_SETTINGS, ..ClusterOptions::default() };
+    Cluster::start(&options).map(Some)
+}
+
+/// Gives the tests of a command their PostgreSQL.
+pub(crate) fn set_url(command: &mut Command, cluster: Option<&Cluster>) {
+    if let Some(cluster) = cluster {
+        command.env(URL_VARIABLE, cluster.url("").trim_end_matches('/'));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::result_line;
+    use crate::report::Count;
+
+    #[test]
+    fn result_line_is_counted_and_others_are_not() {
+        let line = "test result: FAILED. 34 passed; 5 failed; 2 ignored; 0 measured; 1 filtered out; \
+                    finished in 0.01s";
+        assert_eq!(result_line(line), Some(Count { passed: 34, failed: 5, skipped: 3 }));
+        for line in ["", "running 3 tests", "test a::b ... ok", "test result: strange"] {
+            assert_eq!(result_line(line), None, "{line}");
+        }
+    }
+}
