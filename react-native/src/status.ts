@@ -9,7 +9,7 @@ import { ffi } from './border';
 export type SyncState =
   /** Nothing to do at present. */
   | { readonly kind: 'idle' }
-  /** Connecting to the server. */
+  /** Connecting to the server; also after `resume`, until its pass starts. */
   | { readonly kind: 'connecting' }
   /** Sending local writes. */
   | { readonly kind: 'pushing' }
@@ -27,7 +27,10 @@ export type SyncState =
   | { readonly kind: 'upgrade-required'; readonly reason: string }
   /** `maxRetries` attempts have failed; attempts continue. */
   | { readonly kind: 'failed'; readonly reason: string; readonly retryAt: number }
-  /** Everything is pushed and pulled. */
+  /**
+   * The last pass, which ended at `since`, pushed and pulled everything. After `resume`, only a pass that began
+   * after it sets this state. Later writes and remote changes wait for the next pass; `sync.andWait` waits for one.
+   */
   | { readonly kind: 'up-to-date'; readonly since: number }
   /** The client is suspended. */
   | { readonly kind: 'suspended' }

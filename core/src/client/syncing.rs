@@ -42,6 +42,7 @@ pub(crate) struct Syncing {
 
 /// Drop order: tasks before the threads that they run on.
 struct Running {
+    number: u64,
     driver: Driver,
     _forwarder: SpawnedTask,
     _runtime: Runtime,
@@ -49,6 +50,8 @@ struct Running {
 
 struct Published {
     status: SyncStatus,
+    /// The number of the last driver; the status of an earlier one, which may still end, is ignored.
+    driver: u64,
     listeners: Vec<Arc<Listener>>,
     /// Status changes of stopped drivers.
     transitions: Vec<Transition>,
@@ -57,11 +60,15 @@ struct Published {
 }
 
 /// Publishes the driver's status until the driver or the client ends.
-async fn forward_status(mut statuses: watch::Receiver<SyncStatus>, syncing: Weak<Syncing>) {
+async fn forward_status(
+    number: u64,
+    mut statuses: watch::Receiver<SyncStatus>,
+    syncing: Weak<Syncing>,
+) {
     loop {
         let status = statuses.borrow_and_update().clone();
         let Some(syncing) = syncing.upgrade() else { return };
-        syncing.publish(&status);
+        syncing.publish(number, &status);
         drop(syncing);
         if statuses.changed().await.is_err() {
             return;
@@ -196,8 +203,8 @@ impl Syncing {
         foreign.extend((!is_ours).then_some(Foreign::Transport));
         foreign.extend(matches!(credentials, Credentials::Tokens(_)).then_some(Foreign::Tokens));
         let status = SyncStatus { state: SyncState::Idle, first_sync: FirstSync::Absent };
-        let published =
-            Published { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
+        let (listeners, transitions) = (Vec::new(), Vec::new());
+        let published = Published { status, driver: 0, listeners, transitions, over: false };
         Ok(Arc::new(Self {
             host,
             transport,
@@ -244,8 +251,14 @@ impl Syncing {
         // A caller that waits for a pass is registered before the first one.
         let answer = ask(&driver);
         driver.begin();
-        let forwarder = spawner.spawn(forward_status(driver.status(), Arc::downgrade(self)));
-        *running = Some(Running { driver, _forwarder: forwarder, _runtime: runtime });
+        let number = {
+            let mut published = self.published();
+            published.driver += 1;
+            published.driver
+        };
+        let forward = forward_status(number, driver.status(), Arc::downgrade(self));
+        let forwarder = spawner.spawn(forward);
+        *running = Some(Running { number, driver, _forwarder: forwarder, _runtime: runtime });
         Ok(answer)
     }
 
@@ -262,8 +275,9 @@ impl Syncing {
             block_on(running.driver.stop());
             let first_sync = syncing.published().status.first_sync;
             syncing.published().transitions = running.driver.transitions();
+            let number = running.number;
             drop(running);
-            syncing.publish(&SyncStatus { state: SyncState::Stopped, first_sync });
+            syncing.publish(number, &SyncStatus { state: SyncState::Stopped, first_sync });
             Ok(())
         })
     }
@@ -309,11 +323,11 @@ impl Syncing {
         now.map_or(published.clone(), |now| with_first_sync(now, published.first_sync))
     }
 
-    fn publish(&self, status: &SyncStatus) {
+    fn publish(&self, driver: u64, status: &SyncStatus) {
         let listeners = {
             let mut published = self.published();
             let status = &with_first_sync(status.clone(), published.status.first_sync);
-            if published.status == *status {
+            if published.driver != driver || published.status == *status {
                 return;
             }
             published.status.clone_from(status);

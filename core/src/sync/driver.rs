@@ -255,11 +255,15 @@ impl Driver {
     /// within milliseconds. The caller then closes the engine. The request counts as lost, as in a
     /// crash.
     pub fn suspend(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.shared.wish(|inbox| inbox.suspended = true);
+        self.shared.wish(|inbox| {
+            inbox.suspended = true;
+            inbox.end();
+        });
         self.reached(|state| matches!(state, SyncState::Suspended | SyncState::Stopped))
     }
 
-    /// Continues after the engine is open again: a pass starts immediately.
+    /// Continues after the engine is open again, and requests a pass as [`Driver::foreground`] does.
+    /// The status becomes [`SyncState::UpToDate`] only by that pass or a later one.
     pub fn resume(&self) {
         self.shared.wish(|inbox| {
             inbox.suspended = false;
@@ -269,7 +273,10 @@ impl Driver {
 
     /// Ends the loop permanently, and completes when it has ended.
     pub fn stop(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.shared.wish(|inbox| inbox.stopped = true);
+        self.shared.wish(|inbox| {
+            inbox.stopped = true;
+            inbox.end();
+        });
         self.reached(|state| matches!(state, SyncState::Stopped))
     }
 

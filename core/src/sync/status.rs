@@ -21,7 +21,7 @@ const REMEMBERED: usize = 64;
 pub enum SyncState {
     /// No attempt yet.
     Idle,
-    /// A pass has started: register and schema check.
+    /// A pass has started: register and schema check. Also after a resume, until its pass starts.
     Connecting,
     /// Local mutations are being sent.
     Pushing,
@@ -58,7 +58,8 @@ pub enum SyncState {
         /// The next attempt.
         retry_at: i64,
     },
-    /// Everything was pushed and pulled.
+    /// The last pass pushed and pulled everything. After a resume, only a pass that began after it sets
+    /// this state. Later writes and remote changes wait for the next pass; `sync().and_wait` waits for one.
     UpToDate {
         /// End of the last pass.
         since: i64,

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rejoin_core::transport::{EventStream, HttpRequest, HttpResponse, TransportError};
-use rejoin_core::{Client, Config, Error, InputFault, Services, SlowPart, SyncFault, Transport};
+use rejoin_core::{
+    Client, Config, Error, InputFault, Services, SlowPart, SyncFault, SyncState, Transport,
+};
 use tempfile::TempDir;
 
 use crate::world::{PATIENCE, World, next, within};
@@ -176,4 +178,52 @@ fn blocking_transport_does_not_block_the_client() {
     within(client.shutdown()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     drop(release);
+}
+
+/// A transport that never responds, and whose `disconnect` blocks until it is released.
+#[derive(Debug)]
+struct Sticky {
+    requests: Mutex<Sender<()>>,
+    ends: Mutex<Sender<()>>,
+    release: Mutex<Receiver<()>>,
+}
+
+impl Transport for Sticky {
+    fn send(&self, _: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        let _ = self.requests.lock().unwrap().send(());
+        Box::pin(std::future::pending())
+    }
+
+    fn events(&self, _: HttpRequest) -> BoxFuture<'static, Result<EventStream, TransportError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn disconnect(&self) {
+        let _ = self.ends.lock().unwrap().send(());
+        let _ = self.release.lock().unwrap().recv();
+    }
+}
+
+#[test]
+fn slow_stop_does_not_hide_the_status_of_a_new_start() {
+    let (requests, request) = mpsc::channel();
+    let (ends, end) = mpsc::channel();
+    let (release, wait) = mpsc::channel();
+    let [requests, ends] = [requests, ends].map(Mutex::new);
+    let transport = Sticky { requests, ends, release: Mutex::new(wait) };
+    let folder = TempDir::new().unwrap();
+    let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
+    let config = Config::new(folder.path().join("app.db"));
+    let client = Client::open_with(config, services).wait().unwrap();
+    client.start().unwrap();
+    next(&request);
+    let stopped = client.stop();
+    next(&end);
+    client.start().unwrap();
+    next(&request);
+    drop(release);
+    within(stopped).unwrap();
+    let (sender, statuses) = mpsc::channel();
+    let _subscription = client.on_status(move |status| drop(sender.send(status)));
+    assert_ne!(next(&statuses).state, SyncState::Stopped);
 }

@@ -20,7 +20,7 @@ public struct SyncStatus: Sendable, Hashable {
 public enum SyncState: Sendable, Hashable {
     /// Not started yet.
     case idle
-    /// A sync pass has started.
+    /// A sync pass has started, or follows ``SyncHandle/resume()``.
     case connecting
     /// Local mutations are being sent.
     case pushing
@@ -39,7 +39,9 @@ public enum SyncState: Sendable, Hashable {
     case upgradeRequired(reason: String)
     /// An error that a quick retry does not fix; it is retried nevertheless.
     case failed(reason: String, retryAt: Date)
-    /// Everything is pushed and pulled; the time when the last pass ended.
+    /// The last pass, which ended at this time, pushed and pulled everything. After ``SyncHandle/resume()``, only a
+    /// pass that began after it sets this state. Later writes and remote changes wait for the next pass;
+    /// ``SyncHandle/andWait(timeout:)`` waits for one.
     case upToDate(since: Date)
     /// The client is suspended and holds no file, lock or connection.
     case suspended

@@ -23,7 +23,7 @@ pub(super) struct Cycle {
     schedule: Schedule,
     /// The event stream: its path and the task that reads it.
     listener: Option<(String, SpawnedTask)>,
-    /// The status to restore after a suspension.
+    /// The status after a suspension, until the next pass.
     before: SyncState,
     /// Whether only a hint caused this pass.
     hinted: bool,
@@ -75,7 +75,9 @@ impl Cycle {
                 Step::Stop => return self.rest(SyncState::Stopped, || Error::Closed),
                 Step::Suspend => {
                     self.rest(SyncState::Suspended, || Error::Suspended);
-                    self.pass.shared.bell.notified().await;
+                    if self.pass.shared.lock().suspended {
+                        self.pass.shared.bell.notified().await;
+                    }
                 }
                 Step::Wait(until) => self.wait(until).await,
                 Step::Run(waiting, held) => self.run_one(waiting, held).await,
@@ -90,7 +92,7 @@ impl Cycle {
         if inbox.stopped {
             return Step::Stop;
         }
-        if inbox.suspended {
+        if inbox.suspended || inbox.ended.is_some() {
             return Step::Suspend;
         }
         // Under the lock: a concurrent suspension must not read the old status as the new one.
@@ -154,8 +156,8 @@ impl Cycle {
 
     /// Ends everything, with this status.
     fn rest(&mut self, state: SyncState, why: impl Fn() -> Error) {
-        let waiting = std::mem::take(&mut self.pass.shared.lock().waiting);
-        for waiter in waiting {
+        let ended = self.pass.shared.lock().ended.take();
+        for waiter in ended.into_iter().flatten() {
             // The waiter may be gone.
             let _ = waiter.send(Err(why()));
         }
@@ -164,7 +166,11 @@ impl Cycle {
             return; // Nothing has run since; only a request arrived.
         }
         self.before = match before {
-            SyncState::Connecting | SyncState::Pushing | SyncState::Applying(_) => SyncState::Idle,
+            // The server may have changed meanwhile: only a pass after the resume is current.
+            SyncState::Idle
+            | SyncState::Pushing
+            | SyncState::Applying(_)
+            | SyncState::UpToDate { .. } => SyncState::Connecting,
             settled => settled,
         };
         self.listener = None;
@@ -215,7 +221,7 @@ impl Cycle {
                 if inbox.stopped {
                     return Error::Closed;
                 }
-                if inbox.suspended {
+                if inbox.ended.is_some() {
                     return Error::Suspended;
                 }
             }
@@ -297,7 +303,7 @@ impl Cycle {
             }
             Course::Gone => {
                 // The loop is usually about to be stopped or suspended; otherwise it retries.
-                if !self.pass.shared.lock().suspended {
+                if self.pass.shared.lock().ended.is_none() {
                     self.schedule.broke(now);
                 }
                 return None;

@@ -103,6 +103,8 @@ pub(super) struct Inbox {
     pub(super) suspended: bool,
     pub(super) stopped: bool,
     pub(super) waiting: Vec<Waiter>,
+    /// The waiters that a suspension or stop ends, until the loop has reached it.
+    pub(super) ended: Option<Vec<Waiter>>,
     /// Whether the network has changed: a connection of the former one may be dead without a sign.
     pub(super) is_network_new: bool,
     /// How the event stream has ended.
@@ -110,6 +112,14 @@ pub(super) struct Inbox {
 }
 
 pub(super) type Waiter = oneshot::Sender<Result<SyncReport>>;
+
+impl Inbox {
+    /// Ends the running pass and the present waits, also if syncing continues before the loop runs.
+    pub(super) fn end(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.ended.get_or_insert_default().extend(waiting);
+    }
+}
 
 impl Shared {
     pub(super) fn new(host: Arc<dyn Host>) -> Self {
@@ -120,6 +130,7 @@ impl Shared {
             suspended: false,
             stopped: false,
             waiting: Vec::new(),
+            ended: None,
             is_network_new: false,
             stream_ended: None,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Rig, config, events, metered};
+use super::{NEW_YEAR, Peer, Rig, config, events, metered};
 use crate::config::Metered;
 use crate::error::Error;
 use crate::sync::status::SyncState;
@@ -76,6 +76,48 @@ async fn resume_changes_the_status_when_nothing_is_due() {
     rig.run_until(2000).await;
     assert_eq!(rig.state(), waiting);
     assert_eq!(rig.take_pulls(), [0], "a pass ran before Retry-After");
+}
+
+#[tokio::test(start_paused = true)]
+async fn resume_reports_up_to_date_only_after_a_pull() {
+    let peer = Peer { is_empty: true, ..Peer::default() };
+    let rig = Rig::with(config(), Credentials::Absent, peer);
+    rig.run_until(0).await;
+    rig.take_arrivals();
+    let mut pulls = Vec::new();
+    for round in 0..5 {
+        rig.driver.suspend().await;
+        let earlier = rig.driver.transitions().len();
+        rig.driver.resume();
+        rig.run_until(0).await;
+        assert_eq!(rig.driver.transitions()[earlier].state, SyncState::Connecting, "{round}");
+        pulls.push(rig.take_pulls().len());
+        let is_current = matches!(rig.state(), SyncState::UpToDate { .. });
+        assert_eq!(is_current, pulls[round] > 0, "{round}: {:?}", rig.state());
+    }
+    assert_eq!(pulls, [1, 1, 1, 0, 0], "after three passes without a change the next one waits");
+    rig.run_until(1000).await;
+    assert_eq!(rig.take_pulls().len(), 1);
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pass_ends_at_suspend_even_if_resume_follows_at_once() {
+    let rig = Rig::settled().await;
+    rig.server.takes(Duration::from_secs(5));
+    let before = rig.driver.sync_and_wait(None);
+    rig.run_until(1000).await;
+    drop(rig.driver.suspend());
+    rig.driver.resume();
+    let after = rig.driver.sync_and_wait(None);
+    assert!(matches!(before.await, Err(Error::Suspended)));
+    after.await.unwrap();
+    rig.run_until(20_000).await;
+    assert_eq!(rig.take_pulls(), [0, 6000], "one pass after the resume: register, pull");
+    assert_eq!(rig.state(), SyncState::UpToDate { since: NEW_YEAR + 11_000_000 });
+    let states = rig.driver.transitions();
+    let is_end = |state: &SyncState| matches!(state, SyncState::UpToDate { .. });
+    assert_eq!(states.iter().filter(|one| is_end(&one.state)).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]

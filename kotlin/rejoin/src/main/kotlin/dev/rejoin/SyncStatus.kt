@@ -35,7 +35,7 @@ public sealed interface SyncState {
     /** Not started yet. */
     public data object Idle : SyncState
 
-    /** A sync pass has started. */
+    /** A sync pass has started, or follows [SyncHandle.resume]. */
     public data object Connecting : SyncState
 
     /** Local mutations are being sent. */
@@ -88,7 +88,8 @@ public sealed interface SyncState {
     public data class Failed(val reason: String, val retryAt: Instant) : SyncState
 
     /**
-     * Everything is pushed and pulled.
+     * The last pass pushed and pulled everything. After [SyncHandle.resume], only a pass that began after it sets this
+     * state. Later writes and remote changes wait for the next pass; [SyncHandle.andWait] waits for one.
      *
      * @property since when the last pass ended.
      */
