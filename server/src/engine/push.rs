@@ -86,6 +86,7 @@ pub(crate) fn push(
         Ok((response, conflicts.into_all(), log))
     })?;
     engine.tell_conflicts(&conflicts);
+    log_undecided(&response);
     let mut head = None;
     if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
         // After the commit, because a log may assign positions to its entries then.
@@ -95,6 +96,18 @@ pub(crate) fn push(
         head = Some(end.0);
     }
     Ok(Pushed { response, head })
+}
+
+/// Logs the groups that the store could not decide. A request that fails has no verdicts: it is
+/// logged as failed, at a limited rate.
+fn log_undecided(response: &PushResponse) {
+    let is_undecided = |code: &str| [code::TRANSIENT, code::SERVER_FAULT].contains(&code);
+    for verdict in response.rejoin.iter().flat_map(|answer| &answer.verdicts) {
+        if verdict.code.as_deref().is_some_and(is_undecided) {
+            let why = verdict.message.as_deref();
+            tracing::warn!(mutation = verdict.id, why, "nothing was decided");
+        }
+    }
 }
 
 fn check_push(engine: &Engine, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {

@@ -119,9 +119,8 @@ impl PushSession<'_> {
     /// The answer to a group that the store could not decide: the device sends it again, unless
     /// this was its last try.
     fn undecided(&self, group: &Group, message: &str) -> Result<Verdict, Fault> {
-        // The device shows this message; the id leads to the log line.
-        let log_id = uuid::Uuid::new_v4().simple().to_string();
-        tracing::warn!(mutation = group.id, log_id, message, "nothing was decided");
+        // The device shows this message; the id leads to the log line (`log_undecided`).
+        let log_id = uuid::Uuid::new_v4().simple();
         let message = format!("the store could not decide: {message} (log_id {log_id})");
         if group.last_try {
             // Stored, so that a late request of this attempt cannot be accepted.
