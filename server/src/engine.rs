@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Limits, Retention};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
+use crate::log_limit::LogLimit;
 use crate::model::{Client, GLOBAL, own_bucket};
 use crate::store::{Reading, Store, write};
 
@@ -68,6 +69,8 @@ pub(crate) struct Engine {
     pub(crate) checks: Checks,
     /// The host's hooks.
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
+    /// Rate limit for log lines about devices above the limit of their users.
+    pub(crate) refused_devices: Arc<LogLimit>,
 }
 
 /// The caller of a request.

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::error::Fault;
+use crate::log_limit::LogLimit;
 use crate::model::{Touched, own_bucket};
 use crate::store::{NodeNotice, Store, read};
 
@@ -59,6 +60,8 @@ pub(crate) struct Hub {
     hearing: AtomicBool,
     epoch: Arc<tokio::sync::Mutex<Option<EpochRead>>>,
     settling: Arc<Semaphore>,
+    /// Rate limit for log lines about streams, by kind.
+    pub(crate) logs: LogLimit<&'static str>,
 }
 
 /// The last read of the epoch: when it began, and the epoch or why it failed.
@@ -79,6 +82,7 @@ impl Hub {
             hearing: AtomicBool::new(false),
             epoch: Arc::default(),
             settling: Arc::new(Semaphore::new(SETTLING)),
+            logs: LogLimit::default(),
         })
     }
 

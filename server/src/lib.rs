@@ -253,6 +253,7 @@ impl Server {
             min_app_version: config.min_app_version.clone(),
             checks: Checks::new(&config.actions),
             hooks: config.hooks.clone(),
+            refused_devices: Arc::default(),
         };
         let authenticator = Authenticator::new(&config.auth);
         let shared = Arc::new(Shared {
@@ -262,7 +263,7 @@ impl Server {
             config,
             looking: Arc::default(),
             written: AtomicI64::new(0),
-            failures: LogLimit::new(),
+            failures: LogLimit::default(),
             pages,
             feeder: OnceLock::new(),
         });

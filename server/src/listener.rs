@@ -28,12 +28,13 @@ mod connection;
 
 use connection::{HttpConnection, Requests};
 
-static FULL: LogLimit = LogLimit::new();
-
 /// Connections that the kernel accepts before the server does; the kernel has a limit of its own.
 /// When it refuses some of thousands that connect at once, they wait for seconds.
 #[cfg(unix)]
 const BACKLOG: i32 = 16_384;
+
+/// Rate limit for a listener's log lines about connections, by kind.
+type ConnectionLogs = LogLimit<&'static str>;
 
 /// Serves at most `connections` connections until `closing` ends, then until their running requests
 /// have ended.
@@ -50,14 +51,15 @@ pub(crate) async fn serve(
     }
     let slots = Arc::new(Semaphore::new(connections));
     let retire = watch::Sender::new(Retire::Used);
+    let logs = Arc::<ConnectionLogs>::default();
     let mut closing = pin!(closing);
     loop {
         let (stream, slot) = tokio::select! {
-            accepted = accept(&mut listener, &slots, &retire) => accepted,
+            accepted = accept(&mut listener, &slots, &retire, &logs) => accepted,
             () = &mut closing => break,
         };
-        let requests = Requests::default();
-        let http = http(stream, router.clone(), limits, requests.clone());
+        let (requests, logs) = (Requests::default(), Arc::clone(&logs));
+        let http = http(stream, router.clone(), (limits, logs), requests.clone());
         tokio::spawn(drive(http, requests, retire.subscribe(), slot));
     }
     drop(listener);
@@ -79,13 +81,14 @@ async fn accept(
     listener: &mut TcpListener,
     slots: &Arc<Semaphore>,
     retire: &watch::Sender<Retire>,
+    logs: &ConnectionLogs,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     // Logs errors and continues.
     let stream = Listener::accept(listener).await.0;
     if let Ok(free) = Arc::clone(slots).try_acquire_owned() {
         return (stream, Some(free));
     }
-    if let Some(count) = FULL.count(()) {
+    if let Some(count) = logs.count("full") {
         let why = "a connection waits until another one ends (limits.connections)";
         tracing::warn!(count, "{why}");
     }
@@ -125,12 +128,12 @@ async fn drive(
 fn http(
     stream: TcpStream,
     router: Router,
-    limits: Limits,
+    (limits, logs): (Limits, Arc<ConnectionLogs>),
     requests: Requests,
 ) -> impl GracefulConnection<Error = hyper::Error> {
     let millis = |number: u32| Duration::from_millis(u64::from(number));
     let (header, idle) = (millis(limits.header_timeout_ms), millis(limits.idle_timeout_ms));
-    let connection = HttpConnection::new(stream, requests.clone(), header, idle);
+    let connection = HttpConnection::new(stream, requests.clone(), (header, idle), logs);
     let service = service_fn(move |request: Request<Incoming>| {
         requests.advance();
         let (answered, requests) = (router.clone().oneshot(request), requests.clone());

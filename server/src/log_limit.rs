@@ -1,7 +1,8 @@
 //! Rate limit for log lines that a client or an outage can cause arbitrarily often.
 //!
 //! The first event of each kind is logged at once, later ones at most every ten seconds with their
-//! count. The caller decides text and level.
+//! count. The caller decides text and level. A limit is a part of what has the events: two servers
+//! of a process log independently.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts events by kind; a limit for a single line has the kind `()`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LogLimit<K = ()> {
     kinds: Mutex<BTreeMap<K, State>>,
 }
@@ -22,10 +23,6 @@ pub(crate) struct LogLimit<K = ()> {
 type State = (Instant, u64);
 
 impl<K: Ord> LogLimit<K> {
-    pub(crate) const fn new() -> Self {
-        Self { kinds: Mutex::new(BTreeMap::new()) }
-    }
-
     /// Counts an event. Returns the number of events since the last line, this one included, if a
     /// line is due.
     pub(crate) fn count(&self, kind: K) -> Option<u64> {
@@ -50,7 +47,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn events_within_the_interval_log_one_line_per_kind() {
-        let limit = LogLimit::new();
+        let limit = LogLimit::default();
         assert_eq!([limit.count(1), limit.count(1), limit.count(1)], [Some(1), None, None]);
         assert_eq!([limit.count(2), limit.count(2)], [Some(1), None]);
         tokio::time::advance(INTERVAL).await;

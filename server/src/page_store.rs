@@ -94,7 +94,7 @@ impl PageStore {
             database: Sha256::new_with_prefix(database).chain_update([0]),
             reads: Arc::new(Semaphore::new(READS)),
             writes: Semaphore::new(WRITES),
-            failures: LogLimit::new(),
+            failures: LogLimit::default(),
         })
     }
 

@@ -8,11 +8,8 @@ use uuid::Uuid;
 use super::{Caller, Engine, cursor, schema_gate, version};
 use crate::error::{Fault, Refusal};
 use crate::hooks::SnapshotReason;
-use crate::log_limit::LogLimit;
 use crate::model::Client;
 use crate::store::{Writing, write};
-
-static TOO_MANY_DEVICES: LogLimit = LogLimit::new();
 
 impl Engine {
     /// Registers a device, or updates its registration.
@@ -126,7 +123,7 @@ impl Engine {
         if count < i64::from(self.limits.devices_per_user) {
             return Ok(());
         }
-        if let Some(count) = TOO_MANY_DEVICES.count(()) {
+        if let Some(count) = self.refused_devices.count(()) {
             let why = "refused devices of users who have too many (limits.devices_per_user)";
             tracing::warn!(count, "{why}");
         }

@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Hub;
 use crate::engine;
-use crate::log_limit::LogLimit;
 use crate::store::read;
 
 /// How much later a listener is notified while its buckets are read: changes meanwhile are one
@@ -24,10 +23,6 @@ const SETTLE_WAIT: Duration = Duration::from_secs(2);
 
 /// Pause before buckets are read again after a failure; doubled each time, up to the second value.
 const SETTLE_RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(2)];
-
-static UNREAD: LogLimit = LogLimit::new();
-
-static EXPIRED: LogLimit = LogLimit::new();
 
 /// The state of one listener's stream.
 pub(super) struct Listener {
@@ -84,7 +79,7 @@ impl Listener {
             biased;
             _ = closing.wait_for(|closing| *closing) => "shutdown",
             () = expiry => {
-                if let Some(count) = EXPIRED.count(()) {
+                if let Some(count) = self.hub.logs.count("expired") {
                     tracing::info!(count, "ended event streams whose token has expired");
                 }
                 "token_expired"
@@ -157,7 +152,7 @@ async fn settle(hub: Arc<Hub>, user: String, number: u64) {
             Err(cancelled) if cancelled.is_cancelled() => return,
             Err(panicked) => panicked.to_string(),
         };
-        if let Some(count) = UNREAD.count(()) {
+        if let Some(count) = hub.logs.count("unread") {
             tracing::warn!(
                 count,
                 why,

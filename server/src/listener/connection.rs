@@ -17,10 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use crate::log_limit::LogLimit;
-
-static LATE_HEADERS: LogLimit = LogLimit::new();
-static STALLED_WRITES: LogLimit = LogLimit::new();
+use super::ConnectionLogs;
 
 /// Counts the requests of a connection: odd while one is served.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +48,7 @@ pub(super) struct HttpConnection {
     /// The deadline of the header that follows this number of [`Requests`].
     header: Option<(usize, Pin<Box<Sleep>>)>,
     write: Option<Pin<Box<Sleep>>>,
+    logs: Arc<ConnectionLogs>,
 }
 
 impl HttpConnection {
@@ -58,11 +56,11 @@ impl HttpConnection {
     pub(super) fn new(
         stream: TcpStream,
         requests: Requests,
-        header_timeout: Duration,
-        write_timeout: Duration,
+        (header_timeout, write_timeout): (Duration, Duration),
+        logs: Arc<ConnectionLogs>,
     ) -> Self {
         let header = Some((requests.number(), Box::pin(sleep(header_timeout))));
-        Self { stream, requests, header_timeout, write_timeout, header, write: None }
+        Self { stream, requests, header_timeout, write_timeout, header, write: None, logs }
     }
 
     /// Fails if the header has exceeded its deadline; otherwise registers a wake-up for it.
@@ -80,7 +78,7 @@ impl HttpConnection {
         if time.as_mut().poll(context).is_pending() {
             return Ok(());
         }
-        if let Some(count) = LATE_HEADERS.count(()) {
+        if let Some(count) = self.logs.count("late header") {
             let timeout = self.header_timeout;
             tracing::warn!(
                 count,
@@ -104,7 +102,7 @@ impl HttpConnection {
         let timeout = self.write_timeout;
         let time = self.write.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(time.as_mut().poll(context));
-        if let Some(count) = STALLED_WRITES.count(()) {
+        if let Some(count) = self.logs.count("stalled write") {
             tracing::warn!(
                 count,
                 ?timeout,

@@ -15,12 +15,9 @@ use crate::Shared;
 use crate::admission::Endpoint;
 use crate::error::{Fault, Refusal};
 use crate::events::{LONGEST_PING, PING, TooMany};
-use crate::log_limit::LogLimit;
 
 /// Seconds after which a client should retry a refused stream.
 const RETRY_AFTER: u64 = 60;
-
-static TOO_MANY: LogLimit = LogLimit::new();
 
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
@@ -53,14 +50,14 @@ pub(super) async fn events(
     let most = usize::try_from(shared.engine.limits.streams_per_user).unwrap_or(usize::MAX);
     let stream = match shared.hub.listen(caller.user, epoch, lives, most) {
         Ok(stream) => stream,
-        Err(why) => return refused(&shared, &too_many(why), extended, "listen"),
+        Err(why) => return refused(&shared, &too_many(&shared, why), extended, "listen"),
     };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(ping).text("ping")).into_response()
 }
 
 /// 429 for the user's limit of streams, 503 for the server's.
-fn too_many(why: TooMany) -> Fault {
-    if let Some(count) = TOO_MANY.count(()) {
+fn too_many(shared: &Shared, why: TooMany) -> Fault {
+    if let Some(count) = shared.hub.logs.count("refused") {
         let limits = "limits.streams_per_user, limits.connections";
         tracing::warn!(count, last = ?why, limits, "refused event streams");
     }

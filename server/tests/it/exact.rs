@@ -1,12 +1,10 @@
 //! Values that a store would round, and values without a wire form: neither is changed silently.
 
-use std::io::Write;
-use std::sync::Mutex;
-
 use macro_rules_attribute::apply;
 use rejoin_server::TableConfig;
 use serde_json::{Value, json};
 
+use crate::log_capture::LogCapture;
 use crate::world::{Backend, World, column, create, delete, ended, update};
 
 /// Prices, with this declared type in SQLite and NUMERIC in PostgreSQL.
@@ -85,21 +83,6 @@ async fn decimal_that_sqlite_would_round_is_rejected() {
     assert_eq!(kept, KEPT.len().to_string());
 }
 
-/// The server's log in this process.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Logged;
-
-impl Write for Logged {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().unwrap().write(line)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Infinities that another program can store: PostgreSQL also has NaN, which SQLite stores as NULL.
 fn infinities(backend: Backend) -> &'static [&'static str] {
     match backend {
@@ -126,7 +109,7 @@ fn all_infinite(world: &World, count: usize) {
 
 #[apply(secured_stores!)]
 async fn outside_infinity_is_logged_and_never_overwritten(backend: Backend) {
-    let _ = tracing_subscriber::fmt().with_writer(|| Logged).try_init();
+    let log = LogCapture::begin();
     let world = readings(backend);
     let (mut anna, mut old) = (world.device("anna", "a1").await, Vec::new());
     anna.snapshot(10).await;
@@ -142,13 +125,8 @@ async fn outside_infinity_is_logged_and_never_overwritten(backend: Backend) {
     assert_eq!(rows["readings/near"].as_ref().unwrap()["level"], 1.5, "others are not stopped");
     for id in &old {
         assert_eq!(rows[&format!("readings/{id}")].as_ref().unwrap()["level"], Value::Null);
-        let logged = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
-        let is_it = |line: &str| {
-            [&format!("key=\"{id}\""), "table=\"readings\"", "column=\"level\"", "WARN"]
-                .iter()
-                .all(|word| line.contains(*word))
-        };
-        assert!(logged.lines().any(is_it), "{logged}");
+        let key = format!("key=\"{id}\"");
+        assert!(log.count(&["WARN", "table=\"readings\"", "column=\"level\"", &key]) > 0, "{id}");
         let seen = json!({"level": null, "note": "a"});
         let note = update("readings", id, &json!({"note": "a"}), &json!({"note": "b"}));
         anna.accept(&format!("note-{id}"), json!([note])).await;

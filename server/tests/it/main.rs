@@ -28,6 +28,7 @@ mod hostile;
 mod inherited;
 mod lengths;
 mod limits;
+mod log_capture;
 mod log_http;
 mod log_store;
 mod observed;

@@ -4,6 +4,7 @@ use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::Ending;
 use serde_json::json;
 
+use crate::log_capture::LogCapture;
 use crate::world::{World, place};
 
 /// A trigger that cannot run, one that rejects, and the statement that removes the first.
@@ -35,6 +36,7 @@ async fn failing_trigger_delays_its_own_group_only(world: World) {
     let good = anna.group("m3", &json!([place("p3", "good")]));
     let mut next = anna.group("m4", &json!([place("p4", "after the first")]));
     next["after"] = json!(["m1"]);
+    let log = LogCapture::begin();
     let answer = anna.push_groups(json!([poison, refused, good, next])).await.rejoin.unwrap();
     let found: Vec<(Ending, Option<&str>, bool)> =
         answer.verdicts.iter().map(|v| (v.verdict, v.code.as_deref(), v.retryable)).collect();
@@ -47,7 +49,9 @@ async fn failing_trigger_delays_its_own_group_only(world: World) {
     assert_eq!(found, expected);
     let words = answer.verdicts[0].message.as_deref().unwrap();
     let reason = if world.database.is_some() { "42883" } else { "malformed JSON" };
-    assert!(words.contains(reason) && words.contains("log_id "), "{words}");
+    let (_, log_id) = words.split_once("log_id ").unwrap();
+    assert!(words.contains(reason), "{words}");
+    assert_eq!(log.count(&["m1", log_id]), 1, "{words}");
     assert_eq!(answer.verdicts[1].message.as_deref(), Some("not such a name"));
     let absent: Vec<bool> = answer.rows.iter().map(|row| row.absent).collect();
     assert_eq!(absent, [true, true, false, true]);
