@@ -258,3 +258,61 @@ impl Visit for LogRecord {
         self.put(field, format!("{value:?}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Reports each record, and waits after the first.
+    struct Slow(Mutex<Sender<LogRecord>>, Mutex<Receiver<()>>);
+
+    impl LogSink for Slow {
+        fn on_log(&self, record: LogRecord) -> Result<()> {
+            let is_first = record.text == "first";
+            let _ = self.0.lock().unwrap().send(record);
+            if is_first {
+                let _ = self.1.lock().unwrap().recv();
+            }
+            Ok(())
+        }
+    }
+
+    /// With a queue of its own: records of other tests would take room in that of the process.
+    #[test]
+    fn logging_never_waits_and_lost_records_are_counted() {
+        let ((sender, taken), (go, wait)) = (channel(), channel());
+        let outlet = Outlet::open(Arc::new(Slow(Mutex::new(sender), Mutex::new(wait)))).unwrap();
+        let put = |text: &str| {
+            let (target, text) = (String::from("test"), text.to_owned());
+            outlet.put(LogRecord {
+                level: LogLevel::Info,
+                at: 0,
+                target,
+                text,
+                fields: Vec::new(),
+            });
+        };
+        put("first");
+        assert_eq!(taken.recv().unwrap().text, "first");
+        // The sink is blocked: some records fit into the queue, and the others must not wait.
+        for _ in 0..3000 {
+            put("more");
+        }
+        go.send(()).unwrap();
+        let lost = taken.recv().unwrap();
+        assert!(lost.text.contains("lost"), "{lost:?}");
+        let mut count: u32 = lost.fields[0].value.parse().unwrap();
+        let mut received = 0;
+        while received + count < 3000 {
+            match taken.recv().unwrap() {
+                more if more.text == "more" => received += 1,
+                lost => count += lost.fields[0].value.parse::<u32>().unwrap(),
+            }
+        }
+        assert_eq!(received + count, 3000);
+        assert!(received >= 1000, "{received} had room");
+    }
+}

@@ -25,7 +25,7 @@ struct Sink {
 impl LogSink for Sink {
     fn on_log(&self, record: LogRecord) -> Result<(), RejoinError> {
         // Ignores records of tests that run in parallel.
-        if record.target != "rejoin_test" && record.target != "rejoin_ffi::log" {
+        if record.target != "rejoin_test" {
             return Ok(());
         }
         let _ = self.taken.lock().unwrap().send(record.clone());
@@ -89,38 +89,6 @@ fn sink_gets_only_rejoin_records_until_it_is_removed() {
     set_log_sink(LogLevel::Trace, None).unwrap();
     log("without a sink");
     assert!(taken.recv().is_err(), "the sink is still referenced");
-}
-
-#[test]
-fn logging_never_waits_and_lost_records_are_counted() {
-    let _alone = alone();
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let taken = listen(LogLevel::Info, move |record| {
-        if record.text == "first" {
-            let _ = wait.lock().unwrap().recv();
-        }
-        Ok(())
-    });
-    log("first");
-    assert_eq!(next(&taken).text, "first");
-    // The sink is blocked: some records fit into the queue, and the others must not wait.
-    for _ in 0..3000 {
-        log("more");
-    }
-    go.send(()).unwrap();
-    let lost = next(&taken);
-    assert!(lost.text.contains("lost"), "{lost:?}");
-    let mut count: u32 = lost.fields[0].value.parse().unwrap();
-    let mut received = 0;
-    while received + count < 3000 {
-        match next(&taken) {
-            more if more.text == "more" => received += 1,
-            lost => count += lost.fields[0].value.parse::<u32>().unwrap(),
-        }
-    }
-    assert_eq!(received + count, 3000);
-    assert!(received >= 1000, "{received} had room");
 }
 
 #[test]
