@@ -289,32 +289,19 @@ fn last_client_may_be_dropped_in_a_callback() {
     assert_eq!(number(&again, "SELECT count(*) FROM note"), 1);
 }
 
-/// The locks of this process on the file and its companion files, by inode, from the kernel's list.
-#[cfg(target_os = "linux")]
-fn locks(path: &std::path::Path) -> Vec<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let folder = std::fs::read_dir(path.parent().unwrap()).unwrap();
-    let inodes: Vec<String> =
-        folder.map(|file| format!(":{} ", file.unwrap().metadata().unwrap().ino())).collect();
-    let listed = std::fs::read_to_string("/proc/locks").unwrap();
-    listed
-        .lines()
-        .filter(|line| inodes.iter().any(|inode| line.contains(inode.as_str())))
-        .map(str::to_owned)
-        .collect()
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn suspend_releases_all_locks_and_resume_continues() {
+    use crate::world::locks;
+
     let world = World::with_notes();
-    let path = world.client.path().to_owned();
+    let folder = world.folder.path();
     let mut watch = within(world.client.watch("SELECT id FROM note", (), &[])).unwrap();
     assert!(shown(&mut watch).rows.is_empty());
-    assert!(!locks(&path).is_empty(), "the open file has no lock, so the test proves nothing");
+    assert!(!locks(folder).is_empty(), "the open file has no lock, so the test proves nothing");
 
     world.client.sync().suspend().wait().unwrap();
-    assert_eq!(locks(&path), [""; 0]);
+    assert_eq!(locks(folder), [""; 0].map(String::from).into());
     assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Suspended)));
     assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Suspended)));
     let second = world.client.watch("SELECT count(*) FROM note", (), &[]);

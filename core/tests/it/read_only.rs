@@ -140,28 +140,14 @@ fn shutdown_closes_every_connection_of_a_reader_that_is_still_referenced() {
 #[cfg(target_os = "linux")]
 #[test]
 fn reading_in_the_process_of_the_writer_keeps_its_locks() {
-    use std::collections::BTreeSet;
-    use std::path::Path;
+    use crate::world::locks;
 
     let world = World::with_notes();
-    let path = world.client.path().canonicalize().unwrap();
-    // Not `/proc/locks`: it is read in parts, between which the locks of other processes change.
-    let locks = || {
-        let mut locks = BTreeSet::new();
-        for one in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
-            if std::fs::read_link(one.path()).is_ok_and(|file| file == path) {
-                let info = Path::new("/proc/self/fdinfo").join(one.file_name());
-                let info = std::fs::read_to_string(info).unwrap_or_default();
-                let lines = info.lines().filter(|line| line.starts_with("lock:"));
-                locks.extend(lines.map(str::to_owned));
-            }
-        }
-        locks
-    };
-    let before = locks();
+    let path = world.client.path();
+    let before = locks(path);
     assert!(!before.is_empty());
-    Inspection::of(world.client.path()).unwrap();
-    assert_eq!(locks(), before, "after an inspection");
+    Inspection::of(path).unwrap();
+    assert_eq!(locks(path), before, "after an inspection");
     opened(&world).shutdown().wait().unwrap();
-    assert_eq!(locks(), before, "after a reader");
+    assert_eq!(locks(path), before, "after a reader");
 }

@@ -85,3 +85,20 @@ pub(crate) fn within<F: Future>(future: F) -> F::Output {
 pub(crate) fn shown(watch: &mut Watch) -> Update {
     within(watch.next()).expect("the watch has ended").expect("the query fails")
 }
+
+/// The locks of this process on a file, or on the files below a folder. Not from `/proc/locks`: it
+/// is read in parts, between which the locks of other tests change.
+#[cfg(target_os = "linux")]
+pub(crate) fn locks(path: &std::path::Path) -> std::collections::BTreeSet<String> {
+    let path = path.canonicalize().unwrap();
+    let mut locks = std::collections::BTreeSet::new();
+    for one in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        if std::fs::read_link(one.path()).is_ok_and(|file| file.starts_with(&path)) {
+            let info = format!("/proc/self/fdinfo/{}", one.file_name().display());
+            let info = std::fs::read_to_string(info).unwrap_or_default();
+            let lines = info.lines().filter(|line| line.starts_with("lock:"));
+            locks.extend(lines.map(str::to_owned));
+        }
+    }
+    locks
+}

@@ -272,9 +272,11 @@ async fn silent_connection_is_not_probed() {
     let port = server.url.rsplit(':').next().unwrap().trim_end_matches("/prefix/");
     let port = format!(":{:04X}", port.parse::<u16>().unwrap());
     let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    // The remote address, and the running timer: 2 is that of probes.
+    // The remote address, the state, and the running timer: 2 is that of probes. Closed connections
+    // to an earlier server on this port are listed too; 1 is open.
     let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let mut timers = sockets.filter(|cells| cells[2].ends_with(&port)).map(|cells| cells[5]);
+    let ours = |cells: &Vec<&str>| cells[2].ends_with(&port) && cells[3] == "01";
+    let mut timers = sockets.filter(ours).map(|cells| cells[5]);
     let timer = timers.next().unwrap();
     assert!(timer.starts_with("00:"), "{timer}");
 }
