@@ -1,12 +1,14 @@
 //! An app's decisions about parked or pending mutations: `retry`, `edit`, `discard`, alone and with
 //! a chain.
 
+use std::time::Duration;
+
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
-use rejoin_core::{Error, InputFault, QueueFault, Transaction};
+use rejoin_core::{Config, Error, InputFault, QueueFault, Transaction};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::client::served_phone;
+use crate::client::{Phone, Served};
 use crate::places::{PLACES, one_place};
 use crate::{apply, each_store};
 
@@ -231,7 +233,11 @@ fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
 
 #[apply(each_store)]
 fn client_edits_and_retries_parked_mutations(store: Store) {
-    let (backend, _served, phone) = served_phone(store);
+    let backend = Backend::on(store);
+    let served = Served::new(&backend);
+    // Only `sync` pushes: a rejection of the place must not come before its visit.
+    let explicit = |config: &mut Config| config.push_debounce = Duration::from_mins(1);
+    let phone = Phone::with("ana", Some(&served.url), explicit);
     phone.sync();
     phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
     phone.run("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p1', 'monday')");
