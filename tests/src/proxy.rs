@@ -5,11 +5,11 @@
 //! Bytes are forwarded unchanged until a test sets a [`Flow`]. A connection that has lost bytes
 //! stays open and carries nothing more, like a half-open one.
 
-use std::io::{Read, Result, Write};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::rate::Rate;
@@ -32,12 +32,13 @@ pub enum Flow {
     Answer(Vec<u8>),
 }
 
-/// The proxy. It serves until the process ends, and accepts every connection.
+/// The proxy. It accepts every connection until it is dropped, which ends all of them.
 #[derive(Debug)]
 pub struct Proxy {
     /// The URL that the app is configured with.
     pub url: String,
     state: Arc<State>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,8 @@ struct State {
     server: SocketAddr,
     flow: Mutex<Flow>,
     rate: Rate,
+    /// The sockets of both sides; `None` when the proxy is dropped.
+    open: Mutex<Option<Vec<Weak<TcpStream>>>>,
 }
 
 impl Proxy {
@@ -56,17 +59,20 @@ impl Proxy {
         let server = url.trim_start_matches("http://").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let state = State { server, flow: Mutex::default(), rate: Rate::new() };
-        let state = Arc::new(state);
+        let (rate, open) = (Rate::new(), Mutex::new(Some(Vec::new())));
+        let state = Arc::new(State { server, flow: Mutex::default(), rate, open });
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
+        let accept = move || {
             for socket in listener.incoming() {
+                if shared.open().is_none() {
+                    return;
+                }
                 let own = Arc::clone(&shared);
                 // A connection error is left for the device to detect.
-                thread::spawn(move || socket.and_then(|socket| own.carry(&socket)));
+                thread::spawn(move || socket.and_then(|socket| own.carry(socket)));
             }
-        });
-        Self { url, state }
+        };
+        Self { url, state, accepting: Some(thread::spawn(accept)) }
     }
 
     /// Handles all further bytes this way; connections that have lost bytes stay as they are.
@@ -82,6 +88,15 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        let open = self.state.open().take();
+        for socket in open.into_iter().flatten().filter_map(|socket| socket.upgrade()) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        // Wakes the thread that accepts connections.
+        let address = self.url.trim_start_matches("http://");
+        if let (Ok(_), Some(accepting)) = (TcpStream::connect(address), self.accepting.take()) {
+            let _ = accepting.join();
+        }
         self.state.rate.check();
     }
 }
@@ -91,10 +106,24 @@ impl State {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn carry(self: &Arc<Self>, device: &TcpStream) -> Result<()> {
-        let server = TcpStream::connect(self.server)?;
+    fn open(&self) -> MutexGuard<'_, Option<Vec<Weak<TcpStream>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a socket until it is closed; a dropped proxy closes it at once.
+    fn keep(&self, socket: TcpStream) -> Result<Arc<TcpStream>> {
+        let (mut open, socket) = (self.open(), Arc::new(socket));
+        let open = open.as_mut().ok_or(ErrorKind::ConnectionAborted)?;
+        open.retain(|socket| socket.strong_count() > 0);
+        open.push(Arc::downgrade(&socket));
+        Ok(socket)
+    }
+
+    fn carry(self: &Arc<Self>, device: TcpStream) -> Result<()> {
+        let device = self.keep(device)?;
+        let server = self.keep(TcpStream::connect(self.server)?)?;
         let is_dead = Arc::new(AtomicBool::new(false));
-        let (from, to) = (server.try_clone()?, device.try_clone()?);
+        let (from, to) = (Arc::clone(&server), Arc::clone(&device));
         let (state, dead) = (Arc::clone(self), Arc::clone(&is_dead));
         thread::spawn(move || {
             let _ = state.down(&from, &to, &dead);
@@ -103,7 +132,7 @@ impl State {
                 let _ = to.shutdown(Shutdown::Both);
             }
         });
-        let _ = self.up(device, &server, &is_dead);
+        let _ = self.up(&device, &server, &is_dead);
         server.shutdown(Shutdown::Both)
     }
 
@@ -158,6 +187,27 @@ impl State {
                 }
                 _ => device.write_all(bytes)?,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_proxy_ends_its_connections() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::before(&format!("http://{}", server.local_addr().unwrap()));
+        proxy.set(Flow::NothingUp);
+        let mut device = TcpStream::connect(proxy.url.trim_start_matches("http://")).unwrap();
+        let (mut far, _) = server.accept().unwrap();
+        device.write_all(b"lost").unwrap();
+        let state = Arc::downgrade(&proxy.state);
+        drop(proxy);
+        assert_eq!([far.read(&mut [0]).unwrap_or(0), device.read(&mut [0]).unwrap_or(0)], [0, 0]);
+        while state.strong_count() > 0 {
+            thread::yield_now(); // Its threads are about to end.
         }
     }
 }
