@@ -29,7 +29,7 @@ pub use report::RunReport;
 pub use run::{Broken, Sum, tell, worlds};
 pub use shrink::shrink;
 
-/// How often each expected thing must happen in [`Model::enough`] runs.
+/// How often each expected event must happen in [`Model::enough`] runs.
 pub const RARELY: u64 = 5;
 
 /// Why a run failed.
@@ -82,14 +82,23 @@ pub struct Switch {
     pub rule: &'static str,
     /// What it switches.
     pub mutant: Mutant,
+    /// A run that notices it, which is tried first. A change of the product or of the simulation may
+    /// change the run: then all seeds are searched.
+    pub seed: u64,
     /// The names of the invariants that notice it.
     pub noticed_by: &'static [&'static str],
 }
 
-/// A table of switches: the rule, what is switched, and the names of the invariants that notice it.
+/// A table of switches: the rule, what is switched, the seed of a run that notices it, and the
+/// names of the invariants that notice it.
 macro_rules! switches {
-    ($($rule:literal, $mutant:expr => $($name:literal),+;)*) => {
-        &[$($crate::simulate::Switch { rule: $rule, mutant: $mutant, noticed_by: &[$($name),+] }),*]
+    ($($rule:literal, $mutant:expr, $seed:literal => $($name:literal),+;)*) => {
+        &[$($crate::simulate::Switch {
+            rule: $rule,
+            mutant: $mutant,
+            seed: $seed,
+            noticed_by: &[$($name),+],
+        }),*]
     };
 }
 use switches;
@@ -121,7 +130,8 @@ pub trait Model: Sync {
     /// cover the rules.
     fn expected(&self) -> &'static [&'static str];
 
-    /// The number of runs in which each of them must happen [`RARELY`] times.
+    /// The number of runs in which each of them must happen [`RARELY`] times, and within which each
+    /// must happen at all.
     fn enough(&self) -> u64;
 
     /// Events that may happen in few runs only: the name, and the limit per thousand runs.

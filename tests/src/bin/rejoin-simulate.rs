@@ -30,6 +30,9 @@ struct Options {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Require every expected event, with further seeds while one is missing
+    #[arg(long)]
+    events: bool,
     /// Break each rule of the model too, and find the run that notices
     #[arg(long)]
     mutants: bool,
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
     let order = Order {
         from: options.from,
         seeds: options.seeds,
+        events: options.events,
         threads: options.threads.unwrap_or(cores),
         mutants: options.mutants,
         only: options.mutant,

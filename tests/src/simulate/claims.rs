@@ -10,11 +10,11 @@ use super::{Broken, Model, RARELY, RunReport, Sum, Switch, shrink, tell, worlds}
 /// Maximum number of runs to shorten a failed one.
 const SHORTER: usize = 400;
 
-/// Number of runs that are executed twice.
-const REPEATED: u64 = 20;
+/// Number of runs that are executed twice more.
+const REPEATED: u64 = 10;
 
-/// Simulations with fewer runs need not cover every event.
-const FEW: u64 = 400;
+/// Added to the limit of an event: in few runs it happens more often by chance.
+const BY_CHANCE: u64 = 3;
 
 /// Number of runs within which a mutation switch must be noticed.
 pub(super) const NOTICED: u64 = 4_000;
@@ -24,13 +24,16 @@ pub(super) const NOTICED: u64 = 4_000;
 pub struct Order {
     /// The first seed.
     pub from: u64,
-    /// Number of seeds.
+    /// Number of seeds. From [`Model::enough`] on, each expected event must happen [`RARELY`] times.
     pub seeds: u64,
+    /// Whether fewer seeds must have each expected event too: once, in as many further runs as that
+    /// needs, up to [`Model::enough`].
+    pub events: bool,
     /// Number of runs at the same time.
     pub threads: usize,
     /// Whether to break each rule as well, one after the other.
     pub mutants: bool,
-    /// Breaks only this rule and executes no other run; prints the first run that notices.
+    /// Breaks only this rule and executes no other run; prints a run that notices.
     pub only: Option<String>,
     /// Whether to continue after a failed run; then no trace is printed.
     pub every: bool,
@@ -60,9 +63,7 @@ pub fn simulate<M: Model>(model: &M, order: &Order, print: &mut dyn FnMut(&str))
         Some(only) => *only == switch.rule || *only == format!("{:?}", switch.mutant),
         None => order.mutants,
     };
-    if order.every {
-        check_every_run(model, order, &mut claims);
-    } else if order.only.is_none() {
+    if order.only.is_none() {
         check_invariants(model, order, &mut claims);
     }
     for switch in model.switches().iter().filter(wanted) {
@@ -72,34 +73,55 @@ pub fn simulate<M: Model>(model: &M, order: &Order, print: &mut dyn FnMut(&str))
 }
 
 fn check_invariants<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
-    let (name, seeds) = (title(model), order.seeds);
-    let sum = worlds(model, order.from, seeds, order.threads, None);
-    if let Some(broken) = &sum.broken {
-        claims.claim(false, &format!("the invariants hold in every run of {name}"));
-        (claims.print)(&shortest_trace(model, broken, None));
-        return;
+    let is_long = order.seeds >= model.enough();
+    let least = if is_long { RARELY } else { u64::from(order.events) };
+    let mut sum = Sum::default();
+    let (mut from, mut left) = (order.from, order.seeds);
+    while left > 0 {
+        let more = worlds(model, from, left, order.threads, None);
+        let runs = more.broken.as_ref().map_or(left, |broken| broken.number);
+        (from, left) = (from + runs, left - runs);
+        sum.add(more);
+        if let Some(broken) = sum.broken.take() {
+            let (seed, why) = (broken.seed, first_line(&broken));
+            claims.claim(false, &format!("the invariants hold in the run of seed {seed}: {why}"));
+            if !order.every {
+                return (claims.print)(&shortest_trace(model, &broken, None));
+            }
+        } else if sum.worlds < model.enough() && !missing(model, &sum, least).is_empty() {
+            left = order.seeds.div_ceil(5);
+        }
     }
-    claims.claim(true, &format!("the invariants hold in {} runs of {name}", sum.worlds));
-    if seeds >= FEW {
-        let least = if seeds >= model.enough() { RARELY } else { 1 };
-        let happened = |what: &str| sum.counts.get(what).copied().unwrap_or_default();
-        let rare = |what: &&&str| happened(what) < least;
-        let missing: Vec<&str> = model.expected().iter().filter(rare).copied().collect();
-        let count = model.expected().len();
-        let claim = match missing.len() {
-            0 => format!("all {count} expected events happened at least {least} times"),
-            _ => format!("these happened fewer than {least} times: {}", missing.join(", ")),
-        };
-        claims.claim(missing.is_empty(), &claim);
+    let (runs, name) = (from - order.from, title(model));
+    let done = if claims.broken == 0 { "the invariants hold in" } else { "completed" };
+    claims.claim(true, &format!("{done} {runs} runs of {name}"));
+    if least > 0 {
+        check_events(model, &sum, least, claims);
         repeats(model, order.from, claims);
     }
     for (what, most) in model.limited() {
         let seen = sum.spread.get(what).copied().unwrap_or_default();
-        let holds = seen * 1000 <= most * sum.worlds.max(1) || seeds < FEW;
-        let claim = format!("{what}: in {seen} of {} runs, limit {most} of a thousand", sum.worlds);
-        claims.claim(holds, &claim);
+        let limit = BY_CHANCE + runs * most / 1000;
+        claims.claim(seen <= limit, &format!("{what}: in {seen} of {runs} runs, limit {limit}"));
     }
-    (claims.print)(&table(&sum));
+    if !order.every {
+        (claims.print)(&table(&sum));
+    }
+}
+
+/// The expected events that happened less often than this.
+fn missing<M: Model>(model: &M, sum: &Sum, least: u64) -> Vec<&'static str> {
+    let happened = |what: &str| sum.counts.get(what).copied().unwrap_or_default();
+    model.expected().iter().filter(|what| happened(what) < least).copied().collect()
+}
+
+fn check_events<M: Model>(model: &M, sum: &Sum, least: u64, claims: &mut Claims<'_>) {
+    let (count, missing) = (model.expected().len(), missing(model, sum, least));
+    let claim = match missing.len() {
+        0 => format!("all {count} expected events happened at least {least} times"),
+        _ => format!("these happened fewer than {least} times: {}", missing.join(", ")),
+    };
+    claims.claim(missing.is_empty(), &claim);
 }
 
 /// The model with its arguments on the command line.
@@ -126,24 +148,13 @@ fn repeats<M: Model>(model: &M, from: u64, claims: &mut Claims<'_>) {
     claims.claim(other.is_none(), &claim);
 }
 
-/// Prints every failed run, a line each.
-fn check_every_run<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
-    let end = order.from.saturating_add(order.seeds);
-    let mut from = order.from;
-    while let Some(broken) = worlds(model, from, end - from, order.threads, None).broken {
-        let why = first_line(&broken);
-        claims.claim(
-            false,
-            &format!("the invariants hold in the run of seed {}: {why}", broken.seed),
-        );
-        from += broken.number;
-    }
-    claims.claim(true, &format!("completed {} runs of {}", order.seeds, title(model)));
-}
-
+/// Tries the stored seed, and all others if the rule is not noticed there.
 fn check_mutant<M: Model>(model: &M, order: &Order, switch: &Switch, claims: &mut Claims<'_>) {
-    let Switch { rule, mutant, .. } = switch;
-    let sum = worlds(model, order.from, NOTICED, order.threads, Some(switch));
+    let Switch { rule, mutant, seed, .. } = switch;
+    let mut sum = worlds(model, *seed, 1, 1, Some(switch));
+    if sum.broken.is_none() {
+        sum = worlds(model, order.from, NOTICED, order.threads, Some(switch));
+    }
     let Some(broken) = sum.broken else {
         let (worlds, others) = (sum.worlds, sum.passed_over);
         let claim = format!(
@@ -151,8 +162,12 @@ fn check_mutant<M: Model>(model: &M, order: &Order, switch: &Switch, claims: &mu
         );
         return claims.claim(false, &claim);
     };
-    let (number, why) = (broken.number, first_line(&broken));
-    claims.claim(true, &format!("{rule} without it ({mutant:?}): noticed in run {number}: {why}"));
+    let (found, why) = (broken.seed, first_line(&broken));
+    let stale =
+        if found == *seed { String::new() } else { format!(", no longer in that of {seed}") };
+    let claim =
+        format!("{rule} without it ({mutant:?}): noticed in the run of seed {found}{stale}: {why}");
+    claims.claim(true, &claim);
     if order.only.is_some() {
         (claims.print)(&shortest_trace(model, &broken, Some(*mutant)));
     }

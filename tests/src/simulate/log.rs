@@ -98,13 +98,13 @@ impl Model for Log {
 
     fn switches(&self) -> &'static [Switch] {
         switches! {
-            "L1", NothingVoid => "server-rows-are-the-fold", "view-is-the-viewers-part";
-            "L2", RevisionKept => "order-as-taken", "rerun-changes-nothing";
-            "L4", RunUnasked => "corrections-are-bounded";
-            "L6", KeyBelowSeen => "author-order-kept";
-            "L8", OwnNotSent => "feed-shows-what-concerns";
-            "L8", NotToldGone => "devices-agree";
-            "L11", NoFloor => "devices-agree";
+            "L1", NothingVoid, 4 => "server-rows-are-the-fold", "view-is-the-viewers-part";
+            "L2", RevisionKept, 1 => "order-as-taken", "rerun-changes-nothing";
+            "L4", RunUnasked, 17 => "corrections-are-bounded";
+            "L6", KeyBelowSeen, 73 => "author-order-kept";
+            "L8", OwnNotSent, 0 => "feed-shows-what-concerns";
+            "L8", NotToldGone, 3 => "devices-agree";
+            "L11", NoFloor, 7 => "devices-agree";
         }
     }
 }

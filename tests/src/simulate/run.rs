@@ -38,6 +38,15 @@ pub struct Sum {
 }
 
 impl Sum {
+    /// Adds further runs.
+    pub(super) fn add(&mut self, more: Self) {
+        self.worlds += more.worlds;
+        for (all, counts) in [(&mut self.counts, more.counts), (&mut self.spread, more.spread)] {
+            counts.into_iter().for_each(|(what, times)| *all.entry(what).or_default() += times);
+        }
+        self.broken = more.broken;
+    }
+
     fn take(&mut self, report: &RunReport) {
         self.worlds += 1;
         for (what, times) in report.counts() {

@@ -41,6 +41,9 @@ impl Model for Numbers {
             report.say(|| format!("met {step}"));
             report.count(if step % 2 == 0 { "even" } else { "odd" });
             three |= *step == 3;
+            if *step == 150 {
+                report.count("150");
+            }
             if self.breaks && three && *step == 5 {
                 return broken!("no-5-after-3", "a 5 after a 3");
             }
@@ -63,17 +66,32 @@ impl Model for Numbers {
     fn switches(&self) -> &'static [Switch] {
         const NOTICED_BY: &[&str] = &["no-700"];
         &[
-            Switch { rule: "P8", mutant: RestNotKept, noticed_by: NOTICED_BY },
-            Switch { rule: "P4", mutant: BaseNotFolded, noticed_by: NOTICED_BY },
-            Switch { rule: "P2", mutant: RecordThawed, noticed_by: NOTICED_BY },
+            Switch { rule: "P7", mutant: RestNotKept, seed: 700, noticed_by: NOTICED_BY },
+            Switch { rule: "P8", mutant: RestNotKept, seed: 1, noticed_by: NOTICED_BY },
+            Switch { rule: "P4", mutant: BaseNotFolded, seed: 1, noticed_by: NOTICED_BY },
+            Switch { rule: "P2", mutant: RecordThawed, seed: 800, noticed_by: NOTICED_BY },
         ]
     }
 }
 
+/// The claims of so many runs.
+const FEW: Order = Order {
+    from: 0,
+    seeds: 100,
+    events: false,
+    threads: 2,
+    mutants: false,
+    only: None,
+    every: false,
+};
+
 fn simulated(model: &Numbers, mutants: bool) -> (bool, String) {
-    let order = Order { from: 0, seeds: 600, threads: 2, mutants, only: None, every: false };
+    simulated_by(model, &Order { seeds: 600, mutants, ..FEW })
+}
+
+fn simulated_by(model: &Numbers, order: &Order) -> (bool, String) {
     let mut text = String::new();
-    let holds = simulate(model, &order, &mut |line| text = format!("{text}{line}\n"));
+    let holds = simulate(model, order, &mut |line| text = format!("{text}{line}\n"));
     (holds, text)
 }
 
@@ -99,7 +117,12 @@ fn successful_run_is_not_shrunk() {
 fn mutant_is_noticed_by_a_named_invariant_only() {
     let (holds, text) = simulated(&Numbers::default(), true);
     assert!(!holds);
-    assert!(text.contains("P8 without it (RestNotKept): noticed in run 693: no-700"), "{text}");
+    for found in [
+        "P7 without it (RestNotKept): noticed in the run of seed 700: no-700",
+        "P8 without it (RestNotKept): noticed in the run of seed 692, no longer in that of 1: no-700",
+    ] {
+        assert!(text.contains(found), "{text}");
+    }
     let missed = format!("P4 without it (BaseNotFolded): not noticed in {NOTICED} runs");
     assert!(text.contains(&missed), "{text}");
     let panics = format!("P2 without it (RecordThawed): not noticed in {NOTICED} runs");
@@ -116,6 +139,19 @@ fn expected_event_that_never_happens_breaks_a_claim() {
 }
 
 #[test]
+fn missing_event_is_searched_in_further_runs() {
+    let with = |expected| Numbers { expected, ..Numbers::default() };
+    let events = Order { events: true, ..FEW };
+    let (holds, text) = simulated_by(&with(&["odd", "150"]), &events);
+    assert!(holds && text.contains("the invariants hold in 160 runs"), "{text}");
+    assert!(text.contains("all 2 expected events happened at least 1 times"), "{text}");
+    let (holds, text) = simulated_by(&with(&["odd", "prime"]), &events);
+    assert!(!holds && text.contains("the invariants hold in 500 runs"), "{text}");
+    assert!(text.contains("these happened fewer than 1 times: prime"), "{text}");
+    assert!(simulated_by(&with(&["prime"]), &FEW).0);
+}
+
+#[test]
 fn run_with_another_trace_when_repeated_is_named() {
     let (holds, text) = simulated(&Numbers { drifts: true, ..Numbers::default() }, false);
     assert!(!holds);
@@ -125,14 +161,15 @@ fn run_with_another_trace_when_repeated_is_named() {
 #[test]
 fn option_every_names_each_failed_run() {
     let model = Numbers { breaks: true, ..Numbers::default() };
-    let order = Order { from: 0, seeds: 20, threads: 2, mutants: false, only: None, every: true };
+    let order = Order { seeds: 20, every: true, ..FEW };
     let mut lines = Vec::new();
     assert!(!simulate(&model, &order, &mut |line| lines.push(line.to_owned())));
     // The runs of seeds 0 to 3 contain a 3, and then a 5.
-    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines.len(), 6, "{lines:?}");
     assert!(
         lines[3].starts_with("[BROKEN] 4. the invariants hold in the run of seed 3:"),
         "{lines:?}"
     );
     assert_eq!(lines[4], "[ok] 5. completed 20 runs of numbers");
+    assert_eq!(lines[5], "[ok] 6. odd: in 20 of 20 runs, limit 23");
 }

@@ -243,12 +243,13 @@ impl Shadow {
         let placed = self.place(&own);
         let mut state = self.base.clone();
         for entry in &placed {
-            let before = state.clone();
-            apply_effects(&mut state, &entry.effects, within.as_ref().filter(|_| entry.own));
             // Between two pages an own item may be present while the item that makes it void is on
             // the next page.
-            if let Some((_, record)) = own.get(&entry.id).filter(|_| repeatable && self.at_head) {
-                self.would_stay(entry, record, &before, &state, within.as_ref())?;
+            let runs_again = own.get(&entry.id).filter(|_| repeatable && self.at_head);
+            let before = runs_again.map(|_| state.clone());
+            apply_effects(&mut state, &entry.effects, within.as_ref().filter(|_| entry.own));
+            if let (Some((_, record)), Some(before)) = (runs_again, &before) {
+                self.would_stay(entry, record, before, &state, within.as_ref())?;
             }
         }
         let have = rows(replica.rows().map_err(unexpected)?);

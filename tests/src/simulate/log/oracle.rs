@@ -256,11 +256,14 @@ pub(super) fn difference(before: &Rows, after: &Rows) -> Effects {
 
 /// The difference of two tables, as text.
 pub(super) fn unlike(have: &Rows, want: &Rows) -> Option<String> {
+    if have == want {
+        return None;
+    }
     let all: BTreeSet<&RowName> = have.keys().chain(want.keys()).collect();
     let bad: Vec<String> = all
         .into_iter()
         .filter(|row| have.get(*row) != want.get(*row))
         .map(|row| format!("{row:?}: {:?} instead of {:?}", have.get(row), want.get(row)))
         .collect();
-    (!bad.is_empty()).then(|| bad.join("; "))
+    Some(bad.join("; "))
 }

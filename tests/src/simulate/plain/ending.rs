@@ -102,12 +102,12 @@ impl World<'_> {
 
     /// The rows that a device shows, in the same format.
     pub(super) fn view(&mut self, at: usize) -> Vec<String> {
-        let engine = self.devices[at].engine();
-        let Ok(mut reader) = engine.open_reader() else { return Vec::new() };
         let sql = "SELECT id, title, body, size, due, NULL FROM notes \
              WHERE deleted_at IS NULL UNION ALL SELECT id, NULL, body, NULL, NULL, note_id \
              FROM parts WHERE deleted_at IS NULL ORDER BY id";
-        let rows = reader.query(sql, &[], crate::device::line);
+        let rows =
+            self.devices[at].engine().transaction(|tx| tx.query(sql, &[], crate::device::line));
+        // Without a schema it shows nothing.
         let lines = rows.unwrap_or_default().into_iter().map(|line| {
             let mut cells = line.split('|');
             let id = cells.next().unwrap_or_default().to_owned();

@@ -119,7 +119,13 @@ impl<'t> World<'t> {
             What::Renew(at) => return self.renew(at % count, step, &mut rng),
             What::Outside(_) if self.alone => {}
             What::Outside(_) => self.outside(step, &mut rng),
-            What::Exchange(at, times, fault) => return self.exchanges(at % count, times, fault),
+            What::Exchange(at, times, fault) => {
+                self.exchanges(at % count, times, fault)?;
+                // Before the device sends again what had no response.
+                if fault.is_some() && !self.alone && rng.u8(..4) == 0 {
+                    self.outside(step, &mut rng);
+                }
+            }
             What::DieLeaving(at) => {
                 if let Ok(Moment::Leaving(_)) = self.devices[at % count].prepare() {
                     self.report.count("a crash between request and response");
@@ -223,10 +229,10 @@ impl<'t> World<'t> {
             history.now(&("notes".to_owned(), id.clone())).map(|row| row.is_there)
         };
         // A row that no device has sent yet cannot be written by others.
-        let random = self.random.iter().filter(|id| id.starts_with(&user[..1]));
-        let random: Vec<&String> = random.filter(|id| there(id).is_some()).collect();
-        if let Some(one) = rng.choice(random).filter(|_| rng.bool()) {
-            id.clone_from(one);
+        let mut random = self.random.iter().rev().filter(|id| id.starts_with(&user[..1]));
+        // The device may not know yet that the server has the newest one.
+        if let Some(newest) = random.find(|id| there(id).is_some()).filter(|_| rng.bool()) {
+            id.clone_from(newest);
         }
         let there = there(&id);
         let backend = &self.site.backend;

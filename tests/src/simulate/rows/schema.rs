@@ -35,7 +35,8 @@ impl World<'_> {
     /// type, and perhaps just after a device has edited it, or sent an edit of it.
     pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let (edits, sends) = [(false, false), (true, false), (true, true)][rng.usize(..3)];
-        let is_table = rng.bool();
+        // A column that was removed is added again soon.
+        let is_table = rng.bool() && self.site.identity().is_some();
         if edits && is_table {
             self.leaf(at, rng)?;
         } else if edits {
@@ -106,7 +107,7 @@ impl World<'_> {
     ) -> Option<String> {
         schema.named(LEAVES)?;
         let has = self.seats[at].sight.view.contains_key(&(LEAVES.to_owned(), id.to_owned()));
-        let name = chance % 5;
+        let name = chance % 3;
         Some(match chance % 7 {
             _ if !has => format!("INSERT INTO leaves (id, name) VALUES ('{id}', 'l{name}')"),
             0 => format!("DELETE FROM leaves WHERE id = '{id}'"),

@@ -74,7 +74,7 @@ impl World<'_> {
             Tale::Flicker => self.flicker(at, number, rng),
             Tale::Early => self.write_before_first_page(at, number, rng),
             Tale::Repair => self.repair(at, number, rng),
-            Tale::Again => self.again(at, rng),
+            Tale::Again => self.again(at, number, rng),
             Tale::Alike => self.alike(at, number, rng),
             Tale::Older => self.older(at, number, rng),
             Tale::Tied => self.tied(at, rng),
@@ -205,8 +205,16 @@ impl World<'_> {
 
     /// A retry compares with what its author saw, so it is in no conflict while no other writer is
     /// active.
-    fn again(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    fn again(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         self.sync(at)?;
+        let parks = |name: &Name| self.setting.policy(&name.0) == Policy::AcceptServer;
+        if let Some((table, id)) = self.own_row(at, rng, parks) {
+            let write =
+                |value| format!("UPDATE {table} SET name = '{value}{number}' WHERE id = '{id}'");
+            self.put(at, &write('y'))?;
+            self.outside_sql(&write('z'));
+            self.sync(at)?;
+        }
         // The pass may have begun before the last change on the server, which the app has not seen
         // then.
         if self.seats[at].stale || self.seats[at].pulled != self.site.history().tick() {
