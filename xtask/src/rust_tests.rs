@@ -26,9 +26,7 @@ const MORE_CASES: &str = "12";
 
 /// Runs all tests except doctests, from the programs that were built.
 pub(crate) fn tests() -> Result<Count> {
-    let left_out = LeftOut::here();
-    left_out.explain();
-    let cluster = if left_out.has_postgres() { postgres()? } else { None };
+    let (left_out, cluster) = prepared()?;
     match NEXTEST.found()? {
         Some(nextest) => by_nextest(&nextest, "default", &left_out, cluster.as_ref()),
         None => by_cargo(&left_out, cluster.as_ref()),
@@ -37,10 +35,16 @@ pub(crate) fn tests() -> Result<Count> {
 
 /// The same by nextest, with more generated cases and longer time limits.
 pub(crate) fn more_cases() -> Result<Count> {
+    let (left_out, cluster) = prepared()?;
+    by_nextest(&NEXTEST.ensure()?, DEEP, &left_out, cluster.as_ref())
+}
+
+/// Names the missing programs, and starts PostgreSQL if it is there.
+fn prepared() -> Result<(LeftOut, Option<Cluster>)> {
     let left_out = LeftOut::here();
     left_out.explain();
     let cluster = if left_out.has_postgres() { postgres()? } else { None };
-    by_nextest(&NEXTEST.ensure()?, DEEP, &left_out, cluster.as_ref())
+    Ok((left_out, cluster))
 }
 
 /// Runs them with a profile of `.config/nextest.toml`, and writes reports.

@@ -9,11 +9,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Stages, with the programs without which they do nothing.
-const STAGES: [(&str, &[&str]); 10] = [
+/// Stages, with the programs without which they do nothing. Not `android`, which needs those of
+/// `kotlin` and writes files before it looks for them.
+const STAGES: [(&str, &[&str]); 9] = [
     ("kotlin-build", &["java", "mvn"]),
     ("kotlin", &["java", "mvn"]),
-    ("android", &["java", "mvn"]),
     ("npm", &["node", "npm"]),
     ("javascript", &["node", "npm"]),
     ("react-native", &["node", "npm"]),
