@@ -42,7 +42,9 @@ impl Sum {
     pub(super) fn add(&mut self, more: Self) {
         self.worlds += more.worlds;
         for (all, counts) in [(&mut self.counts, more.counts), (&mut self.spread, more.spread)] {
-            counts.into_iter().for_each(|(what, times)| *all.entry(what).or_default() += times);
+            for (what, times) in counts {
+                *all.entry(what).or_default() += times;
+            }
         }
         self.broken = more.broken;
     }
