@@ -8,7 +8,7 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type HttpTransport, OfflineError, RejoinClient, RejoinError } from '../src/index';
-import { mergeCount, merges } from './support/interleave';
+import { sample, sampleCount, STRIDE } from './support/interleave';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, within } from './support/world';
 
@@ -185,7 +185,8 @@ describe.each(KINDS)('%s', (kind) => {
   ])('that %s blocks no call in any order of %s steps', { timeout: 600_000 }, async (answer, pace) => {
     let [orders, called, written, lost] = [0, 0, 0, 0];
     const wrong: string[] = [];
-    const all = merges(SCRIPTS);
+    const shift = answer.length + pace.length;
+    const all = sample(SCRIPTS, shift);
     const takeOrders = async (): Promise<void> => {
       for (const order of all) {
         orders += 1;
@@ -206,9 +207,9 @@ describe.each(KINDS)('%s', (kind) => {
     await Promise.all(Array.from({ length: AT_ONCE }, takeOrders));
     console.log(`${orders} orders: called in ${called}, the write done in ${written}`);
     expect(wrong).toEqual([]);
-    expect(orders).toBe(mergeCount(SCRIPTS));
+    expect(orders).toBe(sampleCount(SCRIPTS, shift));
     for (const some of [called, written, lost]) expect(some).toBeGreaterThan(0);
     // In a third of the orders the write precedes both suspend and shutdown.
-    if (pace === 'sequential') expect(written).toBe(orders / 3);
+    if (pace === 'sequential' && STRIDE === 1) expect(written).toBe(orders / 3);
   });
 });

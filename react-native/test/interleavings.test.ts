@@ -9,7 +9,7 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Actions, CallbackError, RejoinClient, type RejoinConfig, RejoinError, SuspendedError } from '../src/index';
-import { mergeCount, merges, type Step } from './support/interleave';
+import { merges, sample, sampleCount, type Step } from './support/interleave';
 import { type Ending, type Frame, Model } from './support/model';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, until, within } from './support/world';
@@ -356,7 +356,9 @@ describe.each(SCENARIOS)('%s', (_, scripts, frame) => {
   ])('body that %s, in every order of %s steps', { timeout: 600_000 }, async (ending, pace) => {
     let [orders, committed, thrown, refused] = [0, 0, 0, 0];
     const wrong: string[] = [];
-    const all = merges(scripts);
+    // The sets of orders differ between endings and paces.
+    const shift = (ending === 'commits' ? 0 : 1) + (pace === 'concurrent' ? 0 : 2);
+    const all = sample(scripts, shift);
     // Each order has its own client and file, and waits most of the time.
     const takeOrders = async (): Promise<void> => {
       for (const order of all) {
@@ -375,19 +377,21 @@ describe.each(SCENARIOS)('%s', (_, scripts, frame) => {
     expect(none).toBe(0);
     // Some transactions end by their body and some by suspend or shutdown. With concurrent steps this depends on timing.
     if (pace === 'sequential') for (const number of [some, refused]) expect(number).toBeGreaterThan(0);
-    expect(orders).toBe(mergeCount(scripts));
+    expect(orders).toBe(sampleCount(scripts, shift));
   });
 });
 
 describe('broken implementation is detected', () => {
-  const some = [...merges({ t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'resume'] })].filter((_, number) => number % 30 === 0);
+  const suspended = [...merges({ t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'resume'] })].filter((_, number) => number % 30 === 0);
+  // A suspend can be faster than the first write: then there is nothing to detect.
+  const undisturbed = [...merges({ t1: TRANSACTION, q: ['query', 'write'] })];
   const refused = (): Promise<void> => Promise.reject(new SuspendedError('always'));
-  test.each<[string, Transact, Ending, Pace]>([
-    ['body runs without a transaction', (client, body) => body(client), 'throws', 'concurrent'],
-    ['transaction always fails as suspended', refused, 'commits', 'sequential'],
-    ['failed transaction reports success', (client, body) => SOUND(client, body).catch(() => undefined), 'throws', 'concurrent'],
-    ['transaction commits although its body throws', (client, body) => SOUND(client, (tx) => body(tx).catch(() => undefined)), 'throws', 'sequential'],
-  ])('%s', async (_, transact, ending, pace) => {
+  test.each<[string, Transact, Ending, Pace, Step[][]]>([
+    ['body runs without a transaction', (client, body) => body(client), 'throws', 'concurrent', undisturbed],
+    ['transaction always fails as suspended', refused, 'commits', 'sequential', suspended],
+    ['failed transaction reports success', (client, body) => SOUND(client, body).catch(() => undefined), 'throws', 'concurrent', undisturbed],
+    ['transaction commits although its body throws', (client, body) => SOUND(client, (tx) => body(tx).catch(() => undefined)), 'throws', 'sequential', suspended],
+  ])('%s', async (_, transact, ending, pace, some) => {
     let detected = 0;
     for (const order of some) if ((await one(order, ending, pace, transact)).wrong.length > 0) detected += 1;
     expect(some.length).toBeGreaterThan(10);

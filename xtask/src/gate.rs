@@ -79,6 +79,16 @@ pub(crate) fn run_here(stage: &Stage) -> Row {
     })
 }
 
+/// Runs one stage in a process with this variable.
+pub(crate) fn run_with(stage: &str, (name, value): (&str, &str)) -> Result<Count> {
+    let row = folder().join(format!("{stage}-{name}.row"));
+    let _ = fs::remove_file(&row);
+    let mut command = Command::new(std::env::current_exe()?);
+    let status = command.args(["stage", stage, "--row"]).arg(&row).env(name, value).status()?;
+    let count = Row::read(&row).filter(|_| status.success()).map(|row| row.count);
+    Ok(count.unwrap_or(Count::one(false)))
+}
+
 /// Runs stages in two lanes and prints the table.
 pub(crate) fn run(stages: &[Stage]) -> Result<ExitCode> {
     let folder = folder();

@@ -20,9 +20,12 @@ use std::process::Command;
 /// Concurrent tests. Many wait for a timer, a disk or PostgreSQL, so there are more than cores.
 const AT_ONCE: &str = "4";
 
-/// The profile of the deep run, and its factor for generated cases: `REJOIN_CASES`.
+/// The profile of the deep run.
 const DEEP: &str = "deep";
-const MORE_CASES: &str = "12";
+
+/// The variable with the factor for generated cases, and the factor of the deep run.
+pub(crate) const CASES: &str = "REJOIN_CASES";
+pub(crate) const MORE_CASES: &str = "24";
 
 /// Runs all tests except doctests, from the programs that were built.
 pub(crate) fn tests() -> Result<Count> {
@@ -57,7 +60,7 @@ fn by_nextest(
     let reports = junit::emptied("rust")?;
     let mut run = NEXTEST.command_at(nextest);
     if profile == DEEP {
-        run.env("REJOIN_CASES", MORE_CASES);
+        run.env(CASES, MORE_CASES);
     }
     run.args(["run", "--profile", profile, "--workspace", "--no-fail-fast"]);
     run.args(["--test-threads", AT_ONCE]);

@@ -1,7 +1,7 @@
 //! The stages of the daily tests (`cargo xtask test`), of the gate (`cargo xtask test --all`) and of
 //! the deep run (`cargo xtask deep`); a new stage is one entry.
 
-use crate::gate::Stage;
+use crate::gate::{self, Stage};
 use crate::language::{ANDROID, JAVASCRIPT, KOTLIN, SWIFT, apple, jsi, react_native};
 use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, HYPERLINK, MDBOOK, NEXTEST};
@@ -72,6 +72,7 @@ pub(crate) const DEEP: &[Stage] = &[
     Stage::new("interop-faults", 15, interop::notice).needs(&["build"]),
     Stage::new("seeds", 240, simulate::deep).needs(&["build"]),
     Stage::new("cases", 120, rust_tests::more_cases).needs(&["build"]),
+    Stage::new("orders", 60, orders).needs(&["build"]),
     Stage::new("features", 10, check::features).locks().after(&["build"]),
     Stage::new("library", 20, library::shipped).locks().after(&["build"]),
     Stage::new("package", 90, package::parts).locks().after(&["build"]),
@@ -90,6 +91,15 @@ pub(crate) fn named(name: &str) -> Option<&'static Stage> {
 fn android() -> Result<Count> {
     let mut count = package::inventory()?;
     count += ANDROID.tests()?;
+    Ok(count)
+}
+
+/// The tests of the languages with every order of events, and longer ones for leaks.
+fn orders() -> Result<Count> {
+    let mut count = Count::default();
+    for stage in ["javascript", "kotlin", "swift"] {
+        count += gate::run_with(stage, (rust_tests::CASES, rust_tests::MORE_CASES))?;
+    }
     Ok(count)
 }
 

@@ -31,6 +31,20 @@ export function* merges(scripts: Readonly<Record<string, readonly string[]>>): G
   yield* next();
 }
 
+/** Of so many orders one runs; all of them in the deep run. */
+export const STRIDE = Number(process.env['REJOIN_CASES'] ?? 1) > 1 ? 1 : 4;
+
+/** One of four merges. `shift` chooses others of them. */
+export function* sample(scripts: Readonly<Record<string, readonly string[]>>, shift: number): Generator<Step[]> {
+  let number = shift;
+  for (const order of merges(scripts)) if (number++ % STRIDE === 0) yield order;
+}
+
+/** The number of merges in a sample. */
+export function sampleCount(scripts: Readonly<Record<string, readonly string[]>>, shift: number): number {
+  return Math.ceil((mergeCount(scripts) - ((STRIDE - (shift % STRIDE)) % STRIDE)) / STRIDE);
+}
+
 /** The number of merges: the multinomial coefficient, computed independently of `merges`. */
 export function mergeCount(scripts: Readonly<Record<string, readonly string[]>>): number {
   let [ways, steps] = [1, 0];

@@ -145,7 +145,9 @@ fn group(random: &mut fastrand::Rng, number: i64, rows: &Rows) -> Value {
 #[apply(pooled_stores!)]
 async fn server_and_model_agree_on_every_verdict_and_every_row(backend: Backend) {
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
-    for seed in 0..cases(25) {
+    // Over PostgreSQL each takes a database, so fewer suffice.
+    let (seeds, least) = if backend == Backend::Sqlite { (25, 20) } else { (8, 5) };
+    for seed in 0..cases(seeds) {
         let mut random = fastrand::Rng::with_seed(seed);
         let world = World::new(backend);
         let mut anna = world.device("anna", "a1").await;
@@ -154,7 +156,8 @@ async fn server_and_model_agree_on_every_verdict_and_every_row(backend: Backend)
         for number in 0..40 {
             let mut request = vec![group(&mut random, number, &model.rows)];
             for _ in 0..random.usize(..3) {
-                if let Some(again) = random.choice(&sent) {
+                let is_new = |again: &&Value| request.iter().all(|one| one["id"] != again["id"]);
+                if let Some(again) = random.choice(&sent).filter(is_new) {
                     let mut again: Value = again.clone();
                     let attempt = again["attempt"].as_i64().unwrap() + i64::from(random.bool());
                     again["attempt"] = json!(attempt);
@@ -182,5 +185,5 @@ async fn server_and_model_agree_on_every_verdict_and_every_row(backend: Backend)
             sent.extend(request);
         }
     }
-    assert!(endings.len() == 4 && endings.values().all(|count| *count > 20), "{endings:?}");
+    assert!(endings.len() == 4 && endings.values().all(|count| *count > least), "{endings:?}");
 }

@@ -9,7 +9,7 @@ import Testing
     @Test func callbackBlocksNothingAndLosesNothingInAnyOrder() async throws {
         let folder = try Folder()
         let all = orders(Event.allCases, chain: [.called, .answers])
-        let runs = Answer.allCases.flatMap { answer in all.map { One(order: $0, answer: answer, path: folder.file("\(UUID()).db")) } }
+        let runs = sample(all, Answer.allCases).map { One(order: $0, answer: $1, path: folder.file("\(UUID()).db")) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (number, one) in runs.enumerated() {
                 if number >= 6 { try await group.next() }
@@ -18,7 +18,7 @@ import Testing
             try await group.waitForAll()
         }
         print("interleavings of a callback: \(runs.count)")
-        #expect(runs.count == 360 * 4)
+        #expect(runs.count == (isDeep ? 360 : 90) * 4)
     }
 }
 

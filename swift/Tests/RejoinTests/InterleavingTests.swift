@@ -14,13 +14,13 @@ import Testing
     @Test func transactionOutcomeMatchesModelInEveryOrder() async throws {
         let count = try await runAll(stepwise: true)
         print("interleavings of a transaction, step by step: \(count)")
-        #expect(count == 840 * 3)
+        #expect(count == (isDeep ? 840 : 210) * 3)
     }
 
     @Test func concurrentEventsNeverBlockOrSplitATransaction() async throws {
         let count = try await runAll(stepwise: false)
         print("interleavings of a transaction, all at once: \(count)")
-        #expect(count == 840 * 3)
+        #expect(count == (isDeep ? 840 : 210) * 3)
     }
 
     @Test func checkDetectsAFailedBodyThatIsCommitted() async throws {
@@ -43,7 +43,7 @@ import Testing
     private func runAll(stepwise: Bool) async throws -> Int {
         let folder = try Folder()
         let fresh = try await fresh(folder)
-        let runs = End.allCases.flatMap { end in all.map { One(folder, fresh, $0, end, stepwise: stepwise) } }
+        let runs = sample(all, End.allCases).map { One(folder, fresh, $0, $1, stepwise: stepwise) }
         // Each order has its own file, and mostly waits.
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (number, one) in runs.enumerated() {

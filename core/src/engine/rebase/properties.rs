@@ -27,7 +27,7 @@ use world::World;
 use rejoin_protocol::mutant::Mutant;
 
 /// Number of scenarios; the environment variable `REJOIN_CASES` multiplies it.
-const CASES: u64 = 2_500;
+const CASES: u64 = 1_250;
 /// Parallel threads: CI has two cores.
 const THREADS: u64 = 2;
 

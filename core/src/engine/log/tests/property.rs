@@ -9,7 +9,7 @@ use crate::cases::cases;
 #[test]
 fn selective_rebase_equals_full_replay_in_a_file() {
     let mut file = LogFile::new();
-    for seed in 0..cases(2_500) {
+    for seed in 0..cases(1_250) {
         holds(&mut file, seed).unwrap();
     }
 }

@@ -30,10 +30,10 @@ class CallbackInterleavingTest {
             val all = orders(Event.entries, listOf(Event.CALLED, Event.ANSWERS)).toList()
             val fresh = local().also { it.shutdown() }.path
             val count =
-                eachOf(Answer.entries.flatMap { answer -> all.map { it to answer } }) { (order, answer) ->
+                eachOf(sample(all, Answer.entries)) { (order, answer) ->
                     One(order, answer, File(fresh).copyTo(File(file())).path).run()
                 }
-            assertEquals(360 * 4, count)
+            assertEquals(if (isDeep) 360 * 4 else 360, count)
         }
 
     private class One(private val order: List<Event>, private val answer: Answer, private val file: String) {

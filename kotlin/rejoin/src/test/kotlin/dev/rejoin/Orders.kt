@@ -25,6 +25,15 @@ fun <E> orders(events: List<E>, chain: List<E>): Sequence<List<E>> =
         }
     }
 
+/** Whether all orders run: each run of the gate takes a fourth of them. */
+val isDeep: Boolean = (System.getenv("REJOIN_CASES")?.toIntOrNull() ?: 1) > 1
+
+/** Each ending with a fourth of the orders, which is another fourth for the next ending. */
+fun <O, E> sample(orders: List<O>, endings: List<E>): List<Pair<O, E>> =
+    endings.flatMapIndexed { shift, ending ->
+        orders.filterIndexed { number, _ -> isDeep || number % 4 == shift % 4 }.map { it to ending }
+    }
+
 /** Runs all orders, several concurrently because they mostly wait; returns their number. */
 @OptIn(ExperimentalCoroutinesApi::class)
 suspend fun <O> eachOf(orders: List<O>, run: suspend (O) -> Unit): Int =
