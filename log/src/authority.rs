@@ -4,7 +4,8 @@
 //! It runs an entry as its author, on the rows in the author's buckets, and corrects the entry if
 //! the run gives other effects. The server accepts the correction if the content is still the one
 //! that was read. It is a replica like any other, so it runs an entry again only when something
-//! before it has changed, and its corrections end like those of authors. Which replica it is, the
+//! before it has changed, and its corrections end like those of authors. A correction that the
+//! server refuses is dropped: the entry counts as the server has it. Which replica it is, the
 //! server decides: it sends each entry of another author whole to the appointed one.
 
 use super::message::{Correct, Correction};

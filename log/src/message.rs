@@ -273,7 +273,8 @@ pub enum Verdict {
         /// The key on the server.
         key: Key,
     },
-    /// The author has left a bucket of the accepted content, which is kept unchanged.
+    /// The author has left a bucket of the accepted content, or a row of it lies outside of the
+    /// author's buckets now. The content is kept unchanged.
     Frozen {
         /// The revision on the server.
         revision: Revision,
@@ -282,8 +283,9 @@ pub enum Verdict {
     },
     /// It was accepted, and is below the horizon.
     Final,
-    /// It places a row in a bucket without the author's membership, its key names another author,
-    /// or it is larger than [`bounds`] allows: parked.
+    /// It places a row in a bucket without the author's membership, takes the key of a row there or
+    /// changes one that now lies there, its key names another author, or it is larger than
+    /// [`bounds`] allows: parked.
     Denied,
     /// Its key is further ahead of the server's clock than the drift bound.
     TooFarAhead {
@@ -337,8 +339,13 @@ pub struct Correct {
 }
 
 /// The response to a [`Correct`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Corrected {
-    /// How many corrections were applied. The others met newer content, which the feed has.
+    /// How many corrections were applied. Those that are not refused either met newer content, which
+    /// the feed has.
     pub taken: usize,
+    /// The entries that keep their content: the correction would change a row where the author may
+    /// not write, or the server's tables cannot hold it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<EntryId>,
 }

@@ -1,9 +1,10 @@
 //! The server side of the log: a state machine over a store, without I/O; the caller passes the
 //! time.
 //!
-//! It accepts offers, folds them, and serves views, but never runs an action. Each method runs in
-//! one transaction of its caller under the log's lock, so positions are in commit order. After an
-//! error the caller rolls back the transaction and reopens the state machine.
+//! It accepts offers within the rights of their authors, folds them, and serves views, but never runs
+//! an action. Each method runs in one transaction of its caller under the log's lock, so positions
+//! are in commit order. After an error the caller rolls back the transaction and reopens the state
+//! machine.
 
 pub mod correct;
 mod feed;
@@ -11,6 +12,7 @@ pub mod horizon;
 pub mod import;
 pub mod memory;
 mod publish;
+mod reach;
 mod refold;
 pub mod rows;
 pub mod snapshot;

@@ -4,6 +4,7 @@ mod authority;
 mod content;
 mod first_snapshot;
 mod pages;
+mod past;
 mod repair;
 mod sight;
 mod write_only;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::effect::{Effect, Effects};
+use super::entry::{Intent, Offer, Revision};
 use super::fixture::{Actions, Column, author, buckets, entry, image, intent, plain, row};
 use super::handler::Handlers;
 use super::ids::{EntryId, Epoch, Name, UserId};
 use super::key::Key;
-use super::message::{Fetched, Publish, Published};
+use super::message::{Fetched, Outcome, Publish, Published, Verdict};
 use super::replica::memory::MemoryReplica;
 use super::replica::{LogError, Replica};
 use super::row::{LogRow, RowName};
@@ -147,6 +148,36 @@ impl World {
     pub(crate) fn deliver(&mut self, name: &str, request: &Publish) -> Published {
         let (author, now) = (self.device(name).facts().author, self.now);
         self.server.publish(author, request, now).unwrap()
+    }
+
+    /// A modified client publishes an entry in the name of this device, at this time. Returns the entry
+    /// and the verdict.
+    pub(crate) fn forges(
+        &mut self,
+        name: &str,
+        millis: u64,
+        content: (Option<Intent>, Effects),
+    ) -> (EntryId, Verdict) {
+        let id = self.new_id();
+        let key = Key { millis, counter: 0, author: self.device(name).facts().author, id };
+        (id, self.forges_at(name, key, Revision(0), content))
+    }
+
+    /// The same with this key and revision.
+    pub(crate) fn forges_at(
+        &mut self,
+        name: &str,
+        key: Key,
+        revision: Revision,
+        (intent, effects): (Option<Intent>, Effects),
+    ) -> Verdict {
+        let stamp = self.device(name).facts().stamp.unwrap();
+        self.made += 1;
+        let number = (1 << 32) + u64::try_from(self.made).unwrap();
+        let offers = vec![Offer { key, time: self.now, intent, revision, effects }];
+        let answer = self.deliver(name, &Publish { stamp, number, offers });
+        let Outcome::Verdicts { mut verdicts } = answer.outcome else { panic!("{answer:?}") };
+        verdicts.remove(0).verdict
     }
 
     /// Delivers a response to the device.
@@ -291,7 +322,9 @@ impl World {
             let fetched = self.server.fetch(number, &request).unwrap();
             fetch::take_fetched(&mut authority, &fetched).unwrap();
             let Some(found) = corrections(&authority, 100).unwrap() else { return taken };
-            taken += correct::correct(&mut self.server, number, &found, self.now).unwrap();
+            let done = correct::correct(&mut self.server, number, &found, self.now).unwrap();
+            publish::take_corrected(&mut authority, &found, &done).unwrap();
+            taken += done.taken;
         }
         panic!("the authority does not terminate");
     }

@@ -27,6 +27,7 @@ pub enum Mutant {
     BaseNotFolded,      // accepted columns are not written to the base
     RestNotKept,        // the rest of a partly accepted mutation is lost
     NothingVoid,        // effects outside the write set are applied
+    PastUnguarded,      // a late entry changes rows outside its write set
     RevisionKept,       // new effects keep their revision
     RunUnasked,         // entries re-run without a reason
     KeyBelowSeen,       // a new key is below keys already seen

@@ -1,11 +1,14 @@
-//! Publishing, and the effects of the server's verdicts on own entries.
+//! Publishing, and the effects of the server's verdicts: on own entries, and on the corrections of the
+//! authority.
 
 use std::collections::BTreeSet;
 
 use super::super::entry::{Offer, Revision};
 use super::super::ids::EntryId;
 use super::super::key::Key;
-use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict};
+use super::super::message::{
+    Correct, Corrected, Correction, EntryVerdict, Outcome, Publish, Published, Verdict,
+};
 use super::super::store::StoreError;
 use super::edit::RecordEdit;
 use super::store::{Authority, OwnEntry, Record, ReplicaStore, Waiting};
@@ -68,6 +71,28 @@ pub fn take_published<S: ReplicaStore>(
             for EntryVerdict { id, verdict } in verdicts {
                 take_verdict(replica, &mut edit, *id, verdict, wall)?;
             }
+        }
+    }
+    replica.commit(edit)
+}
+
+/// Applies the response to corrections: an entry whose correction is refused counts as the server has
+/// it, until something before it changes.
+pub fn take_corrected<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    request: &Correct,
+    answer: &Corrected,
+) -> Result<(), StoreError> {
+    let mut edit = replica.edit();
+    for Correction { id, version, effects } in &request.corrections {
+        let Some(mut record) = replica.store.record(*id)? else { continue };
+        if let Some(authority) = &mut record.authority
+            && answer.refused.contains(id)
+            && authority.whole.version == *version
+            && authority.effects == *effects
+        {
+            authority.effects = authority.whole.content.effects.clone();
+            replica.set(&mut edit, *id, Some(record))?;
         }
     }
     replica.commit(edit)

@@ -1,8 +1,9 @@
 //! Corrections by the authority, and operations on it.
 
 use super::super::ids::{AuthorId, EntryId};
-use super::super::message::Correct;
+use super::super::message::{Correct, Corrected};
 use super::super::store::StoreError;
+use super::reach::overreaches;
 use super::store::LogStore;
 use super::{Server, ServerError};
 
@@ -26,35 +27,41 @@ pub fn appoint<S: LogStore>(
     server.store.set_facts(&server.facts)
 }
 
-/// Applies the authority's corrections, each if the content is still the one that it read.
-/// Returns how many were applied; for the others the feed has newer content.
+/// Applies the authority's corrections, each if the content is still the one that it read. Refuses
+/// those that would change a row where the author of the entry may not write: an author chooses the
+/// action and its time, so a run on its behalf has no more rights than it.
 pub fn correct<S: LogStore>(
     server: &mut Server<S>,
     author: AuthorId,
     request: &Correct,
     now: u64,
-) -> Result<usize, ServerError> {
+) -> Result<Corrected, ServerError> {
     let (_, membership) = server.person(author)?;
     if server.facts.authority != Some(author) {
         return Err(ServerError::NotTheAuthority(author));
     }
+    let mut done = Corrected::default();
     if request.stamp != server.stamp(&membership) {
-        return Ok(0);
+        return Ok(done);
     }
-    let mut taken = 0;
     for correction in &request.corrections {
         let Some(mut entry) = server.store.entry(correction.id)? else { continue };
         if entry.version != correction.version {
+            continue;
+        }
+        let effects = (&entry.content.effects, &correction.effects);
+        if overreaches(server, &entry.key, effects, &entry.content.write_set)? {
+            done.refused.push(correction.id);
             continue;
         }
         let former = std::mem::replace(&mut entry.content.effects, correction.effects.clone());
         entry.by_authority = true;
         entry.version += 1;
         server.place(&entry, &former, now)?;
-        taken += 1;
+        done.taken += 1;
     }
     server.store.set_facts(&server.facts)?;
-    Ok(taken)
+    Ok(done)
 }
 
 /// Returns an entry from the authority to its author, which runs it again once it receives it.

@@ -8,6 +8,7 @@ use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::super::write_set::WriteSet;
 use super::Server;
+use super::reach::overreaches_on;
 use super::store::{AcceptedEntry, LogStore};
 
 /// An entry of another log.
@@ -55,7 +56,8 @@ pub fn import<S: LogStore>(
             // The ids of a registered author's entries are kept when they are folded into the base.
             server.register(key.author, UserId(Name::from(NO_USER)))?;
         }
-        let (effects, write_set) = (effects.clone(), write_set.clone());
+        let effects = harmless(server, key, effects, write_set)?;
+        let write_set = write_set.clone();
         let entry = AcceptedEntry {
             id: key.id,
             key: *key,
@@ -74,6 +76,25 @@ pub fn import<S: LogStore>(
     }
     server.store.set_facts(&server.facts)?;
     Ok(placed)
+}
+
+/// The effects without those that would change rows that devices wrote, where the author of the entry
+/// did not write.
+fn harmless<S: LogStore>(
+    server: &Server<S>,
+    key: &Key,
+    effects: &Effects,
+    write_set: &WriteSet,
+) -> Result<Effects, StoreError> {
+    let mut kept = Vec::new();
+    for (row, effect) in effects.iter() {
+        let harms = overreaches_on(server, row, key, (false, Some(effect)), write_set)?
+            && writers(server, row)? == Writers::Devices;
+        if !harms {
+            kept.push((row.clone(), effect.clone()));
+        }
+    }
+    Ok(kept.into_iter().collect())
 }
 
 /// Whether this author was registered, by a device or by an import.

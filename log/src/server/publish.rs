@@ -10,6 +10,7 @@ use super::super::message::{EntryVerdict, Outcome, Publish, Published, Verdict, 
 use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::super::write_set::WriteSet;
+use super::reach::overreaches;
 use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
 
@@ -28,6 +29,18 @@ impl<S: LogStore> Server<S> {
         request: &Publish,
         now: u64,
     ) -> Result<Published, ServerError> {
+        self.publish_in_time(author, request, now, &|| false)
+    }
+
+    /// The same, until `is_over`, asked before each entry but the first. The device sends the rest
+    /// again.
+    pub fn publish_in_time(
+        &mut self,
+        author: AuthorId,
+        request: &Publish,
+        now: u64,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Published, ServerError> {
         let number = request.number;
         let (mut known, membership) = self.person(author)?;
         if request.stamp != self.stamp(&membership) {
@@ -45,6 +58,9 @@ impl<S: LogStore> Server<S> {
         let write_set = membership.write_set();
         let mut verdicts = Vec::with_capacity(ids.len());
         for offer in &request.offers {
+            if !verdicts.is_empty() && is_over() {
+                break;
+            }
             // An id that comes twice is known the second time.
             let is_known = !stored.insert(offer.key.id);
             let verdict = self.evaluate(author, &write_set, offer, is_known, now)?;
@@ -129,6 +145,10 @@ impl<S: LogStore> Server<S> {
         if bounds::check_offer(offer).is_err() {
             return Ok(Verdict::Denied);
         }
+        let effects = (&entry.content.effects, &offer.effects);
+        if overreaches(self, &key, effects, write_set)? {
+            return Ok(Verdict::Frozen { revision, key });
+        }
         let former = std::mem::replace(&mut entry.content, content(offer, write_set));
         entry.version += 1;
         entry.by_authority = false;
@@ -175,15 +195,14 @@ impl<S: LogStore> Server<S> {
         Ok(false)
     }
 
-    /// Whether a new entry places a row, at its key in the current fold, where its author may not
-    /// write.
+    /// Whether a new entry places a row where its author may not write, at its key or at a later
+    /// one, or takes a key there.
     fn denies(&self, offer: &Offer, write_set: &WriteSet) -> Result<bool, StoreError> {
         let mine = |row, image: &_| write_set.contains(row, image, &*self.placement);
         for (row, effect) in offer.effects.iter() {
             let denied = match effect {
-                Effect::Insert(image) if !mine(row, image) => true,
-                Effect::Insert(_) if write_set.readable().is_none() => false,
-                Effect::Insert(_) | Effect::Update(_) => {
+                Effect::Insert(image) => !mine(row, image),
+                Effect::Update(_) => {
                     let before = self.row_before(row, &offer.key)?;
                     let (before, after) = (before.as_ref(), effect.on(before.as_ref()));
                     // A row that its author may not write is void anyway, and no reason to deny the
@@ -197,7 +216,7 @@ impl<S: LogStore> Server<S> {
                 return Ok(true);
             }
         }
-        Ok(false)
+        overreaches(self, &offer.key, (&Effects::default(), &offer.effects), write_set)
     }
 }
 

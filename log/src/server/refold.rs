@@ -111,7 +111,7 @@ impl<S: LogStore> Server<S> {
         self.store.put_current(row, current.as_ref())
     }
 
-    fn applied(
+    pub(super) fn applied(
         &self,
         row: &RowName,
         effect: &Effect,

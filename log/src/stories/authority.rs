@@ -3,7 +3,7 @@
 use super::super::effect::Effect;
 use super::super::fixture::{Louder, author, columns, image, intent, plain, row};
 use super::super::ids::{Buckets, UserId};
-use super::super::message::{Correct, Correction, EpochStamp, Fetched, Item};
+use super::super::message::{Correct, Corrected, Correction, EpochStamp, Fetched, Item};
 use super::super::replica::LogError;
 use super::super::replica::write::Written;
 use super::super::world::World;
@@ -89,7 +89,8 @@ pub(super) fn correction_of_changed_content_is_rejected() {
         .unwrap();
     let stamp = EpochStamp { membership: 0, ..stamp };
     let request = Correct { stamp, corrections };
-    assert_eq!(correct::correct(&mut world.server, author(99), &request, world.now), Ok(0));
+    let done = correct::correct(&mut world.server, author(99), &request, world.now);
+    assert_eq!(done, Ok(Corrected::default()));
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "xy");
 }

@@ -114,7 +114,7 @@ pub(super) fn plain_sql_keeps_what_it_set() {
 /// Content that the server voids is not offered again.
 #[test]
 pub(super) fn run_with_the_servers_content_is_no_correction() {
-    let devices = [("phone", "a"), ("tablet", "b"), ("desk", "a")];
+    let devices = [("phone", "a"), ("tablet", "a b"), ("desk", "a")];
     let mut world = World::new(&devices, &[("r0", "a")]);
     world.act("tablet", "put k0 b theirs"); // Offline, earlier key; invisible to the phone.
     world.act("phone", "put k0 a mine");

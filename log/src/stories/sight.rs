@@ -15,7 +15,7 @@ use rejoin_protocol::Value;
 /// The author receives its own entry, even if it has no visible effect.
 #[test]
 pub(super) fn author_receives_own_entry_without_effect() {
-    let mut world = World::new(&[("phone", "a"), ("tablet", "b")], &[("r0", "a")]);
+    let mut world = World::new(&[("phone", "a"), ("tablet", "a b")], &[("r0", "a")]);
     world.sql("tablet", "k0", Effect::Insert(image("b", "theirs"))); // Offline, earlier key.
     world.sql("phone", "k0", Effect::Insert(image("a", "mine")));
     world.sync("phone");

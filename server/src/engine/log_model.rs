@@ -12,7 +12,8 @@ use rejoin_log::key::Key;
 use rejoin_log::message::rows::{RowsAnswer, RowsRequest};
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
 use rejoin_log::message::{
-    Correct, Corrected, EntryVerdict, Fetch, Fetched, Outcome, Publish, Published, Request, Verdict,
+    Correct, Corrected, Correction, EntryVerdict, Fetch, Fetched, Outcome, Publish, Published,
+    Request, Verdict,
 };
 use rejoin_log::placement::ColumnPlacement;
 use rejoin_log::server::store::{LogFacts, LogStore, Membership};
@@ -66,6 +67,7 @@ pub(crate) fn publish(
     asked: &Request<Publish>,
 ) -> Result<(Published, Vec<Touched>), Fault> {
     let now = millis(engine);
+    let ends = engine.clock.now().saturating_add(i64::from(engine.limits.push_ms) * 1_000);
     let ids: Vec<EntryId> = asked.log.offers.iter().map(|offer| offer.key.id).collect();
     write_log(engine, caller, (asked.client_id, &ids), |log, tables| {
         let fitting = fitting(log, tables, &asked.log.offers)?;
@@ -73,8 +75,11 @@ pub(crate) fn publish(
         let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
         request.offers.truncate(fitting);
         let store = *log.store();
-        let mut answer = store.batched(|| log.publish(asked.client_id, &request, now))?;
+        let mut answer = store.batched(|| {
+            log.publish_in_time(asked.client_id, &request, now, &|| engine.clock.now() >= ends)
+        })?;
         if let (Some(id), Outcome::Verdicts { verdicts }) = (misfit, &mut answer.outcome)
+            && verdicts.len() == fitting
             && verdicts.iter().all(|evaluated| evaluated.verdict.goes_on())
         {
             verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
@@ -127,10 +132,13 @@ pub(crate) fn correct(
     let now = millis(engine);
     write_log(engine, caller, (asked.client_id, &[]), |log, tables| {
         let mut request = asked.log.clone();
-        request.corrections.retain(|correction| fits(&correction.effects, tables).is_ok());
+        let fitting = |correction: &Correction| fits(&correction.effects, tables).is_ok();
+        let (fit, misfits): (Vec<_>, Vec<_>) = request.corrections.into_iter().partition(fitting);
+        request.corrections = fit;
         let store = *log.store();
-        let taken = store.batched(|| correct::correct(log, asked.client_id, &request, now))?;
-        Ok((Corrected { taken }, touched(log)?))
+        let mut done = store.batched(|| correct::correct(log, asked.client_id, &request, now))?;
+        done.refused.extend(misfits.into_iter().map(|correction| correction.id));
+        Ok((done, touched(log)?))
     })
 }
 

@@ -2,8 +2,9 @@
 //! network that loses, doubles and delays messages.
 //!
 //! Invariants at every step: the server's rows are the fold of its entries; each device's rows are
-//! the fold of its items and own entries; nothing is sent that its viewer may not see; running
-//! every action again changes nothing. After the network recovers, all devices agree, nothing is
+//! the fold of its items and own entries; nothing is sent that its viewer may not see; no entry
+//! changes a row, at any key, where its author may not write, also if a modified client publishes
+//! it; running every action again changes nothing. After the network recovers, all devices agree, nothing is
 //! lost or doubled, and corrections stop. Where it is promised, the state equals that of running
 //! all actions in one place in the order in which they were taken. The expected state is computed
 //! by `oracle` alone.
@@ -11,6 +12,7 @@
 mod central;
 mod deed;
 mod device;
+mod forge;
 mod happening;
 mod heal;
 mod judge;
@@ -18,6 +20,7 @@ mod laws;
 mod mirror;
 mod network;
 mod oracle;
+mod rights;
 mod setting;
 mod step;
 mod store;
@@ -26,7 +29,8 @@ mod words;
 mod world;
 
 use rejoin_protocol::mutant::Mutant::{
-    KeyBelowSeen, NoFloor, NotToldGone, NothingVoid, OwnNotSent, RevisionKept, RunUnasked,
+    KeyBelowSeen, NoFloor, NotToldGone, NothingVoid, OwnNotSent, PastUnguarded, RevisionKept,
+    RunUnasked,
 };
 
 use super::{Checked, Model, RunReport, Switch, switches};
@@ -70,6 +74,7 @@ impl Model for Log {
             What::Backup => setting.backups.into(),
             What::Copy => 3 * u32::from(setting.copies),
             What::Upgrade => setting.upgrades.into(),
+            What::Forge => setting.forgers.into(),
             What::Arrive if setting.is_slow() => 3,
             _ => 1,
         })
@@ -99,6 +104,7 @@ impl Model for Log {
     fn switches(&self) -> &'static [Switch] {
         switches! {
             "L1", NothingVoid, 4 => "server-rows-are-the-fold", "view-is-the-viewers-part";
+            "L1", PastUnguarded, 43 => "rows-change-within-rights";
             "L2", RevisionKept, 1 => "order-as-taken", "rerun-changes-nothing";
             "L4", RunUnasked, 17 => "corrections-are-bounded";
             "L6", KeyBelowSeen, 73 => "author-order-kept";
@@ -109,11 +115,15 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 54] = [
+const EXPECTED: [&str; 58] = [
     "a bare id is sent",
     "a copy has published an entry",
     "a copy is detected",
     "a correction is accepted",
+    "a correction is refused",
+    "a forged entry is accepted",
+    "a forged entry is denied",
+    "a forged revision is frozen",
     "a database is copied",
     "a device disappears",
     "a device is restored from a backup",

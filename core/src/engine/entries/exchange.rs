@@ -12,7 +12,7 @@ use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::ids::{EntryId, Name};
 use rejoin_log::message::rows::{NamedRows, RowsRequest};
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext, SnapshotRequest};
-use rejoin_log::message::{Correct, Fetch, Fetched, Item, Publish, Published};
+use rejoin_log::message::{Correct, Corrected, Fetch, Fetched, Item, Publish, Published};
 use rejoin_log::replica::store::{Record, ReplicaStore as _, Waiting};
 use rejoin_log::replica::{LogError, Replica, fetch, publish, repair, snapshot};
 use rejoin_log::row::{Columns, LogRow, RowName};
@@ -198,6 +198,17 @@ pub(crate) fn take_published(
     let wall = wall(engine);
     taken(engine, offered.iter().copied(), 0, |replica| {
         Ok(publish::take_published(replica, answer, wall)?)
+    })
+}
+
+/// Applies the response to the authority's corrections.
+pub(crate) fn take_corrected(
+    engine: &mut Engine,
+    request: &Correct,
+    answer: &Corrected,
+) -> Result<Taken> {
+    taken(engine, std::iter::empty(), 0, |replica| {
+        Ok(publish::take_corrected(replica, request, answer)?)
     })
 }
 

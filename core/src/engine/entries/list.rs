@@ -159,8 +159,9 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
 
 /// The detail of an entry that the server has denied.
 pub(super) fn denied() -> String {
-    let message = "a row is outside of the user's buckets, the server's table cannot hold a value, or the entry is \
-         larger than the server accepts: retry it after that has changed, edit it, or discard it";
+    let message = "a row is outside of the user's buckets, or its key is taken there, the server's table cannot \
+         hold a value, or the entry is larger than the server accepts: retry it after that has changed, edit it, or \
+         discard it";
     detail("refused", message)
 }
 

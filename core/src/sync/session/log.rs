@@ -9,7 +9,7 @@ use std::time::Duration;
 use rejoin_log::ids::EntryId;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotNext};
 use rejoin_log::message::{
-    self, Corrected, EntryVerdict, Fetched, Outcome, Published, Request, Verdict,
+    self, Correct, Corrected, EntryVerdict, Fetched, Outcome, Published, Request, Verdict,
 };
 use rejoin_protocol::limits::LOG_OFFERS;
 use rejoin_protocol::wire::{code, path};
@@ -56,8 +56,8 @@ enum Asked {
     Fetch,
     /// These entries, under this number.
     Publish(Vec<EntryId>, u64),
-    /// So many corrections.
-    Correct(usize),
+    /// These corrections.
+    Correct(Correct),
 }
 
 impl LogExchange {
@@ -89,19 +89,19 @@ impl LogExchange {
             else {
                 return Ok(None);
             };
-            let (asked, phase, path, body) = match &request {
+            let (asked, phase, path, body) = match request {
                 LogRequest::Snapshot(_) if self.is_taken => return Err(self.ignored()),
                 LogRequest::Snapshot(request) => {
-                    let body = body(engine, request)?;
+                    let body = body(engine, &request)?;
                     (Asked::Snapshot(rows), Phase::Snapshot, path::LOG_SNAPSHOT, body)
                 }
                 LogRequest::Fetch(request) => {
-                    (Asked::Fetch, Phase::Pulling, path::LOG_FETCH, body(engine, request)?)
+                    (Asked::Fetch, Phase::Pulling, path::LOG_FETCH, body(engine, &request)?)
                 }
                 LogRequest::Publish(request) => {
                     let ids: Vec<EntryId> =
                         request.offers.iter().map(|offer| offer.key.id).collect();
-                    let body = body(engine, request)?;
+                    let body = body(engine, &request)?;
                     if body.len() > body_limit && ids.len() > 1 {
                         self.batch = Some(ids.len() / 2);
                         continue;
@@ -114,12 +114,12 @@ impl LogExchange {
                 }
                 LogRequest::Correct(_) if self.is_corrected => return Ok(None),
                 LogRequest::Correct(request) => {
-                    let (count, body) = (request.corrections.len(), body(engine, request)?);
+                    let (count, body) = (request.corrections.len(), body(engine, &request)?);
                     if body.len() > body_limit && count > 1 {
                         self.batch = Some(count / 2);
                         continue;
                     }
-                    (Asked::Correct(count), Phase::Pushing, path::LOG_CORRECT, body)
+                    (Asked::Correct(request), Phase::Pushing, path::LOG_CORRECT, body)
                 }
             };
             self.running = Some(asked);
@@ -187,11 +187,12 @@ impl LogExchange {
                 }
                 taken
             }
-            Asked::Correct(_) => {
-                let Corrected { taken } = read(response)?;
-                tracing::info!(taken, "the authority has corrected entries");
-                (self.is_current, self.is_corrected) = (false, taken == 0);
-                Taken::default()
+            Asked::Correct(request) => {
+                let done: Corrected = read(response)?;
+                let (taken, refused) = (done.taken, done.refused.len());
+                tracing::info!(taken, refused, "the authority has corrected entries");
+                (self.is_current, self.is_corrected) = (false, taken + refused == 0);
+                exchange::take_corrected(engine, request, &done)?
             }
         };
         count(engine, pass, taken)
@@ -229,7 +230,7 @@ impl LogExchange {
     ) -> Result<NextStep> {
         let sent = match running {
             Asked::Publish(ids, _) => ids.len(),
-            Asked::Correct(count) => *count,
+            Asked::Correct(request) => request.corrections.len(),
             Asked::Snapshot(_) | Asked::Fetch => 0,
         };
         let refusal = answer::refusal(response);

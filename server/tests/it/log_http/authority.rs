@@ -7,16 +7,27 @@ use rejoin_log::authority::corrections;
 use rejoin_log::message::snapshot::SnapshotAnswer;
 use rejoin_log::message::{Correct, Corrected, Fetched};
 use rejoin_log::replica::memory::MemoryReplica;
-use rejoin_log::replica::{Replica, fetch, snapshot};
+use rejoin_log::replica::{Replica, fetch, publish, snapshot};
 use serde_json::json;
 
 use super::device::{Actions, Device, placement};
-use super::{Log, table};
+use super::{Log, World, table};
 
-type Authority = Replica<MemoryReplica>;
+pub(super) type Authority = Replica<MemoryReplica>;
+
+/// A new authority, and its device.
+pub(super) async fn appointed(world: &World) -> (Device<'_>, Authority) {
+    let device = Device::new(world, "anna", 9).await;
+    let placed = placement(world, "anna").await;
+    let store = MemoryReplica::default();
+    let authority =
+        Authority::create(store, device.author, Arc::new(Actions), Arc::new(placed)).unwrap();
+    world.server.appoint_authority(Some(&device.author.to_string())).unwrap();
+    (device, authority)
+}
 
 /// Runs the authority on this device until it has nothing to correct.
-async fn correct_all(device: &Device<'_>, authority: &mut Authority) -> usize {
+pub(super) async fn correct_all(device: &Device<'_>, authority: &mut Authority) -> usize {
     while snapshot::needs_snapshot(authority) {
         let request = snapshot::page_request(authority, 9);
         let answer: SnapshotAnswer = device.ask("/log/snapshot", request).await;
@@ -28,7 +39,8 @@ async fn correct_all(device: &Device<'_>, authority: &mut Authority) -> usize {
         let answer: Fetched = device.ask("/log/fetch", request).await;
         fetch::take_fetched(authority, &answer).unwrap();
         let Some(found) = corrections(authority, 9).unwrap() else { return taken };
-        let done: Corrected = device.ask("/log/correct", found).await;
+        let done: Corrected = device.ask("/log/correct", &found).await;
+        publish::take_corrected(authority, &found, &done).unwrap();
         taken += done.taken;
     }
     panic!("the authority does not end");
@@ -47,17 +59,11 @@ async fn authority_corrects_an_entry_while_its_author_is_away(log: Log) {
     anna.sync().await;
     ben.sync().await;
     assert_eq!(table(world), "r0=e1,-,a,0", "absolute values, until it runs again");
-    let appointed = Device::new(world, "anna", 9).await;
-    let placed = placement(world, "anna").await;
-    let store = MemoryReplica::default();
-    let mut authority =
-        Authority::create(store, appointed.author, Arc::new(Actions), Arc::new(placed)).unwrap();
     let stamp = anna.replica.facts().stamp.unwrap();
-    let device_id = appointed.author.to_string();
     let nothing = Correct { stamp, corrections: Vec::new() };
-    let (status, answer) = appointed.post("/log/correct", &nothing).await;
+    let (status, answer) = anna.post("/log/correct", &nothing).await;
     assert_eq!((status, &answer["code"]), (403, &json!("log_refused")), "not appointed");
-    world.server.appoint_authority(Some(&device_id)).unwrap();
+    let (appointed, mut authority) = appointed(world).await;
     assert_eq!(correct_all(&appointed, &mut authority).await, 1);
     assert_eq!(table(world), "r0=e1,-,ba,0");
     anna.sync().await;

@@ -11,6 +11,7 @@ use rejoin_protocol::Value;
 use std::collections::BTreeSet;
 
 use super::Log;
+use super::authority::{appointed, correct_all};
 use super::device::{Device, columns, image, rows, seat, settle, table};
 
 /// Publishes the device's next request after `change`, and returns the verdicts.
@@ -71,6 +72,99 @@ async fn forged_bucket_is_denied(log: Log) {
         assert!(matches!(verdicts[..], [Verdict::Denied]), "{event:?}: {verdicts:?}");
     }
     assert_eq!(table(world), "");
+}
+
+/// Any client could take over and delete any row whose key it knew, by a time before that of the row.
+#[apply(secured_stores!)]
+async fn backdated_insert_takes_no_row_of_another_bucket(log: Log) {
+    let world = &log.0;
+    world.server.subscribe("dora", "event:e2").unwrap();
+    let mut anna = Device::new(world, "anna", 1).await;
+    let mut dora = Device::new(world, "dora", 4).await;
+    let start = anna.wall();
+    anna.act("create", "r0", "e1").unwrap();
+    anna.act("append", "r0", "diary").unwrap();
+    anna.act("create", "r1", "e1").unwrap();
+    anna.act("delete", "r1", "").unwrap();
+    anna.act("create", "r1", "e1").unwrap();
+    anna.sync().await;
+    let before = table(world);
+    dora.act("create", "r9", "e2").unwrap();
+    // Before, between and after the entries of each row.
+    for millis in [start, start + 15, start + 45, anna.wall() + 1] {
+        for id in ["r0", "r1"] {
+            let verdicts = forge(&mut dora, |offer| {
+                offer.key.millis = millis;
+                offer.intent = None;
+                offer.effects = Effects::from_iter([(seat(id), Effect::Insert(image("e2")))]);
+            })
+            .await;
+            assert!(matches!(verdicts[..], [Verdict::Denied]), "{id} at {millis}: {verdicts:?}");
+        }
+    }
+    let verdicts = forge(&mut dora, |offer| {
+        offer.key.millis = start;
+        let attacks = ["r0", "r1"].map(|id| (seat(id), Effect::Delete));
+        offer.effects = Effects::from_iter(attacks);
+    })
+    .await;
+    assert!(matches!(verdicts[..], [Verdict::Held { .. }]), "void: {verdicts:?}");
+    assert_eq!(table(world), before);
+    anna.act("append", "r0", "!").unwrap();
+    anna.sync().await;
+    assert_eq!(table(world), "r0=e1,-,diary!,0 r1=e1,-,,0");
+    assert_eq!(rows(&anna), table(world));
+}
+
+/// A former reader of a row could change and delete it by a time at which it was still visible.
+#[apply(stores!)]
+async fn backdated_entry_changes_no_row_that_left_the_bucket(log: Log) {
+    let world = &log.0;
+    world.server.subscribe("anna", "event:e2").unwrap();
+    let mut anna = Device::new(world, "anna", 1).await;
+    let mut ben = Device::new(world, "ben", 2).await;
+    anna.act("create", "r0", "e1").unwrap();
+    let visible = anna.wall() + 1;
+    anna.act("move", "r0", "e2").unwrap();
+    anna.act("append", "r0", "private").unwrap();
+    anna.sync().await;
+    let note = || columns(&[("note", Value::from("defaced"))]);
+    let over = image("e1").with(&note());
+    ben.act("create", "r9", "e1").unwrap();
+    for attack in [Effect::Delete, Effect::Update(note()), Effect::Insert(over)] {
+        let verdicts = forge(&mut ben, |offer| {
+            offer.key.millis = visible;
+            offer.intent = None;
+            offer.effects = Effects::from_iter([(seat("r0"), attack.clone())]);
+        })
+        .await;
+        assert!(matches!(verdicts[..], [Verdict::Denied]), "{attack:?}: {verdicts:?}");
+    }
+    assert!(matches!(ben.sync().await[..], [Verdict::Held { .. }]), "the entry itself is good");
+    assert_eq!(table(world), "r0=e2,-,private,0 r9=e1,-,,0");
+}
+
+/// The authority runs what an author asks for, and has no more rights than it.
+#[apply(stores!)]
+async fn authority_is_no_way_to_rows_of_others(log: Log) {
+    let world = &log.0;
+    world.server.subscribe("dora", "event:e2").unwrap();
+    let mut anna = Device::new(world, "anna", 1).await;
+    let mut dora = Device::new(world, "dora", 4).await;
+    let start = anna.wall();
+    anna.act("create", "r0", "e1").unwrap();
+    anna.sync().await;
+    dora.act("create", "r0", "e2").unwrap();
+    let verdicts = forge(&mut dora, |offer| {
+        offer.key.millis = start;
+        offer.effects = Effects::default();
+    })
+    .await;
+    assert!(matches!(verdicts[..], [Verdict::Held { .. }]), "{verdicts:?}");
+    let (appointed, mut authority) = appointed(world).await;
+    assert_eq!(correct_all(&appointed, &mut authority).await, 0);
+    assert_eq!(table(world), "r0=e1,-,,0");
+    assert_eq!(authority.rows().unwrap().len(), 1, "its rows are the server's");
 }
 
 /// The forger's device then sees that the server has more than it sent, and takes a new id, like a copied file.

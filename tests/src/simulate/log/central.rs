@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
 use rejoin_log::key::Key;
 use rejoin_log::message::snapshot::{SnapshotAnswer, SnapshotRequest};
-use rejoin_log::message::{Correct, Fetch, Fetched, LogSnapshot, Publish, Published};
+use rejoin_log::message::{Correct, Corrected, Fetch, Fetched, LogSnapshot, Publish, Published};
 use rejoin_log::row::{LogRow, RowName};
 use rejoin_log::server::memory::MemoryLog;
 use rejoin_log::server::store::{AcceptedEntry, Author, LogFacts, LogStore as _, Membership};
@@ -149,7 +149,7 @@ impl Central {
         author: AuthorId,
         request: &Correct,
         now: u64,
-    ) -> Checked<usize> {
+    ) -> Checked<Corrected> {
         call!(mut self, write_batched, |log| correct::correct(log, author, request, now))
     }
 

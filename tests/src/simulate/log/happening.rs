@@ -4,6 +4,7 @@
 use fastrand::Rng;
 use rejoin_log::ids::{EntryId, Epoch};
 use rejoin_log::key::Key;
+use rejoin_log::message::Corrected;
 use uuid::Uuid;
 
 use super::device::Device;
@@ -71,16 +72,24 @@ impl World<'_> {
     /// The authority fetches and corrects. A late correction arrives before its next fetch.
     pub(super) fn run_authority(&mut self, late: bool) -> Checked {
         let Some(judge) = &mut self.judge else { return Ok(()) };
-        let before = judge.late_word(&mut self.server, &self.mirror, self.now)?;
-        if before > 0 {
-            self.report.say(|| format!("a late message of the authority corrects {before}"));
-            self.look()?;
-        }
+        let done = judge.late_word(&mut self.server, &self.mirror, self.now)?;
+        self.corrected("a late message of the authority arrives", &done)?;
         let Some(judge) = &mut self.judge else { return Ok(()) };
-        let taken = judge.look(&mut self.server, &self.mirror, self.now, late)?;
-        self.report.add("the authority corrects", before + taken);
-        self.report.say(|| format!("the authority fetches, and corrects {taken}"));
-        self.look()
+        let done = judge.look(&mut self.server, &self.mirror, self.now, late)?;
+        self.corrected("the authority fetches", &done)
+    }
+
+    /// Checks what the server did with corrections.
+    fn corrected(&mut self, what: &str, Corrected { taken, refused }: &Corrected) -> Checked {
+        self.report.say(|| format!("{what}: {taken} corrected, {} refused", refused.len()));
+        self.report.add("the authority corrects", *taken as u64);
+        if !refused.is_empty() {
+            self.report.add("a correction is refused", refused.len() as u64);
+            self.inexact = Some("a row has left the buckets of an entry's author");
+        }
+        let before = self.mirror.facts.clone();
+        self.look()?;
+        self.mirror.changed_within_rights(&before)
     }
 
     pub(super) fn compact(&mut self, rng: &mut Rng) -> Checked {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rejoin_log::authority::corrections;
 use rejoin_log::ids::{AuthorId, Name, UserId};
-use rejoin_log::message::{Correct, Fetched};
+use rejoin_log::message::{Correct, Corrected, Fetched};
 use rejoin_log::replica::memory::MemoryReplica;
 
 use super::central::Central;
@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use super::words;
 use super::world::{Columns, unexpected};
 use crate::simulate::{Checked, broken};
-use rejoin_log::replica::{self, Replica, check, fetch};
+use rejoin_log::replica::{self, Replica, check, fetch, publish};
 
 /// An authority.
 #[derive(Debug)]
@@ -46,16 +46,16 @@ impl Judge {
         Ok(())
     }
 
-    /// Delivers the late correction; returns the number of corrections taken.
+    /// Delivers the late correction; returns the response.
     pub(super) fn late_word(
         &mut self,
         server: &mut Central,
         mirror: &Mirror,
         now: u64,
-    ) -> Checked<u64> {
+    ) -> Checked<Corrected> {
         match self.late.take() {
-            Some(correct) => correct_with(server, self.author, mirror, &correct, now),
-            None => Ok(0),
+            Some(correct) => self.correct_with(server, mirror, &correct, now),
+            None => Ok(Corrected::default()),
         }
     }
 
@@ -70,15 +70,15 @@ impl Judge {
         broken!("rows-are-the-fold", "the rows of the authority are not its fold")
     }
 
-    /// Fetches everything and sends the corrections; returns how many were taken. A `late`
-    /// correction arrives before the next call.
+    /// Fetches everything and sends the corrections; returns the response. A `late` correction
+    /// arrives before the next call.
     pub(super) fn look(
         &mut self,
         server: &mut Central,
         mirror: &Mirror,
         now: u64,
         late: bool,
-    ) -> Checked<u64> {
+    ) -> Checked<Corrected> {
         for _ in 0..100 {
             if replica::snapshot::needs_snapshot(&self.authority) {
                 let whole = server.snapshot(self.author)?;
@@ -95,31 +95,34 @@ impl Judge {
         }
         self.holds()?;
         let Some(correct) = corrections(&self.authority, usize::MAX).map_err(unexpected)? else {
-            return Ok(0);
+            return Ok(Corrected::default());
         };
         if late {
             self.late = Some(correct);
-            return Ok(0);
+            return Ok(Corrected::default());
         }
-        correct_with(server, self.author, mirror, &correct, now)
+        self.correct_with(server, mirror, &correct, now)
     }
-}
 
-/// Passes corrections to the server; returns how many it took.
-fn correct_with(
-    server: &mut Central,
-    author: AuthorId,
-    mirror: &Mirror,
-    correct: &Correct,
-    now: u64,
-) -> Checked<u64> {
-    let due = mirror.still_read(correct);
-    let taken = server.correct(author, correct, now)?;
-    if taken > due {
-        return broken!(
-            "authority-decides",
-            "{taken} corrections were taken, of which {due} replace what the authority read"
-        );
+    /// Passes corrections to the server, and takes the response.
+    fn correct_with(
+        &mut self,
+        server: &mut Central,
+        mirror: &Mirror,
+        correct: &Correct,
+        now: u64,
+    ) -> Checked<Corrected> {
+        let due = mirror.still_read(correct);
+        let done = server.correct(self.author, correct, now)?;
+        let taken = done.taken;
+        if taken > due {
+            return broken!(
+                "authority-decides",
+                "{taken} corrections were taken, of which {due} replace what the authority read"
+            );
+        }
+        publish::take_corrected(&mut self.authority, correct, &done).map_err(unexpected)?;
+        self.holds()?;
+        Ok(done)
     }
-    Ok(taken as u64)
 }

@@ -200,6 +200,7 @@ impl World<'_> {
         self.look()?;
         self.count_contents(&before);
         self.mirror.rightful_author(&before, &self.written_by(author).all)?;
+        self.mirror.changed_within_rights(&before)?;
         if let Outcome::Verdicts { verdicts } = &answer.outcome {
             for EntryVerdict { id, verdict } in verdicts {
                 self.count_verdict(verdict);
@@ -244,10 +245,10 @@ impl World<'_> {
 
     /// Where an author writes, according to the server.
     pub(super) fn written_by(&self, author: AuthorId) -> Within {
-        let device = self.devices.iter().find(|device| device.author == author);
-        device.map_or_else(Within::default, |device| {
-            Within::of(&self.membership(device.user).write_set())
-        })
+        let mut users = self.devices.iter().map(|device| (device.author, device.user));
+        let user = users.find(|(of, _)| *of == author).map(|(_, user)| user);
+        let user = user.or_else(|| words::forged_user(author));
+        user.map_or_else(Within::default, |user| Within::of(&self.membership(user).write_set()))
     }
 
     pub(super) fn count_contents(&mut self, before: &[Fact]) {
@@ -274,6 +275,9 @@ impl World<'_> {
     }
 
     pub(super) fn count_verdict(&mut self, verdict: &Verdict) {
+        if matches!(verdict, Verdict::Frozen { .. }) {
+            self.inexact = Some("an author may not correct an entry");
+        }
         let what = match verdict {
             Verdict::Held { .. } => return,
             Verdict::ByAuthority { .. } => "an author learns that an entry is the authority's",

@@ -51,7 +51,7 @@ impl Within {
 
     /// Whether an effect may change a row so. A row that its author does not read stays where it
     /// is.
-    fn permits(&self, before: Option<&Columns>, after: Option<&Columns>) -> bool {
+    pub(super) fn permits(&self, before: Option<&Columns>, after: Option<&Columns>) -> bool {
         let mut images = before.into_iter().chain(after).map(place);
         if images.any(|lies| lies.is_empty() || !lies.is_subset(&self.all)) {
             return false;

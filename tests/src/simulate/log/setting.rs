@@ -119,6 +119,8 @@ pub(super) struct Setting {
     pub(super) backups: bool,
     pub(super) copies: bool,
     pub(super) upgrades: bool,
+    /// Whether modified clients publish, too.
+    pub(super) forgers: bool,
     /// Rows or items of a snapshot page, in runs whose messages travel as bytes.
     pub(super) bytes: Option<usize>,
     /// Where the server's log is, unless it is in memory.
@@ -143,6 +145,8 @@ impl Setting {
             bytes,
             database: matches!(round % 8, 1 | 3).then_some(Store::Sqlite),
             devices_in_files: round % 3 == 1 && !is_uneven,
+            // Clients that put rows into buckets of others meet actions that never end then.
+            forgers: round % 5 == 4 && setting.deterministic(),
             ..setting
         }
     }
@@ -200,6 +204,7 @@ impl Setting {
             backups: kind == Restored,
             copies: kind == Copies || all && rng.u8(..3) == 0,
             upgrades: kind == Versions,
+            forgers: false,
             bytes: None,
             database: None,
             devices_in_files: false,

@@ -50,10 +50,12 @@ pub(super) enum What {
     Copy,
     /// Another version of the app is installed.
     Upgrade,
+    /// A modified client publishes entries with keys and rows of its choice.
+    Forge,
 }
 
 /// Weight of each kind.
-const OFTEN: [(What, u32); 15] = [
+const OFTEN: [(What, u32); 16] = [
     (What::Write, 38),
     (What::Fetch, 16),
     (What::Publish, 18),
@@ -69,6 +71,7 @@ const OFTEN: [(What, u32); 15] = [
     (What::Backup, 3),
     (What::Copy, 4),
     (What::Upgrade, 3),
+    (What::Forge, 24),
 ];
 
 /// The steps of this seed's run; `times` returns a factor for the weight of a kind, 0 for never.

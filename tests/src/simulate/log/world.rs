@@ -100,6 +100,8 @@ pub(super) struct World<'t> {
     pub(super) written: BTreeMap<EntryId, Written>,
     /// Why the order of taking is no longer promised.
     pub(super) inexact: Option<&'static str>,
+    /// How many requests modified clients have sent.
+    pub(super) forged: u64,
     /// Whether the server was ever restored, and whether entries were ever folded.
     pub(super) restored: bool,
     pub(super) folded: bool,
@@ -139,6 +141,7 @@ impl<'t> World<'t> {
             now: MORNING,
             written: BTreeMap::new(),
             inexact: (!setting.deterministic()).then_some("an action is not deterministic"),
+            forged: 0,
             restored: false,
             folded: false,
             epochs: 1,
@@ -254,6 +257,7 @@ impl<'t> World<'t> {
             What::Backup => self.backup(),
             What::Copy => self.copy(number, &mut rng),
             What::Upgrade => self.upgrade(number, &mut rng),
+            What::Forge => self.forge(self.devices[number].user, &mut rng),
         }
     }
 
