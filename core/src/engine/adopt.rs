@@ -23,7 +23,7 @@ use crate::engine::schema::change::{self, run};
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{self, quoted};
 use crate::engine::schema::store::{Catalogue, note_unfilled};
-use crate::engine::schema::{guarded, local};
+use crate::engine::schema::{admit, guarded, local, trial};
 use crate::engine::search;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
@@ -53,12 +53,13 @@ pub fn adopt(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     if engine.schema.manifest.as_ref() == Some(manifest) {
         return Ok(Adopted::default());
     }
+    let json = serde_json::to_string(manifest)
+        .map_err(|error| crate::Error::Internal(error.to_string()))?;
+    admit::check(manifest, &json)?;
     let before = Arc::clone(&engine.schema);
     let result = engine.write(Origin::Local, |engine| {
         let adopted = take_over(engine, manifest)?;
         death::pass(Failpoint::MidMigration);
-        let json = serde_json::to_string(manifest)
-            .map_err(|error| crate::Error::Internal(error.to_string()))?;
         engine.set_meta("manifest", Some(&json))?;
         engine.set_meta("schema_version", Some(&manifest.schema_version.to_string()))?;
         engine.set_meta("schema_hash", Some(&manifest.schema_hash))?;
@@ -153,12 +154,14 @@ pub(crate) fn install(engine: &mut Engine, mut schema: Arc<Schema>) {
 fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     let old = Arc::clone(&engine.schema);
     let (mut catalogue, mut new) = numbered(engine.db.conn(), &old, manifest)?;
+    catalogue.check_size(manifest.tables.first().map_or("", |table| &table.table_name))?;
     catalogue.store(engine.db.conn(), &old)?;
     catalogue.note_removed(&mut new);
     let new = Arc::new(new);
     same_models(&old, &new)?;
     let parked = missing::park(engine, &new)?;
     let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
+    try_expressions(&engine.db, &old, &new, manifest)?;
     search::lay_search_aside(engine)?;
     change_tables(&engine.db, &old, &new, &mut adopted)?;
     let conn = engine.db.conn();
@@ -254,13 +257,25 @@ fn sorted(schema: &Schema) -> Vec<&Arc<Table>> {
     tables
 }
 
+/// Evaluates the expressions of new and changed tables.
+fn try_expressions(db: &Database, old: &Schema, new: &Schema, manifest: &Manifest) -> Result<()> {
+    let _guard = db.gate.schema_change();
+    let is_new = |table: &&&Arc<Table>| old.tables.get(&table.number) != Some(**table);
+    for table in sorted(new).iter().filter(is_new) {
+        if let Some(declared) = manifest.synced().find(|other| other.table_name == table.name) {
+            trial::run_trial(db, declared, table)?;
+        }
+    }
+    Ok(())
+}
+
 /// Creates the triggers of all tables.
 fn create_triggers(db: &Database, schema: &Schema) -> Result<()> {
     let _guard = db.gate.schema_change();
     for table in sorted(schema) {
         triggers_of(db, schema, table)?.iter().try_for_each(|sql| run(db.conn(), table, sql))?;
     }
-    Ok(())
+    sorted(schema).into_iter().try_for_each(|table| trial::compile(db, table))
 }
 
 /// The statements of a table's triggers, with the columns that each CHECK reads according to

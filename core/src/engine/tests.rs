@@ -4,6 +4,7 @@ mod book;
 mod capture;
 mod failures;
 mod files;
+mod hostile;
 mod property;
 mod refusals;
 mod reset;

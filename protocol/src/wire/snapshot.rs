@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::row::{Record, RowSet};
+use crate::limits;
 
 /// A request for the next page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,6 +119,17 @@ pub struct SnapshotAnswer {
     pub page: String,
 }
 
+/// Whether a text can be the address of a shared page: one segment of a path, of letters, digits, `-`,
+/// `_` and `.`, that contains no `..`. Nothing else is requested, so that no address names another path,
+/// host or query.
+pub fn is_page_address(address: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=limits::CURSOR).contains(&address.len())
+        && address.bytes().all(is_plain)
+        && !address.starts_with('.')
+        && !address.contains("..")
+}
+
 /// A page without its rows: what a request for the next page needs. Read from the header
 /// [`PAGE_END_HEADER`](crate::PAGE_END_HEADER), or from the response itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -198,12 +210,47 @@ pub struct KeyRange {
 
 #[cfg(test)]
 mod tests {
-    use super::{AnswerEnd, PageEnd, SnapshotCursor, SnapshotResponse};
+    use super::{AnswerEnd, PageEnd, SnapshotCursor, SnapshotResponse, is_page_address};
 
     fn end(after_id: &str) -> PageEnd {
         let cursor = SnapshotCursor { checkpoint: 4, table_idx: 1, after_id: after_id.to_owned() };
         let rejoin = AnswerEnd { request: 7, epoch: "e".to_owned(), ..AnswerEnd::default() };
         PageEnd { cursor: Some(cursor), has_more: true, rejoin }
+    }
+
+    #[test]
+    fn page_address_is_one_plain_segment() {
+        for address in ["p.q", "eyJ0Ijoi_-0.0f1e2d", "a"] {
+            assert!(is_page_address(address), "{address}");
+        }
+        let long = "a".repeat(4_097);
+        for address in [
+            "",
+            ".",
+            "..",
+            "../push",
+            "a/../b",
+            "a/b",
+            "/",
+            "//host/a",
+            "https://host/a",
+            "a?b",
+            "a#b",
+            "a%2e%2e",
+            "%2e%2e",
+            "a..b",
+            ".a",
+            "a\\b",
+            "a b",
+            "a\r\nHost: b",
+            "a\0",
+            "\u{e4}",
+            "a@b",
+            "a:1",
+            &long,
+        ] {
+            assert!(!is_page_address(address), "{address}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Invented push results of a broken or hostile peer: writes are kept and sent again.
 
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::sync::session::{Phase, Response};
+use rejoin_tests::{Backend, Device, Fault, Store};
 use serde_json::{Value, json};
 
 use crate::hostile::{meet, refuses, sides};
 use crate::junk::changed;
+use crate::places::{PLACES, one_place};
 
 #[test]
 fn push_result_for_another_record_refuses_the_response() {
@@ -80,5 +83,97 @@ fn missing_push_result_leaves_row_uncertain() {
         };
         let refused = meet(&side, Phase::Pushing, "silence", &silent);
         assert!(refused.is_none(), "{}: {refused:?}", side.name);
+    }
+}
+
+/// Zero is no limit; the largest number is not allocated.
+#[test]
+fn extreme_limits_of_a_server_stop_no_push() {
+    for (body, others) in [(0, 0), (u64::MAX, u32::MAX)] {
+        let (server, mut device) = one_place(Store::Sqlite);
+        device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
+        device.crash().until(&server, Phase::Registering).unwrap();
+        let limited = |response: Response| {
+            changed(&response, |json| {
+                json["rejoin"]["max_body"] = json!(body);
+                json["rejoin"]["max_groups"] = json!(others);
+                json["rejoin"]["max_page"] = json!(others);
+            })
+        };
+        device.step_with(&server, limited).unwrap();
+        device.pass(&server).unwrap();
+        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|Mine|n|3".into()));
+    }
+}
+
+/// Before-images that an undo must not write.
+fn foreign_images() -> Vec<(&'static str, Value)> {
+    let image =
+        |table: &str, id: &str, data: Value| json!({"table_name": table, "id": id, "data": data});
+    vec![
+        ("a local table", image("drafts", "d1", json!({"id": "d1", "body": "theirs"}))),
+        ("the queue", image("rejoin_mutation", "1", json!({"state": 9}))),
+        ("the facts", image("rejoin_meta", "cursor", json!({"value": "theirs"}))),
+        ("the schema", image("sqlite_schema", "places", json!({"sql": "x"}))),
+        ("an unknown table", image("secrets", "p1", json!({"name": "theirs"}))),
+        ("an unknown column", image("places", "p1", json!({"colour": "theirs"}))),
+        ("the rowid", image("places", "p1", json!({"rowid": 9}))),
+        ("another row", image("places", "p2", json!({"name": "theirs"}))),
+        ("a quoted name", image("places\" SET name = 'theirs' --", "p1", json!({"name": "x"}))),
+        ("a column that it did not write", image("places", "p1", json!({"score": 9}))),
+        ("text in an integer", image("places", "p1", json!({"score": "many", "name": "theirs"}))),
+    ]
+}
+
+/// A device with an edit of `p1` and a local table, and what no undo may change.
+fn edited() -> (Backend, Device) {
+    let (server, mut device) = one_place(Store::Sqlite);
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p2', 'B', 'n', 3, 'ana')",
+    );
+    device.sync(&server);
+    device.engine().execute("CREATE TABLE drafts (id TEXT PRIMARY KEY, body TEXT)", &[]).unwrap();
+    device.engine().execute("INSERT INTO drafts VALUES ('d1', 'mine')", &[]).unwrap();
+    device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
+    (server, device)
+}
+
+fn with_image(response: &Response, image: &Value) -> Response {
+    changed(response, |json| json["rejoin"]["verdicts"][0]["displaced"] = json!([image]))
+}
+
+#[track_caller]
+fn is_as_before(server: &Backend, device: &mut Device, what: &str) {
+    device.sync(server);
+    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3", "{what}");
+    assert_eq!(server.see(PLACES), "p1|A|n|3 p2|B|n|3", "{what}");
+    assert_eq!(device.see("SELECT id, body FROM drafts"), "d1|mine", "{what}");
+    assert_eq!(device.waiting(), "", "{what}");
+}
+
+#[test]
+fn undo_writes_no_foreign_before_image() {
+    for (what, image) in foreign_images() {
+        let (server, mut device) = edited();
+        let id = device.queue()[0].id;
+        device.until(&server, Phase::Pushing).unwrap();
+        device.step_with(&server, |response| with_image(&response, &image)).unwrap();
+        device.sync(&server);
+        assert_eq!(device.see(PLACES), "p1|Mine|n|3 p2|B|n|3", "{what}");
+        decide::undo(device.engine(), id).unwrap();
+        is_as_before(&server, &mut device, what);
+    }
+}
+
+#[test]
+fn discard_writes_no_foreign_before_image() {
+    for (what, image) in foreign_images() {
+        let (server, mut device) = edited();
+        let id = device.queue()[0].id;
+        device.lose_push(&server, Fault::AnswerLost);
+        decide::discard(device.engine(), id).unwrap();
+        device.until(&server, Phase::Pushing).unwrap();
+        device.step_with(&server, |response| with_image(&response, &image)).unwrap();
+        is_as_before(&server, &mut device, what);
     }
 }

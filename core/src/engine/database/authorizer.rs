@@ -14,6 +14,10 @@ use rusqlite::limits::Limit;
 
 use crate::engine::database::fit::{self, ActionStatement};
 
+/// Bytes of a value, of a row, and of the recorded changes of a transaction, which SQLite would allow
+/// to have 1 GB: without it, a function in a server's rule could allocate that for each row.
+pub(crate) const LARGEST: i32 = 256 * 1024 * 1024;
+
 /// Pragmas that only read.
 const READING_PRAGMAS: &[&str] = &[
     "table_info",
@@ -93,6 +97,8 @@ pub(crate) struct Footprint {
     pub(crate) rowids: BTreeSet<QualifiedName>,
     /// Functions that an action may not call, or not with all arguments, lower case.
     pub(crate) functions: BTreeSet<QualifiedName>,
+    /// Every function of a statement of a schema change, lower case.
+    pub(crate) called: BTreeSet<String>,
     /// The determinism check of the statement, after an action has requested it.
     pub(crate) fit: OnceLock<Arc<ActionStatement>>,
 }
@@ -239,9 +245,10 @@ impl Authorizer {
 }
 
 /// Installs the gate as authorizer of this connection. No statement can open another file,
-/// including the engine's.
+/// including the engine's, and no value is longer than [`LARGEST`].
 pub(crate) fn install(conn: &mut Connection, gate: &Arc<Authorizer>) -> rusqlite::Result<()> {
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST)?;
     let gate = Arc::clone(gate);
     conn.authorizer(Some(move |context: AuthContext<'_>| gate.decide(&context)))
 }
@@ -364,6 +371,9 @@ impl State {
             );
         }
         if let Some(footprint) = &mut self.recording {
+            if self.changes_schema {
+                footprint.called.insert(name.to_ascii_lowercase());
+            }
             footprint.row_state |= name.eq_ignore_ascii_case("rejoin_row_state");
             if !by_us && fit::is_of_interest(name) {
                 let named = (name.to_ascii_lowercase(), accessor.map(str::to_owned));

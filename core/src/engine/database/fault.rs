@@ -2,6 +2,7 @@
 
 use rusqlite::ErrorCode;
 
+use crate::engine::database::authorizer::LARGEST;
 use crate::error::{Error, InputFault, StorageFault};
 
 /// Translates an error of SQLite.
@@ -27,8 +28,14 @@ pub(crate) fn of(error: rusqlite::Error) -> Error {
     }
 }
 
-/// SQLite's message; for a missing table also what to do.
+/// SQLite's message; for a missing table or a large value also what to do.
 fn with_remedy(words: String) -> String {
+    if words.contains("string or blob too big") {
+        let most = LARGEST / (1024 * 1024);
+        return format!(
+            "{words}: a value, a row and the changes of a transaction have at most {most} MiB each"
+        );
+    }
     if words.contains("no such table: ") {
         const REMEDY: &str =
             "pass the schema when opening the file, wait for the first sync, or create the table";

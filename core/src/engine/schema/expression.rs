@@ -4,18 +4,34 @@
 //! so a text is accepted only if it cannot close those parentheses. What the expression reads and
 //! calls is checked by SQLite and the authorizer.
 
+/// A part of an expression; white space and comments are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'t> {
+    /// A keyword, a bare name or a number.
+    Word(&'t str),
+    /// A quoted name, or the part of one up to a doubled quote.
+    Name(&'t str),
+    /// A text literal, or the part of one up to a doubled quote.
+    Text(&'t str),
+    /// Any other character.
+    Sign(char),
+}
+
 /// Checks that brackets, quotes and comments are balanced, so that the text is one expression.
 /// Returns the reason if not.
 pub(super) fn check(text: &str) -> Result<(), &'static str> {
+    tokens(text).map(drop)
+}
+
+/// The parts of a balanced expression, or why it is none.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, &'static str> {
     if text.trim().is_empty() {
         return Err("is empty");
     }
     if text.contains('\0') {
         return Err("has a character NUL");
     }
-    let mut open = 0_usize;
-    let mut rest = text;
-    let mut is_word = false;
+    let (mut open, mut tokens, mut rest) = (0_usize, Vec::new(), text);
     while let Some(first) = rest.chars().next() {
         let (begin, end) = match first {
             // A doubled quote ends one text and begins the next, with the same result.
@@ -27,24 +43,38 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
             '/' if rest.starts_with("/*") => ("/*", "*/"),
             ';' => return Err("has a semicolon"),
             // SQLite reads brackets and quotes after the name of a parameter as part of the name.
-            '?' | ':' | '@' | '#' => return Err("has a parameter"),
-            '$' if !is_word => return Err("has a parameter"),
+            '?' | ':' | '@' | '#' | '$' => return Err("has a parameter"),
             _ => {
-                is_word = first.is_alphanumeric() || "_$".contains(first) || !first.is_ascii();
+                let word = rest.find(|next| !is_of_word(next)).unwrap_or(rest.len());
+                let (word, behind) = rest.split_at(word.max(first.len_utf8()));
                 open = match first {
                     '(' => open + 1,
                     ')' => open.checked_sub(1).ok_or("closes a bracket that it has not opened")?,
                     _ => open,
                 };
-                rest = &rest[first.len_utf8()..];
+                match first {
+                    _ if is_of_word(first) => tokens.push(Token::Word(word)),
+                    _ if first.is_whitespace() => {}
+                    _ => tokens.push(Token::Sign(first)),
+                }
+                rest = behind;
                 continue;
             }
         };
         let inner = &rest[begin.len()..];
-        let (_, behind) = inner.split_once(end).ok_or("leaves a quote or a comment open")?;
-        (rest, is_word) = (behind, false);
+        let (inner, behind) = inner.split_once(end).ok_or("leaves a quote or a comment open")?;
+        match begin {
+            "--" | "/*" => {}
+            "'" => tokens.push(Token::Text(inner)),
+            _ => tokens.push(Token::Name(inner)),
+        }
+        rest = behind;
     }
-    if open == 0 { Ok(()) } else { Err("leaves a bracket open") }
+    if open == 0 { Ok(tokens) } else { Err("leaves a bracket open") }
+}
+
+fn is_of_word(character: char) -> bool {
+    character.is_alphanumeric() || "_$".contains(character) || !character.is_ascii()
 }
 
 /// The declared type of a generated column: one of five, by SQLite's affinity rules.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::engine::database::{OURS, fault};
 use crate::engine::meta::set_meta;
-use crate::engine::schema::build::Numbers;
+use crate::engine::schema::build::{Numbers, refused};
 use crate::engine::schema::model::{Column, Removed, Schema};
 use crate::error::{Error, Result, StorageFault};
 use crate::ids::{ColumnId, TableNumber};
@@ -54,6 +54,9 @@ pub(crate) fn note_unfilled(
 pub(crate) fn filled() -> (String, Option<String>) {
     (UNFILLED.to_owned(), None)
 }
+
+/// Columns that a file may have had, with those of removed tables: they stay in memory.
+const MOST_COLUMNS: usize = 200_000;
 
 /// The numbers of the file, and those that [`Numbers`] has added since.
 #[derive(Debug, Default)]
@@ -105,6 +108,18 @@ impl Catalogue {
         };
         read().map_err(fault::of)?;
         Ok(out)
+    }
+
+    /// Refuses a schema, of which `table` is the first table, if the file has had too many columns: a
+    /// server may rename all of them at each request.
+    pub(crate) fn check_size(&self, table: &str) -> Result<()> {
+        if self.columns.len() <= MOST_COLUMNS {
+            return Ok(());
+        }
+        let why = format!(
+            "with it the file has had more than {MOST_COLUMNS} columns, including removed ones; sync into a new file"
+        );
+        Err(refused(table, why))
     }
 
     /// Writes the numbers back. Columns of the `old` schema that the manifest does not name are

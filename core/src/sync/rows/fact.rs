@@ -4,7 +4,7 @@
 //! that no crash loses it.
 
 use rejoin_protocol::wire::RowName;
-use rejoin_protocol::wire::snapshot::SnapshotCursor;
+use rejoin_protocol::wire::snapshot::{SnapshotCursor, is_page_address};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -178,8 +178,9 @@ impl SnapshotProgress {
 
     /// The address of the next page, if it is a shared one.
     pub(crate) fn next_address(&self) -> Option<&str> {
+        // An earlier release stored addresses that it had not checked.
         let shared = self.shared.as_ref().filter(|shared| shared.is_next)?;
-        Some(&shared.address)
+        is_page_address(&shared.address).then_some(&shared.address)
     }
 
     /// Whether to request further shared pages: a proxy may not know their paths.

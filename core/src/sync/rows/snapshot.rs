@@ -5,6 +5,7 @@
 
 use rejoin_protocol::wire::snapshot::{
     KeyRange, PageEnd, SnapshotAnswer, SnapshotAsk, SnapshotRequest, SnapshotResponse,
+    is_page_address,
 };
 use rejoin_protocol::wire::{RowSet, path};
 use serde_json::to_vec;
@@ -113,10 +114,16 @@ pub(crate) fn ahead(
 ) -> Option<(SnapshotProgress, Option<String>)> {
     let PageEnd { cursor, has_more, rejoin: end } = serde_json::from_slice(end).ok()?;
     let is_of_request = end.request == echoed(before, number) && !end.restart;
+    let is_of_request = is_of_request && is_address(&end.page);
     let mut after = SnapshotProgress { epoch: end.epoch, ..before.clone() };
     after.pass_page(cursor, has_more, end.page);
     (is_of_request && after.cursor.is_some())
         .then(|| (after, Some(end.witness).filter(|witness| !witness.is_empty())))
+}
+
+/// Whether a response may have this as the address of the next page; it is empty if there is none.
+fn is_address(page: &str) -> bool {
+    page.is_empty() || is_page_address(page)
 }
 
 /// The page can no longer be served: restarts, staged if any page was written.
@@ -210,6 +217,11 @@ pub(crate) fn page(
     answer: SnapshotResponse,
     ours: SnapshotAnswer,
 ) -> Result<SnapshotProgress> {
+    if !is_address(&ours.page) {
+        let start: String = ours.page.chars().take(40).collect();
+        let why = format!("{start:?} is not the address of a page");
+        return Err(SyncFault::Protocol(why).into());
+    }
     if snapshot.next_address().is_none() {
         snapshot.total = ours.total;
     }

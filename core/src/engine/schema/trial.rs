@@ -1,0 +1,143 @@
+//! Evaluates the expressions of a manifest once, before the device adopts it.
+//!
+//! An expression that fails for every row would make every write fail, or every read. The rows of the
+//! trial are in a temporary table.
+
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::manifest::TableManifest;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode};
+
+use crate::engine::database::authorizer::LARGEST;
+use crate::engine::database::{Database, fault};
+use crate::engine::schema::admit::{self, Expression};
+use crate::engine::schema::build::refused;
+use crate::engine::schema::change::run;
+use crate::engine::schema::functions;
+use crate::engine::schema::model::{Column, Table};
+use crate::engine::schema::sql::{self, listed, quoted};
+use crate::error::{Error, InputFault, Result};
+
+/// Bytes of a value during the trial, whose rows have a few bytes.
+const LARGEST_IN_TRIAL: i32 = 1024 * 1024;
+
+/// Texts of the rows of the trial: an expression may require one of these forms.
+const TEXTS: [&str; 4] = ["'a'", "'1'", "'{}'", "'2026-01-31T12:00:00.000000Z'"];
+
+/// The name of the table of the trial, which the authorizer allows.
+const TRIAL: &str = "rejoin_rebuilt";
+
+/// Tries the expressions of a table, which need not exist. The schema must be open for changes.
+pub(crate) fn run_trial(db: &Database, manifest: &TableManifest, table: &Table) -> Result<()> {
+    let expressions: Vec<Expression<'_>> = admit::expressions(manifest).collect();
+    if expressions.is_empty() {
+        return Ok(());
+    }
+    let conn = db.conn();
+    create(conn, table)?;
+    let _limited = Limited::begin(conn)?;
+    let tried = expressions.iter().try_for_each(|expression| evaluate(db, table, expression));
+    let dropped = run(conn, table, &format!("DROP TABLE temp.{TRIAL}"));
+    tried.and(dropped)
+}
+
+/// Compiles an insert with the trigger of the table, which contains its rules.
+pub(crate) fn compile(db: &Database, table: &Table) -> Result<()> {
+    let insert = format!("INSERT INTO {} DEFAULT VALUES", quoted(&table.name));
+    db.conn().prepare(&insert).map(drop).map_err(|error| failed(table, "INSERT", error))
+}
+
+/// While it exists, values of this connection are short.
+struct Limited<'a>(&'a Connection);
+
+impl<'a> Limited<'a> {
+    fn begin(conn: &'a Connection) -> Result<Self> {
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST_IN_TRIAL).map_err(fault::of)?;
+        Ok(Self(conn))
+    }
+}
+
+impl Drop for Limited<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST) {
+            tracing::warn!(%error, "setting the limit of values failed");
+        }
+    }
+}
+
+/// Creates the table of the trial with a row for each of [`TEXTS`].
+fn create(conn: &Connection, table: &Table) -> Result<()> {
+    // Computed columns would be computed with the row, and the error would not name them.
+    let mut plain = table.clone();
+    plain.columns.extend(plain.generated.drain(..).map(|column| Column {
+        name: column.name,
+        kind: ColumnKind::String,
+        default: None,
+        ..table.key_column().clone()
+    }));
+    let table = &plain;
+    let create = sql::create_table(table, TRIAL);
+    run(conn, table, &create.replacen("CREATE TABLE", "CREATE TEMP TABLE", 1))?;
+    let columns = listed("", table.columns.iter().map(|column| column.name.as_str()));
+    for (at, text) in TEXTS.into_iter().enumerate() {
+        let value = |(position, kind): (usize, ColumnKind)| match kind {
+            ColumnKind::Int | ColumnKind::Int64 if position == table.key => (at + 1).to_string(),
+            _ => String::from(literal(kind, text)),
+        };
+        let kinds = table.columns.iter().map(|column| column.kind).enumerate();
+        let values: Vec<String> = kinds.map(value).collect();
+        let insert = format!("INSERT INTO temp.{TRIAL} ({columns}) VALUES ({})", values.join(", "));
+        run(conn, table, &insert)?;
+    }
+    Ok(())
+}
+
+/// A value of a column.
+fn literal(kind: ColumnKind, text: &'static str) -> &'static str {
+    match kind {
+        ColumnKind::String => text,
+        ColumnKind::Int | ColumnKind::Int64 | ColumnKind::Boolean => "1",
+        ColumnKind::Float => "1.5",
+        ColumnKind::Numeric => "'1.5'",
+        ColumnKind::Datetime => "'2026-01-31T12:00:00.000000Z'",
+        ColumnKind::Date => "'2026-01-31'",
+        ColumnKind::Time => "'12:00:00'",
+        ColumnKind::Json => "'{}'",
+        ColumnKind::Array => "'[]'",
+        ColumnKind::Bytes => "x'00'",
+    }
+}
+
+/// Evaluates an expression for the rows of the trial: one must succeed, and none may be too large.
+fn evaluate(db: &Database, table: &Table, expression: &Expression<'_>) -> Result<()> {
+    let Expression { place, text, of } = expression;
+    // A default reads no column.
+    let sql = format!("SELECT ({text}) FROM temp.{TRIAL} LIMIT 1 OFFSET ?1");
+    db.gate.record();
+    let compiled = db.conn().prepare(&sql);
+    let called = db.gate.recorded().called;
+    db.gate.take_refusal();
+    let mut statement = compiled.map_err(|error| failed(table, place, error))?;
+    // SQLite calls functions for some operators, such as MATCH.
+    if let Some(why) = called.iter().find_map(|name| functions::refused(name, *of)) {
+        return Err(refused(&table.name, format!("the {place} {why}")));
+    }
+    let tried = (0_i64..).zip(TEXTS);
+    let tried = tried.map(|(at, _)| statement.query_row([at], |_| Ok(())));
+    let mut errors: Vec<rusqlite::Error> = tried.filter_map(std::result::Result::err).collect();
+    let is_large = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::TooBig);
+    if errors.len() < TEXTS.len() && !errors.iter().any(is_large) {
+        return Ok(());
+    }
+    Err(failed(table, place, errors.swap_remove(0)))
+}
+
+/// SQLite's error as the reason why the schema is refused.
+fn failed(table: &Table, place: &str, error: rusqlite::Error) -> Error {
+    match fault::of(error) {
+        Error::InvalidInput(InputFault::Sql(why)) => {
+            refused(&table.name, format!("the {place} fails: {why}"))
+        }
+        other => other,
+    }
+}
