@@ -165,3 +165,41 @@ async fn cursor_of_another_user_is_refused(world: World) {
     let page = ben.snapshot_page(Some(theirs), 100).await;
     assert!(page.rejoin.unwrap().restart);
 }
+
+/// A parent was removed without its rows: the user who creates it again would get them.
+#[apply(secured_stores!)]
+async fn rows_below_a_removed_parent_stay_its_owners(backend: Backend) {
+    let world = World::with(
+        backend,
+        "CREATE TABLE boards(id TEXT PRIMARY KEY, owner TEXT, updated_at TEXT);
+         CREATE TABLE cards(id TEXT PRIMARY KEY, board TEXT, text TEXT, updated_at TEXT);",
+        |config| {
+            config
+                .with_table(TableConfig::owned("boards", "owner"))
+                .with_table(TableConfig::child("cards", "boards", "board"))
+        },
+    );
+    let board = || json!([create("boards", "b1", &json!({}))]);
+    let card = json!([create("cards", "c1", &json!({"board": "b1", "text": "anna's"}))]);
+    let mut anna = world.device("anna", "a1").await;
+    let mut ben = world.device("ben", "b1").await;
+    anna.accept("m1", board()).await;
+    anna.accept("m2", card).await;
+    anna.accept("m3", json!([crate::world::delete("boards", "b1", &json!({"owner": "anna"}))]))
+        .await;
+    assert_eq!(world.one("SELECT count(*) FROM cards"), "1", "no foreign key removes it");
+    let (verdict, rows) = ben.push("m1", board()).await;
+    assert_eq!(crate::world::ended(&verdict), "conflict row.not_found", "as for a key in use");
+    assert!(rows[0].absent);
+    anna.accept("m4", board()).await;
+    assert_eq!(anna.snapshot(10).await, ["boards/b1", "cards/c1"], "an undo brings them back");
+    world.write("UPDATE boards SET owner = 'ben'");
+    world.write("DELETE FROM boards");
+    let (verdict, _) = anna.push("m5", board()).await;
+    assert_eq!(crate::world::ended(&verdict), "conflict row.not_found", "it was ben's last");
+    ben.accept("m2", board()).await;
+    assert_eq!(ben.snapshot(10).await, ["boards/b1", "cards/c1"]);
+    world.write("INSERT INTO cards(id, board) VALUES('c2', 'b2')");
+    let (verdict, _) = ben.push("m3", json!([create("boards", "b2", &json!({}))])).await;
+    assert_eq!(crate::world::ended(&verdict), "conflict row.not_found", "it was without an owner");
+}

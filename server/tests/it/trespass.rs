@@ -40,9 +40,9 @@ const ROWS: &str = "
     INSERT INTO places(id, owner_id, name, deleted_at) VALUES('bens-place', 'ben', 'hush place', NULL),
       ('bens-gone', 'ben', 'hush gone', '2026-11-20T07:00:00.000000Z'), ('eves-place', 'eve', 'mine', NULL);
     INSERT INTO visits(id, place_id, note, deleted_at) VALUES('bens-visit', 'bens-place', 'hush visit', NULL),
-      ('lost-visit', 'nowhere', 'hush lost', NULL), ('eves-visit', 'eves-place', 'mine', NULL),
+      ('lost-visit', 'nowhere', 'hush lost', NULL), ('left-visit', 'bens-left', 'hush left', NULL), ('eves-visit', 'eves-place', 'mine', NULL),
       ('eves-gone', 'eves-place', 'mine', '2026-11-20T07:00:00.000000Z');
-    INSERT INTO tags(id, visit_id, label) VALUES(7770001, 'bens-visit', 'hush tag'), (7, 'eves-visit', 'mine');
+    INSERT INTO tags(id, visit_id, label) VALUES(7770001, 'bens-visit', 'hush tag'), (7, 'eves-visit', 'mine'), (8, 'bens-torn', 'hush torn');
     INSERT INTO countries(code, name) VALUES('NO', 'Norway');
     INSERT INTO secrets(id, body) VALUES('bens-secret', 'hush secret');
     INSERT INTO notes(id, owner_id, body) VALUES('bens-note', 'ben', 'hush note'), ('all-note', NULL, 'for all');

@@ -97,16 +97,9 @@ fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
 /// a resolver.
 pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     let own = match table.access {
-        Access::Chain { column, parent } => known.schema.tables.get(parent).map(|above| {
-            let next = format!("{}p", alias.to_ascii_lowercase());
-            format!(
-                "(SELECT {} FROM {} AS {next} WHERE {} = {})",
-                buckets(known, above, &next),
-                known.shape(above).name,
-                cell(above, &next, above.key),
-                cell(table, alias, column)
-            )
-        }),
+        Access::Chain { .. } => {
+            of_parent(known, table, alias, |above, next| Some(buckets(known, above, next)))
+        }
         _ => owner_bucket::<Viewer<'_>>(table, alias).map(|one| format!("ARRAY[{one}]")),
     };
     let named = named_bucket::<Viewer<'_>>(table, alias).map(|one| format!("ARRAY[{one}]"));
@@ -115,4 +108,33 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     let resolver = fed.as_ref().map(|_| fed::stand_in(table, alias));
     let all: Vec<String> = own.into_iter().chain(named).chain(function).chain(resolver).collect();
     if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
+}
+
+/// The bucket of the row `alias` by its owner or by that of its parents, as an expression.
+pub(super) fn owned(known: &Known, table: &Table, alias: &str) -> Option<String> {
+    match table.access {
+        Access::Chain { .. } => {
+            of_parent(known, table, alias, |above, next| owned(known, above, next))
+        }
+        _ => owner_bucket::<Viewer<'_>>(table, alias),
+    }
+}
+
+/// An expression on the parent of the row `alias`; `of` takes the parent's table and alias.
+fn of_parent(
+    known: &Known,
+    table: &Table,
+    alias: &str,
+    of: impl FnOnce(&Table, &str) -> Option<String>,
+) -> Option<String> {
+    let Access::Chain { column, parent } = table.access else { return None };
+    let above = known.schema.tables.get(parent)?;
+    let next = format!("{}p", alias.to_ascii_lowercase());
+    Some(format!(
+        "(SELECT {} FROM {} AS {next} WHERE {} = {})",
+        of(above, &next)?,
+        known.shape(above).name,
+        cell(above, &next, above.key),
+        cell(table, alias, column)
+    ))
 }

@@ -117,7 +117,9 @@ pub(super) fn of_write(
             (code::CONSTRAINT_NOT_NULL, database.column().and_then(own))
         }
         (state, _) if *state == SqlState::UNIQUE_VIOLATION => {
-            (code::CONSTRAINT_UNIQUE, written(columns_of(&named)))
+            // Our triggers name the column; the database names the constraint only.
+            let column = database.column().and_then(own);
+            (code::CONSTRAINT_UNIQUE, column.or_else(|| written(columns_of(&named))))
         }
         (state, _) if *state == SqlState::FOREIGN_KEY_VIOLATION => {
             (code::CONSTRAINT_REFERENCES, written(columns_of(&named)))

@@ -9,11 +9,11 @@
 
 use std::fmt::Write as _;
 
-use super::access::buckets;
+use super::access::{buckets, owned};
 use super::below::{TableBelow, below};
 use super::{Known, fed, member};
 use crate::model::{Access, Table};
-use crate::store::quote::{cell, quoted};
+use crate::store::quote::{cell, literal, quoted};
 
 /// The prefix of trigger names; sorts after nearly all names of application triggers.
 pub(super) const PREFIX: &str = "~rejoin_";
@@ -148,13 +148,14 @@ END"
   keys text[];
   buckets text[];
   moves boolean := true;
+  adopts boolean := false;
   above text;
 {declared}BEGIN
 {members}  IF TG_OP <> 'DELETE' THEN
 {hold_new}    new_key := {new}::text;
     holds := array_remove({buckets_new}, NULL);
   END IF;
-  IF TG_OP = 'UPDATE' THEN
+{adopted}  IF TG_OP = 'UPDATE' THEN
     moves := NOT ({stays});
   END IF;
   IF TG_OP <> 'INSERT' AND moves THEN
@@ -170,6 +171,7 @@ END"
 END",
             declared = if function.is_some() { declared } else { "" },
             members = members.unwrap_or_default(),
+            adopted = self.adopted(),
             hold_new = self.hold_above("NEW"),
             hold_old = self.hold_above("OLD"),
             former = if function.is_some() { "former || " } else { "" },
@@ -237,6 +239,39 @@ END",
         text
     }
 
+    /// Whether an inserted row has rows below it, and the refusal of a push that inserts it: the owner
+    /// of a parent owns its rows. If a parent was removed without them (without a foreign key, or by a
+    /// replica session), a push may create it again only for the user who owned it last.
+    fn adopted(&self) -> String {
+        // Testing for one row is much cheaper than collecting them.
+        let cast = self.known.shape(self.table).cast(self.table.key);
+        let link = |link: &str| format!("{link} = new_key::{cast}");
+        let direct = self.below.iter().filter_map(|below| below.direct(self.known, link));
+        let has_rows = direct.collect::<Vec<_>>().join(" OR ");
+        if has_rows.is_empty() {
+            return String::new();
+        }
+        let of_row = format!(
+            "table_number = {} AND record_id = new_key AND (starts_with(bucket, 'user:') OR bucket = 'global')",
+            self.table.number
+        );
+        let refusal = |owner: String| {
+            format!(
+                "    IF adopts AND coalesce(current_setting('rejoin.now', true), '') <> ''
+      AND coalesce((SELECT e.bucket = 'global' OR e.bucket IS DISTINCT FROM {owner}
+        FROM (SELECT bucket, 1 AS part, id AS at FROM rejoin.inbox WHERE {of_row}
+          UNION ALL SELECT bucket, 0, position FROM rejoin.changelog WHERE {of_row}) AS e
+        ORDER BY e.part DESC, e.at DESC LIMIT 1), true) THEN
+      RAISE EXCEPTION 'rows below this key are not the new row''s' USING ERRCODE = 'unique_violation', COLUMN = {};
+    END IF;
+",
+                literal(self.table.columns.get(self.table.key).map_or("", |key| &key.name)),
+            )
+        };
+        let refusal = owned(self.known, self.table, "NEW").map(refusal).unwrap_or_default();
+        format!("  IF TG_OP = 'INSERT' THEN\n    adopts := {has_rows};\n{refusal}  END IF;\n")
+    }
+
     /// A row that moves, appears or disappears takes its descendants along; concurrent writers of
     /// descendants are waited for.
     fn below_row(&self) -> String {
@@ -244,13 +279,8 @@ END",
             return String::new();
         }
         let number = self.table.number;
-        // An inserted row rarely has descendants (with a replica session or a deferred key).
-        // Testing for one is much cheaper than collecting them.
         let cast = self.known.shape(self.table).cast(self.table.key);
-        let link = |link: &str| format!("{link} = new_key::{cast}");
-        let direct = self.below.iter().filter_map(|below| below.direct(self.known, link));
-        let comes_above = direct.collect::<Vec<_>>().join(" OR ");
-        let mut text = format!("  IF moves AND (TG_OP <> 'INSERT' OR {comes_above}) THEN\n");
+        let mut text = String::from("  IF moves AND (TG_OP <> 'INSERT' OR adopts) THEN\n");
         // With a foreign key, no child can be added to a row being deleted, and an inserted row has
         // none.
         let is_guarded = self.below.iter().all(|below| below.is_guarded(&self.table.name));

@@ -65,16 +65,34 @@ pub(super) fn buckets(schema: &Schema, table: &Table, alias: &str) -> Vec<String
     if let Access::Chain { column, parent } = table.access {
         let Some(above) = schema.tables.get(parent) else { return Vec::new() };
         let next = format!("{}p", alias.to_ascii_lowercase());
-        let of = |bucket: String| {
-            format!(
-                "(SELECT {bucket} FROM {} AS {next} WHERE {} = {})",
-                quoted(&above.name),
-                cell(above, &next, above.key),
-                cell(table, alias, column)
-            )
-        };
+        let of = |bucket: String| of_parent((table, alias, column), (above, &next), &bucket);
         all.extend(buckets(schema, above, &next).into_iter().map(of));
     }
     all.extend(named_bucket::<Viewer<'_>>(table, alias));
     all
+}
+
+/// The bucket of the row `alias` by its owner or by that of its parents, as an expression.
+pub(super) fn owned(schema: &Schema, table: &Table, alias: &str) -> Option<String> {
+    let Access::Chain { column, parent } = table.access else {
+        return owner_bucket::<Viewer<'_>>(table, alias);
+    };
+    let above = schema.tables.get(parent)?;
+    let next = format!("{}p", alias.to_ascii_lowercase());
+    let bucket = owned(schema, above, &next)?;
+    Some(of_parent((table, alias, column), (above, &next), &bucket))
+}
+
+/// An expression on the parent of a row: both with their aliases, the row with its parent column.
+fn of_parent(
+    (table, alias, column): (&Table, &str, usize),
+    (above, next): (&Table, &str),
+    expression: &str,
+) -> String {
+    format!(
+        "(SELECT {expression} FROM {} AS {next} WHERE {} = {})",
+        quoted(&above.name),
+        cell(above, next, above.key),
+        cell(table, alias, column)
+    )
 }

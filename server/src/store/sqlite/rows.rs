@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ffi};
 
 use super::access::seen;
 use super::error::is_transient;
-use super::{ddl, decimals};
+use super::{ddl, decimals, triggers};
 use crate::model::{Page, PageLimit, ReadScope, Row, Schema, StoredRow, Table, Violation};
 use crate::store::quote::{cell, quoted};
 use crate::store::{Images, WriteError};
@@ -305,6 +305,10 @@ fn violation(
         }
         (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
             (code::CONSTRAINT_REFERENCES, dangling_column(connection, table, cells))
+        }
+        // Like a key that is taken.
+        (_, ffi::SQLITE_CONSTRAINT_TRIGGER) if message == triggers::ADOPTED => {
+            (code::CONSTRAINT_UNIQUE, table.columns.get(table.key).map(|key| key.name.clone()))
         }
         (_, ffi::SQLITE_CONSTRAINT_TRIGGER) => (code::CONSTRAINT_TRIGGER, None),
         (_, ffi::SQLITE_CONSTRAINT_DATATYPE) => {

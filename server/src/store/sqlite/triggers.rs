@@ -8,9 +8,9 @@
 
 use std::fmt::Write as _;
 
-use super::access::buckets;
+use super::access::{buckets, owned};
 use crate::model::{Access, Schema, Table};
-use crate::store::quote::{cell, quoted};
+use crate::store::quote::{cell, literal, quoted};
 
 /// A trigger: its name and its whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub(super) fn of(schema: &Schema, table: &Table) -> Vec<SqliteTrigger> {
     ]
     .into_iter()
     .chain(text.moved())
+    .chain(text.adopted())
     .collect()
 }
 
@@ -75,6 +76,9 @@ fn below<'a>(schema: &'a Schema, table: &'a Table) -> Vec<Below<'a>> {
         .collect()
 }
 
+/// The message of a refused push of a row whose key has rows of others below it.
+pub(super) const ADOPTED: &str = "rejoin: rows below this key are not the new row's";
+
 struct Text<'a> {
     schema: &'a Schema,
     table: &'a Table,
@@ -97,6 +101,36 @@ impl Text<'_> {
         let taken = format!("{old} IS NOT {new} AND {}", self.key_is_taken());
         let body = self.displaced("NEW");
         self.trigger("before_key", &event, &taken, &body)
+    }
+
+    /// The owner of a parent owns its rows. If a parent was removed without them, a push may create
+    /// it again only for the user who owned it last.
+    fn adopted(&self) -> Option<SqliteTrigger> {
+        let key = self.key("NEW");
+        let direct = self.below.iter().filter_map(|below| match below.path.as_slice() {
+            [only] => Some(format!(
+                "EXISTS (SELECT 1 FROM {} AS d0 WHERE {} = {key})",
+                quoted(&only.name),
+                cell(only, "d0", only.parent_column().unwrap_or_default())
+            )),
+            _ => None,
+        });
+        let has_rows = direct.collect::<Vec<_>>().join(" OR ");
+        let owner = owned(self.schema, self.table, "NEW")?;
+        let last = format!(
+            "(SELECT bucket FROM rejoin_changelog WHERE table_number = {} \
+             AND record_id = CAST({key} AS TEXT) AND (bucket GLOB 'user:*' OR bucket = 'global') \
+             ORDER BY seq DESC LIMIT 1)",
+            self.table.number
+        );
+        // Only the server sets a time.
+        let when = format!(
+            "(SELECT now FROM rejoin_clock) IS NOT NULL AND ({has_rows}) \
+             AND ({last} = 'global' OR {last} IS NOT {owner})"
+        );
+        let body = vec![format!("SELECT RAISE(ABORT, {})", literal(ADOPTED))];
+        let is_parent = !has_rows.is_empty();
+        is_parent.then(|| self.trigger("adopted", "BEFORE INSERT", &when, &body))
     }
 
     fn after_insert(&self) -> SqliteTrigger {
