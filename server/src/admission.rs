@@ -58,6 +58,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Whether such requests write what their user has sent.
+    pub(crate) fn is_push(self) -> bool {
+        matches!(self, Self::Push | Self::LogPublish | Self::LogCorrect)
+    }
+
     /// Whether only Rejoin devices send such requests.
     pub(crate) fn is_extended(self) -> bool {
         matches!(

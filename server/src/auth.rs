@@ -4,6 +4,8 @@
 //! A token is verified with exactly one algorithm: that of the secret, or that of the key it names.
 //! The algorithm in the token's own header is never used to select one.
 
+use std::net::IpAddr;
+
 use axum::http::HeaderMap;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use rejoin_protocol::wire::code;
@@ -89,6 +91,19 @@ fn bearer<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
         .map(|(_, token)| token.trim())
 }
 
+/// Whether a `Host` is an IP address or `localhost`. The page of a website whose name leads to this
+/// machine would send that name.
+fn is_local(host: &str) -> bool {
+    if host.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+    });
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
 impl Authenticator {
     pub(crate) fn new(auth: &Auth) -> Self {
         let trust = match auth {
@@ -120,6 +135,10 @@ impl Authenticator {
     ) -> Result<Identity, Fault> {
         match &self.auth {
             Auth::Header { name } => {
+                if !header("host").is_none_or(is_local) {
+                    let message = "the header `Host` is neither an IP address nor localhost";
+                    return Err(unauthorized(message));
+                }
                 let user = header(name).ok_or_else(|| unauthorized("missing user identity"))?;
                 Ok(Identity { user: checked(user)?, expires: None })
             }

@@ -108,6 +108,10 @@ pub struct Limits {
     /// Maximum lag of the sequencer and of the feeder in milliseconds before `/readyz` reports not
     /// ready; also the timeout of that check. 5,000 by default.
     pub lag_ms: u32,
+    /// Milliseconds of work on the groups of one push, after which the rest is answered `retry`;
+    /// 2,000 by default. The first group is evaluated in any case. Over SQLite the work is done in
+    /// transactions of 50 ms each, so that other users' requests come in between.
+    pub push_ms: u32,
     /// Milliseconds that running requests get at shutdown; 10,000 by default.
     pub grace_ms: u32,
     /// Milliseconds that a plain peer's clock may be behind before its edit of a changed row loses
@@ -129,6 +133,17 @@ pub struct Limits {
     /// Maximum number of open event streams of a user at this server; 100 by default. A further one
     /// is answered 429.
     pub streams_per_user: u32,
+    /// Maximum number of verdicts on mutations of a device that the device has not confirmed; 10,000
+    /// by default. A request of a device that has more and cancels mutations is answered 429.
+    pub verdicts_per_device: u32,
+    /// Maximum number of requests of a user in progress at this server, event streams aside; 8 by
+    /// default. A further one waits `wait_ms` for its turn, and is then answered 429. Over SQLite one
+    /// of them is a push.
+    pub requests_per_user: u32,
+    /// Maximum bytes of all request bodies that this server receives or processes at the same time;
+    /// 256 MiB by default, and at least `body`. A further request waits `wait_ms`, and is then
+    /// answered 503.
+    pub bodies: usize,
     /// Maximum number of devices of a user seen within `retention.verdict_days`; 1,000 by default.
     /// A further device is refused (403); known devices are always accepted.
     pub devices_per_user: u32,
@@ -143,6 +158,7 @@ impl Default for Limits {
             page: 10_000,
             page_bytes: 4 << 20,
             wait_ms: 5_000,
+            push_ms: 2_000,
             lag_ms: 5_000,
             grace_ms: 10_000,
             plain_clock_ms: 0,
@@ -151,6 +167,9 @@ impl Default for Limits {
             header_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,
             streams_per_user: 100,
+            verdicts_per_device: 10_000,
+            requests_per_user: 8,
+            bodies: 256 << 20,
             devices_per_user: 1_000,
         }
     }

@@ -23,6 +23,7 @@ use checks::Checks;
 mod apply;
 mod batch;
 mod bucket;
+mod budget;
 mod change;
 pub(crate) mod checks;
 mod conflict;

@@ -60,6 +60,7 @@ pub mod model;
 mod observe;
 mod operate;
 mod page_store;
+mod quota;
 mod ready;
 mod routes;
 pub mod store;
@@ -91,6 +92,7 @@ use feeder::Feeder;
 use log_limit::LogLimit;
 pub use operate::{ClientStatus, LogStatus};
 use page_store::PageStore;
+use quota::Quotas;
 pub use ready::{Probe, Readiness};
 use store::postgres::{PostgresStore, ServedTables};
 use store::sqlite::SqliteStore;
@@ -101,6 +103,8 @@ use store::{Store, Writing};
 struct Shared {
     engine: Engine,
     authenticator: Authenticator,
+    /// What the requests in progress hold.
+    quotas: Quotas,
     hub: Arc<Hub>,
     config: Config,
     /// Held by the one readiness check that runs at a time.
@@ -256,9 +260,12 @@ impl Server {
             refused_devices: Arc::default(),
         };
         let authenticator = Authenticator::new(&config.auth);
+        // A store without connections of its own has one writer.
+        let quotas = Quotas::new(&config.limits, store.connections().is_none());
         let shared = Arc::new(Shared {
             engine,
             authenticator,
+            quotas,
             hub: Hub::new(store),
             config,
             looking: Arc::default(),

@@ -229,11 +229,13 @@ fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {
 }
 
 fn init(path: &Path) -> anyhow::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    // It may have a secret.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file =
+        options.open(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(rejoin_server::config::TEMPLATE.as_bytes())?;
     println!(
         "wrote {}: set the database and the tables, then run `rejoin-server check`",

@@ -70,6 +70,9 @@ impl Database {
         look_at_header(path)?;
         let lock = lock::take(path)?;
         copy::clear_away(path);
+        if !path.exists() {
+            lock::create(path)?;
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;

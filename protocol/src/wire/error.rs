@@ -36,6 +36,8 @@ pub struct ErrorBody {
 pub mod code {
     /// The body is not a request of this endpoint.
     pub const INVALID_REQUEST: &str = "invalid_request";
+    /// There was no time for this group in its request: the device sends it again at once.
+    pub const UNFINISHED: &str = "unfinished";
     /// The body, batch or page is too large.
     pub const TOO_LARGE: &str = "too_large";
     /// `changes` and `rejoin.groups` in one push.

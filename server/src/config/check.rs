@@ -87,6 +87,10 @@ impl Config {
             ("connections", size(limits.connections), 1),
             ("header_timeout_ms", size(limits.header_timeout_ms), 100),
             ("idle_timeout_ms", size(limits.idle_timeout_ms), 100),
+            ("push_ms", size(limits.push_ms), 1),
+            ("verdicts_per_device", size(limits.verdicts_per_device), 1_000),
+            ("requests_per_user", size(limits.requests_per_user), 1),
+            ("bodies", limits.bodies, limits.body),
             ("streams_per_user", size(limits.streams_per_user), 1),
             ("devices_per_user", size(limits.devices_per_user), 1),
         ];

@@ -88,6 +88,7 @@ fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limit
         ("changes", &mut read.changes),
         ("page", &mut read.page),
         ("page_bytes", &mut read.page_bytes),
+        ("bodies", &mut read.bodies),
     ] {
         if let Some(number) = reader.number(&mut limits, name) {
             *value = usize::try_from(number).unwrap_or(usize::MAX);
@@ -95,6 +96,7 @@ fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limit
     }
     for (name, value) in [
         ("wait_ms", &mut read.wait_ms),
+        ("push_ms", &mut read.push_ms),
         ("lag_ms", &mut read.lag_ms),
         ("grace_ms", &mut read.grace_ms),
         ("plain_clock_ms", &mut read.plain_clock_ms),
@@ -103,6 +105,8 @@ fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limit
         ("header_timeout_ms", &mut read.header_timeout_ms),
         ("idle_timeout_ms", &mut read.idle_timeout_ms),
         ("streams_per_user", &mut read.streams_per_user),
+        ("requests_per_user", &mut read.requests_per_user),
+        ("verdicts_per_device", &mut read.verdicts_per_device),
         ("devices_per_user", &mut read.devices_per_user),
     ] {
         if let Some(number) = reader.number(&mut limits, name) {

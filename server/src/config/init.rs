@@ -53,6 +53,7 @@ changes = 10_000       # changed rows in one push
 page = 10_000          # rows in one page, 1 to 10000
 page_bytes = 4_194_304 # bytes of rows after which a page ends early
 wait_ms = 5_000        # how long a request waits while another program writes
+push_ms = 2_000        # how long one push works; the device sends the rest again
 lag_ms = 5_000         # maximum lag of sequencer and feeder before /readyz reports it
 grace_ms = 10_000      # time that running requests get at shutdown
 plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
@@ -61,6 +62,9 @@ connections = 10_000   # open at once, below `ulimit -n`; further ones wait
 header_timeout_ms = 10_000 # in which the header of a request must arrive
 idle_timeout_ms = 75_000 # in which a connection must send a request, or read its answer
 streams_per_user = 100 # open event streams of one user
+requests_per_user = 8  # requests of one user in progress
+verdicts_per_device = 10_000 # verdicts that a device has not confirmed
+bodies = 268_435_456   # bytes of the requests in progress of all users
 devices_per_user = 1_000 # devices of one user that were seen within retention.verdict_days
 
 [retention]

@@ -1,30 +1,46 @@
 //! Buckets named by row contents: a device may only write rows into buckets that its user reads.
 //!
 //! Otherwise a device could show rows to other users. Operators publish rows by SQL, or by
-//! subscribing the user to the bucket first.
+//! subscribing the user to the bucket first. The cells of a change are checked before the write, and
+//! the row afterwards, because defaults and triggers may name a bucket too.
 
-use rejoin_protocol::{ColumnKind, Value};
+use rejoin_protocol::{ColumnKind, Value, equal};
 
-use super::conflict::is_equal;
 use crate::model::{BucketColumn, GLOBAL, Row, Table};
 
-/// The position of the bucket column, if one of these cells moves the row (`None`: a new row) into
-/// a bucket that the user does not read.
+/// The column that names a bucket. Owner and parent columns have rules of their own.
+pub(super) fn column(table: &Table) -> Option<&BucketColumn> {
+    let bucket = table.bucket.as_ref()?;
+    let has_rules = [table.owner(), table.parent_column()].contains(&Some(bucket.column));
+    (!has_rules).then_some(bucket)
+}
+
+/// The position of the bucket column, if one of these cells moves the row (`None`: a new or deleted
+/// row) into a bucket that the user does not read.
 pub(super) fn foreign(
     table: &Table,
     row: Option<&Row>,
     cells: &[(usize, Value)],
     held: &[String],
 ) -> Option<usize> {
-    let bucket = table.bucket.as_ref()?;
-    // Owner and parent columns have rules of their own.
-    if table.owner() == Some(bucket.column) || table.parent_column() == Some(bucket.column) {
-        return None;
-    }
+    let bucket = column(table)?;
     let (at, value) = cells.iter().find(|(at, _)| *at == bucket.column)?;
-    let stays = row.is_some_and(|row| is_equal(table, row, *at, value));
-    let kind = table.columns.get(*at).map(|column| column.kind);
-    (!stays && !may_name(bucket, kind, value, held)).then_some(*at)
+    is_foreign(table, bucket, row.map(|row| row.cell(*at)), value, held).then_some(*at)
+}
+
+/// Whether this value of the bucket column moves the row from its former bucket (`None`: a new or
+/// deleted row) into one that the user does not read.
+pub(super) fn is_foreign(
+    table: &Table,
+    bucket: &BucketColumn,
+    former: Option<&Value>,
+    value: &Value,
+    held: &[String],
+) -> bool {
+    let kind = table.columns.get(bucket.column).map(|column| column.kind);
+    let stays = former
+        .is_some_and(|former| equal::equal(former, value, kind.unwrap_or(ColumnKind::String)));
+    !stays && !may_name(bucket, kind, value, held)
 }
 
 /// Whether this value names no bucket, or one that the user reads. Devices cannot write to the

@@ -10,6 +10,7 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
 use rejoin_protocol::wire::row::RowImage;
 
+use super::budget::Budget;
 use super::change::{Cells, RowChange, decode, named, sent_cells};
 use super::checks::Checks;
 use super::conflict::{
@@ -27,7 +28,7 @@ use crate::model::{PushPolicy, Row, StoredRow, Table};
 
 /// The outcome of a group.
 pub(super) enum Outcome {
-    /// Applied; with the before-images of the changed columns.
+    /// Applied; with the before-images of the changed columns, as far as there is room.
     Accepted { displaced: Vec<RowImage> },
     /// Rejected with this verdict.
     Refused(Verdict),
@@ -46,6 +47,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) conflicts: &'a ConflictLog,
     /// The checks of actions.
     pub(super) checks: &'a Checks,
+    /// What the push may cost.
+    pub(super) budget: &'a Budget<'a>,
 }
 
 impl Evaluator<'_> {
@@ -56,7 +59,8 @@ impl Evaluator<'_> {
     pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
         let naming = Naming::of(self.transaction.writing, group.schema_version.unwrap_or(version))?;
         let (mut displaced, begun) = (Vec::new(), self.conflicts.len());
-        let mut done = reads::validate(&self.transaction, self.checks, group, &naming);
+        let mut done =
+            reads::validate(&self.transaction, (self.checks, self.budget), group, &naming);
         for change in self.in_order(&group.changes) {
             let row = (change.table_name.as_str(), change.id.as_str());
             done = done.and_then(|()| {
@@ -118,22 +122,33 @@ impl Evaluator<'_> {
         };
         let sent = named(table, change, naming)?;
         let stored = transaction.stored(table, &key)?;
+        if let Some(stored) = &stored {
+            self.budget.check_row(&stored.row)?;
+        }
         // A delete treats a row that the user may not read as missing.
         let stored = stored.filter(|stored| {
             change.operation != Operation::Delete || stored.readable || stored.writable
         });
         self.check_access(change, table, stored.as_ref())?;
         let data = sent_cells(table, &key, &sent)?;
-        self.check_bucket(table, stored.as_ref(), &data)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
-        displaced.push(before_image(table, &change.id, before.map(|stored| &stored.row), &data)?);
+        let before = before.map(|stored| &stored.row);
+        let held = transaction.held;
+        check_bucket(table, bucket::foreign(table, before, &data, held))?;
+        let image = before_image(table, &change.id, before, &data)?;
+        if self.budget.keeps_image(image.data.as_ref().map_or(0, |data| data.get().len())) {
+            displaced.push(image);
+        }
         let change = RowChange { group, change, naming, table, key: &key, data: &data };
         if group.old_only {
-            self.check_expected(&change, before.map(|stored| &stored.row))?;
+            self.check_expected(&change, before)?;
         }
         match &stored {
             Some(stored) => self.apply_to_row(&change, &stored.row)?,
             None => self.apply_without_row(&change)?,
+        }
+        if change.change.operation != Operation::Delete {
+            check_bucket(table, transaction.foreign_bucket(table, &key, before)?)?;
         }
         transaction.record_author_time(&change, stored.as_ref().map(|stored| &stored.row))
     }
@@ -232,22 +247,6 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Rejects a row in a bucket that the user does not read.
-    fn check_bucket(
-        &self,
-        table: &Table,
-        stored: Option<&StoredRow>,
-        data: &Cells,
-    ) -> Result<(), ChangeError> {
-        let row = stored.map(|stored| &stored.row);
-        let Some(at) = bucket::foreign(table, row, data, self.transaction.held) else {
-            return Ok(());
-        };
-        let column = table.columns.get(at).map(|column| column.name.as_str());
-        let message = "the bucket is not this user's to put rows into";
-        reject(Ending::Refused, code::OWNERSHIP, column, message)
-    }
-
     /// Records how a conflict with a row was resolved. `found`: the code and column of the conflict.
     fn record_conflict(
         &self,
@@ -312,6 +311,14 @@ impl Evaluator<'_> {
             })
         });
     }
+}
+
+/// Rejects a row in a bucket that the user does not read, named by this column.
+fn check_bucket(table: &Table, foreign: Option<usize>) -> Result<(), ChangeError> {
+    let Some(at) = foreign else { return Ok(()) };
+    let column = table.columns.get(at).map(|column| column.name.as_str());
+    let message = "the bucket is not this user's to put rows into";
+    reject(Ending::Refused, code::OWNERSHIP, column, message)
 }
 
 /// The before-image of a change: the values of its columns (all columns for a delete), or the

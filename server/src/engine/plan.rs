@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use rejoin_protocol::Value;
 
+use super::bucket;
 use crate::error::Fault;
 use crate::model::{Access, ReadScope, Schema, StoredRow, StoredVerdict, Table};
 use crate::store::{ApplyError, Batch, Load, Planned, PlannedWrite, RowIds, StoreWrite};
@@ -67,8 +68,19 @@ struct Pending {
     group: usize,
     writes: Vec<PlannedWrite>,
     verdicts: Vec<(String, StoredVerdict)>,
+    /// Written rows whose buckets are checked at the end.
+    buckets: Vec<WrittenBucket>,
     /// The group that failed.
     failed: Option<usize>,
+}
+
+/// A row that was written in a table whose rows name a bucket.
+struct WrittenBucket {
+    group: usize,
+    table: usize,
+    id: String,
+    /// The value that named the bucket of the live row before.
+    former: Option<Value>,
 }
 
 /// The state at the start of a savepoint.
@@ -189,8 +201,9 @@ impl<'a> PushPlan<'a> {
             // A group without writes can still be rolled back alone.
             mark.pending = mark.pending.filter(|mark| *mark == all).map(|_| (0, 0));
         }
-        let Pending { group, writes, verdicts, .. } = std::mem::take(pending);
-        pending.group = group;
+        let group = pending.group;
+        let (writes, verdicts) =
+            (std::mem::take(&mut pending.writes), std::mem::take(&mut pending.verdicts));
         let planned =
             Planned { user: self.user, writes: &writes, verdicts: &verdicts, group, is_last };
         match self.batch.apply(&planned) {
@@ -250,6 +263,54 @@ impl<'a> PushPlan<'a> {
     pub(super) fn next_group(&self, number: usize) {
         if let Some(pending) = &mut self.state.borrow_mut().pending {
             pending.group = number;
+        }
+    }
+
+    /// In a batch: records a written row for [`check_buckets`](Self::check_buckets). Returns whether
+    /// this is a batch.
+    pub(super) fn check_bucket_later(
+        &self,
+        table: &Table,
+        key: &Value,
+        former: Option<&Value>,
+    ) -> bool {
+        let Some(pending) = &mut self.state.borrow_mut().pending else { return false };
+        let (Some(table), Some(id)) = (self.place(table), key.to_id()) else { return false };
+        let (group, former) = (pending.group, former.cloned());
+        pending.buckets.push(WrittenBucket { group, table, id, former });
+        true
+    }
+
+    /// In a batch: whether all written rows are in buckets that the user reads, by one query. If not,
+    /// the group of the first other one has failed.
+    pub(super) fn check_buckets(&self) -> Result<(), Fault> {
+        let mut state = self.state.borrow_mut();
+        let written = state.pending.as_mut().map(|pending| std::mem::take(&mut pending.buckets));
+        drop(state);
+        let written = written.unwrap_or_default();
+        if written.is_empty() {
+            return Ok(());
+        }
+        self.settle()?;
+        let mut rows = RowIds::new();
+        for WrittenBucket { table, id, .. } in &written {
+            rows.entry(*table).or_default().insert(id.clone());
+        }
+        let mut found = Loaded::default();
+        self.load_into(&mut found, &[], &rows)?;
+        let is_foreign = |written: &&WrittenBucket| {
+            let table = self.schema.tables.get(written.table)?;
+            let stored = found.rows.get(&written.table)?.get(&written.id)?.as_ref()?;
+            let named = bucket::column(table).filter(|_| !stored.row.is_deleted(table))?;
+            let (former, value) = (written.former.as_ref(), stored.row.cell(named.column));
+            Some(bucket::is_foreign(table, named, former, value, &self.scope.buckets))
+        };
+        match written.iter().find(|written| is_foreign(written) == Some(true)) {
+            None => Ok(()),
+            Some(WrittenBucket { group, .. }) => {
+                self.next_group(*group);
+                Err(self.fail())
+            }
         }
     }
 

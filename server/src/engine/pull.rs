@@ -117,7 +117,7 @@ fn look(
             CursorCheck::Good(cursor) => {
                 turns = cursor.turns(&held(reading, &caller.user)?);
                 // Rows exceed the byte limit: retry with fewer. A single entry or transaction
-                // is sent at any size.
+                // is sent at any size, with one of the rows that the device asks for by name.
                 let mut limit = limit;
                 loop {
                     let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
@@ -213,7 +213,8 @@ fn page(
     };
     let scope = ReadScope::of(&held);
     let mut names = Names::default();
-    for row in &ask.recheck {
+    // The device asks again for those that are left out.
+    for row in ask.recheck.iter().take(room.rows) {
         if let Some(table) = schema.table(&row.table_name) {
             names.add(table, row.id.clone());
         }

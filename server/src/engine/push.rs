@@ -1,8 +1,10 @@
-//! Answers a push of groups in one transaction.
+//! Answers a push of groups: in one transaction, or in several short ones where a transaction
+//! excludes all others.
 //!
 //! `load` reads what the groups need, and `session` evaluates them; the writes are applied at the
-//! end. The response contains every row that the request names, as it is at the end of the
-//! transaction.
+//! end. The response contains the rows that the request names, as they are at the end of the last
+//! transaction. Groups for which there is no time ([`Budget`]) are sent again; rows and
+//! before-images for which there is no room are left out, and the device pulls the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,19 +14,22 @@ use rejoin_protocol::wire::push::{
 };
 use rejoin_protocol::wire::row::RowImage;
 
+use super::budget::Budget;
 use super::conflict_log::ConflictLog;
 use super::cursor::{self, LastAccepted};
 use super::evaluate::Evaluator;
 use super::user_transaction::UserTransaction;
+use super::verdict::ended;
 use super::{Caller, Engine, encode, held};
 use crate::error::{Fault, Refusal};
-use crate::model::ReadScope;
+use crate::hooks::Conflict;
+use crate::model::{Client, LogState, ReadScope, Row};
 use crate::store::{Reading, Writing, write};
 
 pub(super) mod load;
 mod session;
 
-use session::PushSession;
+use session::{PushSession, Undecided};
 
 /// A push that was answered.
 pub(crate) struct Pushed {
@@ -41,15 +46,65 @@ pub(crate) fn push(
     ask: &PushAsk,
 ) -> Result<Pushed, Fault> {
     check_push(engine, request, ask)?;
+    let budget = Budget::new(engine);
+    let mut verdicts = Vec::new();
+    let (mut response, log) = loop {
+        let Part { answered, undecided, conflicts } =
+            push_part(engine, caller, (request, ask), &budget, &mut verdicts)?;
+        engine.tell_conflicts(&conflicts);
+        // After the commit: a request that fails is logged as failed, at a limited rate.
+        for Undecided { mutation, why } in undecided {
+            tracing::warn!(mutation, why, "nothing was decided");
+        }
+        if let Some(answered) = answered {
+            break answered;
+        }
+    };
+    let mut head = None;
+    if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
+        // After the commit, because a log may assign positions to its entries then.
+        let end = engine.store.end()?;
+        let accepted = accepted_of(caller, request, ask, &verdicts);
+        answer.witness = cursor::witness(end, false, &log, accepted, &ask.witness)?;
+        let decided = verdicts.len().saturating_sub(ask.cancel.len());
+        verdicts.extend(ask.groups.iter().skip(decided).map(unfinished));
+        answer.verdicts = verdicts;
+        head = Some(end.0);
+    }
+    Ok(Pushed { response, head })
+}
+
+/// What one transaction of a push has done.
+struct Part {
+    /// The response without verdicts, and the log's state, if this was the last transaction.
+    answered: Option<(PushResponse, LogState)>,
+    undecided: Vec<Undecided>,
+    conflicts: Vec<Conflict>,
+}
+
+/// Evaluates the cancels and groups that have no verdict yet, until the time of the transaction is
+/// over, and adds their verdicts.
+fn push_part(
+    engine: &Engine,
+    caller: &Caller,
+    (request, ask): (&PushRequest, &PushAsk),
+    budget: &Budget<'_>,
+    verdicts: &mut Vec<Verdict>,
+) -> Result<Part, Fault> {
     let now = engine.now();
     let hooks = engine.hooks.as_deref();
-    let (mut response, conflicts, log) = write(&*engine.store, &now, |writing| {
+    let begun = verdicts.len();
+    let cancels = ask.cancel.get(begun..).unwrap_or_default();
+    let groups = ask.groups.get(begun.saturating_sub(ask.cancel.len())..).unwrap_or_default();
+    let (part, found) = write(&*engine.store, &now, |writing| {
+        budget.begin_slice(writing.batch().is_none());
         load::announce(writing, caller, &request.client_id, &ask.witness)?;
         let mut client = engine.registered(writing, caller, &request.client_id)?;
         if cursor::shows_restore(writing, &ask.witness)? {
             tracing::warn!("a device has read a later state of the log: starting a new epoch");
             writing.new_epoch()?;
         }
+        check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
         let held = held(writing, &caller.user)?;
         let mut answer = PushAnswer {
@@ -59,10 +114,11 @@ pub(crate) fn push(
             ..PushAnswer::default()
         };
         let conflicts = ConflictLog::new(hooks);
+        let (mut found, mut undecided, mut is_last) = (Vec::new(), Vec::new(), true);
         if ask.epoch == log.epoch {
             let user = caller.user.as_str();
-            load::lock_keys(writing, ask)?;
-            let plan = load::plan_of(writing, &engine.checks, (user, &held), ask)?;
+            load::lock_keys(writing, groups)?;
+            let plan = load::plan_of(writing, &engine.checks, (user, &held), (cancels, groups))?;
             let plan = plan.as_ref();
             let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
             let evaluator = Evaluator {
@@ -70,44 +126,53 @@ pub(crate) fn push(
                 client_id: &request.client_id,
                 conflicts: &conflicts,
                 checks: &engine.checks,
+                budget,
             };
-            let session = PushSession::new(request, evaluator, &client, hooks);
-            for cancel in &ask.cancel {
-                answer.verdicts.push(session.cancel(cancel)?);
+            let session = PushSession::new(request, evaluator, &client, hooks, budget);
+            found = session.evaluate_all(cancels, groups)?;
+            undecided = session.into_undecided();
+            is_last = found.len() == cancels.len() + groups.len() || budget.is_over();
+            if is_last {
+                answer.rows = rows_of(writing, &held, ask, budget)?;
+                client.acked_below = client.acked_below.max(ask.acked_below);
+                client.last_push_at = Some(now.clone());
+                client.seen_at.clone_from(&now);
+                writing.put_client(&caller.user, &request.client_id, &client)?;
             }
-            answer.verdicts.extend(session.evaluate_all(&ask.groups)?);
-            answer.rows = rows_of(writing, &held, ask)?;
-            client.acked_below = client.acked_below.max(ask.acked_below);
-            client.last_push_at = Some(now.clone());
-            client.seen_at.clone_from(&now);
-            writing.put_client(&caller.user, &request.client_id, &client)?;
         }
-        let response = answered(writing, &now, answer);
-        Ok((response, conflicts.into_all(), log))
+        let answered = is_last.then(|| (answered(writing, &now, answer), log));
+        Ok((Part { answered, undecided, conflicts: conflicts.into_all() }, found))
     })?;
-    engine.tell_conflicts(&conflicts);
-    log_undecided(&response);
-    let mut head = None;
-    if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
-        // After the commit, because a log may assign positions to its entries then.
-        let end = engine.store.end()?;
-        let accepted = accepted_of(caller, request, ask, &answer.verdicts);
-        answer.witness = cursor::witness(end, false, &log, accepted, &ask.witness)?;
-        head = Some(end.0);
-    }
-    Ok(Pushed { response, head })
+    verdicts.extend(found);
+    Ok(part)
 }
 
-/// Logs the groups that the store could not decide. A request that fails has no verdicts: it is
-/// logged as failed, at a limited rate.
-fn log_undecided(response: &PushResponse) {
-    let is_undecided = |code: &str| [code::TRANSIENT, code::SERVER_FAULT].contains(&code);
-    for verdict in response.rejoin.iter().flat_map(|answer| &answer.verdicts) {
-        if verdict.code.as_deref().is_some_and(is_undecided) {
-            let why = verdict.message.as_deref();
-            tracing::warn!(mutation = verdict.id, why, "nothing was decided");
-        }
+/// Rejects cancels (429) of a device that leaves more verdicts unconfirmed than any device does: they
+/// cost it nothing, and each is stored.
+fn check_verdicts(
+    engine: &Engine,
+    reading: &dyn Reading,
+    caller: &Caller,
+    (request, ask): (&PushRequest, &PushAsk),
+    client: &Client,
+) -> Result<(), Fault> {
+    if ask.cancel.is_empty() {
+        return Ok(());
     }
+    let confirmed = client.acked_below.max(ask.acked_below);
+    let most = i64::from(engine.limits.verdicts_per_device);
+    let kept = reading.verdicts_from(&caller.user, &request.client_id, confirmed, most)?;
+    if kept < most {
+        return Ok(());
+    }
+    let message = "the device has too many verdicts that it has not confirmed by `acked_below`";
+    Err(Refusal { retryable: true, ..Refusal::new(429, code::TOO_MANY_REQUESTS, message) }.into())
+}
+
+/// The answer to a group for which there was no time: the device sends it again at once.
+fn unfinished(group: &Group) -> Verdict {
+    let message = "the time of this request was over: send the rest again";
+    Verdict { retryable: true, ..ended(group, Ending::Retry, code::UNFINISHED, message) }
 }
 
 fn check_push(engine: &Engine, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {
@@ -120,7 +185,26 @@ fn check_push(engine: &Engine, request: &PushRequest, ask: &PushAsk) -> Result<(
     let changes: usize = ask.groups.iter().map(rows).sum();
     let named: usize = ask.cancel.iter().map(|cancel| cancel.rows.len()).sum();
     check_size(ask.groups.len() + ask.cancel.len(), engine.limits.groups, "groups")?;
-    check_size(changes + named, engine.limits.changes, "changes")
+    check_size(changes + named, engine.limits.changes, "changes")?;
+    let groups = ask.groups.iter().map(|group| group.id.as_str());
+    check_unique(groups.chain(ask.cancel.iter().map(|cancel| cancel.id.as_str())), "mutation")?;
+    for group in &ask.groups {
+        let reads = group.reads.iter().map(|row| (row.table_name.as_str(), row.id.as_str()));
+        check_unique(reads, "row in `reads`")?;
+    }
+    Ok(())
+}
+
+/// Rejects a push that names something twice (400): one evaluation gives one answer, and each
+/// repetition would cost as much again.
+fn check_unique<T: Ord>(named: impl Iterator<Item = T>, what: &str) -> Result<(), Fault> {
+    let mut seen = BTreeSet::new();
+    for name in named {
+        if !seen.insert(name) {
+            return Err(Refusal::invalid(format!("a {what} is named twice: name each once")).into());
+        }
+    }
+    Ok(())
 }
 
 /// The last mutation that this push accepted.
@@ -166,8 +250,13 @@ pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fa
     Err(Refusal::new(413, code::TOO_LARGE, message).into())
 }
 
-/// Every row that the request names, in its present state for this user.
-fn rows_of(reading: &dyn Reading, held: &[String], ask: &PushAsk) -> Result<Vec<RowImage>, Fault> {
+/// The rows that the request names, in their present state for this user, as far as there is room.
+fn rows_of(
+    reading: &dyn Reading,
+    held: &[String],
+    ask: &PushAsk,
+    budget: &Budget<'_>,
+) -> Result<Vec<RowImage>, Fault> {
     let changes = ask.groups.iter().flat_map(|group| &group.changes);
     let read = ask.groups.iter().flat_map(|group| &group.reads);
     let cancelled = ask.cancel.iter().flat_map(|cancel| &cancel.rows);
@@ -187,6 +276,9 @@ fn rows_of(reading: &dyn Reading, held: &[String], ask: &PushAsk) -> Result<Vec<
         let (mut ids, mut done) = (ids.into_iter(), Ok(()));
         reading.images(table, &keys, &scope, &mut |row| {
             let Some(id) = ids.next() else { return false };
+            if !budget.sends_images(row.as_ref().map_or(0, Row::weight)) {
+                return !budget.is_over();
+            }
             done = encode::image(table, id, row.as_ref()).map(|image| rows.push(image));
             done.is_ok()
         })?;

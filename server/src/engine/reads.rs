@@ -13,6 +13,7 @@ use rejoin_protocol::wire::push::{Ending, Group, Performed};
 use rejoin_protocol::wire::row::RowImage;
 use serde_json::Value as Json;
 
+use super::budget::Budget;
 use super::change::decode;
 use super::checks::Checks;
 use super::conflict::is_as_sent;
@@ -29,13 +30,13 @@ type AtFault<'g> = (Option<(&'g str, &'g str)>, ChangeError);
 /// one.
 pub(super) fn validate<'g>(
     transaction: &UserTransaction<'_>,
-    checks: &Checks,
+    (checks, budget): (&Checks, &Budget<'_>),
     group: &'g Group,
     naming: &Naming,
 ) -> Result<(), AtFault<'g>> {
     for seen in &group.reads {
         let row = (seen.table_name.as_str(), seen.id.as_str());
-        compare(transaction, seen, naming).map_err(|why| (Some(row), why))?;
+        compare(transaction, budget, seen, naming).map_err(|why| (Some(row), why))?;
     }
     match &group.action {
         Some(performed) => check(transaction, checks, performed).map_err(|why| (None, why)),
@@ -46,6 +47,7 @@ pub(super) fn validate<'g>(
 /// Compares a row read by the action with the stored row.
 fn compare(
     transaction: &UserTransaction<'_>,
+    budget: &Budget<'_>,
     seen: &RowImage,
     naming: &Naming,
 ) -> Result<(), ChangeError> {
@@ -65,6 +67,7 @@ fn compare(
             reject(Ending::Conflict, code::ROW_EXISTS, None, message)
         }
         Some(row) => {
+            budget.check_row(&row)?;
             let cells = decode(table, seen.data.as_deref(), naming)?;
             let column = |at: usize| table.columns.get(at);
             let other = cells.iter().find(|(at, value)| {

@@ -5,6 +5,7 @@
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Operation};
 
+use super::bucket;
 use super::conflict::{is_gone, not_found};
 use super::plan::{Lookup, PushPlan};
 use super::rejection::ChangeError;
@@ -87,6 +88,28 @@ impl<'a> UserTransaction<'a> {
             None | Some(true) => self.writing.undo(),
             Some(false) => Ok(()),
         }
+    }
+
+    /// The bucket column, if the written row is in a bucket that the user does not read, named by a
+    /// default or a trigger. `before`: the live row that was there. With other groups in a batch
+    /// this is checked at its end.
+    pub(super) fn foreign_bucket(
+        &self,
+        table: &Table,
+        key: &Value,
+        before: Option<&Row>,
+    ) -> Result<Option<usize>, Fault> {
+        let Some(named) = bucket::column(table) else { return Ok(None) };
+        let former = before.map(|row| row.cell(named.column).clone());
+        if self.plan.is_some_and(|plan| plan.check_bucket_later(table, key, former.as_ref())) {
+            return Ok(None);
+        }
+        let written = self.stored(table, key)?.filter(|stored| !stored.row.is_deleted(table));
+        let is_foreign = written.is_some_and(|StoredRow { row, .. }| {
+            let value = row.cell(named.column);
+            bucket::is_foreign(table, named, former.as_ref(), value, self.held)
+        });
+        Ok(is_foreign.then_some(named.column))
     }
 
     /// The live row of this key, if the user may read it.

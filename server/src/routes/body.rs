@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use rejoin_protocol::wire::code;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -16,6 +18,13 @@ pub(super) type JsonMembers<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 /// Timeout for receiving a body.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The bytes that a body may have at most: what its header says, unless it is compressed.
+pub(super) fn most_bytes(headers: &HeaderMap, limit: usize) -> usize {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let said = length.filter(|_| !headers.contains_key(CONTENT_ENCODING));
+    said.unwrap_or(limit).min(limit)
+}
 
 /// The bytes of a body, decompressed; a body larger than `limit` is refused before it is read
 /// completely.

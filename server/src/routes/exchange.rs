@@ -192,7 +192,13 @@ where
         Ok(entered) => entered,
         Err(fault) => return refused(&shared, &fault, extended, doing),
     };
-    let bytes = match body::read(bytes, shared.engine.limits.body).await {
+    let most = shared.engine.limits.body;
+    let room = body::most_bytes(&parts.headers, most);
+    let _share = match shared.quotas.enter(&caller.user, endpoint.is_push(), room).await {
+        Ok(share) => share,
+        Err(fault) => return refused(&shared, &fault, extended, doing),
+    };
+    let bytes = match body::read(bytes, most).await {
         Ok(bytes) => bytes,
         Err(fault) => return refused(&shared, &fault, extended, doing),
     };

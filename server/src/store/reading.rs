@@ -151,6 +151,11 @@ pub trait ReadDevices {
     /// The number of the user's devices that were seen at this time or later.
     fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault>;
 
+    /// The number of verdicts on mutations of a device from this position of its queue on, counted up
+    /// to `most`.
+    fn verdicts_from(&self, user: &str, client_id: &str, seq: i64, most: i64)
+    -> Result<i64, Fault>;
+
     /// The verdict on the latest attempt of a mutation.
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
 }

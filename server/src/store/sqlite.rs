@@ -6,9 +6,10 @@
 //! triggers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::{FairMutex, FairMutexGuard};
 use rejoin_protocol::time;
 use rusqlite::{Connection, OpenFlags};
 
@@ -47,7 +48,8 @@ pub struct SqliteStore {
     path: PathBuf,
     wait: Duration,
     tables: Vec<TableConfig>,
-    writer: Mutex<Connection>,
+    /// In the order of arrival: a push of several transactions leaves it to others in between.
+    writer: FairMutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     pulse: Mutex<Connection>,
     schema: RwLock<Known>,
@@ -87,7 +89,7 @@ impl SqliteStore {
             wait,
             tables: tables.to_vec(),
             pulse: Mutex::new(connect(path, wait)?),
-            writer: Mutex::new(writer),
+            writer: FairMutex::new(writer),
             readers: Mutex::new(Vec::new()),
             schema: RwLock::new(known),
             clock: Arc::new(SystemClock),
@@ -129,8 +131,8 @@ impl SqliteStore {
 
     /// The write connection, outside of a transaction. Ends a transaction whose rollback failed for
     /// lack of memory: no other could begin otherwise.
-    fn writer(&self) -> Result<MutexGuard<'_, Connection>, Fault> {
-        let writer = lock(&self.writer);
+    fn writer(&self) -> Result<FairMutexGuard<'_, Connection>, Fault> {
+        let writer = self.writer.lock();
         if !writer.is_autocommit() {
             writer.execute_batch("ROLLBACK")?;
         }
@@ -181,11 +183,7 @@ impl Store for SqliteStore {
 
     fn try_write(&self) -> Result<(), WriteProblem> {
         // An active writer detects the problem itself.
-        let writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(()),
-        };
+        let Some(writer) = self.writer.try_lock() else { return Ok(()) };
         writer.busy_timeout(Duration::ZERO).map_err(room::problem)?;
         let tried = room::try_write(&writer);
         writer.busy_timeout(self.wait).map_err(room::problem)?;
@@ -303,7 +301,7 @@ mod tests {
         store.read(&mut |_| Ok(())).unwrap();
         store.write(NOW, &mut |_| Ok(())).unwrap();
         let (writer, pulse, readers) =
-            (lock(&store.writer), lock(&store.pulse), lock(&store.readers));
+            (store.writer.lock(), lock(&store.pulse), lock(&store.readers));
         assert!(!readers.is_empty());
         for connection in [&*writer, &*pulse].into_iter().chain(readers.iter()) {
             let pragma = |name: &str| -> String {
@@ -322,19 +320,19 @@ mod tests {
         let (store, _folder) = store(Duration::from_secs(5));
         let pages = |pragma: &str| {
             let text = format!("PRAGMA {pragma}");
-            lock(&store.writer).query_row(&text, [], |row| row.get::<_, i64>(0)).unwrap()
+            store.writer.lock().query_row(&text, [], |row| row.get::<_, i64>(0)).unwrap()
         };
         store.try_write().unwrap();
         // Use up the space that the test write has left free.
-        lock(&store.writer).execute_batch("VACUUM").unwrap();
+        store.writer.lock().execute_batch("VACUUM").unwrap();
         let bound = pages("page_count");
         assert_eq!(pages(&format!("max_page_count = {bound}")), bound);
         assert!(matches!(store.try_write(), Err(WriteProblem::Full(_))));
-        assert!(lock(&store.writer).is_autocommit());
+        assert!(store.writer.lock().is_autocommit());
         pages(&format!("max_page_count = {}", bound + 100));
         store.try_write().unwrap();
         let left = "SELECT count(*) FROM rejoin_meta WHERE key = 'probe'";
-        let left: i64 = lock(&store.writer).query_row(left, [], |row| row.get(0)).unwrap();
+        let left: i64 = store.writer.lock().query_row(left, [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);
     }
 
@@ -345,7 +343,7 @@ mod tests {
         let other = super::connect(&folder.path().join("app.db"), Duration::ZERO).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         store.try_write().unwrap();
-        let held = lock(&store.writer);
+        let held = store.writer.lock();
         store.try_write().unwrap();
         drop(held);
     }

@@ -119,3 +119,25 @@ fn secret_is_not_printed() {
     let jwt = JwtConfig::new(SECRET, "i", "a");
     assert!(!format!("{jwt:?}").contains("secret of"));
 }
+
+/// A website whose name leads to this machine would send its own name.
+#[apply(stores!)]
+async fn user_header_is_trusted_with_a_local_host_only(world: World) {
+    for (host, expected) in [
+        ("127.0.0.1:7878", 200),
+        ("10.0.2.2:7878", 200),
+        ("[::1]:7878", 200),
+        ("::1", 200),
+        ("localhost", 200),
+        ("LocalHost:7878", 200),
+        ("rebound.example", 401),
+        ("rebound.example:7878", 401),
+        ("127.0.0.1.example", 401),
+        ("localhost.example:80", 401),
+        ("", 401),
+    ] {
+        let headers = [("X-User-ID", "anna"), ("Host", host)];
+        let (status, _, body) = world.send("GET", "/sync/schema", &headers, "").await;
+        assert_eq!(status, expected, "{host}: {body}");
+    }
+}

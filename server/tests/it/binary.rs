@@ -26,6 +26,12 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 fn init_check_serve_and_shut_down(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(folder.path(), &["init"]).status.success());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = std::fs::metadata(folder.path().join("rejoin.toml")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o077, 0, "it may get a secret");
+    }
     let again = run(folder.path(), &["init"]);
     assert!(!again.status.success(), "an existing file is left alone");
     let database = (backend != Backend::Sqlite).then(Database::new);

@@ -69,7 +69,7 @@ impl Running {
         let length = body.len();
         write!(
             stream,
-            "{head} HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\nRejoin-Protocol: 1\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{head} HTTP/1.1\r\nHost: localhost\r\nX-User-ID: anna\r\nRejoin-Protocol: 1\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .unwrap();
         stream

@@ -215,7 +215,10 @@ fn group(
     beside: &[Value],
 ) -> Value {
     if !sent.is_empty() && random.usize(..15) == 0 {
-        return sent[random.usize(..sent.len())].clone();
+        let again = &sent[random.usize(..sent.len())];
+        if beside.iter().all(|one| one["id"] != again["id"]) {
+            return again.clone();
+        }
     }
     let changes: Vec<Value> =
         (0..=[0, 0, 0, 1, 2][random.usize(..5)]).map(|_| change(random, beliefs)).collect();

@@ -173,3 +173,13 @@ async fn plain_page_of_large_rows_is_shorter(backend: Backend) {
     assert_eq!(found.iter().sum::<usize>(), 9, "{found:?}");
     assert!(found.iter().all(|count| *count <= 2), "{found:?}");
 }
+
+#[apply(stores!)]
+async fn checkpoint_of_any_number_is_answered(world: World) {
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "x")])).await;
+    for checkpoint in [i64::MIN, i64::MIN + 1, -1, i64::MAX - 1, i64::MAX] {
+        let (status, answer) = anna.post("/sync/pull", json!({"checkpoint": checkpoint})).await;
+        assert_eq!((status, &answer["snapshot_required"]), (200, &json!(true)), "{checkpoint}");
+    }
+}

@@ -65,6 +65,7 @@ async fn failing_trigger_delays_its_own_group_only(world: World) {
     last["last_try"] = json!(false);
     let (late, _) = anna.push_group(last.clone()).await;
     assert_eq!(late, verdict, "a request that comes late changes nothing");
+    assert_eq!(log.count(&["m5", "nothing was decided"]), 1, "and is not logged again");
     last["attempt"] = json!(2);
     assert_eq!(anna.push_group(last).await.0.verdict, Ending::Accepted, "the app offered it again");
     assert_eq!(anna.push_group(poison).await.0.verdict, Ending::Accepted, "the same attempt");

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use rejoin_core::engine::rebase::decide;
-use rejoin_core::sync::session::Phase;
+use rejoin_core::sync::session::{Phase, Request, Response};
 use rejoin_protocol::wire::push::{Operation, PushRequest};
-use rejoin_tests::{Device, Fault, Store, cases};
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Device, Fault, Peer, Store, cases};
 
+use crate::junk::changed;
 use crate::places::{PLACES, faults, one_place};
 use crate::{apply, each_store};
 
@@ -276,4 +278,68 @@ fn concurrent_pushes_of_one_user_accept_one_edit_of_a_value(store: Store) {
     assert_eq!(server.see("SELECT count(*) FROM places"), (1 + 2 * rounds).to_string());
     let accepted = "SELECT count(*) FROM rejoin_verdict WHERE ending = 'accepted'";
     assert_eq!(server.see(accepted), (3 * rounds).to_string(), "each mutation once");
+}
+
+/// A server that has time for three groups of a push.
+#[derive(Debug)]
+struct Hurried<'a>(&'a Backend);
+
+impl Peer for Hurried<'_> {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let mut request = request.clone();
+        let body = request.body.as_deref().unwrap_or_default();
+        let mut push: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let groups =
+            push["rejoin"]["groups"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let (done, rest) = groups.split_at(groups.len().min(3));
+        push["rejoin"]["groups"] = done.into();
+        if groups.is_empty() {
+            return self.0.exchange(user, &request);
+        }
+        request.body = Some(serde_json::to_vec(&push).unwrap());
+        let response = self.0.exchange(user, &request)?;
+        Some(changed(&response, |json| {
+            let verdicts = json["rejoin"]["verdicts"].as_array_mut().unwrap();
+            verdicts.extend(rest.iter().map(|group| {
+                serde_json::json!({"id": group["id"], "attempt": group["attempt"], "verdict": "retry",
+                    "code": "unfinished", "retryable": true})
+            }));
+        }))
+    }
+}
+
+#[test]
+fn unfinished_groups_are_sent_again_in_the_same_pass() {
+    let (server, mut device) = one_place(Store::Sqlite);
+    for number in 0..10 {
+        device.write(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'new')"));
+    }
+    let report = device.pass(&Hurried(&server)).unwrap();
+    assert_eq!((report.accepted, device.waiting()), (10, String::new()));
+    let sent: Vec<usize> =
+        pushes(&device).iter().map(|push| push.rejoin.as_ref().unwrap().groups.len()).collect();
+    assert_eq!(sent, [10, 7, 4, 1]);
+    assert_eq!(server.see(PLACES), device.see(PLACES));
+}
+
+/// The response has no room for all of them, and a page of a pull neither.
+#[apply(each_store)]
+fn rows_that_a_response_leaves_out_are_pulled(store: Store) {
+    let tables = vec![TableConfig::owned("places", "user_id")];
+    let limits = Limits { body: 20_000, page_bytes: 20_000, ..Limits::default() };
+    let server = Backend::made(store, rejoin_tests::tables::SERVER, tables, limits);
+    for number in 10..30 {
+        server.outside(&format!(
+            "INSERT INTO places (id, name, note, user_id) VALUES ('p{number}', 'A', '{}', 'ana')",
+            "x".repeat(6_000)
+        ));
+    }
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    server.outside("UPDATE places SET score = 4");
+    device.write("UPDATE places SET name = 'B'");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, device.waiting()), (1, String::new()));
+    assert_eq!(device.see(PLACES), server.see(PLACES));
+    assert!(device.see(PLACES).contains("|4"));
 }

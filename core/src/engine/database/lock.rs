@@ -31,12 +31,7 @@ impl Drop for Lock {
 /// Takes the lock.
 pub(crate) fn take(database: &Path) -> Result<Lock> {
     let path = path_of(database);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| fault::of_file(&error, &path.display().to_string()))?;
+    let file = create(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
@@ -44,6 +39,16 @@ pub(crate) fn take(database: &Path) -> Result<Lock> {
         }
         Err(TryLockError::Error(error)) => Err(fault::of_file(&error, &path.display().to_string())),
     }
+}
+
+/// Opens a file, or creates it for this user alone: SQLite gives the files beside a database the
+/// database's rights.
+pub(super) fn create(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| fault::of_file(&error, &path.display().to_string()))
 }
 
 #[cfg(test)]

@@ -373,3 +373,20 @@ fn commit_checkpoints_a_log_without_upkeep_at_its_cap() {
     }
     assert!(size() < 80 << 20, "{}", size());
 }
+
+/// Other users of the machine cannot read a new file, nor what SQLite and the engine put beside it.
+#[cfg(unix)]
+#[test]
+fn new_files_are_for_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'x')", &[]).unwrap();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?} has {mode:o}", entry.file_name());
+        names.push(entry.file_name());
+    }
+    assert!(names.len() >= 3, "{names:?}");
+}

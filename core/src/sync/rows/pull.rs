@@ -1,6 +1,6 @@
 //! Pull: changes since the cursor, written to the base with their cursor in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rejoin_protocol::wire::pull::{PullAsk, PullRequest, PullResponse};
 use rejoin_protocol::wire::{RowName, RowSet};
@@ -137,6 +137,7 @@ pub(crate) fn apply(
     requested: &[RowName],
     gathered: &mut Gathered,
 ) -> Result<RowCounts> {
+    let requested = &answered(&engine.schema, &answer, requested)?;
     let (mut sets, mut images) = rows(engine, &mut answer)?;
     let Some(ours) = answer.rejoin else { return Ok(RowCounts::default()) };
     let mut kept = None;
@@ -171,6 +172,25 @@ pub(crate) fn apply(
     let batch = Batch { sets, images, detect_conflicts: true, meta, ..Batch::default() };
     let applied = engine.apply(batch)?.rows as u64;
     Ok(RowCounts { received: kept.unwrap_or(applied), applied })
+}
+
+/// The requested rows that the response has: a server sends the rest with the next pages. Without
+/// any of them nothing would be left to wait for, and all count as answered.
+fn answered(schema: &Schema, answer: &PullResponse, requested: &[RowName]) -> Result<Vec<RowName>> {
+    if requested.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sets = answer.rejoin.as_ref().map(|ours| ours.sets.as_slice()).unwrap_or_default();
+    let mut found: HashSet<RowName> = answer.deletes.iter().cloned().collect();
+    for image in cell::images(schema, sets)? {
+        let table = schema.table(image.table).map(|table| table.name.clone());
+        found.extend(
+            table.zip(image.key.to_id()).map(|(table_name, id)| RowName { table_name, id }),
+        );
+    }
+    let known: Vec<RowName> =
+        requested.iter().filter(|name| found.contains(name)).cloned().collect();
+    Ok(if known.is_empty() { requested.to_vec() } else { known })
 }
 
 /// The remaining rows to request again after `requested`.

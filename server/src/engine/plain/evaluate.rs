@@ -11,6 +11,7 @@ use rejoin_protocol::{Policy, Value, codec, time};
 use serde_json::value::RawValue;
 
 use crate::engine::bucket;
+use crate::engine::budget::Budget;
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::encode;
 use crate::engine::rejection::ChangeError;
@@ -34,6 +35,8 @@ pub(super) struct RecordEvaluator<'a> {
     pub(super) hooks: Option<&'a dyn Hooks>,
     /// Collects conflicts for the host.
     pub(super) conflicts: &'a ConflictLog,
+    /// What the push may cost.
+    pub(super) budget: &'a Budget<'a>,
 }
 
 /// How a plain record ended.
@@ -66,6 +69,11 @@ impl RecordOutcome {
 
     pub(super) fn terminal(reason: &'static str, message: &str) -> Self {
         Self::rejected("rejected_terminal", reason, message)
+    }
+
+    /// For a record for which the request has no time or no room: the peer sends it again.
+    pub(super) fn busy() -> Self {
+        Self::rejected("rejected_retryable", "busy", "too much for one request")
     }
 
     fn conflict(reason: &'static str, message: &str, row: Row) -> Self {
@@ -106,6 +114,8 @@ impl RecordEvaluator<'_> {
             }
             Some(table) => self.write_or_fail(table, record)?,
         };
+        let has_room = |row: &Row| self.budget.sends_images(row.weight());
+        let end = if end.row.as_ref().is_none_or(has_room) { end } else { RecordOutcome::busy() };
         let end = self.decide(record, end)?;
         if end.status == "applied" {
             self.transaction.keep()?;
@@ -233,7 +243,7 @@ impl RecordEvaluator<'_> {
                 Ok(()) => {}
             }
             self.transaction.insert_row(table, key, cells)?;
-            return Ok(RecordOutcome::applied(true));
+            return Ok(self.written(table, key, None)?);
         };
         if !stored.writable {
             return Ok(no_access());
@@ -279,7 +289,8 @@ impl RecordEvaluator<'_> {
         let Some(mut cells) = columns(table, record.data.as_deref(), false) else {
             return Ok(RecordOutcome::terminal("invalid_data", "invalid data format"));
         };
-        if bucket::foreign(table, Some(&row), &cells, self.transaction.held).is_some() {
+        let before = (!revive).then_some(&row);
+        if bucket::foreign(table, before, &cells, self.transaction.held).is_some() {
             return Ok(no_access());
         }
         if let (Resolve::Custom(resolver), true) =
@@ -313,7 +324,19 @@ impl RecordEvaluator<'_> {
             return Ok(RecordOutcome::applied(false));
         }
         self.transaction.update_row(table, key, &cells)?;
-        Ok(RecordOutcome::applied(true))
+        Ok(self.written(table, key, (!revive).then_some(&row))?)
+    }
+
+    /// The outcome of a written row, unless it is in a bucket that the user does not read. `before`:
+    /// the live row that was there.
+    fn written(
+        &self,
+        table: &Table,
+        key: &Value,
+        before: Option<&Row>,
+    ) -> Result<RecordOutcome, Fault> {
+        let foreign = self.transaction.foreign_bucket(table, key, before)?;
+        Ok(if foreign.is_some() { no_access() } else { RecordOutcome::applied(true) })
     }
 
     fn delete(

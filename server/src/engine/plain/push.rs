@@ -12,6 +12,7 @@ use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushRespo
 
 use super::evaluate::{RecordEvaluator, RecordOutcome};
 use crate::engine::batch;
+use crate::engine::budget::Budget;
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::push::check_size;
 use crate::engine::push::load::{self, ChangedRow};
@@ -38,6 +39,7 @@ pub(crate) fn push_plain(
     check_size(request.changes.len(), engine.limits.changes, "changes")?;
     let now = engine.now();
     let hooks = engine.hooks.as_deref();
+    let budget = Budget::new(engine);
     let (response, conflicts) = write(&*engine.store, &now, |writing| {
         let is_ours = request.rejoin.is_some() || caller.extended;
         let older =
@@ -53,8 +55,14 @@ pub(crate) fn push_plain(
         let plan = load::plan(writing, &engine.checks, (user, &held), &[], rows)?;
         let plan = plan.as_ref();
         let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
-        let evaluator =
-            RecordEvaluator { transaction, tolerance, client_id, hooks, conflicts: &conflicts };
+        let evaluator = RecordEvaluator {
+            transaction,
+            tolerance,
+            client_id,
+            hooks,
+            conflicts: &conflicts,
+            budget: &budget,
+        };
         let results = evaluate_all(&evaluator, &request.changes, engine.clock.now())?;
         let results = results.into_iter();
         let (accepted, mut rejected): (Vec<_>, Vec<_>) =
@@ -105,7 +113,8 @@ fn evaluate_all(
     let mut waiting: Vec<usize> = (0..records.len()).collect();
     for _ in 0..PASSES {
         let pass = evaluate_pass(evaluator, records, &waiting)?;
-        ends.extend(waiting.iter().copied().zip(pass));
+        let rest = std::iter::repeat_with(RecordOutcome::busy);
+        ends.extend(waiting.iter().copied().zip(pass.into_iter().chain(rest)));
         let left: Vec<usize> = waiting
             .iter()
             .copied()
@@ -135,7 +144,8 @@ fn evaluate_pass(
     let UserTransaction { writing, plan, .. } = evaluator.transaction;
     // Rows with a record that waits, and the first such record. A later record of that row waits too.
     let rows: RefCell<BTreeMap<(&str, &str), usize>> = RefCell::default();
-    batch::evaluate_all(writing, plan.filter(|_| evaluator.hooks.is_none()), numbers.len(), |at| {
+    let plan = plan.filter(|_| evaluator.hooks.is_none());
+    let evaluate = |at: usize| {
         let record = numbers.get(at).and_then(|number| records.get(*number));
         let Some(record) = record else {
             return Err(Fault::Internal(String::from("a push has no such record")));
@@ -153,7 +163,8 @@ fn evaluate_pass(
             rows.remove(&row)
         };
         Ok(end)
-    })
+    };
+    batch::evaluate_all(writing, plan, numbers.len(), evaluate, || evaluator.budget.is_over())
 }
 
 /// Rejects records that were written long ago: the device has nothing else to send, and none of its records applied.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use rejoin_protocol::Value;
-use rejoin_protocol::wire::push::{Group, PushAsk};
+use rejoin_protocol::wire::push::{Cancel, Group};
 use serde_json::value::RawValue;
 
 use crate::engine::Caller;
@@ -39,17 +39,16 @@ pub(super) fn plan_of<'a>(
     writing: &'a dyn Writing,
     checks: &Checks,
     user: (&'a str, &[String]),
-    ask: &PushAsk,
+    (cancels, groups): (&[Cancel], &[Group]),
 ) -> Result<Option<PushPlan<'a>>, Fault> {
-    let cancelled = ask.cancel.iter().map(|cancel| cancel.id.as_str());
-    let evaluated = ask
-        .groups
+    let cancelled = cancels.iter().map(|cancel| cancel.id.as_str());
+    let evaluated = groups
         .iter()
         .flat_map(|group| group.after.iter().map(String::as_str).chain([group.id.as_str()]));
     let mut mutations: Vec<&str> = cancelled.chain(evaluated).collect();
     mutations.sort_unstable();
     mutations.dedup();
-    let changes = ask.groups.iter().flat_map(|group| &group.changes);
+    let changes = groups.iter().flat_map(|group| &group.changes);
     let changes = changes.map(|change| ChangedRow {
         table: &change.table_name,
         id: &change.id,
@@ -91,7 +90,7 @@ pub(in crate::engine) fn plan<'a, 'c>(
 /// Locks the keys of groups that depend on rows they have read, before any of their rows is read.
 /// If each of two groups reads a missing row that the other creates, they run one after the other.
 /// Groups without such reads lock only their rows.
-pub(super) fn lock_keys(writing: &dyn Writing, ask: &PushAsk) -> Result<(), Fault> {
+pub(super) fn lock_keys(writing: &dyn Writing, groups: &[Group]) -> Result<(), Fault> {
     let reading: &dyn Reading = writing;
     let schema = reading.schema();
     let mut keys: BTreeMap<(i64, String), bool> = BTreeMap::new();
@@ -103,7 +102,7 @@ pub(super) fn lock_keys(writing: &dyn Writing, ask: &PushAsk) -> Result<(), Faul
         }
     };
     let depends = |group: &&Group| !group.reads.is_empty() || group.action.is_some();
-    for group in ask.groups.iter().filter(depends) {
+    for group in groups.iter().filter(depends) {
         group.reads.iter().for_each(|row| add(&row.table_name, &row.id, false));
         group.changes.iter().for_each(|change| add(&change.table_name, &change.id, true));
     }

@@ -12,6 +12,7 @@ use rejoin_protocol::wire::push::{Cancel, Change, Ending, Group, Operation, Push
 use rejoin_protocol::wire::row::RowImage;
 
 use crate::engine::batch::evaluate_all;
+use crate::engine::budget::Budget;
 use crate::engine::evaluate::{Evaluator, Outcome};
 use crate::engine::hook::{Decision, ask_accepted};
 use crate::engine::schema_gate;
@@ -27,10 +28,18 @@ pub(super) struct PushSession<'a> {
     pub(super) evaluator: Evaluator<'a>,
     pub(super) client: &'a Client,
     pub(super) hooks: Option<&'a dyn Hooks>,
+    pub(super) budget: &'a Budget<'a>,
     /// Groups that were accepted earlier from another copy of the file, although a group in their
     /// `after` is not accepted. A group names only the last group of a chain, so groups that depend
     /// on these are blocked.
     accepted_alone: RefCell<BTreeSet<String>>,
+    undecided: RefCell<Vec<Undecided>>,
+}
+
+/// A group that the store could not decide in this push.
+pub(super) struct Undecided {
+    pub(super) mutation: String,
+    pub(super) why: String,
 }
 
 impl<'a> PushSession<'a> {
@@ -39,21 +48,43 @@ impl<'a> PushSession<'a> {
         evaluator: Evaluator<'a>,
         client: &'a Client,
         hooks: Option<&'a dyn Hooks>,
+        budget: &'a Budget<'a>,
     ) -> Self {
-        Self { request, evaluator, client, hooks, accepted_alone: RefCell::default() }
+        let (accepted_alone, undecided) = (RefCell::default(), RefCell::default());
+        Self { request, evaluator, client, hooks, budget, accepted_alone, undecided }
+    }
+
+    pub(super) fn into_undecided(self) -> Vec<Undecided> {
+        self.undecided.into_inner()
     }
 }
 
 impl PushSession<'_> {
-    /// Evaluates the groups in their order. With hooks one by one, because the host decides on a
-    /// group before the next group is written.
-    pub(super) fn evaluate_all(&self, groups: &[Group]) -> Result<Vec<Verdict>, Fault> {
+    /// Evaluates cancels, then groups, in their order, until the time of the transaction is over.
+    /// Groups with hooks one by one, because the host decides on a group before the next group is
+    /// written.
+    pub(super) fn evaluate_all(
+        &self,
+        cancels: &[Cancel],
+        groups: &[Group],
+    ) -> Result<Vec<Verdict>, Fault> {
         let UserTransaction { writing, plan, .. } = self.evaluator.transaction;
+        let is_over = || self.budget.is_slice_over();
+        let cancel = |at: usize| match cancels.get(at) {
+            Some(cancel) => self.cancel(cancel),
+            None => Err(Fault::Internal(String::from("a push has no such cancel"))),
+        };
+        let mut verdicts = evaluate_all(writing, None, cancels.len(), cancel, is_over)?;
+        if verdicts.len() < cancels.len() || !verdicts.is_empty() && is_over() {
+            return Ok(verdicts);
+        }
         let plan = plan.filter(|_| self.hooks.is_none());
-        evaluate_all(writing, plan, groups.len(), |at| match groups.get(at) {
+        let group = |at: usize| match groups.get(at) {
             Some(group) => self.group(group),
             None => Err(Fault::Internal(String::from("a push has no such group"))),
-        })
+        };
+        verdicts.extend(evaluate_all(writing, plan, groups.len(), group, is_over)?);
+        Ok(verdicts)
     }
 
     /// Returns the verdict on a group: the stored one if the group is a repetition, else that of its evaluation.
@@ -63,7 +94,7 @@ impl PushSession<'_> {
         if let Some(stored) = stored.filter(|_| !mutant::on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
                 self.record_accepted_alone(group, &verdict)?;
-                return Ok(verdict);
+                return Ok(self.within_room(verdict));
             }
         } else if group.seq < self.client.purged_below {
             let message = "the verdict on so old a mutation is no longer kept";
@@ -78,6 +109,7 @@ impl PushSession<'_> {
             };
             return self.store_verdict(group, verdict, None);
         }
+        self.budget.begin_group();
         transaction.begin()?;
         let begun = self.evaluator.conflicts.len();
         match self.evaluate(group)? {
@@ -86,7 +118,7 @@ impl PushSession<'_> {
                 let verdict =
                     self.store_verdict(group, accepted(&group.id, group.attempt), Some(kept))?;
                 transaction.keep()?;
-                Ok(Verdict { displaced, ..verdict })
+                Ok(self.within_room(Verdict { displaced, ..verdict }))
             }
             Outcome::Refused(verdict) => {
                 if verdict.code.as_deref() == Some(code::COLUMN_UNKNOWN) {
@@ -119,9 +151,11 @@ impl PushSession<'_> {
     /// The answer to a group that the store could not decide: the device sends it again, unless
     /// this was its last try.
     fn undecided(&self, group: &Group, message: &str) -> Result<Verdict, Fault> {
-        // The device shows this message; the id leads to the log line (`log_undecided`).
+        // The device shows this message; the id leads to the line of the server's log.
         let log_id = uuid::Uuid::new_v4().simple();
         let message = format!("the store could not decide: {message} (log_id {log_id})");
+        let undecided = Undecided { mutation: group.id.clone(), why: message.clone() };
+        self.undecided.borrow_mut().push(undecided);
         if group.last_try {
             // Stored, so that a late request of this attempt cannot be accepted.
             let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
@@ -186,7 +220,9 @@ impl PushSession<'_> {
         let transaction = &self.evaluator.transaction;
         let stored = transaction.verdict(&cancel.id)?;
         match &stored {
-            Some(stored) if is_final(stored) => return from_stored(stored, stored.attempt),
+            Some(stored) if is_final(stored) => {
+                return Ok(self.within_room(from_stored(stored, stored.attempt)?));
+            }
             None if cancel.seq < self.client.purged_below => {
                 let message = "the verdict on so old a mutation is no longer kept";
                 return Ok(Verdict {
@@ -211,6 +247,16 @@ impl PushSession<'_> {
         };
         transaction.put_verdict(&cancel.id, &stored)?;
         Ok(verdict)
+    }
+
+    /// The verdict without its before-images, if the response has no room for them: the device then
+    /// uses the values that it knew.
+    fn within_room(&self, mut verdict: Verdict) -> Verdict {
+        let data = verdict.displaced.iter().filter_map(|image| image.data.as_ref());
+        if !self.budget.sends_images(data.map(|data| data.get().len()).sum()) {
+            verdict.displaced.clear();
+        }
+        verdict
     }
 
     /// A group is evaluated in the schema version in which it was written, if the server ever served

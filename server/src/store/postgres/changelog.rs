@@ -158,7 +158,7 @@ pub(super) fn most(limit: usize) -> i64 {
 /// are scanned instead. Positions after the watermark have no gaps, so the head gives the number of
 /// remaining entries. One more entry than requested shows whether the last transaction continues.
 pub(super) const PAGE: &str = "WITH rest(few) AS MATERIALIZED
-      (SELECT h.position - $1 <= cardinality($2::text[]) FROM rejoin.head AS h)
+      (SELECT h.position - cardinality($2::text[]) <= $1 FROM rejoin.head AS h)
     SELECT c.position, c.table_number, c.record_id, c.tag, c.tx FROM (
       SELECT c.* FROM (SELECT * FROM rejoin.changelog AS c WHERE c.position > $1 ORDER BY c.position LIMIT cardinality($2)) AS c
       WHERE (SELECT few FROM rest) AND c.bucket IN (SELECT unnest($2))

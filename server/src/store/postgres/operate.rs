@@ -44,6 +44,19 @@ pub(super) fn devices_since(connection: &Connection, user: &str, since: &str) ->
     Ok(rows.first().map_or(0, |row| row.get(0)))
 }
 
+pub(super) fn verdicts_from(
+    connection: &Connection,
+    user: &str,
+    client_id: &str,
+    (seq, most): (i64, i64),
+) -> Result<i64> {
+    let count = "SELECT count(*) FROM (SELECT FROM rejoin.verdict
+                 WHERE user_id = $1 AND client_id = $2 AND seq >= $3 LIMIT $4) AS v";
+    let (user, client_id) = (kept(user), kept(client_id));
+    let rows = connection.rows(count, &[&user.as_ref(), &client_id.as_ref(), &seq, &most])?;
+    Ok(rows.first().map_or(0, |row| row.get(0)))
+}
+
 /// The served schemas, newest first.
 pub(super) fn manifests(connection: &Connection, most: usize) -> Result<Vec<ManifestVersion>> {
     let select = "SELECT version, hash, created_at FROM rejoin.schema_version ORDER BY version DESC LIMIT $1";

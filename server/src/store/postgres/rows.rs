@@ -5,7 +5,6 @@
 //! written is locked: the second of two pushes that write it waits.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use rejoin_protocol::Value;
@@ -97,43 +96,23 @@ pub(super) enum Lock {
 }
 
 /// The scopes for reading and writing.
-struct Sights([(Vec<String>, bool, Vec<String>); 2]);
+pub(super) struct Sights([(Vec<String>, bool, Vec<String>); 2]);
 
 impl Sights {
-    fn of(scope: &ReadScope, own: &ReadScope) -> Self {
+    pub(super) fn of(scope: &ReadScope, own: &ReadScope) -> Self {
         let owned = |of: &[String]| names(of).into_iter().map(str::to_owned).collect();
         Self([scope, own].map(|of| (owned(&of.owners), of.global, owned(&of.buckets))))
     }
 
-    fn params<'p>(&'p self, key: &'p (dyn ToSql + Sync)) -> [&'p (dyn ToSql + Sync); 7] {
+    pub(super) fn params<'p>(&'p self, key: &'p (dyn ToSql + Sync)) -> [&'p (dyn ToSql + Sync); 7] {
         let [see, write] = &self.0;
         [&see.0, &see.1, &see.2, &write.0, &write.1, &write.2, key]
     }
 }
 
-fn sight_types(key: Type) -> [Type; 7] {
+pub(super) fn sight_types(key: Type) -> [Type; 7] {
     let (texts, truth) = (Type::TEXT_ARRAY, Type::BOOL);
     [texts.clone(), truth.clone(), texts.clone(), texts.clone(), truth, texts, key]
-}
-
-/// The query for several rows, live or deleted.
-pub(super) struct RowsQuery {
-    text: String,
-    types: [Type; 7],
-    eyes: Sights,
-    is_integer: bool,
-    numbers: Vec<i64>,
-    texts: Vec<String>,
-}
-
-impl RowsQuery {
-    pub(super) fn sql(&self) -> Sql<'_> {
-        Sql { text: &self.text, types: &self.types }
-    }
-
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 7] {
-        self.eyes.params(if self.is_integer { &self.numbers } else { &self.texts })
-    }
 }
 
 impl RowQuery<'_> {
@@ -142,11 +121,14 @@ impl RowQuery<'_> {
     }
 
     fn columns(&self) -> String {
-        let forms = self.shape().columns.iter().enumerate();
-        forms
-            .map(|(at, of)| types::reading(of, &cell(self.table, "t", at)))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let forms = 0..self.shape().columns.len();
+        forms.map(|at| self.column(at)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The expression that reads a column of the row `t`.
+    pub(super) fn column(&self, at: usize) -> String {
+        let of = self.shape().columns.get(at);
+        of.map_or(String::new(), |of| types::reading(of, &cell(self.table, "t", at)))
     }
 
     pub(super) fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
@@ -268,13 +250,18 @@ impl RowQuery<'_> {
     /// that the key is compared with.
     fn stored_query(&self, key: &str) -> String {
         format!(
-            "SELECT {}, {}, {} FROM {} AS t WHERE {} = {key}",
+            "SELECT {}, {} FROM {} AS t WHERE {} = {key}",
             self.columns(),
-            seen(self.known, self.table, "t", SEE),
-            seen(self.known, self.table, "t", WRITE),
+            self.access(),
             self.shape().name,
             cell(self.table, "t", self.table.key)
         )
+    }
+
+    /// Whether the user may read the row `t`, and whether the user may write it.
+    pub(super) fn access(&self) -> String {
+        let seen = |eyes| seen(self.known, self.table, "t", eyes);
+        format!("{}, {}", seen(SEE), seen(WRITE))
     }
 
     /// The row of this key, live or deleted.
@@ -321,34 +308,6 @@ impl RowQuery<'_> {
             readable: row.get::<_, Option<bool>>(width).unwrap_or(false),
             writable: row.get::<_, Option<bool>>(width + 1).unwrap_or(false),
         })
-    }
-
-    /// The query for several rows like [`stored`](Self::stored); locks them in key order.
-    pub(super) fn several(
-        &self,
-        keys: &BTreeSet<String>,
-        scope: &ReadScope,
-        own: &ReadScope,
-    ) -> RowsQuery {
-        let keys = keys.iter().filter_map(|key| self.table.key_of(key));
-        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
-        for key in keys.filter(|key| self.is_key(key)) {
-            match key {
-                Value::Integer(number) => numbers.push(number),
-                Value::Text(text) => texts.push(text),
-                _ => {}
-            }
-        }
-        let is_integer = self.shape().form(self.table.key) == Form::Integer;
-        let (list, list_type) = if is_integer {
-            (String::from("ANY($7)"), Type::INT8_ARRAY)
-        } else {
-            (format!("ANY($7::{}[])", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
-        };
-        let key = cell(self.table, "t", self.table.key);
-        let text = format!("{} ORDER BY {key} FOR NO KEY UPDATE OF t", self.stored_query(&list));
-        let eyes = Sights::of(scope, own);
-        RowsQuery { text, types: sight_types(list_type), eyes, is_integer, numbers, texts }
     }
 
     fn name(&self, at: usize) -> String {

@@ -478,4 +478,14 @@ impl ReadDevices for PostgresTransaction<'_> {
     fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
         self.seen(operate::devices_since(self.asked()?, user, since))
     }
+
+    fn verdicts_from(
+        &self,
+        user: &str,
+        client_id: &str,
+        seq: i64,
+        most: i64,
+    ) -> Result<i64, Fault> {
+        self.seen(operate::verdicts_from(self.asked()?, user, client_id, (seq, most)))
+    }
 }

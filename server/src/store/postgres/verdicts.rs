@@ -21,10 +21,13 @@ pub(super) fn one(
     Ok(row.as_ref().map(|row| of_row(row).1))
 }
 
-/// The stored verdicts on these mutations. The query orders by the primary key. Otherwise the
+/// The stored verdicts on these mutations, with 32 MiB of before-images at most: a request may repeat
+/// a thousand mutations. The query orders by the primary key. Otherwise the
 /// planner picks any index with the user while the table is small, and the session keeps that plan.
 pub(super) const VERDICTS: &str =
-    "SELECT v.attempt, v.hash, v.ending, v.client_id, v.seq, v.verdict, v.displaced, v.at, v.mutation_id
+    "SELECT v.attempt, v.hash, v.ending, v.client_id, v.seq, v.verdict,
+       CASE WHEN sum(octet_length(v.displaced)) OVER (ROWS UNBOUNDED PRECEDING) <= 33554432 THEN v.displaced END,
+       v.at, v.mutation_id
      FROM unnest($2::text[]) AS m(id) CROSS JOIN LATERAL (
        SELECT * FROM rejoin.verdict AS v WHERE v.user_id = $1 AND v.mutation_id >= m.id
        ORDER BY v.mutation_id LIMIT 1) AS v

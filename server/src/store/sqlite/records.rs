@@ -68,6 +68,18 @@ pub(super) fn devices_since(
     connection.prepare_cached(count)?.query_row((user, since), |row| row.get(0))
 }
 
+pub(super) fn verdicts_from(
+    connection: &Connection,
+    user: &str,
+    client_id: &str,
+    (seq, most): (i64, i64),
+) -> rusqlite::Result<i64> {
+    let count = "SELECT count(*) FROM (SELECT 1 FROM rejoin_verdict
+                 WHERE user_id = ?1 AND client_id = ?2 AND seq >= ?3 LIMIT ?4)";
+    let mut statement = connection.prepare_cached(count)?;
+    statement.query_row((user, client_id, seq, most), |row| row.get(0))
+}
+
 pub(super) fn put_client(
     connection: &Connection,
     user: &str,

@@ -186,6 +186,16 @@ impl ReadDevices for SqliteTransaction<'_> {
     fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
         Ok(records::devices_since(self.connection, user, since)?)
     }
+
+    fn verdicts_from(
+        &self,
+        user: &str,
+        client_id: &str,
+        seq: i64,
+        most: i64,
+    ) -> Result<i64, Fault> {
+        Ok(records::verdicts_from(self.connection, user, client_id, (seq, most))?)
+    }
 }
 
 impl Prefetch for SqliteTransaction<'_> {}

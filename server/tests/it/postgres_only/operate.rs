@@ -87,7 +87,7 @@ fn pool_opens_16_connections_and_serves_the_rest_in_turn() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     std::thread::scope(|scope| {
         let devices: Vec<_> = (0..20)
-            .map(|number| runtime().block_on(world.device("anna", &format!("a{number}"))))
+            .map(|number| runtime().block_on(world.device(&format!("user{number}"), "a1")))
             .collect();
         holder.run("BEGIN; LOCK TABLE places IN ACCESS EXCLUSIVE MODE");
         let pushes: Vec<_> = devices

@@ -48,6 +48,20 @@ fn cancelled(engine: &Engine, one: &Cancelled) -> Cancel {
     Cancel { id: one.id.to_string(), seq: one.seq.0, rows: rows.collect() }
 }
 
+/// The rows of the cancelled mutations that the response leaves out: the next pull has them.
+fn unanswered(
+    engine: &Engine,
+    requested: &[(Seq, MutationId)],
+    answer: &PushAnswer,
+) -> Vec<RowName> {
+    let found: HashSet<(&str, &str)> =
+        answer.rows.iter().map(|row| (row.table_name.as_str(), row.id.as_str())).collect();
+    let all = engine.queue.cancels();
+    let cancels = requested.iter().filter_map(|(seq, _)| all.get(seq));
+    let rows = cancels.flat_map(|one| cancelled(engine, one).rows);
+    rows.filter(|row| !found.contains(&(row.table_name.as_str(), row.id.as_str()))).collect()
+}
+
 /// A response as one batch, and the queue positions of undecided mutations.
 pub(crate) fn batch(
     engine: &Engine,
@@ -70,8 +84,9 @@ pub(crate) fn batch(
     }
     let images = answer.rows.iter().map(|row| cell::image(&engine.schema, row));
     let images = images.collect::<Result<Vec<_>>>()?;
+    let again = unanswered(engine, requested, answer);
     let mut batch = Batch { withdrawn, images, detect_conflicts: true, ..Batch::default() };
-    batch.meta.extend(recheck(engine, answer, Vec::new())?);
+    batch.meta.extend(recheck(engine, answer, again)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
     }

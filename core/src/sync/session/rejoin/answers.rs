@@ -1,9 +1,9 @@
 //! Responses of a Rejoin server: each is applied completely or not at all.
 
-use rejoin_protocol::wire::RowName;
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use rejoin_protocol::wire::{RowName, code};
 
 use super::{Asked, Rejoin, What};
 use crate::engine::rebase::{Applied, Batch};
@@ -79,19 +79,23 @@ impl Rejoin {
             .verdicts
             .iter()
             .filter(|verdict| matches!(verdict.ending, Ending::Retry | Ending::Blocked))
-            .map(|verdict| (verdict.id, verdict.ending))
+            .map(|verdict| {
+                let is_unfinished = verdict.code.as_deref() == Some(code::UNFINISHED);
+                (verdict.id, verdict.ending == Ending::Blocked || is_unfinished, is_unfinished)
+            })
             .collect();
         let applied = apply(engine, batch)?;
         let moved = !applied.accepted.is_empty() || !applied.parked.is_empty();
-        // Mutations without a verdict wait for the next pass; blocked ones are retried after any
-        // change.
+        // Mutations without a verdict wait for the next pass. Blocked ones, and those for which the
+        // request had no time, are sent again after any change.
         let waits = |group: &&SentGroup| {
-            let ending = undecided.iter().find(|(id, _)| *id == group.id).map(|(_, ending)| ending);
-            matches!((ending, moved), (Some(Ending::Retry), _) | (Some(Ending::Blocked), false))
+            let found = undecided.iter().find(|(id, ..)| *id == group.id);
+            found.is_some_and(|(_, goes_on, _)| !(*goes_on && moved))
         };
         self.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
         pass.report.count(&applied);
-        pass.progress.done += sent.len() as u64;
+        let unfinished = undecided.iter().filter(|(.., is_unfinished)| *is_unfinished).count();
+        pass.progress.done += sent.len().saturating_sub(unfinished) as u64;
         Ok(NextStep::Onward)
     }
 
