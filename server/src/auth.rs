@@ -136,7 +136,7 @@ impl Authenticator {
         match &self.auth {
             Auth::Header { name } => {
                 if !header("host").is_none_or(is_local) {
-                    let message = "the header `Host` is neither an IP address nor localhost";
+                    let message = "the header `Host` names neither an IP address nor localhost: use one of them, or tokens";
                     return Err(unauthorized(message));
                 }
                 let user = header(name).ok_or_else(|| unauthorized("missing user identity"))?;

@@ -55,25 +55,26 @@ impl Quotas {
     }
 
     /// Waits until the user may send a body of at most so many bytes.
-    pub(crate) async fn enter(
-        &self,
-        user: &str,
-        is_push: bool,
-        bytes: usize,
-    ) -> Result<Share, Fault> {
+    pub(crate) async fn enter(&self, user: &str, bytes: usize) -> Result<Share, Fault> {
         let turns = self.turns(user);
-        let mut permits = Vec::with_capacity(3);
-        let mut waited = vec![&turns.requests];
-        waited.extend((is_push && self.is_exclusive).then_some(&turns.pushes));
-        for turn in waited {
-            let permit = tokio::time::timeout(self.patience, Arc::clone(turn).acquire_owned());
-            permits.extend(permit.await.map_err(|_| of_user())?);
-        }
+        let request = self.wait(&turns.requests, 1).await.ok_or_else(of_user)?;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let room =
-            tokio::time::timeout(self.patience, Arc::clone(&self.bytes).acquire_many_owned(bytes));
-        permits.extend(room.await.map_err(|_| of_server())?);
+        let room = self.wait(&self.bytes, bytes).await.ok_or_else(of_server)?;
+        Ok(Share { _permits: vec![request, room] })
+    }
+
+    /// Waits until no other push of the user runs, at a store where pushes exclude each other.
+    pub(crate) async fn push_turn(&self, user: &str) -> Result<Share, Fault> {
+        let mut permits = Vec::new();
+        if self.is_exclusive {
+            permits.push(self.wait(&self.turns(user).pushes, 1).await.ok_or_else(of_user)?);
+        }
         Ok(Share { _permits: permits })
+    }
+
+    async fn wait(&self, turn: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(turn).acquire_many_owned(permits);
+        tokio::time::timeout(self.patience, permit).await.ok()?.ok()
     }
 
     fn turns(&self, user: &str) -> Arc<Turns> {
@@ -129,40 +130,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn user_waits_for_own_requests_only() {
         let quotas = quotas();
-        let first = quotas.enter("eve", false, 10).await.unwrap();
-        let _second = quotas.enter("eve", false, 10).await.unwrap();
-        assert_eq!(status(quotas.enter("eve", false, 10).await), 429);
-        let _ben = quotas.enter("ben", false, 10).await.unwrap();
+        let first = quotas.enter("eve", 10).await.unwrap();
+        let _second = quotas.enter("eve", 10).await.unwrap();
+        assert_eq!(status(quotas.enter("eve", 10).await), 429);
+        let _ben = quotas.enter("ben", 10).await.unwrap();
         drop(first);
-        quotas.enter("eve", false, 10).await.unwrap();
+        quotas.enter("eve", 10).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_push_of_a_user_runs_at_a_time() {
         let quotas = quotas();
-        let push = quotas.enter("eve", true, 10).await.unwrap();
-        assert_eq!(status(quotas.enter("eve", true, 10).await), 429);
-        let _pull = quotas.enter("eve", false, 10).await.unwrap();
-        let _ben = quotas.enter("ben", true, 10).await.unwrap();
+        let push = quotas.push_turn("eve").await.unwrap();
+        assert_eq!(status(quotas.push_turn("eve").await), 429);
+        let _pull = quotas.enter("eve", 10).await.unwrap();
+        let _ben = quotas.push_turn("ben").await.unwrap();
         drop(push);
     }
 
     #[tokio::test(start_paused = true)]
     async fn bodies_of_all_users_share_their_bytes() {
         let quotas = quotas();
-        let eve = quotas.enter("eve", false, 95).await.unwrap();
-        let _ben = quotas.enter("ben", false, 5).await.unwrap();
-        assert_eq!(status(quotas.enter("cleo", false, 1).await), 503);
+        let eve = quotas.enter("eve", 95).await.unwrap();
+        let _ben = quotas.enter("ben", 5).await.unwrap();
+        assert_eq!(status(quotas.enter("cleo", 1).await), 503);
         drop(eve);
-        quotas.enter("cleo", false, 90).await.unwrap();
+        quotas.enter("cleo", 90).await.unwrap();
     }
 
     #[tokio::test]
     async fn users_without_a_request_are_forgotten() {
         let quotas = quotas();
-        let eve = quotas.enter("eve", false, 1).await.unwrap();
+        let eve = quotas.enter("eve", 1).await.unwrap();
         for number in 0..100 {
-            quotas.enter(&format!("user {number}"), true, 1).await.unwrap();
+            quotas.enter(&format!("user {number}"), 1).await.unwrap();
         }
         assert_eq!(quotas.users.lock().unwrap().len(), 2);
         drop(eve);

@@ -80,7 +80,9 @@ impl<'a> Budget<'a> {
         if takes(&self.group_rows, row.weight()) {
             return Ok(());
         }
-        let message = "the stored rows that the mutation names are too large together";
+        let message = format!(
+            "the stored rows that the mutation names have more than {GROUP_ROWS} bytes: write fewer at once"
+        );
         reject(Ending::Refused, code::TOO_LARGE, None, message)
     }
 

@@ -282,7 +282,7 @@ impl<'a> PushPlan<'a> {
     }
 
     /// In a batch: whether all written rows are in buckets that the user reads, by one query. If not,
-    /// the group of the first other one has failed.
+    /// the group of the first other one has failed; so has that of a large row, which is not loaded.
     pub(super) fn check_buckets(&self) -> Result<(), Fault> {
         let mut state = self.state.borrow_mut();
         let written = state.pending.as_mut().map(|pending| std::mem::take(&mut pending.buckets));
@@ -298,14 +298,18 @@ impl<'a> PushPlan<'a> {
         }
         let mut found = Loaded::default();
         self.load_into(&mut found, &[], &rows)?;
-        let is_foreign = |written: &&WrittenBucket| {
+        let is_own = |written: &WrittenBucket| {
             let table = self.schema.tables.get(written.table)?;
-            let stored = found.rows.get(&written.table)?.get(&written.id)?.as_ref()?;
-            let named = bucket::column(table).filter(|_| !stored.row.is_deleted(table))?;
+            let Some(stored) = found.rows.get(&written.table)?.get(&written.id)? else {
+                return Some(true);
+            };
+            let named = bucket::column(table)?;
             let (former, value) = (written.former.as_ref(), stored.row.cell(named.column));
-            Some(bucket::is_foreign(table, named, former, value, &self.scope.buckets))
+            let held = &self.scope.buckets;
+            let is_foreign = bucket::is_foreign(table, named, former, value, held);
+            Some(stored.row.is_deleted(table) || !is_foreign)
         };
-        match written.iter().find(|written| is_foreign(written) == Some(true)) {
+        match written.iter().find(|written| is_own(written) != Some(true)) {
             None => Ok(()),
             Some(WrittenBucket { group, .. }) => {
                 self.next_group(*group);

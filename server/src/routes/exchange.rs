@@ -194,12 +194,21 @@ where
     };
     let most = shared.engine.limits.body;
     let room = body::most_bytes(&parts.headers, most);
-    let _share = match shared.quotas.enter(&caller.user, endpoint.is_push(), room).await {
+    let _share = match shared.quotas.enter(&caller.user, room).await {
         Ok(share) => share,
         Err(fault) => return refused(&shared, &fault, extended, doing),
     };
     let bytes = match body::read(bytes, most).await {
         Ok(bytes) => bytes,
+        Err(fault) => return refused(&shared, &fault, extended, doing),
+    };
+    // Only now: a body may take a minute, and other devices of the user push meanwhile.
+    let turn = match endpoint.is_push() {
+        true => shared.quotas.push_turn(&caller.user).await.map(Some),
+        false => Ok(None),
+    };
+    let _turn = match turn {
+        Ok(turn) => turn,
         Err(fault) => return refused(&shared, &fault, extended, doing),
     };
     let decoded = read(&bytes, &mut extended);

@@ -119,3 +119,18 @@ async fn bucket_of_a_plain_record_is_checked(backend: Backend) {
     }
     assert_in_no_foreign_bucket(&world).await;
 }
+
+/// Large rows are not loaded together with others.
+#[apply(secured_stores!)]
+async fn bucket_of_a_large_row_is_checked(backend: Backend) {
+    let world = world(backend);
+    let mut ben = world.device("ben", "b1").await;
+    let large = "x".repeat(100_000);
+    let red = ben.group("m1", &json!([create("posts", "p1", &json!({"body": large}))]));
+    let blue = json!({"body": large, "team": "blue"});
+    let blue = ben.group("m2", &json!([create("posts", "p2", &blue)]));
+    let answer = ben.push_groups(json!([red, blue])).await.rejoin.unwrap();
+    let found: Vec<String> = answer.verdicts.iter().map(ended).collect();
+    assert_eq!(found, ["refused ownership", "accepted -"]);
+    assert_in_no_foreign_bucket(&world).await;
+}

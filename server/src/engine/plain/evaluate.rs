@@ -73,7 +73,7 @@ impl RecordOutcome {
 
     /// For a record for which the request has no time or no room: the peer sends it again.
     pub(super) fn busy() -> Self {
-        Self::rejected("rejected_retryable", "busy", "too much for one request")
+        Self::rejected("rejected_retryable", "busy", "too much for one request: send it again")
     }
 
     fn conflict(reason: &'static str, message: &str, row: Row) -> Self {
