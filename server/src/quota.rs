@@ -37,7 +37,7 @@ struct Turns {
 }
 
 /// A request's share, until it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Share {
     _permits: Vec<OwnedSemaphorePermit>,
 }

@@ -26,6 +26,7 @@ use crate::engine::verdict::word;
 use crate::engine::{Caller, Engine, describe, digest, plain, pull, snapshot};
 use crate::error::{Fault, Refusal};
 use crate::observe;
+use crate::quota::Share;
 
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 const BOTH: &[&str] = &["schema_version", "schema_hash"];
@@ -203,9 +204,10 @@ where
         Err(fault) => return refused(&shared, &fault, extended, doing),
     };
     // Only now: a body may take a minute, and other devices of the user push meanwhile.
-    let turn = match endpoint.is_push() {
-        true => shared.quotas.push_turn(&caller.user).await.map(Some),
-        false => Ok(None),
+    let turn = if endpoint.is_push() {
+        shared.quotas.push_turn(&caller.user).await
+    } else {
+        Ok(Share::default())
     };
     let _turn = match turn {
         Ok(turn) => turn,
