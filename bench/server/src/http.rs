@@ -51,7 +51,7 @@ impl Http {
     fn ask(&mut self, method: &str, path: &str, body: &str, encoding: &str) -> Result<&[u8]> {
         let protocol = if self.is_plain { "" } else { "Rejoin-Protocol: 1\r\n" };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\n{protocol}Accept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-User-ID: {}\r\n{protocol}Accept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.user,
             body.len()
         );

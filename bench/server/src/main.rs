@@ -5,7 +5,7 @@
 //! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
 //! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
 //! position, `--bytes` counts the bytes of a first sync, `--fanout` opens 10,000 event streams, `--shared` takes
-//! 1,000 first syncs through nginx.
+//! 1,000 first syncs through nginx, `--fairness` has one user push beside the worst requests of another.
 
 #![allow(
     clippy::print_stdout,
@@ -17,6 +17,7 @@
 mod bytes;
 mod cluster;
 mod device;
+mod fairness;
 mod fanout;
 mod floor;
 mod http;
@@ -60,6 +61,9 @@ struct Arguments {
     /// Page builds and CPU time of 1,000 first syncs through a cache, instead of times.
     #[arg(long)]
     shared: bool,
+    /// A user's pushes beside the worst requests of another user, instead of times.
+    #[arg(long)]
+    fairness: bool,
     /// The larger size of `--scale`, and the rows of `--memory`.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -95,6 +99,9 @@ fn main() -> Result<()> {
     }
     if arguments.shared {
         lines.extend(shared::lines()?);
+    }
+    if arguments.fairness {
+        lines.extend(fairness::lines()?);
     }
     if lines.is_empty() {
         lines.extend(speed::lines(arguments.rounds, &wanted)?);

@@ -33,6 +33,21 @@ parent_table = \"tasks\"
 parent_fk_col = \"task_id\"
 ";
 
+/// The tasks, in SQLite.
+const SQLITE_TABLES: &str = "
+    CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, title TEXT NOT NULL, body TEXT, rank INTEGER,
+      done BOOLEAN NOT NULL DEFAULT false, updated_at TEXT, deleted_at TEXT);
+";
+
+const SQLITE_CONFIGURATION: &str = "
+[auth]
+header = \"X-User-ID\"
+
+[[tables]]
+name = \"tasks\"
+owner_column = \"owner_id\"
+";
+
 const LOG_CONFIGURATION: &str = "
 [auth]
 header = \"X-User-ID\"
@@ -144,6 +159,13 @@ impl Served {
         Self::configured(url, CONFIGURATION)
     }
 
+    /// Serves the tasks in a SQLite file.
+    pub(crate) fn over_sqlite() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        rusqlite::Connection::open(folder.path().join("app.db"))?.execute_batch(SQLITE_TABLES)?;
+        Self::in_folder(folder, &format!("database = \"app.db\"\n{SQLITE_CONFIGURATION}"))
+    }
+
     /// The same, with a pooler in front of the database.
     pub(crate) fn over_pooler(url: &str, pooler: &str) -> Result<Self> {
         Self::configured(url, &format!("pooler = \"{pooler}\"\n{CONFIGURATION}"))
@@ -171,9 +193,12 @@ impl Served {
     }
 
     fn configured(url: &str, configuration: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::in_folder(tempfile::tempdir()?, &format!("store = \"{url}\"\n{configuration}"))
+    }
+
+    fn in_folder(folder: tempfile::TempDir, configuration: &str) -> Result<Self> {
         let file = folder.path().join(FILE);
-        std::fs::write(&file, format!("store = \"{url}\"\n{configuration}"))?;
+        std::fs::write(&file, configuration)?;
         let (process, address) = started(&file, "127.0.0.1:0")?;
         Ok(Self { folder, process, address })
     }

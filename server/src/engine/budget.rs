@@ -18,6 +18,9 @@ use crate::model::Row;
 /// The time after which a transaction that excludes all others ends, and the next one goes on.
 const SLICE: i64 = 50_000;
 
+/// The same while another write of this server waits. A commit costs about a millisecond.
+const SLICE_WHILE_AWAITED: i64 = 5_000;
+
 /// Bytes of the stored rows that one group names. Rows are read whole, also for a small change.
 const GROUP_ROWS: usize = 256 << 20;
 
@@ -29,6 +32,8 @@ pub(super) struct Budget<'a> {
     ends: i64,
     /// When this transaction ends.
     slice_ends: Cell<i64>,
+    /// When it ends if another one waits.
+    yields_from: Cell<i64>,
     /// Bytes of images that the response may still have.
     images: Cell<usize>,
     /// Bytes of stored rows that the group may still name.
@@ -47,6 +52,7 @@ impl<'a> Budget<'a> {
             clock,
             ends,
             slice_ends: Cell::new(ends),
+            yields_from: Cell::new(ends),
             images: Cell::new(images),
             group_rows: Cell::new(GROUP_ROWS),
             group_images: Cell::new(images),
@@ -61,13 +67,16 @@ impl<'a> Budget<'a> {
 
     /// Begins a transaction. `is_alone`: it excludes all other writers.
     pub(super) fn begin_slice(&self, is_alone: bool) {
-        let end = if is_alone { self.clock.now().saturating_add(SLICE) } else { i64::MAX };
-        self.slice_ends.set(end.min(self.ends));
+        let now = self.clock.now();
+        let end = |after: i64| if is_alone { now.saturating_add(after) } else { i64::MAX };
+        self.slice_ends.set(end(SLICE).min(self.ends));
+        self.yields_from.set(end(SLICE_WHILE_AWAITED).min(self.ends));
     }
 
-    /// Whether the transaction has to end.
-    pub(super) fn is_slice_over(&self) -> bool {
-        self.clock.now() >= self.slice_ends.get()
+    /// Whether the transaction has to end. `is_awaited`: another write waits for its end.
+    pub(super) fn is_slice_over(&self, is_awaited: bool) -> bool {
+        let end = if is_awaited { &self.yields_from } else { &self.slice_ends };
+        self.clock.now() >= end.get()
     }
 
     pub(super) fn begin_group(&self) {

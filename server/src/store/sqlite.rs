@@ -6,6 +6,7 @@
 //! triggers.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct SqliteStore {
     tables: Vec<TableConfig>,
     /// In the order of arrival: a push of several transactions leaves it to others in between.
     writer: FairMutex<Connection>,
+    /// Threads that wait for `writer`.
+    waiting: AtomicUsize,
     readers: Mutex<Vec<Connection>>,
     pulse: Mutex<Connection>,
     schema: RwLock<Known>,
@@ -90,6 +93,7 @@ impl SqliteStore {
             tables: tables.to_vec(),
             pulse: Mutex::new(connect(path, wait)?),
             writer: FairMutex::new(writer),
+            waiting: AtomicUsize::new(0),
             readers: Mutex::new(Vec::new()),
             schema: RwLock::new(known),
             clock: Arc::new(SystemClock),
@@ -132,7 +136,9 @@ impl SqliteStore {
     /// The write connection, outside of a transaction. Ends a transaction whose rollback failed for
     /// lack of memory: no other could begin otherwise.
     fn writer(&self) -> Result<FairMutexGuard<'_, Connection>, Fault> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let writer = self.writer.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         if !writer.is_autocommit() {
             writer.execute_batch("ROLLBACK")?;
         }
@@ -217,7 +223,7 @@ impl SqliteStore {
             let known = self.current(reader)?;
             reader.execute_batch("BEGIN")?;
             if schema_version(reader)? == known.version {
-                return work(&SqliteTransaction::new(reader, known, false));
+                return work(&SqliteTransaction::new(reader, known, None));
             }
             reader.execute_batch("ROLLBACK")?;
         }
@@ -240,7 +246,7 @@ impl SqliteStore {
             }
         }
         changelog::stamp(writer, now)?;
-        work(&SqliteTransaction::new(writer, known, true))?;
+        work(&SqliteTransaction::new(writer, known, Some(&self.waiting)))?;
         if writer.is_autocommit() {
             return Err(Fault::Transient(String::from("SQLite ended the transaction")));
         }
@@ -282,7 +288,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{SqliteStore, lock};
-    use crate::store::{Store, WriteProblem};
+    use crate::store::{Store, WriteProblem, Writing};
 
     const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
@@ -312,6 +318,23 @@ mod tests {
             // 2 is FULL: in WAL mode each commit is synced.
             assert_eq!([pragma("synchronous"), pragma("journal_mode")], ["2", "wal"]);
         }
+    }
+
+    #[test]
+    fn transaction_knows_whether_another_write_waits() {
+        let (store, _folder) = store(Duration::from_secs(5));
+        std::thread::scope(|scope| {
+            let work = &mut |writing: &dyn Writing| {
+                assert!(!writing.is_awaited());
+                scope.spawn(|| store.write(NOW, &mut |_| Ok(())).unwrap());
+                while !writing.is_awaited() {
+                    std::thread::yield_now();
+                }
+                Ok(())
+            };
+            store.write(NOW, work).unwrap();
+        });
+        store.write(NOW, &mut |writing| Ok(assert!(!writing.is_awaited()))).unwrap();
     }
 
     /// SQLite's own size limit simulates a full disk: the same error at the same place.

@@ -99,6 +99,12 @@ pub trait Savepoints {
         None
     }
 
+    /// Whether another write of this store waits for this transaction to end. A store that writes at
+    /// the same time always returns `false`.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     /// Begins a savepoint; they nest.
     fn begin(&self) -> Result<(), Fault>;
 

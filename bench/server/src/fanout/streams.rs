@@ -181,7 +181,7 @@ async fn open(address: &str, number: usize) -> Result<BufReader<TcpStream>, Ende
     let stream = TcpStream::connect(address).await.map_err(lost)?;
     let mut stream = BufReader::with_capacity(512, stream);
     let request = format!(
-        "GET /sync/events?ping=480 HTTP/1.1\r\nHost: bench\r\nX-User-ID: user{number}\r\n\r\n"
+        "GET /sync/events?ping=480 HTTP/1.1\r\nHost: localhost\r\nX-User-ID: user{number}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.map_err(lost)?;
     let mut line = String::new();

@@ -69,7 +69,7 @@ impl PushSession<'_> {
         groups: &[Group],
     ) -> Result<Vec<Verdict>, Fault> {
         let UserTransaction { writing, plan, .. } = self.evaluator.transaction;
-        let is_over = || self.budget.is_slice_over();
+        let is_over = || self.budget.is_slice_over(writing.is_awaited());
         let cancel = |at: usize| match cancels.get(at) {
             Some(cancel) => self.cancel(cancel),
             None => Err(Fault::Internal(String::from("a push has no such cancel"))),

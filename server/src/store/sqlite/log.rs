@@ -40,7 +40,7 @@ impl LogDatabase for SqliteTransaction<'_> {
     }
 
     fn writes(&self) -> bool {
-        self.writes
+        self.waiting.is_some()
     }
 
     /// A write transaction is exclusive already.

@@ -1,6 +1,7 @@
 //! One transaction of the embedded store; implements the store traits by delegation.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rejoin_protocol::Value;
 use rusqlite::Connection;
@@ -24,15 +25,20 @@ pub(super) struct SqliteTransaction<'a> {
     pub(super) connection: &'a Connection,
     schema: Arc<Schema>,
     pub(super) log_tables: Arc<[LogTable]>,
-    pub(super) writes: bool,
+    /// The number of writes that wait for this one; `None` for a read.
+    pub(super) waiting: Option<&'a AtomicUsize>,
     pub(super) log_session: LogSession,
 }
 
 impl<'a> SqliteTransaction<'a> {
-    pub(super) fn new(connection: &'a Connection, known: Known, writes: bool) -> Self {
+    pub(super) fn new(
+        connection: &'a Connection,
+        known: Known,
+        waiting: Option<&'a AtomicUsize>,
+    ) -> Self {
         let Known { schema, log, .. } = known;
         let log_session = LogSession::default();
-        Self { connection, schema, log_tables: log, writes, log_session }
+        Self { connection, schema, log_tables: log, waiting, log_session }
     }
 }
 
@@ -211,6 +217,10 @@ impl HookSql for SqliteTransaction<'_> {
 }
 
 impl Savepoints for SqliteTransaction<'_> {
+    fn is_awaited(&self) -> bool {
+        self.waiting.is_some_and(|waiting| waiting.load(Ordering::Relaxed) > 0)
+    }
+
     fn begin(&self) -> Result<(), Fault> {
         Ok(self.connection.execute_batch("SAVEPOINT rejoin")?)
     }
