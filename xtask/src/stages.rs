@@ -32,12 +32,11 @@ pub(crate) const GATE: &[Stage] = &[
     Stage::new("tests", 40, rust_tests::tests).needs(&["build"]).after(&["tools"]),
     Stage::new("simulate", 50, simulate::gate).needs(&["build"]),
     Stage::new("swift", 30, || SWIFT.tests()).needs(&["build"]).after(&["tools"]),
-    Stage::new("apple", 20, apple::checked).needs(&["build"]).after(&["swift"]),
     Stage::new("javascript", 30, || JAVASCRIPT.tests()).needs(&["build"]).after(&["npm"]),
     // Two builds by Maven must not write the same folders: what uses Kotlin's classes is in one row.
     Stage::new("kotlin", 30, || KOTLIN.tests()).needs(&["build"]).after(&["kotlin-build"]),
     Stage::new("android", 30, android).needs(&["build"]).after(&["kotlin"]),
-    Stage::new("react-native", 30, react_native)
+    Stage::new("react-native", 30, jsi::checked)
         .needs(&["build"])
         .after(&["android", "javascript"]),
     Stage::new("format", 5, check::format).locks(),
@@ -75,6 +74,8 @@ pub(crate) const DEEP: &[Stage] = &[
     Stage::new("orders", 60, orders).needs(&["build"]),
     Stage::new("features", 10, check::features).locks().after(&["build"]),
     Stage::new("library", 20, library::shipped).locks().after(&["build"]),
+    Stage::new("npm-package", 30, react_native::checked).needs(&["build"]),
+    Stage::new("apple", 20, apple::checked).needs(&["build"]),
     Stage::new("package", 90, package::parts).locks().after(&["build"]),
     Stage::new("fuzz", 60, fuzz::every_target).locks().after(&["build"]),
     Stage::new("mutants", 600, mutants::sample).locks().after(&["build"]),
@@ -100,12 +101,6 @@ fn orders() -> Result<Count> {
     for stage in ["javascript", "kotlin", "swift"] {
         count += gate::run_with(stage, (rust_tests::CASES, rust_tests::MORE_CASES))?;
     }
-    Ok(count)
-}
-
-fn react_native() -> Result<Count> {
-    let mut count = jsi::checked()?;
-    count += react_native::checked()?;
     Ok(count)
 }
 

@@ -11,12 +11,13 @@ use std::process::{Command, Stdio};
 
 /// Stages, with the programs without which they do nothing. Not `android`, which needs those of
 /// `kotlin` and writes files before it looks for them.
-const STAGES: [(&str, &[&str]); 9] = [
+const STAGES: [(&str, &[&str]); 10] = [
     ("kotlin-build", &["java", "mvn"]),
     ("kotlin", &["java", "mvn"]),
     ("npm", &["node", "npm"]),
     ("javascript", &["node", "npm"]),
     ("react-native", &["node", "npm"]),
+    ("npm-package", &["node", "npm"]),
     ("links", &["node", "npm"]),
     ("swift", &["swift"]),
     ("apple", &["swift"]),
