@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rejoin_protocol::Manifest;
 use tokio::time::MissedTickBehavior;
 
 use crate::engine::log_import::{self, Imported};
@@ -175,11 +176,13 @@ impl Server {
     pub fn manifest(&self, version: Option<i64>) -> Result<Option<String>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| {
             let served = &reading.schema().manifest;
-            match reading.manifest(version.unwrap_or(served.schema_version), None)? {
-                // A server opened for inspection has not stored a schema that was never served.
-                None if version.is_none() => Ok(Some(serde_json::to_string(served)?)),
-                found => Ok(found),
-            }
+            let Some(version) = version.filter(|version| *version != served.schema_version) else {
+                return Ok(Some(serde_json::to_string(served)?));
+            };
+            let Some(stored) = reading.manifest(version, None)? else { return Ok(None) };
+            // It is stored before it has a version.
+            let stored: Manifest = serde_json::from_str(&stored)?;
+            Ok(Some(serde_json::to_string(&Manifest { schema_version: version, ..stored })?))
         })?)
     }
 

@@ -13,7 +13,7 @@ use rejoin_protocol::limits::{DIGEST_ROWS, DIGEST_SLICES};
 use rejoin_protocol::manifest::{SyncModel, TableManifest};
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::digest::{DigestAnswer, DigestAsk, RowHash};
-use rejoin_protocol::{ColumnKind, Value};
+use rejoin_protocol::{ColumnKind, Value, codec};
 
 use super::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
@@ -75,7 +75,12 @@ impl Found {
     }
 
     fn add<'a>(&mut self, key: &Value, cells: impl Iterator<Item = (&'a Value, ColumnKind)>) {
-        let hash = row_hash(cells);
+        // Devices have NULL where a value has no wire form.
+        let sent = |(cell, kind)| match codec::check(cell, kind) {
+            Ok(()) => (cell, kind),
+            Err(_) => (&Value::Null, kind),
+        };
+        let hash = row_hash(cells.map(sent));
         self.whole.add_hash(hash);
         let Some(slices) = u32::try_from(self.slices.len()).ok().filter(|slices| *slices > 0)
         else {

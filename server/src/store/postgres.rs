@@ -55,6 +55,7 @@ mod portable;
 mod records;
 mod replica;
 mod retries;
+mod rewritten;
 mod room;
 mod rows;
 mod shape;
@@ -99,6 +100,10 @@ const FINGERPRINT: &str = "WITH tables(oids, line) AS MATERIALIZED (
       FROM pg_trigger AS g WHERE g.tgrelid = ANY((SELECT oids FROM tables)::oid[])
       UNION ALL SELECT hashoidextended(r.oid, r.xmin::text::bigint)
       FROM pg_rewrite AS r WHERE r.ev_class = ANY((SELECT oids FROM tables)::oid[])
+      UNION ALL SELECT hashoidextended(e.oid, e.xmin::text::bigint) FROM pg_enum AS e WHERE e.enumtypid IN (
+        SELECT coalesce(nullif(t.typelem, 0), nullif(t.typbasetype, 0), t.oid) FROM pg_attribute AS a
+        JOIN pg_type AS t ON t.oid = a.atttypid WHERE a.attrelid = ANY((SELECT oids FROM tables)::oid[])
+        AND a.attnum > 0 AND a.atttypid >= 16384)
     ) AS parts)) FROM tables";
 
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

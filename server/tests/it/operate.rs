@@ -186,6 +186,8 @@ async fn served_schemas_are_kept_and_listed(world: World) {
     let (old, new) = (of(Some(anna.version)).to_string(), of(None).to_string());
     assert!(!old.contains("anthem") && new.contains("anthem"));
     assert_eq!(of(Some(later.version)), of(None));
+    let printed = [Some(anna.version), None].map(|version| of(version)["schema_version"].clone());
+    assert_eq!(printed, [anna.version, later.version]);
     assert_eq!(world.server.manifest(Some(99)).unwrap(), None);
 }
 

@@ -82,6 +82,25 @@ fn damaged_rows_are_found_and_repaired_by_row(store: Store) {
     assert_eq!(check(&mut device, &server).tables, sound);
 }
 
+/// Regression: the server counted the value, the device the NULL that it gets.
+#[apply(each_store)]
+fn value_that_is_sent_as_null_is_no_difference(store: Store) {
+    let tables = "CREATE TABLE levels(id TEXT PRIMARY KEY, owner_id TEXT, level DOUBLE PRECISION,
+                  updated_at TEXT, deleted_at TEXT)";
+    let configs = vec![TableConfig::owned("levels", "owner_id")];
+    let server = Backend::made(store, tables, configs, Limits::default());
+    let insert = |level: &str| {
+        format!(
+            "INSERT INTO levels(id, owner_id, level) VALUES ('l1', 'ana', {level}), ('l2', 'ana', 1.5)"
+        )
+    };
+    server.outside_by(&insert("9e999"), &insert("'NaN'"));
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    assert_eq!(device.see("SELECT id, level FROM levels"), "l1|- l2|1.5");
+    assert_eq!(check(&mut device, &server).tables, [table("levels", 2, 0, 0)]);
+}
+
 fn requests(device: &Device, path: &str) -> usize {
     device.sent.iter().filter(|request| request.path == path).count()
 }

@@ -26,6 +26,40 @@ fn gained_column_is_filled_by_the_server(store: Store) {
     assert_eq!(digest::digest(device.engine(), "places").unwrap(), server.digest("ana", "places"));
 }
 
+/// No trigger is called for values that the statement rewrites, and the server goes on meanwhile.
+#[apply(each_store)]
+fn values_rewritten_by_a_schema_change_reach_the_device(store: Store) {
+    let (server, mut device) = one_place(store);
+    server.outside_by(
+        "UPDATE places SET note = 'calm'",
+        "CREATE TYPE mood AS ENUM ('calm', 'loud');
+         ALTER TABLE places ALTER COLUMN note TYPE mood USING 'calm'",
+    );
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "p1|A|calm");
+    device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
+    server.outside_by(
+        "UPDATE places SET note = 'quiet'",
+        "ALTER TYPE mood RENAME VALUE 'calm' TO 'quiet'",
+    );
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (1, 0), "{}", device.waiting());
+    assert_eq!(device.see(PLACES), "p1|pending|quiet");
+    assert_eq!(server.see(PLACES), "p1|pending|quiet");
+    server.outside_by(
+        "PRAGMA legacy_alter_table = ON;
+         CREATE TABLE fresh (id TEXT PRIMARY KEY, name TEXT NOT NULL, note TEXT, score INTEGER, user_id TEXT NOT NULL,
+                             created_at TEXT, updated_at TEXT, deleted_at TEXT);
+         INSERT INTO fresh SELECT id, name, upper(note), score, user_id, created_at, updated_at, deleted_at FROM places;
+         DROP TABLE places;
+         ALTER TABLE fresh RENAME TO places",
+        "ALTER TABLE places ALTER COLUMN note TYPE text USING upper(note::text)",
+    );
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "p1|pending|QUIET");
+    assert_eq!(digest::digest(device.engine(), "places").unwrap(), server.digest("ana", "places"));
+}
+
 /// Regression: rows created before the column was gained took this device's default when they were
 /// applied again.
 #[apply(each_store)]

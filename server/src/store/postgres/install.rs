@@ -19,7 +19,9 @@ use super::log_tables::LogShape;
 use super::member::Function;
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
-use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member};
+use super::{
+    Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member, rewritten,
+};
 use crate::config::TableConfig;
 use crate::error::ServerError;
 use crate::model::{LogTable, Schema, Table};
@@ -72,7 +74,7 @@ fn refresh_in(
     let ReadTables { found, named, log, log_shapes } =
         read_tables(connection, plan, &configs, starts)?;
     let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
-    let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
+    let (mut manifests, mut shapes, mut is_rewritten) = (Vec::new(), Vec::new(), false);
     for ((config, table), (function, fed)) in found.iter().zip(named) {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
         let identities = identities(connection, number, is_same, table)?;
@@ -84,6 +86,7 @@ fn refresh_in(
         if config.sync == SyncModel::Log {
             continue;
         }
+        is_rewritten |= rewritten::is_news(connection, number, is_same)?;
         let described = describe::table(number.into(), config, &table.found, &identities, &configs);
         shapes.push(Shape {
             name: table.name.clone(),
@@ -106,7 +109,7 @@ fn refresh_in(
     (known.log, known.log_shapes) = (log, log_shapes);
     if !plan.looks {
         plan.check(connection, &known)?;
-        install(connection, &known)?;
+        install(connection, &known, is_rewritten)?;
     }
     known.fingerprint = fingerprint(connection, &known.names)?;
     known.cursor_key = changelog::log_state(connection)?.log.key;
@@ -254,8 +257,9 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
 }
 
 /// Installs missing triggers and indexes; drops those of tables that are no longer synced.
-fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
-    let mut gap = false;
+///
+/// `gap`: rows have changed, and the log does not name them. Devices then take a snapshot.
+fn install(connection: &Connection, known: &Known, mut gap: bool) -> Result<(), ServerError> {
     for (table, shape) in known.schema.tables.iter().zip(&known.shapes) {
         let wanted = triggers::of(known, table);
         if !is_installed(connection, shape, &wanted)? {
