@@ -9,6 +9,12 @@ use crate::error::Result;
 /// ones must not replace the device's.
 pub(crate) const LOG_OTHER_SERVER: &str = "log_other_server";
 
+/// Key of the server's kind: [`PLAIN`] if rows and frozen records are from a plain server.
+pub(crate) const PEER: &str = "peer";
+
+/// The value of [`PEER`].
+pub(crate) const PLAIN: &str = "plain";
+
 /// Sets a value, or removes it.
 pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
     let done = if let Some(value) = value {

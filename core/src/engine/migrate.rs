@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0010_cancelled_action.sql"),
     include_str!("../../migrations/0011_log.sql"),
     include_str!("../../migrations/0012_log_page.sql"),
+    include_str!("../../migrations/0013_gone.sql"),
 ];
 
 /// The format that this release writes.

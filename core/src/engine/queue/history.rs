@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
+use sha2::{Digest as _, Sha256};
 
 use super::attempt;
 use super::stance::PolicyState;
-use super::store::{damaged, id};
+use super::store::{damaged, id, run};
 use crate::engine::database::fault;
 use crate::engine::queue::step::old_of;
+use crate::engine::rows::binary::BinaryWriter;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
 use crate::error::Result;
@@ -175,6 +177,27 @@ pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds) -> Result<usize> 
 pub(crate) fn has_row(conn: &Connection, row: &RowKey) -> Result<bool> {
     let all = read_newest(conn, usize::MAX)?;
     Ok(all.iter().any(|kept| kept.done.rows.iter().any(|patch| patch.row == *row)))
+}
+
+/// Stores that a plain server had this row and deleted it.
+pub(crate) fn note_gone(conn: &Connection, row: &RowKey) -> Result<()> {
+    let sql = "/*rejoin*/INSERT OR IGNORE INTO rejoin_gone (hash) VALUES (?1)";
+    run(conn, sql, [hash_of(row)])
+}
+
+/// Whether a plain server had this row and deleted it, as far as this device has pulled that. Two
+/// rows may have the same hash: then a create is compared that need not be.
+pub(crate) fn was_gone(conn: &Connection, row: &RowKey) -> Result<bool> {
+    let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_gone WHERE hash = ?1)";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    statement.query_row([hash_of(row)], |row| row.get(0)).map_err(fault::of)
+}
+
+fn hash_of(row: &RowKey) -> i64 {
+    let mut bytes = BinaryWriter::new();
+    bytes.row(row);
+    let digest = Sha256::digest(bytes.finish());
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | i64::from(*byte))
 }
 
 /// Whether the oldest entry is older than the default age.

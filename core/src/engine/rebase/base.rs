@@ -19,6 +19,8 @@ use super::policy;
 use super::take_over;
 use super::work::RebaseContext;
 use crate::engine::database::{OURS, fault};
+use crate::engine::meta::{PEER, PLAIN, meta};
+use crate::engine::queue::history;
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::key_order::{Ordered, in_key_order};
 use crate::engine::rows::patch::RowKey;
@@ -37,7 +39,10 @@ pub(super) fn apply(work: &mut RebaseContext<'_>, batch: &Batch) -> Result<(usiz
     let conflicts = |verdict: &ServerVerdict| verdict.ending == Ending::Conflict;
     let by_rows = !batch.records.is_empty();
     let may_conflict = batch.detect_conflicts || by_rows || batch.verdicts.iter().any(conflicts);
-    let mut into = Base { work, met: BTreeSet::new(), rows: 0, reported, may_conflict };
+    let has_absent =
+        !batch.history.is_empty() || batch.images.iter().any(|image| image.row.is_none());
+    let is_plain = has_absent && meta(work.conn, PEER)?.as_deref() == Some(PLAIN);
+    let mut into = Base { work, met: BTreeSet::new(), rows: 0, reported, may_conflict, is_plain };
     for set in &batch.sets {
         into.set(set, &batch.ranges)?;
     }
@@ -68,6 +73,8 @@ struct Base<'w, 'a> {
     reported: usize,
     /// Whether a conflict may be found; its detail needs the previous base row.
     may_conflict: bool,
+    /// Whether the rows are of a plain server.
+    is_plain: bool,
 }
 
 impl Base<'_, '_> {
@@ -101,6 +108,9 @@ impl Base<'_, '_> {
             None => {
                 policy::vanishes(self.work, &row)?;
                 self.work.rows.delete(&row)?;
+                if self.is_plain {
+                    history::note_gone(self.work.conn, &row)?;
+                }
             }
             Some(columns) => {
                 let table = self.work.rows.table(image.table)?;

@@ -70,6 +70,7 @@ fn file_of_format_8_keeps_its_tables_queue_and_views() {
              ALTER TABLE rejoin_column DROP COLUMN removed_default;
              DROP TABLE rejoin_log_facts; DROP TABLE rejoin_log_entry;
              DROP TABLE rejoin_log_row; DROP TABLE rejoin_log_table; DROP TABLE rejoin_log_page;
+             DROP TABLE rejoin_gone;
              ALTER TABLE rejoin_cancel DROP COLUMN of_action; PRAGMA user_version = 8;
              CREATE VIEW mine AS SELECT * FROM gone;",
         )

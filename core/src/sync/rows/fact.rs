@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::entries;
+pub(crate) use crate::engine::meta::{PEER, PLAIN};
 use crate::error::{Error, Result, StorageFault};
 use crate::sync::status::FirstSync;
 
@@ -43,17 +44,12 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 /// Why a snapshot must start ([`RefetchReason`]).
 pub(crate) const SNAPSHOT_DUE: &str = "snapshot_due";
 
-/// `plain` if rows and frozen records are from a plain server; otherwise absent.
-pub(crate) const PEER: &str = "peer";
 /// The position in a plain server's log, which is its only cursor.
 pub(crate) const CHECKPOINT: &str = "plain_checkpoint";
 /// When a plain server was last pulled, in microseconds.
 pub(crate) const LAST_PULL: &str = "plain_last_pull";
 /// The buckets that a plain server last returned.
 pub(crate) const BUCKETS: &str = "plain_buckets";
-
-/// The value of [`PEER`].
-pub(crate) const PLAIN: &str = "plain";
 
 /// `first_sync` during the first snapshot.
 pub(crate) const PARTIAL: &str = "partial";

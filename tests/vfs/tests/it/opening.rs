@@ -118,7 +118,7 @@ const FORMER: &str = "
     DROP TABLE rejoin_table; ALTER TABLE former RENAME TO rejoin_table;
     ALTER TABLE rejoin_column DROP COLUMN removed_default;
     DROP TABLE rejoin_log_facts; DROP TABLE rejoin_log_entry;
-    DROP TABLE rejoin_log_row; DROP TABLE rejoin_log_table; DROP TABLE rejoin_log_page;
+    DROP TABLE rejoin_log_row; DROP TABLE rejoin_log_table; DROP TABLE rejoin_log_page; DROP TABLE rejoin_gone;
     ALTER TABLE rejoin_cancel DROP COLUMN of_action; PRAGMA user_version = 8;";
 
 fn insert(id: &str) -> String {

@@ -171,15 +171,15 @@ fn dump(engine: &mut Engine) -> Vec<String> {
     let mut lines = Vec::new();
     for name in names {
         let rows = engine.transaction(|tx| {
-            tx.query(&format!("SELECT * FROM \"{name}\" ORDER BY 1, 2"), &[], |row| {
+            tx.query(&format!("SELECT * FROM \"{name}\""), &[], |row| {
                 let width = row.as_ref().column_count();
                 let cells = (0..width).map(|at| row.get::<_, Value>(at));
                 Ok(format!("{name}: {:?}", cells.collect::<rusqlite::Result<Vec<_>>>()?))
             })
         });
-        // A table of one column cannot be ordered by the second.
         lines.extend(rows.unwrap());
     }
+    lines.sort();
     lines
 }
 

@@ -183,7 +183,7 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
 }
 
 /// Whether a row is the record's result: every sent column is equal. A fresh row is ours even if it
-/// was changed later.
+/// was changed later, unless the server once had another row under its key.
 pub(super) fn is_own(
     engine: &Engine,
     record: &Record,
@@ -203,7 +203,11 @@ pub(super) fn is_own(
     if table.sent_values(record.operation, &record.data).iter().all(is_there) {
         return Ok(true);
     }
-    Ok(was_sent && is_fresh(record) && !history::has_row(engine.db.conn(), &record.row)?)
+    let conn = engine.db.conn();
+    Ok(was_sent
+        && is_fresh(record)
+        && !history::was_gone(conn, &record.row)?
+        && !history::has_row(conn, &record.row)?)
 }
 
 /// Whether a record creates a row with a random key and no tombstone: the row is then ours.

@@ -9,6 +9,7 @@ use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::{Awaiting, store};
 use crate::engine::rebase::decide;
 use crate::engine::rebase::import;
+use crate::sync::rows::fact;
 use crate::value::Value;
 
 #[test]
@@ -122,6 +123,29 @@ fn create_under_a_key_that_was_used_before_is_compared() {
     world.server.write(RANDOM[0], &json!({"body": "theirs"}));
     world.settle();
     assert_eq!(world.parked()[0].reason, Some(ParkReason::Conflicted));
+}
+
+/// Another device has created the deleted row again, and this one has not pulled that.
+#[test]
+fn create_of_a_row_that_was_pulled_before_is_compared() {
+    for policy in [Policy::AcceptServer, Policy::Manual] {
+        for key in RANDOM {
+            let mut world = World::with_note(key);
+            world.govern(policy);
+            fact::write(&mut world.engine, &[fact::fact(fact::PEER, fact::PLAIN)]).unwrap();
+            world.server.delete(key);
+            world.pull(usize::MAX);
+            assert_eq!(world.shown(), "");
+            world.server.write(key, &json!({"body": "theirs", "n": 2}));
+            world.run(&format!("INSERT INTO notes (id, body, n) VALUES ('{key}', 'mine', 1)"));
+            world.push(&[Net::RequestLost]);
+            world.crash();
+            world.govern(policy);
+            world.settle();
+            assert_eq!(world.parked()[0].reason, Some(ParkReason::Conflicted), "{policy:?}");
+            assert_eq!(world.shown(), format!("{key} theirs 2"));
+        }
+    }
 }
 
 #[test]
