@@ -2,7 +2,7 @@
 //! and as uncertain when the response is lost. Also the queries of the queue, the history and the
 //! verdicts. `queue` decides which mutations are sent, and in which form.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::Engine;
@@ -25,7 +25,7 @@ use crate::value::Value;
 impl Engine {
     /// The queue and the base below it, in the open transaction.
     pub(crate) fn queue_view(&self) -> QueueView<'_> {
-        QueueView { conn: self.db.conn(), queue: &self.queue, schema: &self.schema }
+        QueueView::new(self.db.conn(), &self.queue, &self.schema)
     }
 
     /// Every mutation of the queue, in every state, in order; then the entries of the log that the
@@ -81,20 +81,24 @@ impl Engine {
         let again = seqs.iter().filter(|seq| self.queue.has_left(**seq)).count();
         let limit = (self.fault_limit, self.host.now_micros() / 1000);
         let offers = self.write(Origin::Remote, |engine| {
-            let mut before = engine.queue_view().links(seqs)?;
-            let mut offers = Vec::with_capacity(seqs.len());
+            let mut settled = Vec::with_capacity(seqs.len());
+            let view = engine.queue_view();
+            let mut before = view.links(seqs)?;
             for seq in seqs {
                 let entry = engine.queue.entry(*seq);
                 let open =
                     |state| matches!(state, MutationState::Pending | MutationState::Uncertain);
-                if !entry.is_some_and(|entry| open(entry.state)) {
-                    continue;
+                if entry.is_some_and(|entry| open(entry.state)) {
+                    let after = before.remove(seq).unwrap_or_default();
+                    settled.push((*seq, view.settle(*seq, after, request, limit)?));
                 }
-                let after = before.remove(seq).unwrap_or_default();
-                let (offer, frozen) = engine.queue_view().settle(*seq, after, request, limit)?;
-                store::write_sent(engine.db.conn(), *seq, request, &offer.hash, &frozen)?;
+            }
+            drop(view);
+            let mut offers = Vec::with_capacity(settled.len());
+            for (seq, (offer, frozen)) in settled {
+                store::write_sent(engine.db.conn(), seq, request, &offer.hash, &frozen)?;
                 let attempt = offer.mutation.attempt;
-                engine.queue.stage(Staged::Moved(*seq, MutationState::Sent, attempt));
+                engine.queue.stage(Staged::Moved(seq, MutationState::Sent, attempt));
                 offers.push(offer);
             }
             engine.touched.queue();
@@ -129,19 +133,19 @@ impl Engine {
 
     /// Freezes records that are sent with `request`, and commits that.
     pub(crate) fn freeze_records(&mut self, records: &[Record], request: i64) -> Result<()> {
-        let leaving: HashSet<Seq> = records.iter().flat_map(Record::live).collect();
-        let again = leaving.into_iter().filter(|seq| self.queue.has_left(*seq)).count();
+        let leaving: BTreeSet<Seq> = records.iter().flat_map(Record::live).collect();
+        let again = leaving.iter().filter(|seq| self.queue.has_left(**seq)).count();
         self.write(Origin::Remote, |engine| {
             for record in records {
-                let conn = engine.db.conn();
-                record::write(conn, record)?;
-                for seq in record.live() {
-                    let Some(entry) = engine.queue.entry(seq) else { continue };
-                    let attempt = entry.attempt;
-                    store::write_leaving(conn, seq, request)?;
-                    engine.queue.stage(Staged::Moved(seq, MutationState::Sent, attempt));
-                }
+                record::write(engine.db.conn(), record)?;
                 engine.queue.stage(Staged::Recorded(record.clone()));
+            }
+            // Once for each mutation: its row in the file contains all that it wrote.
+            for seq in leaving {
+                let Some(entry) = engine.queue.entry(seq) else { continue };
+                let attempt = entry.attempt;
+                store::write_leaving(engine.db.conn(), seq, request)?;
+                engine.queue.stage(Staged::Moved(seq, MutationState::Sent, attempt));
             }
             engine.touched.queue();
             Ok(())
@@ -161,28 +165,31 @@ impl Engine {
                 .filter_map(|place| engine.queue.records().get(*place))
                 .cloned()
                 .collect();
+            let mut members = BTreeSet::new();
             for record in thawed.into_iter().filter(|record| !record.doubtful) {
                 record::remove(engine.db.conn(), record.place)?;
                 engine.queue.stage(Staged::Unrecorded(record.place));
-                for seq in record.live() {
-                    engine.thawed(seq, places)?;
-                }
+                members.extend(record.live());
             }
+            engine.thawed(&members, places)?;
             engine.touched.queue();
             Ok(())
         })
     }
 
-    /// Sets a mutation to pending, unless another record of it was sent before.
-    fn thawed(&mut self, seq: Seq, places: &[i64]) -> Result<()> {
-        let mut others = self.queue.records().iter().filter(|one| !places.contains(&one.place));
-        let left = others.any(|other| other.live().any(|member| member == seq));
-        drop(others);
-        let state = if left { MutationState::Uncertain } else { MutationState::Pending };
-        let Some(entry) = self.queue.entry(seq) else { return Ok(()) };
-        let attempt = entry.attempt;
-        store::write_state(self.db.conn(), seq, state)?;
-        self.queue.stage(Staged::Moved(seq, state, attempt));
+    /// Sets mutations to pending, except those of which another record was sent before.
+    fn thawed(&mut self, seqs: &BTreeSet<Seq>, places: &[i64]) -> Result<()> {
+        let places: HashSet<i64> = places.iter().copied().collect();
+        let others = self.queue.records().iter().filter(|one| !places.contains(&one.place));
+        let left: HashSet<Seq> = others.flat_map(Record::live).collect();
+        for seq in seqs {
+            let has_left = left.contains(seq);
+            let state = if has_left { MutationState::Uncertain } else { MutationState::Pending };
+            let Some(entry) = self.queue.entry(*seq) else { continue };
+            let attempt = entry.attempt;
+            store::write_state(self.db.conn(), *seq, state)?;
+            self.queue.stage(Staged::Moved(*seq, state, attempt));
+        }
         Ok(())
     }
 

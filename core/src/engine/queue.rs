@@ -398,8 +398,9 @@ impl Queue {
         *self.counts.of(entry.state) += 1;
         self.actions += usize::from(!entry.reads.is_empty());
         self.ids.insert(entry.id, entry.seq);
-        for (row, _) in entry.rows.iter() {
-            states.add(row.table, &row.key, Waiting { seq: entry.seq, state: entry.state });
+        for (row, kind) in entry.rows.iter() {
+            let waiting = Waiting { seq: entry.seq, state: entry.state, kind: *kind };
+            states.add(row.table, &row.key, waiting);
         }
         self.entries.insert(entry.seq, entry);
     }

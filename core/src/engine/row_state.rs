@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::engine::rows::patch::RowKey;
+use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Schema;
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
@@ -74,6 +74,8 @@ pub struct Waiting {
     pub seq: Seq,
     /// Its state.
     pub state: MutationState,
+    /// What it does to the row.
+    pub kind: PatchKind,
 }
 
 /// The shared index: the writer's queue changes it, readers read it.
@@ -320,7 +322,7 @@ mod tests {
     }
 
     fn waiting(seq: i64, state: MutationState) -> Waiting {
-        Waiting { seq: Seq(seq), state }
+        Waiting { seq: Seq(seq), state, kind: PatchKind::Update }
     }
 
     #[test]

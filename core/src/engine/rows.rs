@@ -6,11 +6,14 @@
 
 pub(crate) mod apply;
 pub mod binary;
+#[cfg(test)]
+pub(crate) mod cost;
 pub mod encode;
 pub(crate) mod image;
 pub(crate) mod key_order;
 pub mod patch;
 pub(crate) mod removed;
+pub(crate) mod row_index;
 pub(crate) mod undo;
 
 pub use image::ServerRow;

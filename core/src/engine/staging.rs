@@ -119,6 +119,7 @@ pub(crate) fn acks(at: Staging<'_>, images: &[ServerRow]) -> Result<()> {
 pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
     let at = Staging::of(engine);
     let edited = engine.queue.rows();
+    let view = engine.queue_view();
     for table in at.schema.in_rows() {
         let staged = format!("{OURS}SELECT 1 FROM {} LIMIT 1", name(table));
         if !query(at, &staged, [], |_| Ok(()))?.is_empty() {
@@ -132,7 +133,7 @@ pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
         let is_edited = |key| edited.contains(&RowKey { table: table.number, key });
         let mut has_base = !keys.into_iter().all(is_edited);
         for row in of_table {
-            has_base = has_base || engine.base_row(row)?.is_some();
+            has_base = has_base || view.base_row(row)?.is_some();
         }
         if has_base {
             return Ok(Some(table.name.clone()));

@@ -14,7 +14,7 @@ use crate::engine::log;
 use crate::engine::log::key::value_of;
 use crate::engine::queue::PendingCounts;
 use crate::engine::queue::history::Kept;
-use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
+use crate::engine::queue::mutation::{Basis, Mutation, MutationState, ParkReason};
 use crate::engine::queue::stance::PolicyState;
 use crate::engine::queue::verdict;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -151,7 +151,7 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
         reason,
         detail,
         effect: effect(schema, record, own),
-        basis: Vec::new(),
+        basis: Basis::new(),
         stance: PolicyState::default(),
         meant: 0,
     })

@@ -102,8 +102,8 @@ impl<'s> Links<'s> {
                 if represents_all {
                     known.clear();
                 }
-                if is_one && known.last() != Some(&seq) {
-                    known.push(seq);
+                if is_one {
+                    push_once(known, seq);
                 }
             }
         }
@@ -114,13 +114,13 @@ impl<'s> Links<'s> {
                 self.parents.insert(patch.row.clone(), seq);
             }
             for parent in self.parents_of(table, patch) {
-                self.children.entry(parent).or_default().push(seq);
+                push_once(self.children.entry(parent).or_default(), seq);
             }
             for (rule, values) in uniques_of(table, patch) {
                 let of = (table.number, rule);
-                self.all.entry(of).or_default().push(seq);
+                push_once(self.all.entry(of).or_default(), seq);
                 match values {
-                    None => self.partial.entry(of).or_default().push(seq),
+                    None => push_once(self.partial.entry(of).or_default(), seq),
                     Some(values) => {
                         self.uniques.insert((table.number, rule, values), seq);
                     }
@@ -142,6 +142,13 @@ impl<'s> Links<'s> {
             }
         }
         parents
+    }
+}
+
+/// Adds a mutation once, however many of its rows name the same.
+fn push_once(seqs: &mut Vec<Seq>, seq: Seq) {
+    if seqs.last() != Some(&seq) {
+        seqs.push(seq);
     }
 }
 

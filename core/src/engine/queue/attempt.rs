@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::mutation::BasisValue;
+use super::mutation::Basis;
 use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::ids::MutationId;
 use crate::value::Value;
@@ -20,7 +20,7 @@ pub(crate) struct Frozen {
     /// By index of the effect's patch.
     pub(crate) rows: Vec<FrozenRow>,
     /// Old values for the next attempt, if this one is not accepted; `None` if unchanged.
-    pub(crate) next_basis: Option<Vec<BasisValue>>,
+    pub(crate) next_basis: Option<Basis>,
     /// Whether more than one request has carried it: its verdict may be a stored one, on earlier
     /// rows.
     pub(crate) is_repeated: bool,
@@ -68,7 +68,7 @@ pub(crate) fn hash(content: &[u8]) -> String {
 }
 
 /// Encodes the old values of an attempt; `None` if they are the effect's own.
-pub(crate) fn encode_basis(basis: &[BasisValue]) -> Option<Vec<u8>> {
+pub(crate) fn encode_basis(basis: &Basis) -> Option<Vec<u8>> {
     if basis.is_empty() {
         return None;
     }
@@ -79,7 +79,7 @@ pub(crate) fn encode_basis(basis: &[BasisValue]) -> Option<Vec<u8>> {
 }
 
 /// Decodes the old values of an attempt.
-pub(crate) fn decode_basis(bytes: &[u8]) -> Result<Vec<BasisValue>, Malformed> {
+pub(crate) fn decode_basis(bytes: &[u8]) -> Result<Basis, Malformed> {
     let mut reader = open(bytes, "basis")?;
     let basis = read_basis(&mut reader)?;
     reader.end()?;
@@ -91,22 +91,21 @@ fn open<'a>(bytes: &'a [u8], what: &'static str) -> Result<BinaryReader<'a>, Mal
     if reader.byte()? == VERSION { Ok(reader) } else { Err(Malformed(what)) }
 }
 
-fn write_basis(out: &mut BinaryWriter, basis: &[BasisValue]) {
+fn write_basis(out: &mut BinaryWriter, basis: &Basis) {
     out.length(basis.len());
-    for value in basis {
-        out.length(value.row);
-        out.length(value.column);
-        out.value(&value.old);
+    for ((row, column), old) in basis {
+        out.length(*row);
+        out.length(*column);
+        out.value(old);
     }
 }
 
-fn read_basis(reader: &mut BinaryReader<'_>) -> Result<Vec<BasisValue>, Malformed> {
-    let count = reader.length()?;
-    let mut basis = Vec::with_capacity(count);
-    for _ in 0..count {
+fn read_basis(reader: &mut BinaryReader<'_>) -> Result<Basis, Malformed> {
+    let mut basis = Basis::new();
+    for _ in 0..reader.length()? {
         let row = reader.small()? as usize;
         let column = reader.small()? as usize;
-        basis.push(BasisValue { row, column, old: reader.value()? });
+        basis.insert((row, column), reader.value()?);
     }
     Ok(basis)
 }
@@ -186,7 +185,7 @@ mod tests {
                 },
                 FrozenRow { onto: true, force: true, ..FrozenRow::default() },
             ],
-            next_basis: Some(vec![BasisValue { row: 1, column: 0, old: "v0".into() }]),
+            next_basis: Some(Basis::from([((1, 0), "v0".into())])),
             is_repeated: true,
             faults: Some(Faults { count: 7, since_ms: 1_700_000_000_000 }),
         };
@@ -200,9 +199,9 @@ mod tests {
 
     #[test]
     fn hash_covers_only_the_effect() {
-        let basis = encode_basis(&[BasisValue { row: 0, column: 1, old: 5.into() }]).unwrap();
-        assert_eq!(decode_basis(&basis).unwrap()[0].old, 5.into());
-        assert_eq!(encode_basis(&[]), None);
+        let basis = encode_basis(&Basis::from([((0, 1), 5.into())])).unwrap();
+        assert_eq!(decode_basis(&basis).unwrap()[&(0, 1)], 5.into());
+        assert_eq!(encode_basis(&Basis::new()), None);
         assert_eq!(hash(b"e").len(), 32);
         assert_ne!(hash(b"e"), hash(b"f"));
     }

@@ -15,7 +15,8 @@ use super::view::QueueView;
 use super::{Staged, store};
 use crate::engine::database::fault;
 use crate::engine::rows::encode;
-use crate::engine::rows::patch::{Effect, RowKey};
+use crate::engine::rows::patch::RowKey;
+use crate::engine::rows::row_index::IndexedEffect;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
@@ -29,7 +30,7 @@ pub(crate) struct Cancelled {
     pub(crate) id: MutationId,
     pub(crate) attempt: i64,
     pub(crate) root: MutationId,
-    pub(crate) effect: Effect,
+    pub(crate) effect: IndexedEffect,
     /// Whether an action wrote it.
     pub(crate) of_action: bool,
 }
@@ -39,8 +40,8 @@ pub(crate) type Cancels = BTreeMap<Seq, Cancelled>;
 
 /// Whether an unanswered one names the row; `answered` are those whose answer is in this batch.
 pub(crate) fn is_open_at(cancels: &Cancels, answered: &HashSet<Seq>, row: &RowKey) -> bool {
-    let open = cancels.values().filter(|one| !answered.contains(&one.seq));
-    open.flat_map(|one| &one.effect.rows).any(|patch| patch.row == *row)
+    let mut open = cancels.values().filter(|one| !answered.contains(&one.seq));
+    open.any(|one| one.effect.find(row).is_some())
 }
 
 /// Reads all cancelled mutations.
@@ -56,7 +57,7 @@ pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
             seq: Seq(row.get(0).map_err(fault::of)?),
             id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
             root: id(row, 2)?.ok_or_else(|| damaged("mutation id"))?,
-            effect: encode::decode(&effect)?,
+            effect: encode::decode(&effect)?.into(),
             attempt: row.get(4).map_err(fault::of)?,
             of_action: row.get(5).map_err(fault::of)?,
         });

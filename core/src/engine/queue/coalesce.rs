@@ -50,6 +50,8 @@ pub(crate) struct Coalesced<'s> {
     schema_version: i64,
     most: usize,
     drafts: Vec<Option<Draft>>,
+    /// The numbers of the edits of each draft.
+    edits: Vec<Vec<usize>>,
     count: usize,
     /// The result for each edit, by its number.
     places: Vec<EditResult>,
@@ -72,6 +74,7 @@ impl<'s> Coalesced<'s> {
             schema_version: 0,
             most,
             drafts: Vec::new(),
+            edits: Vec::new(),
             count: 0,
             places: Vec::new(),
             rows: HashMap::new(),
@@ -107,6 +110,7 @@ impl<'s> Coalesced<'s> {
             }
             Some(EditResult::Nothing) | None => {
                 self.count += 1;
+                self.edits.push(Vec::new());
                 self.drafts.push(Some(Draft {
                     row: edit.patch.row.clone(),
                     operation: edit.operation,
@@ -143,6 +147,9 @@ impl<'s> Coalesced<'s> {
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch] };
         let number = Seq(i64::try_from(self.places.len()).unwrap_or(i64::MAX));
         self.links.add(number, &effect, &[]);
+        if let EditResult::Draft(at) = place {
+            self.edits[at].push(self.places.len());
+        }
         self.places.push(place);
     }
 
@@ -169,9 +176,8 @@ impl<'s> Coalesced<'s> {
                 self.nothing.extend(members.map(|seq| (*seq, draft.row.clone())));
                 self.drafts[at] = None;
                 self.count -= 1;
-                for place in self.places.iter_mut().filter(|place| **place == EditResult::Draft(at))
-                {
-                    *place = EditResult::Nothing;
+                for number in std::mem::take(&mut self.edits[at]) {
+                    self.places[number] = EditResult::Nothing;
                 }
                 return EditResult::Nothing;
             }

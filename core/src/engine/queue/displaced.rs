@@ -4,12 +4,15 @@
 //! there, and did not create a row that already existed. Its reverse is built from this, not from
 //! what the device expected.
 
+use std::collections::HashMap;
+
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 
-/// The before-image of a row, if there is one.
-pub(crate) fn image_of<'a>(displaced: &'a [ServerRow], row: &RowKey) -> Option<&'a ServerRow> {
-    displaced.iter().find(|image| image.table == row.table && image.key == row.key)
+/// The before-images by row.
+pub(crate) fn by_row(displaced: &[ServerRow]) -> HashMap<RowKey, &ServerRow> {
+    let row = |image: &ServerRow| RowKey { table: image.table, key: image.key.clone() };
+    displaced.iter().map(|image| (row(image), image)).collect()
 }
 
 /// The patch as applied; `None` if it changed nothing. Without a before-image the device's values
@@ -85,7 +88,11 @@ mod tests {
         for (name, patch, was, expected) in cases {
             let images: Vec<ServerRow> = was.into_iter().collect();
             let deletes = patch.kind == PatchKind::Delete;
-            assert_eq!(done(patch, deletes, image_of(&images, &row)), expected, "{name}");
+            assert_eq!(
+                done(patch, deletes, by_row(&images).get(&row).copied()),
+                expected,
+                "{name}"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@
 //! computed again.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use rejoin_protocol::wire::push::Operation;
 use rejoin_protocol::{Policy, time};
@@ -129,9 +130,9 @@ impl QueueView<'_> {
         let table = table.filter(|table| table.policy == Policy::LastWriteWins);
         let mut members = Vec::new();
         for seq in draft.members.iter().filter(|_| table.is_some()) {
-            members.extend(store::read(self.conn, *seq)?);
+            members.extend(self.mutation(*seq)?);
         }
-        let is_by_time = |one: &Mutation| table.is_some_and(|table| one.is_by_time(table));
+        let is_by_time = |one: &Rc<Mutation>| table.is_some_and(|table| one.is_by_time(table));
         let earliest = members.iter().map(|one| one.time_ms).min();
         match (members.first(), earliest) {
             (Some(first), Some(earliest)) if members.iter().all(is_by_time) => {

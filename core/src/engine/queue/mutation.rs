@@ -1,5 +1,7 @@
 //! A mutation and its states; plain data.
 
+use std::collections::BTreeMap;
+
 use rejoin_protocol::Policy;
 
 use super::stance::PolicyState;
@@ -80,7 +82,7 @@ pub struct Mutation {
     /// What the user wrote; never changes.
     pub effect: Effect,
     /// Old values of the current attempt, where they differ from the effect's.
-    pub basis: Vec<BasisValue>,
+    pub basis: Basis,
     /// State of its tables' policies.
     pub(crate) stance: PolicyState,
     /// Approximate number of bytes of an action's arguments and reads.
@@ -102,17 +104,11 @@ impl Mutation {
 }
 
 /// Whether a create was rebased onto a live row: only then does its attempt have old values.
-pub(crate) fn is_onto(effect: &Effect, basis: &[BasisValue], row: usize) -> bool {
-    effect.rows[row].kind == PatchKind::Insert && basis.iter().any(|value| value.row == row)
+pub(crate) fn is_onto(effect: &Effect, basis: &Basis, row: usize) -> bool {
+    let mut olds = basis.range((row, 0)..(row + 1, 0));
+    effect.rows[row].kind == PatchKind::Insert && olds.next().is_some()
 }
 
-/// An old value that replaces the effect's own in the current attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BasisValue {
-    /// Index of the patch in the effect.
-    pub row: usize,
-    /// Index of the column in the patch.
-    pub column: usize,
-    /// The value to send as old.
-    pub old: Value,
-}
+/// Old values that replace the effect's own in the current attempt, by the index of the patch in
+/// the effect and that of the column in the patch.
+pub type Basis = BTreeMap<(usize, usize), Value>;

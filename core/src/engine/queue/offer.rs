@@ -66,18 +66,34 @@ impl QueueView<'_> {
     /// pending ones. Empty while an imported edit awaits the server's rows, because others may
     /// depend on it. Dependents of a cancelled mutation wait for the server's answer.
     pub(crate) fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
+        let mut mutations = Vec::new();
+        self.each_sendable(limit, |mutation| {
+            mutations.push(mutation);
+            true
+        })?;
+        Ok(mutations)
+    }
+
+    /// Like [`Self::sendable`], one after the other: after `each` has returned false, no
+    /// mutation is read.
+    pub(crate) fn each_sendable(
+        &self,
+        limit: usize,
+        mut each: impl FnMut(Mutation) -> bool,
+    ) -> Result<()> {
         if !self.queue.awaiting().is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let held = self.held_by_cancels()?;
         let entries = self.queue.entries().filter(|entry| !held.contains(&entry.seq));
         let open = entries
             .filter(|e| matches!(e.state, MutationState::Pending | MutationState::Uncertain));
-        let mut mutations = Vec::new();
         for entry in open.take(limit) {
-            mutations.extend(store::read(self.conn, entry.seq)?);
+            if store::read(self.conn, entry.seq)?.is_some_and(|mutation| !each(mutation)) {
+                break;
+            }
         }
-        Ok(mutations)
+        Ok(())
     }
 
     /// The earlier mutations that must be accepted before each of these, in queue order.
@@ -244,8 +260,9 @@ impl QueueView<'_> {
             .collect();
         let mut patches = Vec::new();
         for seq in earlier {
-            let rows = store::read_effect(self.conn, seq)?.map(|effect| effect.rows);
-            patches.extend(rows.into_iter().flatten().filter(|patch| patch.row == *row));
+            let effect = self.effect(seq)?;
+            let patch = effect.as_ref().and_then(|effect| effect.find(row));
+            patches.extend(patch.map(|(_, patch)| patch.clone()));
         }
         Ok(patches)
     }

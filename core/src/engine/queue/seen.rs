@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::engine::rows::apply::RowWriter;
 use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
+use crate::engine::rows::row_index::RowIndex;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::Result;
 use crate::ids::ColumnId;
@@ -55,10 +56,12 @@ impl Keyed {
         effect: &Effect,
     ) -> Result<Vec<SeenRow>> {
         let mut rows = RowWriter::new(conn, schema);
+        let index = RowIndex::of(&effect.rows, |patch| &patch.row);
         let mut seen = Vec::with_capacity(self.rows.len());
         for (row, columns) in &self.rows {
             let Some(table) = schema.table(row.table) else { continue };
-            let patch = effect.rows.iter().find(|patch| patch.row == *row);
+            let found = index.find(&effect.rows, |patch| &patch.row, row);
+            let patch = found.map(|at| &effect.rows[at]);
             // The change itself states that there was no row, and each column of a deleted row.
             if patch.is_some_and(|patch| patch.kind != PatchKind::Update) {
                 continue;

@@ -4,7 +4,10 @@
 //! conflicts that the server has reported. Most mutations have no such state; then nothing is
 //! stored.
 
+use std::collections::BTreeMap;
+
 use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
+use crate::engine::rows::key_order::Ordered;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::ids::ColumnId;
 use crate::value::Value;
@@ -24,16 +27,15 @@ pub(crate) struct PolicyState {
     /// Whether old values alone decide, as for an action: it reverses one, or was derived from one.
     pub(crate) old_only: bool,
     /// Rows as they were when they were removed below this edit.
-    vanished: Vec<Vanished>,
+    vanished: BTreeMap<Ordered, Vanished>,
     /// Versions of rows when this edit was made, if the base has changed since; `None`: there was
     /// no row.
-    seen: Vec<(RowKey, Option<String>)>,
+    seen: BTreeMap<Ordered, Option<String>>,
 }
 
 /// A row that was removed from the base.
 #[derive(Debug, Clone, PartialEq)]
 struct Vanished {
-    row: RowKey,
     /// Its columns in the base, without later edits.
     columns: Vec<(ColumnId, Value)>,
     /// Whether the edit restores it.
@@ -60,50 +62,49 @@ impl PolicyState {
     /// Stores the row version that the edit was made on, before the base changes; the first call
     /// counts.
     pub(crate) fn saw(&mut self, row: &RowKey, version: Option<String>) {
-        if self.seen(row).is_none() {
-            self.seen.push((row.clone(), version));
-        }
+        self.seen.entry(Ordered(row.clone())).or_insert(version);
     }
 
     /// The stored version.
     pub(crate) fn seen(&self, row: &RowKey) -> Option<&Option<String>> {
-        self.seen.iter().find(|(other, _)| other == row).map(|(_, version)| version)
+        of_row(&self.seen, row)
     }
 
     /// The edit counts as made on the current row.
     pub(crate) fn forget_expected(&mut self, row: &RowKey) {
-        self.seen.retain(|(other, _)| other != row);
+        if !self.seen.is_empty() {
+            self.seen.remove(&Ordered(row.clone()));
+        }
     }
 
     /// Stores a base row that is about to be removed.
     pub(crate) fn keep(&mut self, row: &RowKey, columns: Vec<(ColumnId, Value)>) {
-        self.vanished.retain(|one| one.row != *row);
-        self.vanished.push(Vanished { row: row.clone(), columns, is_back: false });
+        self.vanished.insert(Ordered(row.clone()), Vanished { columns, is_back: false });
     }
 
     /// Whether this removed row is stored.
     pub(crate) fn has_kept(&self, row: &RowKey) -> bool {
-        self.vanished.iter().any(|one| one.row == *row)
+        of_row(&self.vanished, row).is_some()
     }
 
     /// The edit restores the row from now on.
     pub(crate) fn bring_back(&mut self, row: &RowKey) {
-        for one in self.vanished.iter_mut().filter(|one| one.row == *row) {
+        if let Some(one) = self.vanished.get_mut(&Ordered(row.clone())) {
             one.is_back = true;
         }
     }
 
     /// The edit no longer restores the row; returns whether it did.
     pub(crate) fn leaves(&mut self, row: &RowKey) -> bool {
-        let mut kept = self.vanished.iter_mut().filter(|one| one.row == *row);
-        kept.any(|one| std::mem::take(&mut one.is_back))
+        let kept = self.vanished.get_mut(&Ordered(row.clone()));
+        kept.is_some_and(|one| std::mem::take(&mut one.is_back))
     }
 
     /// The edit of a row that it restores, as an insert: the stored row with the edit applied. An
     /// edited column that a schema change removed stays named, so that the server rejects the edit
     /// instead of accepting the rest of it.
     pub(crate) fn brought_back(&self, patch: &RowPatch) -> Option<RowPatch> {
-        let kept = self.vanished.iter().find(|one| one.is_back && one.row == patch.row)?;
+        let kept = of_row(&self.vanished, &patch.row).filter(|one| one.is_back)?;
         let whole =
             |column, new: &Value| ColumnPatch { column, old: Value::Null, new: new.clone() };
         let mut columns: Vec<_> =
@@ -127,8 +128,8 @@ impl PolicyState {
         out.unsigned(u64::from(self.conflicts));
         out.byte(u8::from(self.compare_only) | u8::from(self.old_only) << 1);
         out.length(self.vanished.len());
-        for one in &self.vanished {
-            out.row(&one.row);
+        for (row, one) in &self.vanished {
+            out.row(&row.0);
             out.byte(u8::from(one.is_back));
             out.length(one.columns.len());
             for (id, value) in &one.columns {
@@ -138,7 +139,7 @@ impl PolicyState {
         }
         out.length(self.seen.len());
         for (row, version) in &self.seen {
-            out.row(row);
+            out.row(&row.0);
             out.value(&version.clone().into());
         }
         Some(out.finish())
@@ -159,16 +160,21 @@ impl PolicyState {
             for _ in 0..reader.length()? {
                 columns.push((ColumnId(reader.small()?), reader.value()?));
             }
-            stance.vanished.push(Vanished { row, columns, is_back });
+            stance.vanished.insert(Ordered(row), Vanished { columns, is_back });
         }
         for _ in 0..reader.length()? {
             let row = reader.row()?;
             let version = reader.value()?.as_text().map(str::to_owned);
-            stance.seen.push((row, version));
+            stance.seen.insert(Ordered(row), version);
         }
         reader.end()?;
         Ok(stance)
     }
+}
+
+/// What is stored for a row; most mutations have nothing stored for any.
+fn of_row<'s, T>(stored: &'s BTreeMap<Ordered, T>, row: &RowKey) -> Option<&'s T> {
+    if stored.is_empty() { None } else { stored.get(&Ordered(row.clone())) }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! A mutation while a rebase has undone it, with its recorded data and its outcome.
 
+use std::collections::HashSet;
+
 use crate::engine::queue::Intent;
-use crate::engine::queue::mutation::{BasisValue, MutationState, ParkReason};
+use crate::engine::queue::mutation::{Basis, MutationState, ParkReason};
 use crate::engine::queue::part::DecidedRows;
 use crate::engine::queue::seen::SeenRow;
 use crate::engine::queue::stance::PolicyState;
 use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
+use crate::engine::rows::row_index::IndexedEffect;
 use crate::ids::{MutationId, Seq, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
@@ -45,8 +48,8 @@ pub(crate) struct PendingOp {
     /// For an action: its intent and the reads of its last run.
     pub(crate) intent: Option<Intent>,
     pub(crate) attempt: i64,
-    pub(crate) effect: Effect,
-    pub(crate) basis: Vec<BasisValue>,
+    pub(crate) effect: IndexedEffect,
+    pub(crate) basis: Basis,
     /// What was frozen when it was sent.
     pub(crate) frozen: Option<Vec<u8>>,
     /// The undo as stored; `None` if it is the effect's own.
@@ -66,7 +69,7 @@ pub(crate) struct PendingOp {
     pub(crate) conflicted: Option<String>,
     /// Rows in which a plain server has decided against it by time: there it is compared like any
     /// other edit.
-    pub(crate) outdated: Vec<RowKey>,
+    pub(crate) outdated: HashSet<RowKey>,
     pub(crate) fate: OpOutcome,
     /// Whether state, attempt, basis, stance or frozen content differ from the stored values.
     pub(crate) changed: bool,
@@ -107,7 +110,7 @@ impl PendingOp {
 
     /// Its patch of a row, with its index.
     pub(crate) fn patch(&self, row: &RowKey) -> Option<(usize, &RowPatch)> {
-        self.effect.rows.iter().enumerate().find(|(_, patch)| patch.row == *row)
+        self.effect.find(row)
     }
 
     /// The old value that the current attempt compares.
@@ -119,10 +122,9 @@ impl PendingOp {
 /// The old value of an attempt with this basis.
 pub(crate) fn old_of<'a>(
     effect: &'a Effect,
-    basis: &'a [BasisValue],
+    basis: &'a Basis,
     row: usize,
     column: usize,
 ) -> &'a Value {
-    let mine = basis.iter().find(|value| value.row == row && value.column == column);
-    mine.map_or(&effect.rows[row].columns[column].old, |value| &value.old)
+    basis.get(&(row, column)).unwrap_or(&effect.rows[row].columns[column].old)
 }

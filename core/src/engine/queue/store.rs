@@ -1,6 +1,8 @@
 //! The queue's rows: the only module that uses the columns of `rejoin_mutation` and
 //! `rejoin_history`.
 
+use std::collections::HashSet;
+
 use rusqlite::blob::ZeroBlob;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
@@ -16,6 +18,7 @@ use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::rows::binary::Malformed;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::Effect;
+use crate::engine::rows::undo::Undo;
 use crate::error::{Error, Result, StorageFault};
 use crate::ids::{MutationId, Seq};
 
@@ -261,7 +264,8 @@ fn step(row: &Row<'_>) -> Result<PendingOp> {
         time_ms: row.get(11).map_err(fault::of)?,
         intent: intent.transpose()?,
         attempt: row.get(4).map_err(fault::of)?,
-        effect: encode::decode(blob(5).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?)?,
+        effect: encode::decode(blob(5).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?)?
+            .into(),
         basis: basis.unwrap_or_default(),
         frozen: owned(7)?,
         undo: owned(8)?,
@@ -275,10 +279,26 @@ fn step(row: &Row<'_>) -> Result<PendingOp> {
         reduced: false,
         rewritten: false,
         conflicted: None,
-        outdated: Vec::new(),
+        outdated: HashSet::new(),
         fate: OpOutcome::Stays,
         changed: false,
     })
+}
+
+/// The before-images of a mutation, as they are applied now.
+pub(super) fn read_undo(conn: &Connection, seq: Seq) -> Result<Option<Undo>> {
+    let sql = "/*rejoin*/SELECT undo, iif(undo IS NULL, effect, NULL) FROM rejoin_mutation WHERE seq = ?1";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
+    let Some(row) = rows.next().map_err(fault::of)? else { return Ok(None) };
+    let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
+    Ok(Some(match blob(0).map_err(fault::of)? {
+        Some(undo) => Undo::decode(undo)?,
+        None => {
+            let effect = blob(1).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?;
+            Undo::of(&encode::decode(effect)?)
+        }
+    }))
 }
 
 /// Runs one of the statements below.

@@ -7,6 +7,8 @@
 //! for an action none is, and the reverse is parked. Edits of a row that the discarded mutation
 //! created are reversed with it, newest first.
 
+use std::collections::HashMap;
+
 use rejoin_protocol::wire::push::Ending;
 
 use super::batch::Withdrawn;
@@ -117,21 +119,23 @@ fn given_up(
     of_action: bool,
 ) -> Result<Vec<GivenUp>> {
     let mut rows: Vec<GivenUp> = Vec::new();
+    let mut places: HashMap<RowKey, usize> = HashMap::new();
     for (cancelled, word) in together {
+        let was = displaced::by_row(&word.displaced);
         for patch in &cancelled.effect.rows {
-            let Some(mut patch) = done(work, patch, &word.displaced)? else { continue };
+            let Some(mut patch) = done(work, patch, &was)? else { continue };
             let mut over = written_next(work, cancelled.seq, &patch)?;
             if !of_action {
                 patch.columns.retain(|column| !over.contains(&column.column));
                 over.clear();
             }
-            match rows.iter_mut().find(|one| one.row == patch.row) {
-                Some(one) => {
-                    one.patches.push(patch);
-                    one.over.extend(over);
-                }
-                None => rows.push(GivenUp { row: patch.row.clone(), patches: vec![patch], over }),
+            let row = patch.row.clone();
+            let at = *places.entry(row.clone()).or_insert(rows.len());
+            if at == rows.len() {
+                rows.push(GivenUp { row, patches: Vec::new(), over: Vec::new() });
             }
+            rows[at].patches.push(patch);
+            rows[at].over.extend(over);
         }
     }
     Ok(rows)
@@ -187,11 +191,11 @@ fn reverse(
 pub(super) fn done(
     work: &RebaseContext<'_>,
     patch: &RowPatch,
-    was: &[ServerRow],
+    was: &HashMap<RowKey, &ServerRow>,
 ) -> Result<Option<RowPatch>> {
     let table = work.rows.table(patch.row.table)?;
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
-    Ok(displaced::done(patch, deletes, displaced::image_of(was, &patch.row)))
+    Ok(displaced::done(patch, deletes, was.get(&patch.row).copied()))
 }
 
 /// Records for the app that the server has answered a cancelled mutation.
@@ -209,11 +213,8 @@ fn connected(accepted: AcceptedCancels<'_>) -> Vec<AcceptedCancels<'_>> {
     let mut groups: Vec<AcceptedCancels<'_>> = Vec::new();
     for one in accepted {
         let meets = |other: &(Cancelled, &Withdrawn)| {
-            let rows = |cancelled: &Cancelled| -> Vec<RowKey> {
-                cancelled.effect.rows.iter().map(|patch| patch.row.clone()).collect()
-            };
-            let mine = rows(&one.0);
-            other.0.root == one.0.root || rows(&other.0).iter().any(|row| mine.contains(row))
+            let shares = |patch: &RowPatch| one.0.effect.find(&patch.row).is_some();
+            other.0.root == one.0.root || other.0.effect.rows.iter().any(shares)
         };
         let (mut met, rest): (Vec<_>, Vec<_>) =
             groups.into_iter().partition(|group| group.iter().any(meets));

@@ -44,7 +44,8 @@ pub(super) fn lift_followers(work: &mut RebaseContext<'_>, id: MutationId) -> Ve
     lifted.retain(|seq| {
         let Some(step) = work.steps.get_mut(seq) else { return false };
         let waits = step.stays() && step.state == MutationState::Pending && step.parts.is_empty();
-        let lifts = followers.contains(seq) || waits && !queue.awaiting().contains_key(seq);
+        let lifts =
+            followers.binary_search(seq).is_ok() || waits && !queue.awaiting().contains_key(seq);
         if lifts {
             step.fate = OpOutcome::Lifted;
         }

@@ -11,6 +11,9 @@
 //! therefore keeps the old expected values wherever the rows have changed since, or the server may
 //! have the old mutation.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+
 use super::detect::{self, RowEdit};
 use super::policy;
 use super::verdict;
@@ -46,9 +49,10 @@ pub(super) fn replaced(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Replace
     if step.state == MutationState::Parked {
         return Ok(Replaced { step, rows });
     }
+    let mut known = BTreeMap::new();
     for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
         for later in work.states.steps_after(&patch.row, seq) {
-            let step = store::read_step(work.conn, later)?.ok_or_else(|| missing(later))?;
+            let step = stored(work, &mut known, later)?;
             let Some((_, over)) = step.patch(&patch.row) else { continue };
             let wrote = |mine: &ColumnPatch| {
                 let mut theirs = over.columns.iter().filter(|one| one.is_change());
@@ -74,17 +78,17 @@ pub(super) fn apply_replaced(
     capture: &Capture,
 ) -> Result<ExpectedRows> {
     let mut below = ExpectedRows::new();
-    let mut seen: Vec<&RowKey> = Vec::new();
+    let mut known = BTreeMap::new();
+    let mut seen: HashSet<&RowKey> = HashSet::new();
     for one in replaced {
         for patch in &one.rows {
             let Some(table) = work.schema.tables.get(&patch.row.table) else { continue };
             let present = work.rows.read(&patch.row)?;
-            if present.is_some() && is_made_again(work, one, patch)? {
+            if present.is_some() && is_made_again(work, &mut known, one, patch)? {
                 continue;
             }
             let mut found = present.clone();
-            if !seen.contains(&&patch.row) {
-                seen.push(&patch.row);
+            if seen.insert(&patch.row) {
                 found = shown(work, &one.step, table, patch, present.as_deref());
                 if found != present {
                     below.push((patch.row.clone(), before(table, present.as_deref())));
@@ -103,13 +107,32 @@ pub(super) fn apply_replaced(
     Ok(below)
 }
 
+/// A mutation as the file has it, which is read once.
+fn stored<'k>(
+    work: &RebaseContext<'_>,
+    known: &'k mut BTreeMap<Seq, PendingOp>,
+    seq: Seq,
+) -> Result<&'k PendingOp> {
+    Ok(match known.entry(seq) {
+        Entry::Occupied(found) => found.into_mut(),
+        Entry::Vacant(place) => {
+            place.insert(store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?)
+        }
+    })
+}
+
 /// Whether a later mutation that stays creates the same row, and so has written all of it.
-fn is_made_again(work: &RebaseContext<'_>, one: &Replaced, patch: &RowPatch) -> Result<bool> {
+fn is_made_again(
+    work: &RebaseContext<'_>,
+    known: &mut BTreeMap<Seq, PendingOp>,
+    one: &Replaced,
+    patch: &RowPatch,
+) -> Result<bool> {
     if patch.kind != PatchKind::Insert || one.step.state == MutationState::Parked {
         return Ok(false);
     }
     for later in work.states.steps_after(&patch.row, one.step.seq) {
-        let step = store::read_step(work.conn, later)?.ok_or_else(|| missing(later))?;
+        let step = stored(work, known, later)?;
         if step.patch(&patch.row).is_some_and(|(_, over)| over.kind == PatchKind::Insert) {
             return Ok(true);
         }

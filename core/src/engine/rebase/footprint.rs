@@ -162,7 +162,8 @@ mod tests {
         let row = RowKey { table: TableNumber(1), key: "a".into() };
         let rows = [(row.clone(), PatchKind::Update)];
         for seq in 1..=20_000 {
-            let waiting = Waiting { seq: Seq(seq), state: MutationState::Pending };
+            let (state, kind) = (MutationState::Pending, PatchKind::Update);
+            let waiting = Waiting { seq: Seq(seq), state, kind };
             states.add(row.table, &row.key, waiting);
         }
         let set = closure([Seq(1)], &states, None, |_| rows.as_slice(), |_| false);

@@ -5,12 +5,14 @@
 //! it. A sent mutation without a verdict is not parked before its verdict arrives; the verdict then
 //! finds the parked create.
 
+use std::collections::HashSet;
+
 use super::work::RebaseContext;
 use super::{part, take_over};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::store;
-use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch, same};
+use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use rejoin_protocol::manifest::Rule;
@@ -52,12 +54,12 @@ pub(super) fn park_dependents(
     Ok(())
 }
 
-/// Later unsent mutations that depend on a row that this one creates, or on the given row only,
-/// each with that row.
+/// Later unsent mutations that depend on rows that this one creates, or on these of them only, each
+/// with its row.
 pub(super) fn unsent_dependents(
     work: &mut RebaseContext<'_>,
     seq: Seq,
-    only: Option<&RowKey>,
+    only: Option<&[RowKey]>,
 ) -> Result<Vec<(Seq, RowKey)>> {
     dependents_on(work, seq, only, false)
 }
@@ -74,49 +76,52 @@ pub(super) fn sent_dependents(work: &mut RebaseContext<'_>, seq: Seq) -> Result<
 fn dependents_on(
     work: &mut RebaseContext<'_>,
     seq: Seq,
-    only: Option<&RowKey>,
+    only: Option<&[RowKey]>,
     left: bool,
 ) -> Result<Vec<(Seq, RowKey)>> {
-    let creates = |step: &PendingOp| -> Vec<RowKey> {
-        let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
-        let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
-        rows.map(|patch| patch.row.clone()).collect()
+    let step = work.step(seq)?;
+    let creates = |row: &RowKey| step.patch(row).is_some_and(|(_, p)| p.kind == PatchKind::Insert);
+    let rows: Vec<RowKey> = match only {
+        Some(only) => only.iter().filter(|row| creates(row)).cloned().collect(),
+        None => {
+            let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
+            rows.map(|patch| patch.row.clone()).collect()
+        }
     };
     let mut dependents = Vec::new();
-    for row in creates(work.step(seq)?) {
-        for later in work.states.steps_after(&row, seq) {
+    for row in &rows {
+        for later in work.states.steps_after(row, seq) {
             let step = work.step(later)?;
             if !step.stays() {
                 continue;
             }
-            match step.patch(&row) {
+            match step.patch(row) {
                 // It creates the row itself: later mutations depend on this one.
                 Some((_, patch)) if patch.kind == PatchKind::Insert => break,
-                Some(_) if part::is_uncertain_at(work, step, &row) == left => {
+                Some(_) if part::is_uncertain_at(work, step, row) == left => {
                     dependents.push((later, row.clone()));
                 }
                 _ => {}
             }
         }
-        dependents.extend(children_of(work, &row, seq, left)?);
-        if only.is_some() {
-            dependents.extend(siblings_of(work, &row, seq)?);
-        }
+    }
+    let references = References::to(work, rows);
+    dependents.extend(children_of(work, &references, seq, left)?);
+    if only.is_some() {
+        dependents.extend(siblings_of(work, &references, seq)?);
     }
     dependents.sort_by_key(|(seq, _)| *seq);
     Ok(dependents)
 }
 
-/// Later mutations that refer to the row by a declared reference. They need not share a row with
-/// it.
+/// Later mutations that refer to rows by a declared reference. They need not share a row with them.
 fn children_of(
-    work: &mut RebaseContext<'_>,
-    parent: &RowKey,
+    work: &RebaseContext<'_>,
+    references: &References,
     seq: Seq,
     left: bool,
 ) -> Result<Vec<(Seq, RowKey)>> {
-    let references = references_to(work, parent.table);
-    if references.is_empty() {
+    if references.columns.is_empty() {
         return Ok(Vec::new());
     }
     let queue = work.queue;
@@ -124,18 +129,24 @@ fn children_of(
         .entries_after(seq)
         .filter(|entry| entry.state != MutationState::Parked) // Its state before this response.
         .filter(|entry| {
-            let names = |table| references.iter().any(|(child, _)| *child == table);
+            let names = |table| references.columns.iter().any(|(child, ..)| *child == table);
             entry.rows.iter().any(|(row, kind)| *kind != PatchKind::Delete && names(row.table))
         })
         .map(|entry| entry.seq)
         .collect();
     let mut children = Vec::new();
     for later in candidates {
-        let known = work.steps.get(&later).cloned();
-        let step = if known.is_some() { known } else { store::read_step(work.conn, later)? };
-        let Some(step) = step else { continue };
-        let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
-        let open = naming.filter(|patch| part::is_uncertain_at(work, &step, &patch.row) == left);
+        let read;
+        let step = match work.steps.get(&later) {
+            Some(known) => known,
+            None => {
+                read = store::read_step(work.conn, later)?;
+                let Some(read) = &read else { continue };
+                read
+            }
+        };
+        let naming = step.effect.rows.iter().filter(|patch| references.are_named_by(patch));
+        let open = naming.filter(|patch| part::is_uncertain_at(work, step, &patch.row) == left);
         if step.stays() {
             children.extend(open.map(|patch| (later, patch.row.clone())));
         }
@@ -143,17 +154,16 @@ fn children_of(
     Ok(children)
 }
 
-/// Rows of the same mutation that refer to one of its rows, if rows get separate verdicts.
+/// Rows of the same mutation that refer to some of its rows, if rows get separate verdicts.
 fn siblings_of(
-    work: &mut RebaseContext<'_>,
-    parent: &RowKey,
+    work: &RebaseContext<'_>,
+    references: &References,
     seq: Seq,
 ) -> Result<Vec<(Seq, RowKey)>> {
-    let references = references_to(work, parent.table);
     let step = work.step(seq)?;
-    let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
+    let naming = step.effect.rows.iter().filter(|patch| references.are_named_by(patch));
     let open = naming.filter(|patch| {
-        patch.row != *parent
+        !references.rows.contains(&patch.row)
             && patch.kind != PatchKind::Delete
             && !part::is_uncertain_at(work, step, &patch.row)
     });
@@ -189,37 +199,26 @@ pub(super) fn parked_creator(
     row: &RowKey,
     seq: Seq,
 ) -> Option<MutationId> {
-    let creates = |id: Seq| {
-        let entry = work.queue.entry(id)?;
-        let inserts = |(r, kind): &(RowKey, PatchKind)| r == row && *kind == PatchKind::Insert;
-        entry.rows.iter().any(inserts).then_some(entry.id)
-    };
     // Parked earlier, or in this rebase.
     let waiting = work.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
     let mut parked = waiting.filter(|one| {
         one.state == MutationState::Parked
             || work.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, OpOutcome::Parked(_)))
     });
-    parked.find_map(|one| creates(one.seq))
+    let creator = parked.find(|one| one.kind == PatchKind::Insert)?;
+    work.queue.entry(creator.seq).map(|entry| entry.id)
 }
 
 /// Whether the row exists for a mutation: in the base, or by an earlier mutation that stays.
 fn has_row(work: &mut RebaseContext<'_>, row: &RowKey, seq: Seq) -> Result<bool> {
-    let makes = |step: &&PendingOp| {
-        let mut patches = step.effect.rows.iter();
-        step.stays() && patches.any(|p| p.row == *row && p.kind == PatchKind::Insert)
-    };
-    let made = work.steps.range(..seq).map(|(_, step)| step).find(makes).is_some();
+    let known = work.states.steps_at(row.table, &row.key);
+    let mut earlier = known.chain(work.reversed.get(row).copied()).filter(|other| *other < seq);
+    let made = earlier.any(|other| {
+        let step = work.steps.get(&other).filter(|step| step.stays());
+        let patch = step.and_then(|step| step.patch(row));
+        patch.is_some_and(|(_, patch)| patch.kind == PatchKind::Insert)
+    });
     Ok(made || work.rows.read_columns(row, &[])?.is_some())
-}
-
-/// Whether a patch refers to a row by one of these columns.
-fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowKey) -> bool {
-    patch.columns.iter().any(|column| {
-        references.contains(&(patch.row.table, column.column))
-            && column.is_change()
-            && same(&column.new, &parent.key)
-    })
 }
 
 /// The rows that a patch needs: its own, unless the patch creates it, and the rows it refers to.
@@ -247,18 +246,42 @@ fn parents_of(work: &RebaseContext<'_>, patch: &RowPatch) -> Vec<RowKey> {
     parents
 }
 
-/// The columns by which other tables refer to rows of this one.
-fn references_to(work: &RebaseContext<'_>, parent: TableNumber) -> Vec<(TableNumber, ColumnId)> {
-    let mut found = Vec::new();
-    for table in work.schema.tables.values() {
-        for rule in &table.rules {
-            if let Rule::References { column, table: other, .. } = rule
-                && work.schema.by_name.get(other) == Some(&parent)
-                && let Some(column) = table.columns.iter().find(|c| c.name == *column)
-            {
-                found.push((table.number, column.id));
+/// Some rows, and the columns by which tables refer to rows of their tables.
+struct References {
+    rows: HashSet<RowKey>,
+    /// The referring table and column, and the table that it refers to.
+    columns: Vec<(TableNumber, ColumnId, TableNumber)>,
+}
+
+impl References {
+    fn to(work: &RebaseContext<'_>, rows: Vec<RowKey>) -> Self {
+        let rows: HashSet<RowKey> = rows.into_iter().collect();
+        let tables: HashSet<TableNumber> = rows.iter().map(|row| row.table).collect();
+        let mut columns = Vec::new();
+        for table in work.schema.tables.values().filter(|_| !tables.is_empty()) {
+            for rule in &table.rules {
+                if let Rule::References { column, table: other, .. } = rule
+                    && let Some(other) = work.schema.by_name.get(other)
+                    && tables.contains(other)
+                    && let Some(column) = table.columns.iter().find(|c| c.name == *column)
+                {
+                    columns.push((table.number, column.id, *other));
+                }
             }
         }
+        Self { rows, columns }
     }
-    found
+
+    /// Whether a patch refers to one of the rows by one of the columns.
+    fn are_named_by(&self, patch: &RowPatch) -> bool {
+        patch.columns.iter().filter(|column| column.is_change()).any(|named| {
+            let mut references = self
+                .columns
+                .iter()
+                .filter(|(table, column, _)| *table == patch.row.table && *column == named.column);
+            references.any(|(.., parent)| {
+                self.rows.contains(&RowKey { table: *parent, key: named.new.clone() })
+            })
+        })
+    }
 }

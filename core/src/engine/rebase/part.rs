@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::work::{RebaseContext, missing};
 use super::{park, take_over};
-use crate::engine::queue::mutation::{BasisValue, ParkReason, is_onto};
+use crate::engine::queue::mutation::{Basis, ParkReason, is_onto};
 use crate::engine::queue::part::{DecidedRows, Refused};
 use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::{Staged, store};
@@ -47,7 +47,7 @@ pub(crate) fn park_at(
         return Ok(());
     }
     take_over::take_over(work, seq, Some(row))?;
-    let dependents = park::unsent_dependents(work, seq, Some(row))?;
+    let dependents = park::unsent_dependents(work, seq, Some(std::slice::from_ref(row)))?;
     let step = work.step_mut(seq)?;
     let id = step.id;
     if let Some((patch, olds)) = step.take_row(row) {
@@ -97,19 +97,11 @@ impl PendingOp {
     /// Removes its edit of a row from the effect, and returns it with the attempt's old values.
     pub(super) fn take_row(&mut self, row: &RowKey) -> Option<(RowPatch, Vec<(usize, Value)>)> {
         let (index, _) = self.patch(row)?;
-        let patch = self.effect.rows.remove(index);
-        let mut olds = Vec::new();
-        let mut basis = Vec::with_capacity(self.basis.len());
-        for value in std::mem::take(&mut self.basis) {
-            match value.row.cmp(&index) {
-                std::cmp::Ordering::Less => basis.push(value),
-                std::cmp::Ordering::Equal => olds.push((value.column, value.old)),
-                std::cmp::Ordering::Greater => {
-                    basis.push(BasisValue { row: value.row - 1, ..value });
-                }
-            }
-        }
-        self.basis = basis;
+        let patch = self.effect.remove(index);
+        let mut olds = self.basis.split_off(&(index, 0));
+        let later = olds.split_off(&(index + 1, 0));
+        self.basis.extend(later.into_iter().map(|((row, column), old)| ((row - 1, column), old)));
+        let olds = olds.into_iter().map(|((_, column), old)| (column, old)).collect();
         self.frozen = None;
         self.reduced = true;
         self.changed = true;
@@ -152,7 +144,9 @@ impl PendingOp {
             OpOutcome::Accepted if self.parts.refused.is_empty() => {
                 // The history keeps the whole mutation.
                 let accepted = std::mem::take(&mut self.parts.accepted);
-                self.basis.iter_mut().for_each(|value| value.row += accepted.len());
+                let basis = std::mem::take(&mut self.basis).into_iter();
+                let moved = basis.map(|((row, at), old)| ((row + accepted.len(), at), old));
+                self.basis = moved.collect::<Basis>();
                 let rest = std::mem::replace(&mut self.effect.rows, accepted);
                 self.effect.rows.extend(rest);
                 self.reduced = true;
@@ -195,7 +189,7 @@ impl PendingOp {
         for one in refused {
             let row = self.effect.rows.len();
             let olds = one.olds.into_iter();
-            self.basis.extend(olds.map(|(column, old)| BasisValue { row, column, old }));
+            self.basis.extend(olds.map(|(column, old)| ((row, column), old)));
             self.effect.rows.push(one.patch);
         }
         self.reduced = true;

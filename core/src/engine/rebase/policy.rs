@@ -8,7 +8,7 @@ use rejoin_protocol::Policy;
 
 use super::conflict::Conflict;
 use super::work::RebaseContext;
-use crate::engine::queue::mutation::{BasisValue, MutationState};
+use crate::engine::queue::mutation::MutationState;
 use crate::engine::queue::step::{OpOutcome, PendingOp};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::engine::schema::model::Table;
@@ -72,7 +72,7 @@ pub(super) fn settle_by_time(
         step.stance.saw(row, None);
     } else {
         step.stance.forget_expected(row);
-        step.outdated.push(row.clone());
+        step.outdated.insert(row.clone());
     }
     step.changed = true;
     Ok(())
@@ -129,15 +129,18 @@ fn chosen(
 fn rebase(table: &Table, step: &mut PendingOp, row: &RowKey, present: &[Value]) {
     let Some((index, patch)) = step.patch(row) else { return };
     let creates = patch.kind == PatchKind::Insert;
+    let columns = patch.columns.len();
     let mut olds = Vec::new();
     for (at, column) in patch.columns.iter().enumerate() {
         if let Some(position) = table.position(column.column)
             && (creates || !same(&column.old, &present[position]))
         {
-            olds.push(BasisValue { row: index, column: at, old: present[position].clone() });
+            olds.push(((index, at), present[position].clone()));
         }
     }
-    step.basis.retain(|value| value.row != index);
+    for at in 0..columns {
+        step.basis.remove(&(index, at));
+    }
     step.basis.extend(olds);
     step.stance.forget_expected(row);
 }

@@ -179,10 +179,10 @@ fn children_of_record(
 
 /// Sets members of records with a verdict to pending, unless another record of theirs was sent.
 fn reconsider(work: &mut RebaseContext<'_>, members: &[Seq]) -> Result<()> {
+    let open = work.queue.records().iter().filter(|one| !work.decided.contains(&one.place));
+    let open: HashSet<Seq> = open.flat_map(Record::live).collect();
     for seq in members {
-        let uncertain = work.queue.records().iter().any(|record| {
-            !work.decided.contains(&record.place) && record.live().any(|member| member == *seq)
-        });
+        let uncertain = open.contains(seq);
         let state = if uncertain { MutationState::Uncertain } else { MutationState::Pending };
         let step = work.step_mut(*seq)?;
         if step.state != state {
@@ -220,11 +220,12 @@ pub(super) fn hide(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
         record::write(work.conn, &record)?;
         work.staged.push(Staged::Recorded(record));
     }
+    let all = work.queue.records().iter();
+    let sent = all.flat_map(|one| one.live().map(|member| (member, one.place)));
+    let sent: HashSet<Seq> =
+        sent.filter(|one| !chained.contains(one)).map(|(seq, _)| seq).collect();
     for (member, _) in &chained {
-        let others = work.queue.records().iter().filter(|one| {
-            !chained.contains(&(*member, one.place)) && one.live().any(|live| live == *member)
-        });
-        if others.count() == 0 {
+        if !sent.contains(member) {
             work.step_mut(*member)?.state = MutationState::Pending; // No other row of it was sent.
         }
     }

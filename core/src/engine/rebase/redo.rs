@@ -97,7 +97,7 @@ fn settle(work: &mut RebaseContext<'_>, step: &PendingOp) -> Result<()> {
         }
         OpOutcome::Withdrawn(root) => {
             let (seq, id, attempt) = (step.seq, step.id, step.attempt);
-            let effect = step.effect_as_seen();
+            let effect = step.effect_as_seen().into();
             let of_action = step.is_of_action();
             let one = Cancelled { seq, id, attempt, root: *root, effect, of_action };
             cancel::write(work.conn, &one)?;

@@ -6,7 +6,7 @@
 //! without a verdict never runs again. A run that differs from the last one may affect later
 //! mutations that were not undone: those are undone as well, and the rebase starts over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::work::{RebaseContext, Runner};
 use super::{park, take_over};
 use crate::engine::action::run::{ActionRun, RunResult, run};
 use crate::engine::database::Triggers;
-use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::mutation::{Basis, ParkReason};
 use crate::engine::queue::seen::SeenRow;
 use crate::engine::queue::step::{Parking, PendingOp};
 use crate::engine::queue::store;
@@ -217,26 +217,30 @@ fn take(
     before: &[TableNumber],
 ) -> Result<()> {
     step.conflicted = None;
-    let mut dependents = Vec::new();
+    let mut gone = Vec::new();
     for row in no_longer_created(step, &effect) {
         if work.rows.read_columns(&row, &[])?.is_none() {
-            work.steps.insert(step.seq, step.clone());
-            dependents.extend(park::unsent_dependents(work, step.seq, Some(&row))?);
-            work.steps.remove(&step.seq);
+            gone.push(row);
         }
+    }
+    let mut dependents = Vec::new();
+    if !gone.is_empty() {
+        work.steps.insert(step.seq, step.clone());
+        dependents = park::unsent_dependents(work, step.seq, Some(&gone))?;
+        work.steps.remove(&step.seq);
     }
     dependents.retain(|(later, _)| work.steps.get(later).is_none_or(|later| !later.replays()));
     let changed = step.undo.is_some()
         || !step.basis.is_empty()
         || step.reads() != before
         || step.seen() != seen
-        || step.effect != effect;
+        || *step.effect != effect;
     if let Some(intent) = &mut step.intent {
         intent.seen = seen;
     }
     if changed {
         take_over::hand_on_run(work, step, &effect)?;
-        (step.effect, step.undo, step.basis) = (effect, None, Vec::new());
+        (step.effect, step.undo, step.basis) = (effect.into(), None, Basis::new());
         step.rewritten = true;
         store::write_run(work.conn, step)?;
     }
@@ -246,8 +250,9 @@ fn take(
 /// The rows that a mutation created and that this effect does not create.
 fn no_longer_created(step: &PendingOp, effect: &Effect) -> Vec<RowKey> {
     let makes = |patch: &&RowPatch| patch.kind == PatchKind::Insert;
-    let made = step.effect.rows.iter().filter(makes).map(|patch| patch.row.clone());
-    made.filter(|row| !effect.rows.iter().filter(makes).any(|patch| patch.row == *row)).collect()
+    let still: HashSet<&RowKey> = effect.rows.iter().filter(makes).map(|one| &one.row).collect();
+    let made = step.effect.rows.iter().filter(makes).map(|patch| &patch.row);
+    made.filter(|row| !still.contains(row)).cloned().collect()
 }
 
 /// Whether the effect equals what the server has already seen: the same rows, columns, old and new

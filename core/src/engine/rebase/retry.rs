@@ -5,13 +5,13 @@
 //! them. The effect stays as it was written. Mutations that were parked because of a retried one
 //! can follow, in their order.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::conflict;
 use super::park::required_rows;
 use super::work::{RebaseContext, missing};
-use crate::engine::queue::mutation::{BasisValue, MutationState};
+use crate::engine::queue::mutation::MutationState;
 use crate::engine::queue::step::PendingOp;
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
@@ -26,12 +26,13 @@ type Views = HashMap<RowKey, Option<Vec<Value>>>;
 /// number assigned.
 pub(super) fn requeue(work: &mut RebaseContext<'_>, parked: &[Seq], mut last: Last) -> Result<()> {
     let mut views = Views::new();
+    let all: HashSet<Seq> = parked.iter().copied().collect();
     for seq in parked {
         last = last.next(work.now_ms);
         let to = Seq(last.seq);
         again::requeue(work.conn, *seq, to)?;
         let mut step = store::read_step(work.conn, to)?.ok_or_else(|| missing(to))?;
-        see(work, &mut step, parked, &mut views)?;
+        see(work, &mut step, &all, &mut views)?;
         step.attempt += 1;
         step.frozen = None;
         step.changed = true;
@@ -50,7 +51,7 @@ pub(super) fn requeue(work: &mut RebaseContext<'_>, parked: &[Seq], mut last: La
 fn see(
     work: &mut RebaseContext<'_>,
     step: &mut PendingOp,
-    parked: &[Seq],
+    parked: &HashSet<Seq>,
     views: &mut Views,
 ) -> Result<()> {
     step.basis.clear();
@@ -74,8 +75,7 @@ fn see(
             for (column, known) in patch.columns.iter().enumerate() {
                 let Some(at) = table.position(known.column) else { continue };
                 if !same(&view[at], &known.old) {
-                    let old = view[at].clone();
-                    step.basis.push(BasisValue { row: index, column, old });
+                    step.basis.insert((index, column), view[at].clone());
                 }
             }
         }
@@ -102,16 +102,18 @@ fn view<'v>(
 }
 
 /// Rejects the retry of a mutation that needs a row whose create stays parked.
-fn check_required_row(work: &RebaseContext<'_>, row: &RowKey, retried: &[Seq]) -> Result<()> {
+fn check_required_row(
+    work: &RebaseContext<'_>,
+    row: &RowKey,
+    retried: &HashSet<Seq>,
+) -> Result<()> {
     let parked = work
         .states
         .at(row.table, &row.key)
         .iter()
         .rev()
         .filter(|one| one.state == MutationState::Parked && !retried.contains(&one.seq));
-    let makes = |entry: &&queue::QueueEntry| {
-        entry.rows.iter().any(|(other, kind)| other == row && *kind == PatchKind::Insert)
-    };
-    let found = parked.filter_map(|one| work.queue.entry(one.seq)).find(makes);
+    let mut makes = parked.filter(|one| one.kind == PatchKind::Insert);
+    let found = makes.find_map(|one| work.queue.entry(one.seq));
     found.map_or(Ok(()), |entry| Err(Error::Queue(QueueFault::StandsOn(entry.id))))
 }

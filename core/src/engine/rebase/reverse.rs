@@ -93,7 +93,7 @@ pub(super) fn carry_on(
     if columns.is_empty() {
         return part::accept_at(work, seq, row).map(|()| Some(id));
     }
-    step.basis.retain(|value| value.row != index);
+    step.basis.retain(|(row, _), _| *row != index);
     step.effect.rows[index] = RowPatch { row: row.clone(), kind: PatchKind::Update, columns };
     (step.reduced, step.changed) = (true, true);
     Ok(Some(id))

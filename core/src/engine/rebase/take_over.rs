@@ -5,10 +5,13 @@
 //! which no server ever had, and be parked as a conflict. The effect stays; only the attempt's old
 //! values change. For a sent mutation without a verdict, they count for its next attempt.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
 use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
-use crate::engine::queue::mutation::BasisValue;
+use crate::engine::queue::mutation::Basis;
 use crate::engine::queue::step::{PendingOp, old_of};
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};
 use crate::error::Result;
@@ -118,18 +121,23 @@ fn hand_on(work: &mut RebaseContext<'_>, seq: Seq, all: &[Written]) -> Result<()
     if mutant::on(Mutant::NoTakeOver) {
         return Ok(());
     }
+    // Requeued mutations are not in the index yet.
+    let added: Vec<Seq> = added(work).filter(|added| *added > seq).collect();
+    let (states, mut frozen) = (work.states, BTreeMap::new());
     for written in all {
-        let row = &written.row;
-        let mut later: Vec<Seq> = work.states.steps_after(row, seq).collect();
-        // Requeued mutations are not in the index yet.
-        later.extend(added(work).filter(|added| *added > seq));
-        for other in later {
+        let later = states.steps_after(&written.row, seq);
+        for other in later.chain(added.iter().copied()) {
             // A sent record is frozen: the mutation's own old values count for its next attempt.
             let by_rows = work.queue.records().knows(other);
             let step = work.step_mut(other)?;
-            if step.stays() && !hand_over(step, written, by_rows)? {
+            if step.stays() && !hand_over(step, written, by_rows, &mut frozen)? {
                 break;
             }
+        }
+    }
+    for (seq, frozen) in frozen {
+        if frozen.next_basis.is_some() {
+            work.step_mut(seq)?.frozen = Some(frozen.encode());
         }
     }
     Ok(())
@@ -171,11 +179,12 @@ fn written_by(step: &PendingOp) -> Vec<Written> {
 /// value that the later edit has not seen.
 fn changed_writes(step: &PendingOp, effect: &Effect) -> Vec<Written> {
     let mut all = written_by(step);
+    let of = |one: &Written| (one.row.clone(), one.column);
+    let before: HashMap<_, _> = all.iter().enumerate().map(|(at, one)| (of(one), at)).collect();
     for patch in effect.rows.iter().filter(|patch| patch.kind == PatchKind::Update) {
         for column in patch.columns.iter().filter(|column| column.is_change()) {
-            let is_it = |one: &&mut Written| one.row == patch.row && one.column == column.column;
-            if let Some(before) = all.iter_mut().find(is_it) {
-                before.old = column.new.clone();
+            if let Some(at) = before.get(&(patch.row.clone(), column.column)) {
+                all[*at].old = column.new.clone();
             }
             all.push(Written {
                 row: patch.row.clone(),
@@ -193,7 +202,12 @@ fn changed_writes(step: &PendingOp, effect: &Effect) -> Vec<Written> {
 
 /// Passes one value on if this mutation saw it; returns whether later mutations can still have seen
 /// it.
-fn hand_over(step: &mut PendingOp, written: &Written, by_rows: bool) -> Result<bool> {
+fn hand_over(
+    step: &mut PendingOp,
+    written: &Written,
+    by_rows: bool,
+    frozen: &mut BTreeMap<Seq, Frozen>,
+) -> Result<bool> {
     let Some((index, patch)) = step.patch(&written.row) else { return Ok(true) };
     let mut columns = patch.columns.iter().filter(|column| column.is_change());
     let wrote = |it: &ColumnPatch| it.column == written.column && same(&it.new, &written.new);
@@ -214,13 +228,17 @@ fn hand_over(step: &mut PendingOp, written: &Written, by_rows: bool) -> Result<b
     }
     let goes_on = patch.kind == PatchKind::Update && !changes;
     if step.is_uncertain() && !by_rows {
-        let bytes = step.frozen.as_deref().unwrap_or(&[]);
-        let mut frozen = if bytes.is_empty() { Frozen::default() } else { Frozen::decode(bytes)? };
-        let mut basis = frozen.next_basis.unwrap_or_else(|| step.basis.clone());
-        if replace(&step.effect, &mut basis, (index, at), written) {
-            frozen.next_basis = Some(basis);
-            step.frozen = Some(frozen.encode());
-            step.changed = true;
+        let frozen = match frozen.entry(step.seq) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => match step.frozen.as_deref().unwrap_or(&[]) {
+                [] => place.insert(Frozen::default()),
+                bytes => place.insert(Frozen::decode(bytes)?),
+            },
+        };
+        let present = frozen.next_basis.as_ref().unwrap_or(&step.basis);
+        if same(old_of(&step.effect, present, index, at), &written.new) {
+            let basis = frozen.next_basis.get_or_insert_with(|| step.basis.clone());
+            step.changed |= replace(&step.effect, basis, (index, at), written);
         }
     } else if replace(&step.effect, &mut step.basis, (index, at), written) {
         step.changed = true;
@@ -230,16 +248,17 @@ fn hand_over(step: &mut PendingOp, written: &Written, by_rows: bool) -> Result<b
 
 fn replace(
     effect: &Effect,
-    basis: &mut Vec<BasisValue>,
+    basis: &mut Basis,
     (row, column): (usize, usize),
     written: &Written,
 ) -> bool {
     if !same(old_of(effect, basis, row, column), &written.new) {
         return false;
     }
-    basis.retain(|value| value.row != row || value.column != column);
-    if !same(&effect.rows[row].columns[column].old, &written.old) {
-        basis.push(BasisValue { row, column, old: written.old.clone() });
+    if same(&effect.rows[row].columns[column].old, &written.old) {
+        basis.remove(&(row, column));
+    } else {
+        basis.insert((row, column), written.old.clone());
     }
     true
 }

@@ -4,6 +4,7 @@ mod budget;
 mod by_version;
 mod edit;
 mod endings;
+mod linear;
 mod outdated;
 mod policies;
 mod policy;

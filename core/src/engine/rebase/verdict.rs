@@ -16,7 +16,8 @@ use super::policy;
 use super::work::RebaseContext;
 use super::{cancel, park, replay, take_over};
 use crate::engine::queue::attempt::{Faults, Frozen};
-use crate::engine::queue::mutation::{BasisValue, MutationState, ParkReason, is_onto};
+use crate::engine::queue::displaced;
+use crate::engine::queue::mutation::{Basis, MutationState, ParkReason, is_onto};
 use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::encode;
@@ -41,7 +42,7 @@ struct ConflictVerdict<'b> {
     seq: Seq,
     verdict: &'b ServerVerdict,
     /// The old values that it compared.
-    compared: Vec<BasisValue>,
+    compared: Basis,
     /// Whether the verdict may refer to earlier rows than those of the response.
     is_repeated: bool,
     /// Rows that it sent as inserts.
@@ -137,9 +138,10 @@ pub(super) fn keep_displaced(
             continue;
         };
         let seen = step.effect_as_seen();
+        let was = displaced::by_row(was);
         let mut rows = Vec::with_capacity(seen.rows.len());
         for patch in &seen.rows {
-            rows.extend(cancel::done(work, patch, was)?);
+            rows.extend(cancel::done(work, patch, &was)?);
         }
         let step = work.step_mut(seq)?;
         if rows != step.effect.rows {

@@ -66,6 +66,8 @@ pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
 
 /// Reads the next patch.
 pub(crate) fn read_patch(reader: &mut BinaryReader<'_>) -> Result<RowPatch, Malformed> {
+    #[cfg(test)]
+    super::cost::count();
     let (row, kind, columns) = patch_head(reader)?;
     let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
     for _ in 0..columns {

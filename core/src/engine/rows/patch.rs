@@ -7,12 +7,20 @@ use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
 /// Identifies a row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RowKey {
     /// Its table.
     pub table: TableNumber,
     /// The value of its key column: text or integer.
     pub key: Value,
+}
+
+impl PartialEq for RowKey {
+    fn eq(&self, other: &Self) -> bool {
+        #[cfg(test)]
+        super::cost::count();
+        self.table == other.table && self.key == other.key
+    }
 }
 
 // Keys are text or integers, whose equality is total; a double could only come from a damaged file.

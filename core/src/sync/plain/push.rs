@@ -173,9 +173,11 @@ fn fresh(
         course.accepted.accepted.extend(applied.accepted);
     }
     let mut records = Vec::with_capacity(drafts.records.len());
+    let view = engine.queue_view();
     for (after, draft) in drafts.records.into_iter().enumerate() {
-        records.push(engine.queue_view().record_of(draft, after, &course.tombs)?);
+        records.push(view.record_of(draft, after, &course.tombs)?);
     }
+    drop(view);
     let (changes, places) = fitting(engine, records.iter().cloned(), limits.body)?;
     if places.is_empty() {
         return Ok(PlainPushStep::Nothing);

@@ -57,8 +57,9 @@ fn base_is_empty(engine: &Engine) -> Result<bool> {
                 return Ok(false);
             }
         }
+        let view = engine.queue_view();
         for row in touched {
-            if engine.base_row(row)?.is_some() {
+            if view.base_row(row)?.is_some() {
                 return Ok(false);
             }
         }

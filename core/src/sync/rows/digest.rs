@@ -33,8 +33,9 @@ pub fn digest(engine: &Engine, table: &str) -> Result<Digest> {
         engine.queue.rows().into_iter().filter(|row| row.table == found.number).collect();
     let mut digest = Digest::default();
     add_untouched(engine, found, &cells, &touched, &mut digest)?;
+    let view = engine.queue_view();
     for row in &touched {
-        if let Some(base) = engine.base_row(row)? {
+        if let Some(base) = view.base_row(row)? {
             digest.add(cells.iter().map(|(at, kind)| (&base[*at], *kind)));
         }
     }

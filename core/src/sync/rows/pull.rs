@@ -199,6 +199,7 @@ pub(crate) fn rechecked(engine: &Engine, requested: &[RowName]) -> Result<Option
         return Ok(None);
     }
     let mut rows = fact::recheck(engine)?;
+    let requested: HashSet<&RowName> = requested.iter().collect();
     rows.retain(|row| !requested.contains(row));
     Ok(Some(fact::recheck_fact(&rows)))
 }

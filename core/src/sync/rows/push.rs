@@ -8,7 +8,7 @@ pub(crate) mod group;
 
 pub(crate) use group::ActionParts;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rejoin_protocol::wire::push::{Ending, PushAnswer, PushAsk, PushRequest, Verdict};
 use rejoin_protocol::wire::{RowImage, RowName, code};
@@ -76,12 +76,8 @@ pub(crate) fn request(
     let mut push = Push::default();
     loop {
         let held = engine.queue_view().held_by(aside)?;
-        let waiting = engine.queue_view().sendable(limits.groups + held.len())?;
-        let Some(first) = waiting.first().map(|mutation| mutation.seq) else { return Ok(push) };
-        let sent = choose(&waiting, limits, &held, unseen);
-        if sent.is_empty() {
-            return Ok(push);
-        }
+        let (first, sent) = choose(engine, limits, &held, unseen)?;
+        let Some(first) = first.filter(|_| !sent.is_empty()) else { return Ok(push) };
         let seqs: Vec<Seq> = sent.iter().map(|one| one.seq).collect();
         let offers = engine.mark_sent(&seqs, number)?;
         let body = body(engine, number, first, &offers, limits.parts)?;
@@ -97,26 +93,32 @@ pub(crate) fn request(
     }
 }
 
-/// The first mutations that fit into one request; at least one.
+/// The first mutation that waits, and the first ones that fit into one request; at least one of
+/// those that are not held.
 fn choose(
-    waiting: &[Mutation],
+    engine: &Engine,
     limits: Limits,
     held: &HashSet<Seq>,
     unseen: &HashSet<Seq>,
-) -> Vec<SentGroup> {
-    let mut sent = Vec::new();
+) -> Result<(Option<Seq>, Vec<SentGroup>)> {
+    let (mut first, mut sent) = (None, Vec::new());
     let mut weight = FRAME;
-    for mutation in waiting.iter().filter(|mutation| !held.contains(&mutation.seq)) {
-        weight += group::weight(mutation);
+    engine.queue_view().each_sendable(limits.groups + held.len(), |mutation: Mutation| {
+        first.get_or_insert(mutation.seq);
+        if held.contains(&mutation.seq) {
+            return true;
+        }
+        weight += group::weight(&mutation);
         if sent.len() == limits.groups || !sent.is_empty() && weight > limits.body {
-            break;
+            return false;
         }
         let fresh = mutation.state == MutationState::Pending || unseen.contains(&mutation.seq);
         let rows = mutation.effect.rows.iter().map(|patch| patch.row.clone()).collect();
         let (seq, id, attempt) = (mutation.seq, mutation.id, mutation.attempt);
         sent.push(SentGroup { seq, id, attempt, fresh, rows });
-    }
-    sent
+        true
+    })?;
+    Ok((first, sent))
 }
 
 fn body(
@@ -198,7 +200,8 @@ fn server_verdict(
 pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) -> Result<Batch> {
     let mut verdicts = Vec::with_capacity(sent.len());
     let mut before = Vec::new();
-    let mut rest: HashSet<MutationId> = sent.iter().map(|group| group.id).collect();
+    let groups: HashMap<MutationId, &SentGroup> = sent.iter().map(|one| (one.id, one)).collect();
+    let mut rest: HashSet<MutationId> = groups.keys().copied().collect();
     for verdict in &answer.verdicts {
         let id = MutationId::parse(&verdict.id).filter(|id| rest.remove(id)).ok_or_else(|| {
             Error::Sync(SyncFault::Protocol(format!(
@@ -206,7 +209,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
                 verdict.id
             )))
         })?;
-        let group = sent.iter().find(|group| group.id == id);
+        let group = groups.get(&id);
         if !verdict.displaced.is_empty() {
             before.push((id, displaced(engine, verdict)));
         }
@@ -261,10 +264,11 @@ fn unanswered(
         images.iter().map(|image| (image.table, image.key.to_id())).collect();
     let is_answered = |row: &RowKey| answered.contains(&(row.table, row.key.to_id()));
     let mut written = Vec::new();
+    let accepted = answer.verdicts.iter().filter(|one| one.verdict == Ending::Accepted);
+    let accepted: HashSet<MutationId> =
+        accepted.filter_map(|one| MutationId::parse(&one.id)).collect();
     for one in sent.iter().filter(|one| !one.rows.iter().all(is_answered)) {
-        let id = one.id.to_string();
-        let accepts = |verdict: &Verdict| verdict.verdict == Ending::Accepted && verdict.id == id;
-        if !answer.verdicts.iter().any(accepts) {
+        if !accepted.contains(&one.id) {
             continue;
         }
         let effect = store::read_effect(engine.db.conn(), one.seq)?.unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) fn lines_of(queue: &[Mutation]) -> Vec<String> {
         rows.sort_by_key(|patch| check::name(&patch.row));
         let of = |at: usize| check::name(&mutation.effect.rows[at].row);
         let mut basis: Vec<_> =
-            mutation.basis.iter().map(|b| (of(b.row), b.column, &b.old)).collect();
+            mutation.basis.iter().map(|((row, column), old)| (of(*row), *column, old)).collect();
         basis.sort_by_key(|(row, column, _)| (row.clone(), *column));
         let Mutation {
             seq, id, time_ms, counter, state, attempt, request, because_of, reason, ..
@@ -67,12 +67,10 @@ pub(super) fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), 
                 Some(bytes) => Undo::decode(bytes)?,
                 None => Undo::of(&step.effect),
             };
-            applied.extend(
-                step.effect
-                    .rows
-                    .iter()
-                    .filter_map(|patch| as_applied(patch, undo.row(&patch.row)?)),
-            );
+            applied.extend(step.effect.rows.iter().filter_map(|patch| {
+                let found = undo.rows.iter().find(|one| one.row == patch.row)?;
+                as_applied(patch, &found.before)
+            }));
         }
         let schema = Arc::clone(&engine.schema);
         let mut work =

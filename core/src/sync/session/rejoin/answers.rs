@@ -1,5 +1,7 @@
 //! Responses of a Rejoin server: each is applied completely or not at all.
 
+use std::collections::HashMap;
+
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
@@ -75,13 +77,14 @@ impl Rejoin {
             return Ok(turn);
         };
         let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
-        let undecided: Vec<_> = batch
+        let undecided: HashMap<_, _> = batch
             .verdicts
             .iter()
             .filter(|verdict| matches!(verdict.ending, Ending::Retry | Ending::Blocked))
             .map(|verdict| {
                 let is_unfinished = verdict.code.as_deref() == Some(code::UNFINISHED);
-                (verdict.id, verdict.ending == Ending::Blocked || is_unfinished, is_unfinished)
+                let goes_on = verdict.ending == Ending::Blocked || is_unfinished;
+                (verdict.id, (goes_on, is_unfinished))
             })
             .collect();
         let applied = apply(engine, batch)?;
@@ -89,12 +92,12 @@ impl Rejoin {
         // Mutations without a verdict wait for the next pass. Blocked ones, and those for which the
         // request had no time, are sent again after any change.
         let waits = |group: &&SentGroup| {
-            let found = undecided.iter().find(|(id, ..)| *id == group.id);
-            found.is_some_and(|(_, goes_on, _)| !(*goes_on && moved))
+            let found = undecided.get(&group.id);
+            found.is_some_and(|(goes_on, _)| !(*goes_on && moved))
         };
         self.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
         pass.report.count(&applied);
-        let unfinished = undecided.iter().filter(|(.., is_unfinished)| *is_unfinished).count();
+        let unfinished = undecided.values().filter(|(_, is_unfinished)| *is_unfinished).count();
         pass.progress.done += sent.len().saturating_sub(unfinished) as u64;
         Ok(NextStep::Onward)
     }

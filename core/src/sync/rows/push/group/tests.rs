@@ -7,7 +7,7 @@ use rejoin_protocol::ColumnKind;
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::mutation::{Basis, MutationState};
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Column;
 use crate::engine::tests::known_table;
@@ -58,7 +58,7 @@ fn mutation(rows: Vec<RowPatch>) -> Mutation {
         detail: None,
         effect: Effect { schema_version: 3, rows },
         stance: crate::engine::queue::stance::PolicyState::default(),
-        basis: Vec::new(),
+        basis: Basis::new(),
         meant: 0,
     }
 }
