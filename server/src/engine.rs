@@ -33,11 +33,14 @@ pub(crate) mod describe;
 pub(crate) mod digest;
 mod encode;
 mod evaluate;
+mod free_value;
 mod hook;
 mod keep;
 pub(crate) mod log_import;
 pub(crate) mod log_model;
 mod naming;
+mod order;
+mod own_writes;
 mod page;
 pub(crate) mod plain;
 mod plan;
@@ -54,6 +57,7 @@ mod user_transaction;
 pub(crate) mod verdict;
 mod version;
 mod window;
+mod write_set;
 
 /// In microseconds.
 const MINUTE: i64 = 60_000_000;

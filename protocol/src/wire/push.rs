@@ -298,6 +298,10 @@ pub struct Verdict {
     /// there was no row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub displaced: Vec<RowImage>,
+    /// For an accepted mutation: the columns in which the server stored another value than the one
+    /// that was sent, with the stored value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<RowImage>,
     /// The reason as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

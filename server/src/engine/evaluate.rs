@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
 use rejoin_protocol::wire::row::RowImage;
@@ -18,9 +19,12 @@ use super::conflict::{
 };
 use super::conflict_log::{ConflictLog, by_name, conflict_code};
 use super::naming::Naming;
+use super::order::in_order;
+use super::own_writes::OwnWrites;
 use super::rejection::{ChangeError, Rejection, reject};
 use super::user_transaction::UserTransaction;
 use super::verdict::ended;
+use super::write_set::WriteSet;
 use super::{bucket, encode, reads};
 use crate::error::Fault;
 use crate::hooks::{Conflict, Settled};
@@ -38,6 +42,18 @@ pub(super) enum Outcome {
     Transient(String),
 }
 
+/// A change that was evaluated.
+struct Evaluated<'c> {
+    change: &'c Change,
+    key: Value,
+    data: Cells,
+    /// The row before it, live or deleted.
+    stored: Option<Row>,
+}
+
+/// The row that was refused, if it is one, and why.
+type RefusedRow<'g> = (Option<(&'g str, &'g str)>, ChangeError);
+
 /// Evaluates the groups of a push in its transaction.
 pub(super) struct Evaluator<'a> {
     pub(super) transaction: UserTransaction<'a>,
@@ -49,6 +65,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) checks: &'a Checks,
     /// What the push may cost.
     pub(super) budget: &'a Budget<'a>,
+    /// What earlier mutations of the device left in the rows.
+    pub(super) own: &'a OwnWrites,
 }
 
 impl Evaluator<'_> {
@@ -58,17 +76,24 @@ impl Evaluator<'_> {
     /// `version` is the request's schema version; a group may name an older one.
     pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
         let naming = Naming::of(self.transaction.writing, group.schema_version.unwrap_or(version))?;
-        let (mut displaced, begun) = (Vec::new(), self.conflicts.len());
-        let mut done =
-            reads::validate(&self.transaction, (self.checks, self.budget), group, &naming);
-        for change in self.in_order(&group.changes) {
-            let row = (change.table_name.as_str(), change.id.as_str());
-            done = done.and_then(|()| {
-                let applied = self.change(group, change, &naming, &mut displaced);
-                applied.map_err(|why| (Some(row), why))
-            });
+        let begun = self.conflicts.len();
+        let mut done = self.apply(group, &naming);
+        if done.as_ref().is_err_and(|(_, why)| why.is_among_rows()) && group.changes.len() > 1 {
+            if let Some(plan) = self.transaction.plan.filter(|plan| plan.is_together()) {
+                return Err(plan.fail());
+            }
+            self.transaction.undo()?;
+            self.transaction.begin()?;
+            self.conflicts.discard(begun);
+            self.budget.begin_group();
+            let set = WriteSet::default();
+            let transaction = UserTransaction { set: Some(&set), ..self.transaction };
+            done = Evaluator { transaction, ..*self }.apply(group, &naming);
         }
-        let Err((row, why)) = done else { return Ok(Outcome::Accepted { displaced }) };
+        let (row, why) = match done {
+            Ok(displaced) => return Ok(Outcome::Accepted { displaced }),
+            Err(refused) => refused,
+        };
         match why {
             // Internal faults too: a group on which the server fails must not stop the others.
             ChangeError::Fault(
@@ -76,7 +101,7 @@ impl Evaluator<'_> {
             ) => Ok(Outcome::Transient(message)),
             ChangeError::Fault(fault) => Err(fault),
             ChangeError::Rejected(why) => {
-                let Rejection { ending, code, column, message } = *why;
+                let Rejection { ending, code, column, message, .. } = *why;
                 let verdict = Verdict {
                     table_name: row.map(|(table, _)| table.to_owned()),
                     record_id: row.map(|(_, id)| id.to_owned()),
@@ -89,25 +114,50 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Parents are written before their children, and deleted after them.
-    fn in_order<'c>(&self, changes: &'c [Change]) -> Vec<&'c Change> {
-        let schema = self.transaction.schema();
-        let depth = |change: &Change| schema.table(&change.table_name).map_or(0, |t| t.depth);
-        let mut ordered: Vec<&Change> = changes.iter().collect();
-        ordered.sort_by_key(|change| match change.operation {
-            Operation::Delete => (1, usize::MAX - depth(change)),
-            Operation::Create | Operation::Update => (0, depth(change)),
-        });
-        ordered
+    /// Applies all changes: each when it is evaluated, or at the end as a set.
+    fn apply<'g>(
+        &self,
+        group: &'g Group,
+        naming: &Naming,
+    ) -> Result<Vec<RowImage>, RefusedRow<'g>> {
+        let transaction = &self.transaction;
+        let ordered = in_order(transaction.schema(), &group.changes, naming);
+        let row = |place: usize| {
+            let change = ordered.get(place).copied();
+            change.map(|change| (change.table_name.as_str(), change.id.as_str()))
+        };
+        reads::validate(transaction, (self.checks, self.budget), group, naming)?;
+        let (mut displaced, mut evaluated) = (Vec::new(), Vec::new());
+        for (place, change) in ordered.iter().enumerate() {
+            if let Some(set) = transaction.set {
+                set.next_change(place);
+            }
+            let done = self.change(group, change, naming, &mut displaced).and_then(|done| {
+                match transaction.set {
+                    Some(_) => evaluated.push((place, done)),
+                    None => self.finish(group, naming, &done)?,
+                }
+                Ok(())
+            });
+            done.map_err(|why| (row(place), why))?;
+        }
+        if let Some(set) = transaction.set {
+            set.apply(transaction).map_err(|(place, why)| (row(place), why))?;
+        }
+        for (place, done) in &evaluated {
+            self.finish(group, naming, done).map_err(|why| (row(*place), why))?;
+        }
+        Ok(displaced)
     }
 
-    fn change(
+    /// Evaluates a change and writes its row.
+    fn change<'c>(
         &self,
         group: &Group,
-        change: &Change,
+        change: &'c Change,
         naming: &Naming,
         displaced: &mut Vec<RowImage>,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Evaluated<'c>, ChangeError> {
         let transaction = &self.transaction;
         let schema = transaction.schema();
         let Some(table) = schema.table(&change.table_name) else {
@@ -139,18 +189,43 @@ impl Evaluator<'_> {
         if self.budget.keeps_image(image.data.as_ref().map_or(0, |data| data.get().len())) {
             displaced.push(image);
         }
-        let change = RowChange { group, change, naming, table, key: &key, data: &data };
+        let pushed = RowChange { group, change, naming, table, key: &key, data: &data };
         if group.old_only {
-            self.check_expected(&change, before)?;
+            self.check_expected(&pushed, before)?;
         }
         match &stored {
-            Some(stored) => self.apply_to_row(&change, &stored.row)?,
-            None => self.apply_without_row(&change)?,
+            Some(stored) => self.apply_to_row(&pushed, &stored.row)?,
+            None => self.apply_without_row(&pushed)?,
         }
-        if change.change.operation != Operation::Delete {
-            check_bucket(table, transaction.foreign_bucket(table, &key, before)?)?;
+        Ok(Evaluated { change, key, data, stored: stored.map(|stored| stored.row) })
+    }
+
+    /// Checks the row as it was written, and records its time.
+    fn finish(
+        &self,
+        group: &Group,
+        naming: &Naming,
+        done: &Evaluated<'_>,
+    ) -> Result<(), ChangeError> {
+        let Evaluated { change, key, data, stored } = done;
+        let transaction = &self.transaction;
+        let Some(table) = transaction.schema().table(&change.table_name) else { return Ok(()) };
+        if change.operation != Operation::Delete {
+            let before = stored.as_ref().filter(|row| !row.is_deleted(table));
+            check_bucket(table, transaction.foreign_bucket(table, key, before)?)?;
         }
-        transaction.record_author_time(&change, stored.as_ref().map(|stored| &stored.row))
+        self.own.record(table, &change.id, &group.id, data.clone());
+        let change = RowChange { group, change, naming, table, key, data };
+        transaction.record_author_time(&change, stored.as_ref())
+    }
+
+    /// Forgets the group's writes: they are rolled back.
+    pub(super) fn forget(&self, group: &Group) {
+        for change in &group.changes {
+            if let Some(table) = self.transaction.schema().table(&change.table_name) {
+                self.own.forget(table, &change.id);
+            }
+        }
     }
 
     fn apply_without_row(&self, change: &RowChange<'_>) -> Result<(), ChangeError> {
@@ -194,11 +269,25 @@ impl Evaluator<'_> {
             }
             (Operation::Delete, None) => self.transaction.missing(table, change),
             (Operation::Update, Some(row)) => {
-                let old = decode(table, change.old.as_deref(), naming)?;
+                let old = self.expected(table, change, naming, row)?;
                 check_old_values(table, row, data, &old)
             }
             _ => Ok(()),
         }
+    }
+
+    /// The values that the change expects in the row; those that an earlier mutation of the device
+    /// left there count as those that it wrote.
+    fn expected(
+        &self,
+        table: &Table,
+        change: &Change,
+        naming: &Naming,
+        row: &Row,
+    ) -> Result<Cells, ChangeError> {
+        let mut old = decode(table, change.old.as_deref(), naming)?;
+        self.own.replace_expected(table, &change.id, row, &mut old);
+        Ok(old)
     }
 
     /// Writes the columns that merge; any other difference is a conflict.
@@ -209,14 +298,14 @@ impl Evaluator<'_> {
             Operation::Create if is_live => check_create(table, row, data),
             Operation::Create => self.transaction.resurrect(table, key, row, data),
             Operation::Update if is_live => {
-                let old = decode(table, change.old.as_deref(), naming)?;
+                let old = self.expected(table, change, naming, row)?;
                 let has_other_version = has_other_version(table, row, change);
                 let expected = Expected { old: &old, has_other_version };
                 self.transaction.update(table, key, row, data, Some(expected))
             }
             Operation::Update => is_gone(),
             Operation::Delete if is_live => {
-                let old = decode(table, change.old.as_deref(), naming)?;
+                let old = self.expected(table, change, naming, row)?;
                 check_delete(table, row, change, &old)?;
                 Ok(self.transaction.delete_row(table, key)?)
             }

@@ -144,6 +144,16 @@ impl<'a> PushPlan<'a> {
         true
     }
 
+    /// Stores verdicts again, in one round trip.
+    pub(super) fn put_verdicts(&self, verdicts: &[(String, StoredVerdict)]) -> Result<(), Fault> {
+        let (user, group, is_last) = (self.user, 0, false);
+        let planned = Planned { user, writes: &[], verdicts, group, is_last };
+        self.batch.apply(&planned).map_err(|error| match error {
+            ApplyError::Fault(fault) => fault,
+            ApplyError::Group(_) => Fault::Transient(String::from("verdicts were not stored")),
+        })
+    }
+
     /// The cached row of this key. A written row is loaded again.
     pub(super) fn row(
         &self,

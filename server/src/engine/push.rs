@@ -18,6 +18,7 @@ use super::budget::Budget;
 use super::conflict_log::ConflictLog;
 use super::cursor::{self, LastAccepted};
 use super::evaluate::Evaluator;
+use super::own_writes::OwnWrites;
 use super::user_transaction::UserTransaction;
 use super::verdict::ended;
 use super::{Caller, Engine, encode, held};
@@ -26,6 +27,7 @@ use crate::hooks::Conflict;
 use crate::model::{Client, LogState, ReadScope, Row};
 use crate::store::{Reading, Writing, write};
 
+mod left;
 pub(super) mod load;
 mod session;
 
@@ -120,20 +122,28 @@ fn push_part(
             load::lock_keys(writing, groups)?;
             let plan = load::plan_of(writing, &engine.checks, (user, &held), (cancels, groups))?;
             let plan = plan.as_ref();
-            let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
+            let transaction =
+                UserTransaction { writing, plan, user, held: &held, now: &now, set: None };
+            let own = OwnWrites::default();
             let evaluator = Evaluator {
                 transaction,
                 client_id: &request.client_id,
                 conflicts: &conflicts,
                 checks: &engine.checks,
                 budget,
+                own: &own,
             };
             let session = PushSession::new(request, evaluator, &client, hooks, budget);
             found = session.evaluate_all(cancels, groups)?;
             undecided = session.into_undecided();
             is_last = found.len() == cancels.len() + groups.len() || budget.is_over();
             if is_last {
-                answer.rows = rows_of(writing, &held, ask, budget)?;
+                answer.rows = rows_of(writing, &held, ask, (budget, &own))?;
+            } else {
+                left::compare(writing, &held, &own)?;
+            }
+            left::report(&transaction, &own, budget, &mut found)?;
+            if is_last {
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
                 client.seen_at.clone_from(&now);
@@ -255,7 +265,7 @@ fn rows_of(
     reading: &dyn Reading,
     held: &[String],
     ask: &PushAsk,
-    budget: &Budget<'_>,
+    (budget, own): (&Budget<'_>, &OwnWrites),
 ) -> Result<Vec<RowImage>, Fault> {
     let changes = ask.groups.iter().flat_map(|group| &group.changes);
     let read = ask.groups.iter().flat_map(|group| &group.reads);
@@ -276,6 +286,9 @@ fn rows_of(
         let (mut ids, mut done) = (ids.into_iter(), Ok(()));
         reading.images(table, &keys, &scope, &mut |row| {
             let Some(id) = ids.next() else { return false };
+            if let Some(row) = &row {
+                own.compare(table, id, row);
+            }
             if !budget.sends_images(row.as_ref().map_or(0, Row::weight)) {
                 return !budget.is_over();
             }

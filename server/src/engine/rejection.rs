@@ -12,12 +12,21 @@ pub(super) struct Rejection {
     pub(super) code: &'static str,
     pub(super) column: Option<String>,
     pub(super) message: String,
+    /// Whether other rows decide it: see [`Violation::is_among_rows`].
+    pub(super) is_among_rows: bool,
 }
 
 /// Why a change is not applied.
 pub(super) enum ChangeError {
     Rejected(Box<Rejection>),
     Fault(Fault),
+}
+
+impl ChangeError {
+    /// Whether other rows decide it: the change may succeed once they are written.
+    pub(super) fn is_among_rows(&self) -> bool {
+        matches!(self, Self::Rejected(why) if why.is_among_rows)
+    }
 }
 
 impl From<Fault> for ChangeError {
@@ -30,13 +39,10 @@ impl From<WriteError> for ChangeError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Fault(fault) => Self::Fault(fault),
-            WriteError::Rule(Violation { code, column, message }) => {
-                Self::Rejected(Box::new(Rejection {
-                    ending: Ending::Rejected,
-                    code,
-                    column,
-                    message,
-                }))
+            WriteError::Rule(Violation { code, column, message, is_among_rows }) => {
+                let ending = Ending::Rejected;
+                let why = Rejection { ending, code, column, message, is_among_rows };
+                Self::Rejected(Box::new(why))
             }
         }
     }
@@ -50,5 +56,7 @@ pub(super) fn reject<T>(
     message: impl Into<String>,
 ) -> Result<T, ChangeError> {
     let (column, message) = (column.map(str::to_owned), message.into());
-    Err(ChangeError::Rejected(Box::new(Rejection { ending, code, column, message })))
+    let is_among_rows = false;
+    let why = Rejection { ending, code, column, message, is_among_rows };
+    Err(ChangeError::Rejected(Box::new(why)))
 }

@@ -9,6 +9,7 @@ use super::bucket;
 use super::conflict::{is_gone, not_found};
 use super::plan::{Lookup, PushPlan};
 use super::rejection::ChangeError;
+use super::write_set::WriteSet;
 use crate::error::Fault;
 use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
 use crate::store::{StoreWrite, WriteError, Writing};
@@ -24,6 +25,8 @@ pub(super) struct UserTransaction<'a> {
     pub(super) held: &'a [String],
     /// The time in canonical text, used for all writes of the transaction.
     pub(super) now: &'a str,
+    /// The writes of the group, if it is applied as a set.
+    pub(super) set: Option<&'a WriteSet>,
 }
 
 impl<'a> UserTransaction<'a> {
@@ -47,8 +50,13 @@ impl<'a> UserTransaction<'a> {
         self.settled()?.stored(table, key, &scope, &own)
     }
 
-    /// Writes a row, immediately or with the writes of other groups.
+    /// Writes a row: immediately, with the writes of other groups, or with the group's set.
     pub(super) fn write(&self, table: &Table, write: StoreWrite) -> Result<(), WriteError> {
+        let collected = match self.set {
+            Some(set) => set.add(table, write),
+            None => Some(write),
+        };
+        let Some(write) = collected else { return Ok(()) };
         let now = match self.plan {
             Some(plan) => plan.write(table, write),
             None => Some(write),
@@ -70,6 +78,16 @@ impl<'a> UserTransaction<'a> {
             return Ok(());
         }
         self.writing.put_verdict(self.user, mutation, verdict)
+    }
+
+    /// Stores verdicts again that were stored in this transaction.
+    pub(super) fn put_verdicts(&self, verdicts: &[(String, StoredVerdict)]) -> Result<(), Fault> {
+        match self.plan {
+            Some(plan) if !verdicts.is_empty() => plan.put_verdicts(verdicts),
+            _ => verdicts.iter().try_for_each(|(mutation, verdict)| {
+                self.writing.put_verdict(self.user, mutation, verdict)
+            }),
+        }
     }
 
     /// Begins the savepoint of a group.

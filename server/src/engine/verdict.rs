@@ -18,6 +18,7 @@ pub(super) fn accepted(id: &str, attempt: i64) -> Verdict {
         record_id: None,
         column: None,
         displaced: Vec::new(),
+        left: Vec::new(),
         message: None,
     }
 }

@@ -94,9 +94,18 @@ pub struct Violation {
     pub column: Option<String>,
     /// The message for people; it names rules and columns, no values.
     pub message: String,
+    /// Whether other rows decide it: the same write may succeed once they are written.
+    pub is_among_rows: bool,
 }
 
 impl Violation {
+    /// For a write that the database has dropped without an error.
+    pub(crate) fn of_dropped_write() -> Self {
+        let message = "a trigger or a rule of the table has dropped the write";
+        let (code, message) = (code::CONSTRAINT_TRIGGER, String::from(message));
+        Self { code, column: None, message, is_among_rows: false }
+    }
+
     /// Whether another row already has the key of the new row.
     pub(crate) fn is_key_taken(&self, table: &Table) -> bool {
         let key = table.columns.get(table.key).map(|column| column.name.as_str());

@@ -120,6 +120,14 @@ pub struct BucketColumn {
     pub global: bool,
 }
 
+impl Reference {
+    /// Whether it refers to the key of this table; without a column, SQLite refers to the key.
+    pub fn is_to_key(&self, above: &Table) -> bool {
+        let key = above.columns.get(above.key);
+        self.target.is_empty() || key.is_some_and(|key| key.name == self.target)
+    }
+}
+
 impl Schema {
     /// The table of this name.
     pub fn table(&self, name: &str) -> Option<&Table> {

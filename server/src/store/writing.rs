@@ -113,6 +113,18 @@ pub trait Savepoints {
 
     /// Rolls back the writes of the savepoint.
     fn undo(&self) -> Result<(), Fault>;
+
+    /// Checks constraints that can be deferred only at [`check_constraints`](Self::check_constraints),
+    /// or until the savepoint is rolled back. Returns whether there may be any.
+    fn defer_constraints(&self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    /// Checks the deferred constraints, and defers none from then on. `written`: the writes since.
+    fn check_constraints(&self, written: &[(&Table, &StoreWrite)]) -> Result<(), WriteError> {
+        let _ = written;
+        Ok(())
+    }
 }
 
 /// Writes to the application's tables.

@@ -38,6 +38,7 @@ mod operator_page;
 mod oracle;
 mod outage;
 mod outside_writer;
+mod own_edits;
 mod ownership;
 mod plain;
 mod policies;
@@ -48,6 +49,7 @@ mod ready;
 mod register;
 mod registry;
 mod schema;
+mod sets;
 mod shared_pages;
 mod snapshot;
 #[cfg(feature = "otel")]

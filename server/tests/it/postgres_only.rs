@@ -18,6 +18,7 @@ pub(crate) mod round_trips;
 mod row_security;
 mod scale;
 mod sequencer;
+mod sets;
 mod sqlstates;
 mod tls;
 mod types;

@@ -82,6 +82,7 @@ pub fn undecided(push: &[u8]) -> Response {
         record_id: None,
         column: None,
         displaced: Vec::new(),
+        left: Vec::new(),
         message: None,
     });
     let answer = PushResponse {

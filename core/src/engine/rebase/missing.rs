@@ -50,6 +50,7 @@ fn parking(entry: &QueueEntry, missing: Missing<'_>) -> Parking {
         record_id: None,
         column: missing.column.map(ToOwned::to_owned),
         displaced: Vec::new(),
+        left: Vec::new(),
         message: Some(missing.to_string()),
     };
     let detail = serde_json::to_string(&verdict).ok();

@@ -54,7 +54,8 @@ pub(crate) fn push_plain(
         let rows = request.changes.iter().map(changed_row);
         let plan = load::plan(writing, &engine.checks, (user, &held), &[], rows)?;
         let plan = plan.as_ref();
-        let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
+        let transaction =
+            UserTransaction { writing, plan, user, held: &held, now: &now, set: None };
         let evaluator = RecordEvaluator {
             transaction,
             tolerance,

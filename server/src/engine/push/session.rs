@@ -80,7 +80,7 @@ impl PushSession<'_> {
         }
         let plan = plan.filter(|_| self.hooks.is_none());
         let group = |at: usize| match groups.get(at) {
-            Some(group) => self.group(group),
+            Some(group) => self.group(at, group),
             None => Err(Fault::Internal(String::from("a push has no such group"))),
         };
         verdicts.extend(evaluate_all(writing, plan, groups.len(), group, is_over)?);
@@ -88,7 +88,7 @@ impl PushSession<'_> {
     }
 
     /// Returns the verdict on a group: the stored one if the group is a repetition, else that of its evaluation.
-    pub(super) fn group(&self, group: &Group) -> Result<Verdict, Fault> {
+    fn group(&self, at: usize, group: &Group) -> Result<Verdict, Fault> {
         let transaction = &self.evaluator.transaction;
         let stored = transaction.verdict(&group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::on(Mutant::VerdictForgotten)) {
@@ -101,18 +101,23 @@ impl PushSession<'_> {
             return Ok(ended(group, Ending::Refused, code::EXPIRED, message));
         }
         self.check_schema()?;
-        if !self.all_accepted(&group.after)? {
+        let Some(before) = self.left_by(&group.after)? else {
             let message = "depends on an earlier mutation that is not accepted";
             let verdict = Verdict {
                 retryable: true,
                 ..ended(group, Ending::Blocked, code::BLOCKED, message)
             };
             return self.store_verdict(group, verdict, None);
-        }
+        };
+        self.evaluator.own.begin(at, before);
         self.budget.begin_group();
         transaction.begin()?;
         let begun = self.evaluator.conflicts.len();
-        match self.evaluate(group)? {
+        let outcome = self.evaluate(group)?;
+        if !matches!(outcome, Outcome::Accepted { .. }) {
+            self.evaluator.forget(group);
+        }
+        match outcome {
             Outcome::Accepted { displaced } => {
                 let kept = serde_json::to_string(&displaced)?;
                 let verdict =
@@ -284,15 +289,26 @@ impl PushSession<'_> {
     /// Whether all of these mutations are accepted. Otherwise a group that depends on them is not
     /// evaluated.
     fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
+        self.left_by(after).map(|left| left.is_some())
+    }
+
+    /// What these mutations left in their rows; `None` if they are not all accepted.
+    fn left_by(&self, after: &[String]) -> Result<Option<Vec<RowImage>>, Fault> {
         let transaction = &self.evaluator.transaction;
+        let mut left = Vec::new();
         for mutation in after.iter().filter(|_| !mutant::on(Mutant::AfterIgnored)) {
             let stored = transaction.verdict(mutation)?;
-            let is_accepted = stored.is_some_and(|stored| stored.ending == word(Ending::Accepted));
-            if !is_accepted || self.accepted_alone.borrow().contains(mutation) {
-                return Ok(false);
+            let accepted = stored.filter(|stored| stored.ending == word(Ending::Accepted));
+            let Some(stored) =
+                accepted.filter(|_| !self.accepted_alone.borrow().contains(mutation))
+            else {
+                return Ok(None);
+            };
+            if stored.verdict.contains("\"left\":") {
+                left.extend(from_stored(&stored, stored.attempt)?.left);
             }
         }
-        Ok(true)
+        Ok(Some(left))
     }
 
     fn store_verdict(

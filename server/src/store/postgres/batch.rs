@@ -22,6 +22,14 @@ pub(super) struct Write {
     pub(super) listed: Option<String>,
 }
 
+impl Write {
+    /// The same; fails if it writes no row, because a trigger or a rule has dropped it.
+    pub(super) fn counted(self) -> Self {
+        let text = format!("WITH w AS ({} RETURNING 1) SELECT 1 / count(*) FROM w", self.text);
+        Self { text, listed: None, ..self }
+    }
+}
+
 /// A part of a batch that can be rolled back and sent again row by row.
 const PART: &str = "SAVEPOINT rejoin_part";
 const UNDO_PART: &str = "ROLLBACK TO rejoin_part";

@@ -139,7 +139,21 @@ pub(super) fn of_write(
         (_, class) if is_of_the_applications_own(class) => (code::CONSTRAINT_TRIGGER, None),
         _ => return WriteError::Fault(error.into()),
     };
-    WriteError::Rule(Violation { code, column, message: message(database, &named) })
+    let of_rows = [code::CONSTRAINT_UNIQUE, code::CONSTRAINT_REFERENCES, code::CONSTRAINT_TRIGGER];
+    let is_among_rows = of_rows.contains(&code) || *state == SqlState::EXCLUSION_VIOLATION;
+    let message = message(database, &named);
+    WriteError::Rule(Violation { code, column, message, is_among_rows })
+}
+
+/// The deferred rule that a transaction breaks, or a fault. The engine names the row.
+pub(super) fn of_constraint(error: Error) -> WriteError {
+    let Some(database) = error.as_db_error().filter(|_| !is_transient(&error)) else {
+        return WriteError::Fault(error.into());
+    };
+    let named = database.constraint().unwrap_or_default().to_owned();
+    let (code, column, is_among_rows) = (code::CONSTRAINT_CHECK, None, true);
+    let message = message(database, &named);
+    WriteError::Rule(Violation { code, column, message, is_among_rows })
 }
 
 /// The classes defined by the SQL standard and PostgreSQL.

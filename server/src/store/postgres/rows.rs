@@ -19,7 +19,7 @@ use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::model::{ReadScope, Row, StoredRow, Table, Violation};
 use crate::store::quote::{cell, quoted};
-use crate::store::{Images, StoreWrite, WriteError};
+use crate::store::{Images, StoreWrite, WriteError, WriteKind};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -347,6 +347,7 @@ impl RowQuery<'_> {
                 code: code::VALUE_INVALID,
                 column: self.table.columns.get(self.table.key).map(|column| column.name.clone()),
                 message: message.to_owned(),
+                is_among_rows: false,
             }));
         }
         let listed = self.shape().takes_many().then(|| self.listed(cells));
@@ -421,16 +422,29 @@ impl RowQuery<'_> {
             StoreWrite::Insert { cells } | StoreWrite::Update { cells, .. } => cells,
             StoreWrite::Delete { .. } => &[],
         };
+        let deletes = write.kind() == WriteKind::Delete;
         let write = self.statement(write)?;
         let params: Vec<&(dyn ToSql + Sync)> =
             write.parameters.iter().map(Parameter::as_sql).collect();
         match self.connection.guarded(&write.text, &params) {
+            // A row that is deleted already is right.
+            Ok(0) if deletes && !self.is_there(&params)? => Ok(()),
+            Ok(0) => Err(WriteError::Rule(Violation::of_dropped_write())),
             Ok(_) => Ok(()),
             Err(error) => {
                 let columns = |constraint: &str| self.columns_of(constraint).unwrap_or_default();
                 Err(error::of_write(error, self.table, cells, columns))
             }
         }
+    }
+
+    /// Whether there is a row with this key, as a parameter.
+    fn is_there(&self, key: Params<'_>) -> std::result::Result<bool, WriteError> {
+        let (table, column) = (&self.shape().name, self.name(self.table.key));
+        let key_text = self.written(self.table.key, 1);
+        let select = format!("SELECT FROM {table} WHERE {column} = {key_text}");
+        let found = self.connection.first(&select, key);
+        Ok(found.map_err(crate::error::Fault::from)?.is_some())
     }
 
     /// The columns of a constraint or a unique index.

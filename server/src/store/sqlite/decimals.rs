@@ -37,7 +37,8 @@ pub(super) fn rounded(
             let message = "SQLite keeps 15 to 17 digits in a column of this type: use fewer, or declare the \
                            column DECIMAL TEXT on the server";
             let (column, message) = (Some(column.name.clone()), String::from(message));
-            return Ok(Some(Violation { code: code::VALUE_INVALID, column, message }));
+            let (code, is_among_rows) = (code::VALUE_INVALID, false);
+            return Ok(Some(Violation { code, column, message, is_among_rows }));
         }
     }
     Ok(None)

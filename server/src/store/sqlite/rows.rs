@@ -14,7 +14,7 @@ use super::error::is_transient;
 use super::{ddl, decimals, triggers};
 use crate::model::{Page, PageLimit, ReadScope, Row, Schema, StoredRow, Table, Violation};
 use crate::store::quote::{cell, quoted};
-use crate::store::{Images, WriteError};
+use crate::store::{Images, StoreWrite, WriteError};
 
 /// A statement's parameters by name; those that a statement does not have are left out.
 pub(super) struct Bound<'a> {
@@ -274,10 +274,28 @@ fn run(
         statement.raw_bind_parameter(at + 1, value)?;
     }
     match statement.raw_execute() {
+        Ok(0) => dropped(connection, table, cells.is_empty().then_some(key).flatten()),
         Ok(_) => Ok(()),
         Err(error) if is_transient(&error) => Err(error.into()),
         Err(error) => Err(violation(connection, table, cells, error)),
     }
+}
+
+/// The result of a write that has written no row: a trigger has dropped it. A row that is deleted
+/// already is right.
+fn dropped(
+    connection: &Connection,
+    table: &Table,
+    deleted: Option<&Value>,
+) -> Result<(), WriteError> {
+    if let Some(key) = deleted {
+        let (table_name, key_name) = (quoted(&table.name), name(table, table.key));
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table_name} WHERE {key_name} = ?1)");
+        if !connection.query_row(&sql, [key], |row| row.get::<_, bool>(0))? {
+            return Ok(());
+        }
+    }
+    Err(WriteError::Rule(Violation::of_dropped_write()))
 }
 
 /// The violated rule. SQLite names the column of a NOT NULL; for a CHECK it gives the name or the
@@ -318,7 +336,9 @@ fn violation(
         (ErrorCode::ConstraintViolation, _) => (code::CONSTRAINT_CHECK, None),
         _ => return error.into(),
     };
-    WriteError::Rule(Violation { code, column, message })
+    let of_rows = [code::CONSTRAINT_UNIQUE, code::CONSTRAINT_REFERENCES, code::CONSTRAINT_TRIGGER];
+    let is_among_rows = of_rows.contains(&code);
+    WriteError::Rule(Violation { code, column, message, is_among_rows })
 }
 
 /// The written column that the CHECK uses; `None` if there are several.
@@ -338,6 +358,27 @@ fn checked_column(
         [one] => Some((*one).to_owned()),
         _ => None,
     }
+}
+
+/// Checks the references of a row that was written while foreign keys were deferred. A delete is not
+/// deferred: the rows that refer to it would have to be searched.
+pub(super) fn check_references(
+    connection: &Connection,
+    table: &Table,
+    write: &StoreWrite,
+) -> Result<(), WriteError> {
+    let column = match write {
+        StoreWrite::Insert { cells } | StoreWrite::Update { cells, .. } => {
+            match dangling_column(connection, table, cells) {
+                Some(column) => Some(column),
+                None => return Ok(()),
+            }
+        }
+        StoreWrite::Delete { .. } => None,
+    };
+    let message = String::from("FOREIGN KEY constraint failed");
+    let (code, is_among_rows) = (code::CONSTRAINT_REFERENCES, true);
+    Err(WriteError::Rule(Violation { code, column, message, is_among_rows }))
 }
 
 /// The written column that refers to no row: SQLite does not report it.

@@ -1,5 +1,6 @@
 //! One transaction of the embedded store; implements the store traits by delegation.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,6 +29,8 @@ pub(super) struct SqliteTransaction<'a> {
     /// The number of writes that wait for this one; `None` for a read.
     pub(super) waiting: Option<&'a AtomicUsize>,
     pub(super) log_session: LogSession,
+    /// Whether foreign keys are deferred.
+    defers: Cell<bool>,
 }
 
 impl<'a> SqliteTransaction<'a> {
@@ -38,7 +41,16 @@ impl<'a> SqliteTransaction<'a> {
     ) -> Self {
         let Known { schema, log, .. } = known;
         let log_session = LogSession::default();
-        Self { connection, schema, log_tables: log, waiting, log_session }
+        let defers = Cell::new(false);
+        Self { connection, schema, log_tables: log, waiting, log_session, defers }
+    }
+
+    /// Defers no foreign key any more.
+    fn ends_deferring(&self) -> Result<(), Fault> {
+        if self.defers.replace(false) {
+            self.connection.execute_batch("PRAGMA defer_foreign_keys = OFF")?;
+        }
+        Ok(())
     }
 }
 
@@ -233,7 +245,22 @@ impl Savepoints for SqliteTransaction<'_> {
         if self.connection.is_autocommit() {
             return Err(Fault::Transient(String::from("SQLite ended the transaction")));
         }
-        Ok(self.connection.execute_batch("ROLLBACK TO rejoin; RELEASE rejoin")?)
+        self.connection.execute_batch("ROLLBACK TO rejoin; RELEASE rejoin")?;
+        self.ends_deferring()
+    }
+
+    fn defer_constraints(&self) -> Result<bool, Fault> {
+        self.connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+        self.defers.set(true);
+        Ok(true)
+    }
+
+    /// SQLite checks at the commit only, where it would fail the whole push.
+    fn check_constraints(&self, written: &[(&Table, &StoreWrite)]) -> Result<(), WriteError> {
+        for (table, write) in written {
+            rows::check_references(self.connection, table, write)?;
+        }
+        Ok(self.ends_deferring()?)
     }
 }
 

@@ -116,6 +116,7 @@ fn push(request: &PushRequest, ending: Ending) -> HttpResponse {
         record_id: None,
         column: None,
         displaced: Vec::new(),
+        left: Vec::new(),
         message: None,
     });
     let changes = ask.groups.iter().flat_map(|group| &group.changes);

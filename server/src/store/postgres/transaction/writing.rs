@@ -74,6 +74,19 @@ impl Savepoints for PostgresTransaction<'_> {
         }
         Ok(())
     }
+
+    fn defer_constraints(&self) -> Result<bool, Fault> {
+        self.seen(self.asked()?.batch("SET CONSTRAINTS ALL DEFERRED"))?;
+        Ok(true)
+    }
+
+    fn check_constraints(&self, _: &[(&Table, &StoreWrite)]) -> Result<(), WriteError> {
+        let checked = self.asked()?.guarded("SET CONSTRAINTS ALL IMMEDIATE", &[]);
+        checked.map(drop).map_err(|error| {
+            self.collided.set(self.collided.get() || error::is_collision(&error));
+            error::of_constraint(error)
+        })
+    }
 }
 
 impl Batch for PostgresTransaction<'_> {
@@ -107,7 +120,9 @@ impl Batch for PostgresTransaction<'_> {
                 return Err(ApplyError::Fault(Fault::Internal(why)));
             };
             let statement = self.at(table).statement(write);
-            writes.push((*group, statement.map_err(|_| ApplyError::Group(*group))?));
+            let statement = statement.map_err(|_| ApplyError::Group(*group))?;
+            let is_sure = !self.changes_others(table, write.kind());
+            writes.push((*group, if is_sure { statement } else { statement.counted() }));
         }
         if writes.is_empty() && planned.verdicts.is_empty() {
             let done = if planned.is_last { self.keep() } else { Ok(()) };
