@@ -87,8 +87,15 @@ impl OwnWrites {
             Some(write) => write.left.clone().unwrap_or_default(),
             None => self.left_before(table, id),
         };
+        // Of this push it is known what was sent: an edit of another value is not based on it.
+        let is_other = |at: usize, value: &Value| {
+            let sent = last.and_then(|write| write.sent.iter().find(|(other, _)| *other == at));
+            sent.is_some_and(|(_, sent)| sent != value)
+        };
         for (at, value) in old {
-            if left.iter().any(|(other, left)| other == at && is_as_sent(table, row, *at, left)) {
+            let is_left =
+                |(other, left): &(usize, Value)| other == at && is_as_sent(table, row, *at, left);
+            if left.iter().any(is_left) && !is_other(*at, value) {
                 value.clone_from(row.cell(*at));
             }
         }

@@ -16,9 +16,21 @@ pub(crate) fn by_row(displaced: &[ServerRow]) -> HashMap<RowKey, &ServerRow> {
 }
 
 /// The patch as applied; `None` if it changed nothing. Without a before-image the device's values
-/// count. `deletes` is also set for an update that is a soft delete.
-pub(crate) fn done(patch: &RowPatch, deletes: bool, was: Option<&ServerRow>) -> Option<RowPatch> {
+/// count, and so do values that the server has not replaced (`left`). `deletes` is also set for an
+/// update that is a soft delete.
+pub(crate) fn done(
+    patch: &RowPatch,
+    deletes: bool,
+    (was, left): (Option<&ServerRow>, Option<&ServerRow>),
+) -> Option<RowPatch> {
     let mut done = patch.clone();
+    let written = |column: &ColumnPatch| patch.kind == PatchKind::Insert || column.is_change();
+    for column in done.columns.iter_mut().filter(|column| written(column)) {
+        let left = left.and_then(|left| left.row.as_ref()).into_iter().flatten();
+        if let Some((_, value)) = left.clone().find(|(known, _)| *known == column.column) {
+            column.new.clone_from(value);
+        }
+    }
     let Some(was) = was else { return Some(done) };
     match (patch.kind, &was.row) {
         // The row already had these values, or was already deleted.
@@ -88,11 +100,8 @@ mod tests {
         for (name, patch, was, expected) in cases {
             let images: Vec<ServerRow> = was.into_iter().collect();
             let deletes = patch.kind == PatchKind::Delete;
-            assert_eq!(
-                done(patch, deletes, by_row(&images).get(&row).copied()),
-                expected,
-                "{name}"
-            );
+            let was = (by_row(&images).get(&row).copied(), None);
+            assert_eq!(done(patch, deletes, was), expected, "{name}");
         }
     }
 }

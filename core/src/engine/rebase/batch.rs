@@ -18,6 +18,8 @@ pub struct Batch {
     pub records: Vec<Settled>,
     /// Before-images of accepted mutations, as far as the server sends them.
     pub displaced: Vec<(MutationId, Vec<ServerRow>)>,
+    /// What accepted mutations left where the server stored other values than they sent.
+    pub left: Vec<(MutationId, Vec<ServerRow>)>,
     /// The server's time of these verdicts, in milliseconds since 1970; `None` uses the device's
     /// clock.
     pub server_ms: Option<i64>,
@@ -112,4 +114,6 @@ pub struct Withdrawn {
     pub ending: Ending,
     /// Before-images, as far as the server sends them.
     pub displaced: Vec<ServerRow>,
+    /// What it left where the server stored other values than it sent.
+    pub left: Vec<ServerRow>,
 }

@@ -122,8 +122,10 @@ fn given_up(
     let mut places: HashMap<RowKey, usize> = HashMap::new();
     for (cancelled, word) in together {
         let was = displaced::by_row(&word.displaced);
+        let left = displaced::by_row(&word.left);
         for patch in &cancelled.effect.rows {
-            let Some(mut patch) = done(work, patch, &was)? else { continue };
+            let done = done(work, patch, (&was, &left))?;
+            let Some(mut patch) = done else { continue };
             let mut over = written_next(work, cancelled.seq, &patch)?;
             if !of_action {
                 patch.columns.retain(|column| !over.contains(&column.column));
@@ -187,15 +189,17 @@ fn reverse(
     Ok(Some(id))
 }
 
-/// The patch as the server applied it; `None` if it applied nothing.
+/// The patch as the server applied it; `None` if it applied nothing. `was` are its before-images,
+/// `left` the values that the server stored instead of those sent.
 pub(super) fn done(
     work: &RebaseContext<'_>,
     patch: &RowPatch,
-    was: &HashMap<RowKey, &ServerRow>,
+    (was, left): (&HashMap<RowKey, &ServerRow>, &HashMap<RowKey, &ServerRow>),
 ) -> Result<Option<RowPatch>> {
     let table = work.rows.table(patch.row.table)?;
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
-    Ok(displaced::done(patch, deletes, was.get(&patch.row).copied()))
+    let of = |images: &HashMap<RowKey, _>| images.get(&patch.row).copied();
+    Ok(displaced::done(patch, deletes, (of(was), of(left))))
 }
 
 /// Records for the app that the server has answered a cancelled mutation.

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
-use crate::engine::queue::mutation::Basis;
+use crate::engine::queue::mutation::{Basis, BasisValue};
 use crate::engine::queue::step::{PendingOp, old_of};
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};
 use crate::error::Result;
 use crate::ids::{ColumnId, Seq};
@@ -106,6 +107,32 @@ pub(super) fn hand_on_filled(
     });
     let filled: Vec<Written> = filled.collect();
     hand_on(work, seq, &filled)
+}
+
+/// Passes on values that the server stored instead of those that an accepted mutation has sent.
+pub(super) fn hand_on_left(
+    work: &mut RebaseContext<'_>,
+    seq: Seq,
+    left: &HashMap<RowKey, &ServerRow>,
+) -> Result<()> {
+    let mut all = Vec::new();
+    for patch in &work.step(seq)?.effect.rows {
+        let Some(image) = left.get(&patch.row) else { continue };
+        for (id, value) in image.row.iter().flatten() {
+            let Some(column) = patch.columns.iter().find(|known| known.column == *id) else {
+                continue;
+            };
+            all.push(Written {
+                row: patch.row.clone(),
+                column: *id,
+                new: column.new.clone(),
+                old: value.clone(),
+                is_filled: false,
+                is_found: false,
+            });
+        }
+    }
+    hand_on(work, seq, &all)
 }
 
 /// Whether the row has this value now. The value may come from another mutation: a later edit

@@ -5,6 +5,8 @@
 //! A verdict counts only for a sent mutation and only for the attempt in the queue; *accepted*
 //! counts for every attempt. A repeated or late response therefore changes nothing.
 
+use std::collections::BTreeSet;
+
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::Ending;
 
@@ -126,12 +128,22 @@ fn count_fault(step: &mut PendingOp, now_ms: i64) -> Result<()> {
     Ok(())
 }
 
-/// Stores before-images of accepted mutations where they differ from the recorded old values.
+/// The images of accepted mutations.
+type Images = [(MutationId, Vec<ServerRow>)];
+
+fn images_of(all: &Images, id: MutationId) -> &[ServerRow] {
+    all.iter().find(|(other, _)| *other == id).map_or(&[], |(_, rows)| rows)
+}
+
+/// Stores before-images of accepted mutations where they differ from the recorded old values, and
+/// values that the server stored instead of those sent: later edits of the row expect these.
 pub(super) fn keep_displaced(
     work: &mut RebaseContext<'_>,
-    displaced: &[(MutationId, Vec<ServerRow>)],
+    (displaced, left): (&Images, &Images),
 ) -> Result<()> {
-    for (id, was) in displaced {
+    let ids: BTreeSet<MutationId> = displaced.iter().chain(left).map(|(id, _)| *id).collect();
+    for id in &ids {
+        let (was, left) = (images_of(displaced, *id), images_of(left, *id));
         let Some(seq) = work.queue.find(*id).map(|entry| entry.seq) else { continue };
         let Some(step) = work.steps.get(&seq).filter(|step| step.fate == OpOutcome::Accepted)
         else {
@@ -139,10 +151,12 @@ pub(super) fn keep_displaced(
         };
         let seen = step.effect_as_seen();
         let was = displaced::by_row(was);
+        let left = displaced::by_row(left);
         let mut rows = Vec::with_capacity(seen.rows.len());
         for patch in &seen.rows {
-            rows.extend(cancel::done(work, patch, &was)?);
+            rows.extend(cancel::done(work, patch, (&was, &left))?);
         }
+        take_over::hand_on_left(work, seq, &left)?;
         let step = work.step_mut(seq)?;
         if rows != step.effect.rows {
             let done = Effect { schema_version: seen.schema_version, rows };

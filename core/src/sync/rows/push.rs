@@ -169,6 +169,7 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &SentGroup) -> Result<usi
         record_id: None,
         column: None,
         displaced: Vec::new(),
+        left: Vec::new(),
         message: Some("larger than the server takes in one request".to_owned()),
     };
     let verdict = server_verdict(&engine.schema, id, attempt, &verdict);
@@ -199,7 +200,7 @@ fn server_verdict(
 /// response.
 pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) -> Result<Batch> {
     let mut verdicts = Vec::with_capacity(sent.len());
-    let mut before = Vec::new();
+    let (mut before, mut left) = (Vec::new(), Vec::new());
     let groups: HashMap<MutationId, &SentGroup> = sent.iter().map(|one| (one.id, one)).collect();
     let mut rest: HashSet<MutationId> = groups.keys().copied().collect();
     for verdict in &answer.verdicts {
@@ -211,7 +212,10 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
         })?;
         let group = groups.get(&id);
         if !verdict.displaced.is_empty() {
-            before.push((id, displaced(engine, verdict)));
+            before.push((id, images(engine, &verdict.displaced)));
+        }
+        if !verdict.left.is_empty() {
+            left.push((id, images(engine, &verdict.left)));
         }
         let attempt = group.map_or(verdict.attempt, |group| group.attempt);
         verdicts.push(server_verdict(&engine.schema, id, attempt, verdict));
@@ -238,8 +242,9 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
     };
     let again = unanswered.iter().filter_map(name).collect();
     images.extend(unanswered);
+    let (displaced, detect_conflicts) = (before, true);
     let mut batch =
-        Batch { verdicts, displaced: before, images, detect_conflicts: true, ..Batch::default() };
+        Batch { verdicts, displaced, left, images, detect_conflicts, ..Batch::default() };
     batch.meta.extend(recheck(engine, answer, again)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
@@ -247,9 +252,9 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
     Ok(batch)
 }
 
-/// The before-images of an accepted mutation, without tables that this schema lacks.
-fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<ServerRow> {
-    verdict.displaced.iter().filter_map(|row| cell::image(&engine.schema, row).ok()).collect()
+/// The rows of a verdict, without tables that this schema lacks.
+fn images(engine: &Engine, rows: &[RowImage]) -> Vec<ServerRow> {
+    rows.iter().filter_map(|row| cell::image(&engine.schema, row).ok()).collect()
 }
 
 /// The writes of accepted mutations to rows without an image in the response: they stay visible

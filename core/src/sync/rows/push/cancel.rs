@@ -79,8 +79,9 @@ pub(crate) fn batch(
         if verdict.verdict != Ending::Retry {
             undecided.retain(|other| other != seq);
         }
-        let displaced = super::displaced(engine, verdict);
-        withdrawn.push(Withdrawn { id: *id, ending: verdict.verdict, displaced });
+        let displaced = super::images(engine, &verdict.displaced);
+        let left = super::images(engine, &verdict.left);
+        withdrawn.push(Withdrawn { id: *id, ending: verdict.verdict, displaced, left });
     }
     let images = answer.rows.iter().map(|row| cell::image(&engine.schema, row));
     let images = images.collect::<Result<Vec<_>>>()?;
