@@ -15,10 +15,13 @@
     )
 )]
 
+pub mod admit;
 pub mod argument;
 pub mod codec;
 pub mod digest;
 pub mod equal;
+pub mod expression;
+pub mod functions;
 pub mod kind;
 pub mod limits;
 pub mod manifest;

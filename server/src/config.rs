@@ -57,6 +57,9 @@ pub struct Config {
     pub auth: Auth,
     /// The synced tables.
     pub tables: Vec<TableConfig>,
+    /// Whether a start refuses a table, or a part of one, that cannot be synced. Off by default: a server
+    /// that has served from its database before leaves it out, and starts with the others.
+    pub strict: bool,
     /// The database function that names further buckets, for tables that are not public and name no
     /// function of their own.
     pub bucket_function: Option<String>,
@@ -211,6 +214,7 @@ impl Config {
             row_security: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
+            strict: false,
             bucket_function: None,
             bucket_resolver: None,
             drop_resolvers: Vec::new(),

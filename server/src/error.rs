@@ -177,6 +177,19 @@ pub enum RowSecurityProblem {
     },
 }
 
+impl RowSecurityProblem {
+    /// The table, if the problem concerns one.
+    pub(crate) fn table(&self) -> Option<&str> {
+        match self {
+            Self::NotEnabled { table }
+            | Self::Blinds { table }
+            | Self::Stale { table }
+            | Self::Restricts { table } => Some(table),
+            Self::NoRole { .. } | Self::NotMember { .. } | Self::Bypasses { .. } => None,
+        }
+    }
+}
+
 /// Why a role bypasses row level security.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Bypass {
@@ -222,7 +235,7 @@ pub enum Fault {
     /// The server failed (500); the reason is logged, not sent.
     #[error("the store failed: {0}")]
     Internal(String),
-    /// The tables changed while the server ran and can no longer be synced (500, logged).
+    /// The tables of the log changed while the server ran and can no longer be synced (500, logged).
     #[error("the tables are refused:{}", listed(.0))]
     Schema(Vec<SchemaProblem>),
 }

@@ -78,7 +78,7 @@ use error::Fault;
 pub use error::{Bypass, Problem, ProblemKind, RowSecurityProblem, SchemaProblem, ServerError};
 pub use hooks::Hooks;
 pub use model::resolver::{Contention, Resolution, Resolve, Resolver};
-pub use model::{BucketFailure, Compaction, Feed, ManifestVersion, PushPolicy, Replayed};
+pub use model::{BucketFailure, Compaction, Feed, LeftOut, ManifestVersion, PushPolicy, Replayed};
 
 pub use auth::User;
 
@@ -96,7 +96,7 @@ use quota::Quotas;
 pub use ready::{Probe, Readiness};
 use store::postgres::{PostgresStore, ServedTables};
 use store::sqlite::SqliteStore;
-use store::{Store, Writing};
+use store::{Store, Strictness, Writing};
 
 /// State shared by all requests.
 #[derive(Debug)]
@@ -136,7 +136,8 @@ pub struct Server {
 /// Options for opening a PostgreSQL store.
 fn plan(config: &Config, looks: bool) -> ServedTables {
     let (tables, dropped) = (config.served_tables(), config.drop_resolvers.clone());
-    ServedTables { tables, dropped, looks }
+    let security = config.row_security.clone().filter(|_| !looks);
+    ServedTables { tables, dropped, looks, strictness: Strictness::of(config.strict), security }
 }
 
 /// Opens the page store, if there is one.
@@ -171,7 +172,9 @@ pub fn row_security(config: &Config) -> Result<String, ServerError> {
     let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
     let now = time::format(SystemClock.now());
     let urls = (url, config.pooler.as_ref());
-    let store = PostgresStore::planned(urls, plan(config, false), wait, &now)?;
+    // The policies need not be there.
+    let plan = ServedTables { security: None, ..plan(config, false) };
+    let store = PostgresStore::planned(urls, plan, wait, &now)?;
     Ok(store.policies(&config.row_security.clone().unwrap_or_default()))
 }
 
@@ -216,13 +219,20 @@ impl Server {
             fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
             store
         } else {
-            let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
+            let start = (now.as_str(), Strictness::of(config.strict));
+            let store = SqliteStore::open_with(&config.database, &config.tables, wait, start)?;
             Arc::new(store.with_clock(clock.clone()))
         };
-        let problems =
-            store::read(&*store, |reading| Ok(checks::problems(&config.actions, reading)))?;
-        if !problems.is_empty() {
+        let (problems, is_whole) = store::read(&*store, |reading| {
+            let problems = checks::problems(&config.actions, reading);
+            Ok((problems, reading.schema().left_out.is_empty()))
+        })?;
+        if is_whole && !problems.is_empty() {
             return Err(ServerError::Config(problems));
+        }
+        for problem in problems {
+            // It may read a table that is left out: its action stays undecided.
+            tracing::error!(%problem, "the check of an action does not run");
         }
         let pages = if looks { None } else { pages_of(&config)? };
         let server = Self::of_parts(config, (store, pages), clock);
@@ -378,6 +388,13 @@ impl Server {
     /// Runs the bucket functions again for those rows, after the cause is fixed.
     pub fn replay_buckets(&self) -> Result<Replayed, ServerError> {
         self.change(|writing| writing.replay_buckets())
+    }
+
+    /// The configured tables, and the parts of tables, that are not served because they cannot be synced.
+    /// They are served again as soon as that has changed.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, ServerError> {
+        let store = &*self.shared.engine.store;
+        Ok(store::read(store, |reading| Ok(reading.schema().left_out.clone()))?)
     }
 
     /// Number of wake-ups sent to listening devices; changes sent together count once.

@@ -156,7 +156,15 @@ fn main() -> anyhow::Result<()> {
         Command::Init { config } => init(&config),
         Command::Serve { .. } => Ok(()),
         Command::Check { config } => {
-            Server::open(load(&config, None)?)?;
+            let left_out = Server::open(load(&config, None)?)?.left_out()?;
+            for left_out in &left_out {
+                eprintln!("{left_out}");
+            }
+            anyhow::ensure!(
+                left_out.is_empty(),
+                "{} parts of the tables are not served",
+                left_out.len()
+            );
             println!("{} and its database are good", config.display());
             Ok(())
         }

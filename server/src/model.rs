@@ -18,7 +18,7 @@ pub use device::{Client, KnownClient, ManifestVersion, StaleClient};
 pub use log::{ChangeEntry, LogState, Touched};
 pub use log_table::{LogColumn, LogTable, LogType};
 pub use row::{KeyLock, Page, PageLimit, Row, StoredRow, Violation};
-pub use schema::{Access, BucketColumn, Column, PushPolicy, Reference, Schema, Table};
+pub use schema::{Access, BucketColumn, Column, LeftOut, PushPolicy, Reference, Schema, Table};
 pub use scope::ReadScope;
 pub(crate) use scope::{GLOBAL, OWN_PREFIX, WAITING, own_bucket};
 pub use status::{BucketFailure, Compaction, Connections, Feed, Replayed, ReplicaReads};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::Fault;
-use crate::model::LogState;
+use crate::model::{LeftOut, LogState};
 use crate::store::{self, WriteProblem};
 use crate::{Server, Shared};
 
@@ -46,6 +46,9 @@ pub struct Readiness {
     pub feeder: Probe,
     /// The server is not shutting down.
     pub serving: Probe,
+    /// Configured tables, and parts of tables, that are not served because they cannot be synced. The
+    /// server is ready without them.
+    pub left_out: Vec<LeftOut>,
     /// The epoch of the log.
     pub epoch: String,
     /// The last position of the log.
@@ -103,9 +106,17 @@ impl Readiness {
     pub(crate) fn body(&self) -> Value {
         let checks: serde_json::Map<String, Value> =
             self.probes().iter().map(|(name, probe)| (String::from(*name), probe.body())).collect();
+        let left_out = self.left_out.iter().map(
+            |LeftOut { table, what, why }| json!({ "table": table, "what": what, "why": why }),
+        );
         json!({
-            "status": if self.is_ready() { "ready" } else { "failing" },
+            "status": match self.is_ready() {
+                true if self.left_out.is_empty() => "ready",
+                true => "degraded",
+                false => "failing",
+            },
             "checks": checks,
+            "left_out": left_out.collect::<Vec<Value>>(),
             "log": { "epoch": self.epoch, "position": self.position, "watermark": self.watermark },
             "listening": self.listening,
         })
@@ -155,8 +166,8 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
     } else if pulse.is_err() {
         return Readiness::without_database(shared, "it does not answer");
     }
-    let (schema, log) = if pulse.is_ok() { schema(shared) } else { (Probe::UNKNOWN, None) };
-    let log = log.unwrap_or_default();
+    let (schema, found) = if pulse.is_ok() { schema(shared) } else { (Probe::UNKNOWN, None) };
+    let (log, left_out) = found.unwrap_or_default();
     Readiness {
         database: Probe::default(),
         writes: if pulse.is_ok() { writes(shared) } else { Probe::UNKNOWN },
@@ -164,6 +175,7 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
         sequencer,
         feeder: feeder(shared, bound),
         serving: serving(shared),
+        left_out,
         epoch: log.epoch,
         position: log.head,
         watermark: log.watermark,
@@ -198,9 +210,12 @@ fn writes(shared: &Shared) -> Probe {
     })
 }
 
-fn schema(shared: &Shared) -> (Probe, Option<LogState>) {
-    match store::read(&*shared.engine.store, |reading| reading.log_state()) {
-        Ok(log) => (Probe::default(), Some(log)),
+fn schema(shared: &Shared) -> (Probe, Option<(LogState, Vec<LeftOut>)>) {
+    let found = store::read(&*shared.engine.store, |reading| {
+        Ok((reading.log_state()?, reading.schema().left_out.clone()))
+    });
+    match found {
+        Ok(found) => (Probe::default(), Some(found)),
         Err(fault) => {
             log(shared, "schema", &fault);
             let why = match fault {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::Fault;
 use crate::model::{Connections, Feed, ReplicaReads, Touched};
 
+pub(crate) use admit::Strictness;
 pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
 pub use log::{LogRowError, LogTables, Misfit, fits};
 pub use prefetch::{Prefetch, ReadHint};
@@ -19,6 +20,7 @@ pub use writing::{
 };
 
 mod access;
+mod admit;
 mod batch;
 mod chosen;
 mod describe;
@@ -28,6 +30,7 @@ mod prefetch;
 mod quote;
 mod reading;
 pub mod sqlite;
+mod trial;
 mod work;
 mod writing;
 

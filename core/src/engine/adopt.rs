@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use rejoin_protocol::admit;
 use rejoin_protocol::manifest::{Manifest, Rule, SyncModel};
 use rusqlite::Connection;
 
@@ -23,7 +24,7 @@ use crate::engine::schema::change::{self, run};
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{self, quoted};
 use crate::engine::schema::store::{Catalogue, note_unfilled};
-use crate::engine::schema::{admit, guarded, local, trial};
+use crate::engine::schema::{guarded, local, trial};
 use crate::engine::search;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
@@ -55,7 +56,7 @@ pub fn adopt(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     }
     let json = serde_json::to_string(manifest)
         .map_err(|error| crate::Error::Internal(error.to_string()))?;
-    admit::check(manifest, &json)?;
+    check(manifest, Some(&json))?;
     let before = Arc::clone(&engine.schema);
     let result = engine.write(Origin::Local, |engine| {
         let adopted = take_over(engine, manifest)?;
@@ -77,8 +78,21 @@ pub fn adopt(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     result
 }
 
+/// Refuses a manifest with a part that this device cannot build. A stored one is not checked again: the
+/// file must open.
+fn check(manifest: &Manifest, json: Option<&str>) -> Result<()> {
+    let first = manifest.tables.first().map_or("", |table| &table.table_name);
+    let size = admit::check_size(manifest, json.map_or(0, str::len));
+    size.map_err(|why| refused(first, why))?;
+    match admit::misfits(&manifest.tables).into_iter().next() {
+        Some(misfit) => Err(refused(&misfit.table, misfit.why)),
+        None => Ok(()),
+    }
+}
+
 /// Creates the missing local-only tables and columns of a bundled manifest.
 pub(crate) fn adopt_local(engine: &mut Engine, bundled: &Manifest) -> Result<()> {
+    check(bundled, None)?;
     if local::missing(engine.db.conn(), bundled)?.is_empty() {
         return Ok(());
     }

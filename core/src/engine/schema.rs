@@ -1,11 +1,8 @@
 //! Synced tables: from a manifest to SQLite and back.
 
-pub(crate) mod admit;
 pub(crate) mod app_trigger;
 pub(crate) mod build;
 pub(crate) mod change;
-mod expression;
-mod functions;
 pub(crate) mod guarded;
 pub(crate) mod local;
 pub mod model;

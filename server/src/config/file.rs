@@ -53,6 +53,7 @@ fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
         config.max_buckets_per_event = u32::try_from(most).unwrap_or(u32::MAX);
     }
     config.drop_resolvers = reader.texts(&mut root, "drop_resolvers");
+    config.strict = reader.truth(&mut root, "strict").unwrap_or(false);
     config.min_app_version = reader.text(&mut root, "min_app_version");
     if let Some(auth) = reader.table(&mut root, "auth") {
         config.auth = auth::read(reader, auth);

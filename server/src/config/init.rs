@@ -26,6 +26,9 @@ database = "app.db"
 # Tables whose bucket resolver (host code) is to be removed. See docs/server.md.
 # drop_resolvers = ["tasks"]
 
+# Whether a start refuses a table that can no longer be synced; by default it is left out, and the others are served.
+# strict = false
+
 # The oldest accepted app version (X-App-Version); older apps get 426 with a request to upgrade.
 # min_app_version = "1.0.0"
 

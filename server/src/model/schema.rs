@@ -13,6 +13,46 @@ pub struct Schema {
     pub manifest: Manifest,
     /// The tables of the row model, in the manifest's order.
     pub tables: Vec<Table>,
+    /// Configured tables, and parts of tables, that cannot be synced.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A configured table, or a part of one, that is not served because it cannot be synced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The table.
+    pub table: String,
+    /// What of it: [`LeftOut::TABLE`], or `column NAME`, `index NAME`, `CHECK NAME` and the like.
+    pub what: String,
+    /// What is wrong, and the remedy.
+    pub why: String,
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self { manifest: Manifest::new(0, Vec::new()), tables: Vec::new(), left_out: Vec::new() }
+    }
+}
+
+impl LeftOut {
+    /// The whole table.
+    pub const TABLE: &'static str = "the table";
+
+    /// Whether nothing of the table is served.
+    pub fn is_table(&self) -> bool {
+        self.what == Self::TABLE
+    }
+
+    /// Whether both are about the same part.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.table, &self.what) == (&other.table, &other.what)
+    }
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: {} is left out: {}", self.table, self.what, self.why)
+    }
 }
 
 /// Whether devices may write a table.

@@ -5,7 +5,11 @@
 
 use super::describe::{Found, FoundColumn};
 use crate::config::TableConfig;
-use crate::model::PushPolicy;
+use crate::model::{LeftOut, PushPolicy};
+
+/// Why devices cannot be without a column.
+pub(super) const NEEDED: &str =
+    "devices could create no row without it: it is NOT NULL without a default";
 
 /// The problems of configured columns, by column.
 pub(super) fn problems(
@@ -37,8 +41,7 @@ pub(super) fn problems(
         return;
     }
     for column in columns.iter().filter(|column| !config.syncs(&column.name, column.is_key)) {
-        let is_given = column.default.is_some() || column.generated.is_some() || column.read_only;
-        if column.not_null && !is_given {
+        if is_required(column) {
             let why = "devices do not get it and could create no row: it is NOT NULL without a \
                        default; add it to sync_columns";
             problem(Some(&column.name), String::from(why));
@@ -46,23 +49,39 @@ pub(super) fn problems(
     }
 }
 
-/// A column of an unsupported type: a problem at start. Later it is ignored for devices, and
-/// logged.
-pub(super) fn unknown_type(
+/// Whether a row cannot be created without a value for this column.
+pub(super) fn is_required(column: &FoundColumn) -> bool {
+    let is_given = column.default.is_some() || column.generated.is_some() || column.read_only;
+    column.not_null && !is_given
+}
+
+/// Leaves out these columns of unsupported types. Without one that a new row needs, the table has a
+/// problem.
+pub(super) fn unknown_types(
     config: &TableConfig,
-    column: &FoundColumn,
-    starts: bool,
+    columns: impl Iterator<Item = FoundColumn>,
+    left_out: &mut Vec<LeftOut>,
     problem: &mut impl FnMut(Option<&str>, String),
 ) {
-    let why = format!("the type '{}' is not synced: declare another", column.declared);
-    if starts {
-        problem(Some(&column.name), why);
-    } else {
-        tracing::error!(table = config.name, column = column.name, why, "the column is left out");
+    for column in columns.filter(|column| config.syncs(&column.name, column.is_key)) {
+        let why = format!("the type '{}' is not synced: declare another", column.declared);
+        if is_required(&column) && config.push_policy() != PushPolicy::Disabled {
+            problem(Some(&column.name), format!("{why}; {NEEDED}"));
+        } else {
+            let (table, what) = (config.name.clone(), format!("column {}", column.name));
+            left_out.push(LeftOut { table, what, why });
+        }
     }
 }
 
 impl Found {
+    /// Removes a column, and what names it.
+    pub(super) fn leave_out(&mut self, column: &str) {
+        self.columns.retain(|other| other.name != column);
+        self.references.retain(|reference| reference.column != column);
+        self.indexes.retain(|(_, columns)| !columns.iter().any(|other| other == column));
+    }
+
     /// Keeps only the synced columns; returns for each column whether it was kept.
     pub(super) fn choose(&mut self, config: &TableConfig) -> Vec<bool> {
         let stays: Vec<bool> =

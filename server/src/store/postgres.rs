@@ -18,7 +18,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
 use crate::model::{Connections, Feed, LogTable, ReplicaReads, Schema, Table, Touched};
-use crate::store::quote::{literal, quoted};
+use crate::store::admit;
+use crate::store::quote::literal;
 
 mod access;
 mod ahead;
@@ -82,7 +83,7 @@ use transaction::{Entry, PostgresTransaction};
 const ATTEMPTS: usize = 5;
 
 /// A fingerprint of the tables as transactions see them: it changes with any column, default, rule,
-/// index or trigger. It consists of the transaction ids that wrote the catalogue rows; every
+/// index, trigger or partition. It consists of the transaction ids that wrote the catalogue rows; every
 /// request computes it, so nothing is converted to text. Returns one row, even if no table exists.
 const FINGERPRINT: &str = "WITH tables(oids, line) AS MATERIALIZED (
       SELECT array_agg(to_regclass(name)::oid), string_agg(coalesce(to_regclass(name)::oid::text, '-'), ' ')
@@ -104,6 +105,10 @@ const FINGERPRINT: &str = "WITH tables(oids, line) AS MATERIALIZED (
         SELECT coalesce(nullif(t.typelem, 0), nullif(t.typbasetype, 0), t.oid) FROM pg_attribute AS a
         JOIN pg_type AS t ON t.oid = a.atttypid WHERE a.attrelid = ANY((SELECT oids FROM tables)::oid[])
         AND a.attnum > 0 AND a.atttypid >= 16384)
+      UNION ALL SELECT hashoidextended(p.oid, ascii(p.relpersistence))
+      FROM pg_class AS p WHERE p.oid = ANY((SELECT oids FROM tables)::oid[])
+      UNION ALL SELECT hashoidextended(h.inhrelid, h.xmin::text::bigint)
+      FROM pg_inherits AS h WHERE h.inhparent = ANY((SELECT oids FROM tables)::oid[])
     ) AS parts)) FROM tables";
 
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -141,7 +146,8 @@ struct Secured {
 #[derive(Debug)]
 struct Known {
     fingerprint: String,
-    /// The tables' names as SQL, for the next fingerprint.
+    /// The names of all configured tables as SQL, for the next fingerprint: one that is left out may be
+    /// changed so that it can be served.
     names: Vec<String>,
     schema: Arc<Schema>,
     /// One shape per table of the row model.
@@ -155,8 +161,7 @@ struct Known {
 }
 
 impl Known {
-    fn new(schema: Arc<Schema>, shapes: Vec<Shape>) -> Self {
-        let names = schema.tables.iter().map(|table| quoted(&table.name)).collect();
+    fn new(schema: Arc<Schema>, shapes: Vec<Shape>, names: Vec<String>) -> Self {
         Self {
             fingerprint: String::new(),
             names,
@@ -211,6 +216,7 @@ impl PostgresStore {
             install::refresh(&first, &plan, now, true)
         };
         let known = first.unlimited(refresh)?;
+        admit::log_changes(&[], &known.schema.left_out);
         let known = RwLock::new(Arc::new(known));
         let (clock, bell) = (Arc::new(SystemClock), Arc::default());
         let refreshes = Mutex::default();
@@ -281,6 +287,7 @@ impl PostgresStore {
             policies::check(connection, &fresh, security)
                 .map_err(|error| Fault::Internal(error.to_string()))?;
         }
+        admit::log_changes(&self.known().schema.left_out, &fresh.schema.left_out);
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
     }

@@ -14,6 +14,7 @@ use parking_lot::{FairMutex, FairMutexGuard};
 use rejoin_protocol::time;
 use rusqlite::{Connection, OpenFlags};
 
+use super::admit::{self, Strictness};
 use super::{Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
@@ -73,12 +74,23 @@ impl SqliteStore {
     /// triggers. A missing file is not created ([`ServerError::NoDatabase`]).
     ///
     /// `now` is canonical text; it dates the current schema. `wait` is how long a statement waits
-    /// for another program's lock.
+    /// for another program's lock. Tables that cannot be synced are refused if the file was never
+    /// served; later they are left out.
     pub fn open(
         path: &Path,
         tables: &[TableConfig],
         wait: Duration,
         now: &str,
+    ) -> Result<Self, ServerError> {
+        Self::open_with(path, tables, wait, (now, Strictness::First))
+    }
+
+    /// Like [`open`](Self::open), with what the start refuses.
+    pub(crate) fn open_with(
+        path: &Path,
+        tables: &[TableConfig],
+        wait: Duration,
+        (now, strictness): (&str, Strictness),
     ) -> Result<Self, ServerError> {
         let writer = connect(path, wait).map_err(|error| match path.try_exists() {
             Ok(false) => ServerError::NoDatabase { path: path.to_owned() },
@@ -86,7 +98,8 @@ impl SqliteStore {
         })?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
-        let known = install::refresh(&writer, tables, now, true)?;
+        let known = install::refresh(&writer, tables, now, Some(strictness))?;
+        admit::log_changes(&[], &known.schema.left_out);
         Ok(Self {
             path: path.to_owned(),
             wait,
@@ -128,7 +141,8 @@ impl SqliteStore {
         }
         let now = time::format(self.clock.now());
         let fresh =
-            install::refresh(writer, &self.tables, &now, false).map_err(error::fault_of_refresh)?;
+            install::refresh(writer, &self.tables, &now, None).map_err(error::fault_of_refresh)?;
+        admit::log_changes(&known.schema.left_out, &fresh.schema.left_out);
         fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
         Ok(fresh)
     }

@@ -27,6 +27,7 @@ mod hooks;
 mod host;
 mod hostile;
 mod inherited;
+mod left_out;
 mod lengths;
 mod limits;
 mod log_capture;

@@ -201,7 +201,7 @@ async fn devices_get_named_and_required_columns(backend: Backend) {
 
 #[apply(stores!)]
 fn configured_columns_missing_in_the_table_are_reported(backend: Backend) {
-    let open = |config: Config| match Server::open(config) {
+    let open = |config: Config| match Server::open(Config { strict: true, ..config }) {
         Err(ServerError::Schema(problems)) => {
             problems.into_iter().map(|p| (p.table, p.column.unwrap_or_default())).collect()
         }

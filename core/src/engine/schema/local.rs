@@ -6,7 +6,7 @@ use rejoin_protocol::manifest::{Manifest, TableManifest};
 use rusqlite::Connection;
 
 use crate::engine::database::{Database, fault};
-use crate::engine::schema::build::{check_expression, name_is_free, refused};
+use crate::engine::schema::build::refused;
 use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::{listed, quoted};
 use crate::error::Result;
@@ -52,7 +52,6 @@ pub(crate) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(Str
     };
     let mut out = Vec::new();
     for table in manifest.tables.iter().filter(local) {
-        name_is_free(&table.table_name, &table.table_name)?;
         let name = quoted(&table.table_name);
         let known: Vec<String> = conn
             .prepare("SELECT name FROM pragma_table_xinfo(?1)")
@@ -81,21 +80,11 @@ pub(crate) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(Str
 fn definitions(table: &TableManifest) -> Result<Vec<(String, String)>> {
     let mut out = Vec::new();
     for column in &table.columns {
-        if column.name.contains('\0') {
-            return Err(refused(&table.table_name, "a column without a name"));
-        }
         let kind = ColumnKind::of(&column.logical_type, &column.db_type).ok_or_else(|| {
             let why =
                 format!("column {} has the unknown type {}", column.name, column.logical_type);
             refused(&table.table_name, why)
         })?;
-        if let Some(sql) = &column.sqlite_default_sql {
-            check_expression(
-                &table.table_name,
-                &format!("default of column {}", column.name),
-                sql,
-            )?;
-        }
         let default = (column.sqlite_default_sql.as_ref())
             .map(|sql| format!(" DEFAULT ({sql})"))
             .unwrap_or_default();

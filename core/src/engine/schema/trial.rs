@@ -3,17 +3,16 @@
 //! An expression that fails for every row would make every write fail, or every read. The rows of the
 //! trial are in a temporary table.
 
-use rejoin_protocol::ColumnKind;
+use rejoin_protocol::admit::{self, Expression};
 use rejoin_protocol::manifest::TableManifest;
+use rejoin_protocol::{ColumnKind, functions};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::engine::database::authorizer::LARGEST;
 use crate::engine::database::{Database, fault};
-use crate::engine::schema::admit::{self, Expression};
 use crate::engine::schema::build::refused;
 use crate::engine::schema::change::run;
-use crate::engine::schema::functions;
 use crate::engine::schema::model::{Column, Table};
 use crate::engine::schema::sql::{self, listed, quoted};
 use crate::error::{Error, InputFault, Result};
@@ -110,7 +109,7 @@ fn literal(kind: ColumnKind, text: &'static str) -> &'static str {
 
 /// Evaluates an expression for the rows of the trial: one must succeed, and none may be too large.
 fn evaluate(db: &Database, table: &Table, expression: &Expression<'_>) -> Result<()> {
-    let Expression { place, text, of } = expression;
+    let Expression { place, text, of, .. } = expression;
     // A default reads no column.
     let sql = format!("SELECT ({text}) FROM temp.{TRIAL} LIMIT 1 OFFSET ?1");
     db.gate.record();

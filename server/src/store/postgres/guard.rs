@@ -5,8 +5,9 @@ use super::Known;
 use super::connection::Connection;
 use super::fed::PREFIX;
 use super::triggers;
-use crate::config::TableConfig;
+use crate::config::{RowSecurity, TableConfig};
 use crate::error::{SchemaProblem, ServerError};
+use crate::store::admit::Strictness;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -18,6 +19,10 @@ pub(crate) struct ServedTables {
     pub(crate) dropped: Vec<String>,
     /// Inspection only: nothing is installed on the application's tables or removed.
     pub(crate) looks: bool,
+    /// What a start refuses.
+    pub(crate) strictness: Strictness,
+    /// A table whose policies do not hold is left out.
+    pub(crate) security: Option<RowSecurity>,
 }
 
 impl ServedTables {
@@ -27,7 +32,15 @@ impl ServedTables {
         connection: &Connection,
         known: &Known,
     ) -> std::result::Result<(), ServerError> {
-        let tables = lost(connection, known, &self.dropped)?;
+        // A table that is left out has its resolver in this program.
+        let is_served = |name: &str| known.schema.tables.iter().any(|table| table.name == name);
+        let left_out = self
+            .tables
+            .iter()
+            .filter(|config| config.bucket_resolver.is_some() && !is_served(&config.name));
+        let left_out = left_out.map(|config| config.name.clone());
+        let dropped: Vec<String> = self.dropped.iter().cloned().chain(left_out).collect();
+        let tables = lost(connection, known, &dropped)?;
         if tables.is_empty() { Ok(()) } else { Err(ServerError::ResolverMissing { tables }) }
     }
 }

@@ -20,17 +20,32 @@ use super::member::Function;
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
 use super::{
-    Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member, rewritten,
+    Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member, policies,
+    rewritten,
 };
 use crate::config::TableConfig;
-use crate::error::ServerError;
-use crate::model::{LogTable, Schema, Table};
-use crate::store::describe;
+use crate::error::{RowSecurityProblem, SchemaProblem, ServerError};
+use crate::model::{LeftOut, LogTable, Schema, Table};
+use crate::store::admit::{self, ReadTable};
+use crate::store::describe::{self, Found};
 use crate::store::quote::{literal, quoted};
 
 impl From<tokio_postgres::Error> for ServerError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Postgres(log_text(&error))
+    }
+}
+
+/// Why the tables could not be prepared.
+enum Stop {
+    /// These tables are in the way: the others are prepared without them.
+    Tables(Vec<SchemaProblem>),
+    Other(ServerError),
+}
+
+impl<E: Into<ServerError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
     }
 }
 
@@ -42,42 +57,87 @@ pub(super) fn refresh(
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
-    // Waits longer for a busy table than a request does, because its triggers are required.
-    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '60s'")?;
-    let done = refresh_in(connection, plan, now, starts);
-    match done {
-        Ok(known) => {
-            if plan.looks {
-                connection.batch("ROLLBACK")?;
-            } else {
-                connection.commit()?;
+    let mut broken = Vec::new();
+    loop {
+        // Waits longer for a busy table than a request does, because its triggers are required.
+        connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '60s'")?;
+        match refresh_in(connection, plan, (now, starts), &broken) {
+            Ok(known) => {
+                if plan.looks {
+                    connection.batch("ROLLBACK")?;
+                } else {
+                    connection.commit()?;
+                }
+                return Ok(known);
             }
-            Ok(known)
+            Err(stop) => {
+                connection.batch("ROLLBACK")?;
+                match stop {
+                    Stop::Tables(problems) => broken.extend(problems),
+                    Stop::Other(error) => return Err(error),
+                }
+            }
         }
-        Err(error) => {
-            connection.batch("ROLLBACK")?;
-            Err(error)
+    }
+}
+
+/// Whether the server has served from this database.
+fn has_served(connection: &Connection) -> Result<bool, tokio_postgres::Error> {
+    let select = "SELECT EXISTS (SELECT FROM rejoin.schema_version)";
+    Ok(connection.first(select, &[])?.is_some_and(|row| row.get(0)))
+}
+
+/// The failure of a statement that only this table has caused, unless a start refuses it.
+fn in_the_way(table: &str, error: tokio_postgres::Error, refuses: bool) -> Stop {
+    let is_of_table = |class| ["0A", "22", "23", "42", "44", "P0"].contains(&class);
+    let class = error.code().map(|state| state.code().get(..2).unwrap_or_default());
+    if refuses || !class.is_some_and(is_of_table) {
+        return error.into();
+    }
+    tracing::error!(
+        table,
+        error = log_text(&error),
+        "it cannot be read, or its triggers installed"
+    );
+    Stop::Tables(vec![admit::in_the_way(table)])
+}
+
+/// Leaves out tables whose policies do not hold for requests.
+fn check_policies(connection: &Connection, plan: &ServedTables, known: &Known) -> Result<(), Stop> {
+    let Some(security) = &plan.security else { return Ok(()) };
+    match policies::check(connection, known, security) {
+        Err(ServerError::RowSecurity(problems))
+            if problems.iter().all(|of| of.table().is_some()) =>
+        {
+            let problem = |of: &RowSecurityProblem| {
+                let (table, why) = (of.table().unwrap_or_default().to_owned(), of.to_string());
+                SchemaProblem { why: why.replace(&format!("{table}: "), ""), table, column: None }
+            };
+            Err(Stop::Tables(problems.iter().map(problem).collect()))
         }
+        done => Ok(done?),
     }
 }
 
 fn refresh_in(
     connection: &Connection,
     plan: &ServedTables,
-    now: &str,
-    starts: bool,
-) -> Result<Known, ServerError> {
+    (now, starts): (&str, bool),
+    broken: &[SchemaProblem],
+) -> Result<Known, Stop> {
     // Serialises servers that start concurrently.
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
     let mut configs: Vec<&TableConfig> = plan.tables.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
-    let ReadTables { found, named, log, log_shapes } =
-        read_tables(connection, plan, &configs, starts)?;
-    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
+    let refuses = starts && plan.strictness.refuses(has_served(connection)?);
+    let ReadTables { found, mut left_out, problems, log, log_shapes } =
+        read_tables(connection, plan, &configs, (refuses, broken))?;
+    let configs: Vec<&TableConfig> = found.iter().map(|(config, _)| *config).collect();
+    let mut schema = Schema::default();
     let (mut manifests, mut shapes, mut is_rewritten) = (Vec::new(), Vec::new(), false);
-    for ((config, table), (function, fed)) in found.iter().zip(named) {
+    for (config, NamedTable { table, function, fed }) in found {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
-        let identities = identities(connection, number, is_same, table)?;
+        let identities = identities(connection, number, is_same, &table)?;
         let is_key_of_text = |at: usize| {
             let form = table.types.get(at).map(|of| of.form);
             form == Some(Form::Text) && table.found.columns.get(at).is_some_and(|c| c.is_key)
@@ -96,31 +156,57 @@ fn refresh_in(
             fed,
             effects: effects(connection, table.relation)?,
             refers_to_itself: refers_to_itself(connection, table.relation)?,
-            columns: table.types.clone(),
-            attnums: table.attnums.clone(),
+            columns: table.types,
+            attnums: table.attnums,
         });
         schema.tables.push(described);
     }
     describe::set_depths(&mut schema.tables);
-    schema.manifest = Manifest::new(0, manifests);
+    schema.manifest = admit::manifest(manifests, &mut left_out);
+    schema.left_out = admit::all(&problems, left_out);
+    if starts && plan.strictness.is_strict() {
+        admit::require_all(&schema.left_out)?;
+    }
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
-    let mut known = Known::new(Arc::new(schema), shapes);
-    known.names.extend(log.iter().map(|table| quoted(&table.name)));
+    let names = plan.tables.iter().map(|config| quoted(&config.name)).collect();
+    let mut known = Known::new(Arc::new(schema), shapes, names);
     (known.log, known.log_shapes) = (log, log_shapes);
     if !plan.looks {
         plan.check(connection, &known)?;
-        install(connection, &known, is_rewritten)?;
+        install(connection, &known, (refuses, is_rewritten))?;
+        if !refuses {
+            check_policies(connection, plan, &known)?;
+        }
     }
     known.fingerprint = fingerprint(connection, &known.names)?;
     known.cursor_key = changelog::log_state(connection)?.log.key;
     Ok(known)
 }
 
+/// A table, and what names buckets for its rows.
+struct NamedTable {
+    table: FoundTable,
+    function: Option<Function>,
+    fed: Option<TableResolver>,
+}
+
+impl ReadTable for NamedTable {
+    fn found(&self) -> &Found {
+        &self.table.found
+    }
+
+    fn remove(&mut self, column: &str) {
+        self.table.remove(column);
+    }
+}
+
 /// The application's tables as they are.
 struct ReadTables<'c> {
-    found: Vec<(&'c TableConfig, FoundTable)>,
-    /// What names buckets for the rows of each of them.
-    named: Vec<(Option<Function>, Option<TableResolver>)>,
+    /// Those that can be served.
+    found: Vec<(&'c TableConfig, NamedTable)>,
+    /// Parts of them that are left out, and why the other tables are.
+    left_out: Vec<LeftOut>,
+    problems: Vec<SchemaProblem>,
     log: Vec<LogTable>,
     log_shapes: Vec<LogShape>,
 }
@@ -129,33 +215,50 @@ fn read_tables<'c>(
     connection: &Connection,
     plan: &ServedTables,
     configs: &[&'c TableConfig],
-    starts: bool,
-) -> Result<ReadTables<'c>, ServerError> {
-    let (mut problems, mut found, mut named) = (Vec::new(), Vec::new(), Vec::new());
-    let mut read = |config: &'c TableConfig, problems: &mut _| -> Result<(), ServerError> {
-        if let Some(table) = introspect::read(connection, config, problems, starts)? {
-            let function = member::find(connection, config, problems)?;
-            named.push((function, fed::find(connection, config, table.relation, problems)?));
-            found.push((config, table));
-        }
+    (refuses, broken): (bool, &[SchemaProblem]),
+) -> Result<ReadTables<'c>, Stop> {
+    let (mut problems, mut parts, mut found) = (broken.to_vec(), Vec::new(), Vec::new());
+    let mut read = |config: &'c TableConfig, problems: &mut _| -> Result<(), Stop> {
+        let table = read_table(connection, config, (problems, &mut parts));
+        let table = table.map_err(|error| in_the_way(&config.name, error, refuses))?;
+        found.extend(table.map(|table| (config, table)));
         Ok(())
     };
     let (in_log, in_rows): (Vec<&'c TableConfig>, Vec<_>) =
         configs.iter().partition(|config| config.sync == SyncModel::Log);
     for config in in_rows {
-        read(config, &mut problems)?;
+        if !broken.iter().any(|problem| problem.table == config.name) {
+            read(config, &mut problems)?;
+        }
     }
     let of_log: Vec<&str> = in_log.iter().map(|config| config.name.as_str()).collect();
     let (log, log_shapes) = log_tables::refresh(connection, &of_log, plan.looks, &mut problems)?;
-    if problems.is_empty() {
+    if !problems.iter().any(|problem| of_log.contains(&problem.table.as_str())) {
         in_log.into_iter().try_for_each(|config| read(config, &mut problems))?;
     }
-    introspect::chain_problems(&found, &mut problems);
-    if problems.is_empty() {
-        Ok(ReadTables { found, named, log, log_shapes })
-    } else {
-        Err(ServerError::Schema(problems))
+    introspect::chain_problems(found.iter().map(|(of, named)| (*of, &named.table)), &mut problems);
+    if let Some(error) = admit::refusals(&problems, &parts).filter(|_| refuses) {
+        return Err(error.into());
     }
+    let found = admit::choose(found, &mut problems, &mut parts);
+    admit::require_log(&problems, &parts, &of_log)?;
+    match admit::refusals(&problems, &[]).filter(|_| refuses) {
+        Some(error) => Err(error.into()),
+        None => Ok(ReadTables { found, left_out: parts, problems, log, log_shapes }),
+    }
+}
+
+fn read_table(
+    connection: &Connection,
+    config: &TableConfig,
+    (problems, parts): (&mut Vec<SchemaProblem>, &mut Vec<LeftOut>),
+) -> Result<Option<NamedTable>, tokio_postgres::Error> {
+    let Some(table) = introspect::read(connection, config, problems, parts)? else {
+        return Ok(None);
+    };
+    let function = member::find(connection, config, problems)?;
+    let fed = fed::find(connection, config, table.relation, problems)?;
+    Ok(Some(NamedTable { table, function, fed }))
 }
 
 /// Side effects of writes to the table. A foreign key that only checks has none.
@@ -259,19 +362,14 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
 /// Installs missing triggers and indexes; drops those of tables that are no longer synced.
 ///
 /// `gap`: rows have changed, and the log does not name them. Devices then take a snapshot.
-fn install(connection: &Connection, known: &Known, mut gap: bool) -> Result<(), ServerError> {
+fn install(
+    connection: &Connection,
+    known: &Known,
+    (refuses, mut gap): (bool, bool),
+) -> Result<(), Stop> {
     for (table, shape) in known.schema.tables.iter().zip(&known.shapes) {
-        let wanted = triggers::of(known, table);
-        if !is_installed(connection, shape, &wanted)? {
-            install_triggers(connection, known, table, shape, &wanted)?;
-            gap = true;
-        } else if fed::is_news(connection, table, shape)? {
-            lock(connection, shape)?;
-            member::install(connection, table, shape)?;
-            fed::install(connection, table, shape)?;
-            gap = true;
-        }
-        indexes::install(connection, table, shape)?;
+        let installed = install_on(connection, known, table, shape);
+        gap |= installed.map_err(|error| in_the_way(&table.name, error, refuses))?;
     }
     let relations: Vec<i64> = known.shapes.iter().map(|shape| shape.relation).collect();
     let stale = "SELECT t.tgname::text, t.tgrelid::regclass::text FROM pg_trigger AS t
@@ -285,6 +383,28 @@ fn install(connection: &Connection, known: &Known, mut gap: bool) -> Result<(), 
         changelog::start_epoch(connection)?;
     }
     Ok(())
+}
+
+/// Installs what is missing on one table; returns whether writes may have been missed.
+fn install_on(
+    connection: &Connection,
+    known: &Known,
+    table: &Table,
+    shape: &Shape,
+) -> Result<bool, tokio_postgres::Error> {
+    let wanted = triggers::of(known, table);
+    let mut gap = false;
+    if !is_installed(connection, shape, &wanted)? {
+        install_triggers(connection, known, table, shape, &wanted)?;
+        gap = true;
+    } else if fed::is_news(connection, table, shape)? {
+        lock(connection, shape)?;
+        member::install(connection, table, shape)?;
+        fed::install(connection, table, shape)?;
+        gap = true;
+    }
+    indexes::install(connection, table, shape)?;
+    Ok(gap)
 }
 
 /// Whether exactly Rejoin's triggers exist, enabled always, with the expected functions.
@@ -318,7 +438,7 @@ fn install_triggers(
     table: &Table,
     shape: &Shape,
     wanted: &[PostgresTrigger],
-) -> Result<(), ServerError> {
+) -> Result<(), tokio_postgres::Error> {
     let relation = &shape.name;
     // No writes between the check of the rows and the installation of the triggers.
     lock(connection, shape)?;
@@ -341,5 +461,5 @@ fn install_triggers(
         ))?;
     }
     member::install(connection, table, shape)?;
-    Ok(fed::install(connection, table, shape)?)
+    fed::install(connection, table, shape)
 }

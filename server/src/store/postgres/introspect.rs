@@ -7,6 +7,8 @@ use super::portable::portable;
 use super::types::{self, Described, Type};
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
+use crate::model::LeftOut;
+use crate::store::admit::ReadTable;
 use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 use crate::store::quote::quoted;
@@ -24,6 +26,21 @@ pub(super) struct FoundTable {
     pub(super) attnums: Vec<i32>,
     /// Each column's base type and modifier, for comparing two columns.
     bases: Vec<(String, i32)>,
+}
+
+impl ReadTable for FoundTable {
+    fn found(&self) -> &Found {
+        &self.found
+    }
+
+    fn remove(&mut self, column: &str) {
+        if let Some(at) = self.found.columns.iter().position(|other| other.name == column) {
+            self.types.remove(at);
+            self.attnums.remove(at);
+            self.bases.remove(at);
+        }
+        self.found.leave_out(column);
+    }
 }
 
 /// A column with its type description.
@@ -82,14 +99,13 @@ const INDEXES: &str = "SELECT c.relname::text, array_agg(a.attname::text ORDER B
     AND i.indisvalid AND m.amname = 'btree' AND k.place <= i.indnkeyatts AND c.relname NOT LIKE 'rejoin\\_%'
     GROUP BY c.relname ORDER BY c.relname";
 
-/// Reads the table that `config` names and adds its problems to `problems`. A column of an
-/// unsupported type is a problem at start; while the server runs, it is ignored, so that adding one
-/// does not stop the server.
+/// Reads the table that `config` names and adds its problems to `problems`. Columns of an unsupported
+/// type are added to `left_out`.
 pub(super) fn read(
     connection: &Connection,
     config: &TableConfig,
     problems: &mut Vec<SchemaProblem>,
-    starts: bool,
+    left_out: &mut Vec<LeftOut>,
 ) -> Result<Option<FoundTable>, tokio_postgres::Error> {
     let mut problem = |column: Option<&str>, why: String| {
         let column = column.map(str::to_owned);
@@ -111,16 +127,10 @@ pub(super) fn read(
     let name = format!("{}.{}", quoted(&space), quoted(&name));
     connection.batch(&format!("LOCK TABLE {name} IN ACCESS SHARE MODE"))?;
     let mut columns = columns(connection, relation)?;
-    let synced =
-        columns.iter().filter(|column| config.syncs(&column.found.name, column.found.is_key));
-    for column in synced.filter(|column| column.of.is_none()) {
-        chosen::unknown_type(config, &column.found, starts, &mut problem);
-    }
-    if !starts {
-        columns.retain(|column| column.of.is_some());
-    }
     key_problems(&columns, &mut problem);
     config_problems(config, &columns, &mut problem);
+    let odd = columns.extract_if(.., |column| column.of.is_none()).map(|column| column.found);
+    chosen::unknown_types(config, odd, left_out, &mut problem);
     let found = Found {
         references: references(connection, relation)?,
         indexes: indexes(connection, relation)?,
@@ -150,13 +160,14 @@ pub(super) fn read(
 }
 
 /// Problems between two tables: a child's column must be comparable with its parent's key.
-pub(super) fn chain_problems(
-    tables: &[(&TableConfig, FoundTable)],
+pub(super) fn chain_problems<'t>(
+    tables: impl Iterator<Item = (&'t TableConfig, &'t FoundTable)> + Clone,
     problems: &mut Vec<SchemaProblem>,
 ) {
-    for (config, child) in tables {
+    for (config, child) in tables.clone() {
         let Some(parent) = &config.parent else { continue };
-        let Some((_, above)) = tables.iter().find(|(other, _)| other.name == parent.table) else {
+        let mut all = tables.clone();
+        let Some((_, above)) = all.find(|(other, _)| other.name == parent.table) else {
             continue;
         };
         let place = |table: &FoundTable, is: &dyn Fn(&FoundColumn) -> bool| {

@@ -8,67 +8,99 @@ use std::sync::Arc;
 
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::{SyncModel, TableManifest};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::introspect;
 use super::{Known, changelog, log_tables, schema_version, triggers};
 use crate::config::TableConfig;
-use crate::error::ServerError;
-use crate::model::{LogTable, Schema};
+use crate::error::{SchemaProblem, ServerError};
+use crate::model::{LogTable, Schema, Table};
+use crate::store::admit::{self, Strictness};
 use crate::store::describe::{self, FoundColumn};
 
-/// Reads the tables, assigns numbers, identities and a version, and installs what is missing.
+/// Why the tables could not be prepared.
+enum Stop {
+    /// This table is in the way: the others are prepared without it.
+    Table(SchemaProblem),
+    Other(ServerError),
+}
+
+impl<E: Into<ServerError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Reads the tables, assigns numbers, identities and a version, and installs what is missing. `starts` is
+/// `None` while the server runs.
 pub(super) fn refresh(
     connection: &Connection,
     tables: &[TableConfig],
     now: &str,
-    starts: bool,
+    starts: Option<Strictness>,
 ) -> Result<Known, ServerError> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    match refresh_in(connection, tables, now, starts) {
-        Ok((schema, log)) => {
-            connection.execute_batch("COMMIT")?;
-            Ok(Known {
-                version: schema_version(connection)?,
-                schema: Arc::new(schema),
-                log: log.into(),
-            })
-        }
-        Err(error) => {
-            connection.execute_batch("ROLLBACK")?;
-            Err(error)
+    let mut broken = Vec::new();
+    loop {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        match refresh_in(connection, tables, (now, starts), &broken) {
+            Ok((schema, log)) => {
+                connection.execute_batch("COMMIT")?;
+                let version = schema_version(connection)?;
+                return Ok(Known { version, schema: Arc::new(schema), log: log.into() });
+            }
+            Err(stop) => {
+                connection.execute_batch("ROLLBACK")?;
+                match stop {
+                    Stop::Table(problem) => broken.push(problem),
+                    Stop::Other(error) => return Err(error),
+                }
+            }
         }
     }
+}
+
+/// Whether the server has served from this file.
+fn has_served(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM rejoin_schema)", [], |row| row.get(0))
 }
 
 fn refresh_in(
     connection: &Connection,
     configs: &[TableConfig],
-    now: &str,
-    starts: bool,
-) -> Result<(Schema, Vec<LogTable>), ServerError> {
+    (now, starts): (&str, Option<Strictness>),
+    broken: &[SchemaProblem],
+) -> Result<(Schema, Vec<LogTable>), Stop> {
+    let refuses = match starts {
+        Some(strictness) => strictness.refuses(has_served(connection)?),
+        None => false,
+    };
     let mut configs: Vec<&TableConfig> = configs.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
-    let mut problems = Vec::new();
-    let mut found = Vec::new();
-    let mut read = |config, problems: &mut _| -> Result<(), ServerError> {
-        let table = introspect::read(connection, config, problems, starts)?;
-        found.extend(table.map(|table| (config, table)));
-        Ok(())
-    };
-    for config in configs.iter().filter(|config| config.sync == SyncModel::Rows) {
-        read(*config, &mut problems)?;
+    let (mut problems, mut parts, mut found) = (broken.to_vec(), Vec::new(), Vec::new());
+    let (in_log, in_rows): (Vec<&TableConfig>, Vec<_>) =
+        configs.iter().partition(|config| config.sync == SyncModel::Log);
+    for config in in_rows.iter().filter(|config| !broken.iter().any(|of| of.table == config.name)) {
+        let table = introspect::read(connection, config, &mut problems, &mut parts)?;
+        found.extend(table.map(|table| (*config, table)));
     }
-    let in_log: Vec<_> = configs.iter().filter(|config| config.sync == SyncModel::Log).collect();
     let names: Vec<&str> = in_log.iter().map(|config| config.name.as_str()).collect();
     let log = log_tables::refresh(connection, &names, &mut problems)?;
-    if problems.is_empty() {
-        in_log.into_iter().try_for_each(|config| read(*config, &mut problems))?;
+    if !problems.iter().any(|problem| names.contains(&problem.table.as_str())) {
+        for config in &in_log {
+            let table = introspect::read(connection, config, &mut problems, &mut parts)?;
+            found.extend(table.map(|table| (*config, table)));
+        }
     }
-    if !problems.is_empty() {
-        return Err(ServerError::Schema(problems));
+    if let Some(error) = admit::refusals(&problems, &parts).filter(|_| refuses) {
+        return Err(error.into());
     }
-    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
+    let found = admit::choose(found, &mut problems, &mut parts);
+    admit::require_log(&problems, &parts, &names)?;
+    if let Some(error) = admit::refusals(&problems, &[]).filter(|_| refuses) {
+        return Err(error.into());
+    }
+    let configs: Vec<&TableConfig> = found.iter().map(|(config, _)| *config).collect();
+    let mut schema = Schema::default();
     let mut manifests = Vec::new();
     for (config, found) in &found {
         let number = number_of(connection, &config.name)?;
@@ -79,10 +111,27 @@ fn refresh_in(
         }
     }
     describe::set_depths(&mut schema.tables);
-    schema.manifest = Manifest::new(0, manifests);
+    schema.manifest = admit::manifest(manifests, &mut parts);
+    schema.left_out = admit::all(&problems, parts);
+    if starts.is_some_and(Strictness::is_strict) {
+        admit::require_all(&schema.left_out)?;
+    }
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
-    install(connection, &schema)?;
+    install(connection, &schema).map_err(|error| match error {
+        Stop::Table(problem) if refuses => ServerError::Schema(vec![problem]).into(),
+        other => other,
+    })?;
     Ok((schema, log))
+}
+
+/// The failure of a statement that only this table has caused.
+fn in_the_way(table: &Table, error: rusqlite::Error) -> Stop {
+    let of_table = [ErrorCode::ConstraintViolation, ErrorCode::Unknown];
+    if !error.sqlite_error_code().is_some_and(|code| of_table.contains(&code)) {
+        return error.into();
+    }
+    tracing::error!(table = table.name, %error, "the triggers cannot be installed");
+    Stop::Table(admit::in_the_way(&table.name))
 }
 
 fn number_of(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
@@ -148,7 +197,7 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
 }
 
 /// Installs missing triggers and indexes; drops those of tables that are no longer synced.
-fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> {
+fn install(connection: &Connection, schema: &Schema) -> Result<(), Stop> {
     let mut installed = changelog::own_triggers(connection)?;
     let mut gap = false;
     for table in &schema.tables {
@@ -171,10 +220,10 @@ fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> 
             connection.execute_batch(&format!("DROP TRIGGER {name}"))?;
             installed.remove(&name);
         }
-        changelog::normalise_versions(connection, table)?;
-        for trigger in &wanted {
-            connection.execute_batch(&trigger.sql)?;
-        }
+        let made = changelog::normalise_versions(connection, table).and_then(|()| {
+            wanted.iter().try_for_each(|trigger| connection.execute_batch(&trigger.sql))
+        });
+        made.map_err(|error| in_the_way(table, error))?;
         gap = true;
     }
     for name in installed.keys() {

@@ -12,18 +12,18 @@ use rusqlite::{Connection, OptionalExtension};
 use super::ddl;
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
+use crate::model::LeftOut;
 use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 use crate::store::quote::quoted;
 
-/// Reads the table that `config` names and adds its problems to `problems`. A column of an
-/// unsupported type is a problem at start; while the server runs, it is ignored, so that adding one
-/// does not stop the server.
+/// Reads the table that `config` names and adds its problems to `problems`. Columns of an unsupported
+/// type are added to `left_out`.
 pub(super) fn read(
     connection: &Connection,
     config: &TableConfig,
     problems: &mut Vec<SchemaProblem>,
-    starts: bool,
+    left_out: &mut Vec<LeftOut>,
 ) -> rusqlite::Result<Option<Found>> {
     let mut problem = |column: Option<&str>, why: String| {
         let column = column.map(str::to_owned);
@@ -35,13 +35,6 @@ pub(super) fn read(
     };
     let definitions = ddl::definitions(&sql);
     let mut columns = columns(connection, &config.name, &definitions)?;
-    let synced = columns.iter().filter(|column| config.syncs(&column.name, column.is_key));
-    for column in synced.filter(|column| column.logical.is_empty()) {
-        chosen::unknown_type(config, column, starts, &mut problem);
-    }
-    if !starts {
-        columns.retain(|column| !column.logical.is_empty());
-    }
     if definitions.iter().any(|text| ddl::mentions(text, "deferred")) {
         let why = "a deferred foreign key would fail a whole push at its commit: declare it without \
                    INITIALLY DEFERRED";
@@ -49,6 +42,8 @@ pub(super) fn read(
     }
     key_problems(&columns, &definitions, &mut problem);
     config_problems(config, &columns, &mut problem);
+    let odd = columns.extract_if(.., |column| column.logical.is_empty());
+    chosen::unknown_types(config, odd, left_out, &mut problem);
     let indexes = indexes(connection, &config.name, &mut problem)?;
     let without_rowid = connection
         .query_row(
@@ -116,7 +111,11 @@ fn portable(default: &str) -> Option<String> {
         "NULL" | "CURRENT_TIMESTAMP" | "CURRENT_DATE" | "CURRENT_TIME" => Some(upper),
         "TRUE" => Some(String::from("1")),
         "FALSE" => Some(String::from("0")),
-        _ if default.starts_with('\'') || default.parse::<f64>().is_ok() => {
+        // Not `inf`, which is a name in SQL.
+        _ if default.starts_with('\'')
+            || default.ends_with(|end: char| end.is_ascii_digit() || end == '.')
+                && default.parse::<f64>().is_ok() =>
+        {
             Some(default.to_owned())
         }
         _ => None,

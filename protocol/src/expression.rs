@@ -6,7 +6,7 @@
 
 /// A part of an expression; white space and comments are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token<'t> {
+pub(crate) enum Token<'t> {
     /// A keyword, a bare name or a number.
     Word(&'t str),
     /// A quoted name, or the part of one up to a doubled quote.
@@ -19,12 +19,12 @@ pub(super) enum Token<'t> {
 
 /// Checks that brackets, quotes and comments are balanced, so that the text is one expression.
 /// Returns the reason if not.
-pub(super) fn check(text: &str) -> Result<(), &'static str> {
+pub(crate) fn check(text: &str) -> Result<(), &'static str> {
     tokens(text).map(drop)
 }
 
 /// The parts of a balanced expression, or why it is none.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, &'static str> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, &'static str> {
     if text.trim().is_empty() {
         return Err("is empty");
     }
@@ -78,7 +78,7 @@ fn is_of_word(character: char) -> bool {
 }
 
 /// The declared type of a generated column: one of five, by SQLite's affinity rules.
-pub(super) fn declared_type(text: &str) -> &'static str {
+pub fn declared_type(text: &str) -> &'static str {
     let text = text.to_ascii_uppercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match () {

@@ -4,11 +4,11 @@
 //! or time that takes, so functions are allowed by name, and those whose result could be much longer
 //! than their arguments with certain arguments only.
 
-use crate::engine::schema::expression::{self, Token};
+use crate::expression::{self, Token};
 
 /// What an expression is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+pub enum Use {
     /// A CHECK rule or a generated column: computed from a row.
     Row,
     /// A default: it may also be another value each time.
@@ -129,7 +129,7 @@ const KEYWORDS: &[&str] = &[
 
 /// Checks the functions that the text of an expression calls. Returns the reason if one is not allowed.
 /// [`refused`] covers functions that SQLite calls for an operator.
-pub(super) fn check(text: &str, of: Use) -> Result<(), String> {
+pub(crate) fn check(text: &str, of: Use) -> Result<(), String> {
     // A text that is not one expression is refused as that.
     let Ok(tokens) = expression::tokens(text) else { return Ok(()) };
     let is_query = |token: &Token<'_>| {
@@ -139,6 +139,16 @@ pub(super) fn check(text: &str, of: Use) -> Result<(), String> {
     };
     if tokens.iter().any(is_query) {
         return Err(String::from("has a query"));
+    }
+    // Operators for which SQLite calls a function of this name.
+    let operator = |token: &Token<'_>| match token {
+        Token::Word(word) => {
+            ["match", "regexp"].into_iter().find(|name| word.eq_ignore_ascii_case(name))
+        }
+        _ => None,
+    };
+    if let Some(why) = tokens.iter().find_map(operator).and_then(|name| refused(name, of)) {
+        return Err(why);
     }
     // For each open bracket, whether it is of a growing function.
     let mut open: Vec<bool> = Vec::new();
@@ -171,7 +181,7 @@ pub(super) fn check(text: &str, of: Use) -> Result<(), String> {
 }
 
 /// Why a function may not be called.
-pub(super) fn refused(name: &str, of: Use) -> Option<String> {
+pub fn refused(name: &str, of: Use) -> Option<String> {
     let listed = |list: &[&str]| list.contains(&name);
     let is_allowed = listed(ALLOWED) || listed(GROWING) || name == "concat_ws" || name == "replace";
     let is_allowed = is_allowed || of == Use::Default && listed(OF_DEFAULTS);
@@ -281,6 +291,8 @@ mod tests {
             ("CAST(zeroblob(9) AS TEXT)", "zeroblob"),
             ("n IN json_each(data)", "json_each"),
             ("name MATCH ('x')", "match"),
+            ("name match 'x'", "match"),
+            ("name REGEXP '^x'", "regexp"),
             ("hex(hex(hex(hex(name))))", "hex"),
             ("json_quote(json_quote(json_quote(quote(name)) || ''))", "quote"),
             ("printf('%1000000000d', 1)", "printf"),
