@@ -25,7 +25,7 @@ pub fn queue(form: u8, bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
             read(bytes, encode::decode, |effect| Some(encode::encode(effect)))
         }
         1 => read(bytes, Undo::decode, |undo| Some(undo.encode())),
-        2 => read(bytes, decode_basis, |basis| encode_basis(basis)),
+        2 => read(bytes, decode_basis, encode_basis),
         3 => read(bytes, Frozen::decode, |frozen| Some(frozen.encode())),
         4 => read(bytes, DecidedRows::decode, DecidedRows::encode),
         _ => read(bytes, decode_reads, |reads| Some(encode_reads(&reads.tables, &reads.seen))),

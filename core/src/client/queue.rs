@@ -98,7 +98,7 @@ impl QueueHandle<'_> {
 
 /// All pending and parked mutations in their public form.
 pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<PendingMutation>> {
-    let mut blocked = faults::blocked(engine.queue_view())?;
+    let mut blocked = faults::blocked(&engine.queue_view())?;
     let mutations = engine.pending()?.into_iter();
     let pending = mutations.map(|mutation| {
         let blocked_by = blocked.remove(&mutation.seq);

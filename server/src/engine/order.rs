@@ -98,17 +98,14 @@ fn in_depth(before: &[Vec<usize>]) -> Vec<usize> {
         }
         let mut path = vec![(start, 0)];
         while let Some((at, next)) = path.last_mut() {
-            match before.get(*at).and_then(|before| before.get(*next)) {
-                Some(first) => {
-                    *next += 1;
-                    if is_new(*first) {
-                        path.push((*first, 0));
-                    }
+            if let Some(first) = before.get(*at).and_then(|before| before.get(*next)) {
+                *next += 1;
+                if is_new(*first) {
+                    path.push((*first, 0));
                 }
-                None => {
-                    places.push(*at);
-                    path.pop();
-                }
+            } else {
+                places.push(*at);
+                path.pop();
             }
         }
     }

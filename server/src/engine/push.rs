@@ -109,12 +109,9 @@ fn push_part(
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
         let held = held(writing, &caller.user)?;
-        let mut answer = PushAnswer {
-            request: ask.request,
-            epoch: log.epoch.clone(),
-            held: held.clone(),
-            ..PushAnswer::default()
-        };
+        let (number, epoch) = (ask.request, log.epoch.clone());
+        let mut answer =
+            PushAnswer { request: number, epoch, held: held.clone(), ..PushAnswer::default() };
         let conflicts = ConflictLog::new(hooks);
         let (mut found, mut undecided, mut is_last) = (Vec::new(), Vec::new(), true);
         if ask.epoch == log.epoch {

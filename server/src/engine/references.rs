@@ -11,6 +11,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::change::Cells;
 use super::rejection::{ChangeError, reject};
 use super::user_transaction::UserTransaction;
+use super::write_set::WriteSet;
 use crate::model::{Access, Table, Violation};
 use crate::store::WriteError;
 
@@ -49,7 +50,7 @@ impl UserTransaction<'_> {
         key: &Value,
         cells: &[(usize, Value)],
     ) -> Result<(), WriteError> {
-        if self.set.is_some_and(|set| set.is_open()) {
+        if self.set.is_some_and(WriteSet::is_open) {
             return Ok(());
         }
         let schema = self.schema();

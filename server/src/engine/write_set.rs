@@ -153,14 +153,14 @@ impl Writer<'_> {
         let Some(first) = waiting.first() else { return Ok(()) };
         let (change, why) = (first.change, refusal(first));
         let fault = |fault: Fault| (change, fault.into());
-        let writing = self.transaction.writing;
+        let store = self.transaction.writing;
         let deferred: Vec<(&Table, StoreWrite)> =
             waiting.iter().map(|one| (one.table, one.write.clone())).collect();
-        if !writing.defer_constraints().map_err(fault)? || !self.pass(waiting)?.is_empty() {
+        if !store.defer_constraints().map_err(fault)? || !self.pass(waiting)?.is_empty() {
             return Err((change, why));
         }
         let deferred: Vec<_> = deferred.iter().map(|(table, write)| (*table, write)).collect();
-        match writing.check_constraints(&deferred) {
+        match store.check_constraints(&deferred) {
             Ok(()) => Ok(()),
             Err(WriteError::Rule(_)) => Err((change, why)),
             Err(WriteError::Fault(why)) => Err(fault(why)),

@@ -207,12 +207,11 @@ pub(super) fn all(problems: &[SchemaProblem], parts: Vec<LeftOut>) -> Vec<LeftOu
             Some(column) => format!("column {column}: {}", problem.why),
             None => problem.why.clone(),
         };
-        match out.iter_mut().find(|other| other.table == problem.table) {
-            Some(other) => other.why = format!("{}; {why}", other.why),
-            None => {
-                let what = String::from(LeftOut::TABLE);
-                out.push(LeftOut { table: problem.table.clone(), what, why });
-            }
+        if let Some(other) = out.iter_mut().find(|other| other.table == problem.table) {
+            other.why = format!("{}; {why}", other.why);
+        } else {
+            let what = String::from(LeftOut::TABLE);
+            out.push(LeftOut { table: problem.table.clone(), what, why });
         }
     }
     let others = parts.into_iter().filter(|part| !problems.iter().any(|of| of.table == part.table));

@@ -348,7 +348,11 @@ mod tests {
             };
             store.write(NOW, work).unwrap();
         });
-        store.write(NOW, &mut |writing| Ok(assert!(!writing.is_awaited()))).unwrap();
+        let work = &mut |writing: &dyn Writing| {
+            assert!(!writing.is_awaited());
+            Ok(())
+        };
+        store.write(NOW, work).unwrap();
     }
 
     /// SQLite's own size limit simulates a full disk: the same error at the same place.

@@ -109,7 +109,8 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer { package: "rejoin-bench-extension", may_use: &[], never: &[] },
-    Layer { package: "rejoin-server-bench", may_use: &["rejoin-postgres"], never: &["rusqlite"] },
+    // It makes the SQLite file that a server serves.
+    Layer { package: "rejoin-server-bench", may_use: &["rejoin-postgres"], never: &[] },
     Layer {
         package: "rejoin-cli",
         // The server in tests only.

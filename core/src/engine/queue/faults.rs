@@ -43,7 +43,7 @@ impl FaultLimit {
 
 /// Pending mutations that wait for one on which the server has failed, with that one. Reads the
 /// sent mutations and, after a failure only, the rest of the queue.
-pub(crate) fn blocked(view: QueueView<'_>) -> Result<HashMap<Seq, MutationId>> {
+pub(crate) fn blocked(view: &QueueView<'_>) -> Result<HashMap<Seq, MutationId>> {
     let mut failing = HashSet::new();
     for entry in view.queue.entries().filter(|entry| entry.state == MutationState::Uncertain) {
         let content = store::read_content(view.conn, entry.seq)?;

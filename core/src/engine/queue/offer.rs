@@ -62,9 +62,8 @@ pub struct OfferedRow {
 }
 
 impl QueueView<'_> {
-    /// Mutations that can be sent now, in queue order: the uncertain ones, unchanged, and the
-    /// pending ones. Empty while an imported edit awaits the server's rows, because others may
-    /// depend on it. Dependents of a cancelled mutation wait for the server's answer.
+    /// All that [`Self::each_sendable`] gives.
+    #[cfg(test)]
     pub(crate) fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
         let mut mutations = Vec::new();
         self.each_sendable(limit, |mutation| {
@@ -74,8 +73,11 @@ impl QueueView<'_> {
         Ok(mutations)
     }
 
-    /// Like [`Self::sendable`], one after the other: after `each` has returned false, no
-    /// mutation is read.
+    /// Mutations that can be sent now, in queue order: the uncertain ones, unchanged, and the
+    /// pending ones. Empty while an imported edit awaits the server's rows, because others may
+    /// depend on it. Dependents of a cancelled mutation wait for the server's answer.
+    ///
+    /// After `each` has returned false, no further mutation is read.
     pub(crate) fn each_sendable(
         &self,
         limit: usize,

@@ -292,12 +292,11 @@ pub(super) fn read_undo(conn: &Connection, seq: Seq) -> Result<Option<Undo>> {
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;
     let Some(row) = rows.next().map_err(fault::of)? else { return Ok(None) };
     let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
-    Ok(Some(match blob(0).map_err(fault::of)? {
-        Some(undo) => Undo::decode(undo)?,
-        None => {
-            let effect = blob(1).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?;
-            Undo::of(&encode::decode(effect)?)
-        }
+    Ok(Some(if let Some(undo) = blob(0).map_err(fault::of)? {
+        Undo::decode(undo)?
+    } else {
+        let effect = blob(1).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?;
+        Undo::of(&encode::decode(effect)?)
     }))
 }
 

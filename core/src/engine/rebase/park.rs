@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::work::RebaseContext;
 use super::{part, take_over};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
-use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
+use crate::engine::queue::step::{OpOutcome, Parking};
 use crate::engine::queue::store;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::error::Result;
@@ -81,12 +81,11 @@ fn dependents_on(
 ) -> Result<Vec<(Seq, RowKey)>> {
     let step = work.step(seq)?;
     let creates = |row: &RowKey| step.patch(row).is_some_and(|(_, p)| p.kind == PatchKind::Insert);
-    let rows: Vec<RowKey> = match only {
-        Some(only) => only.iter().filter(|row| creates(row)).cloned().collect(),
-        None => {
-            let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
-            rows.map(|patch| patch.row.clone()).collect()
-        }
+    let rows: Vec<RowKey> = if let Some(only) = only {
+        only.iter().filter(|row| creates(row)).cloned().collect()
+    } else {
+        let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
+        rows.map(|patch| patch.row.clone()).collect()
     };
     let mut dependents = Vec::new();
     for row in &rows {
@@ -137,13 +136,12 @@ fn children_of(
     let mut children = Vec::new();
     for later in candidates {
         let read;
-        let step = match work.steps.get(&later) {
-            Some(known) => known,
-            None => {
-                read = store::read_step(work.conn, later)?;
-                let Some(read) = &read else { continue };
-                read
-            }
+        let step = if let Some(known) = work.steps.get(&later) {
+            known
+        } else {
+            read = store::read_step(work.conn, later)?;
+            let Some(read) = &read else { continue };
+            read
         };
         let naming = step.effect.rows.iter().filter(|patch| references.are_named_by(patch));
         let open = naming.filter(|patch| part::is_uncertain_at(work, step, &patch.row) == left);

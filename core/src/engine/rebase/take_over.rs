@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
-use crate::engine::queue::mutation::{Basis, BasisValue};
+use crate::engine::queue::mutation::Basis;
 use crate::engine::queue::step::{PendingOp, old_of};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};

@@ -174,7 +174,8 @@ fn refresh_in(
     if !plan.looks {
         plan.check(connection, &known)?;
         install(connection, &known, (refuses, is_rewritten))?;
-        if !refuses {
+        // A start refuses policies that do not hold, for all tables.
+        if !starts {
             check_policies(connection, plan, &known)?;
         }
     }
@@ -236,7 +237,8 @@ fn read_tables<'c>(
     if !problems.iter().any(|problem| of_log.contains(&problem.table.as_str())) {
         in_log.into_iter().try_for_each(|config| read(config, &mut problems))?;
     }
-    introspect::chain_problems(found.iter().map(|(of, named)| (*of, &named.table)), &mut problems);
+    let tables = found.iter().map(|(of, named)| (*of, &named.table));
+    introspect::chain_problems(&tables, &mut problems);
     if let Some(error) = admit::refusals(&problems, &parts).filter(|_| refuses) {
         return Err(error.into());
     }

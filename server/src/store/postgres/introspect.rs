@@ -161,7 +161,7 @@ pub(super) fn read(
 
 /// Problems between two tables: a child's column must be comparable with its parent's key.
 pub(super) fn chain_problems<'t>(
-    tables: impl Iterator<Item = (&'t TableConfig, &'t FoundTable)> + Clone,
+    tables: &(impl Iterator<Item = (&'t TableConfig, &'t FoundTable)> + Clone),
     problems: &mut Vec<SchemaProblem>,
 ) {
     for (config, child) in tables.clone() {

@@ -96,7 +96,7 @@ async fn shift_of_many_positions_is_accepted(world: Unique) {
     let item = |pos| create("item", &id(pos), &json!({"list": "l", "pos": pos}));
     anna.accept("m1", json!((0..count).map(item).collect::<Vec<_>>())).await;
     for (name, by) in [("m2", 1), ("m3", -1)] {
-        let from = if by > 0 { 0 } else { 1 };
+        let from = i64::from(by <= 0);
         let shift = |pos: i64| change("item", &id(pos), "pos", pos + from, pos + from + by);
         let mut changes: Vec<Value> = (0..count).map(shift).collect();
         changes.sort_by_key(|change| change["id"].as_str().map(str::to_owned));
