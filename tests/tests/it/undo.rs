@@ -6,6 +6,7 @@ use rejoin_core::engine::queue::history::HistoryBounds;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, InputFault, PatchKind, QueueFault, Undone, Value};
+use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::served_phone;
@@ -193,4 +194,39 @@ fn client_lists_history_and_undoes(store: Store) {
     let bounds = HistoryBounds { count: 0, ..HistoryBounds::default() };
     assert_eq!(phone.client.queue().prune(bounds).wait().unwrap(), 4);
     assert!(phone.client.queue().history(10).wait().unwrap().is_empty());
+}
+
+/// Regression: the server compared the second edit with the value that the device had sent, and not with the one that it
+/// had stored; undo was refused, because the row seemed to have changed since.
+#[apply(each_store)]
+fn rewritten_values_stay_the_users_own(store: Store) {
+    let is_postgres = store == Store::Postgres;
+    let price = if is_postgres { "numeric(10, 2)" } else { "TEXT" };
+    let tables = format!(
+        "CREATE TABLE offers(id TEXT PRIMARY KEY, owner_id TEXT, price {price}, name {}, updated_at TEXT, deleted_at TEXT)",
+        if is_postgres { "char(6)" } else { "TEXT" }
+    );
+    let configs = vec![TableConfig::owned("offers", "owner_id")];
+    let server = Backend::made(store, &tables, configs, Limits::default());
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO offers(id, price, name) VALUES ('o1', '3.3333', 'new')");
+    device.write("UPDATE offers SET price = '4.5678', name = 'old' WHERE id = 'o1'");
+    let id = device.queue().last().unwrap().id;
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (2, 0), "{}", device.waiting());
+    let offers = "SELECT id, price FROM offers";
+    let expected = |in_postgres: &str, typed: &str| {
+        format!("o1|{}", if is_postgres { in_postgres } else { typed })
+    };
+    assert_eq!(device.see(offers), expected("4.57", "4.5678"));
+    by(decide::undo(device.engine(), id));
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(device.see(offers), expected("3.33", "3.3333"));
+    device.write("UPDATE offers SET name = 'last' WHERE id = 'o1'");
+    device.write("DELETE FROM offers WHERE id = 'o1'");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (2, 0), "{}", device.waiting());
+    assert_eq!(server.see("SELECT count(*) FROM offers WHERE deleted_at IS NULL"), "0");
 }
