@@ -174,7 +174,12 @@ impl Writer<'_> {
                 Order::Falling => waiting.sort_by(|left, right| by_value(right, left)),
                 Order::Rising => waiting.sort_by(by_value),
             }
+            let before = waiting.len();
             waiting = self.pass(waiting)?;
+            // The rows are as before: another order is refused as well.
+            if waiting.len() == before {
+                break;
+            }
         }
         waiting.sort_by_key(|one| one.change);
         Ok(waiting)
