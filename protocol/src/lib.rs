@@ -82,9 +82,11 @@ pub mod capability {
     pub const CHECKS: &str = "checks";
     /// The messages of the log model. Offered by servers with tables of the log.
     pub const LOG: &str = "log";
+    /// A group that is larger than one request can be staged in parts.
+    pub const STAGE: &str = "stage";
     /// All capabilities.
     pub const ALL: &[&str] = &[
         GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS,
-        LOG,
+        LOG, STAGE,
     ];
 }

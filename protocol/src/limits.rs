@@ -18,6 +18,16 @@ pub const CLIENT_NAME: usize = 1_024;
 /// A cursor or a witness.
 pub const CURSOR: usize = 4_096;
 
+/// Changes of one mutation, and the rows that it read.
+pub const GROUP_CHANGES: usize = 100_000;
+
+/// Bytes of the content of one group as JSON. A device refuses a transaction with more than half as
+/// many bytes of values.
+pub const GROUP_BYTES: usize = 128 * 1024 * 1024;
+
+/// Changes in one push, unless the server has another limit. A device stages a group with more.
+pub const PUSH_CHANGES: usize = 10_000;
+
 /// Slices into which a digest divides a table.
 pub const DIGEST_SLICES: u32 = 4_096;
 
@@ -119,6 +129,7 @@ impl Bounded for PushRequest {
             check("rejoin.groups.hash", &group.hash, NAME)?;
             check_all("rejoin.groups.after", &group.after, NAME)?;
             check("rejoin.groups.time", &group.time, NAME)?;
+            check_all("rejoin.groups.staged", group.staged.iter().map(|one| &one.content), NAME)?;
         }
         check_all("rejoin.cancel.id", ask.cancel.iter().map(|cancel| &cancel.id), NAME)
     }

@@ -12,6 +12,7 @@ pub mod push;
 pub mod register;
 pub mod row;
 pub mod snapshot;
+pub mod stage;
 pub mod tables;
 
 pub use error::{ErrorBody, code};
@@ -30,6 +31,8 @@ pub mod path {
     pub const REGISTER: &str = "/sync/register";
     /// POST, [`super::push`].
     pub const PUSH: &str = "/sync/push";
+    /// POST, [`super::stage`]; Rejoin peers only.
+    pub const STAGE: &str = "/sync/stage";
     /// POST, [`super::pull`].
     pub const PULL: &str = "/sync/pull";
     /// POST, [`super::snapshot`].

@@ -35,6 +35,8 @@ pub enum Endpoint {
     Pull,
     /// POST `/sync/push`.
     Push,
+    /// POST `/sync/stage`.
+    Stage,
     /// POST `/sync/snapshot`.
     Snapshot,
     /// GET `/sync/tables`.
@@ -67,7 +69,8 @@ impl Endpoint {
     pub(crate) fn is_extended(self) -> bool {
         matches!(
             self,
-            Self::LogPublish
+            Self::Stage
+                | Self::LogPublish
                 | Self::LogFetch
                 | Self::LogSnapshot
                 | Self::LogRows

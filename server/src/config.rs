@@ -147,6 +147,10 @@ pub struct Limits {
     /// 256 MiB by default, and at least `body`. A further request waits `wait_ms`, and is then
     /// answered 503.
     pub bodies: usize,
+    /// Maximum bytes of mutations larger than one request that the devices of a user are sending in
+    /// parts; 256 MiB by default, and at least the 128 MiB that one mutation may have. A further part is
+    /// answered 429.
+    pub staged_per_user: usize,
     /// Maximum number of devices of a user seen within `retention.verdict_days`; 1,000 by default.
     /// A further device is refused (403); known devices are always accepted.
     pub devices_per_user: u32,
@@ -173,6 +177,7 @@ impl Default for Limits {
             verdicts_per_device: 10_000,
             requests_per_user: 8,
             bodies: 256 << 20,
+            staged_per_user: 256 << 20,
             devices_per_user: 1_000,
         }
     }

@@ -5,7 +5,7 @@
 //! ([`Access`](crate::model::Access) and the user's buckets); the store turns that into queries. A
 //! row is readable only if a rule grants it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rejoin_protocol::time;
 use rejoin_protocol::wire::{ErrorBody, code};
@@ -53,6 +53,7 @@ mod rejection;
 mod resolve;
 mod resolve_conflict;
 pub(crate) mod snapshot;
+pub(crate) mod stage;
 mod user_transaction;
 pub(crate) mod verdict;
 mod version;
@@ -70,6 +71,8 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) retention: Retention,
     pub(crate) min_app_version: Option<String>,
+    /// Held while a staged group is applied.
+    pub(crate) staged_turn: Arc<Mutex<()>>,
     /// The server-side checks of actions.
     pub(crate) checks: Checks,
     /// The host's hooks.

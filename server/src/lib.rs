@@ -267,6 +267,7 @@ impl Server {
             min_app_version: config.min_app_version.clone(),
             checks: Checks::new(&config.actions),
             hooks: config.hooks.clone(),
+            staged_turn: Arc::default(),
             refused_devices: Arc::default(),
         };
         let authenticator = Authenticator::new(&config.auth);

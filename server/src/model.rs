@@ -9,6 +9,7 @@ mod log_table;
 mod row;
 mod schema;
 mod scope;
+mod staged;
 mod status;
 mod verdict;
 
@@ -21,5 +22,6 @@ pub use row::{KeyLock, Page, PageLimit, Row, StoredRow, Violation};
 pub use schema::{Access, BucketColumn, Column, LeftOut, PushPolicy, Reference, Schema, Table};
 pub use scope::ReadScope;
 pub(crate) use scope::{GLOBAL, OWN_PREFIX, WAITING, own_bucket};
+pub use staged::{StagedPart, StagedSize};
 pub use status::{BucketFailure, Compaction, Connections, Feed, Replayed, ReplicaReads};
 pub use verdict::StoredVerdict;

@@ -44,6 +44,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/sync/register", only("POST", post(exchange::register)))
         .route("/sync/pull", only("POST", post(exchange::pull)))
         .route("/sync/push", only("POST", post(exchange::push)))
+        .route("/sync/stage", only("POST", post(exchange::stage)))
         .route("/sync/snapshot", only("POST", post(exchange::snapshot)))
         .route("/sync/pages/{address}", only("GET", get(pages::page)))
         .route("/sync/tables", only("GET", get(exchange::tables)))

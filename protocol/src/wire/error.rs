@@ -38,6 +38,9 @@ pub mod code {
     pub const INVALID_REQUEST: &str = "invalid_request";
     /// There was no time for this group in its request: the device sends it again at once.
     pub const UNFINISHED: &str = "unfinished";
+    /// The server does not have the content of this group: the device stages it, and sends the group
+    /// again.
+    pub const NOT_STAGED: &str = "not_staged";
     /// The body, batch or page is too large.
     pub const TOO_LARGE: &str = "too_large";
     /// `changes` and `rejoin.groups` in one push.

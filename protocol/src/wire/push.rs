@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
+use crate::manifest::hex_sha256;
+
 use super::row::{Record, RowImage, RowName};
 
 /// The operation on a row.
@@ -138,7 +140,40 @@ pub struct Group {
     /// The action, for a server with check queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Performed>,
+    /// The content, if the device has staged it ([`super::stage`]). Then `reads`, `action` and
+    /// `changes` are empty, and the push has no other group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
     /// The changes, one entry per row.
+    pub changes: Vec<Change>,
+}
+
+/// A group's content that the server has received in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// SHA-256 of its bytes, in hexadecimal digits.
+    pub content: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+impl Staged {
+    /// Names these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { content: hex_sha256(bytes), bytes: bytes.len() as u64 }
+    }
+}
+
+/// The content of a staged group: the same members as in [`Group`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct GroupContent {
+    /// Rows that an action read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<RowImage>,
+    /// The action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Performed>,
+    /// The changes.
     pub changes: Vec<Change>,
 }
 

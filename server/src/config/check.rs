@@ -1,5 +1,7 @@
 //! Validation of a configuration, whatever its source. Reports all problems, not only the first.
 
+use rejoin_protocol::limits::GROUP_BYTES;
+
 use super::{Auth, Config, PostgresUrl, Retention, RowSecurity};
 use crate::error::Problem;
 use crate::page_store::PageStore;
@@ -91,6 +93,7 @@ impl Config {
             ("verdicts_per_device", size(limits.verdicts_per_device), 1_000),
             ("requests_per_user", size(limits.requests_per_user), 1),
             ("bodies", limits.bodies, limits.body),
+            ("staged_per_user", limits.staged_per_user, GROUP_BYTES),
             ("streams_per_user", size(limits.streams_per_user), 1),
             ("devices_per_user", size(limits.devices_per_user), 1),
         ];

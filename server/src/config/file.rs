@@ -90,6 +90,7 @@ fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limit
         ("page", &mut read.page),
         ("page_bytes", &mut read.page_bytes),
         ("bodies", &mut read.bodies),
+        ("staged_per_user", &mut read.staged_per_user),
     ] {
         if let Some(number) = reader.number(&mut limits, name) {
             *value = usize::try_from(number).unwrap_or(usize::MAX);

@@ -68,6 +68,7 @@ streams_per_user = 100 # open event streams of one user
 requests_per_user = 8  # requests of one user in progress
 verdicts_per_device = 10_000 # verdicts that a device has not confirmed
 bodies = 268_435_456   # bytes of the requests in progress of all users
+staged_per_user = 268_435_456 # bytes of large mutations that arrive in parts
 devices_per_user = 1_000 # devices of one user that were seen within retention.verdict_days
 
 [retention]

@@ -45,6 +45,7 @@ const PLACES: &[&str] = &[
     "limits.requests_per_user",
     "limits.verdicts_per_device",
     "limits.bodies",
+    "limits.staged_per_user",
     "limits.devices_per_user",
     "retention.log_days",
     "retention.verdict_days",

@@ -53,6 +53,10 @@ impl Engine {
         done.times = self.in_pieces(&mut done, &mut |writing, most| {
             writing.forget_written(&verdicts_since, most)
         })?;
+        let staged_before = time::format(self.clock.now() - DAY);
+        self.in_pieces(&mut done, &mut |writing, most| {
+            writing.forget_staged(&staged_before, most)
+        })?;
         if !done.elsewhere {
             log_model::raise_horizon(self)?;
         }

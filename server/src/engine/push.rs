@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rejoin_protocol::limits::GROUP_CHANGES;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{
     Ending, Group, PushAnswer, PushAsk, PushRequest, PushResponse, Verdict,
@@ -19,6 +20,7 @@ use super::conflict_log::ConflictLog;
 use super::cursor::{self, LastAccepted};
 use super::evaluate::Evaluator;
 use super::own_writes::OwnWrites;
+use super::stage;
 use super::user_transaction::UserTransaction;
 use super::verdict::ended;
 use super::{Caller, Engine, encode, held};
@@ -40,14 +42,36 @@ pub(crate) struct Pushed {
     pub(crate) head: Option<i64>,
 }
 
-/// Answers a push of groups.
+/// Answers a push of groups; a staged group as if the request had its content.
 pub(crate) fn push(
     engine: &Engine,
     caller: &Caller,
     request: &PushRequest,
     ask: &PushAsk,
 ) -> Result<Pushed, Fault> {
-    check_push(engine, request, ask)?;
+    let Some(staged) = ask.groups.iter().find_map(|group| group.staged.as_ref()) else {
+        return push_groups(engine, caller, (request, ask), engine.limits.changes);
+    };
+    let _turn = stage::turn(engine)?;
+    let client_id = request.client_id.as_str();
+    let whole = stage::with_content(engine, caller, client_id, (ask, staged))?;
+    let whole = whole.as_ref().unwrap_or(ask);
+    let pushed = push_groups(engine, caller, (request, whole), GROUP_CHANGES)?;
+    let verdicts = pushed.response.rejoin.iter().flat_map(|answer| &answer.verdicts);
+    let mut verdicts = verdicts.filter(|verdict| verdict.verdict != Ending::Retry);
+    if verdicts.any(|verdict| ask.groups.iter().any(|group| group.id == verdict.id)) {
+        stage::forget(engine, caller, client_id)?;
+    }
+    Ok(pushed)
+}
+
+fn push_groups(
+    engine: &Engine,
+    caller: &Caller,
+    (request, ask): (&PushRequest, &PushAsk),
+    most: usize,
+) -> Result<Pushed, Fault> {
+    check_push(engine, (request, ask), most)?;
     let budget = Budget::new(engine);
     let mut verdicts = Vec::new();
     let (mut response, log) = loop {
@@ -182,7 +206,12 @@ fn unfinished(group: &Group) -> Verdict {
     Verdict { retryable: true, ..ended(group, Ending::Retry, code::UNFINISHED, message) }
 }
 
-fn check_push(engine: &Engine, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {
+/// Rejects a push that is malformed, or has more than `most` changes.
+fn check_push(
+    engine: &Engine,
+    (request, ask): (&PushRequest, &PushAsk),
+    most: usize,
+) -> Result<(), Fault> {
     let is_ours = !ask.groups.is_empty() || !ask.cancel.is_empty();
     if !request.changes.is_empty() && is_ours {
         let message = "a push carries plain changes or groups, not both";
@@ -192,7 +221,7 @@ fn check_push(engine: &Engine, request: &PushRequest, ask: &PushAsk) -> Result<(
     let changes: usize = ask.groups.iter().map(rows).sum();
     let named: usize = ask.cancel.iter().map(|cancel| cancel.rows.len()).sum();
     check_size(ask.groups.len() + ask.cancel.len(), engine.limits.groups, "groups")?;
-    check_size(changes + named, engine.limits.changes, "changes")?;
+    check_size(changes + named, most, "changes")?;
     let groups = ask.groups.iter().map(|group| group.id.as_str());
     check_unique(groups.chain(ask.cancel.iter().map(|cancel| cancel.id.as_str())), "mutation")?;
     for group in &ask.groups {

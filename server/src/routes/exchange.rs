@@ -15,6 +15,7 @@ use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
 use rejoin_protocol::wire::snapshot::{PageEnd, SnapshotRequest, SnapshotResponse};
+use rejoin_protocol::wire::stage::StageAsk;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +24,7 @@ use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::push::{self, Pushed};
 use crate::engine::verdict::word;
-use crate::engine::{Caller, Engine, describe, digest, plain, pull, snapshot};
+use crate::engine::{Caller, Engine, describe, digest, plain, pull, snapshot, stage};
 use crate::error::{Fault, Refusal};
 use crate::observe;
 use crate::quota::Share;
@@ -93,6 +94,21 @@ fn answer_push(engine: &Engine, caller: &Caller, body: &PushRequest) -> Result<P
         observe::mutation(word(verdict.verdict), 1);
     }
     Ok(pushed)
+}
+
+pub(super) async fn stage(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<StageAsk>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let read = |bytes: &Bytes, _: &mut bool| match query {
+        Ok(Query(ask)) => Ok((ask, bytes.clone())),
+        Err(why) => Err(Refusal::invalid(why.body_text()).into()),
+    };
+    let work = |engine: &Engine, caller: &Caller, (ask, part): &(StageAsk, Bytes)| {
+        stage::stage(engine, caller, ask, part)
+    };
+    post_as(shared, request, (Endpoint::Stage, "stage a mutation"), read, work).await
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {

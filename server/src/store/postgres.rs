@@ -60,6 +60,7 @@ mod rewritten;
 mod room;
 mod rows;
 mod shape;
+mod staged;
 mod tls;
 mod transaction;
 mod triggers;

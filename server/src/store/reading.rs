@@ -9,7 +9,7 @@ use super::prefetch::Prefetch;
 use crate::error::Fault;
 use crate::model::{
     BucketFailure, ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page,
-    PageLimit, ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
+    PageLimit, ReadScope, Row, Schema, StagedSize, StoredRow, StoredVerdict, Table,
 };
 
 /// Called with the image of each key; returns whether there is room for more.
@@ -155,6 +155,15 @@ pub trait ReadDevices {
     /// to `most`.
     fn verdicts_from(&self, user: &str, client_id: &str, seq: i64, most: i64)
     -> Result<i64, Fault>;
+
+    /// The content of a device that is staged, and how much of it.
+    fn staged(&self, user: &str, client_id: &str) -> Result<Option<StagedSize>, Fault>;
+
+    /// The bytes that are staged for all devices of a user.
+    fn staged_by(&self, user: &str) -> Result<i64, Fault>;
+
+    /// The bytes of a content, as far as they are staged; empty if there are none.
+    fn staged_bytes(&self, user: &str, client_id: &str, content: &str) -> Result<Vec<u8>, Fault>;
 
     /// The verdict on the latest attempt of a mutation.
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;

@@ -36,6 +36,7 @@ mod migrate;
 mod records;
 mod room;
 mod rows;
+mod staged;
 mod transaction;
 mod triggers;
 

@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::reading::Reading;
 use crate::error::Fault;
 use crate::hooks::HookSql;
-use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table, Violation};
+use crate::model::{Client, KeyLock, Replayed, StagedPart, StoredVerdict, Table, Violation};
 
 /// An exclusive transaction.
 pub trait Writing: Reading + Savepoints + WriteRows + WriteDevices + Maintain + HookSql {}
@@ -143,6 +143,12 @@ pub trait WriteDevices {
     fn put_verdict(&self, user: &str, mutation: &str, verdict: &StoredVerdict)
     -> Result<(), Fault>;
 
+    /// Stores a part of the content that a device stages.
+    fn stage(&self, user: &str, client_id: &str, part: &StagedPart<'_>) -> Result<(), Fault>;
+
+    /// Deletes what a device has staged.
+    fn unstage(&self, user: &str, client_id: &str) -> Result<(), Fault>;
+
     /// Stores a device.
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
 
@@ -175,6 +181,9 @@ pub trait Maintain {
 
     /// Removes the verdicts of devices that were not seen since, at most `most`; returns how many were removed.
     fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault>;
+
+    /// Removes staged parts that arrived before this time, at most `most`; returns how many were removed.
+    fn forget_staged(&self, before: &str, most: usize) -> Result<usize, Fault>;
 
     /// Runs the bucket functions again for the rows of [`Reading::bucket_failures`].
     fn replay_buckets(&self) -> Result<Replayed, Fault> {

@@ -53,6 +53,7 @@ mod schema;
 mod sets;
 mod shared_pages;
 mod snapshot;
+mod staged;
 #[cfg(feature = "otel")]
 mod telemetry;
 mod tokens;

@@ -29,6 +29,7 @@ mod identity;
 mod inspect;
 mod interleavings;
 mod junk;
+mod large;
 mod log;
 mod loops;
 mod next_page;

@@ -323,3 +323,44 @@ fn default_of_now_is_the_host_time_in_canonical_form() {
         "{line}"
     );
 }
+
+/// The server takes a transaction as a whole, so only the app can divide it.
+#[test]
+fn transaction_that_no_server_takes_is_refused_at_its_end() {
+    let (_folder, mut engine) =
+        engine(vec![table("files", &[("id", "string"), ("b", "bytes")], Vec::new())]);
+    engine.execute_batch("CREATE TABLE mine (id INTEGER PRIMARY KEY)").unwrap();
+    let rows = |count: usize, from: usize, into: &str| {
+        format!(
+            "INSERT INTO {into} WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n
+             WHERE i < {from} + {count} - 1) SELECT 'f' || i, NULL FROM n"
+        )
+    };
+    engine.execute("INSERT INTO files VALUES ('first', NULL)", &[]).unwrap();
+    let half = "zeroblob(33000000)";
+    let refused = [
+        (vec![rows(100_001, 1, "files")], "100001 rows"),
+        (
+            vec![
+                format!("INSERT INTO files VALUES ('a', {half})"),
+                format!("INSERT INTO files VALUES ('b', {half}), ('c', {half})"),
+            ],
+            "at most 100000 rows and 64 MiB",
+        ),
+    ];
+    for (statements, named) in refused {
+        let done = engine.transaction(|tx| {
+            tx.execute("INSERT INTO mine VALUES (1)", &[])?;
+            statements.iter().try_for_each(|sql| tx.execute(sql, &[]).map(drop))
+        });
+        let Err(Error::InvalidInput(InputFault::Refused { what, reason })) = done else {
+            panic!("{named}: {done:?}")
+        };
+        assert!(format!("{what}: {reason}").contains(named), "{what}: {reason}");
+        let counts = "SELECT (SELECT count(*) FROM files) || (SELECT count(*) FROM mine)";
+        assert_eq!(all(&mut engine, counts), ["'10'"], "{named}");
+    }
+    engine.execute(&rows(99_999, 1, "files"), &[]).unwrap();
+    engine.execute("UPDATE files SET b = x'00'", &[]).unwrap();
+    assert_eq!(engine.counts().unwrap().pending, 3);
+}

@@ -9,8 +9,12 @@ pub(crate) mod group;
 pub(crate) use group::ActionParts;
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
-use rejoin_protocol::wire::push::{Ending, PushAnswer, PushAsk, PushRequest, Verdict};
+use rejoin_protocol::limits::{GROUP_BYTES, GROUP_CHANGES, PUSH_CHANGES};
+use rejoin_protocol::wire::push::{
+    Ending, GroupContent, PushAnswer, PushAsk, PushRequest, Staged, Verdict,
+};
 use rejoin_protocol::wire::{RowImage, RowName, code};
 
 use super::{cell, fact};
@@ -46,15 +50,38 @@ pub(crate) struct Limits {
     pub(crate) groups: usize,
     /// Maximum bytes of the body.
     pub(crate) body: usize,
+    /// Whether the server takes a larger group in parts.
+    pub(crate) stages: bool,
     /// Additional parts that the server evaluates.
     pub(crate) parts: ActionParts,
+}
+
+/// What is known of mutations that wait, beside the queue.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Were sent in this pass and have no verdict, or are being staged: they wait, with their
+    /// dependents.
+    pub(crate) aside: HashSet<Seq>,
+    /// Were sent only in requests that the server did not evaluate: they count as never sent.
+    pub(crate) unseen: HashSet<Seq>,
+    /// Must be staged: a request with them was too large, or the server lacks their content.
+    pub(crate) large: HashSet<Seq>,
+}
+
+/// A request of a push.
+#[derive(Debug)]
+pub(crate) struct PreparedPush {
+    pub(crate) body: Vec<u8>,
+    pub(crate) sent: Vec<SentGroup>,
+    /// The content of its only group, which the body only names.
+    pub(crate) content: Option<Vec<u8>>,
 }
 
 /// The result of preparing a push.
 #[derive(Debug, Default)]
 pub(crate) struct Push {
-    /// Body and groups of a request that is committed as sent; `None` if nothing can be sent.
-    pub(crate) request: Option<(Vec<u8>, Vec<SentGroup>)>,
+    /// A request whose groups are committed as sent; `None` if nothing can be sent.
+    pub(crate) request: Option<PreparedPush>,
     /// Number of mutations that were parked because they exceed every limit.
     pub(crate) parked: usize,
 }
@@ -64,29 +91,39 @@ const FRAME: usize = 1024;
 
 /// Fixes the next groups, commits them as sent, and returns the request.
 ///
-/// Skips mutations in `aside` and their dependents; those in `unseen` count as never sent. Parks a
-/// mutation that fits into no request.
+/// Parks a mutation that fits into no request and cannot be staged.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
     limits: Limits,
-    aside: &HashSet<Seq>,
-    unseen: &HashSet<Seq>,
+    known: &Known,
 ) -> Result<Push> {
     let mut push = Push::default();
     loop {
-        let held = engine.queue_view().held_by(aside)?;
-        let (first, sent) = choose(engine, limits, &held, unseen)?;
+        let held = engine.queue_view().held_by(&known.aside)?;
+        let (first, sent) = choose(engine, limits, &held, known)?;
         let Some(first) = first.filter(|_| !sent.is_empty()) else { return Ok(push) };
         let seqs: Vec<Seq> = sent.iter().map(|one| one.seq).collect();
         let offers = engine.mark_sent(&seqs, number)?;
-        let body = body(engine, number, first, &offers, limits.parts)?;
+        let mut ask = ask(engine, number, first, &offers, limits.parts)?;
+        let is_large = sent.iter().any(|one| known.large.contains(&one.seq));
+        let mut content = None;
+        if limits.stages && (is_large || has_many_rows(&ask)) {
+            content = take_content(&mut ask)?;
+        }
+        let mut body = body_of(engine, &mut ask)?;
+        if body.len() > limits.body && limits.stages && content.is_none() {
+            content = take_content(&mut ask)?;
+            body = body_of(engine, &mut ask)?;
+        }
+        let is_too_large =
+            body.len() > limits.body || content.as_ref().is_some_and(|c| c.len() > GROUP_BYTES);
         match sent.as_slice() {
-            [one] if one.fresh && body.len() > limits.body => {
+            [one] if one.fresh && is_too_large => {
                 push.parked += park_too_large(engine, one)?;
             }
             _ => {
-                push.request = Some((body, sent));
+                push.request = Some(PreparedPush { body, sent, content });
                 return Ok(push);
             }
         }
@@ -99,7 +136,7 @@ fn choose(
     engine: &Engine,
     limits: Limits,
     held: &HashSet<Seq>,
-    unseen: &HashSet<Seq>,
+    known: &Known,
 ) -> Result<(Option<Seq>, Vec<SentGroup>)> {
     let (mut first, mut sent) = (None, Vec::new());
     let mut weight = FRAME;
@@ -109,51 +146,73 @@ fn choose(
             return true;
         }
         weight += group::weight(&mutation);
-        if sent.len() == limits.groups || !sent.is_empty() && weight > limits.body {
+        let is_alone = limits.stages
+            && (known.large.contains(&mutation.seq) || mutation.effect.rows.len() > PUSH_CHANGES);
+        let is_full = weight > limits.body || is_alone;
+        if sent.len() == limits.groups || !sent.is_empty() && is_full {
             return false;
         }
-        let fresh = mutation.state == MutationState::Pending || unseen.contains(&mutation.seq);
+        let is_unseen = known.unseen.contains(&mutation.seq);
+        let fresh = mutation.state == MutationState::Pending || is_unseen;
         let rows = mutation.effect.rows.iter().map(|patch| patch.row.clone()).collect();
         let (seq, id, attempt) = (mutation.seq, mutation.id, mutation.attempt);
         sent.push(SentGroup { seq, id, attempt, fresh, rows });
-        true
+        !is_alone
     })?;
     Ok((first, sent))
 }
 
-fn body(
+fn ask(
     engine: &mut Engine,
     number: i64,
     first: Seq,
     offers: &[Offer],
     parts: ActionParts,
-) -> Result<Vec<u8>> {
+) -> Result<PushAsk> {
     // Cancelled mutations still need a verdict.
     let open = engine.queue.cancels().keys().next().copied();
     let groups = offers.iter().map(|offer| group::group(&engine.schema, offer, parts));
     let groups = groups.collect::<Result<_>>()?;
     let acked_below = open.map_or(first, |open| open.min(first)).0;
-    body_of(engine, PushAsk { request: number, acked_below, groups, ..PushAsk::default() })
+    Ok(PushAsk { request: number, acked_below, groups, ..PushAsk::default() })
+}
+
+fn has_many_rows(ask: &PushAsk) -> bool {
+    matches!(ask.groups.as_slice(), [one] if one.changes.len() + one.reads.len() > PUSH_CHANGES)
+}
+
+/// Takes the content out of the only group, as the bytes that are staged; `None` if there are more
+/// groups. Each attempt has the same content, so that a later pass continues.
+fn take_content(ask: &mut PushAsk) -> Result<Option<Vec<u8>>> {
+    let [group] = ask.groups.as_mut_slice() else { return Ok(None) };
+    let content = GroupContent {
+        reads: mem::take(&mut group.reads),
+        action: group.action.take(),
+        changes: mem::take(&mut group.changes),
+    };
+    let bytes = serde_json::to_vec(&content).map_err(|error| Error::Internal(error.to_string()))?;
+    group.staged = Some(Staged::of(&bytes));
+    Ok(Some(bytes))
 }
 
 /// The body of a push with the stored epoch and log tip.
-fn body_of(engine: &mut Engine, ask: PushAsk) -> Result<Vec<u8>> {
+fn body_of(engine: &mut Engine, ask: &mut PushAsk) -> Result<Vec<u8>> {
     let client_id = super::register::client_id(engine)?;
+    ask.epoch = engine.meta(fact::EPOCH)?.unwrap_or_default();
+    ask.witness = fact::witness(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a push without a schema".to_owned()));
     };
-    let request = PushRequest {
+    let mut request = PushRequest {
         client_id,
         changes: Vec::new(),
         schema_version: manifest.schema_version,
         schema_hash: manifest.schema_hash.clone(),
-        rejoin: Some(PushAsk {
-            epoch: engine.meta(fact::EPOCH)?.unwrap_or_default(),
-            witness: fact::witness(engine)?,
-            ..ask
-        }),
+        rejoin: Some(mem::take(ask)),
     };
-    serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+    let body = serde_json::to_vec(&request);
+    *ask = request.rejoin.take().unwrap_or_default();
+    body.map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// Parks a mutation that fits into no request, with its dependents; returns their number.
@@ -170,7 +229,11 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &SentGroup) -> Result<usi
         column: None,
         displaced: Vec::new(),
         left: Vec::new(),
-        message: Some("larger than the server takes in one request".to_owned()),
+        message: Some(format!(
+            "larger than the server takes at once; a Rejoin server takes {GROUP_CHANGES} rows and {} MiB in one \
+             transaction: write it in several",
+            GROUP_BYTES >> 20
+        )),
     };
     let verdict = server_verdict(&engine.schema, id, attempt, &verdict);
     let batch = Batch { verdicts: vec![verdict], detect_conflicts: true, ..Batch::default() };

@@ -385,6 +385,7 @@ fn limits(pass: &Pass) -> Limits {
     Limits {
         groups: (pass.config.batch_size as usize).max(1),
         body: BODY,
+        stages: false,
         parts: ActionParts::default(),
     }
 }

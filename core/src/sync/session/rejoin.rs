@@ -1,8 +1,8 @@
 //! A pass with a Rejoin server: mutations are groups with verdicts, rows follow a cursor.
 
 mod answers;
+mod upload;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
@@ -21,10 +21,11 @@ use crate::error::{Error, Result, SyncFault};
 use crate::ids::Seq;
 use crate::sync::request::{Phase, Request, Response, SessionConfig};
 use crate::sync::rows::answer::{self, NextStep};
-use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
+use crate::sync::rows::push::{ActionParts, Known, Limits, PreparedPush, SentGroup};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
 use rejoin_protocol::mutant::{self, Mutant};
+use upload::Upload;
 
 /// Maximum bytes of a push until the server reports its limit.
 const BODY: u64 = 1 << 20;
@@ -36,10 +37,12 @@ pub(super) struct Rejoin {
     /// Maximum number of groups in the next push; halved after a 413. `None`: the configured
     /// number.
     batch: Option<usize>,
-    /// Mutations that were sent in this pass and have no verdict.
-    aside: HashSet<Seq>,
-    /// Mutations that were sent only in requests that the server did not evaluate (413).
-    unseen: HashSet<Seq>,
+    /// What is known of mutations that wait.
+    known: Known,
+    /// The mutation that is being staged.
+    upload: Option<Upload>,
+    /// A sent mutation whose content the server did not have.
+    unstaged: Option<Seq>,
     /// Rows of the next page of a snapshot.
     page: PageSize,
     /// Number and rows of the request for that page, if it was made before the last page was applied.
@@ -64,6 +67,8 @@ struct Asked {
 enum What {
     Push(Vec<SentGroup>),
     Cancel(push::cancel::RequestedCancels),
+    /// A part of the upload.
+    Stage,
     Pull(Vec<RowName>),
     /// A page of so many rows.
     Page(fact::SnapshotProgress, u32),
@@ -105,7 +110,9 @@ impl Peer for Rejoin {
     fn start_pass(&mut self) {
         self.log.start_pass();
         self.doctor = Doctor::default();
-        self.aside.clear();
+        self.known.aside.clear();
+        self.upload = None;
+        self.unstaged = None;
         self.gathered.begin();
         self.ahead = None;
         self.leaves_shared = false;
@@ -201,7 +208,7 @@ impl Peer for Rejoin {
             }
             (What::Cancel(running), Ok(NextStep::Smaller)) => {
                 pass.count_turn(NextStep::Smaller)?;
-                self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
+                self.known.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(NextStep::Onward)
             }
             (What::Page(present, rows), Err(error)) => {
@@ -216,6 +223,11 @@ impl Peer for Rejoin {
                     }
                 }
                 taken
+            }
+            (What::Stage, Ok(NextStep::Smaller)) => {
+                pass.forgive_turns(); // Halving terminates.
+                self.upload.take_if(|upload| !upload.halve());
+                Ok(NextStep::Onward)
             }
             _ => taken,
         }
@@ -250,7 +262,7 @@ impl Rejoin {
     /// Marks mutations of a request that the server may have processed.
     fn mark_processed(&mut self, sent: &[SentGroup]) {
         for one in sent {
-            self.unseen.remove(&one.seq);
+            self.known.unseen.remove(&one.seq);
         }
     }
 
@@ -263,7 +275,7 @@ impl Rejoin {
         body: impl Into<Option<Vec<u8>>>,
     ) -> Next {
         let phase = match what {
-            What::Push(_) | What::Cancel(_) => Phase::Pushing,
+            What::Push(_) | What::Cancel(_) | What::Stage => Phase::Pushing,
             What::Pull(_) => Phase::Pulling,
             What::Page(..) | What::Tail(..) => Phase::Snapshot,
         };
@@ -289,20 +301,51 @@ impl Rejoin {
         }
         let number = pass.number(engine)?;
         if self.can(capability::CANCEL)
-            && let Some((body, running)) = push::cancel::request(engine, number, &self.aside)?
+            && let Some((body, running)) = push::cancel::request(engine, number, &self.known.aside)?
         {
             return Ok(Some(self.send(pass, number, What::Cancel(running), path::PUSH, body)));
         }
         let limits = self.limits(pass);
-        let push = push::request(engine, number, limits, &self.aside, &self.unseen)?;
+        let push = push::request(engine, number, limits, &self.known)?;
         pass.report.parked += push.parked as u64;
-        let Some((body, sent)) = push.request else {
+        let Some(PreparedPush { body, sent, content }) = push.request else {
             pass.step = PassStep::Pull;
             return Ok(None);
         };
+        if let ([one], Some(content)) = (sent.as_slice(), content)
+            && self.must_stage(one, &content)
+        {
+            pass.unanswered = Some(number);
+            self.start_upload(engine, pass, one, content)?;
+            return Ok(None);
+        }
         let next = self.send(pass, number, What::Push(sent), path::PUSH, body);
         pass.expect_pushes(engine);
         Ok(Some(next))
+    }
+
+    /// Whether the content must be staged before this request. A mutation that may have a verdict is
+    /// sent first: then the server needs no content.
+    fn must_stage(&self, one: &SentGroup, content: &[u8]) -> bool {
+        let is_staged = self.upload.as_ref().is_some_and(|upload| upload.is_of(content));
+        !is_staged && (one.fresh || self.unstaged == Some(one.seq))
+    }
+
+    /// Begins to stage a mutation that was fixed but not sent; it waits, with its dependents.
+    fn start_upload(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        one: &SentGroup,
+        content: Vec<u8>,
+    ) -> Result<()> {
+        pass.settle_unanswered(engine)?;
+        if one.fresh {
+            self.known.unseen.insert(one.seq);
+        }
+        self.known.aside.insert(one.seq);
+        self.upload = Some(Upload::new(one.seq, content, self.limits(pass).body));
+        Ok(())
     }
 
     fn next_of_log(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -310,6 +353,17 @@ impl Rejoin {
         let next =
             if self.can(capability::LOG) { self.log.next(engine, pass, limits)? } else { None };
         if next.is_none() {
+            if let Some(upload) = &self.upload {
+                let (ask, part) = upload.request(register::client_id(engine)?);
+                let number = pass.number(engine)?;
+                return Ok(Some(self.send(
+                    pass,
+                    number,
+                    What::Stage,
+                    &ask.path(path::STAGE),
+                    part,
+                )));
+            }
             let checks = self.can(capability::DIGEST) && self.doctor.is_due(engine)?;
             pass.step = if checks { PassStep::Check } else { PassStep::Done };
         }
@@ -334,6 +388,7 @@ impl Rejoin {
         Limits {
             groups: if groups == 0 { batch } else { batch.min(groups) }.max(1),
             body: usize::try_from(if body == 0 { BODY } else { body }).unwrap_or(usize::MAX),
+            stages: self.can(capability::STAGE),
             parts: ActionParts::to(&self.welcome.capabilities),
         }
     }

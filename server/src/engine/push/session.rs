@@ -16,6 +16,7 @@ use crate::engine::budget::Budget;
 use crate::engine::evaluate::{Evaluator, Outcome};
 use crate::engine::hook::{Decision, ask_accepted};
 use crate::engine::schema_gate;
+use crate::engine::stage::not_staged;
 use crate::engine::user_transaction::UserTransaction;
 use crate::engine::verdict::{accepted, ended, from_stored, is_final, repeated, word};
 use crate::error::Fault;
@@ -99,6 +100,9 @@ impl PushSession<'_> {
         } else if group.seq < self.client.purged_below {
             let message = "the verdict on so old a mutation is no longer kept";
             return Ok(ended(group, Ending::Refused, code::EXPIRED, message));
+        }
+        if group.staged.is_some() {
+            return Ok(not_staged(group));
         }
         self.check_schema()?;
         let Some(before) = self.left_by(&group.after)? else {

@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/005_inbox.sql"),
     include_str!("../../../migrations/postgres/006_numbering_is_not_compiled.sql"),
     include_str!("../../../migrations/postgres/007_stored_values.sql"),
+    include_str!("../../../migrations/postgres/008_staged.sql"),
 ];
 
 /// Creates the first epoch and the secret that signs cursors, unless the database has them.

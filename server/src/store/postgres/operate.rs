@@ -8,11 +8,11 @@ use crate::model::{KnownClient, ManifestVersion};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-fn number(most: usize) -> i64 {
+pub(super) fn number(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-fn counted(rows: u64) -> usize {
+pub(super) fn counted(rows: u64) -> usize {
     usize::try_from(rows).unwrap_or(usize::MAX)
 }
 

@@ -15,18 +15,17 @@ use super::floor::Floor;
 use super::pages::ParentRows;
 use super::records::PutClient;
 use super::rows::{Lock, RowQuery};
-use super::{
-    Known, changelog, check, error, hook, log, member, operate, policies, records, verdicts,
-};
+use super::{Known, changelog, check, error, hook, log, member, operate, policies, records};
 use crate::error::Fault;
 use crate::hooks::SqlError;
 use crate::model::{
-    BucketFailure, ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page,
-    PageLimit, ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
+    BucketFailure, ChangeEntry, LogState, LogTable, ManifestVersion, Page, PageLimit, ReadScope,
+    Row, Schema, StoredRow, Table,
 };
 use crate::store::log::LogSession;
-use crate::store::{Images, LogTables, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
+use crate::store::{Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading};
 
+mod devices;
 mod entry;
 mod prefetch;
 mod writing;
@@ -439,53 +438,5 @@ impl ReadRows for PostgresTransaction<'_> {
 
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
         self.seen(records::written_at(self.asked()?, table.number, id, version))
-    }
-}
-
-impl ReadDevices for PostgresTransaction<'_> {
-    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        let granted = self.answers.borrow().granted(user);
-        if let Some(granted) = granted {
-            if self.writes {
-                self.answers.borrow_mut().forget_granted(); // A hook may subscribe the user.
-            }
-            return Ok(granted);
-        }
-        let granted = self.seen(records::granted(self.asked()?, user))?;
-        if !self.writes {
-            self.answers.borrow_mut().keep_granted(user, &granted);
-        }
-        Ok(granted)
-    }
-
-    fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
-        if let Some(client) = self.answers.borrow_mut().client(user, client_id) {
-            return Ok(Some(client));
-        }
-        self.hold(user)?;
-        self.seen(records::client(self.asked()?, user, client_id))
-    }
-
-    fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
-        self.hold(user)?;
-        self.seen(verdicts::one(self.asked()?, user, mutation))
-    }
-
-    fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
-        self.seen(operate::clients(self.asked()?, after, most))
-    }
-
-    fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
-        self.seen(operate::devices_since(self.asked()?, user, since))
-    }
-
-    fn verdicts_from(
-        &self,
-        user: &str,
-        client_id: &str,
-        seq: i64,
-        most: i64,
-    ) -> Result<i64, Fault> {
-        self.seen(operate::verdicts_from(self.asked()?, user, client_id, (seq, most)))
     }
 }

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/002_openings.sql"),
     include_str!("../../../migrations/003_written_at.sql"),
     include_str!("../../../migrations/004_subscriptions.sql"),
+    include_str!("../../../migrations/005_staged.sql"),
 ];
 
 /// Runs the missing migrations in one transaction. Does not change a file of a newer server.

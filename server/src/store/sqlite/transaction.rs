@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rejoin_protocol::Value;
 use rusqlite::Connection;
 
-use super::{Known, changelog, check, hook, records, rows};
+use super::{Known, changelog, check, hook, records, rows, staged};
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{
     ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page, PageLimit,
-    ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
+    ReadScope, Row, Schema, StagedPart, StagedSize, StoredRow, StoredVerdict, Table,
 };
 use crate::store::log::LogSession;
 use crate::store::{
@@ -197,6 +197,18 @@ impl ReadDevices for SqliteTransaction<'_> {
         Ok(records::verdict(self.connection, user, mutation)?)
     }
 
+    fn staged(&self, user: &str, client_id: &str) -> Result<Option<StagedSize>, Fault> {
+        Ok(staged::size(self.connection, user, client_id)?)
+    }
+
+    fn staged_by(&self, user: &str) -> Result<i64, Fault> {
+        Ok(staged::size_of_user(self.connection, user)?)
+    }
+
+    fn staged_bytes(&self, user: &str, client_id: &str, content: &str) -> Result<Vec<u8>, Fault> {
+        Ok(staged::bytes(self.connection, user, client_id, content)?)
+    }
+
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
         Ok(records::clients(self.connection, after, number(most))?)
     }
@@ -288,6 +300,14 @@ impl WriteDevices for SqliteTransaction<'_> {
         Ok(records::put_verdict(self.connection, user, mutation, verdict)?)
     }
 
+    fn stage(&self, user: &str, client_id: &str, part: &StagedPart<'_>) -> Result<(), Fault> {
+        Ok(staged::put(self.connection, user, client_id, part)?)
+    }
+
+    fn unstage(&self, user: &str, client_id: &str) -> Result<(), Fault> {
+        Ok(staged::forget(self.connection, user, client_id)?)
+    }
+
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
         Ok(records::put_client(self.connection, user, client_id, client)?)
     }
@@ -316,6 +336,10 @@ impl Maintain for SqliteTransaction<'_> {
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
         Ok(records::lowest_position(self.connection, seen_since)?)
+    }
+
+    fn forget_staged(&self, before: &str, most: usize) -> Result<usize, Fault> {
+        Ok(staged::forget_before(self.connection, before, number(most))?)
     }
 
     fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault> {

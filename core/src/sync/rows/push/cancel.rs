@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use rejoin_protocol::limits::PUSH_CHANGES;
 use rejoin_protocol::wire::RowName;
 use rejoin_protocol::wire::push::{Cancel, Ending, PushAnswer, PushAsk};
 
@@ -33,10 +34,16 @@ pub(crate) fn request(
     if open.is_empty() {
         return Ok(None);
     }
-    let cancel = open.iter().map(|one| cancelled(engine, one)).collect();
+    let mut cancel: Vec<Cancel> = open.iter().map(|one| cancelled(engine, one)).collect();
+    // The rows that a request has no room for are pulled.
+    let mut room = PUSH_CHANGES;
+    for one in &mut cancel {
+        one.rows.truncate(room);
+        room -= one.rows.len();
+    }
     let requested = open.iter().map(|one| (one.seq, one.id)).collect();
-    let ask = PushAsk { request: number, cancel, ..PushAsk::default() };
-    Ok(Some((body_of(engine, ask)?, requested)))
+    let mut ask = PushAsk { request: number, cancel, ..PushAsk::default() };
+    Ok(Some((body_of(engine, &mut ask)?, requested)))
 }
 
 fn cancelled(engine: &Engine, one: &Cancelled) -> Cancel {

@@ -51,6 +51,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, parts: ActionParts) -> Resul
         schema_version: None, // Columns have their current names, as in the request's schema.
         old_only: mutation.action.is_some() || mutation.stance.old_only,
         last_try: offer.last_try,
+        staged: None,
         reads: seen
             .iter()
             .filter_map(|row| read(schema, row).transpose())

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use rejoin_protocol::capability;
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use rejoin_protocol::wire::stage::StageAnswer;
 use rejoin_protocol::wire::{RowName, code};
 
 use super::{Asked, Rejoin, What};
-use crate::engine::rebase::{Applied, Batch};
+use crate::engine::rebase::{Applied, Batch, ServerVerdict};
 use crate::engine::{Engine, staging};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
@@ -57,6 +59,10 @@ impl Rejoin {
                 }
                 Ok(next)
             }
+            What::Stage => {
+                self.take_part(pass, answer::read(body)?);
+                Ok(NextStep::Onward)
+            }
             What::Tail(present, running) => {
                 take_tail(engine, pass, number, (present, running), answer::read(body)?)
             }
@@ -77,12 +83,14 @@ impl Rejoin {
             return Ok(turn);
         };
         let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
+        self.note_unstaged(sent, &batch.verdicts);
         let undecided: HashMap<_, _> = batch
             .verdicts
             .iter()
             .filter(|verdict| matches!(verdict.ending, Ending::Retry | Ending::Blocked))
             .map(|verdict| {
-                let is_unfinished = verdict.code.as_deref() == Some(code::UNFINISHED);
+                let is_unfinished =
+                    matches!(verdict.code.as_deref(), Some(code::UNFINISHED | code::NOT_STAGED));
                 let goes_on = verdict.ending == Ending::Blocked || is_unfinished;
                 (verdict.id, (goes_on, is_unfinished))
             })
@@ -93,13 +101,34 @@ impl Rejoin {
         // request had no time, are sent again after any change.
         let waits = |group: &&SentGroup| {
             let found = undecided.get(&group.id);
-            found.is_some_and(|(goes_on, _)| !(*goes_on && moved))
+            let is_staged_next = self.unstaged == Some(group.seq);
+            found.is_some_and(|(goes_on, _)| !(*goes_on && moved || is_staged_next))
         };
-        self.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
+        self.known.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
         pass.report.count(&applied);
         let unfinished = undecided.values().filter(|(_, is_unfinished)| *is_unfinished).count();
         pass.progress.done += sent.len().saturating_sub(unfinished) as u64;
         Ok(NextStep::Onward)
+    }
+
+    /// Notes a mutation whose content the server does not have, unless this pass has staged it.
+    fn note_unstaged(&mut self, sent: &[SentGroup], verdicts: &[ServerVerdict]) {
+        let [one] = sent else { return };
+        let is_unstaged =
+            verdicts.iter().any(|verdict| verdict.code.as_deref() == Some(code::NOT_STAGED));
+        let was_staged = self.upload.take_if(|upload| upload.seq == one.seq).is_some();
+        self.unstaged = (is_unstaged && !was_staged).then_some(one.seq);
+    }
+
+    /// Notes what the server has of the content that is being staged.
+    fn take_part(&mut self, pass: &mut Pass, answer: StageAnswer) {
+        let Some(upload) = &mut self.upload else { return };
+        if upload.answered(answer) {
+            pass.step = PassStep::Push;
+        }
+        if upload.is_done() {
+            self.known.aside.remove(&upload.seq);
+        }
     }
 
     fn take_cancel(
@@ -116,7 +145,7 @@ impl Rejoin {
         };
         let (batch, undecided) = push::cancel::batch(engine, running, &ours)?;
         let applied = engine.apply(batch)?;
-        self.aside.extend(undecided);
+        self.known.aside.extend(undecided);
         pass.report.parked += applied.parked.len() as u64;
         Ok(NextStep::Onward)
     }
@@ -170,19 +199,24 @@ impl Rejoin {
         self.gathered = pull::Gathered::default();
         let unread = answer::is_too_large(response);
         match sent {
+            [one] if self.can(capability::STAGE) && self.known.large.insert(one.seq) => {
+                if one.fresh && unread {
+                    self.known.unseen.insert(one.seq);
+                }
+            }
             [one] if one.fresh && unread => {
-                self.unseen.remove(&one.seq);
+                self.known.unseen.remove(&one.seq);
                 pass.report.parked += push::park_too_large(engine, one)? as u64;
             }
             [one] => {
                 // An earlier request may have been applied: only a verdict can end it. It blocks
                 // nothing.
-                self.aside.insert(one.seq);
+                self.known.aside.insert(one.seq);
             }
             many => {
                 self.batch = Some((many.len() / 2).max(1));
                 let fresh = many.iter().filter(|one| one.fresh && unread);
-                self.unseen.extend(fresh.map(|one| one.seq));
+                self.known.unseen.extend(fresh.map(|one| one.seq));
             }
         }
         Ok(())

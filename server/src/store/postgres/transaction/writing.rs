@@ -5,11 +5,13 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 use super::super::records::PutClient;
-use super::super::{batch, error, hook, key_locks, load, member, operate, records, verdicts};
+use super::super::{
+    batch, error, hook, key_locks, load, member, operate, records, staged, verdicts,
+};
 use super::PostgresTransaction;
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
-use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table};
+use crate::model::{Client, KeyLock, Replayed, StagedPart, StoredVerdict, Table};
 use crate::store::{
     ApplyError, Batch, Load, Loaded, Maintain, Planned, PlannedWrite, Savepoints, StoreWrite,
     WriteDevices, WriteError, WriteKind, WriteRows, Writing,
@@ -161,6 +163,14 @@ impl WriteDevices for PostgresTransaction<'_> {
         self.seen(verdicts::put(self.asked()?, user, mutation, verdict))
     }
 
+    fn stage(&self, user: &str, client_id: &str, part: &StagedPart<'_>) -> Result<(), Fault> {
+        self.seen(staged::put(self.asked()?, user, client_id, part))
+    }
+
+    fn unstage(&self, user: &str, client_id: &str) -> Result<(), Fault> {
+        self.seen(staged::forget(self.asked()?, user, client_id))
+    }
+
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
         self.asked()?;
         let (user, client_id) = (user.to_owned(), client_id.to_owned());
@@ -204,6 +214,10 @@ impl Maintain for PostgresTransaction<'_> {
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
         self.seen(operate::lowest_position(self.asked()?, seen_since))
+    }
+
+    fn forget_staged(&self, before: &str, most: usize) -> Result<usize, Fault> {
+        self.seen(staged::forget_before(self.asked()?, before, most))
     }
 
     fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault> {

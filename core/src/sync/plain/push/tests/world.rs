@@ -120,7 +120,12 @@ impl World {
 
     fn step(&mut self) -> PlainPushStep {
         self.number += 1;
-        let limits = Limits { groups: self.limit, body: 1 << 20, parts: ActionParts::default() };
+        let limits = Limits {
+            groups: self.limit,
+            body: 1 << 20,
+            stages: false,
+            parts: ActionParts::default(),
+        };
         next(&mut self.engine, self.number, limits, &mut self.course).unwrap()
     }
 
