@@ -135,7 +135,7 @@ impl Evaluator<'_> {
             let done = self.change(group, change, naming, &mut displaced).and_then(|done| {
                 match transaction.set {
                     Some(_) => evaluated.push((place, done)),
-                    None => self.finish(group, naming, &done)?,
+                    None => self.finish(group, naming, done)?,
                 }
                 Ok(())
             });
@@ -144,8 +144,8 @@ impl Evaluator<'_> {
         if let Some(set) = transaction.set {
             set.apply(transaction).map_err(|(place, why)| (row(place), why))?;
         }
-        for (place, done) in &evaluated {
-            self.finish(group, naming, done).map_err(|why| (row(*place), why))?;
+        for (place, done) in evaluated {
+            self.finish(group, naming, done).map_err(|why| (row(place), why))?;
         }
         Ok(displaced)
     }
@@ -205,18 +205,19 @@ impl Evaluator<'_> {
         &self,
         group: &Group,
         naming: &Naming,
-        done: &Evaluated<'_>,
+        done: Evaluated<'_>,
     ) -> Result<(), ChangeError> {
-        let Evaluated { change, key, data, stored } = done;
+        let Evaluated { change, key, data, stored } = &done;
         let transaction = &self.transaction;
         let Some(table) = transaction.schema().table(&change.table_name) else { return Ok(()) };
         if change.operation != Operation::Delete {
             let before = stored.as_ref().filter(|row| !row.is_deleted(table));
             check_bucket(table, transaction.foreign_bucket(table, key, before)?)?;
         }
-        self.own.record(table, &change.id, &group.id, data.clone());
-        let change = RowChange { group, change, naming, table, key, data };
-        transaction.record_author_time(&change, stored.as_ref())
+        let written = RowChange { group, change, naming, table, key, data };
+        transaction.record_author_time(&written, stored.as_ref())?;
+        self.own.record(table, &change.id, done.data);
+        Ok(())
     }
 
     /// Forgets the group's writes: they are rolled back.

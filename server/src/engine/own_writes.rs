@@ -6,9 +6,10 @@
 //! ([`Verdict::left`](rejoin_protocol::wire::push::Verdict)), for later pushes and for the device.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rejoin_protocol::Value;
+use rejoin_protocol::wire::push::Group;
 use rejoin_protocol::wire::row::RowImage;
 
 use super::change::{Cells, decode};
@@ -21,7 +22,7 @@ use crate::model::{Row, Table};
 /// The writes of one transaction, by table number and row.
 #[derive(Default)]
 pub(super) struct OwnWrites {
-    /// The place of the group that is evaluated.
+    /// The place of the group that is evaluated, among those of the transaction.
     group: Cell<usize>,
     /// What the mutations left that this group names in its `after`.
     before: RefCell<Vec<RowImage>>,
@@ -31,7 +32,6 @@ pub(super) struct OwnWrites {
 /// A group's write of a row.
 struct OwnWrite {
     group: usize,
-    mutation: String,
     sent: Cells,
     /// Values that an earlier mutation left in columns that this one did not write.
     carried: Cells,
@@ -51,19 +51,17 @@ impl OwnWrites {
 
     /// Records what the group has sent for a row. `sent` of a new row has every column that the
     /// device knows.
-    pub(super) fn record(&self, table: &Table, id: &str, mutation: &str, sent: Cells) {
+    pub(super) fn record(&self, table: &Table, id: &str, sent: Cells) {
         let mut rows = self.rows.borrow_mut();
         let writes = rows.entry((table.number, id.to_owned())).or_default();
         let group = self.group.get();
         writes.retain(|write| write.group < group);
-        let is_sent = |at: usize| sent.iter().any(|(other, _)| *other == at);
-        let carried = match writes.last() {
+        let mut carried = match writes.last() {
             Some(write) => write.left.clone().unwrap_or_default(),
             None => self.left_before(table, id),
         };
-        let carried = carried.into_iter().filter(|(at, _)| !is_sent(*at)).collect();
-        let mutation = mutation.to_owned();
-        writes.push(OwnWrite { group, mutation, sent, carried, left: None });
+        carried.retain(|(at, _)| !sent.iter().any(|(other, _)| other == at));
+        writes.push(OwnWrite { group, sent, carried, left: None });
     }
 
     /// Forgets what the group has sent: it was rolled back.
@@ -125,26 +123,33 @@ impl OwnWrites {
         }
     }
 
-    /// The rows that were written, by table number.
-    pub(super) fn written(&self) -> Vec<(i64, String)> {
-        self.rows.borrow().keys().cloned().collect()
+    /// The ids of the rows that were written, by table number.
+    pub(super) fn written(&self) -> BTreeMap<i64, Vec<String>> {
+        let mut written: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        for (table, id) in self.rows.borrow().keys() {
+            written.entry(*table).or_default().push(id.clone());
+        }
+        written
     }
 
-    /// What each mutation left that differs from what it sent, by mutation.
+    /// What each of these groups left that differs from what it sent, by mutation.
     pub(super) fn left<'t>(
         &self,
+        groups: &[Group],
         table_of: impl Fn(i64) -> Option<&'t Table>,
     ) -> Result<Left, Fault> {
-        let mut found: HashMap<String, Vec<RowImage>> = HashMap::new();
+        let mut found: BTreeMap<usize, Vec<RowImage>> = BTreeMap::new();
         for ((number, id), writes) in self.rows.borrow().iter() {
             let Some(table) = table_of(*number) else { continue };
-            for OwnWrite { mutation, left, .. } in writes {
+            for OwnWrite { group, left, .. } in writes {
                 let Some(left) = left.as_ref().filter(|left| !left.is_empty()) else { continue };
                 let image = image(table, id, left)?;
-                found.entry(mutation.clone()).or_default().push(image);
+                found.entry(*group).or_default().push(image);
             }
         }
-        Ok(found.into_iter().collect())
+        let named = found.into_iter();
+        let named = named.filter_map(|(at, left)| Some((groups.get(at)?.id.clone(), left)));
+        Ok(named.collect())
     }
 
     /// What the mutations in this group's `after` left in a row.

@@ -163,7 +163,7 @@ fn push_part(
             } else {
                 left::compare(writing, &held, &own)?;
             }
-            left::report(&transaction, &own, budget, &mut found)?;
+            left::report(&transaction, &own, budget, (groups, &mut found))?;
             if is_last {
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());

@@ -1,6 +1,6 @@
 //! Reports what the database stored instead of what mutations have sent.
 
-use rejoin_protocol::wire::push::{Ending, Verdict};
+use rejoin_protocol::wire::push::{Ending, Group, Verdict};
 
 use crate::engine::budget::Budget;
 use crate::engine::own_writes::OwnWrites;
@@ -17,13 +17,18 @@ pub(super) fn compare(
     own: &OwnWrites,
 ) -> Result<(), Fault> {
     let scope = ReadScope::of(held);
-    for (number, id) in own.written() {
+    for (number, ids) in own.written() {
         let mut tables = writing.schema().tables.iter();
         let Some(table) = tables.find(|table| table.number == number) else { continue };
-        let Some(key) = table.key_of(&id) else { continue };
-        if let Some(row) = writing.image(table, &key, &scope)? {
-            own.compare(table, &id, &row);
-        }
+        let keys: Vec<_> = ids.iter().map(|id| table.key_of(id)).collect();
+        let mut ids = ids.iter();
+        writing.images(table, &keys, &scope, &mut |row| {
+            let id = ids.next();
+            if let (Some(id), Some(row)) = (id, &row) {
+                own.compare(table, id, row);
+            }
+            id.is_some()
+        })?;
     }
     Ok(())
 }
@@ -34,10 +39,10 @@ pub(super) fn report(
     transaction: &UserTransaction<'_>,
     own: &OwnWrites,
     budget: &Budget<'_>,
-    found: &mut [Verdict],
+    (groups, found): (&[Group], &mut [Verdict]),
 ) -> Result<(), Fault> {
     let tables = &transaction.schema().tables;
-    let left = own.left(|number| tables.iter().find(|table| table.number == number))?;
+    let left = own.left(groups, |number| tables.iter().find(|table| table.number == number))?;
     let mut again: Vec<(String, StoredVerdict)> = Vec::new();
     for (mutation, left) in left {
         let verdict = found.iter_mut().find(|verdict| verdict.id == mutation);

@@ -13,7 +13,7 @@ use super::access::seen;
 use super::error::is_transient;
 use super::{ddl, decimals, triggers};
 use crate::model::{Page, PageLimit, ReadScope, Row, Schema, StoredRow, Table, Violation};
-use crate::store::quote::{cell, quoted};
+use crate::store::quote::{cell, push_cell, quoted};
 use crate::store::{Images, StoreWrite, WriteError};
 
 /// A statement's parameters by name; those that a statement does not have are left out.
@@ -56,7 +56,12 @@ impl<'a> Bound<'a> {
 }
 
 fn columns(table: &Table, alias: &str) -> String {
-    (0..table.columns.len()).map(|at| cell(table, alias, at)).collect::<Vec<_>>().join(", ")
+    let mut columns = String::new();
+    for at in 0..table.columns.len() {
+        columns.push_str(if at == 0 { "" } else { ", " });
+        push_cell(&mut columns, table, alias, at);
+    }
+    columns
 }
 
 fn live(table: &Table) -> String {
