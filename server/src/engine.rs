@@ -34,6 +34,7 @@ pub(crate) mod digest;
 mod encode;
 mod evaluate;
 mod free_value;
+mod group_rows;
 mod hook;
 mod keep;
 pub(crate) mod log_import;

@@ -22,7 +22,11 @@ impl UserTransaction<'_> {
     ) -> Result<(), ChangeError> {
         self.check_parent(table, data)?;
         let cells = data.iter().filter(|(at, _)| *at != table.key).cloned().collect();
-        match self.insert_row(table, key, cells) {
+        let created = self.insert_row(table, key, cells);
+        if let (Some(rows), Ok(())) = (self.rows, &created) {
+            rows.record_created(table, key);
+        }
+        match created {
             // The key belongs to another user's row, which this transaction cannot see.
             Err(WriteError::Rule(rule)) if rule.is_key_taken(table) => not_found(),
             other => Ok(other?),

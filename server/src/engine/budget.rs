@@ -13,7 +13,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::Engine;
 use super::rejection::{ChangeError, reject};
 use crate::clock::Clock;
-use crate::model::Row;
+use crate::model::{Row, Violation};
 
 /// The time after which a transaction that excludes all others ends, and the next one goes on.
 const SLICE: i64 = 50_000;
@@ -28,8 +28,16 @@ const GROUP_ROWS: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Budget<'a> {
     clock: &'a dyn Clock,
+    /// The time of a request.
+    time: i64,
     /// When no further group begins.
     ends: i64,
+    /// Whether groups were decided in earlier transactions of the request.
+    is_later: Cell<bool>,
+    /// Whether the group is the first of the request.
+    is_first: Cell<bool>,
+    /// When the tries of a set end.
+    set_ends: Cell<i64>,
     /// When this transaction ends.
     slice_ends: Cell<i64>,
     /// When it ends if another one waits.
@@ -45,12 +53,17 @@ pub(super) struct Budget<'a> {
 impl<'a> Budget<'a> {
     pub(super) fn new(engine: &'a Engine) -> Self {
         let clock = &*engine.clock;
-        let ends = clock.now().saturating_add(i64::from(engine.limits.push_ms) * 1_000);
+        let time = i64::from(engine.limits.push_ms) * 1_000;
+        let ends = clock.now().saturating_add(time);
         // The rows of a request that is full, before and after it.
         let images = engine.limits.body.saturating_mul(2);
         Self {
             clock,
+            time,
             ends,
+            is_later: Cell::new(false),
+            is_first: Cell::new(true),
+            set_ends: Cell::new(ends),
             slice_ends: Cell::new(ends),
             yields_from: Cell::new(ends),
             images: Cell::new(images),
@@ -79,9 +92,49 @@ impl<'a> Budget<'a> {
         self.clock.now() >= end.get()
     }
 
-    pub(super) fn begin_group(&self) {
+    /// Ends a transaction. `decides`: groups were decided in it.
+    pub(super) fn end_slice(&self, decides: bool) {
+        self.is_later.set(self.is_later.get() || decides);
+    }
+
+    /// Begins a group, or begins it again. `at`: its place among those of the transaction.
+    pub(super) fn begin_group(&self, at: usize) {
+        self.is_first.set(at == 0 && !self.is_later.get());
+        self.begin_images();
+    }
+
+    fn begin_images(&self) {
         self.group_rows.set(GROUP_ROWS);
         self.group_images.set(self.all_images);
+    }
+
+    /// Begins the tries of the group as a set. Those of the first group have the time of a whole
+    /// request.
+    pub(super) fn begin_set(&self) {
+        self.begin_images();
+        let ends = if self.is_first.get() { self.clock.now() + self.time } else { self.ends };
+        self.set_ends.set(ends);
+    }
+
+    /// Whether the time of the set is over.
+    pub(super) fn is_set_over(&self) -> bool {
+        self.clock.now() >= self.set_ends.get()
+    }
+
+    /// Ends the tries of a set without a result. The device sends the group again at once; one that had
+    /// the time of a whole request is refused, because it would be sent for ever. `why`: the rule that
+    /// has prevented a row so far.
+    pub(super) fn end_set(&self, why: Option<&Violation>) -> Result<(), ChangeError> {
+        if !self.is_first.get() {
+            let message = "the time of this request was over";
+            return reject(Ending::Retry, code::UNFINISHED, None, message);
+        }
+        let (time, rule) = (self.time / 1_000, why.map_or("", |why| why.message.as_str()));
+        let message = format!(
+            "rows of the mutation wait for others, and no order that the database accepts was found in {time} ms \
+             ({rule}): write fewer at once"
+        );
+        reject(Ending::Refused, code::TOO_LARGE, why.and_then(|why| why.column.as_deref()), message)
     }
 
     /// Rejects a group whose stored rows are too large together.

@@ -18,9 +18,11 @@ use super::conflict::{
     Expected, check_create, check_delete, check_old_values, has_other_version, is_gone,
 };
 use super::conflict_log::{ConflictLog, by_name, conflict_code};
+use super::group_rows::GroupRows;
 use super::naming::Naming;
 use super::order::in_order;
 use super::own_writes::OwnWrites;
+use super::push::unfinished;
 use super::rejection::{ChangeError, Rejection, reject};
 use super::user_transaction::UserTransaction;
 use super::verdict::ended;
@@ -36,7 +38,7 @@ pub(super) enum Outcome {
     Accepted { displaced: Vec<RowImage> },
     /// Rejected with this verdict.
     Refused(Verdict),
-    /// Deferred by the host, with its message; no verdict is stored.
+    /// Deferred by the host, with its message, or for want of time; no verdict is stored.
     Later(Verdict),
     /// Undecided because of a temporary failure.
     Transient(String),
@@ -77,17 +79,21 @@ impl Evaluator<'_> {
     pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
         let naming = Naming::of(self.transaction.writing, group.schema_version.unwrap_or(version))?;
         let begun = self.conflicts.len();
-        let mut done = self.apply(group, &naming);
-        if done.as_ref().is_err_and(|(_, why)| why.is_among_rows()) && group.changes.len() > 1 {
+        let is_several = group.changes.len() > 1;
+        let rows = GroupRows::new(self.transaction.schema(), &group.changes);
+        let transaction = UserTransaction { rows: is_several.then_some(&rows), ..self.transaction };
+        let mut done = Evaluator { transaction, ..*self }.apply(group, &naming);
+        if is_several && done.as_ref().is_err_and(|(_, why)| why.is_among_rows()) {
             if let Some(plan) = self.transaction.plan.filter(|plan| plan.is_together()) {
                 return Err(plan.fail());
             }
             self.transaction.undo()?;
             self.transaction.begin()?;
             self.conflicts.discard(begun);
-            self.budget.begin_group();
+            self.budget.begin_set();
+            rows.forget_created();
             let set = WriteSet::default();
-            let transaction = UserTransaction { set: Some(&set), ..self.transaction };
+            let transaction = UserTransaction { set: Some(&set), ..transaction };
             done = Evaluator { transaction, ..*self }.apply(group, &naming);
         }
         let (row, why) = match done {
@@ -100,6 +106,9 @@ impl Evaluator<'_> {
                 Fault::Transient(message) | Fault::Collision(message) | Fault::Internal(message),
             ) => Ok(Outcome::Transient(message)),
             ChangeError::Fault(fault) => Err(fault),
+            ChangeError::Rejected(why) if why.ending == Ending::Retry => {
+                Ok(Outcome::Later(unfinished(group)))
+            }
             ChangeError::Rejected(why) => {
                 let Rejection { ending, code, column, message, .. } = *why;
                 let verdict = Verdict {
@@ -142,7 +151,7 @@ impl Evaluator<'_> {
             done.map_err(|why| (row(place), why))?;
         }
         if let Some(set) = transaction.set {
-            set.apply(transaction).map_err(|(place, why)| (row(place), why))?;
+            set.apply(transaction, self.budget).map_err(|(place, why)| (row(place), why))?;
         }
         for (place, done) in evaluated {
             self.finish(group, naming, done).map_err(|why| (row(place), why))?;

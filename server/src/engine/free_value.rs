@@ -3,6 +3,7 @@
 //! The final value is written in the same transaction. A value may be refused (a CHECK, a type that
 //! has no spare values): then the row keeps its own.
 
+use rejoin_protocol::manifest::ColumnManifest;
 use rejoin_protocol::{ColumnKind, Value, time};
 use uuid::Uuid;
 
@@ -23,8 +24,7 @@ pub(super) fn free_value(schema: &Schema, table: &Table, at: usize, place: usize
     if fixed.contains(&Some(at)) || column.protected {
         return None;
     }
-    let named = schema.manifest.tables.iter().find(|named| named.table_name == table.name)?;
-    let declared = named.columns.iter().find(|named| named.name == column.name)?;
+    let declared = declared(schema, table, at)?;
     if declared.nullable {
         return Some(Value::Null);
     }
@@ -57,6 +57,17 @@ pub(super) fn free_value(schema: &Schema, table: &Table, at: usize, place: usize
         ColumnKind::Bytes => Some(Value::Blob(Uuid::new_v4().into_bytes().to_vec())),
         ColumnKind::Boolean | ColumnKind::Time | ColumnKind::Json | ColumnKind::Array => None,
     }
+}
+
+/// Whether the column takes NULL.
+pub(super) fn is_nullable(schema: &Schema, table: &Table, at: usize) -> bool {
+    declared(schema, table, at).is_some_and(|declared| declared.nullable)
+}
+
+fn declared<'s>(schema: &'s Schema, table: &Table, at: usize) -> Option<&'s ColumnManifest> {
+    let column = table.columns.get(at)?;
+    let named = schema.manifest.tables.iter().find(|named| named.table_name == table.name)?;
+    named.columns.iter().find(|named| named.name == column.name)
 }
 
 /// The numbers in the parentheses of a declared type: a length, or digits and those behind the point.

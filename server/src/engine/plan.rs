@@ -147,7 +147,7 @@ impl<'a> PushPlan<'a> {
     /// Stores verdicts again, in one round trip.
     pub(super) fn put_verdicts(&self, verdicts: &[(String, StoredVerdict)]) -> Result<(), Fault> {
         let (user, group, is_last) = (self.user, 0, false);
-        let planned = Planned { user, writes: &[], verdicts, group, is_last };
+        let planned = Planned { user, writes: &[], verdicts, group, is_last, is_set: false };
         self.batch.apply(&planned).map_err(|error| match error {
             ApplyError::Fault(fault) => fault,
             ApplyError::Group(_) => Fault::Transient(String::from("verdicts were not stored")),
@@ -214,8 +214,8 @@ impl<'a> PushPlan<'a> {
         let group = pending.group;
         let (writes, verdicts) =
             (std::mem::take(&mut pending.writes), std::mem::take(&mut pending.verdicts));
-        let planned =
-            Planned { user: self.user, writes: &writes, verdicts: &verdicts, group, is_last };
+        let (user, writes, verdicts) = (self.user, writes.as_slice(), verdicts.as_slice());
+        let planned = Planned { user, writes, verdicts, group, is_last, is_set: false };
         match self.batch.apply(&planned) {
             Ok(()) => Ok(()),
             Err(ApplyError::Fault(fault)) => Err(fault),

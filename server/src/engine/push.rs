@@ -143,8 +143,15 @@ fn push_part(
             load::lock_keys(writing, groups)?;
             let plan = load::plan_of(writing, &engine.checks, (user, &held), (cancels, groups))?;
             let plan = plan.as_ref();
-            let transaction =
-                UserTransaction { writing, plan, user, held: &held, now: &now, set: None };
+            let transaction = UserTransaction {
+                writing,
+                plan,
+                user,
+                held: &held,
+                now: &now,
+                set: None,
+                rows: None,
+            };
             let own = OwnWrites::default();
             let evaluator = Evaluator {
                 transaction,
@@ -174,6 +181,7 @@ fn push_part(
         let answered = is_last.then(|| (answered(writing, &now, answer), log));
         Ok((Part { answered, undecided, conflicts: conflicts.into_all() }, found))
     })?;
+    budget.end_slice(found.len() > cancels.len());
     verdicts.extend(found);
     Ok(part)
 }
@@ -201,7 +209,7 @@ fn check_verdicts(
 }
 
 /// The answer to a group for which there was no time: the device sends it again at once.
-fn unfinished(group: &Group) -> Verdict {
+pub(super) fn unfinished(group: &Group) -> Verdict {
     let message = "the time of this request was over: send the rest again";
     Verdict { retryable: true, ..ended(group, Ending::Retry, code::UNFINISHED, message) }
 }

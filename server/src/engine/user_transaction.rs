@@ -7,12 +7,13 @@ use rejoin_protocol::wire::push::{Change, Operation};
 
 use super::bucket;
 use super::conflict::{is_gone, not_found};
+use super::group_rows::GroupRows;
 use super::plan::{Lookup, PushPlan};
 use super::rejection::ChangeError;
 use super::write_set::WriteSet;
 use crate::error::Fault;
 use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
-use crate::store::{StoreWrite, WriteError, Writing};
+use crate::store::{ApplyError, Planned, PlannedWrite, StoreWrite, WriteError, Writing};
 
 /// The transaction, its user and its time.
 #[derive(Clone, Copy)]
@@ -27,6 +28,8 @@ pub(super) struct UserTransaction<'a> {
     pub(super) now: &'a str,
     /// The writes of the group, if it is applied as a set.
     pub(super) set: Option<&'a WriteSet>,
+    /// The rows of the group, if it has several changes.
+    pub(super) rows: Option<&'a GroupRows<'a>>,
 }
 
 impl<'a> UserTransaction<'a> {
@@ -62,6 +65,35 @@ impl<'a> UserTransaction<'a> {
             None => Some(write),
         };
         now.map_or(Ok(()), |write| self.writing.write(table, &write))
+    }
+
+    /// Writes rows of a set in one round trip. If one of them fails, none is written, and the number
+    /// of those before it is returned; a store that does not batch writes none.
+    pub(super) fn write_together(
+        &self,
+        writes: Vec<(&Table, StoreWrite)>,
+    ) -> Result<Result<(), usize>, Fault> {
+        let Some(batch) = self.writing.batch() else { return Ok(Err(0)) };
+        let tables = &self.schema().tables;
+        let mut planned = Vec::with_capacity(writes.len());
+        for (group, (table, write)) in writes.into_iter().enumerate() {
+            let place = tables.iter().position(|other| other.number == table.number);
+            let write = match self.plan {
+                Some(plan) => plan.write(table, write),
+                None => Some(write),
+            };
+            let (Some(table), Some(write)) = (place, write) else { return Ok(Err(0)) };
+            planned.push(PlannedWrite { group, table, write });
+        }
+        self.writing.begin()?;
+        let (writes, verdicts) = (planned.as_slice(), [].as_slice());
+        let (user, group) = (self.user, 0);
+        let planned = Planned { user, writes, verdicts, group, is_last: true, is_set: true };
+        match batch.apply(&planned) {
+            Ok(()) => Ok(Ok(())),
+            Err(ApplyError::Group(before)) => self.writing.undo().map(|()| Err(before)),
+            Err(ApplyError::Fault(fault)) => Err(fault),
+        }
     }
 
     /// The verdict on the latest attempt of a mutation.

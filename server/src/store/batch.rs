@@ -61,6 +61,8 @@ pub struct Planned<'a> {
     pub group: usize,
     /// Whether these are the last writes of their savepoint, which is then released.
     pub is_last: bool,
+    /// Whether they are all of one group, whose rows may refer to each other in any order.
+    pub is_set: bool,
 }
 
 /// Why planned writes were not applied.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::{Ending, PushAnswer};
-use rejoin_server::{Clock, Limits, Server};
+use rejoin_server::{Clock, Limits, Server, TableConfig};
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -269,6 +269,95 @@ async fn dependent_group_waits_for_one_without_time(backend: Backend) {
         groups.drain(..decided);
     }
     assert_eq!(world.one("SELECT count(*) FROM places"), "40");
+}
+
+/// Two tables whose rows refer to each other.
+const WINGS: &str = "
+    CREATE TABLE east(id TEXT PRIMARY KEY, owner_id TEXT, other TEXT REFERENCES west, updated_at TEXT);
+    CREATE TABLE west(id TEXT PRIMARY KEY, owner_id TEXT, other TEXT REFERENCES east, updated_at TEXT);
+";
+
+const WINGS_ON_POSTGRES: &str = "
+    CREATE TABLE east(id TEXT PRIMARY KEY, owner_id TEXT, other TEXT, updated_at TEXT);
+    CREATE TABLE west(id TEXT PRIMARY KEY, owner_id TEXT, other TEXT REFERENCES east, updated_at TEXT);
+    ALTER TABLE east ADD FOREIGN KEY (other) REFERENCES west;
+";
+
+/// A server over these tables, with a clock that moves by a millisecond whenever it is read.
+fn wings(backend: Backend, push_ms: u32) -> (World, Arc<Ticking>) {
+    let tables = if backend == Backend::Sqlite { WINGS } else { WINGS_ON_POSTGRES };
+    let mut world = World::with(backend, tables, |config| {
+        config
+            .with_table(TableConfig::owned("east", "owner_id"))
+            .with_table(TableConfig::owned("west", "owner_id"))
+            .with_limits(Limits { push_ms, ..Limits::default() })
+    });
+    let clock = Ticking::new();
+    world.server = Server::open_at(world.config.clone(), Arc::clone(&clock) as _).unwrap();
+    (world, clock)
+}
+
+fn wing(name: &str, at: usize, other: Option<&str>) -> Value {
+    let table = if at % 2 == 0 { "east" } else { "west" };
+    create(table, &format!("{name} {at:03}"), &json!({"other": other}))
+}
+
+/// Pairs of rows that refer to each other: no order of the writes is right.
+fn pairs(name: &str, count: usize) -> Vec<Value> {
+    (0..count).map(|at| wing(name, at, Some(&format!("{name} {:03}", at ^ 1)))).collect()
+}
+
+/// A group for whose set there is no time is sent again, and refused if it had all the time.
+#[apply(stores!)]
+async fn set_without_time_is_refused_when_it_comes_first(backend: Backend) {
+    let (world, _) = wings(backend, 15);
+    let mut anna = world.device("anna", "a1").await;
+    let first = wing("first", 0, None);
+    let groups = [
+        anna.group("m1", &json!([first])),
+        anna.group("m2", &json!(pairs("p", 40))),
+        anna.group("m3", &json!([wing("last", 0, None)])),
+    ];
+    let answer = anna.push_groups(json!(groups)).await.rejoin.unwrap();
+    let found: Vec<String> = answer.verdicts.iter().map(ended).collect();
+    assert_eq!(found, ["accepted -", "retry unfinished", "retry unfinished"]);
+    assert!(answer.verdicts[1].retryable);
+    let answer = anna.push_groups(json!(groups[1..2])).await.rejoin.unwrap();
+    let verdict = &answer.verdicts[0];
+    assert_eq!(ended(verdict), "refused too_large");
+    assert_eq!(verdict.table_name.as_deref(), Some("east"));
+    let message = verdict.message.as_deref().unwrap();
+    assert!(message.contains("in 15 ms") && message.contains("write fewer at once"), "{message}");
+    // Stored: the same attempt is not tried again.
+    let again = anna.push_groups(json!(groups[1..])).await.rejoin.unwrap();
+    let found: Vec<String> = again.verdicts.iter().map(ended).collect();
+    assert_eq!(found, ["refused too_large", "accepted -"]);
+    assert_eq!(world.one("SELECT count(*) FROM east"), "2");
+    anna.accept("m4", json!(pairs("p", 2))).await;
+}
+
+/// Each try of a set reads the clock: a group of ten times as many rows takes no more tries if it
+/// refers to no row, and at most two more for each row if the rows need each other.
+#[apply(stores!)]
+async fn tries_of_a_set_are_bounded(backend: Backend) {
+    let (world, clock) = wings(backend, 60_000);
+    let mut anna = world.device("anna", "a1").await;
+    let now = || clock.0.load(Ordering::Relaxed) / 1_000;
+    let (mut missing, mut needing) = (Vec::new(), Vec::new());
+    for count in [40, 400] {
+        let name = count.to_string();
+        let rows: Vec<Value> = (0..count).map(|at| wing(&name, at, Some("nowhere"))).collect();
+        let from = now();
+        let (verdict, _) = anna.push(&name, json!(rows)).await;
+        missing.push(now() - from);
+        assert_eq!(ended(&verdict), "rejected constraint.references");
+        assert_eq!(verdict.record_id, Some(format!("{name} 000")));
+        let from = now();
+        anna.accept(&format!("pairs {name}"), json!(pairs(&name, count))).await;
+        needing.push(now() - from);
+    }
+    assert_eq!(missing[0], missing[1]);
+    assert!(needing[1] - needing[0] <= 2 * 360 + 10, "{needing:?}");
 }
 
 /// A device confirms verdicts; one that only collects them is stopped.

@@ -18,6 +18,7 @@ pub(crate) mod round_trips;
 mod row_security;
 mod scale;
 mod sequencer;
+mod set_trips;
 mod sets;
 mod sqlstates;
 mod tls;

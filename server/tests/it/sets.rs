@@ -16,6 +16,7 @@ const IN_A_FILE: &str = "
     CREATE TABLE member(id TEXT PRIMARY KEY, owner_id TEXT, team TEXT REFERENCES team(id), updated_at TEXT);
     CREATE TABLE ring(
       id TEXT PRIMARY KEY, owner_id TEXT, next TEXT NOT NULL REFERENCES ring(id), updated_at TEXT);
+    CREATE TABLE slot(id TEXT PRIMARY KEY, owner_id TEXT, place TEXT NOT NULL, updated_at TEXT);
 ";
 
 const ON_POSTGRES: &str = "
@@ -28,10 +29,11 @@ const ON_POSTGRES: &str = "
     CREATE TABLE ring(
       id TEXT PRIMARY KEY, owner_id TEXT,
       next TEXT NOT NULL REFERENCES ring(id) DEFERRABLE INITIALLY DEFERRED, updated_at TEXT);
+    CREATE TABLE slot(id TEXT PRIMARY KEY, owner_id TEXT, place TEXT NOT NULL UNIQUE, updated_at TEXT);
 ";
 
 fn configured(config: Config) -> Config {
-    let names = ["node", "team", "member", "ring"];
+    let names = ["node", "team", "member", "ring", "slot"];
     names
         .into_iter()
         .fold(config, |config, name| config.with_table(TableConfig::owned(name, "owner_id")))
@@ -156,6 +158,42 @@ async fn missing_reference_in_a_set_names_its_row(world: Knotted) {
     assert_eq!(world.one(TREE), "his<");
     let mine = json!([node("a", Some("b")), node("b", None)]);
     anna.accept("m1", mine).await;
+}
+
+/// More rows than are refused in a row before another order is tried.
+#[apply(secured_stores!)]
+async fn many_rows_that_need_each_other_are_accepted(world: Knotted) {
+    let world = world.0;
+    let mut anna = world.device("anna", "a1").await;
+    let name = |at: usize| format!("n{at:03}");
+    let pair = |at: usize| node(&name(at), Some(&name(at ^ 1)));
+    anna.accept("m1", json!((0..60).map(pair).collect::<Vec<_>>())).await;
+    assert_eq!(world.one("SELECT count(*) FROM node WHERE parent IS NOT NULL"), "60");
+}
+
+/// The same for values that are unique.
+#[apply(postgres_stores!)]
+async fn many_rows_that_exchange_values_are_accepted(world: Knotted) {
+    let world = world.0;
+    let mut anna = world.device("anna", "a1").await;
+    let name = |at: usize| format!("n{at:03}");
+    let place = |at: usize| format!("p{at:03}");
+    let slot = |at: usize| create("slot", &name(at), &json!({"place": place(at)}));
+    anna.accept("m2", json!((0..60).map(slot).collect::<Vec<_>>())).await;
+    let moved = |at: usize, to: usize| {
+        update("slot", &name(at), &json!({"place": place(at)}), &json!({"place": place(to)}))
+    };
+    let reverse: Vec<Value> = (0..60).map(|at| moved(at, 59 - at)).collect();
+    anna.accept("m3", json!(reverse)).await;
+    assert_eq!(world.one("SELECT place FROM slot WHERE id = 'n000'"), "p059");
+    assert_eq!(world.one("SELECT place FROM slot WHERE id = 'n059'"), "p000");
+    // The last row stays, and has the place of the first.
+    let back = |at: usize| {
+        update("slot", &name(at), &json!({"place": place(59 - at)}), &json!({"place": place(at)}))
+    };
+    let back: Vec<Value> = (0..59).map(back).collect();
+    let (verdict, _) = anna.push("m4", json!(back)).await;
+    assert_eq!(ended(&verdict), "rejected constraint.unique", "{verdict:?}");
 }
 
 /// The groups beside a set, in the same push, are not affected by it.

@@ -55,7 +55,7 @@ pub(crate) fn push_plain(
         let plan = load::plan(writing, &engine.checks, (user, &held), &[], rows)?;
         let plan = plan.as_ref();
         let transaction =
-            UserTransaction { writing, plan, user, held: &held, now: &now, set: None };
+            UserTransaction { writing, plan, user, held: &held, now: &now, set: None, rows: None };
         let evaluator = RecordEvaluator {
             transaction,
             tolerance,

@@ -114,7 +114,7 @@ impl PushSession<'_> {
             return self.store_verdict(group, verdict, None);
         };
         self.evaluator.own.begin(at, before);
-        self.budget.begin_group();
+        self.budget.begin_group(at);
         transaction.begin()?;
         let begun = self.evaluator.conflicts.len();
         let outcome = self.evaluate(group)?;

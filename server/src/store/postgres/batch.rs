@@ -20,6 +20,9 @@ pub(super) struct Write {
     pub(super) parameters: Vec<Parameter>,
     /// The text that writes many rows at once, if they do not affect each other.
     pub(super) listed: Option<String>,
+    /// Whether rows of its table may refer to each other: those of one statement may in any order,
+    /// but a group may not refer to a later one.
+    pub(super) is_linked: bool,
 }
 
 impl Write {
@@ -59,7 +62,7 @@ pub(super) fn send(
         }
         connection.pipelined(before, &asked, after)
     };
-    let joined = statements(writes, false);
+    let joined = statements(writes, if planned.is_set { Joins::Set } else { Joins::Groups });
     let is_many = joined.iter().any(Statement::is_many);
     let before = if is_many { format!("{before}{PART}") } else { before.to_owned() };
     let before = (!before.is_empty()).then_some(before.as_str());
@@ -73,7 +76,7 @@ pub(super) fn send(
     }
     let group = group_of(&joined, at);
     connection.batch(UNDO_PART).map_err(|error| (group, error))?;
-    let single = statements(writes, true);
+    let single = statements(writes, Joins::None);
     pipelined(None, &single).map_err(|(at, error)| (group_of(&single, at), error))
 }
 
@@ -138,10 +141,25 @@ impl<'w> Column<'w> {
     }
 }
 
-/// Statements for the writes, in order. `is_single`: one statement per row.
-fn statements(writes: &[(usize, Write)], is_single: bool) -> Vec<Statement<'_>> {
-    let alike = |(_, left): &(usize, Write), (_, right): &(usize, Write)| {
-        !is_single && left.listed.is_some() && left.text == right.text
+/// Which adjacent inserts with the same text become one statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joins {
+    None,
+    /// Those of any groups; rows that may refer to each other only within a group.
+    Groups,
+    /// All of them: they are one group.
+    Set,
+}
+
+/// Statements for the writes, in order.
+fn statements(writes: &[(usize, Write)], joins: Joins) -> Vec<Statement<'_>> {
+    let alike = |(group, left): &(usize, Write), (other, right): &(usize, Write)| {
+        let is_joined = match joins {
+            Joins::None => false,
+            Joins::Groups => !left.is_linked || group == other,
+            Joins::Set => true,
+        };
+        is_joined && left.listed.is_some() && left.text == right.text
     };
     writes.chunk_by(alike).filter_map(statement).collect()
 }
@@ -169,7 +187,8 @@ mod tests {
 
     fn write(group: usize, text: &str, cells: [Parameter; 2], is_listed: bool) -> (usize, Write) {
         let listed = is_listed.then(|| format!("many {text}"));
-        (group, Write { text: text.to_owned(), parameters: cells.into(), listed })
+        let is_linked = text == "linked";
+        (group, Write { text: text.to_owned(), parameters: cells.into(), listed, is_linked })
     }
 
     fn cells(text: &str, bytes: &[u8]) -> [Parameter; 2] {
@@ -186,8 +205,8 @@ mod tests {
             write(5, "u", cells("5", b"z"), false),
             write(6, "u", cells("6", b"z"), false),
         ];
-        let summary = |is_single| {
-            let all = statements(&writes, is_single);
+        let summary = |joins| {
+            let all = statements(&writes, joins);
             let lines = all.iter().map(|one| (one.text.to_owned(), one.group, one.is_many()));
             lines.collect::<Vec<_>>()
         };
@@ -199,16 +218,30 @@ mod tests {
             ("u", 6, false),
         ];
         assert_eq!(
-            summary(false),
+            summary(Joins::Groups),
             expected.map(|(text, group, many)| (text.to_owned(), group, many))
         );
-        assert_eq!(summary(true).len(), writes.len());
-        assert!(summary(true).iter().all(|(text, _, many)| !many && !text.starts_with("many")));
-        let all = statements(&writes, false);
+        let single = summary(Joins::None);
+        assert_eq!(single.len(), writes.len());
+        assert!(single.iter().all(|(text, _, many)| !many && !text.starts_with("many")));
+        let all = statements(&writes, Joins::Groups);
         let [Column::Texts(texts), Column::Bytes(bytes)] = all[0].columns.as_slice() else {
             panic!("{:?}", all[0]);
         };
         assert_eq!(texts.as_slice(), [Some("1"), None]);
         assert_eq!(bytes.as_slice(), [Some(b"x".as_slice()), None]);
+    }
+
+    #[test]
+    fn linked_rows_are_joined_within_their_group() {
+        let linked = |group| write(group, "linked", cells("1", b"x"), true);
+        let writes = [linked(0), linked(0), linked(1)];
+        let sizes = |joins| {
+            let all = statements(&writes, joins);
+            all.iter().map(|one| one.is_many()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(Joins::Groups), [true, false]);
+        assert_eq!(sizes(Joins::Set), [true]);
+        assert_eq!(sizes(Joins::None), [false; 3]);
     }
 }

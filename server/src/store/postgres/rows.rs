@@ -351,7 +351,8 @@ impl RowQuery<'_> {
             }));
         }
         let listed = self.shape().takes_many().then(|| self.listed(cells));
-        Ok(Write { listed, ..self.write(text, cells, None) })
+        let is_linked = self.shape().refers_to_itself;
+        Ok(Write { listed, is_linked, ..self.write(text, cells, None) })
     }
 
     /// The statement that inserts many rows; its parameters are lists of their cells.
@@ -413,7 +414,7 @@ impl RowQuery<'_> {
         let mut parameters: Vec<Parameter> =
             cells.iter().map(|(at, value)| parameter(form(*at), value)).collect();
         parameters.extend(key.map(|key| parameter(form(self.table.key), key)));
-        Write { text, parameters, listed: None }
+        Write { text, parameters, listed: None, is_linked: false }
     }
 
     /// Writes a row, and returns the violated rule if there is one.

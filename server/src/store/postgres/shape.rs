@@ -43,9 +43,10 @@ impl Shape {
     }
 
     /// Whether several rows can be inserted by one statement with the same result as one by one: no
-    /// trigger or rule reads other rows during an insert.
+    /// trigger or rule reads other rows during an insert. Rows that may refer to each other need not
+    /// be in the order of their references then.
     pub(super) fn takes_many(&self) -> bool {
-        !self.effects.insert && !self.refers_to_itself && self.function.is_none()
+        !self.effects.insert && self.function.is_none()
     }
 
     pub(super) fn form(&self, at: usize) -> Form {

@@ -153,7 +153,7 @@ async fn pushed(
 }
 
 /// Begin with device and log, verdicts and rows, writes, images, commit, log tip.
-const PUSH: u64 = 6;
+pub(crate) const PUSH: u64 = 6;
 
 #[apply(postgres_stores!)]
 async fn push_takes_six_round_trips_for_any_size(backend: Backend) {
