@@ -154,6 +154,12 @@ pub struct Limits {
     /// Maximum number of devices of a user seen within `retention.verdict_days`; 1,000 by default.
     /// A further device is refused (403); known devices are always accepted.
     pub devices_per_user: u32,
+    /// Maximum number of verdicts within an hour by which this server rejects mutations of a user;
+    /// 10,000 by default. Further mutations that would be rejected are answered `retry`.
+    pub rejections_per_user: u32,
+    /// Maximum number of entries of the log that this server takes from a user within an hour; 100,000
+    /// by default. Further ones are answered 429.
+    pub log_entries_per_user: u32,
 }
 
 impl Default for Limits {
@@ -179,6 +185,8 @@ impl Default for Limits {
             bodies: 256 << 20,
             staged_per_user: 256 << 20,
             devices_per_user: 1_000,
+            rejections_per_user: 10_000,
+            log_entries_per_user: 100_000,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
 use crate::log_limit::LogLimit;
 use crate::model::{Client, GLOBAL, own_bucket};
+use crate::share::HourlyShares;
 use crate::store::{Reading, Store, write};
 
 use checks::Checks;
@@ -80,6 +81,10 @@ pub(crate) struct Engine {
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
     /// Rate limit for log lines about devices above the limit of their users.
     pub(crate) refused_devices: Arc<LogLimit>,
+    /// Rejected mutations by user.
+    pub(crate) rejections: Arc<HourlyShares>,
+    /// New entries of the log by user.
+    pub(crate) log_entries: Arc<HourlyShares>,
 }
 
 /// The caller of a request.

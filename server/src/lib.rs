@@ -63,6 +63,7 @@ mod page_store;
 mod quota;
 mod ready;
 mod routes;
+mod share;
 pub mod store;
 #[cfg(feature = "otel")]
 pub mod telemetry;
@@ -94,6 +95,7 @@ pub use operate::{ClientStatus, LogStatus};
 use page_store::PageStore;
 use quota::Quotas;
 pub use ready::{Probe, Readiness};
+use share::HourlyShares;
 use store::postgres::{PostgresStore, ServedTables};
 use store::sqlite::SqliteStore;
 use store::{Store, Strictness, Writing};
@@ -269,6 +271,14 @@ impl Server {
             hooks: config.hooks.clone(),
             staged_turn: Arc::default(),
             refused_devices: Arc::default(),
+            rejections: Arc::new(HourlyShares::new(
+                "rejections_per_user",
+                config.limits.rejections_per_user,
+            )),
+            log_entries: Arc::new(HourlyShares::new(
+                "log_entries_per_user",
+                config.limits.log_entries_per_user,
+            )),
         };
         let authenticator = Authenticator::new(&config.auth);
         // A store without connections of its own has one writer.

@@ -18,10 +18,13 @@ mod off;
 mod on;
 
 #[cfg(not(feature = "otel"))]
-pub(crate) use off::{compacted, mutation, pulled, request_ended, snapshotted, stands_under};
+pub(crate) use off::{
+    compacted, limited, mutation, pulled, request_ended, snapshotted, stands_under,
+};
 #[cfg(feature = "otel")]
 pub(crate) use on::{
-    compacted, count, meter, mutation, pulled, request_ended, snapshotted, stands_under, start,
+    compacted, count, limited, meter, mutation, pulled, request_ended, snapshotted, stands_under,
+    start,
 };
 
 /// The exported targets; everything else stays in the process's log.

@@ -96,6 +96,8 @@ impl Config {
             ("staged_per_user", limits.staged_per_user, GROUP_BYTES),
             ("streams_per_user", size(limits.streams_per_user), 1),
             ("devices_per_user", size(limits.devices_per_user), 1),
+            ("rejections_per_user", size(limits.rejections_per_user), 1),
+            ("log_entries_per_user", size(limits.log_entries_per_user), 1),
         ];
         for (name, value, least) in least {
             if value < least {

@@ -110,6 +110,8 @@ fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limit
         ("requests_per_user", &mut read.requests_per_user),
         ("verdicts_per_device", &mut read.verdicts_per_device),
         ("devices_per_user", &mut read.devices_per_user),
+        ("rejections_per_user", &mut read.rejections_per_user),
+        ("log_entries_per_user", &mut read.log_entries_per_user),
     ] {
         if let Some(number) = reader.number(&mut limits, name) {
             *value = u32::try_from(number).unwrap_or(u32::MAX);

@@ -70,6 +70,8 @@ verdicts_per_device = 10_000 # verdicts that a device has not confirmed
 bodies = 268_435_456   # bytes of the requests in progress of all users
 staged_per_user = 268_435_456 # bytes of large mutations that arrive in parts
 devices_per_user = 1_000 # devices of one user that were seen within retention.verdict_days
+rejections_per_user = 10_000 # stored rejections of one user within an hour
+log_entries_per_user = 100_000 # entries of the log of one user within an hour
 
 [retention]
 log_days = 30          # a device that is silent for longer rebuilds by snapshot

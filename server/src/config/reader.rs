@@ -47,6 +47,8 @@ const PLACES: &[&str] = &[
     "limits.bodies",
     "limits.staged_per_user",
     "limits.devices_per_user",
+    "limits.rejections_per_user",
+    "limits.log_entries_per_user",
     "retention.log_days",
     "retention.verdict_days",
     "retention.batch",

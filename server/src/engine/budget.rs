@@ -36,6 +36,8 @@ pub(super) struct Budget<'a> {
     is_later: Cell<bool>,
     /// Whether the group is the first of the request.
     is_first: Cell<bool>,
+    /// How many new rejections may be stored.
+    rejections: Cell<usize>,
     /// When the tries of a set end.
     set_ends: Cell<i64>,
     /// When this transaction ends.
@@ -51,7 +53,7 @@ pub(super) struct Budget<'a> {
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(engine: &'a Engine) -> Self {
+    pub(super) fn new(engine: &'a Engine, user: &str) -> Self {
         let clock = &*engine.clock;
         let time = i64::from(engine.limits.push_ms) * 1_000;
         let ends = clock.now().saturating_add(time);
@@ -63,6 +65,7 @@ impl<'a> Budget<'a> {
             ends,
             is_later: Cell::new(false),
             is_first: Cell::new(true),
+            rejections: Cell::new(engine.rejections.room(user, clock.now())),
             set_ends: Cell::new(ends),
             slice_ends: Cell::new(ends),
             yields_from: Cell::new(ends),
@@ -92,9 +95,15 @@ impl<'a> Budget<'a> {
         self.clock.now() >= end.get()
     }
 
-    /// Ends a transaction. `decides`: groups were decided in it.
-    pub(super) fn end_slice(&self, decides: bool) {
+    /// Ends a transaction. `decides`: groups were decided in it; `rejections`: the new ones.
+    pub(super) fn end_slice(&self, decides: bool, rejections: usize) {
         self.is_later.set(self.is_later.get() || decides);
+        self.rejections.set(self.rejections.get().saturating_sub(rejections));
+    }
+
+    /// How many new rejections this transaction may store.
+    pub(super) fn rejections(&self) -> usize {
+        self.rejections.get()
     }
 
     /// Begins a group, or begins it again. `at`: its place among those of the transaction.

@@ -66,14 +66,15 @@ pub(crate) fn publish(
     caller: &Caller,
     asked: &Request<Publish>,
 ) -> Result<(Published, Vec<Touched>), Fault> {
-    let now = millis(engine);
-    let ends = engine.clock.now().saturating_add(i64::from(engine.limits.push_ms) * 1_000);
+    let (now, began) = (millis(engine), engine.clock.now());
+    let ends = began.saturating_add(i64::from(engine.limits.push_ms) * 1_000);
+    let room = room_for(engine, caller, &asked.log.offers)?;
     let ids: Vec<EntryId> = asked.log.offers.iter().map(|offer| offer.key.id).collect();
-    write_log(engine, caller, (asked.client_id, &ids), |log, tables| {
+    let (answer, touched) = write_log(engine, caller, (asked.client_id, &ids), |log, tables| {
         let fitting = fitting(log, tables, &asked.log.offers)?;
         let mut request = asked.log.clone();
         let misfit = request.offers.get(fitting).map(|offer| offer.key.id);
-        request.offers.truncate(fitting);
+        request.offers.truncate(fitting.min(room));
         let store = *log.store();
         let mut answer = store.batched(|| {
             log.publish_in_time(asked.client_id, &request, now, &|| engine.clock.now() >= ends)
@@ -85,7 +86,24 @@ pub(crate) fn publish(
             verdicts.push(EntryVerdict { id, verdict: Verdict::Denied });
         }
         Ok((answer, touched(log)?))
-    })
+    })?;
+    if let Outcome::Verdicts { verdicts } = &answer.outcome {
+        let is_held = |one: &&EntryVerdict| matches!(one.verdict, Verdict::Held { .. });
+        engine.log_entries.take(&caller.user, verdicts.iter().filter(is_held).count(), began);
+    }
+    Ok((answer, touched))
+}
+
+/// The number of entries that are taken from the user now; the device sends the rest later. Refuses
+/// the request if they are few.
+fn room_for(engine: &Engine, caller: &Caller, offers: &[Offer]) -> Result<usize, Fault> {
+    let (shares, now) = (&engine.log_entries, engine.clock.now());
+    if !offers.is_empty() && shares.is_spent(&caller.user, now) {
+        let message =
+            "the devices of this user have sent too many entries within an hour: send them later";
+        return Err(shares.refusal(message));
+    }
+    Ok(shares.room(&caller.user, now))
 }
 
 /// The items after a cursor.

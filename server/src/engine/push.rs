@@ -33,7 +33,7 @@ mod left;
 pub(super) mod load;
 mod session;
 
-use session::{PushSession, Undecided};
+use session::{Ended, PushSession, Undecided};
 
 /// A push that was answered.
 pub(crate) struct Pushed {
@@ -72,14 +72,14 @@ fn push_groups(
     most: usize,
 ) -> Result<Pushed, Fault> {
     check_push(engine, (request, ask), most)?;
-    let budget = Budget::new(engine);
+    let budget = Budget::new(engine, &caller.user);
     let mut verdicts = Vec::new();
     let (mut response, log) = loop {
-        let Part { answered, undecided, conflicts } =
+        let Part { answered, ended, conflicts } =
             push_part(engine, caller, (request, ask), &budget, &mut verdicts)?;
         engine.tell_conflicts(&conflicts);
         // After the commit: a request that fails is logged as failed, at a limited rate.
-        for Undecided { mutation, why } in undecided {
+        for Undecided { mutation, why } in ended.undecided {
             tracing::warn!(mutation, why, "nothing was decided");
         }
         if let Some(answered) = answered {
@@ -104,7 +104,7 @@ fn push_groups(
 struct Part {
     /// The response without verdicts, and the log's state, if this was the last transaction.
     answered: Option<(PushResponse, LogState)>,
-    undecided: Vec<Undecided>,
+    ended: Ended,
     conflicts: Vec<Conflict>,
 }
 
@@ -137,21 +137,13 @@ fn push_part(
         let mut answer =
             PushAnswer { request: number, epoch, held: held.clone(), ..PushAnswer::default() };
         let conflicts = ConflictLog::new(hooks);
-        let (mut found, mut undecided, mut is_last) = (Vec::new(), Vec::new(), true);
+        let (mut found, mut ended, mut is_last) = (Vec::new(), Ended::default(), true);
         if ask.epoch == log.epoch {
             let user = caller.user.as_str();
             load::lock_keys(writing, groups)?;
             let plan = load::plan_of(writing, &engine.checks, (user, &held), (cancels, groups))?;
             let plan = plan.as_ref();
-            let transaction = UserTransaction {
-                writing,
-                plan,
-                user,
-                held: &held,
-                now: &now,
-                set: None,
-                rows: None,
-            };
+            let transaction = UserTransaction::new(writing, plan, user, (&held, &now));
             let own = OwnWrites::default();
             let evaluator = Evaluator {
                 transaction,
@@ -163,7 +155,7 @@ fn push_part(
             };
             let session = PushSession::new(request, evaluator, &client, hooks, budget);
             found = session.evaluate_all(cancels, groups)?;
-            undecided = session.into_undecided();
+            ended = session.into_ended();
             is_last = found.len() == cancels.len() + groups.len() || budget.is_over();
             if is_last {
                 answer.rows = rows_of(writing, &held, ask, (budget, &own))?;
@@ -179,11 +171,19 @@ fn push_part(
             }
         }
         let answered = is_last.then(|| (answered(writing, &now, answer), log));
-        Ok((Part { answered, undecided, conflicts: conflicts.into_all() }, found))
+        Ok((Part { answered, ended, conflicts: conflicts.into_all() }, found))
     })?;
-    budget.end_slice(found.len() > cancels.len());
+    budget.end_slice(found.len() > cancels.len(), part.ended.rejections);
+    count_rejections(engine, &caller.user, part.ended.rejections, &found);
     verdicts.extend(found);
     Ok(part)
+}
+
+/// Counts the rejections that were stored, and those for which the user has no room.
+fn count_rejections(engine: &Engine, user: &str, stored: usize, found: &[Verdict]) {
+    let is_limited = |verdict: &&Verdict| verdict.code.as_deref() == Some(code::TOO_MANY_REQUESTS);
+    engine.rejections.take(user, stored, engine.clock.now());
+    engine.rejections.count_refusals(found.iter().filter(is_limited).count());
 }
 
 /// Rejects cancels (429) of a device that leaves more verdicts unconfirmed than any device does: they

@@ -33,6 +33,16 @@ pub(super) struct UserTransaction<'a> {
 }
 
 impl<'a> UserTransaction<'a> {
+    /// The transaction of this user, who holds these buckets, at this time.
+    pub(super) fn new(
+        writing: &'a dyn Writing,
+        plan: Option<&'a PushPlan<'a>>,
+        user: &'a str,
+        (held, now): (&'a [String], &'a str),
+    ) -> Self {
+        Self { writing, plan, user, held, now, set: None, rows: None }
+    }
+
     pub(super) fn schema(&self) -> &'a Schema {
         self.writing.schema()
     }

@@ -14,6 +14,8 @@ pub(crate) fn request_ended(ended: &Ended) {
 
 pub(crate) fn mutation(_: &'static str, _: usize) {}
 
+pub(crate) fn limited(_: &'static str, _: usize) {}
+
 pub(crate) fn pulled(_: usize) {}
 
 pub(crate) fn snapshotted(_: usize) {}

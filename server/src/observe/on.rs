@@ -23,6 +23,7 @@ struct Meters {
     pulled: Counter<u64>,
     snapshotted: Counter<u64>,
     compacted: Counter<u64>,
+    limited: Counter<u64>,
 }
 
 pub(crate) fn meter() -> Meter {
@@ -58,6 +59,11 @@ fn meters() -> &'static Meters {
                 "{entry}",
                 "Entries of the log that went",
             ),
+            limited: counter(
+                "rejoin.limit.refusals",
+                "{refusal}",
+                "What users have to send later, by the limit per hour that they reached",
+            ),
         }
     })
 }
@@ -90,6 +96,10 @@ pub(crate) fn mutation(verdict: &'static str, number: usize) {
     if number > 0 {
         meters().mutations.add(count(number), &[KeyValue::new("verdict", verdict)]);
     }
+}
+
+pub(crate) fn limited(limit: &'static str, refusals: usize) {
+    meters().limited.add(count(refusals), &[KeyValue::new("limit", limit)]);
 }
 
 pub(crate) fn pulled(rows: usize) {

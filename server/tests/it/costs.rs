@@ -298,7 +298,7 @@ fn wings(backend: Backend, push_ms: u32) -> (World, Arc<Ticking>) {
 }
 
 fn wing(name: &str, at: usize, other: Option<&str>) -> Value {
-    let table = if at % 2 == 0 { "east" } else { "west" };
+    let table = if at.is_multiple_of(2) { "east" } else { "west" };
     create(table, &format!("{name} {at:03}"), &json!({"other": other}))
 }
 
@@ -381,4 +381,44 @@ async fn unconfirmed_verdicts_of_a_device_are_limited(backend: Backend) {
     let mut other = world.device("anna", "a2").await;
     other.accept("m1", json!([place("p1", "x")])).await;
     assert_eq!(push(&mut anna, cancels(1_000, 600)).await.0, 200, "confirmed meanwhile");
+}
+
+/// Each rejection is stored. One that exceeds the share of its user is no verdict: the group is sent
+/// again later, and groups that are accepted are not delayed.
+#[apply(stores!)]
+async fn rejections_of_a_user_are_limited_per_hour(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
+        standard(config).with_limits(Limits { rejections_per_user: 10, ..Limits::default() })
+    });
+    let mut anna = world.device("anna", "a1").await;
+    let bad = |id: &str| json!([create("places", id, &json!({"name": "x", "score": -1}))]);
+    let mut groups: Vec<Value> = Vec::new();
+    for number in 0..12 {
+        let id = format!("m{number}");
+        groups.push(anna.group(&id, &bad(&id)));
+    }
+    let mut dependent = anna.group("d", &json!([place("d", "x")]));
+    dependent["after"] = json!(["m11"]);
+    groups.extend([dependent, anna.group("good", &json!([place("good", "x")]))]);
+    let answer = anna.push_groups(json!(groups)).await.rejoin.unwrap();
+    let found: Vec<String> = answer.verdicts.iter().map(ended).collect();
+    assert_eq!(found[..10], vec!["rejected constraint.check"; 10]);
+    assert_eq!(found[10..13], vec!["retry too_many_requests"; 3]);
+    assert_eq!(found[13], "accepted -");
+    assert!(answer.verdicts[10].retryable);
+    assert_eq!(world.one("SELECT count(*) FROM rejoin_verdict"), "11");
+    let mut other = world.device("anna", "a2").await;
+    let of_other = other.group("o1", &bad("o1"));
+    let answer = other.push_groups(json!([of_other])).await.rejoin.unwrap();
+    assert_eq!(ended(&answer.verdicts[0]), "retry too_many_requests", "the share is the user's");
+    let mut ben = world.device("ben", "b1").await;
+    let (verdict, _) = ben.push("b", bad("b")).await;
+    assert_eq!(ended(&verdict), "rejected constraint.check");
+    world.clock.advance(1_200_000_000);
+    let answer = anna.push_groups(json!(groups[10..13])).await.rejoin.unwrap();
+    let found: Vec<String> = answer.verdicts.iter().map(ended).collect();
+    assert_eq!(
+        found,
+        ["rejected constraint.check", "rejected constraint.check", "blocked blocked"]
+    );
 }

@@ -165,6 +165,33 @@ async fn granted_bucket_is_written_and_not_read(log: Log) {
     assert!(world.server.grant_write("dora", "#1").is_err(), "no bucket has this name");
 }
 
+/// Entries above the share of a user wait on their device, and none is lost.
+#[apply(stores!)]
+async fn entries_of_a_user_are_limited_per_hour(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
+        with_log(config).with_limits(Limits { log_entries_per_user: 60, ..Limits::default() })
+    });
+    world.server.subscribe("anna", "event:e1").unwrap();
+    let mut anna = Device::new(&world, "anna", 1).await;
+    anna.act("create", "r0", "e1").unwrap();
+    for number in 1..100 {
+        anna.act("set", "r0", &format!("{number}")).unwrap();
+    }
+    let verdicts = anna.sync().await;
+    assert_eq!(verdicts.len(), 60);
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Held { .. })));
+    let note = |world: &World| world.one("SELECT note FROM seats");
+    assert_eq!(note(&world), "59");
+    let request = publish::publish_request(&mut anna.replica, 100, &BTreeSet::new()).unwrap();
+    let (status, answer) = anna.post("/log/publish", request.unwrap()).await;
+    assert_eq!((status, &answer["code"]), (429, &json!("too_many_requests")), "{answer}");
+    assert_eq!((&answer["retryable"], &answer["retry_after"]), (&json!(true), &json!(60)));
+    assert_eq!(note(&world), "59");
+    world.clock.advance(3_600_000_000);
+    assert_eq!(anna.sync().await.len(), 40);
+    assert_eq!(note(&world), "99");
+}
+
 #[apply(stores!)]
 async fn value_that_the_table_cannot_hold_is_denied_and_blocks_nothing(log: Log) {
     let world = &log.0;

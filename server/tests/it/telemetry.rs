@@ -175,6 +175,8 @@ fn check(collected: &Collected) -> BTreeMap<String, f64> {
     is(&route("GET", "/sync/events", 200), 1.0);
     is(&route("_OTHER", "other", 404), 1.0);
     is("rejoin.push.mutations verdict=accepted", 1.0);
+    is("rejoin.limit.refusals limit=rejections_per_user", 0.0);
+    is("rejoin.limit.refusals limit=log_entries_per_user", 0.0);
     is("rejoin.snapshot.rows", 1.0);
     is("rejoin.pull.rows", 1.0);
     assert!(numbers.contains_key("rejoin.compaction.entries"), "{numbers:#?}");

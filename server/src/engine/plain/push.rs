@@ -39,7 +39,7 @@ pub(crate) fn push_plain(
     check_size(request.changes.len(), engine.limits.changes, "changes")?;
     let now = engine.now();
     let hooks = engine.hooks.as_deref();
-    let budget = Budget::new(engine);
+    let budget = Budget::new(engine, &caller.user);
     let (response, conflicts) = write(&*engine.store, &now, |writing| {
         let is_ours = request.rejoin.is_some() || caller.extended;
         let older =
@@ -54,8 +54,7 @@ pub(crate) fn push_plain(
         let rows = request.changes.iter().map(changed_row);
         let plan = load::plan(writing, &engine.checks, (user, &held), &[], rows)?;
         let plan = plan.as_ref();
-        let transaction =
-            UserTransaction { writing, plan, user, held: &held, now: &now, set: None, rows: None };
+        let transaction = UserTransaction::new(writing, plan, user, (&held, &now));
         let evaluator = RecordEvaluator {
             transaction,
             tolerance,

@@ -35,6 +35,16 @@ pub(super) struct PushSession<'a> {
     /// on these are blocked.
     accepted_alone: RefCell<BTreeSet<String>>,
     undecided: RefCell<Vec<Undecided>>,
+    /// The mutations whose rejection is stored, and had none before.
+    rejected: RefCell<BTreeSet<String>>,
+}
+
+/// What a transaction has decided, besides its verdicts.
+#[derive(Default)]
+pub(super) struct Ended {
+    pub(super) undecided: Vec<Undecided>,
+    /// The number of rejections that were stored, of mutations that had none before.
+    pub(super) rejections: usize,
 }
 
 /// A group that the store could not decide in this push.
@@ -52,11 +62,13 @@ impl<'a> PushSession<'a> {
         budget: &'a Budget<'a>,
     ) -> Self {
         let (accepted_alone, undecided) = (RefCell::default(), RefCell::default());
-        Self { request, evaluator, client, hooks, budget, accepted_alone, undecided }
+        let rejected = RefCell::default();
+        Self { request, evaluator, client, hooks, budget, accepted_alone, undecided, rejected }
     }
 
-    pub(super) fn into_undecided(self) -> Vec<Undecided> {
-        self.undecided.into_inner()
+    pub(super) fn into_ended(self) -> Ended {
+        let rejections = self.rejected.into_inner().len();
+        Ended { undecided: self.undecided.into_inner(), rejections }
     }
 }
 
@@ -111,7 +123,7 @@ impl PushSession<'_> {
                 retryable: true,
                 ..ended(group, Ending::Blocked, code::BLOCKED, message)
             };
-            return self.store_verdict(group, verdict, None);
+            return self.store_rejection(group, verdict);
         };
         self.evaluator.own.begin(at, before);
         self.budget.begin_group(at);
@@ -129,18 +141,7 @@ impl PushSession<'_> {
                 transaction.keep()?;
                 Ok(self.within_room(Verdict { displaced, ..verdict }))
             }
-            Outcome::Refused(verdict) => {
-                if verdict.code.as_deref() == Some(code::COLUMN_UNKNOWN) {
-                    // The column was removed. The device can determine whether the mutation wrote
-                    // it or only contains its default.
-                    let (version, hash) =
-                        (self.request.schema_version, self.request.schema_hash.as_str());
-                    schema_gate(transaction.writing, version, hash, false)?;
-                }
-                transaction.undo()?;
-                self.evaluator.conflicts.roll_back(begun);
-                self.store_verdict(group, verdict, None)
-            }
+            Outcome::Refused(verdict) => self.refuse(group, verdict, begun),
             Outcome::Later(verdict) => {
                 transaction.undo()?;
                 self.evaluator.conflicts.discard(begun);
@@ -157,6 +158,25 @@ impl PushSession<'_> {
         }
     }
 
+    /// Rolls a rejected group back. `begun`: the number of conflicts before it.
+    fn refuse(&self, group: &Group, verdict: Verdict, begun: usize) -> Result<Verdict, Fault> {
+        let transaction = &self.evaluator.transaction;
+        if verdict.code.as_deref() == Some(code::COLUMN_UNKNOWN) {
+            // The column was removed. The device can determine whether the mutation wrote it or only
+            // contains its default.
+            let (version, hash) = (self.request.schema_version, self.request.schema_hash.as_str());
+            schema_gate(transaction.writing, version, hash, false)?;
+        }
+        transaction.undo()?;
+        let verdict = self.store_rejection(group, verdict)?;
+        if verdict.verdict == Ending::Retry {
+            self.evaluator.conflicts.discard(begun);
+        } else {
+            self.evaluator.conflicts.roll_back(begun);
+        }
+        Ok(verdict)
+    }
+
     /// The answer to a group that the store could not decide: the device sends it again, unless
     /// this was its last try.
     fn undecided(&self, group: &Group, message: &str) -> Result<Verdict, Fault> {
@@ -168,7 +188,7 @@ impl PushSession<'_> {
         if group.last_try {
             // Stored, so that a late request of this attempt cannot be accepted.
             let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
-            return self.store_verdict(group, verdict, None);
+            return self.store_rejection(group, verdict);
         }
         Ok(Verdict { retryable: true, ..ended(group, Ending::Retry, code::TRANSIENT, &message) })
     }
@@ -313,6 +333,26 @@ impl PushSession<'_> {
             }
         }
         Ok(Some(left))
+    }
+
+    /// Stores a verdict that does not accept the group. If the user has too many of them, nothing is
+    /// decided: the device sends the group again later. One that replaces the verdict on an earlier
+    /// attempt takes no room.
+    fn store_rejection(&self, group: &Group, verdict: Verdict) -> Result<Verdict, Fault> {
+        let is_new = self.evaluator.transaction.verdict(&group.id)?.is_none();
+        let mut rejected = self.rejected.borrow_mut();
+        // A group may be evaluated again, alone.
+        if is_new && !rejected.contains(&group.id) {
+            if rejected.len() >= self.budget.rejections() {
+                let message =
+                    "too many mutations of this user were rejected within an hour: send it later";
+                let verdict = ended(group, Ending::Retry, code::TOO_MANY_REQUESTS, message);
+                return Ok(Verdict { retryable: true, ..verdict });
+            }
+            rejected.insert(group.id.clone());
+        }
+        drop(rejected);
+        self.store_verdict(group, verdict, None)
     }
 
     fn store_verdict(

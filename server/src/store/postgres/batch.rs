@@ -238,7 +238,7 @@ mod tests {
         let writes = [linked(0), linked(0), linked(1)];
         let sizes = |joins| {
             let all = statements(&writes, joins);
-            all.iter().map(|one| one.is_many()).collect::<Vec<_>>()
+            all.iter().map(Statement::is_many).collect::<Vec<_>>()
         };
         assert_eq!(sizes(Joins::Groups), [true, false]);
         assert_eq!(sizes(Joins::Set), [true]);
