@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
+use rejoin_protocol::manifest::ColumnIdentity;
 use serde_json::{Value as Json, json};
 
 use super::history::{Name, Row, Rows, is_live};
@@ -163,8 +164,8 @@ pub(super) struct Written {
     pub(super) has_action: bool,
     /// The cells that it wrote at first, by the names on its device.
     pub(super) cells: Vec<Cell>,
-    /// The column meant by the name of the optional column.
-    pub(super) tint: Option<u32>,
+    /// The columns of `marks` on its device.
+    pub(super) columns: Vec<ColumnIdentity>,
     /// Whether it edited that column before the server had filled it.
     pub(super) gained: bool,
     /// Whether an app discarded it.

@@ -103,7 +103,6 @@ impl World<'_> {
             one.effect.rows.iter().filter_map(|patch| name(&schema, patch)).collect();
         let known = self.knows(at, one.id, &rows);
         let cells = sight::cells(&schema, one);
-        let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
         let written = Written {
             id: one.id,
             user: self.seats[at].device.user.clone(),
@@ -119,7 +118,7 @@ impl World<'_> {
             reverse,
             has_action: false,
             cells,
-            tint: schema::identity(&schema).filter(|_| tints),
+            columns: schema::columns(&schema),
             gained: edits_gained(&schema, one),
             given_up: false,
             is_elsewhere: false,

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::book::{Doing, number};
 use super::exceptions::{DISPLACED, FOLLOWS, READS};
 use super::history::{Name, Rows};
-use super::schema::TINT;
+use super::schema::{self, TINT};
 use super::sight;
 use super::site::{Offered, Pushed, cells};
 use super::world::World;
@@ -196,13 +196,14 @@ impl World<'_> {
         for change in &group.changes {
             let sent = cells(change.data.as_deref().map(RawValue::get));
             let name = (change.table_name.clone(), change.id.clone());
-            // A resurrected row has more columns than were written.
-            let wrote = written.cells.iter().any(|(row, column, _)| *row == name && column == TINT);
-            let (meant, is) = (written.tint, self.site.identity());
-            if wrote && sent.iter().any(|(column, _)| column == TINT) && meant != is {
+            let is = self.site.identity();
+            let tint = sent.iter().find(|(column, _)| column == TINT);
+            if let Some((_, tint)) = tint
+                && !schema::is_meant(&written.columns, &written.cells, &name, (is, tint))
+            {
                 return broken!(
                     "column-is-the-one-meant",
-                    "{} meant column {meant:?}, and wrote {is:?}",
+                    "{} wrote {tint:?} to column {is:?}: {written:?}",
                     group.id
                 );
             }

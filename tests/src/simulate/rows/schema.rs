@@ -3,7 +3,9 @@
 
 use fastrand::Rng;
 use rejoin_core::engine::schema::model::Schema;
+use rejoin_protocol::manifest::ColumnIdentity;
 
+use super::book::Cell;
 use super::history::Name;
 use super::laws::Why;
 use super::setting::LEAVES;
@@ -133,10 +135,63 @@ impl World<'_> {
     }
 }
 
-/// The identity under which a device has the optional column.
-pub(super) fn identity(schema: &Schema) -> Option<u32> {
-    let mut tables = schema.manifest.as_ref()?.tables.iter();
-    let table = tables.find(|table| table.table_name == "marks")?;
-    let identities = &table.rejoin.as_ref()?.identities;
-    identities.iter().find(|one| one.name == TINT).map(|one| one.id)
+/// The columns of `marks` on a device.
+pub(super) fn columns(schema: &Schema) -> Vec<ColumnIdentity> {
+    let mut tables = schema.manifest.iter().flat_map(|manifest| &manifest.tables);
+    let marks = tables.find(|table| table.table_name == "marks");
+    let marks = marks.and_then(|table| table.rejoin.as_ref());
+    marks.map(|marks| marks.identities.clone()).unwrap_or_default()
+}
+
+/// The identity of the optional column.
+pub(super) fn identity(columns: &[ColumnIdentity]) -> Option<u32> {
+    columns.iter().find(|one| one.name == TINT).map(|one| one.id)
+}
+
+/// Whether what was sent for the optional column, by its identity on the server, is what was
+/// written to that column. `columns` are those of the device at that time: a column may have had
+/// another name. A restored row has more columns than were written.
+pub(super) fn is_meant(
+    columns: &[ColumnIdentity],
+    cells: &[Cell],
+    row: &Name,
+    (server, sent): (Option<u32>, &Option<String>),
+) -> bool {
+    let wrote = |column: &str| cells.iter().find(|cell| cell.0 == *row && cell.1 == column);
+    if wrote(TINT).is_none() || identity(columns) == server {
+        return true;
+    }
+    let former = columns.iter().find(|one| Some(one.id) == server);
+    former.and_then(|one| wrote(&one.name)).is_some_and(|(_, _, wrote)| wrote == sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by simulation over PostgreSQL (seed 17960066190009): a column is renamed, another one
+    /// gets its name, and a restored server has the first one under its first name.
+    #[test]
+    fn column_under_its_former_name_is_the_one_meant() {
+        let column = |id, name: &str| ColumnIdentity { name: name.to_owned(), id };
+        let columns = [column(1, "more1"), column(2, TINT)];
+        let row = ("marks".to_owned(), "a1".to_owned());
+        let cell = |column: &str, value: Option<&str>| {
+            (row.clone(), column.to_owned(), value.map(str::to_owned))
+        };
+        let cells = [cell("more1", None), cell(TINT, Some(DEFAULT))];
+        let default = Some(DEFAULT.to_owned());
+        let table = [
+            ("the column of the name", &cells[..], Some(2), &default, true),
+            ("the renamed column, with its value", &cells[..], Some(1), &None, true),
+            ("the renamed column, with the other's value", &cells[..], Some(1), &default, false),
+            ("the renamed column, not written", &cells[1..], Some(1), &None, false),
+            ("a column that the device did not have", &cells[..], Some(3), &None, false),
+            ("a column that no server has", &cells[..], None, &None, false),
+            ("a restored row", &cells[..1], Some(3), &default, true),
+        ];
+        for (what, cells, server, sent, expected) in table {
+            assert_eq!(is_meant(&columns, cells, &row, (server, sent)), expected, "{what}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use rejoin_core::sync::session::Phase;
 use super::book::Doing;
 use super::history::Name;
 use super::laws::Why;
+use super::schema::TINT;
 use super::setting::USERS;
 use super::world::{KINDS, World};
 use crate::simulate::{Checked, broken};
@@ -233,7 +234,7 @@ impl World<'_> {
                 !one.bad
                     // The other copy of the file may have retried it before, as the same attempt.
                     && !one.copied
-                    && one.tint.is_none()
+                    && !one.cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT)
                     && !one.rows.iter().any(is_hidden)
                     && one.first.action.is_none()
                     && self.offers.is_of_one(id)
