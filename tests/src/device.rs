@@ -7,6 +7,7 @@ mod progress;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rejoin_core::engine::change::Change;
@@ -50,6 +51,8 @@ pub struct Device {
     session: Session,
     config: SessionConfig,
     policies: Policies,
+    /// How often the server may fail on a mutation or record, if not as often as by default.
+    attempts: Option<u32>,
     options: OpenOptions,
     outbox: Option<Request>,
     /// The request for the next page with its response, made before the last page was applied.
@@ -112,6 +115,7 @@ impl Device {
             session: Session::new(config.clone()),
             config,
             policies: Policies::new(),
+            attempts: None,
             options,
             outbox: None,
             early: None,
@@ -142,6 +146,13 @@ impl Device {
         self.policies = policies;
         let policies = self.policies.clone();
         self.engine().set_policies(policies).expect("the tables take the policies");
+    }
+
+    /// Sets how often the server may fail on a mutation or record, for whatever time, now and after
+    /// each start.
+    pub fn limit_faults(&mut self, attempts: u32) {
+        self.attempts = Some(attempts);
+        self.engine().set_fault_limit(attempts, Duration::MAX);
     }
 
     /// Writes as the app does.
@@ -251,6 +262,9 @@ impl Device {
         let engine = Engine::open(&self.options, self.host.clone());
         self.engine = Some(engine.expect("the file opens after a crash"));
         self.govern(self.policies.clone());
+        if let Some(attempts) = self.attempts {
+            self.limit_faults(attempts);
+        }
         self.session = Session::new(self.config.clone());
         self.outbox = None;
         self.early = None;

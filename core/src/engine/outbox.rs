@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Engine;
 use super::change::Origin;
 use super::entries::list::{self, OwnState};
+use super::queue::attempt::Faults;
 use super::queue::faults::FaultLimit;
 use super::queue::history::{self, HistoryBounds};
 use super::queue::mutation::{Mutation, MutationState};
@@ -79,7 +80,7 @@ impl Engine {
     /// are left out.
     pub fn mark_sent(&mut self, seqs: &[Seq], request: i64) -> Result<Vec<Offer>> {
         let again = seqs.iter().filter(|seq| self.queue.has_left(**seq)).count();
-        let limit = (self.fault_limit, self.host.now_micros() / 1000);
+        let limit = (self.fault_limit, self.now_ms());
         let offers = self.write(Origin::Remote, |engine| {
             let mut settled = Vec::with_capacity(seqs.len());
             let view = engine.queue_view();
@@ -193,21 +194,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts a try of a record and returns the number of tries. A record that already has its
-    /// verdict is not counted.
-    pub(crate) fn count_try(&mut self, place: i64) -> Result<Option<u32>> {
-        let Some(mut record) = self.queue.records().get(place).cloned() else { return Ok(None) };
-        record.tries += 1;
-        let tries = record.tries;
+    /// Counts a failure of the server on a record. A record that already has its verdict is not
+    /// counted.
+    pub(crate) fn count_fault(&mut self, place: i64) -> Result<()> {
+        let Some(mut record) = self.queue.records().get(place).cloned() else { return Ok(()) };
+        record.faults = Some(Faults::counted(record.faults, self.now_ms()));
         self.write(Origin::Remote, |engine| {
             record::write(engine.db.conn(), &record)?;
             engine.queue.stage(Staged::Recorded(record));
-            Ok(Some(tries))
+            Ok(())
         })
     }
 
+    /// Whether the server has failed too often, or for too long, with one more failure than these.
+    pub(crate) fn is_last_fault(&self, before: Option<Faults>) -> bool {
+        let now_ms = self.now_ms();
+        self.fault_limit.is_reached(Faults::counted(before, now_ms), now_ms)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.host.now_micros() / 1000
+    }
+
     /// Sets how often, and for how long, the server may fail on one mutation before the mutation is
-    /// parked as [`ServerFault`](super::queue::mutation::ParkReason::ServerFault).
+    /// parked as [`ServerFault`](super::queue::mutation::ParkReason::ServerFault), and a plain one on
+    /// one record before it is parked as `poison`.
     pub fn set_fault_limit(&mut self, attempts: u32, age: Duration) {
         self.fault_limit = FaultLimit::of(attempts, age);
     }

@@ -257,6 +257,7 @@ fn remainder() -> (rejoin_tests::PlainBackend, Device, MutationId) {
     let server = notes();
     let mut device = with_a_note(&server);
     server.server().poison_when(|_, _, data| data["title"] == "bad");
+    device.limit_faults(3);
     device.write_together(&[
         "UPDATE notes SET size = 5 WHERE id = 'n1'",
         "INSERT INTO notes (id, title) VALUES ('n2', 'bad')",

@@ -140,6 +140,7 @@ fn edits_above_poison_record_overwrite_no_pulled_value() {
     let server = notes();
     let mut device = with_a_note(&server);
     server.server().poison_when(|_, _, data| data["title"] == "bad");
+    device.limit_faults(3);
     device.write("UPDATE notes SET title = 'bad' WHERE id = 'n1'");
     device.faults.push_back(Fault::AnswerLost);
     let _ = device.pass(&server);

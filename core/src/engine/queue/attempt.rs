@@ -28,12 +28,20 @@ pub(crate) struct Frozen {
     pub(crate) faults: Option<Faults>,
 }
 
-/// Failures of the server on one attempt.
+/// Failures of the server on one attempt, or on one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
     pub(crate) count: u32,
     /// Time of the first failure: milliseconds since 1970.
     pub(crate) since_ms: i64,
+}
+
+impl Faults {
+    /// These failures, if any, and one more.
+    pub(crate) fn counted(before: Option<Self>, now_ms: i64) -> Self {
+        let Self { count, since_ms } = before.unwrap_or(Self { count: 0, since_ms: now_ms });
+        Self { count: count.saturating_add(1), since_ms }
+    }
 }
 
 /// Fixed content of one row.

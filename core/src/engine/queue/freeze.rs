@@ -10,6 +10,7 @@ use std::rc::Rc;
 use rejoin_protocol::wire::push::Operation;
 use rejoin_protocol::{Policy, time};
 
+use super::attempt::Faults;
 use super::coalesce::{Coalesced, Draft, WireEdit};
 use super::mutation::{Mutation, MutationState};
 use super::offer::deletes;
@@ -40,7 +41,7 @@ impl QueueView<'_> {
         &self,
         most: usize,
         waiting: &HashSet<RowKey>,
-        apart: &HashSet<RowKey>,
+        apart: &HashMap<RowKey, Option<Faults>>,
     ) -> Result<Drafts> {
         if !self.queue.awaiting().is_empty() {
             return Ok(Drafts::default()); // Others may depend on imported edits.
@@ -81,7 +82,7 @@ impl QueueView<'_> {
                 // If the base has changed since, the server compares this edit by its own time.
                 let has_moved = mutation.stance.seen(&edit.patch.row).is_some();
                 edit.alone =
-                    apart.contains(&edit.patch.row) || has_moved && mutation.is_by_time(table);
+                    apart.contains_key(&edit.patch.row) || has_moved && mutation.is_by_time(table);
                 if !all.add(edit, || !in_base) {
                     break 'queue;
                 }
@@ -116,7 +117,7 @@ impl QueueView<'_> {
             base,
             edited,
             doubtful: draft.doubtful,
-            tries: 0,
+            faults: None,
             members: members.collect(),
         })
     }

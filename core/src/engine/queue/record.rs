@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use rejoin_protocol::wire::push::Operation;
 use rusqlite::{Connection, params};
 
+use super::attempt::Faults;
 use crate::engine::database::fault;
 use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::encode::{read_patch, write_patch};
@@ -18,7 +19,7 @@ use crate::error::Result;
 use crate::ids::{ColumnId, Seq};
 use crate::value::Value;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The clock of a record whose edits are not decided by time. With a later clock than the row's,
 /// the server would silently overwrite changes that this device has never seen.
@@ -39,8 +40,8 @@ pub(crate) struct Record {
     pub(crate) edited: String,
     /// Whether a server may have it from a request of another kind, as part of a group.
     pub(crate) doubtful: bool,
-    /// Number of times the server has failed on it alone, or asked for it again.
-    pub(crate) tries: u32,
+    /// How often the server has failed on it alone, or asked for it again, if it has.
+    pub(crate) faults: Option<Faults>,
     /// The mutations whose edits it carries, in queue order.
     pub(crate) members: Vec<Member>,
 }
@@ -81,7 +82,10 @@ impl Record {
         out.value(&self.base.clone().into());
         out.value(&self.edited.as_str().into());
         out.byte(u8::from(self.doubtful));
-        out.unsigned(u64::from(self.tries));
+        out.unsigned(u64::from(self.faults.map_or(0, |faults| faults.count)));
+        if let Some(faults) = self.faults {
+            out.signed(faults.since_ms);
+        }
         out.length(self.members.len());
         for member in &self.members {
             out.signed(member.seq.0);
@@ -113,7 +117,10 @@ impl Record {
         let base = text(reader.value()?);
         let edited = text(reader.value()?).ok_or_else(|| reader.malformed())?;
         let doubtful = reader.byte()? == 1;
-        let tries = reader.small()?;
+        let faults = match reader.small()? {
+            0 => None,
+            count => Some(Faults { count, since_ms: reader.signed()? }),
+        };
         let mut members = Vec::new();
         for _ in 0..reader.length()? {
             let seq = Seq(reader.signed()?);
@@ -121,7 +128,7 @@ impl Record {
             members.push(Member { seq, hidden });
         }
         reader.end()?;
-        Ok(Self { place, row, operation, data, base, edited, doubtful, tries, members })
+        Ok(Self { place, row, operation, data, base, edited, doubtful, faults, members })
     }
 }
 
@@ -245,7 +252,7 @@ mod tests {
             base: Some("2026-01-01T00:00:00.000001Z".to_owned()),
             edited: NO_CLOCK.to_owned(),
             doubtful: true,
-            tries: 2,
+            faults: Some(Faults { count: 2, since_ms: 1_700_000_000_000 }),
             members: members.iter().map(member).collect(),
         }
     }
@@ -257,6 +264,7 @@ mod tests {
         for operation in [Operation::Create, Operation::Delete] {
             whole.operation = operation;
             whole.base = None;
+            whole.faults = None;
             assert_eq!(Record::decode(7, &whole.encode()).unwrap(), whole);
         }
         let bytes = whole.encode();

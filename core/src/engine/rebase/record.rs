@@ -20,6 +20,7 @@ use super::{park, part, reverse};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
+use crate::engine::queue::attempt::Faults;
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::record::{self, Member, Record};
 use crate::engine::queue::step::{Parking, PendingOp};
@@ -50,7 +51,7 @@ pub(super) fn settle<'b>(
     for (settled, id) in verdicts.iter().zip(ids) {
         let Some(mut record) = work.queue.records().get(settled.place).cloned() else { continue };
         if settled.ending == RecordEnding::Again {
-            record.tries += 1;
+            record.faults = Some(Faults::counted(record.faults, work.now_ms));
             record::write(work.conn, &record)?;
             work.staged.push(Staged::Recorded(record));
             continue;

@@ -122,8 +122,7 @@ pub(super) fn settle<'b>(
 fn count_fault(step: &mut PendingOp, now_ms: i64) -> Result<()> {
     let Some(bytes) = &step.frozen else { return Ok(()) };
     let mut frozen = Frozen::decode(bytes)?;
-    let faults = frozen.faults.get_or_insert(Faults { count: 0, since_ms: now_ms });
-    faults.count = faults.count.saturating_add(1);
+    frozen.faults = Some(Faults::counted(frozen.faults, now_ms));
     step.frozen = Some(frozen.encode());
     Ok(())
 }

@@ -2,18 +2,19 @@
 //!
 //! Frozen records are sent before new ones are frozen. One record that the server cannot store
 //! fails the whole request with 500. A failed request is halved, always from the front, because
-//! later records may depend on earlier ones, until one record is left. A 500 on that record counts
-//! after the server has answered another request. After the third one everything is pulled; if the
-//! row is still not ours, the record is parked with its dependents. If it combines several edits,
-//! they are sent one by one first.
+//! later records may depend on earlier ones, until one record is left. That record waits for the
+//! next pass, where those that have not failed go first. Its 500 counts once everything is pulled
+//! and the row is not ours. At the fault limit, which is that of a Rejoin server, the record is
+//! parked with its dependents. If it combines several edits, they are sent one by one first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rejoin_protocol::wire::push::{PushRecord, PushResponse};
 use serde_json::json;
 
 use crate::engine::Engine;
-use crate::engine::queue::coalesce;
+use crate::engine::queue::attempt::Faults;
+use crate::engine::queue::coalesce::{self, Draft};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
 use crate::engine::rebase::record::accept_nothing;
@@ -30,6 +31,10 @@ mod body;
 
 /// Conflicts of one row in one pass, each with another image, before it waits for the next pass.
 const CONFLICTS: u32 = 3;
+
+/// Number of records in a row on which the server may fail before the push ends: then the server
+/// fails, not the records.
+const FAILURES: usize = 3;
 
 /// The content of a running push.
 #[derive(Debug)]
@@ -49,12 +54,18 @@ pub(crate) struct PushState {
     failing: Option<usize>,
     /// Maximum number of records per request.
     most: Option<usize>,
-    /// What must happen before the next push, and for which record.
-    want: Option<(Want, i64)>,
+    /// Failures that are not counted yet.
+    failures: Vec<Failure>,
+    /// Number of 500 on single records since the last answer.
+    in_a_row: usize,
+    /// Whether the server has answered a push of a record on which it had failed: others are sent
+    /// together again.
+    recovers: bool,
     /// Rows that wait for the next pass.
     aside: HashSet<RowKey>,
-    /// Rows whose edits are sent one by one, because the server rejects one of them.
-    apart: HashSet<RowKey>,
+    /// Rows whose edits are sent one by one, because the server rejects one of them, with its
+    /// failures on the record of all of them.
+    apart: HashMap<RowKey, Option<Faults>>,
     /// Versions of tombstones that a create replaces.
     tombs: HashMap<RowKey, String>,
     conflicts: HashMap<RowKey, u32>,
@@ -68,18 +79,36 @@ impl PushState {
         std::mem::take(&mut self.accepted)
     }
 
-    /// The state at the start of a pass.
+    /// The state at the start of a pass. After a pass that the server failed, one record is sent
+    /// first.
     pub(crate) fn renewed(&self) -> Self {
-        Self { closing: self.closing, ..Self::default() }
+        let failing = self.is_over().then_some(1);
+        Self { closing: self.closing, failing, ..Self::default() }
+    }
+
+    /// Whether failures wait for [`drained`].
+    #[cfg(test)]
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    /// Whether the server has failed so often that nothing more is sent in this pass.
+    fn is_over(&self) -> bool {
+        self.in_a_row >= FAILURES
+    }
+
+    /// How many of the next records are sent together.
+    fn size(&self, most: usize) -> usize {
+        self.failing.map_or(most, |failing| failing.min(most).div_ceil(2).max(1))
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
-    /// Another request must succeed, so that a 500 counts.
-    Probe,
-    /// Everything must be pulled, to detect the row as our own.
-    Drain,
+/// A record on which the server has failed alone.
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    place: i64,
+    /// Whether the server could not read it: a retry is useless.
+    unread: bool,
 }
 
 /// The next step of the push.
@@ -92,11 +121,7 @@ pub(crate) enum PlainPushStep {
         /// Its content.
         sent: PushContent,
     },
-    /// Pull everything first, to check for our own row; then call `drained`.
-    Drain,
-    /// A pull must be answered before a 500 counts; then call `probed`.
-    Probe,
-    /// Nothing to send in this pass.
+    /// Nothing to send before everything is pulled; then call `drained`.
     Nothing,
 }
 
@@ -107,31 +132,31 @@ pub(crate) fn next(
     limits: Limits,
     course: &mut PushState,
 ) -> Result<PlainPushStep> {
-    match course.want {
-        Some((Want::Probe, _)) => return Ok(PlainPushStep::Probe),
-        Some((Want::Drain, _)) => return Ok(PlainPushStep::Drain),
-        None => {}
+    if course.is_over() {
+        return Ok(PlainPushStep::Nothing);
     }
     if mutant::on(Mutant::RecordThawed) {
         let all: Vec<i64> = engine.queue.records().iter().map(|record| record.place).collect();
         engine.thaw(&all)?;
     }
     let most = course.most.unwrap_or(limits.groups).min(limits.groups).max(1);
-    let ready = ready(engine, course);
-    if ready.is_empty() {
-        return if course.closing {
-            Ok(PlainPushStep::Nothing)
-        } else {
-            fresh(engine, number, most, limits, course)
-        };
+    let mut frozen = ready(engine, course, 0);
+    let mut size = course.size(frozen.len());
+    if frozen.is_empty() {
+        if !course.closing {
+            let step = fresh(engine, number, course.size(most), limits, course)?;
+            if !matches!(step, PlainPushStep::Nothing) {
+                return Ok(step);
+            }
+        }
+        frozen = failed_before(engine, course);
+        size = if course.recovers { course.size(frozen.len()) } else { 1 };
     }
-    let size = match course.failing {
-        Some(failing) => failing.min(ready.len()).div_ceil(2).max(1),
-        None => ready.len(),
-    };
+    if frozen.is_empty() {
+        return Ok(PlainPushStep::Nothing);
+    }
     // Only from the front: later records may depend on it.
-    let front = ready.into_iter().take(size.min(most));
-    let (changes, places) = fitting(engine, front, limits.body)?;
+    let (changes, places) = fitting(engine, frozen.into_iter().take(size.min(most)), limits.body)?;
     let body = body::request(engine, changes)?;
     let again = places.iter().filter_map(|place| engine.queue.records().get(*place));
     let again: HashSet<Seq> = again.flat_map(Record::live).collect();
@@ -139,20 +164,27 @@ pub(crate) fn next(
     Ok(PlainPushStep::Send { body, sent: PushContent { number, places, fresh: Vec::new() } })
 }
 
-/// Frozen records that can be sent: none that depends on a waiting row.
-fn ready(engine: &Engine, course: &PushState) -> Vec<Record> {
-    let records = engine.queue.records().iter();
-    if course.aside.is_empty() {
-        return records.cloned().collect();
+/// Frozen records that can be sent, without those on which the server has failed more often than
+/// `failures`: none that depends on a waiting row.
+fn ready(engine: &Engine, course: &PushState, failures: u32) -> Vec<Record> {
+    let waits = |one: &Record| failures_of(one) > failures || course.aside.contains(&one.row);
+    let records = || engine.queue.records().iter();
+    if !records().any(waits) {
+        return records().cloned().collect();
     }
     let mut all = coalesce::FrozenRecords::new(&engine.schema);
-    let mut ready = Vec::new();
-    for record in records {
-        if all.can_go(record, course.aside.contains(&record.row)) {
-            ready.push(record.clone());
-        }
-    }
-    ready
+    records().filter(|record| all.can_go(record, waits(record))).cloned().collect()
+}
+
+/// Frozen records on which the server has failed in earlier passes: those that failed least often.
+fn failed_before(engine: &Engine, course: &PushState) -> Vec<Record> {
+    let counts: BTreeSet<u32> = engine.queue.records().iter().map(failures_of).collect();
+    let mut levels = counts.into_iter().map(|count| ready(engine, course, count));
+    levels.find(|records| !records.is_empty()).unwrap_or_default()
+}
+
+fn failures_of(record: &Record) -> u32 {
+    record.faults.map_or(0, |faults| faults.count)
 }
 
 /// Freezes new records.
@@ -163,7 +195,6 @@ fn fresh(
     limits: Limits,
     course: &mut PushState,
 ) -> Result<PlainPushStep> {
-    course.failing = None;
     // Frozen rows wait for the next pass here.
     let frozen = engine.queue.records().iter().map(|record| &record.row);
     let waiting = course.aside.iter().chain(frozen).cloned().collect();
@@ -173,11 +204,9 @@ fn fresh(
         course.accepted.accepted.extend(applied.accepted);
     }
     let mut records = Vec::with_capacity(drafts.records.len());
-    let view = engine.queue_view();
     for (after, draft) in drafts.records.into_iter().enumerate() {
-        records.push(view.record_of(draft, after, &course.tombs)?);
+        records.push(record_of(engine, draft, after, course)?);
     }
-    drop(view);
     let (changes, places) = fitting(engine, records.iter().cloned(), limits.body)?;
     if places.is_empty() {
         return Ok(PlainPushStep::Nothing);
@@ -188,6 +217,14 @@ fn fresh(
     let fresh = records.iter().filter(|record| !record.doubtful).map(|record| record.place);
     let fresh = fresh.collect();
     Ok(PlainPushStep::Send { body, sent: PushContent { number, places, fresh } })
+}
+
+/// The record for a draft, `after` places after the last one.
+fn record_of(engine: &Engine, draft: Draft, after: usize, course: &PushState) -> Result<Record> {
+    let record = engine.queue_view().record_of(draft, after, &course.tombs)?;
+    // It was part of a record that has failed.
+    let faults = course.apart.get(&record.row).copied().flatten();
+    Ok(Record { faults, ..record })
 }
 
 /// The first records that fit into one body; at least one.
@@ -243,6 +280,8 @@ pub(crate) fn answered(
         batch.images.extend(meaning.image);
     }
     let applied = engine.apply(batch)?;
+    course.in_a_row = 0;
+    course.recovers |= requested.iter().any(|record| record.faults.is_some());
     // Records without a result are uncertain as before.
     engine.mark_uncertain(sent.number)?;
     course.failing =
@@ -264,12 +303,13 @@ fn note(course: &mut PushState, record: &Record, ending: RecordEnding) {
                 course.aside.insert(record.row.clone());
             }
         }
-        RecordEnding::Apart => drop(course.apart.insert(record.row.clone())),
+        RecordEnding::Apart => drop(course.apart.insert(record.row.clone(), record.faults)),
         RecordEnding::Accepted | RecordEnding::Stands | RecordEnding::Refused(_) => {}
     }
 }
 
-/// Handles a 500, which is uncertain and counts, or a 400: the server cannot read the request.
+/// Handles a 500, which is uncertain and counts, or a 400: the server cannot read the request. A
+/// single record waits for the next pass.
 pub(crate) fn failed(
     engine: &mut Engine,
     sent: &PushContent,
@@ -280,10 +320,12 @@ pub(crate) fn failed(
     match sent.places.as_slice() {
         [] => {}
         [one] => {
+            // The next one is sent alone: if it fails too, the server may fail on all of them.
             course.failing = Some(1);
-            // A 400 means that nothing was stored and that the server responds.
-            let want = if status == 400 { Want::Drain } else { Want::Probe };
-            course.want = Some((want, *one));
+            let unread = status == 400;
+            course.in_a_row += usize::from(!unread);
+            course.failures.push(Failure { place: *one, unread });
+            course.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
         }
         many => course.failing = Some(many.len()),
     }
@@ -333,20 +375,32 @@ pub(crate) fn lost(engine: &mut Engine, sent: &PushContent) -> Result<()> {
     engine.mark_uncertain(sent.number)
 }
 
-/// Everything is pulled: parks the record that the server fails on, with its dependents.
-pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Applied> {
-    let Some((Want::Drain, place)) = course.want.take() else { return Ok(Applied::default()) };
-    course.failing = None;
-    let detail = json!({
-        "code": "poison",
-        "message": "the server fails on this record and does not say why",
-    });
-    let row = engine.queue.records().get(place).map(|record| record.row.clone());
-    let applied = park(engine, course, place, ParkReason::Rejected, detail.to_string())?;
-    if let Some(row) = row.filter(|row| course.apart.contains(row)) {
-        freeze_first(engine, &row, place, course)?;
+/// Everything is pulled: the server works, and has not applied the records on which it failed.
+/// Counts these failures; parks each record at the limit, with its dependents. Returns what was
+/// parked: then there may be more to send.
+pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Vec<Applied>> {
+    let mut parked = Vec::new();
+    for Failure { place, unread } in std::mem::take(&mut course.failures) {
+        let Some(record) = engine.queue.records().get(place) else { continue };
+        if !unread && !engine.is_last_fault(record.faults) {
+            engine.count_fault(place)?;
+            continue;
+        }
+        let row = record.row.clone();
+        let detail = json!({
+            "code": "poison",
+            "message": "the server fails on this record and does not say why",
+        });
+        parked.push(park(engine, course, place, ParkReason::Rejected, detail.to_string())?);
+        course.aside.remove(&row);
+        if course.apart.contains_key(&row) {
+            freeze_first(engine, &row, place, course)?;
+        }
     }
-    Ok(applied)
+    if !parked.is_empty() {
+        course.in_a_row = 0;
+    }
+    Ok(parked)
 }
 
 /// The first of the separated edits takes the queue position of their common record, because frozen
@@ -358,20 +412,9 @@ fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &PushStat
     let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
         return Ok(());
     };
-    let record = Record { place, ..engine.queue_view().record_of(draft, 0, &course.tombs)? };
+    let record = Record { place, ..record_of(engine, draft, 0, course)? };
     engine.freeze_records(&[record], UNSENT)?;
     engine.mark_uncertain(UNSENT)
-}
-
-/// A pull was answered: the server works, so that its 500 counts.
-pub(crate) fn probed(engine: &mut Engine, course: &mut PushState) -> Result<()> {
-    let Some((Want::Probe, place)) = course.want.take() else { return Ok(()) };
-    match engine.count_try(place)? {
-        Some(tries) if tries >= answer::TRIES => course.want = Some((Want::Drain, place)),
-        Some(_) => {}
-        None => course.failing = None,
-    }
-    Ok(())
 }
 
 /// Parks the content of a record, or the edit that causes the failure.

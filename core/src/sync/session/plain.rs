@@ -1,8 +1,7 @@
 //! A pass with a plain server.
 //!
 //! One request runs at a time. Extra requests find out what the server does not report: whether its
-//! log is complete, whether it works at all after a 500, and whether it has forgotten this device,
-//! which is also a 500.
+//! log is complete, and whether it has forgotten this device, which is a 500.
 
 use std::time::Duration;
 
@@ -48,8 +47,6 @@ enum What {
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     course: push::PushState,
-    /// What the push waits for.
-    waits: Waits,
     /// A response from position 0, which is not applied before the log is known to be complete.
     held: Option<(PullParameters, Box<PullResponse>)>,
     /// Whether the device registered again in this pass because of a 500.
@@ -57,16 +54,6 @@ pub(super) struct Plain {
     /// When the device registered, by the monotonic clock.
     since: Option<Duration>,
     running: Option<What>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Waits {
-    #[default]
-    Nothing,
-    /// For an answered pull.
-    Probe,
-    /// For everything to be pulled.
-    Drain,
 }
 
 impl Peer for Plain {
@@ -151,9 +138,6 @@ impl Plain {
         // Decides the mode of a first sync before push responses fill the base.
         snapshot::present(engine)?;
         pass.step = PassStep::Pull;
-        if self.waits != Waits::Nothing {
-            return Ok(None);
-        }
         let number = pass.number(engine)?;
         let limits = limits(pass);
         let next = push::next(engine, number, limits, &mut self.course)?;
@@ -168,8 +152,6 @@ impl Plain {
                 pass.unanswered = Some(number);
                 return Ok(Some(next));
             }
-            Push::Drain => self.waits = Waits::Drain,
-            Push::Probe => self.waits = Waits::Probe,
             Push::Nothing if self.course.closing && !push::frozen(engine) => {
                 // Every frozen record has its verdict: use the extensions from here on.
                 pass.step = PassStep::Register;
@@ -277,7 +259,6 @@ impl Plain {
         answer: &PullResponse,
     ) -> Result<NextStep> {
         pull::rebuild(engine, running, answer)?;
-        self.alive(engine, pass)?;
         pass.count_turn(NextStep::Onward)
     }
 
@@ -294,7 +275,7 @@ impl Plain {
             if !answer.has_more {
                 pass.search = Some(staging::Search::new(engine));
             }
-            return self.alive(engine, pass).map(|()| NextStep::Onward);
+            return Ok(NextStep::Onward);
         }
         let applied = pull::apply(engine, running, answer)?;
         pass.report.count(&applied);
@@ -302,14 +283,11 @@ impl Plain {
         pass.progress.done += applied.rows as u64;
         if !answer.has_more {
             pass.step = PassStep::Done;
-            if self.waits == Waits::Drain {
-                let applied = push::drained(engine, &mut self.course)?;
+            for applied in push::drained(engine, &mut self.course)? {
                 pass.report.count(&applied);
-                self.waits = Waits::Nothing;
                 pass.step = PassStep::Push;
             }
         }
-        self.alive(engine, pass)?;
         Ok(NextStep::Onward)
     }
 
@@ -328,18 +306,7 @@ impl Plain {
         pass.report.pulled += applied.rows as u64;
         pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
         pass.step = PassStep::Push; // New local writes first, then the next page.
-        self.alive(engine, pass)?;
         Ok(NextStep::Onward)
-    }
-
-    /// The server answered a request that needs its database and this device.
-    fn alive(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<()> {
-        if self.waits == Waits::Probe {
-            push::probed(engine, &mut self.course)?;
-            self.waits = Waits::Nothing;
-            pass.step = PassStep::Push;
-        }
-        Ok(())
     }
 
     /// Handles a response other than 200.

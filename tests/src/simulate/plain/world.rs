@@ -24,6 +24,9 @@ pub(super) const RESIDUE: &str = "an edit parked though applied";
 /// Discarded edits that remain on the server.
 pub(super) const ALIVE: &str = "a discarded value remains on the server";
 
+/// How often the server may fail on a record: a run ends after few passes.
+const ATTEMPTS: u32 = 3;
+
 const DAY: i64 = 86_400_000_000;
 
 /// The user of each device; the keys of the rows begin with the user's initial.
@@ -70,6 +73,7 @@ impl<'t> World<'t> {
         let count = [1, 1, 1, 2, 2, 2, 3, 4][rng.usize(..8)];
         let alone = count == 1 && rng.u8(..3) == 0;
         let mut devices: Vec<Device> = (0..count).map(|at| device(seed, at, &mut rng)).collect();
+        devices.iter_mut().for_each(|device| device.limit_faults(ATTEMPTS));
         let policies = policies(seed, &mut devices);
         let mut world = Self {
             site,

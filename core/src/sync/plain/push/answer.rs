@@ -27,9 +27,6 @@ use crate::sync::rows::cell;
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// How often the server may fail on a record, or ask to retry it, before it is parked.
-pub(super) const TRIES: u32 = 3;
-
 /// Reasons of a rejection without evaluation.
 const UNREAD: [&str; 3] = ["table_not_registered", "table_read_only", "invalid_operation"];
 
@@ -102,7 +99,7 @@ pub(super) fn meaning(
         "rejected_terminal" if UNREAD.contains(&reason) => {
             RecordEnding::Refused(ParkReason::Refused)
         }
-        "rejected_retryable" if record.tries + 1 < TRIES => RecordEnding::Again,
+        "rejected_retryable" if !engine.is_last_fault(record.faults) => RecordEnding::Again,
         "rejected_terminal" | "rejected_retryable" => refused(record, ParkReason::Rejected),
         other => {
             return Err(SyncFault::Protocol(format!("a result of status {other:?}")).into());

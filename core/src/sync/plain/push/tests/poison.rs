@@ -1,11 +1,22 @@
 //! Tests of a record on which the server fails: it is isolated and parked alone.
 
+use std::time::Duration;
+
 use rejoin_protocol::wire::push::PushRecord;
 use serde_json::json;
 
 use super::{Net, World};
+use crate::engine::queue::faults::AGE;
 use crate::engine::queue::mutation::ParkReason;
+use crate::engine::rebase::decide;
 use crate::engine::rows::patch::ColumnPatch;
+use crate::sync::backoff::Backoff;
+
+/// How often the server has failed on each record.
+fn failures(world: &World) -> Vec<u32> {
+    let records = world.engine.queue.records().iter();
+    records.map(|record| record.faults.map_or(0, |faults| faults.count)).collect()
+}
 
 #[test]
 fn poison_record_of_a_hundred_costs_twenty_requests() {
@@ -18,6 +29,10 @@ fn poison_record_of_a_hundred_costs_twenty_requests() {
         world.requests = 0;
         world.push(&[Net::Ok]);
         assert!(world.requests <= 20, "{} requests for the one at {bad}", world.requests);
+        assert_eq!((world.queue().len(), world.server.count()), (1, 99), "it blocks no other");
+        world.requests = 0;
+        world.exhaust(&[Net::Ok]);
+        assert!(world.requests <= 4, "{} requests in the next two passes", world.requests);
         let [parked] = world.queue().try_into().unwrap();
         assert_eq!((parked.reason, world.server.count()), (Some(ParkReason::Rejected), 99));
         assert_eq!(parked.effect.rows[0].row.key, format!("n{bad:03}").into());
@@ -31,8 +46,7 @@ fn server_that_is_down_parks_nothing() {
     for _ in 0..10 {
         world.push(&[Net::Down]);
     }
-    let tries: Vec<_> = world.engine.queue.records().iter().map(|record| record.tries).collect();
-    assert_eq!((world.parked().len(), tries), (0, vec![0]));
+    assert_eq!((world.parked().len(), failures(&world)), (0, vec![0]));
     world.push(&[Net::Ok]);
     assert_eq!((world.queue().len(), world.server.keys().as_str()), (0, "b"));
 }
@@ -44,6 +58,8 @@ fn two_poison_records_do_not_hide_each_other() {
         world.run(&format!("INSERT INTO notes (id, body) VALUES ('{id}', '{body}')"));
     }
     world.push(&[Net::Ok]);
+    assert_eq!((world.server.keys().as_str(), world.parked().len()), ("b d", 0));
+    world.exhaust(&[Net::Ok]);
     assert_eq!((world.server.keys().as_str(), world.parked().len()), ("b d", 2));
 }
 
@@ -56,11 +72,13 @@ fn bisection_from_the_front_parks_only_the_failing_record() {
         world.run(&format!("INSERT INTO items (id, note, body) VALUES ('i{n}', 'p{n}', 'x')"));
     }
     world.push(&[Net::Ok]);
+    assert_eq!((world.server.count(), world.parked().len()), (8, 0));
+    world.exhaust(&[Net::Ok]);
     assert_eq!((world.server.count(), world.parked().len()), (8, 1));
 }
 
 #[test]
-fn three_500_after_a_commit_are_resolved_by_our_own_row() {
+fn answer_500_after_a_commit_is_resolved_by_our_own_row() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
     world.push(&[Net::FailedAfterCommit]);
@@ -72,16 +90,94 @@ fn three_500_after_a_commit_are_resolved_by_our_own_row() {
 }
 
 #[test]
-fn try_counts_after_another_response_and_survives_a_crash() {
+fn failure_counts_once_a_pass_after_a_pull_and_survives_a_crash() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
-    world.push(&[Net::Sick, Net::RequestLost]);
-    assert_eq!(world.engine.queue.records().iter().next().unwrap().tries, 1);
+    world.push(&[Net::Sick]);
+    assert_eq!(failures(&world), [1]);
     world.crash();
-    world.push(&[Net::Sick, Net::RequestLost]);
-    assert_eq!(world.engine.queue.records().iter().next().unwrap().tries, 2);
+    world.engine.set_fault_limit(3, AGE);
+    world.push(&[Net::Down]);
+    world.push(&[Net::Sick]);
+    assert_eq!(failures(&world), [2], "without a pull it does not count");
     world.push(&[Net::Sick]);
     assert_eq!(world.parked().len(), 1);
+}
+
+#[test]
+fn three_500_within_a_second_park_nothing() {
+    let mut world = World::new();
+    for n in 0..20 {
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('n{n:02}', 'x')"));
+    }
+    for _ in 0..3 {
+        world.push(&[Net::Sick]);
+    }
+    assert_eq!((world.queue().len(), world.parked().len()), (20, 0));
+    world.push(&[Net::Ok]);
+    assert_eq!((world.queue().len(), world.server.count()), (0, 20));
+}
+
+/// The passes are as far apart as the driver's backoff, with half of each wait.
+#[test]
+fn outage_of_a_minute_costs_few_requests_and_parks_nothing() {
+    const HALF: u64 = 1 << 63;
+    let backoff = Backoff { max_retries: 5, slow: Duration::from_secs(30) };
+    let mut world = World::new();
+    for n in 0..20 {
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('n{n:02}', 'x')"));
+    }
+    world.requests = 0;
+    let (mut failures, mut passed) = (0, Duration::ZERO);
+    while passed < Duration::from_mins(1) {
+        world.push(&[Net::Sick]);
+        failures += 1;
+        let wait = backoff.delay(failures, HALF, None);
+        world.host.advance(wait);
+        passed += wait;
+    }
+    world.push(&[Net::Ok]);
+    assert_eq!((world.queue().len(), world.server.count()), (0, 20), "{:?}", world.parked());
+    assert!(world.requests <= 50, "{} requests in {failures} passes", world.requests);
+}
+
+#[test]
+fn record_that_fails_for_a_day_is_parked() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'BAD')");
+    for hours in [0, 23, 1] {
+        assert_eq!(world.parked().len(), 0);
+        world.host.advance(Duration::from_hours(hours));
+        world.push(&[Net::Ok]);
+    }
+    let [parked] = world.parked().try_into().unwrap();
+    assert!(parked.detail.unwrap().contains("poison"));
+    world.server.plain.heal();
+    decide::retry(&mut world.engine, parked.id).unwrap();
+    world.push(&[Net::Ok]);
+    assert_eq!((world.queue().len(), world.server.keys().as_str()), (0, "b"));
+}
+
+/// So many failures in a row end the push: the server may fail on every record.
+#[test]
+fn failing_records_in_front_do_not_block_later_ones() {
+    let mut world = World::new();
+    for n in 0..7 {
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('bad{n}', 'BAD')"));
+    }
+    world.run("INSERT INTO notes (id, body) VALUES ('good', 'x')");
+    for _ in 0..3 {
+        world.push(&[Net::Ok]);
+    }
+    assert_eq!(world.server.keys(), "good");
+    world.run("INSERT INTO notes (id, body) VALUES ('later', 'x')");
+    world.requests = 0;
+    world.push(&[Net::Ok]);
+    assert_eq!((world.server.keys().as_str(), world.requests), ("good later", 5));
+    for _ in 0..5 {
+        world.exhaust(&[Net::Ok]);
+    }
+    assert_eq!((world.parked().len(), world.queue().len()), (7, 7));
 }
 
 #[test]
@@ -94,7 +190,7 @@ fn dependents_of_a_failing_create_are_parked_because_of_it() {
     world.run("INSERT INTO items (id, note, body) VALUES ('i', 'a', 'child')");
     world.run("INSERT INTO notes (id, body) VALUES ('z', 'stranger')");
     world.limit = 100;
-    world.push(&[Net::Ok]);
+    world.exhaust(&[Net::Ok]);
     let parked = world.parked();
     assert_eq!(parked.len(), 3);
     assert_eq!(parked[0].reason, Some(ParkReason::Rejected));
@@ -123,7 +219,7 @@ fn children_sent_with_a_failing_parent_are_parked_with_it() {
             }
         }
         world.requests = 0;
-        world.push(&[Net::Ok]);
+        world.exhaust(&[Net::Ok]);
         assert!(world.requests <= 20, "{} requests", world.requests);
         assert_eq!(world.server.keys(), "z");
         let parked = world.parked();
@@ -149,8 +245,9 @@ fn edit_of_a_rejected_create_is_never_sent() {
 }
 
 #[test]
-fn retryable_record_is_parked_after_three_tries() {
+fn retryable_record_is_parked_at_the_fault_limit() {
     let mut world = World::new();
+    world.engine.set_fault_limit(3, AGE);
     world.server.refused.insert("p".to_owned(), ("rejected_retryable", "update_failed"));
     world.run("INSERT INTO notes (id, body) VALUES ('p', 'parent')");
     world.run("INSERT INTO notes (id, body) VALUES ('z', 'stranger')");
@@ -173,7 +270,7 @@ fn retryable_record_is_parked_after_three_tries() {
 }
 
 #[test]
-fn unreadable_body_is_halved_without_a_probe() {
+fn unreadable_record_is_parked_in_one_pass() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
@@ -244,7 +341,7 @@ fn poison_edit_is_parked_without_others_of_its_row() {
             world.run(sql);
         }
         world.requests = 0;
-        world.push(&[Net::Ok]);
+        world.exhaust(&[Net::Ok]);
         let parked = world.parked();
         assert_eq!((parked.len(), world.queue().len()), (1, 1), "{edits:?}");
         assert_eq!(parked[0].reason, Some(ParkReason::Rejected));
@@ -266,9 +363,14 @@ fn child_of_a_row_with_separated_edits_is_sent_after_it() {
         world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
         world.run("INSERT INTO items (id, note, body) VALUES ('i', 'a', 'child')");
         world.run("UPDATE notes SET body = 'BAD'");
+        world.engine.set_fault_limit(3, AGE);
         if is_cut {
-            world.push(&[Net::Ok, Net::Ok, Net::Ok, Net::Ok, Net::RequestLost]);
+            world.push(&[Net::Ok]);
+            world.push(&[Net::Ok]);
+            // The record of both edits, then the first edit alone.
+            world.push(&[Net::Ok, Net::RequestLost]);
             world.crash();
+            world.engine.set_fault_limit(3, AGE);
         }
         world.settle();
         assert_eq!(world.received(0), ["create a", "create i"]);
@@ -303,7 +405,7 @@ fn separated_edits_are_compared_with_the_row_first() {
     world.run("UPDATE notes SET t = 'mine'");
     world.run("UPDATE notes SET body = 'BAD'");
     world.server.write("a", &json!({"body": "theirs", "n": 9}));
-    world.push(&[Net::Ok]);
+    world.exhaust(&[Net::Ok]);
     assert_eq!((world.parked().len(), world.queue().len()), (2, 2));
     let cells = ["body", "n", "t"].map(|column| world.server.cell("a", column).unwrap());
     assert_eq!(cells, [json!("theirs"), json!(9), json!("mine")]);

@@ -7,10 +7,11 @@ use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableExtension}
 use tempfile::TempDir;
 
 use super::super::{
-    PlainPushStep, PushContent, PushState, answered, drained, failed, lost, next, probed,
-    recognise, too_large, unseen,
+    PlainPushStep, PushContent, PushState, answered, drained, failed, lost, next, recognise,
+    too_large, unseen,
 };
 use super::server::{Answer, Server};
+use crate::engine::queue::faults::AGE;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::rebase::Batch;
 use crate::engine::tests::open;
@@ -20,6 +21,9 @@ use crate::sync::plain::pull;
 use crate::sync::plain::schema::completed;
 use crate::sync::rows::push::{ActionParts, Limits};
 use crate::value::Value;
+
+/// How often the server may fail on a record in [`World::exhaust`].
+const ATTEMPTS: u32 = 3;
 
 /// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub(super) enum Net {
     AnswerLost,
     /// It is processed, and the server responds 500.
     FailedAfterCommit,
-    /// The server responds 500 to everything, including probes.
+    /// The server responds 500 to everything, including pulls.
     Down,
     /// The server responds 500 to pushes only.
     Sick,
@@ -46,7 +50,7 @@ pub(super) struct World {
     pub(super) server: Server,
     pub(super) course: PushState,
     pub(super) limit: usize,
-    /// The number of pushes, probes and pulls since it was set to 0.
+    /// The number of pushes, and of pulls after failures, since it was set to 0.
     pub(super) requests: usize,
     /// Bodies with this row get a 400.
     pub(super) unreadable: Option<String>,
@@ -166,8 +170,16 @@ impl World {
     /// Runs a pass: pushes until nothing is left or the network fails. `nets` are the results of
     /// its first requests; the last one applies to all others.
     pub(super) fn push(&mut self, nets: &[Net]) {
-        self.course = PushState::default();
+        self.course = self.course.renewed();
         self.push_on(nets);
+    }
+
+    /// Runs as many passes as the server may fail on a record.
+    pub(super) fn exhaust(&mut self, nets: &[Net]) {
+        for _ in 0..ATTEMPTS {
+            self.engine.set_fault_limit(ATTEMPTS, AGE);
+            self.push(nets);
+        }
     }
 
     /// Continues the pass.
@@ -177,21 +189,18 @@ impl World {
         for _ in 0..1_000 {
             let step = self.step();
             match step {
-                PlainPushStep::Nothing => return,
+                PlainPushStep::Nothing if !self.course.has_failed() || last == Net::Down => return,
+                PlainPushStep::Nothing => {
+                    self.requests += 1;
+                    self.pull(usize::MAX);
+                    if drained(&mut self.engine, &mut self.course).unwrap().is_empty() {
+                        return;
+                    }
+                }
                 PlainPushStep::Send { body, sent } => {
                     if !self.send(&body, &sent, nets.next().unwrap_or(last)) {
                         return;
                     }
-                }
-                PlainPushStep::Probe if last == Net::Down => return,
-                PlainPushStep::Probe => {
-                    self.requests += 1;
-                    probed(&mut self.engine, &mut self.course).unwrap();
-                }
-                PlainPushStep::Drain => {
-                    self.requests += 1;
-                    self.pull(usize::MAX);
-                    drop(drained(&mut self.engine, &mut self.course).unwrap());
                 }
             }
         }
