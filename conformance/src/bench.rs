@@ -1,6 +1,5 @@
 //! Test bench for the scenarios: users, devices, created rows, and the requests of a plain client.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rejoin_protocol::time;
@@ -10,6 +9,7 @@ use uuid::Uuid;
 
 use crate::client::{Ask, Client, Exchange};
 use crate::expect::{self, Ended, ScenarioResult, fail, hold};
+use crate::news::{Awaited, News};
 use crate::tables::{Child, Table};
 
 /// Pause between two polls for a change that has not arrived yet.
@@ -29,42 +29,6 @@ pub(crate) struct Row {
 pub(crate) struct Reader {
     pub(crate) client_id: String,
     pub(crate) checkpoint: i64,
-}
-
-/// Pulled changes and deletes by row id. A later entry for a row replaces an earlier one.
-#[derive(Debug, Default)]
-pub(crate) struct News {
-    pub(crate) changes: BTreeMap<String, Value>,
-    pub(crate) deletes: BTreeSet<String>,
-    /// Every id that a pull returned, in order.
-    pub(crate) received: Vec<String>,
-}
-
-impl News {
-    /// The columns of a changed row.
-    pub(crate) fn row(&self, id: &str) -> ScenarioResult<&Value> {
-        match self.changes.get(id) {
-            Some(record) => Ok(&record["data"]),
-            None => fail(format!("the pull does not return row {id}")),
-        }
-    }
-
-    /// Adds the changes and deletes of a page.
-    pub(crate) fn take(&mut self, page: &Value) -> ScenarioResult {
-        for record in expect::list(page, "changes")? {
-            let id = expect::text(record, "id")?.to_owned();
-            self.deletes.remove(&id);
-            self.received.push(id.clone());
-            self.changes.insert(id, record.clone());
-        }
-        for gone in expect::list(page, "deletes")? {
-            let id = expect::text(gone, "id")?.to_owned();
-            self.changes.remove(&id);
-            self.received.push(id.clone());
-            self.deletes.insert(id);
-        }
-        Ok(())
-    }
 }
 
 /// The response to a push.
@@ -366,33 +330,59 @@ impl Bench {
         }
     }
 
-    /// Pulls everything and returns the final checkpoint.
-    pub(crate) fn catch_up(&mut self, user: usize) -> ScenarioResult<i64> {
+    /// Pulls everything that is in the log and returns the pages and the final checkpoint.
+    pub(crate) fn pull(&mut self, user: usize) -> ScenarioResult<(Vec<Value>, i64)> {
         let from = self.reader(user)?.checkpoint;
-        let (_, checkpoint) = self.pull_from(user, from, 1_000)?;
+        let (pages, checkpoint) = self.pull_from(user, from, 1_000)?;
         self.readers[user].checkpoint = checkpoint;
-        Ok(checkpoint)
+        Ok((pages, checkpoint))
     }
 
-    /// Pulls until every one of these rows was returned, or until the timeout (`--patience`).
-    pub(crate) fn pull_until(&mut self, user: usize, ids: &[&str]) -> ScenarioResult<News> {
+    /// Pulls everything that was written and returns the final checkpoint: writes a row and waits
+    /// for it, because the log may be behind.
+    pub(crate) fn catch_up(&mut self, user: usize) -> ScenarioResult<i64> {
+        let last = self.create(user, "last")?;
+        self.pull_row(user, &last.id)?;
+        Ok(self.reader(user)?.checkpoint)
+    }
+
+    /// Pulls until this row, which was written once, was returned.
+    pub(crate) fn pull_row(&mut self, user: usize, id: &str) -> ScenarioResult<News> {
+        self.pull_until(user, &[Awaited::Row(id)])
+    }
+
+    /// Pulls until these rows, which were written once, were returned.
+    pub(crate) fn pull_rows(&mut self, user: usize, ids: &[String]) -> ScenarioResult<News> {
+        let rows: Vec<Awaited<'_>> = ids.iter().map(|id| Awaited::Row(id)).collect();
+        self.pull_until(user, &rows)
+    }
+
+    /// Pulls until every one of these states was returned, or until the timeout (`--patience`).
+    /// Then the scenario compares the last state of a row that was returned.
+    pub(crate) fn pull_until(
+        &mut self,
+        user: usize,
+        states: &[Awaited<'_>],
+    ) -> ScenarioResult<News> {
         let begun = Instant::now();
         let mut news = News::default();
         loop {
-            let from = self.reader(user)?.checkpoint;
-            let (pages, checkpoint) = self.pull_from(user, from, 1_000)?;
-            self.readers[user].checkpoint = checkpoint;
-            for page in &pages {
+            for page in &self.pull(user)?.0 {
                 news.take(page)?;
             }
-            let missing = ids.iter().find(|id| !news.received.iter().any(|pulled| pulled == *id));
-            match missing {
-                None => return Ok(news),
-                Some(id) if begun.elapsed() > self.patience => {
-                    return fail(format!("no pull returns row {id}"));
-                }
-                Some(_) => std::thread::sleep(PAUSE),
+            let missing = states.iter().filter(|state| !state.is_in(&news, &self.place.text));
+            let missing: Vec<&str> = missing.map(Awaited::id).collect();
+            if missing.is_empty() {
+                return Ok(news);
             }
+            if begun.elapsed() > self.patience {
+                let absent = missing.iter().find(|id| !news.received.iter().any(|one| one == *id));
+                return match absent {
+                    Some(id) => fail(format!("no pull returns row {id}")),
+                    None => Ok(news),
+                };
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

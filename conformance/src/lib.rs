@@ -12,6 +12,7 @@ use anyhow::Context as _;
 mod bench;
 mod client;
 mod expect;
+mod news;
 mod report;
 mod scenarios;
 mod tables;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Scenario, fixed, wire};
 use crate::bench::Bench;
 use crate::expect::{self, ScenarioResult, equal, hold, is, skip};
+use crate::news::Awaited;
 use crate::tables::Child;
 
 const POISON: &str = "500 for the whole push";
@@ -51,7 +52,7 @@ fn order(bench: &mut Bench) -> ScenarioResult {
     ];
     let pushed = bench.push(0, &records)?;
     equal("accepted records", expect::list(&pushed.0, "accepted")?.len(), 3)?;
-    let news = bench.pull_until(0, &[&id])?;
+    let news = bench.pull_until(0, &[Awaited::Text(&id, "3")])?;
     is(news.row(&id)?, &text, "3")
 }
 
@@ -67,7 +68,7 @@ fn between(bench: &mut Bench, bad: Value) -> ScenarioResult<Value> {
     let pushed = bench.push(0, &records)?;
     pushed.ended(&first, "applied", None)?;
     pushed.ended(&last, "applied", None)?;
-    bench.pull_until(0, &[&first, &last])?;
+    bench.pull_until(0, &[Awaited::Row(&first), Awaited::Row(&last)])?;
     Ok(pushed.of(&id)?.clone())
 }
 
@@ -99,8 +100,7 @@ fn many(bench: &mut Bench) -> ScenarioResult {
     let records: Vec<Value> = ids.iter().map(|id| bench.record("create", id, &data)).collect();
     let pushed = bench.push(0, &records)?;
     equal("accepted records", expect::list(&pushed.0, "accepted")?.len(), ids.len())?;
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    bench.pull_until(0, &ids).map(drop)
+    bench.pull_rows(0, &ids).map(drop)
 }
 
 fn at_once(bench: &mut Bench) -> ScenarioResult {
@@ -116,8 +116,7 @@ fn at_once(bench: &mut Bench) -> ScenarioResult {
         equal("the status", answer.status, 200)?;
         equal("accepted records", expect::list(&answer.json(), "accepted")?.len(), 1)?;
     }
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    bench.pull_until(0, &ids).map(drop)
+    bench.pull_rows(0, &ids).map(drop)
 }
 
 fn child(bench: &Bench) -> ScenarioResult<Child> {
@@ -140,7 +139,7 @@ fn parent_and_child(bench: &mut Bench) -> ScenarioResult {
     let pushed = bench.push(0, &records)?;
     pushed.ended(&parent, "applied", None)?;
     pushed.ended(&id, "applied", None)?;
-    let news = bench.pull_until(0, &[&parent, &id])?;
+    let news = bench.pull_until(0, &[Awaited::Row(&parent), Awaited::Row(&id)])?;
     is(news.row(&id)?, &child.parent_column, parent)
 }
 
@@ -152,7 +151,7 @@ fn child_before_parent(bench: &mut Bench) -> ScenarioResult {
     let pushed = bench.push(0, &records)?;
     pushed.ended(&parent, "applied", None)?;
     pushed.ended(&id, "applied", None)?;
-    bench.pull_until(0, &[&parent, &id]).map(drop)
+    bench.pull_until(0, &[Awaited::Row(&parent), Awaited::Row(&id)]).map(drop)
 }
 
 fn child_without_parent(bench: &mut Bench) -> ScenarioResult {
@@ -168,7 +167,7 @@ fn parent_stays(bench: &mut Bench) -> ScenarioResult {
     let (first, second) = (bench.create(0, "first")?, bench.create(0, "second")?);
     let (id, record) = child_record(bench, &child, &first.id);
     bench.push(0, &[record])?.ended(&id, "applied", None)?;
-    bench.pull_until(0, &[&id])?;
+    bench.pull_row(0, &id)?;
     let mut data = json!({child.parent_column.clone(): second.id});
     if !child.table.text.is_empty() {
         data[&child.table.text] = json!("moved");

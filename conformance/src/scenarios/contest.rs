@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Scenario, wire};
 use crate::bench::{Bench, Row};
 use crate::expect::{self, ScenarioResult, hold, is};
+use crate::news::Awaited;
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("contest/base-is-current", base_is_current),
@@ -35,7 +36,7 @@ fn wins(bench: &mut Bench, base: Option<i64>, clock: i64) -> ScenarioResult {
     let row = bench.create(0, "theirs")?;
     let record = update(bench, &row, base, clock)?;
     bench.push(0, &[record])?.ended(&row.id, "applied", None)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_until(0, &[Awaited::Text(&row.id, "mine")])?;
     is(news.row(&row.id)?, &bench.place.text, "mine")
 }
 
@@ -53,7 +54,7 @@ fn loses(bench: &mut Bench, base: Option<i64>, clock: i64) -> ScenarioResult {
         "the row's version differs from the push response",
     )?;
     is(&server["data"], &bench.place.text, "theirs")?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_row(0, &row.id)?;
     is(news.row(&row.id)?, &bench.place.text, "theirs")
 }
 
@@ -88,6 +89,6 @@ fn delete_wins(bench: &mut Bench) -> ScenarioResult {
     record["client_updated_at"] = json!("2001-01-01T00:00:00Z");
     record["base_updated_at"] = json!("2001-01-01T00:00:00Z");
     bench.push(0, &[record])?.ended(&row.id, "applied", None)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_until(0, &[Awaited::Deleted(&row.id)])?;
     hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Scenario, fixed, wire};
-use crate::bench::{Bench, News};
+use crate::bench::Bench;
 use crate::expect::{self, ScenarioResult, equal, hold, is};
+use crate::news::{Awaited, News};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("pull/first", first),
@@ -62,8 +63,7 @@ fn rows_after(bench: &mut Bench, count: usize) -> ScenarioResult<(i64, Vec<Strin
     let records: Vec<Value> = ids.iter().map(|id| bench.record("create", id, &data)).collect();
     let pushed = bench.push(0, &records)?;
     equal("accepted records", expect::list(&pushed.0, "accepted")?.len(), count)?;
-    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
-    bench.pull_until(0, &names)?;
+    bench.pull_rows(0, &ids)?;
     Ok((from, ids))
 }
 
@@ -99,7 +99,7 @@ fn one_word_per_row(bench: &mut Bench) -> ScenarioResult {
         let data = json!({bench.place.text.clone(): text});
         bench.edit(&mut row, &data)?;
     }
-    bench.pull_until(0, &[&row.id])?;
+    bench.pull_until(0, &[Awaited::Text(&row.id, "3")])?;
     let (pages, _) = bench.pull_from(0, from, 100)?;
     let mut news = News::default();
     for page in &pages {
@@ -113,11 +113,7 @@ fn made_and_deleted(bench: &mut Bench) -> ScenarioResult {
     let from = bench.catch_up(0)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
-    // The create may be pulled before the delete is in the log.
-    let mut news = bench.pull_until(0, &[&row.id])?;
-    if !news.deletes.contains(&row.id) {
-        news = bench.pull_until(0, &[&row.id])?;
-    }
+    let news = bench.pull_until(0, &[Awaited::Deleted(&row.id)])?;
     hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")?;
     let (pages, _) = bench.pull_from(0, from, 100)?;
     let mut news = News::default();
@@ -144,7 +140,7 @@ fn two_devices(bench: &mut Bench) -> ScenarioResult {
     let other = bench.device(0)?;
     let (_, checkpoint) = bench.snapshot(0, &other, 1_000)?;
     let row = bench.create(0, "for both")?;
-    bench.pull_until(0, &[&row.id])?;
+    bench.pull_row(0, &row.id)?;
     let page = bench.page(0, &other, json!({"checkpoint": checkpoint, "limit": 1_000}))?;
     let mut news = News::default();
     news.take(&page)?;
@@ -192,7 +188,7 @@ fn quiet_device_goes_on(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let before = bench.catch_up(other)?;
     let row = bench.create(0, "not for the other")?;
-    bench.pull_until(0, &[&row.id])?;
-    let after = bench.catch_up(other)?;
+    bench.pull_row(0, &row.id)?;
+    let (_, after) = bench.pull(other)?;
     hold(after > before, "the checkpoint does not advance although others have written")
 }

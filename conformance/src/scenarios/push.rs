@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, Row};
 use crate::expect::{self, ScenarioResult, equal, fail, hold, is, skip};
+use crate::news::Awaited;
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("push/create", create),
@@ -33,7 +34,7 @@ pub(crate) const ALL: &[Scenario] = &[
 
 fn create(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "made")?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_row(0, &row.id)?;
     let Some(record) = news.changes.get(&row.id) else {
         return fail("the pull does not return the row");
     };
@@ -44,10 +45,10 @@ fn create(bench: &mut Bench) -> ScenarioResult {
 
 fn update(bench: &mut Bench) -> ScenarioResult {
     let mut row = bench.create(0, "before")?;
-    bench.pull_until(0, &[&row.id])?;
+    bench.pull_row(0, &row.id)?;
     let data = json!({bench.place.text.clone(): "after"});
     bench.edit(&mut row, &data)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_until(0, &[Awaited::Text(&row.id, "after")])?;
     is(news.row(&row.id)?, &bench.place.text, "after")
 }
 
@@ -76,7 +77,7 @@ fn other_columns_stay(bench: &mut Bench) -> ScenarioResult {
     data[&column.name] = value.clone();
     let mut row = bench.create_with(0, &data)?;
     bench.edit(&mut row, &json!({text: "b"}))?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_until(0, &[Awaited::Text(&row.id, "b")])?;
     is(news.row(&row.id)?, &column.name, value)
 }
 
@@ -86,12 +87,12 @@ fn require_soft_delete(bench: &Bench) -> ScenarioResult {
 
 fn delete(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
-    bench.pull_until(0, &[&row.id])?;
+    bench.pull_row(0, &row.id)?;
     let result = bench.remove(&row)?;
     if !bench.place.deleted_at.is_empty() {
         expect::instant(&result, "server_deleted_at")?;
     }
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_until(0, &[Awaited::Deleted(&row.id)])?;
     hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")
 }
 
@@ -135,7 +136,7 @@ fn create_of_a_deleted_row(bench: &mut Bench) -> ScenarioResult {
     record["client_updated_at"] = json!(rejoin_protocol::time::format(at));
     let pushed = bench.push(0, &[record])?;
     pushed.ended(&row.id, "applied", None)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_until(0, &[Awaited::Text(&row.id, "back")])?;
     let back = news.row(&row.id)?;
     is(back, &bench.place.text, "back")?;
     is(back, &bench.place.deleted_at, Value::Null)
@@ -241,7 +242,7 @@ fn protected_columns(bench: &mut Bench) -> ScenarioResult {
         data[owner] = json!("6f1f3f0e-6d0c-4c33-9a0e-0b9f6d4f2a11");
     }
     let row = bench.create_with(0, &data)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_row(0, &row.id)?;
     let made = news.row(&row.id)?;
     expect::instant(made, &bench.place.updated_at)?;
     hold(
@@ -281,8 +282,8 @@ fn twice(bench: &mut Bench, row: &Row, record: &Value, reason: &str) -> Scenario
         let text = &bench.place.text;
         is(&result["server_version"]["data"], text, record["data"][text].clone())?;
     }
-    let news = bench.pull_until(0, &[&row.id])?;
-    is(news.row(&row.id)?, &bench.place.text, record["data"][&bench.place.text].clone())
+    let news = bench.pull_until(0, &[Awaited::Text(&row.id, "once")])?;
+    is(news.row(&row.id)?, &bench.place.text, "once")
 }
 
 fn retry_create(bench: &mut Bench) -> ScenarioResult {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{Scenario, fixed, wire};
-use crate::bench::{Bench, News};
+use crate::bench::Bench;
 use crate::expect::{self, ScenarioResult, equal, hold};
+use crate::news::{Awaited, News};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("snapshot/pages", pages),
@@ -55,7 +56,7 @@ fn no_deleted_rows(bench: &mut Bench) -> ScenarioResult {
 /// Rows written between two pages of a snapshot are returned by the next pull.
 fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
     let mut old = bench.create(0, "old")?;
-    bench.pull_until(0, &[&old.id])?;
+    bench.pull_row(0, &old.id)?;
     let client_id = bench.device(0)?;
     let body = bench.framed(&client_id, json!({"limit": 1}));
     let page = bench.good(0, "/sync/snapshot", &body)?;
@@ -63,7 +64,7 @@ fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
     let new = bench.create(0, "new")?;
     let data = json!({bench.place.text.clone(): "changed"});
     bench.edit(&mut old, &data)?;
-    bench.pull_until(0, &[&new.id, &old.id])?;
+    bench.pull_until(0, &[Awaited::Row(&new.id), Awaited::Text(&old.id, "changed")])?;
     let mut cursor = page["cursor"].clone();
     while cursor.is_object() {
         let body = bench.framed(&client_id, json!({"limit": 1_000, "cursor": cursor}));
@@ -79,7 +80,7 @@ fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
 fn one_checkpoint(bench: &mut Bench) -> ScenarioResult {
     for text in ["1", "2"] {
         let row = bench.create(0, text)?;
-        bench.pull_until(0, &[&row.id])?;
+        bench.pull_row(0, &row.id)?;
     }
     let client_id = bench.device(0)?;
     let body = bench.framed(&client_id, json!({"limit": 1}));

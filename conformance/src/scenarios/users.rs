@@ -32,8 +32,8 @@ fn devices(bench: &mut Bench) -> ScenarioResult {
 fn pull(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let (mine, theirs) = (bench.create(0, "mine")?, bench.create(other, "theirs")?);
-    bench.pull_until(0, &[&mine.id])?;
-    let news = bench.pull_until(other, &[&theirs.id])?;
+    bench.pull_row(0, &mine.id)?;
+    let news = bench.pull_row(other, &theirs.id)?;
     hold(!news.received.contains(&mine.id), "the pull returns another user's row")
 }
 
@@ -112,7 +112,7 @@ fn owner(bench: &mut Bench) -> ScenarioResult {
     let mut data = bench.data("mine");
     data[&column] = user.clone();
     let row = bench.create_with(0, &data)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_row(0, &row.id)?;
     hold(news.row(&row.id)?[&column] != user, "a device assigned its row to another user")?;
     let client_id = bench.reader(other)?.client_id;
     let (records, _) = bench.snapshot(other, &client_id, 1_000)?;

@@ -35,7 +35,7 @@ fn back(bench: &mut Bench, column: &str, value: &Value) -> ScenarioResult<Value>
     let mut data = bench.data("value");
     data[column] = value.clone();
     let row = bench.create_with(0, &data)?;
-    let news = bench.pull_until(0, &[&row.id])?;
+    let news = bench.pull_row(0, &row.id)?;
     Ok(news.row(&row.id)?[column].clone())
 }
 

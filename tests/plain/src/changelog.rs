@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::access;
-use crate::database::{Database, Event, What, instant};
+use crate::database::{Database, Event, Row, What, instant};
 use crate::table::Table;
 
 /// The operation of a changelog entry.
@@ -54,6 +54,8 @@ pub(crate) struct Changelog {
     pub(crate) entries: Vec<Entry>,
     pub(crate) lagging: bool,
     pub(crate) failures: Vec<String>,
+    /// The rows of entries, by position, if pulls return rows as they were logged.
+    pub(crate) rows: Option<BTreeMap<i64, Row>>,
     edges: BTreeMap<(String, String), BTreeSet<String>>,
     last: i64,
 }
@@ -110,6 +112,9 @@ impl Changelog {
     fn enter(&mut self, event: &Event, bucket: String, operation: Operation) {
         self.last += 1;
         let (table, id) = (event.table.clone(), event.id.clone());
+        if let Some(rows) = &mut self.rows {
+            rows.insert(self.last, event.row.clone());
+        }
         self.entries.push(Entry { seq: self.last, bucket, table, id, operation });
     }
 

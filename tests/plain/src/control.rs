@@ -135,6 +135,11 @@ impl PlainServer {
         }
     }
 
+    /// From now on a pull returns a row as it was logged, as servers do whose log contains rows.
+    pub fn log_rows(&mut self) {
+        self.log.rows.get_or_insert_default();
+    }
+
     /// Consumes this many events of the write-ahead log.
     pub fn consume(&mut self, events: usize) {
         self.log.consume(&self.config.tables, &self.database, events);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::access;
 use crate::answer::{BucketUpdates, Deleted, Pulled, Record, Version};
-use crate::changelog::Operation;
+use crate::changelog::{Entry, Operation};
 use crate::database::{Row, json};
 use crate::push::record;
 use crate::request::{Invalid, Members};
@@ -67,22 +67,22 @@ impl PlainServer {
         answer.has_more = more;
         answer.checkpoint = page.last().map_or(pull.checkpoint, |entry| entry.seq);
         // The last operation on a row replaces the earlier ones, at the position of the first.
-        let mut last: Vec<(&str, &str, Operation)> = Vec::new();
+        let mut last: Vec<&Entry> = Vec::new();
         let mut places = BTreeMap::new();
         for entry in page {
             let place = *places.entry((&entry.table, &entry.id)).or_insert(last.len());
-            let change = (entry.table.as_str(), entry.id.as_str(), entry.operation);
             if place == last.len() {
-                last.push(change);
+                last.push(entry);
             } else {
-                last[place] = change;
+                last[place] = entry;
             }
         }
-        for (table, id, operation) in last {
-            if operation == Operation::Delete {
-                answer.deletes.push(Deleted { id: id.to_owned(), table_name: table.to_owned() });
+        for entry in last {
+            if entry.operation == Operation::Delete {
+                let (id, table_name) = (entry.id.clone(), entry.table.clone());
+                answer.deletes.push(Deleted { id, table_name });
             } else {
-                answer.changes.extend(self.hydrate(user, table, id));
+                answer.changes.extend(self.hydrate(user, entry));
             }
         }
         answer.changes.sort_by(|left, right| left.table_name.cmp(&right.table_name));
@@ -109,10 +109,12 @@ impl PlainServer {
         (std::mem::take(&mut self.snapshot_next) || behind).then_some("checkpoint_before_retention")
     }
 
-    /// The current row; `None` if it is deleted or not visible to the user.
-    fn hydrate(&self, user: &str, table: &str, id: &str) -> Option<Record> {
-        let table = self.config.tables.iter().find(|known| known.name == table)?;
-        let row = self.database.get(&table.name, id)?;
+    /// The current row, or the one that was logged; `None` if it is deleted or not visible to the
+    /// user.
+    fn hydrate(&self, user: &str, entry: &Entry) -> Option<Record> {
+        let table = self.config.tables.iter().find(|known| known.name == entry.table)?;
+        let logged = self.log.rows.as_ref().and_then(|rows| rows.get(&entry.seq));
+        let row = logged.or_else(|| self.database.get(&table.name, &entry.id))?;
         self.sees(user, table, row).then(|| synced(table, row))
     }
 
