@@ -96,9 +96,9 @@ impl Model for Plain {
     fn switches(&self) -> &'static [Switch] {
         switches! {
             "P1", TwoRecordsOfARow, 1 => "queue-drains";
-            "P2", RecordThawed, 6 => "pass-ends", "queue-loses-nothing", "given-up-is-taken-back";
+            "P2", RecordThawed, 92 => "pass-ends", "queue-loses-nothing", "given-up-is-taken-back";
             "P4", BaseNotFolded, 1 => "acceptance-changes-no-view";
-            "P8", RestNotKept, 31 => "queue-drains", "devices-agree";
+            "P8", RestNotKept, 139 => "queue-drains", "devices-agree";
         }
     }
 }
