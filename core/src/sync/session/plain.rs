@@ -220,14 +220,14 @@ impl Plain {
                 pass.progress.done += (applied.accepted.len() + applied.parked.len()) as u64;
                 Ok(NextStep::Onward)
             }
-            What::Page(present) => self.take_page(engine, pass, present, &answer::read(body)?),
+            What::Page(present) => Self::take_page(engine, pass, present, &answer::read(body)?),
             What::Pull(running) => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(NextStep::Schema);
                 }
                 if pull::examine(engine, running, &answer)? == ResponseUse::Rebuild {
-                    return self.rebuild(engine, pass, running, &answer);
+                    return Self::rebuild(engine, pass, running, &answer);
                 }
                 if running.checkpoint == 0 {
                     self.held = Some((running.clone(), Box::new(answer)));
@@ -242,7 +242,7 @@ impl Plain {
                 }
                 match self.held.take() {
                     Some((running, _)) if answer.snapshot_required => {
-                        self.rebuild(engine, pass, &running, &answer)
+                        Self::rebuild(engine, pass, &running, &answer)
                     }
                     Some((running, held)) => self.take_rows(engine, pass, &running, &held),
                     None => Ok(NextStep::Onward),
@@ -252,7 +252,6 @@ impl Plain {
     }
 
     fn rebuild(
-        &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
         running: &PullParameters,
@@ -292,7 +291,6 @@ impl Plain {
     }
 
     fn take_page(
-        &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
         present: &fact::SnapshotProgress,
