@@ -382,7 +382,8 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Vec
     let mut parked = Vec::new();
     for Failure { place, unread } in std::mem::take(&mut course.failures) {
         let Some(record) = engine.queue.records().get(place) else { continue };
-        if !unread && !engine.is_last_fault(record.faults) {
+        let is_last = unread || names_removed(engine, record);
+        if !is_last && !engine.is_last_fault(record.faults) {
             engine.count_fault(place)?;
             continue;
         }
@@ -401,6 +402,14 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Vec
         course.in_a_row = 0;
     }
     Ok(parked)
+}
+
+/// Whether a record names a table or column that the server has removed: a retry is useless.
+fn names_removed(engine: &Engine, record: &Record) -> bool {
+    engine.schema.table(record.row.table).is_some_and(|table| {
+        let sent = table.sent_values(record.operation, &record.data);
+        table.is_removed() || sent.iter().any(|(column, _)| table.position(*column).is_none())
+    })
 }
 
 /// The first of the separated edits takes the queue position of their common record, because frozen
