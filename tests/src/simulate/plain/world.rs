@@ -73,7 +73,9 @@ impl<'t> World<'t> {
         let count = [1, 1, 1, 2, 2, 2, 3, 4][rng.usize(..8)];
         let alone = count == 1 && rng.u8(..3) == 0;
         let mut devices: Vec<Device> = (0..count).map(|at| device(seed, at, &mut rng)).collect();
-        devices.iter_mut().for_each(|device| device.limit_faults(ATTEMPTS));
+        for device in &mut devices {
+            device.limit_faults(ATTEMPTS);
+        }
         let policies = policies(seed, &mut devices);
         let mut world = Self {
             site,
