@@ -61,7 +61,7 @@ async fn compaction_runs_in_batches(backend: Backend) {
     let before: usize = world.one(entries).parse().unwrap();
     let done = world.server.compact().unwrap();
     assert_eq!((done.entries, world.one(entries).as_str()), (before - 1, "1"));
-    // Batches of three, and one check each for verdicts and times.
+    // Batches of three, and one check each for verdicts, times and staged parts.
     assert_eq!(done.batches, (before - 1) / 3 + 1 + 3, "{done:?}");
     assert!(!done.elsewhere);
     let again = world.server.compact().unwrap();

@@ -15,6 +15,7 @@ mod deaths;
 mod decide;
 mod diagnose;
 mod doctor;
+mod drawn;
 mod driver;
 mod edits;
 mod first_sync;
