@@ -55,7 +55,7 @@ pub use pending::{
 };
 pub use read_only::ReadOnlyClient;
 pub use reset::{Keep, ResetReport};
-pub use status::{FirstSync, StatusObserver, SyncState, SyncStatus};
+pub use status::{FirstSync, LeftOutPart, StatusObserver, SyncState, SyncStatus};
 pub use storage::{CheckpointMode, Checkpointed};
 pub use subscription::Subscription;
 pub use syncing::{DoctorReport, SyncReport, TableCheck};

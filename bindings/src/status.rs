@@ -77,13 +77,26 @@ pub enum FirstSync {
     Done,
 }
 
-/// The sync state and the first-sync state.
+/// A table of the server, or a part of one, that this device has left out of its schema.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct LeftOutPart {
+    /// The table.
+    pub table: String,
+    /// What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+    pub part: String,
+    /// Why, and the remedy.
+    pub reason: String,
+}
+
+/// The sync state, the first-sync state, and what is left out.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct SyncStatus {
     /// The sync state.
     pub state: SyncState,
     /// Whether a first sync has completed.
     pub first_sync: FirstSync,
+    /// Tables of the server, and rules and indexes, that this device has left out of its schema.
+    pub left_out: Vec<LeftOutPart>,
 }
 
 /// Observes the sync status.
@@ -132,9 +145,16 @@ impl From<rejoin_core::FirstSync> for FirstSync {
     }
 }
 
+impl From<core::LeftOutPart> for LeftOutPart {
+    fn from(core::LeftOutPart { table, part, reason }: core::LeftOutPart) -> Self {
+        Self { table, part, reason }
+    }
+}
+
 impl From<core::SyncStatus> for SyncStatus {
     fn from(status: core::SyncStatus) -> Self {
-        Self { state: status.state.into(), first_sync: status.first_sync.into() }
+        let left_out = status.left_out.into_iter().map(LeftOutPart::from).collect();
+        Self { state: status.state.into(), first_sync: status.first_sync.into(), left_out }
     }
 }
 

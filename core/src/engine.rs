@@ -178,7 +178,9 @@ impl Engine {
         engine.db.note_ours()?;
         adopt::load_schema(&mut engine)?;
         match (&engine.schema.manifest, &options.manifest) {
-            (None, Some(bundled)) => drop(adopt::adopt(&mut engine, bundled)?),
+            (None, Some(bundled)) => {
+                adopt::adopt_what_fits(&mut engine, bundled, |_, _| Ok(Vec::new()))?;
+            }
             // The stored manifest of the server wins; the bundled one adds the local-only tables.
             (Some(_), Some(bundled)) => adopt::adopt_local(&mut engine, bundled)?,
             (_, None) => {}

@@ -132,6 +132,7 @@ pub use engine::rebase::take_back::Undone;
 pub use engine::reset::Keep;
 pub use engine::row_state::RowSyncState;
 pub use engine::rows::patch::PatchKind;
+pub use engine::schema::left_out::LeftOutPart;
 pub use error::{
     ActionFault, ChangedRow, Error, InputFault, QueueFault, Result, StorageFault, SyncFault,
 };

@@ -47,6 +47,34 @@ pub enum Part {
     Rule(usize),
 }
 
+impl Part {
+    /// The name of a table as a part of itself.
+    pub const TABLE: &str = "table";
+
+    /// The part of this table by name: `table`, `column NAME`, `index NAME`, `CHECK NAME` and the like.
+    pub fn describe(&self, table: &TableManifest) -> String {
+        let extension = table.rejoin.as_ref();
+        match self {
+            Self::Table => String::from(Self::TABLE),
+            Self::Column(name) => format!("column {name}"),
+            Self::Default(name) => format!("the default of column {name}"),
+            Self::Index(at) => {
+                let index = extension.and_then(|extension| extension.indexes.get(*at));
+                index.map_or_else(String::new, |index| format!("index {}", index.name))
+            }
+            Self::Rule(at) => match extension.and_then(|extension| extension.rules.get(*at)) {
+                Some(Rule::Check { name, .. }) => format!("CHECK {name}"),
+                Some(Rule::NotNull { column }) => format!("NOT NULL of column {column}"),
+                Some(Rule::Unique { columns }) => format!("UNIQUE ({})", columns.join(", ")),
+                Some(Rule::References { column, .. }) => {
+                    format!("the reference of column {column}")
+                }
+                None => String::new(),
+            },
+        }
+    }
+}
+
 /// A part of a manifest that a device cannot build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {

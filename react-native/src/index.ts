@@ -28,7 +28,7 @@ export * from './refusals';
 export { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
 export type { SchemaHandle } from './schema';
 export type { Statement } from './statement';
-export type { FirstSync, SyncState, SyncStatus } from './status';
+export type { FirstSync, LeftOutPart, SyncState, SyncStatus } from './status';
 export type { CheckpointMode, ImportedTable, Keep, LeftOut, ResetReport, StorageHandle, SynchroImport } from './storage';
 export type { DoctorReport, SyncHandle, SyncReport, TableCheck } from './sync';
 export type { TokenFunction, TokenProvider } from './tokens';

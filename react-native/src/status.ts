@@ -40,16 +40,30 @@ export type SyncState =
 /** The progress of the first sync: no data, partial data, or complete. */
 export type FirstSync = 'absent' | 'partial' | 'done';
 
-/** The sync state, and whether there is data to show. */
+/** A table of the server, or a part of one, that this device has left out of its schema. */
+export interface LeftOutPart {
+  readonly table: string;
+  /** What of it: `table`, or `index NAME`, `CHECK NAME` and the like. */
+  readonly part: string;
+  /** Why, and the remedy. */
+  readonly reason: string;
+}
+
+/** The sync state, whether there is data to show, and what is left out. */
 export interface SyncStatus {
   readonly state: SyncState;
   /** The progress of the first sync. */
   readonly firstSync: FirstSync;
+  /**
+   * Tables of the server, and rules and indexes, that this device has left out of its schema. The others are synced. A
+   * name that the app uses itself is adopted by the next sync after the app drops or renames its own object.
+   */
+  readonly leftOut: readonly LeftOutPart[];
 }
 
 /** The status of a client after its shutdown. @internal */
 export function stopped(before: SyncStatus): SyncStatus {
-  return { state: { kind: 'stopped' }, firstSync: before.firstSync };
+  return { ...before, state: { kind: 'stopped' } };
 }
 
 const FIRST_SYNC: Record<ffi.FirstSync, FirstSync> = {
@@ -60,7 +74,8 @@ const FIRST_SYNC: Record<ffi.FirstSync, FirstSync> = {
 
 /** Converts the engine's status. @internal */
 export function raiseStatus(status: ffi.SyncStatus): SyncStatus {
-  return { state: raiseState(status.state), firstSync: FIRST_SYNC[status.firstSync] };
+  const leftOut = status.leftOut.map(({ table, part, reason }) => ({ table, part, reason }));
+  return { state: raiseState(status.state), firstSync: FIRST_SYNC[status.firstSync], leftOut };
 }
 
 /** Converts the engine's microseconds. */

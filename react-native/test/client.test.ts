@@ -181,7 +181,7 @@ describe('observers', () => {
     const received: SyncStatus[] = [];
     client.onStatus((status) => received.push(status));
     await until(() => received.length > 0, 'the current status');
-    expect(received[0]).toEqual({ state: { kind: 'idle' }, firstSync: 'absent' });
+    expect(received[0]).toEqual({ state: { kind: 'idle' }, firstSync: 'absent', leftOut: [] });
     await client.start();
     await until(() => received.at(-1)?.state.kind === 'offline', 'the status is offline');
     expect(client.status()).toEqual(received.at(-1));
@@ -189,7 +189,7 @@ describe('observers', () => {
     await until(() => received.at(-1)?.state.kind === 'suspended', 'the status is suspended');
     await client.sync.resume();
     await client.shutdown();
-    expect(client.status()).toEqual({ state: { kind: 'stopped' }, firstSync: 'absent' });
+    expect(client.status()).toEqual({ state: { kind: 'stopped' }, firstSync: 'absent', leftOut: [] });
   });
 
   test('observer survives garbage collection', async () => {

@@ -40,7 +40,7 @@ impl Client {
     /// # Errors
     /// [`Error::Configuration`] with all problems; [`StorageFault::Locked`] if another process has the file open;
     /// [`StorageFault::TooNew`], [`StorageFault::Corrupt`], [`StorageFault::ReadOnly`], [`StorageFault::Io`]: nothing changed.
-    /// [`InputFault::SchemaRefused`] if this device cannot store the bundled schema.
+    /// [`InputFault::SchemaRefused`] if this device can build no table of the bundled schema.
     pub fn open(config: Config) -> Task<Self> {
         Self::open_with(config, Services::default())
     }
@@ -226,7 +226,12 @@ impl Core {
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
         let writer = Writer::start_with(open, between).wait()?;
         let beside = || {
-            syncing.set_first_sync(writer.call_blocking(|engine| fact::first_sync(engine))?);
+            let stored = |engine: &mut Engine| {
+                let left_out = engine.schema.left_out.parts.clone();
+                Ok((fact::first_sync(engine)?, left_out))
+            };
+            let (first_sync, left_out) = writer.call_blocking(stored)?;
+            syncing.set_stored(first_sync, left_out);
             let count = config.readers;
             let (first, rest) = writer.call_blocking(move |engine| connections(engine, count))?;
             let readers = Readers::new(rest, stop)?;
@@ -278,7 +283,8 @@ fn engine(
     let Some(actions) = actions else { return Ok(engine) };
     let bundled = options.manifest.as_ref().map(|manifest| manifest.schema_version);
     let present = engine.schema().manifest.as_ref().map(|manifest| manifest.schema_version);
-    let is_bundled = bundled.is_some() && bundled == present;
+    let is_whole = engine.schema().left_out.parts.is_empty();
+    let is_bundled = bundled.is_some() && bundled == present && is_whole;
     perform::set_actions(&mut engine, actions.get(), is_bundled)?;
     Ok(engine)
 }

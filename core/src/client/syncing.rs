@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::{Core, SyncHandle};
 use crate::block_on::block_on;
 use crate::config::Config;
+use crate::engine::schema::left_out::LeftOutPart;
 use crate::error::{Error, InputFault, Result};
 use crate::host::Host;
 use crate::runtime::{Foreign, Runtime, SpawnedTask};
@@ -202,7 +203,7 @@ impl Syncing {
         let mut foreign = Vec::new();
         foreign.extend((!is_ours).then_some(Foreign::Transport));
         foreign.extend(matches!(credentials, Credentials::Tokens(_)).then_some(Foreign::Tokens));
-        let status = SyncStatus { state: SyncState::Idle, first_sync: FirstSync::Absent };
+        let status = SyncStatus::new();
         let (listeners, transitions) = (Vec::new(), Vec::new());
         let published = Published { status, driver: 0, listeners, transitions, over: false };
         Ok(Arc::new(Self {
@@ -218,9 +219,10 @@ impl Syncing {
         }))
     }
 
-    /// The first-sync state stored in the file, used until there is a driver.
-    pub(crate) fn set_first_sync(&self, first_sync: FirstSync) {
-        self.published().status.first_sync = first_sync;
+    /// What the file says beside the state, used until there is a driver.
+    pub(crate) fn set_stored(&self, first_sync: FirstSync, left_out: Vec<LeftOutPart>) {
+        let status = &mut self.published().status;
+        (status.first_sync, status.left_out) = (first_sync, left_out);
     }
 
     fn driven<R>(self: &Arc<Self>, writer: &Writer, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
@@ -273,11 +275,11 @@ impl Syncing {
         let syncing = Arc::clone(self);
         super::lifecycle::in_background("stop", move || {
             block_on(running.driver.stop());
-            let first_sync = syncing.published().status.first_sync;
+            let stopped = syncing.published().status.clone();
             syncing.published().transitions = running.driver.transitions();
             let number = running.number;
             drop(running);
-            syncing.publish(number, &SyncStatus { state: SyncState::Stopped, first_sync });
+            syncing.publish(number, &SyncStatus { state: SyncState::Stopped, ..stopped });
             Ok(())
         })
     }
@@ -303,7 +305,7 @@ impl Syncing {
 
     /// The file was reset; runs on the writer's thread and only signals the driver.
     pub(crate) fn file_was_reset(&self) {
-        self.set_first_sync(FirstSync::Absent);
+        self.published().status.first_sync = FirstSync::Absent;
         self.with(Driver::file_was_reset);
     }
 
@@ -320,13 +322,16 @@ impl Syncing {
     pub(super) fn status(&self) -> SyncStatus {
         let now = self.with(|driver| driver.status().borrow().clone());
         let published = self.published().status.clone();
-        now.map_or(published.clone(), |now| with_first_sync(now, published.first_sync))
+        match now {
+            Some(now) => with_stored(now, published),
+            None => published,
+        }
     }
 
     fn publish(&self, driver: u64, status: &SyncStatus) {
         let listeners = {
             let mut published = self.published();
-            let status = &with_first_sync(status.clone(), published.status.first_sync);
+            let status = &with_stored(status.clone(), published.status.clone());
             if published.driver != driver || published.status == *status {
                 return;
             }
@@ -371,9 +376,14 @@ impl Syncing {
     }
 }
 
-/// A driver that has not read the file yet does not have the first-sync state.
-fn with_first_sync(status: SyncStatus, first_sync: FirstSync) -> SyncStatus {
-    if status.state == SyncState::Idle { SyncStatus { first_sync, ..status } } else { status }
+/// A driver that has not read the file yet does not have what it says beside the state.
+fn with_stored(status: SyncStatus, stored: SyncStatus) -> SyncStatus {
+    let state = status.state;
+    if state == SyncState::Idle {
+        SyncStatus { state, ..stored }
+    } else {
+        SyncStatus { state, ..status }
+    }
 }
 
 impl Listener {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use rejoin_protocol::admit;
+use rejoin_protocol::admit::{self, Misfit, Part};
 use rejoin_protocol::manifest::{Manifest, Rule, SyncModel};
 use rusqlite::Connection;
 
@@ -21,13 +21,18 @@ use crate::engine::rebase::missing;
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::build::{self, refused};
 use crate::engine::schema::change::{self, run};
+use crate::engine::schema::left_out::{LEFT_OUT, LeftOut};
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{self, quoted};
 use crate::engine::schema::store::{Catalogue, note_unfilled};
 use crate::engine::schema::{guarded, local, trial};
 use crate::engine::search;
-use crate::error::Result;
+use crate::error::{Error, InputFault, Result};
 use crate::ids::{ColumnId, MutationId, TableNumber};
+use choose::Chosen;
+pub(crate) use choose::may_return;
+
+mod choose;
 
 /// Result of adopting a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,21 +56,77 @@ pub struct Adopted {
 /// # Errors
 /// `SchemaRefused` names table and reason; nothing was changed.
 pub fn adopt(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
-    if engine.schema.manifest.as_ref() == Some(manifest) {
+    if is_current(engine, manifest) {
         return Ok(Adopted::default());
     }
-    let json = serde_json::to_string(manifest)
-        .map_err(|error| crate::Error::Internal(error.to_string()))?;
-    check(manifest, Some(&json))?;
+    let chosen = choose::choose(engine, manifest, &[])?;
+    match chosen.left_out.parts.first() {
+        Some(part) => Err(refused(&part.table, part.reason.as_str())),
+        None => store(engine, &chosen, &[]),
+    }
+}
+
+/// Tables that are left out one after another because SQLite refuses them, although they passed all
+/// checks.
+const MOST_REFUSED: usize = 32;
+
+/// Adopts a manifest without what this device cannot build, as [`adopt`] does. `due` has facts that are
+/// stored in the same transaction.
+///
+/// # Errors
+/// `SchemaRefused` if no table is left, or the manifest is too large; nothing was changed.
+pub(crate) fn adopt_what_fits(
+    engine: &mut Engine,
+    manifest: &Manifest,
+    due: impl Fn(&Engine, &Manifest) -> Result<Vec<(String, Option<String>)>>,
+) -> Result<Adopted> {
+    if is_current(engine, manifest) {
+        return Ok(Adopted::default());
+    }
+    let mut out: Vec<Misfit> = Vec::new();
+    loop {
+        let chosen = choose::choose(engine, manifest, &out)?;
+        let ours = engine.schema.manifest.as_ref();
+        if ours == Some(&chosen.manifest) && *engine.schema.left_out == chosen.left_out {
+            return Ok(Adopted::default());
+        }
+        let facts = due(engine, &chosen.manifest)?;
+        match store(engine, &chosen, &facts) {
+            Err(Error::InvalidInput(InputFault::SchemaRefused { table, reason: why }))
+                if out.len() < MOST_REFUSED && chosen.has(&table) =>
+            {
+                out.push(Misfit { table, part: Part::Table, why });
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_current(engine: &Engine, manifest: &Manifest) -> bool {
+    engine.schema.manifest.as_ref() == Some(manifest) && engine.schema.left_out.parts.is_empty()
+}
+
+/// Makes the chosen part of a manifest the schema, in one transaction with these facts.
+fn store(
+    engine: &mut Engine,
+    chosen: &Chosen,
+    facts: &[(String, Option<String>)],
+) -> Result<Adopted> {
+    let manifest = &chosen.manifest;
+    let internal = |error: serde_json::Error| Error::Internal(error.to_string());
+    let json = serde_json::to_string(manifest).map_err(internal)?;
+    let left_out = chosen.left_out.to_json()?;
     let before = Arc::clone(&engine.schema);
     let result = engine.write(Origin::Local, |engine| {
-        let adopted = take_over(engine, manifest)?;
+        let adopted = take_over(engine, chosen)?;
         death::pass(Failpoint::MidMigration);
         engine.set_meta("manifest", Some(&json))?;
+        engine.set_meta(LEFT_OUT, left_out.as_deref())?;
         engine.set_meta("schema_version", Some(&manifest.schema_version.to_string()))?;
         engine.set_meta("schema_hash", Some(&manifest.schema_hash))?;
         let rules = manifest.rejoin.as_ref().map(|extension| extension.rules_hash.as_str());
         engine.set_meta("rules_hash", rules)?;
+        facts.iter().try_for_each(|(key, value)| engine.set_meta(key, value.as_deref()))?;
         for table in engine.schema.tables.values() {
             engine.touched.table(&table.name);
         }
@@ -74,29 +135,22 @@ pub fn adopt(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     if result.is_err() {
         install(engine, before);
         engine.db.note_ours()?;
+    } else {
+        chosen.left_out.log_changes(&before.left_out);
     }
     result
 }
 
-/// Refuses a manifest with a part that this device cannot build. A stored one is not checked again: the
-/// file must open.
-fn check(manifest: &Manifest, json: Option<&str>) -> Result<()> {
-    let first = manifest.tables.first().map_or("", |table| &table.table_name);
-    let size = admit::check_size(manifest, json.map_or(0, str::len));
-    size.map_err(|why| refused(first, why))?;
-    match admit::misfits(&manifest.tables).into_iter().next() {
-        Some(misfit) => Err(refused(&misfit.table, misfit.why)),
-        None => Ok(()),
-    }
-}
-
 /// Creates the missing local-only tables and columns of a bundled manifest.
 pub(crate) fn adopt_local(engine: &mut Engine, bundled: &Manifest) -> Result<()> {
-    check(bundled, None)?;
-    if local::missing(engine.db.conn(), bundled)?.is_empty() {
+    let mut bundled = bundled.clone();
+    for misfit in admit::prune(&mut bundled.tables, |_, _| None) {
+        tracing::warn!(table = misfit.table, why = misfit.why, "a part of the bundle is left out");
+    }
+    if local::missing(engine.db.conn(), &bundled)?.is_empty() {
         return Ok(());
     }
-    engine.write(Origin::Local, |engine| local::create_tables(&engine.db, bundled))
+    engine.write(Origin::Local, |engine| local::create_tables(&engine.db, &bundled))
 }
 
 /// Loads the schema stored in the file.
@@ -117,11 +171,12 @@ pub(crate) fn load_schema(engine: &mut Engine) -> Result<()> {
 pub(crate) fn know_schema(engine: &mut Engine) -> Result<bool> {
     let Some(json) = engine.meta("manifest")? else { return Ok(false) };
     let manifest: Manifest = serde_json::from_str(&json).map_err(|error| {
-        crate::Error::Storage(crate::StorageFault::Corrupt(format!("the stored manifest: {error}")))
+        Error::Storage(crate::StorageFault::Corrupt(format!("the stored manifest: {error}")))
     })?;
     let mut catalogue = Catalogue::load(engine.db.conn())?;
     let mut schema = build::build(&manifest, &mut catalogue)?;
     catalogue.note_removed(&mut schema);
+    schema.left_out = Arc::new(LeftOut::load(engine.db.conn())?);
     install(engine, Arc::new(schema));
     Ok(true)
 }
@@ -165,17 +220,15 @@ pub(crate) fn install(engine: &mut Engine, mut schema: Arc<Schema>) {
     engine.schema = schema;
 }
 
-fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
-    let old = Arc::clone(&engine.schema);
+fn take_over(engine: &mut Engine, chosen: &Chosen) -> Result<Adopted> {
+    let (old, manifest) = (Arc::clone(&engine.schema), &chosen.manifest);
     let (mut catalogue, mut new) = numbered(engine.db.conn(), &old, manifest)?;
-    catalogue.check_size(manifest.tables.first().map_or("", |table| &table.table_name))?;
     catalogue.store(engine.db.conn(), &old)?;
     catalogue.note_removed(&mut new);
+    new.left_out = Arc::new(chosen.left_out.clone());
     let new = Arc::new(new);
-    same_models(&old, &new)?;
     let parked = missing::park(engine, &new)?;
     let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
-    try_expressions(&engine.db, &old, &new, manifest)?;
     search::lay_search_aside(engine)?;
     change_tables(&engine.db, &old, &new, &mut adopted)?;
     let conn = engine.db.conn();
@@ -192,18 +245,6 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     Ok(adopted)
 }
 
-/// Refuses a table whose rows would pass from one model to the other: pending work of the first
-/// could not be sent.
-fn same_models(old: &Schema, new: &Schema) -> Result<()> {
-    for table in sorted(new) {
-        if old.named(&table.name).is_some_and(|before| before.sync != table.sync) {
-            let why = "it changes between rows and log; give the table another name";
-            return Err(refused(&table.name, why));
-        }
-    }
-    Ok(())
-}
-
 /// Changes the synced tables to their new form.
 fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopted) -> Result<()> {
     let _guard = db.gate.schema_change();
@@ -212,7 +253,9 @@ fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopte
         conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
     }
     for table in sorted(old) {
-        if new.named(&table.name).is_none() {
+        if let Some(after) = new.named(&table.name) {
+            change::drop_indexes(conn, table, after)?;
+        } else {
             run(conn, table, &format!("DROP TABLE {}", quoted(&table.name)))?;
             adopted.dropped.push(table.name.clone());
         }
@@ -230,14 +273,13 @@ fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopte
                 adopted.new_tables.push(table.number);
             }
             (None, None) => {
-                local::no_table_of_this_name(conn, table)?;
                 run(conn, table, &sql::create_table(table, &table.name))?;
                 adopted.new_tables.push(table.number);
             }
         }
     }
     for table in sorted(new) {
-        change::set_indexes(conn, old.named(&table.name).map(|table| &**table), table)?;
+        change::create_indexes(conn, table)?;
     }
     Ok(())
 }
@@ -269,18 +311,6 @@ fn sorted(schema: &Schema) -> Vec<&Arc<Table>> {
     let mut tables: Vec<_> = schema.tables.values().collect();
     tables.sort_by_key(|table| table.number);
     tables
-}
-
-/// Evaluates the expressions of new and changed tables.
-fn try_expressions(db: &Database, old: &Schema, new: &Schema, manifest: &Manifest) -> Result<()> {
-    let _guard = db.gate.schema_change();
-    let is_new = |table: &&&Arc<Table>| old.tables.get(&table.number) != Some(**table);
-    for table in sorted(new).iter().filter(is_new) {
-        if let Some(declared) = manifest.synced().find(|other| other.table_name == table.name) {
-            trial::run_trial(db, declared, table)?;
-        }
-    }
-    Ok(())
 }
 
 /// Creates the triggers of all tables.

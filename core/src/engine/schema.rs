@@ -4,6 +4,7 @@ pub(crate) mod app_trigger;
 pub(crate) mod build;
 pub(crate) mod change;
 pub(crate) mod guarded;
+pub(crate) mod left_out;
 pub(crate) mod local;
 pub mod model;
 pub(crate) mod sql;

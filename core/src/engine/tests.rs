@@ -5,6 +5,7 @@ mod capture;
 mod failures;
 mod files;
 mod hostile;
+mod left_out;
 mod property;
 mod refusals;
 mod reset;

@@ -156,7 +156,8 @@ impl Driver {
     /// The file was reset: no first sync is done, waits for verdicts end, credentials may change.
     pub fn file_was_reset(&self) {
         self.keyring.forget();
-        self.shared.board.set_first_sync(FirstSync::Absent);
+        let left_out = self.shared.board.now().left_out;
+        self.shared.board.set_stored(FirstSync::Absent, &left_out);
         self.shared.answers.send_modify(|count| *count += 1);
         self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
@@ -209,7 +210,7 @@ impl Driver {
             // Until this pass has ended, a refusal is one of an earlier pass.
             let mut is_current = false;
             loop {
-                let SyncStatus { state, first_sync } = status.borrow_and_update().clone();
+                let SyncStatus { state, first_sync, .. } = status.borrow_and_update().clone();
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
                     SyncState::NeedsAuth if is_current => {

@@ -20,6 +20,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{ErrorBody, code, path};
 
 use crate::engine::Engine;
+use crate::engine::adopt;
 use crate::engine::entries;
 use crate::engine::rebase::import;
 use crate::engine::staging::{self, Staging};
@@ -107,12 +108,8 @@ impl Session {
         }
         let peer = self.peer.as_mut().filter(|_| self.is_registered);
         let step = match peer {
-            Some(peer) if !peer.must_register(engine) => {
-                if engine.schema.manifest.is_some() {
-                    PassStep::Push
-                } else {
-                    PassStep::Schema
-                }
+            Some(peer) if !peer.must_register(engine) && !adopt::may_return(engine)? => {
+                if engine.schema.manifest.is_some() { PassStep::Push } else { PassStep::Schema }
             }
             _ => PassStep::Register,
         };
@@ -289,6 +286,7 @@ impl Session {
         }));
         let has_current_schema =
             peer.registered(engine, &self.pass.config, &self.who, answer)? && is_same;
+        let has_current_schema = has_current_schema && !adopt::may_return(engine)?;
         self.is_registered = true;
         self.pass.step = if has_current_schema { PassStep::Push } else { PassStep::Schema };
         self.named = Some(named);

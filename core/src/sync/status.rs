@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::engine::schema::left_out::LeftOutPart;
 use crate::host::Host;
 
 /// The number of stored transitions.
@@ -113,6 +114,18 @@ pub struct SyncStatus {
     pub state: SyncState,
     /// Whether a first sync has completed.
     pub first_sync: FirstSync,
+    /// Tables of the server, and rules and indexes, that this device has left out of its schema. The others
+    /// are synced. A name that the app uses itself is adopted by the next sync after the app drops or
+    /// renames its own object.
+    pub left_out: Vec<LeftOutPart>,
+}
+
+impl SyncStatus {
+    /// The status before the file is read.
+    pub(crate) fn new() -> Self {
+        let (state, first_sync) = (SyncState::Idle, FirstSync::Absent);
+        Self { state, first_sync, left_out: Vec::new() }
+    }
 }
 
 /// A change of state.
@@ -135,7 +148,7 @@ pub(crate) struct StatusBoard {
 
 impl StatusBoard {
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
-        let status = SyncStatus { state: SyncState::Idle, first_sync: FirstSync::Absent };
+        let status = SyncStatus::new();
         Self { host, status: watch::Sender::new(status), history: Mutex::default() }
     }
 
@@ -169,9 +182,15 @@ impl StatusBoard {
         }
     }
 
-    pub(crate) fn set_first_sync(&self, first_sync: FirstSync) {
+    /// Sets what the file says beside the state.
+    pub(crate) fn set_stored(&self, first_sync: FirstSync, left_out: &[LeftOutPart]) {
         self.status.send_if_modified(|status| {
-            std::mem::replace(&mut status.first_sync, first_sync) != first_sync
+            let changed = status.first_sync != first_sync || status.left_out != left_out;
+            if changed {
+                status.first_sync = first_sync;
+                status.left_out = left_out.to_vec();
+            }
+            changed
         });
     }
 }
@@ -209,9 +228,9 @@ mod tests {
         let board = StatusBoard::new(Arc::new(TestHost::new(1)));
         let mut watch = board.watch();
         board.set(SyncState::Idle);
-        board.set_first_sync(FirstSync::Absent);
+        board.set_stored(FirstSync::Absent, &[]);
         assert!(!watch.has_changed().unwrap());
-        board.set_first_sync(FirstSync::Partial);
+        board.set_stored(FirstSync::Partial, &[]);
         assert!(watch.has_changed().unwrap());
         assert_eq!(watch.borrow_and_update().first_sync, FirstSync::Partial);
         board.set(SyncState::NeedsAuth);
@@ -223,7 +242,7 @@ mod tests {
         let board = StatusBoard::new(Arc::new(TestHost::new(1)));
         board.set(SyncState::Applying(SyncedRows { done: 3, total: None, rows_per_second: 7 }));
         let json = serde_json::to_string(&board.now()).unwrap();
-        let expected = r#"{"state":"applying","done":3,"total":null,"rows_per_second":7,"first_sync":"absent"}"#;
+        let expected = r#"{"state":"applying","done":3,"total":null,"rows_per_second":7,"first_sync":"absent","left_out":[]}"#;
         assert_eq!(json, expected);
     }
 }

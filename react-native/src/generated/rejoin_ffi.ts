@@ -2192,6 +2192,65 @@ const FfiConverterTypeLeftOut = (() => {
 })();
 
 /**
+ * A table of the server, or a part of one, that this device has left out of its schema.
+ */
+export type LeftOutPart = {
+    /**
+     * The table.
+     */
+    table: string,
+    /**
+     * What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+     */
+    part: string,
+    /**
+     * Why, and the remedy.
+     */
+    reason: string
+}
+
+/**
+ * Generated factory for {@link LeftOutPart} record objects.
+ */
+export const LeftOutPart = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<LeftOutPart, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<LeftOutPart>,
+    });
+})();
+
+const FfiConverterTypeLeftOutPart = (() => {
+    type TypeName = LeftOutPart;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                part: FfiConverterString.readFromCursor(c),
+                reason: FfiConverterString.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterString.writeIntoCursor(value.part, c);
+            FfiConverterString.writeIntoCursor(value.reason, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterString.allocationSize(value.part) +
+             FfiConverterString.allocationSize(value.reason);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * A structured field of a record.
  */
 export type LogField = {
@@ -3614,7 +3673,7 @@ const FfiConverterTypeFirstSync = (() => {
 })();
 
 /**
- * The sync state and the first-sync state.
+ * The sync state, the first-sync state, and what is left out.
  */
 export type SyncStatus = {
     /**
@@ -3624,7 +3683,11 @@ export type SyncStatus = {
     /**
      * Whether a first sync has completed.
      */
-    firstSync: FirstSync
+    firstSync: FirstSync,
+    /**
+     * Tables of the server, and rules and indexes, that this device has left out of its schema.
+     */
+    leftOut: Array<LeftOutPart>
 }
 
 /**
@@ -3649,16 +3712,19 @@ const FfiConverterTypeSyncStatus = (() => {
         readFromCursor(c: Cursor): TypeName {
             return {
                 state: FfiConverterTypeSyncState.readFromCursor(c),
-                firstSync: FfiConverterTypeFirstSync.readFromCursor(c)
+                firstSync: FfiConverterTypeFirstSync.readFromCursor(c),
+                leftOut: FfiConverterSequenceTypeLeftOutPart.readFromCursor(c)
             };
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
             FfiConverterTypeSyncState.writeIntoCursor(value.state, c);
             FfiConverterTypeFirstSync.writeIntoCursor(value.firstSync, c);
+            FfiConverterSequenceTypeLeftOutPart.writeIntoCursor(value.leftOut, c);
         }
         allocationSize(value: TypeName): number {
             return FfiConverterTypeSyncState.allocationSize(value.state) +
-             FfiConverterTypeFirstSync.allocationSize(value.firstSync);
+             FfiConverterTypeFirstSync.allocationSize(value.firstSync) +
+             FfiConverterSequenceTypeLeftOutPart.allocationSize(value.leftOut);
 
         }
     };
@@ -11812,6 +11878,9 @@ const FfiConverterSequenceTypeImportedTable = new FfiConverterArray(FfiConverter
 // FfiConverter for Array<LeftOut>
 const FfiConverterSequenceTypeLeftOut = new FfiConverterArray(FfiConverterTypeLeftOut);
 
+// FfiConverter for Array<LeftOutPart>
+const FfiConverterSequenceTypeLeftOutPart = new FfiConverterArray(FfiConverterTypeLeftOutPart);
+
 // FfiConverter for Array<VerdictEntry>
 const FfiConverterSequenceTypeVerdictEntry = new FfiConverterArray(FfiConverterTypeVerdictEntry);
 
@@ -12207,6 +12276,7 @@ export default Object.freeze({
     FfiConverterTypeImportedTable,
     FfiConverterTypeKeep,
     FfiConverterTypeLeftOut,
+    FfiConverterTypeLeftOutPart,
     FfiConverterTypeLogField,
     FfiConverterTypeLogLevel,
     FfiConverterTypeLogRecord,

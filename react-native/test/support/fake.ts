@@ -45,7 +45,7 @@ export class FakeDatabase implements RejoinDatabase, DatabaseTransaction {
   }
   onChange = (_tables: readonly string[], _observer: (change: Change) => unknown): Subscription => new Subscription(() => undefined);
   onStatus = (_observer: (status: SyncStatus) => unknown): Subscription => new Subscription(() => undefined);
-  status = (): SyncStatus => ({ state: { kind: 'offline', reason: 'a fake' }, firstSync: 'done' });
+  status = (): SyncStatus => ({ state: { kind: 'offline', reason: 'a fake' }, firstSync: 'done', leftOut: [] });
   start = async (): Promise<void> => undefined;
   stop = async (): Promise<void> => undefined;
   shutdown = async (): Promise<void> => undefined;

@@ -8,11 +8,33 @@ public struct SyncStatus: Sendable, Hashable {
     public let state: SyncState
     /// Whether the tables have ever been complete.
     public let firstSync: FirstSync
+    /// Tables of the server, and rules and indexes, that this device has left out of its schema. The others are synced.
+    ///
+    /// A name that the app uses itself is adopted by the next sync after the app drops or renames its own object.
+    public let leftOut: [LeftOutPart]
 
     /// A status, for tests of an app.
-    public init(state: SyncState, firstSync: FirstSync) {
+    public init(state: SyncState, firstSync: FirstSync, leftOut: [LeftOutPart] = []) {
         self.state = state
         self.firstSync = firstSync
+        self.leftOut = leftOut
+    }
+}
+
+/// A table of the server, or a part of one, that this device has left out of its schema.
+public struct LeftOutPart: Sendable, Hashable {
+    /// The table.
+    public let table: String
+    /// What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+    public let part: String
+    /// Why, and the remedy.
+    public let reason: String
+
+    /// A part, for tests of an app.
+    public init(table: String, part: String, reason: String) {
+        self.table = table
+        self.part = part
+        self.reason = reason
     }
 }
 

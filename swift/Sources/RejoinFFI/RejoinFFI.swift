@@ -7388,6 +7388,85 @@ public func FfiConverterTypeLeftOut_lower(_ value: LeftOut) -> RustBuffer {
 
 
 /**
+ * A table of the server, or a part of one, that this device has left out of its schema.
+ */
+public struct LeftOutPart: Equatable, Hashable {
+    /**
+     * The table.
+     */
+    public var table: String
+    /**
+     * What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+     */
+    public var part: String
+    /**
+     * Why, and the remedy.
+     */
+    public var reason: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The table.
+         */table: String,
+        /**
+         * What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+         */part: String,
+        /**
+         * Why, and the remedy.
+         */reason: String) {
+        self.table = table
+        self.part = part
+        self.reason = reason
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LeftOutPart: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLeftOutPart: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LeftOutPart {
+        return
+            try LeftOutPart(
+                table: FfiConverterString.read(from: &buf),
+                part: FfiConverterString.read(from: &buf),
+                reason: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LeftOutPart, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.table, into: &buf)
+        FfiConverterString.write(value.part, into: &buf)
+        FfiConverterString.write(value.reason, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOutPart_lift(_ buf: RustBuffer) throws -> LeftOutPart {
+    return try FfiConverterTypeLeftOutPart.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOutPart_lower(_ value: LeftOutPart) -> RustBuffer {
+    return FfiConverterTypeLeftOutPart.lower(value)
+}
+
+
+/**
  * A structured field of a record.
  */
 public struct LogField: Equatable, Hashable {
@@ -8357,7 +8436,7 @@ public func FfiConverterTypeSyncReport_lower(_ value: SyncReport) -> RustBuffer 
 
 
 /**
- * The sync state and the first-sync state.
+ * The sync state, the first-sync state, and what is left out.
  */
 public struct SyncStatus: Equatable, Hashable {
     /**
@@ -8368,6 +8447,10 @@ public struct SyncStatus: Equatable, Hashable {
      * Whether a first sync has completed.
      */
     public var firstSync: FirstSync
+    /**
+     * Tables of the server, and rules and indexes, that this device has left out of its schema.
+     */
+    public var leftOut: [LeftOutPart]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -8377,9 +8460,13 @@ public struct SyncStatus: Equatable, Hashable {
          */state: SyncState,
         /**
          * Whether a first sync has completed.
-         */firstSync: FirstSync) {
+         */firstSync: FirstSync,
+        /**
+         * Tables of the server, and rules and indexes, that this device has left out of its schema.
+         */leftOut: [LeftOutPart]) {
         self.state = state
         self.firstSync = firstSync
+        self.leftOut = leftOut
     }
 
 
@@ -8399,13 +8486,15 @@ public struct FfiConverterTypeSyncStatus: FfiConverterRustBuffer {
         return
             try SyncStatus(
                 state: FfiConverterTypeSyncState.read(from: &buf),
-                firstSync: FfiConverterTypeFirstSync.read(from: &buf)
+                firstSync: FfiConverterTypeFirstSync.read(from: &buf),
+                leftOut: FfiConverterSequenceTypeLeftOutPart.read(from: &buf)
         )
     }
 
     public static func write(_ value: SyncStatus, into buf: inout [UInt8]) {
         FfiConverterTypeSyncState.write(value.state, into: &buf)
         FfiConverterTypeFirstSync.write(value.firstSync, into: &buf)
+        FfiConverterSequenceTypeLeftOutPart.write(value.leftOut, into: &buf)
     }
 }
 
@@ -12176,6 +12265,31 @@ fileprivate struct FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeLeftOut.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeLeftOutPart: FfiConverterRustBuffer {
+    typealias SwiftType = [LeftOutPart]
+
+    public static func write(_ value: [LeftOutPart], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLeftOutPart.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LeftOutPart] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [LeftOutPart]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLeftOutPart.read(from: &buf))
         }
         return seq
     }

@@ -1,4 +1,5 @@
-//! Manifests of a hostile server on a device with edits: refused by name, and everything else goes on.
+//! Manifests of a hostile server on a device with edits: what would stop writes is left out by name, and
+//! everything else goes on.
 
 use rejoin_core::sync::session::{Phase, Response};
 use rejoin_core::{Error, InputFault, SyncFault};
@@ -31,32 +32,21 @@ fn places(json: &mut Value) -> &mut Value {
     &mut places["rejoin"]
 }
 
+/// The reasons of what the device has left out.
+fn left_out(device: &Device) -> String {
+    device.raw("SELECT value ->> '$.parts' FROM rejoin_meta WHERE key = 'left_out'")
+}
+
 #[test]
-fn schema_that_would_stop_writes_is_refused_and_edits_stay() {
-    type Change = fn(&mut Value);
-    let table: [(&str, &str, Change); 5] = [
-        ("CHECK r", "randomblob", |json| {
-            let expression = "length(randomblob(1000000000)) > 0";
-            places(json)["rules"] =
-                json!([{"kind": "check", "name": "r", "expression": expression}]);
-        }),
-        ("CHECK r", "load_extension", |json| {
-            let expression = "load_extension('x') IS NULL";
-            places(json)["rules"] =
-                json!([{"kind": "check", "name": "r", "expression": expression}]);
-        }),
-        ("CHECK r", "match", |json| {
-            let expression = "name MATCH 'x'";
-            places(json)["rules"] =
-                json!([{"kind": "check", "name": "r", "expression": expression}]);
-        }),
-        ("column made", "integer overflow", |json| {
-            let expression = "abs(-9223372036854775807 - 1)";
-            places(json)["generated"] = json!([
-                {"name": "made", "sql_type": "INTEGER", "expression": expression, "stored": true}
-            ]);
-        }),
-        ("rules, indexes and generated columns", "1000", |json| {
+fn rule_that_would_stop_writes_is_left_out_and_edits_stay() {
+    let check = |json: &mut Value, expression: &str| {
+        places(json)["rules"] = json!([{"kind": "check", "name": "r", "expression": expression}]);
+    };
+    let table: [(&str, &str, &dyn Fn(&mut Value)); 4] = [
+        ("CHECK r", "randomblob", &|json| check(json, "length(randomblob(1000000000)) > 0")),
+        ("CHECK r", "load_extension", &|json| check(json, "load_extension('x') IS NULL")),
+        ("CHECK r", "match", &|json| check(json, "name MATCH 'x'")),
+        ("rules, indexes and generated columns", "1000", &|json| {
             let rule = json!({"kind": "unique", "columns": ["name"]});
             places(json)["rules"] = json!(vec![rule; 1_001]);
         }),
@@ -64,23 +54,50 @@ fn schema_that_would_stop_writes_is_refused_and_edits_stay() {
     for (what, named, change) in table {
         let (server, mut device) = one_place(Store::Sqlite);
         device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
-        let before = device.raw("SELECT value FROM rejoin_meta WHERE key = 'manifest'");
-        let error = pass(&server, &mut device, &change).unwrap_err();
-        let Some(Error::InvalidInput(InputFault::SchemaRefused { table, reason })) =
-            error.downcast_ref()
-        else {
-            panic!("{what}: {error}");
+        let served = |json: &mut Value| {
+            change(json);
+            json["rejoin"]["rules_hash"] = json!("others");
         };
-        assert_eq!(table, "places");
-        assert!(reason.contains(what) && reason.contains(named), "{reason}");
-        assert_eq!(device.raw("SELECT value FROM rejoin_meta WHERE key = 'manifest'"), before);
+        pass(&server, &mut device, &served).unwrap();
+        let reasons = left_out(&device);
+        assert!(reasons.contains(what) && reasons.contains(named), "{reasons}");
         device.write("UPDATE places SET note = 'more' WHERE id = 'p1'");
         device.crash().sync(&server);
+        assert_eq!(left_out(&device), "");
         assert_eq!(
             (device.see(PLACES), server.see(PLACES)),
             ("p1|Mine|more|3".into(), "p1|Mine|more|3".into())
         );
     }
+}
+
+#[test]
+fn manifest_without_a_table_that_can_be_built_is_refused() {
+    let (server, mut device) = one_place(Store::Sqlite);
+    device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
+    let before = device.raw("SELECT value FROM rejoin_meta WHERE key = 'manifest'");
+    let error = pass(&server, &mut device, &|json| {
+        let generated = json!([{"name": "made", "sql_type": "INTEGER", "stored": true,
+            "expression": "abs(-9223372036854775807 - 1)"}]);
+        for table in json["tables"].as_array_mut().unwrap() {
+            table["rejoin"]["generated"] = generated.clone();
+        }
+    });
+    let error = error.unwrap_err();
+    let Some(Error::InvalidInput(InputFault::SchemaRefused { table, reason })) =
+        error.downcast_ref()
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(table, "places");
+    assert!(reason.contains("column made") && reason.contains("integer overflow"), "{reason}");
+    assert_eq!(device.raw("SELECT value FROM rejoin_meta WHERE key = 'manifest'"), before);
+    device.write("UPDATE places SET note = 'more' WHERE id = 'p1'");
+    device.crash().sync(&server);
+    assert_eq!(
+        (device.see(PLACES), server.see(PLACES)),
+        ("p1|Mine|more|3".into(), "p1|Mine|more|3".into())
+    );
 }
 
 /// A valid manifest with one more column, another one each time.

@@ -31,6 +31,7 @@ mod inspect;
 mod interleavings;
 mod junk;
 mod large;
+mod left_out;
 mod log;
 mod loops;
 mod next_page;

@@ -124,15 +124,20 @@ fn objects_of_the_app(conn: &Connection, table: &Table) -> rusqlite::Result<Vec<
     Ok(objects.into_iter().filter(|(name, _)| !made.contains(name)).collect())
 }
 
-/// Creates the indexes of the new form, and drops those that only the old one had.
-pub(crate) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -> Result<()> {
+/// Drops the indexes that only the old form had: another table or index may have the name now.
+pub(crate) fn drop_indexes(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
     let wanted = sql::indexes(new);
-    for (name, sql) in old.map(sql::indexes).unwrap_or_default() {
+    for (name, sql) in sql::indexes(old) {
         if !wanted.contains(&(name.clone(), sql)) {
             run(conn, new, &format!("DROP INDEX IF EXISTS {}", quoted(&name)))?;
         }
     }
-    for (_, sql) in wanted {
+    Ok(())
+}
+
+/// Creates the indexes of the new form.
+pub(crate) fn create_indexes(conn: &Connection, new: &Table) -> Result<()> {
+    for (_, sql) in sql::indexes(new) {
         let sql = sql.replacen("CREATE INDEX", "CREATE INDEX IF NOT EXISTS", 1);
         run(conn, new, &sql)?;
     }

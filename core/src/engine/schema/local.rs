@@ -1,38 +1,62 @@
 //! Local-only tables beside the synced ones: those of a bundled manifest, and those that the app
 //! has created.
 
+use std::collections::HashSet;
+
 use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{Manifest, TableManifest};
 use rusqlite::Connection;
 
 use crate::engine::database::{Database, fault};
 use crate::engine::schema::build::refused;
-use crate::engine::schema::model::Table;
-use crate::engine::schema::sql::{listed, quoted};
+use crate::engine::schema::model::Schema;
+use crate::engine::schema::sql::{self, listed, quoted};
 use crate::error::Result;
 
-/// Rejects a new synced table whose name exists in the file: its rows would have no owner. Also
-/// rejects a local-only table that refers to it natively: SQLite would then reject base rows.
-pub(crate) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<()> {
+/// Why a new synced table cannot have this name while the app uses it: its rows would have no owner, or a
+/// local-only table refers to it natively, so that SQLite would reject base rows. `taken`: by
+/// [`names_of_the_app`].
+pub(crate) fn clash(
+    conn: &Connection,
+    table: &str,
+    taken: &HashSet<String>,
+) -> Result<Option<&'static str>> {
     let exists = |sql: &str| {
-        conn.prepare(sql)
-            .and_then(|mut statement| statement.exists([&table.name]))
+        conn.prepare_cached(sql)
+            .and_then(|mut statement| statement.exists([table]))
             .map_err(fault::of)
     };
-    if exists("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?
-        || exists("SELECT 1 FROM sqlite_temp_schema WHERE name = ?1 COLLATE NOCASE")?
+    if taken.contains(&table.to_ascii_lowercase())
+        || exists("/*rejoin*/SELECT 1 FROM sqlite_temp_schema WHERE name = ?1 COLLATE NOCASE")?
     {
         let why = "the app has created a table, view or index of this name; rename or drop it";
-        return Err(refused(&table.name, why));
+        return Ok(Some(why));
     }
-    if exists(
-        "SELECT 1 FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
+    let refers = exists(
+        "/*rejoin*/SELECT 1 FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
          WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE",
-    )? {
-        let why = "a local-only table has a FOREIGN KEY to it; make that a plain column";
-        return Err(refused(&table.name, why));
+    )?;
+    let why = "a local-only table has a FOREIGN KEY to it; make that a plain column";
+    Ok(refers.then_some(why))
+}
+
+/// The names of the app's tables, views and indexes, lower case: a new table or index of the manifest cannot
+/// have them.
+pub(crate) fn names_of_the_app(conn: &Connection, schema: &Schema) -> Result<HashSet<String>> {
+    let read = |statement: &mut rusqlite::Statement<'_>| {
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<HashSet<String>>>()
+    };
+    let mut names = conn
+        .prepare_cached("/*rejoin*/SELECT lower(name) FROM sqlite_schema WHERE type <> 'trigger'")
+        .and_then(|mut statement| read(&mut statement))
+        .map_err(fault::of)?;
+    for table in schema.tables.values() {
+        names.remove(&table.name.to_ascii_lowercase());
+        for (index, _) in sql::indexes(table) {
+            names.remove(&index.to_ascii_lowercase());
+        }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Creates the manifest's local-only tables and their missing columns. Nothing is ever removed.

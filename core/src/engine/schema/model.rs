@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rejoin_protocol::manifest::{GeneratedColumn, Index, Manifest, Rule, SyncModel};
 use rejoin_protocol::{ColumnKind, Policy};
 
+use crate::engine::schema::left_out::LeftOut;
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
@@ -23,6 +24,8 @@ pub struct Schema {
     pub by_name: HashMap<String, TableNumber>,
     /// Tables that the server has removed. They have no rows; earlier mutations may name them.
     pub(crate) removed: HashMap<TableNumber, Arc<Table>>,
+    /// What this file lacks of the server's manifest.
+    pub(crate) left_out: Arc<LeftOut>,
 }
 
 /// A synced table.
@@ -114,6 +117,11 @@ impl Schema {
     /// The table of the row model with this name.
     pub(crate) fn named_in_rows(&self, name: &str) -> Option<&Arc<Table>> {
         self.named(name).filter(|table| table.sync == SyncModel::Rows)
+    }
+
+    /// Whether the server has this table and this device has left it out: its rows are skipped.
+    pub(crate) fn is_left_out(&self, name: &str) -> bool {
+        !self.by_name.contains_key(name) && self.left_out.is_table(name)
     }
 
     /// Sets these policies for the tables that they name.

@@ -3,7 +3,7 @@
 //! An expression that fails for every row would make every write fail, or every read. The rows of the
 //! trial are in a temporary table.
 
-use rejoin_protocol::admit::{self, Expression};
+use rejoin_protocol::admit::{self, Expression, Misfit, Part};
 use rejoin_protocol::manifest::TableManifest;
 use rejoin_protocol::{ColumnKind, functions};
 use rusqlite::limits::Limit;
@@ -26,18 +26,41 @@ const TEXTS: [&str; 4] = ["'a'", "'1'", "'{}'", "'2026-01-31T12:00:00.000000Z'"]
 /// The name of the table of the trial, which the authorizer allows.
 const TRIAL: &str = "rejoin_rebuilt";
 
-/// Tries the expressions of a table, which need not exist. The schema must be open for changes.
-pub(crate) fn run_trial(db: &Database, manifest: &TableManifest, table: &Table) -> Result<()> {
+/// The parts of a table whose expressions fail. The table need not exist.
+pub(crate) fn misfits(
+    db: &Database,
+    manifest: &TableManifest,
+    table: &Table,
+) -> Result<Vec<Misfit>> {
     let expressions: Vec<Expression<'_>> = admit::expressions(manifest).collect();
     if expressions.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let conn = db.conn();
-    create(conn, table)?;
-    let _limited = Limited::begin(conn)?;
-    let tried = expressions.iter().try_for_each(|expression| evaluate(db, table, expression));
-    let dropped = run(conn, table, &format!("DROP TABLE temp.{TRIAL}"));
-    tried.and(dropped)
+    let _guard = db.gate.schema_change();
+    let tried = tried(db, table, &expressions);
+    run(db.conn(), table, &format!("DROP TABLE IF EXISTS temp.{TRIAL}"))?;
+    tried
+}
+
+fn tried(db: &Database, table: &Table, expressions: &[Expression<'_>]) -> Result<Vec<Misfit>> {
+    let created = create(db.conn(), table).and_then(|()| Limited::begin(db.conn()));
+    let _limited = match created {
+        Ok(limited) => limited,
+        Err(error) => return misfit(&Part::Table, error).map(|misfit| vec![misfit]),
+    };
+    let evaluated = expressions.iter().map(|of| (of, evaluate(db, table, of)));
+    let failed = evaluated.filter_map(|(of, result)| Some(misfit(&of.part, result.err()?)));
+    failed.collect()
+}
+
+/// An error that names a table, as a misfit of this part.
+fn misfit(part: &Part, error: Error) -> Result<Misfit> {
+    match error {
+        Error::InvalidInput(InputFault::SchemaRefused { table, reason: why }) => {
+            Ok(Misfit { table, part: part.clone(), why })
+        }
+        other => Err(other),
+    }
 }
 
 /// Compiles an insert with the trigger of the table, which contains its rules.
@@ -114,12 +137,15 @@ fn evaluate(db: &Database, table: &Table, expression: &Expression<'_>) -> Result
     let sql = format!("SELECT ({text}) FROM temp.{TRIAL} LIMIT 1 OFFSET ?1");
     db.gate.record();
     let compiled = db.conn().prepare(&sql);
-    let called = db.gate.recorded().called;
+    let recorded = db.gate.recorded();
     db.gate.take_refusal();
     let mut statement = compiled.map_err(|error| failed(table, place, error))?;
     // SQLite calls functions for some operators, such as MATCH.
-    if let Some(why) = called.iter().find_map(|name| functions::refused(name, *of)) {
+    if let Some(why) = recorded.called.iter().find_map(|name| functions::refused(name, *of)) {
         return Err(refused(&table.name, format!("the {place} {why}")));
+    }
+    if recorded.reads.iter().any(|other| !other.eq_ignore_ascii_case(TRIAL)) {
+        return Err(refused(&table.name, format!("the {place} reads another table")));
     }
     let tried = (0_i64..).zip(TEXTS);
     let tried = tried.map(|(at, _)| statement.query_row([at], |_| Ok(())));

@@ -68,7 +68,7 @@ impl Cycle {
     pub(super) async fn run(mut self) {
         // The stored state is shown before there is a network.
         if let Ok(stored) = self.pass.exchange.look().await {
-            self.pass.shared.board.set_first_sync(stored.first_sync);
+            self.pass.shared.board.set_stored(stored.first_sync, &stored.left_out);
         }
         loop {
             match self.step() {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rejoin_protocol::capability;
 
 use crate::engine::Engine;
+use crate::engine::schema::left_out::LeftOutPart;
 use crate::error::Result;
 use crate::sync::rows::fact;
 use crate::sync::session::{Next, Progress, Request, Response, Session, SessionConfig};
@@ -47,6 +48,7 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SessionState {
     pub(crate) first_sync: FirstSync,
+    pub(crate) left_out: Vec<LeftOutPart>,
     pub(crate) progress: Progress,
     /// The server accepts compressed requests.
     pub(crate) gzip: bool,
@@ -137,6 +139,7 @@ pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<Sessio
     let client_id = engine.meta("client_id")?.filter(|_| can(capability::EVENTS));
     Ok(SessionState {
         first_sync: fact::first_sync(engine)?,
+        left_out: engine.schema.left_out.parts.clone(),
         progress: session.progress(),
         gzip: can(capability::GZIP),
         events: client_id.map(|id| format!("/sync/events?client_id={id}")),

@@ -104,7 +104,8 @@ impl PassContext {
         let (mut since, mut held_back) = (None, false);
         let (mut early, mut idle_since) = (None::<(Request, Sent)>, Duration::ZERO);
         loop {
-            self.shared.board.set_first_sync(known.session.first_sync);
+            let stored = &known.session;
+            self.shared.board.set_stored(stored.first_sync, &stored.left_out);
             let request = match self.exchange.next().await? {
                 Next::Finished(_) if held_back => return Ok(PassResult::HeldBack),
                 Next::Finished(report) => return Ok(PassResult::Finished(report)),

@@ -167,13 +167,14 @@ pub(crate) fn rows(
 ) -> Result<(Vec<ServerRow>, Vec<RowKey>)> {
     let schema = &engine.schema;
     let mut images = Vec::with_capacity(answer.changes.len());
-    for record in &answer.changes {
+    let is_known = |table: &str| !schema.is_left_out(table);
+    for record in answer.changes.iter().filter(|record| is_known(&record.table_name)) {
         images.push(image(schema, record)?);
     }
     let present: HashSet<RowKey> =
         images.iter().map(|image| RowKey { table: image.table, key: image.key.clone() }).collect();
     let mut history = Vec::with_capacity(answer.deletes.len());
-    for name in &answer.deletes {
+    for name in answer.deletes.iter().filter(|name| is_known(&name.table_name)) {
         let row = row(schema, name)?;
         if !present.contains(&row) {
             history.push(row);

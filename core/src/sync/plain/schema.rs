@@ -7,24 +7,33 @@
 
 use rejoin_protocol::manifest::{Manifest, ManifestExtension, Rule, TableExtension, TableManifest};
 
-/// The server's manifest with the extensions of this device.
-pub(crate) fn completed(theirs: Manifest, ours: Option<&Manifest>) -> Manifest {
+/// The server's manifest with the extensions of this device. `left_out` are tables that it has left out, or
+/// parts of them, as they were declared.
+pub(crate) fn completed(
+    theirs: Manifest,
+    ours: Option<&Manifest>,
+    left_out: &[TableManifest],
+) -> Manifest {
+    let ours = || left_out.iter().chain(ours.into_iter().flat_map(|ours| &ours.tables));
     let mut manifest = Manifest { rejoin: None, ..theirs };
     for table in &mut manifest.tables {
-        let stored = ours
-            .and_then(|ours| ours.synced().find(|stored| stored.table_name == table.table_name));
+        let mut stored = ours().filter(|stored| !is_local(stored));
+        let stored = stored.find(|stored| stored.table_name == table.table_name);
         let extension = stored.map_or_else(TableExtension::default, |stored| kept(stored, table));
         table.rejoin = Some(TableExtension { rules: rules(&extension, table), ..extension });
     }
-    let is_local = |table: &&TableManifest| {
-        table.rejoin.as_ref().is_some_and(|extension| extension.local_only)
-    };
-    let local = ours.into_iter().flat_map(|ours| &ours.tables).filter(is_local);
-    let names: Vec<String> = manifest.tables.iter().map(|one| one.table_name.clone()).collect();
-    manifest.tables.extend(local.filter(|one| !names.contains(&one.table_name)).cloned());
+    for local in ours().filter(is_local) {
+        if !manifest.tables.iter().any(|one| one.table_name == local.table_name) {
+            manifest.tables.push(local.clone());
+        }
+    }
     manifest.tables.sort_by(|left, right| left.table_name.cmp(&right.table_name));
     manifest.rejoin = Some(ManifestExtension { rules_hash: manifest.rules_hash() });
     manifest
+}
+
+fn is_local(table: &&TableManifest) -> bool {
+    table.rejoin.as_ref().is_some_and(|extension| extension.local_only)
 }
 
 /// The extensions of a table; none after a column was removed that they may use.
@@ -113,11 +122,11 @@ mod tests {
     #[test]
     fn not_null_applies_to_app_columns_and_keeps_the_hash() {
         let theirs = plain(table());
-        let made = completed(theirs.clone(), None);
+        let made = completed(theirs.clone(), None, &[]);
         assert_eq!(rules_of(&made), [not_null("title")]);
         assert_eq!((made.hash(), made.schema_version), (theirs.schema_hash, 3));
         assert_eq!(
-            completed(plain(table()), Some(&made)),
+            completed(plain(table()), Some(&made), &[]),
             made,
             "completing twice changed the manifest"
         );
@@ -136,7 +145,7 @@ mod tests {
         let mut drafts = TableManifest { table_name: "drafts".to_owned(), ..table() };
         drafts.rejoin = Some(TableExtension { local_only: true, ..Default::default() });
         let bundle = Manifest::new(1, vec![bundled, drafts]);
-        let made = completed(plain(table()), Some(&bundle));
+        let made = completed(plain(table()), Some(&bundle), &[]);
         let names: Vec<&str> = made.tables.iter().map(|table| table.table_name.as_str()).collect();
         assert_eq!(names, ["drafts", "notes"]);
         let notes = made.tables[1].rejoin.clone().unwrap();
@@ -144,7 +153,7 @@ mod tests {
         assert_eq!(notes.indexes.len(), 1);
         let mut renamed = table();
         renamed.columns[3].name = "text".to_owned();
-        let made = completed(plain(renamed), Some(&bundle));
+        let made = completed(plain(renamed), Some(&bundle), &[]);
         let notes = made.tables[1].rejoin.clone().unwrap();
         assert_eq!((notes.rules, notes.indexes.len()), (vec![not_null("title")], 0));
     }

@@ -125,7 +125,9 @@ fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<ServerRow>> 
         ))
         .into());
     }
-    let images = answer.records.iter().map(|record| pull::image(&engine.schema, record));
+    let schema = &engine.schema;
+    let known = answer.records.iter().filter(|record| !schema.is_left_out(&record.table_name));
+    let images = known.map(|record| pull::image(schema, record));
     images.filter(|image| image.as_ref().map_or(true, |image| image.row.is_some())).collect()
 }
 
@@ -146,7 +148,7 @@ fn went_on(
         .into());
     };
     // A position after all tables is the end, and a negative one crashes the server.
-    let tables = engine.schema.tables.len();
+    let tables = engine.schema.tables.len() + engine.schema.left_out.whole_tables();
     let within = usize::try_from(next.table_idx).is_ok_and(|table| table <= tables);
     if !within || next.checkpoint < 0 {
         return Err(SyncFault::Protocol(format!("a page which ends nowhere: {next:?}")).into());
@@ -156,7 +158,10 @@ fn went_on(
     if before == Some(next) || next.table_idx < table_before {
         return rows::endless(engine, "its cursor does not go on");
     }
-    let is_news = next.table_idx > table_before || brings_news(engine, snapshot.mode, images)?;
+    let is_skipped = |table: &str| engine.schema.is_left_out(table);
+    let is_news = next.table_idx > table_before
+        || answer.records.iter().any(|record| is_skipped(&record.table_name))
+        || brings_news(engine, snapshot.mode, images)?;
     rows::count_stale(engine, snapshot, is_news)
 }
 

@@ -115,6 +115,14 @@ pub(crate) fn leads_on(more: bool, before: &str, after: &str) -> Result<()> {
     Ok(())
 }
 
+/// Drops the rows of tables that this device has left out: it fetches them when it adopts the table.
+pub(crate) fn skip_left_out(schema: &Schema, answer: &mut PullResponse) {
+    answer.deletes.retain(|row| !schema.is_left_out(&row.table_name));
+    if let Some(ours) = &mut answer.rejoin {
+        ours.sets.retain(|set| !schema.is_left_out(&set.table_name));
+    }
+}
+
 /// The rows of a response: the sets, and the deletes as absent rows.
 pub(crate) fn rows(
     engine: &Engine,
@@ -137,6 +145,7 @@ pub(crate) fn apply(
     requested: &[RowName],
     gathered: &mut Gathered,
 ) -> Result<RowCounts> {
+    skip_left_out(&engine.schema, &mut answer);
     let requested = &answered(&engine.schema, &answer, requested)?;
     let (mut sets, mut images) = rows(engine, &mut answer)?;
     let Some(ours) = answer.rejoin else { return Ok(RowCounts::default()) };

@@ -296,6 +296,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
     let mut images = answer
         .rows
         .iter()
+        .filter(|row| !engine.schema.is_left_out(&row.table_name))
         .map(|row| cell::image(&engine.schema, row))
         .collect::<Result<Vec<_>>>()?;
     let unanswered = unanswered(engine, sent, answer, &images)?;

@@ -1,42 +1,53 @@
 //! Schema changes: adopts the server's tables, and fetches added columns before they are used.
 //!
-//! The due snapshot is stored before the tables change: a crash between the two costs a needless
-//! snapshot, never a column with only local defaults. An added column is NULL until the snapshot is
+//! A table that this device cannot build is left out, and the others are adopted. The due snapshot is
+//! stored in the transaction that changes the tables. An added column is NULL until the snapshot is
 //! merged; an edit before that compares NULL, and is parked as a conflict if the server has a
 //! value.
 
-use crate::engine::adopt;
+use std::collections::BTreeSet;
+
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
 
-use super::fact::{self, RefetchReason, SnapshotMode, SnapshotProgress};
+use super::fact::{self, Fact, RefetchReason, SnapshotMode, SnapshotProgress};
 use crate::engine::Engine;
+use crate::engine::adopt;
 use crate::error::{Result, SyncFault};
 
-/// Adopts the server's schema; returns the number of mutations that were parked because of it.
+/// Adopts what this device can build of the server's schema; returns the number of mutations that were
+/// parked because of it.
 ///
 /// # Errors
-/// `SchemaRefused` for a table that cannot be stored. `Protocol` for a schema that does not match
-/// its hash. Tables and queue are then unchanged.
+/// `SchemaRefused` if no table can be built. `Protocol` for a schema that does not match its hash. Tables and
+/// queue are then unchanged.
 pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> {
     if manifest.hash() != manifest.schema_hash {
         let why =
             format!("a schema that has not the hash {:?} which it names", manifest.schema_hash);
         return Err(SyncFault::Protocol(why).into());
     }
-    if let Some(ours) = engine.schema.manifest.clone() {
-        // Before the first page nothing must be filled: the first snapshot has every column.
-        let filled = engine.meta(fact::FIRST_SYNC)?.is_some();
-        let moved = ours.schema_hash != manifest.schema_hash;
-        // The staging has the columns of the old tables, also in a first sync.
-        let broken = SnapshotProgress::load(engine)?
-            .is_some_and(|snapshot| moved && (filled || snapshot.mode == SnapshotMode::Staged));
-        let fills = broken || filled && gains(&ours, manifest);
-        if fills && fact::due(engine)?.is_none() {
-            fact::write(engine, &fact::snapshot_due(RefetchReason::Schema))?;
-        }
+    Ok(adopt::adopt_what_fits(engine, manifest, due)?.parked.len())
+}
+
+/// The snapshot that becomes due with this schema.
+fn due(engine: &Engine, theirs: &Manifest) -> Result<Vec<Fact>> {
+    let Some(ours) = &engine.schema.manifest else { return Ok(Vec::new()) };
+    // Before the first page nothing must be filled: the first snapshot has every column.
+    let filled = engine.meta(fact::FIRST_SYNC)?.is_some();
+    // A table that this device had left out does not change the hash.
+    let names = |manifest: &Manifest| -> BTreeSet<String> {
+        manifest.synced().map(|table| table.table_name.clone()).collect()
+    };
+    let moved = ours.schema_hash != theirs.schema_hash || names(ours) != names(theirs);
+    // The staging has the columns of the old tables, also in a first sync.
+    let broken = SnapshotProgress::load(engine)?
+        .is_some_and(|snapshot| moved && (filled || snapshot.mode == SnapshotMode::Staged));
+    let fills = broken || filled && gains(ours, theirs);
+    if fills && fact::due(engine)?.is_none() {
+        return Ok(fact::snapshot_due(RefetchReason::Schema));
     }
-    Ok(adopt::adopt(engine, manifest)?.parked.len())
+    Ok(Vec::new())
 }
 
 /// Whether `theirs` has a table or column that `ours` lacks. Another identity, type or key counts

@@ -215,8 +215,12 @@ pub(crate) fn page(
     engine: &mut Engine,
     mut snapshot: SnapshotProgress,
     answer: SnapshotResponse,
-    ours: SnapshotAnswer,
+    mut ours: SnapshotAnswer,
 ) -> Result<SnapshotProgress> {
+    let sent = ours.sets.len();
+    ours.sets.retain(|set| !engine.schema.is_left_out(&set.table_name));
+    ours.ranges.retain(|range| !engine.schema.is_left_out(&range.table_name));
+    let has_skipped = ours.sets.len() < sent;
     if !is_address(&ours.page) {
         let start: String = ours.page.chars().take(40).collect();
         let why = format!("{start:?} is not the address of a page");
@@ -246,7 +250,8 @@ pub(crate) fn page(
             return endless(engine, "its cursor does not go on");
         }
         let before = before.0.as_ref();
-        let is_news = before.is_none_or(|before| before.table_idx < next.table_idx)
+        let is_news = has_skipped
+            || before.is_none_or(|before| before.table_idx < next.table_idx)
             || brings_news(engine, snapshot.mode, &ours.sets)?;
         count_stale(engine, &mut snapshot, is_news)?;
     }
@@ -305,6 +310,7 @@ pub(crate) fn tail(
     mut answer: rejoin_protocol::wire::pull::PullResponse,
     requested: &[rejoin_protocol::wire::RowName],
 ) -> Result<usize> {
+    pull::skip_left_out(&engine.schema, &mut answer);
     let (sets, images) = pull::rows(engine, &mut answer)?;
     let Some(ours) = answer.rejoin else { return Ok(0) };
     let mut facts: Vec<Fact> = pull::rechecked(engine, requested)?.into_iter().collect();

@@ -80,7 +80,8 @@ impl Peer for Plain {
     }
 
     fn complete(&self, manifest: Manifest, engine: &Engine) -> Manifest {
-        schema::completed(manifest, engine.schema.manifest.as_ref())
+        let ours = &engine.schema;
+        schema::completed(manifest, ours.manifest.as_ref(), &ours.left_out.tables)
     }
 
     fn must_register(&self, engine: &Engine) -> bool {

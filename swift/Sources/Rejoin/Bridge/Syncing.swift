@@ -24,7 +24,8 @@ extension SyncReport {
 
 extension SyncStatus {
     init(_ status: RejoinFFI.SyncStatus) {
-        self.init(state: SyncState(status.state), firstSync: FirstSync(status.firstSync))
+        let leftOut = status.leftOut.map { LeftOutPart(table: $0.table, part: $0.part, reason: $0.reason) }
+        self.init(state: SyncState(status.state), firstSync: FirstSync(status.firstSync), leftOut: leftOut)
     }
 }
 

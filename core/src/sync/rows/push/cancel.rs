@@ -90,7 +90,8 @@ pub(crate) fn batch(
         let left = super::images(engine, &verdict.left);
         withdrawn.push(Withdrawn { id: *id, ending: verdict.verdict, displaced, left });
     }
-    let images = answer.rows.iter().map(|row| cell::image(&engine.schema, row));
+    let rows = answer.rows.iter().filter(|row| !engine.schema.is_left_out(&row.table_name));
+    let images = rows.map(|row| cell::image(&engine.schema, row));
     let images = images.collect::<Result<Vec<_>>>()?;
     let again = unanswered(engine, requested, answer);
     let mut batch = Batch { withdrawn, images, detect_conflicts: true, ..Batch::default() };

@@ -82,7 +82,7 @@ impl World {
     pub(super) fn over(mut server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let theirs = server.manifest();
-        let manifest = Some(completed(theirs.clone(), Some(&bundled(theirs))));
+        let manifest = Some(completed(theirs.clone(), Some(&bundled(theirs)), &[]));
         let options = OpenOptions { path: folder.path().join("app.db"), manifest };
         let host = Arc::new(TestHost::new(1));
         let engine = Engine::open(&options, host.clone()).unwrap();

@@ -40,6 +40,7 @@ fn schema() -> Schema {
         tables: HashMap::from([(NUMBER, Arc::new(table))]),
         by_name: HashMap::from([("places".to_owned(), NUMBER)]),
         removed: HashMap::new(),
+        ..Schema::default()
     }
 }
 

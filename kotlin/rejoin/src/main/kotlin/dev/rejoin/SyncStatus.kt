@@ -6,6 +6,7 @@ package dev.rejoin
 import kotlin.time.Instant
 import dev.rejoin.ffi.DoctorReport as FfiDoctorReport
 import dev.rejoin.ffi.FirstSync as FfiFirstSync
+import dev.rejoin.ffi.LeftOutPart as FfiLeftOutPart
 import dev.rejoin.ffi.SyncReport as FfiSyncReport
 import dev.rejoin.ffi.SyncState as FfiSyncState
 import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
@@ -15,8 +16,23 @@ import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
  *
  * @property state the current state.
  * @property firstSync whether the tables have ever been complete.
+ * @property leftOut tables of the server, and rules and indexes, that this device has left out of its schema. The others are
+ *   synced. A name that the app uses itself is adopted by the next sync after the app drops or renames its own object.
  */
-public data class SyncStatus(val state: SyncState, val firstSync: FirstSync)
+public data class SyncStatus(
+    val state: SyncState,
+    val firstSync: FirstSync,
+    val leftOut: List<LeftOutPart> = emptyList(),
+)
+
+/**
+ * A table of the server, or a part of one, that this device has left out of its schema.
+ *
+ * @property table the table.
+ * @property part what of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+ * @property reason why, and the remedy.
+ */
+public data class LeftOutPart(val table: String, val part: String, val reason: String)
 
 /** Whether the tables have ever been complete. */
 public enum class FirstSync {
@@ -131,7 +147,10 @@ public data class DoctorReport(val tables: List<TableCheck>)
  */
 public data class TableCheck(val table: String, val rows: Long, val differing: Long, val repaired: Long)
 
-internal fun FfiSyncStatus.toPublic(): SyncStatus = SyncStatus(state.toPublic(), firstSync.toPublic())
+internal fun FfiSyncStatus.toPublic(): SyncStatus =
+    SyncStatus(state.toPublic(), firstSync.toPublic(), leftOut.map(FfiLeftOutPart::toPublic))
+
+private fun FfiLeftOutPart.toPublic(): LeftOutPart = LeftOutPart(table, part, reason)
 
 internal fun FfiDoctorReport.toPublic(): DoctorReport =
     DoctorReport(tables.map { TableCheck(it.table, it.rows, it.differing, it.repaired) })

@@ -10763,6 +10763,61 @@ internal object FfiConverterTypeLeftOut: FfiConverterRustBuffer<LeftOut> {
 
 
 /**
+ * A table of the server, or a part of one, that this device has left out of its schema.
+ */
+internal data class LeftOutPart (
+    /**
+     * The table.
+     */
+    var `table`: kotlin.String
+    ,
+    /**
+     * What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+     */
+    var `part`: kotlin.String
+    ,
+    /**
+     * Why, and the remedy.
+     */
+    var `reason`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeLeftOutPart: FfiConverterRustBuffer<LeftOutPart> {
+    override fun read(buf: ByteBuffer): LeftOutPart {
+        return LeftOutPart(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LeftOutPart) = (
+            FfiConverterString.allocationSize(value.`table`) +
+            FfiConverterString.allocationSize(value.`part`) +
+            FfiConverterString.allocationSize(value.`reason`)
+    )
+
+    override fun write(value: LeftOutPart, buf: ByteBuffer) {
+            FfiConverterString.write(value.`table`, buf)
+            FfiConverterString.write(value.`part`, buf)
+            FfiConverterString.write(value.`reason`, buf)
+    }
+}
+
+
+
+/**
  * A structured field of a record.
  */
 internal data class LogField (
@@ -11448,7 +11503,7 @@ internal object FfiConverterTypeSyncReport: FfiConverterRustBuffer<SyncReport> {
 
 
 /**
- * The sync state and the first-sync state.
+ * The sync state, the first-sync state, and what is left out.
  */
 internal data class SyncStatus (
     /**
@@ -11460,6 +11515,11 @@ internal data class SyncStatus (
      * Whether a first sync has completed.
      */
     var `firstSync`: FirstSync
+    ,
+    /**
+     * Tables of the server, and rules and indexes, that this device has left out of its schema.
+     */
+    var `leftOut`: List<LeftOutPart>
 
 ){
 
@@ -11478,17 +11538,20 @@ internal object FfiConverterTypeSyncStatus: FfiConverterRustBuffer<SyncStatus> {
         return SyncStatus(
             FfiConverterTypeSyncState.read(buf),
             FfiConverterTypeFirstSync.read(buf),
+            FfiConverterSequenceTypeLeftOutPart.read(buf),
         )
     }
 
     override fun allocationSize(value: SyncStatus) = (
             FfiConverterTypeSyncState.allocationSize(value.`state`) +
-            FfiConverterTypeFirstSync.allocationSize(value.`firstSync`)
+            FfiConverterTypeFirstSync.allocationSize(value.`firstSync`) +
+            FfiConverterSequenceTypeLeftOutPart.allocationSize(value.`leftOut`)
     )
 
     override fun write(value: SyncStatus, buf: ByteBuffer) {
             FfiConverterTypeSyncState.write(value.`state`, buf)
             FfiConverterTypeFirstSync.write(value.`firstSync`, buf)
+            FfiConverterSequenceTypeLeftOutPart.write(value.`leftOut`, buf)
     }
 }
 
@@ -15069,6 +15132,34 @@ internal object FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer<List<Lef
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeLeftOut.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeLeftOutPart: FfiConverterRustBuffer<List<LeftOutPart>> {
+    override fun read(buf: ByteBuffer): List<LeftOutPart> {
+        val len = buf.getInt()
+        return List<LeftOutPart>(len) {
+            FfiConverterTypeLeftOutPart.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<LeftOutPart>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeLeftOutPart.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<LeftOutPart>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeLeftOutPart.write(it, buf)
         }
     }
 }
