@@ -19,6 +19,14 @@ pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<C
     let gained: Vec<ColumnId> = (new.columns.iter().map(|column| column.id))
         .filter(|id| old.position(*id).is_none())
         .collect();
+    if alters_rowid(old, new) {
+        let pairs = new.columns.iter().filter_map(|column| {
+            let at = old.position(column.id)?;
+            Some((old.columns[at].name.as_str(), column.name.as_str()))
+        });
+        replace(conn, old, new, &pairs.collect::<Vec<_>>())?;
+        return Ok(gained);
+    }
     rename_columns(conn, old, new)?;
     if can_add(old, new) {
         for column in new.columns.iter().filter(|column| gained.contains(&column.id)) {
@@ -26,13 +34,27 @@ pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<C
             run(conn, new, &format!("ALTER TABLE {} ADD COLUMN {column}", quoted(&new.name)))?;
         }
     } else {
-        let kept: Vec<&str> = (new.columns.iter())
+        let kept: Vec<(&str, &str)> = (new.columns.iter())
             .filter(|column| old.position(column.id).is_some())
-            .map(|column| column.name.as_str())
+            .map(|column| (column.name.as_str(), column.name.as_str()))
             .collect();
         replace(conn, old, new, &kept)?;
     }
     Ok(gained)
+}
+
+/// Whether a column with a name of SQLite's rowid is added or renamed, which SQLite refuses in place.
+fn alters_rowid(old: &Table, new: &Table) -> bool {
+    let is_rowid = |name: &str| {
+        ["rowid", "_rowid_", "oid"].iter().any(|alias| name.eq_ignore_ascii_case(alias))
+    };
+    let name_in = |table: &Table, id| {
+        table.position(id).map(|at| table.columns[at].name.clone()).unwrap_or_default()
+    };
+    (old.columns.iter().chain(&new.columns)).any(|column| {
+        let (before, after) = (name_in(old, column.id), name_in(new, column.id));
+        before != after && (is_rowid(&before) || is_rowid(&after))
+    })
 }
 
 /// Whether the change only adds columns without a default.
@@ -76,18 +98,26 @@ fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Rebuilds the table with the rows' `kept` columns; without any, it is empty.
-pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
+/// Rebuilds the table with the rows' `kept` columns, as old and new names; without any, it is empty.
+pub(crate) fn replace(
+    conn: &Connection,
+    old: &Table,
+    new: &Table,
+    kept: &[(&str, &str)],
+) -> Result<()> {
     let objects = objects_of_the_app(conn, old).map_err(fault::of)?;
     let (from, to) = (quoted(&old.name), quoted(&new.name));
     run(conn, new, &sql::create_table(new, "rejoin_rebuilt"))?;
     if !kept.is_empty() {
-        let columns = listed("", kept.iter().copied());
-        let copy = format!("INSERT INTO rejoin_rebuilt ({columns}) SELECT {columns} FROM {from}");
+        let columns = listed("", kept.iter().map(|(_, after)| *after));
+        let values = listed("", kept.iter().map(|(before, _)| *before));
+        let copy = format!("INSERT INTO rejoin_rebuilt ({columns}) SELECT {values} FROM {from}");
         run(conn, new, &copy)?;
         // A default applies to new rows, not to copied ones.
         let gained: Vec<String> = (new.columns.iter())
-            .filter(|column| column.default.is_some() && !kept.contains(&column.name.as_str()))
+            .filter(|column| {
+                column.default.is_some() && !kept.iter().any(|(_, after)| *after == column.name)
+            })
             .map(|column| format!("{} = NULL", quoted(&column.name)))
             .collect();
         if !gained.is_empty() {
