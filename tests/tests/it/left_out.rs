@@ -80,7 +80,7 @@ fn bad_table_stops_no_other_until_it_heals(store: Store) {
     assert_eq!(device.see(VISITS), "v1|p1|monday v4|p1|outside");
     in_step(&mut device, &server);
     // The edit is kept with its values.
-    assert_eq!(device.waiting(), "Parked:Refused/0");
+    assert_eq!(device.waiting(), "Parked:Refused/1");
     let kept = device.queue()[0].effect.rows[0]
         .columns
         .iter()

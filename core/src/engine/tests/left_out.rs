@@ -4,7 +4,8 @@
 use fastrand::Rng;
 use rejoin_protocol::admit::{self, MOST_COLUMNS};
 use rejoin_protocol::manifest::{
-    ColumnManifest, GeneratedColumn, Index, Manifest, ReferenceAction, Rule, TableManifest,
+    ColumnIdentity, ColumnManifest, GeneratedColumn, Index, Manifest, ReferenceAction, Rule,
+    TableManifest,
 };
 
 use super::{all, column, engine, in_log, mutations, open, table};
@@ -167,6 +168,30 @@ fn name_of_a_dropped_index_is_free_for_a_table() {
     assert_eq!(parts(&engine), [""; 0]);
     fit(&mut engine, 3, vec![indexed("good", "more")]).unwrap();
     assert_eq!(parts(&engine), [""; 0]);
+}
+
+/// Regression: SQLite adds or renames no such column in place.
+#[test]
+fn column_with_a_name_of_the_rowid_can_be_added_and_renamed() {
+    let declared = |third: Option<&str>| {
+        let columns = [Some("id"), Some("body"), third].into_iter().flatten();
+        let columns: Vec<(&str, &str)> = columns.map(|name| (name, "string")).collect();
+        let mut table = table("good", &columns, Vec::new());
+        table.rejoin.get_or_insert_default().identities = (1..)
+            .zip(columns)
+            .map(|(id, (name, _))| ColumnIdentity { name: name.to_owned(), id })
+            .collect();
+        table
+    };
+    let (_folder, mut engine) = engine(vec![declared(None)]);
+    engine.execute("INSERT INTO good VALUES ('a', 'x')", &[]).unwrap();
+    for (version, name) in (2..).zip(["_rowid_", "OID", "n", "rowid"]) {
+        adopt::adopt(&mut engine, &Manifest::new(version, vec![declared(Some(name))])).unwrap();
+        let expected = if name == "_rowid_" { "NULL" } else { "'kept'" };
+        let sql = format!("SELECT \"{name}\" FROM good");
+        assert_eq!(all(&mut engine, &sql), [expected], "{name}");
+        engine.execute(&format!("UPDATE good SET \"{name}\" = 'kept'"), &[]).unwrap();
+    }
 }
 
 #[test]
