@@ -91,6 +91,8 @@ impl Drop for Limited<'_> {
 fn create(conn: &Connection, table: &Table) -> Result<()> {
     // Computed columns would be computed with the row, and the error would not name them.
     let mut plain = table.clone();
+    // A function of a default would be reported as called by the expression.
+    plain.columns.iter_mut().for_each(|column| column.default = None);
     plain.columns.extend(plain.generated.drain(..).map(|column| Column {
         name: column.name,
         kind: ColumnKind::String,
