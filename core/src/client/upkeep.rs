@@ -35,6 +35,8 @@ pub(crate) struct Upkeep {
     limit: u64,
     /// Next log size to try at: a reader that blocked the last checkpoint is probably still there.
     next: u64,
+    /// The last log size; a smaller one is of a log that has restarted.
+    last: u64,
     stop: Arc<ReadStop>,
     /// The recorded reads began before this mark.
     mark: Option<u64>,
@@ -42,7 +44,7 @@ pub(crate) struct Upkeep {
 
 impl Upkeep {
     pub(crate) fn new(limit: u64, stop: Arc<ReadStop>) -> Self {
-        Self { limit, next: limit, stop, mark: None }
+        Self { limit, next: limit, last: 0, stop, mark: None }
     }
 
     /// `idle` is whether the task queue is empty.
@@ -54,35 +56,48 @@ impl Upkeep {
     }
 
     fn tidy(&mut self, engine: &mut Engine, idle: bool) -> Result<()> {
-        let used = checkpoint::log_in_use(engine, self.limit)?;
-        if used < self.limit {
+        let log = checkpoint::log_in_use(engine, self.limit)?;
+        let used = log.bytes;
+        if used < self.limit || used < self.last {
             self.next = self.limit;
+        }
+        self.last = used;
+        // A log that is moved keeps its size until the next write restarts it.
+        if used < self.limit || log.is_moved {
             self.mark = None;
             return Ok(());
         }
-        self.end_old_reads(used);
         let bound = if idle { self.next } else { self.next.max(BUSY_FACTOR * self.limit) };
-        if used >= bound {
-            // After a complete checkpoint without readers, the next write reuses the log from its
-            // start.
-            checkpoint::checkpoint(engine, CheckpointMode::Passive)?;
-            self.next = used + self.limit / 4;
+        if used < bound {
+            return Ok(());
+        }
+        // After a complete checkpoint without readers, the next write reuses the log from its
+        // start.
+        let done = checkpoint::checkpoint(engine, CheckpointMode::Passive)?;
+        self.next = used + self.limit / 4;
+        if done.moved < done.pages {
+            self.end_old_reads(used);
         }
         Ok(())
     }
 
+    /// A read keeps a part of the log from being moved. Only reads that were open while the log grew
+    /// from the first multiple to the second are ended: a later one does not hold it back.
     fn end_old_reads(&mut self, used: u64) {
         if used < OLD_READS_FACTOR * self.limit {
             return;
         }
-        let mark = *self.mark.get_or_insert_with(|| self.stop.mark());
-        if used >= 2 * OLD_READS_FACTOR * self.limit {
-            tracing::warn!(
-                bytes = used,
-                "the write-ahead log is too large; reads that keep it from being reused are ended"
-            );
-            self.stop.end_before(mark);
-            self.mark = None;
+        match self.mark {
+            Some(mark) if used >= 2 * OLD_READS_FACTOR * self.limit => {
+                tracing::warn!(
+                    bytes = used,
+                    "the write-ahead log is too large; reads that keep it from being reused are ended"
+                );
+                self.stop.end_before(mark);
+                self.mark = None;
+            }
+            Some(_) => {}
+            None => self.mark = Some(self.stop.mark()),
         }
     }
 }

@@ -77,20 +77,28 @@ pub fn set_durability(engine: &mut Engine, durability: Durability) -> Result<()>
     engine.run_ours("PRAGMA synchronous = FULL")
 }
 
-/// Number of log bytes in use; the file keeps its size when the log restarts. Exact from
-/// `at_least` on; below, the cheap file size is returned.
-pub(crate) fn log_in_use(engine: &Engine, at_least: u64) -> Result<u64> {
+/// The log's content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogUse {
+    /// Bytes in use; the file keeps its size when the log restarts.
+    pub(crate) bytes: u64,
+    /// Whether all of it is in the database file: the next write may restart the log.
+    pub(crate) is_moved: bool,
+}
+
+/// What the log holds. Exact from `at_least` on; below, the cheap file size is returned.
+pub(crate) fn log_in_use(engine: &Engine, at_least: u64) -> Result<LogUse> {
     let size = std::fs::metadata(engine.db.log_path()).map_or(0, |metadata| metadata.len());
     if size < at_least {
-        return Ok(size);
+        return Ok(LogUse { bytes: size, is_moved: false });
     }
     // On the writing connection: another connection's view of the log is as old as its last
     // read.
-    let pages: i64 = (engine.db.conn())
+    let (pages, moved): (i64, i64) = (engine.db.conn())
         .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))
-        .and_then(|mut noop| noop.query_row([], |row| row.get(1)))
+        .and_then(|mut noop| noop.query_row([], |row| Ok((row.get(1)?, row.get(2)?))))
         .map_err(fault::of)?;
-    Ok(u64::try_from(pages).unwrap_or(0) * PAGE)
+    Ok(LogUse { bytes: u64::try_from(pages).unwrap_or(0) * PAGE, is_moved: moved >= pages })
 }
 
 impl Database {

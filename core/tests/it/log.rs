@@ -122,3 +122,23 @@ fn checkpoint_with_a_reader_reports_busy_without_waiting() {
     within(read).unwrap();
     assert!(!world.client.storage().checkpoint(CheckpointMode::Truncate).wait().unwrap().busy);
 }
+
+/// The log keeps its size until the next write starts it again; that ends no read.
+#[test]
+fn reads_after_one_large_transaction_are_not_ended() {
+    let limit = 64 << 10;
+    let world = World::with(|config| config.wal_limit = limit);
+    world.run("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)");
+    world.run(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+         INSERT INTO t SELECT i, randomblob(4000) FROM n",
+    );
+    assert!(log_size(&world) > 32 * limit, "the log is too small, so the test proves nothing");
+    for _ in 0..50 {
+        let held = block_on(world.client.begin_read()).unwrap();
+        block_on(held.query("SELECT count(*) FROM t", ())).unwrap();
+        // A task of the writer that writes nothing.
+        world.client.storage().diagnose().wait().unwrap();
+        block_on(held.query("SELECT count(*) FROM t", ())).unwrap();
+    }
+}
