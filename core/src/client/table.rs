@@ -39,18 +39,18 @@ impl SchemaHandle<'_> {
     }
 
     /// Creates an index named `idx_<table>_<columns>` if it does not exist, and returns the name.
-    /// An index on a synced table survives schema changes and snapshots.
+    /// If another index has this name, the lengths of the parts are added to it:
+    /// `idx_<table>_<columns>$5$2`. An index on a synced table survives schema changes and snapshots.
     ///
     /// # Errors
-    /// Those of SQLite; nothing changed.
+    /// Those of SQLite; [`InputFault::Refused`](crate::InputFault::Refused) if both names are in use
+    /// for other columns. Nothing changed.
     pub fn create_index(&self, table: &str, columns: &[&str]) -> Task<String> {
         let table = table.to_owned();
         let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
         self.0.core().writer.call(move |engine| -> Result<String> {
-            let name = format!("idx_{table}_{}", columns.join("_"));
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-            ddl::create_index(engine, &name, &table, &columns)?;
-            Ok(name)
+            ddl::create_named_index(engine, &table, &columns)
         })
     }
 

@@ -4,7 +4,9 @@
 //! body of a trigger. So the schema itself is checked right after such a statement; a forbidden
 //! change is rolled back and rejected by name.
 
-use rusqlite::Connection;
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::engine::Engine;
 use crate::engine::database::authorizer::Footprint;
@@ -18,8 +20,18 @@ use crate::error::{Error, InputFault, Result};
 /// be UNIQUE there: a base row is never rejected, so uniqueness is declared as a rule.
 ///
 /// # Errors
-/// `Refused` by name; nothing was created.
+/// `Refused` by name, and for an index of this name on other columns; nothing was created.
 pub fn create_index(engine: &mut Engine, name: &str, table: &str, columns: &[&str]) -> Result<()> {
+    match found_index(engine.db.conn(), name, table, columns)? {
+        Some(true) => return Ok(()),
+        Some(false) => {
+            return refuse(
+                format!("index {name}"),
+                "there is an index of this name on other columns; drop it, or choose another name",
+            );
+        }
+        None => {}
+    }
     let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
     let (name, table) = (quoted(name), quoted(table));
     engine
@@ -28,6 +40,53 @@ pub fn create_index(engine: &mut Engine, name: &str, table: &str, columns: &[&st
             &[],
         )
         .map(drop)
+}
+
+/// Creates an index with a name of its table and columns, and returns the name.
+///
+/// # Errors
+/// As those of [`create_index`].
+pub fn create_named_index(engine: &mut Engine, table: &str, columns: &[&str]) -> Result<String> {
+    let mut name = format!("idx_{table}_{}", columns.join("_"));
+    if found_index(engine.db.conn(), &name, table, columns)? == Some(false) {
+        // Other names joined may give the same text; with their lengths they do not.
+        for part in [table].iter().chain(columns) {
+            let _ = write!(name, "${}", part.len());
+        }
+    }
+    create_index(engine, &name, table, columns)?;
+    Ok(name)
+}
+
+/// Whether the index of this name is on these columns of this table; `None` if there is none.
+fn found_index(
+    conn: &Connection,
+    name: &str,
+    table: &str,
+    columns: &[&str],
+) -> Result<Option<bool>> {
+    let found: Option<String> = conn
+        .prepare_cached(
+            "/*rejoin*/SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE",
+        )
+        .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
+        .map_err(fault::of)?;
+    let Some(found) = found else { return Ok(None) };
+    let names: Vec<Option<String>> = conn
+        .prepare_cached(
+            "/*rejoin*/SELECT i.name FROM pragma_index_info(?1) AS i
+             WHERE NOT EXISTS (SELECT 1 FROM pragma_index_list(?2) AS l WHERE l.name = ?1 COLLATE NOCASE
+             AND l.partial) ORDER BY i.seqno",
+        )
+        .and_then(|mut statement| statement.query_map([name, table], |row| row.get(0))?.collect())
+        .map_err(fault::of)?;
+    let is_same = |(one, other): (&Option<String>, &&str)| {
+        one.as_ref().is_some_and(|one| one.eq_ignore_ascii_case(other))
+    };
+    let same = found.eq_ignore_ascii_case(table)
+        && names.len() == columns.len()
+        && names.iter().zip(columns).all(is_same);
+    Ok(Some(same))
 }
 
 /// Creates a local-only table: `definition` is the part of `CREATE TABLE` between the

@@ -288,3 +288,28 @@ fn diagnose_reports_state_without_user_data() {
     assert_eq!(bundle["queue"]["pending"], 0);
     assert!(!bundle.to_string().contains("secret"));
 }
+
+#[test]
+fn generated_index_names_do_not_collide() {
+    let world = World::new();
+    world.run("CREATE TABLE a (b_c TEXT, b TEXT, c TEXT)");
+    world.run("CREATE TABLE a_b (c TEXT)");
+    let create = |table: &str, columns: &[&str]| {
+        world.client.schema().create_index(table, columns).wait().unwrap()
+    };
+    let definitions: [(&str, &[&str]); 3] = [("a", &["b_c"]), ("a_b", &["c"]), ("a", &["b", "c"])];
+    let names = definitions.map(|(table, columns)| create(table, columns));
+    for ((table, columns), name) in definitions.into_iter().zip(&names) {
+        let sql = format!("SELECT group_concat(name) AS names FROM pragma_index_info('{name}')");
+        let row = world.client.query_one(&sql, ()).wait().unwrap().unwrap();
+        assert_eq!(row.get::<String>("names").unwrap(), columns.join(","), "{name}");
+        let on = format!("SELECT count(*) FROM pragma_index_list('{table}') WHERE name = '{name}'");
+        assert_eq!(world.number(&on), 1, "{name}");
+        assert_eq!(&create(table, columns), name, "again");
+    }
+    // An index of the app with a generated name and other columns.
+    world.run("CREATE INDEX idx_a_c ON a (b)");
+    assert_ne!(create("a", &["c"]), "idx_a_c");
+    world.run("CREATE INDEX idx_a_b ON a (b) WHERE b > 'x'");
+    assert_ne!(create("a", &["b"]), "idx_a_b", "a partial index");
+}
