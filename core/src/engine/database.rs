@@ -8,6 +8,7 @@ pub(crate) mod copy;
 pub(crate) mod fault;
 pub(crate) mod fit;
 pub(crate) mod lock;
+pub(crate) mod module;
 pub(crate) mod timing;
 
 use std::cell::Cell;

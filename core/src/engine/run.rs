@@ -14,7 +14,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::capture::rule;
 use crate::engine::change::Touched;
 use crate::engine::database::authorizer::Footprint;
-use crate::engine::database::{Database, OURS, fault};
+use crate::engine::database::{Database, OURS, fault, module};
 use crate::engine::{ddl, statement};
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -73,7 +73,10 @@ impl Run<'_> {
                 }
                 Ok(value)
             }
-            Err(error) => Err(self.revert_statement(footprint, &before, error)),
+            Err(error) => {
+                let error = module::named(conn, error, footprint);
+                Err(self.revert_statement(footprint, &before, error))
+            }
         }
     }
 

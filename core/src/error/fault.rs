@@ -33,6 +33,14 @@ pub enum InputFault {
     /// rolled back.
     #[error("a failed statement had already changed rows; the transaction was rolled back: {0}")]
     PartialStatement(String),
+    /// A full-text index or another virtual table is damaged; the file and its other tables are not.
+    #[error("index {table} is damaged: {reason}")]
+    CorruptIndex {
+        /// Its name, or names joined by a comma.
+        table: String,
+        /// SQLite's message, and what to do.
+        reason: String,
+    },
     /// The call would wait for itself: use the open transaction instead.
     #[error("called from inside a transaction; use the transaction's own methods")]
     Reentrant,

@@ -1,6 +1,7 @@
 //! Translates SQLite's errors: one variant per decision that a caller can take.
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_CORRUPT_VTAB;
 
 use crate::engine::database::authorizer::LARGEST;
 use crate::error::{Error, InputFault, StorageFault};
@@ -9,8 +10,15 @@ use crate::error::{Error, InputFault, StorageFault};
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
 pub(crate) fn of(error: rusqlite::Error) -> Error {
     let code = error.sqlite_error_code();
+    // A module of SQLite reports damage of its own tables by this code.
+    let is_of_module =
+        error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_CORRUPT_VTAB);
     let words = with_remedy(error.to_string());
     let Some(code) = code else { return InputFault::Sql(words).into() };
+    if is_of_module {
+        let table = String::from("(unknown)");
+        return InputFault::CorruptIndex { table, reason: words }.into();
+    }
     match code {
         ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => StorageFault::Corrupt(words).into(),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageFault::ReadOnly(words).into(),
