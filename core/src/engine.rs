@@ -12,6 +12,7 @@ pub(crate) mod counters;
 pub(crate) mod database;
 pub mod ddl;
 pub mod entries;
+pub(crate) mod firing;
 pub(crate) mod follow;
 #[cfg(feature = "synchro-import")]
 pub(crate) mod import;

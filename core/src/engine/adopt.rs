@@ -130,6 +130,8 @@ fn store(
         for table in engine.schema.tables.values() {
             engine.touched.table(&table.name);
         }
+        // What a query reads may be another table now.
+        engine.touched.table("sqlite_schema");
         Ok(adopted)
     });
     if result.is_err() {

@@ -23,7 +23,7 @@ pub struct Change {
     /// The source of the write.
     pub origin: Origin,
     /// By table: the changed keys, or `None` where only the table is known (local-only tables, bulk
-    /// loads). Contains `sqlite_schema` if the app changed the schema.
+    /// loads, tables that triggers fill). Contains `sqlite_schema` if the schema changed.
     pub tables: BTreeMap<String, Option<Vec<Value>>>,
     /// Whether the queue or any row's sync state changed.
     pub queue: bool,
@@ -34,6 +34,8 @@ pub struct Change {
 pub(crate) struct Touched {
     tables: BTreeMap<String, Option<Vec<Value>>>,
     queue: bool,
+    /// Whether statements of the engine wrote rows: the tables that triggers wrote are missing.
+    by_engine: bool,
     entries: EntryChanges,
 }
 
@@ -56,6 +58,16 @@ impl Touched {
     /// Adds a table without keys.
     pub(crate) fn table(&mut self, table: &str) {
         self.tables.insert(table.to_owned(), None);
+    }
+
+    /// Marks rows as written by statements of the engine.
+    pub(crate) fn by_engine(&mut self) {
+        self.by_engine = true;
+    }
+
+    /// The tables that statements of the engine may have written.
+    pub(crate) fn of_engine(&self) -> impl Iterator<Item = &String> {
+        self.tables.keys().filter(|_| self.by_engine)
     }
 
     /// Marks the queue, or the sync state of a row, as changed.

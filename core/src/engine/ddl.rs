@@ -13,7 +13,7 @@ use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, fault};
 use crate::engine::schema::app_trigger::raises;
 use crate::engine::schema::sql::quoted;
-use crate::engine::statement;
+use crate::engine::{firing, statement};
 use crate::error::{Error, InputFault, Result};
 
 /// Creates an index; on synced tables too, where it survives migration and snapshot. It cannot
@@ -209,18 +209,9 @@ fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
             "it calls RAISE; a trigger of the app may not refuse a row of a synced table",
         );
     }
-    let column: String = conn
-        .query_row("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [table], |row| {
-            row.get(0)
-        })
-        .map_err(fault::of)?;
-    let (name, column) = (quoted(table), quoted(&column));
+    let statements = firing::statements(conn, table).map_err(fault::of)?;
     let _app = db.gate.app();
-    for sql in [
-        format!("EXPLAIN INSERT INTO {name} ({column}) VALUES (NULL)"),
-        format!("EXPLAIN UPDATE {name} SET {column} = NULL"),
-        format!("EXPLAIN DELETE FROM {name}"),
-    ] {
+    for sql in statements {
         conn.prepare(&sql)
             .map_err(|error| match statement::explain(error, &db.gate) {
                 Error::InvalidInput(InputFault::Sql(message)) if is_view_objection(&message) => {

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use crate::engine::capture::function;
+#[cfg(test)]
+use crate::engine::change::Change;
 use crate::engine::database::authorizer::{self, Authorizer};
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::{OURS, fault, module};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
@@ -67,6 +69,20 @@ pub struct ReadSet {
     pub tables: BTreeSet<String>,
     /// Whether it calls `rejoin_row_state`, whose result may change without a row change.
     pub row_state: bool,
+    /// Whether it reads something that is written under another name, so that any commit may change
+    /// it: the counters of SQLite, the tables inside an index, a vocabulary, tables of the engine.
+    pub any: bool,
+}
+
+impl ReadSet {
+    /// Whether the result may differ after this commit.
+    #[cfg(test)]
+    pub(crate) fn is_changed_by(&self, change: &Change) -> bool {
+        let is_read = |table: &String| {
+            table == "sqlite_schema" || self.tables.contains(&table.to_ascii_lowercase())
+        };
+        self.any || change.tables.keys().any(is_read) || self.row_state && change.queue
+    }
 }
 
 impl Reader {
@@ -207,6 +223,11 @@ impl Reader {
     /// What this query reads, without running it.
     pub fn tables_of(&mut self, sql: &str) -> Result<ReadSet> {
         let footprint = self.footprints.of(&self.conn, &self.gate, sql)?;
-        Ok(ReadSet { tables: footprint.reads.clone(), row_state: footprint.row_state })
+        let (tables, row_state) = (footprint.reads.clone(), footprint.row_state);
+        let mut any = false;
+        for table in &tables {
+            any |= module::is_written_unseen(&self.conn, table).map_err(fault::of)?;
+        }
+        Ok(ReadSet { tables, row_state, any })
     }
 }

@@ -212,6 +212,7 @@ impl Engine {
         body: &mut impl FnMut(&mut RebaseContext<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Attempt> {
         let Self { db, schema, queue, touched, capture, footprints, actions, exhausted, .. } = self;
+        touched.by_engine();
         let shared = queue.states();
         let states = shared.read();
         let mut applied = Applied::default();

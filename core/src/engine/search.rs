@@ -68,6 +68,7 @@ pub fn create_search_index(
             drop_objects(engine.db.conn(), &old)?;
         }
         make(engine.db.conn(), &engine.schema, &all, number)?;
+        engine.footprints.clear();
         engine.touched.table(&name);
         keep(engine, &all)
     })?;
@@ -87,6 +88,7 @@ pub fn drop_search_index(engine: &mut Engine, table: &str) -> Result<()> {
     let Some(old) = all.remove(&found.number.0) else { return Ok(()) };
     engine.write(Origin::Local, |engine| {
         drop_objects(engine.db.conn(), &old)?;
+        engine.footprints.clear();
         engine.touched.table(&old.name);
         keep(engine, &all)
     })

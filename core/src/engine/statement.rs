@@ -11,8 +11,10 @@ use lru::LruCache;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::engine::capture::guard::Capture;
+use crate::engine::change::Touched;
 use crate::engine::database::authorizer::{Authorizer, Footprint, TRIGGER_FUNCTIONS};
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::{Database, OURS, fault};
+use crate::engine::firing::AppTriggers;
 use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
@@ -25,12 +27,14 @@ pub(crate) struct Footprints {
     /// Capture of the writing connection: lists tables with rules that are checked after a
     /// statement.
     capture: Option<Arc<Capture>>,
+    /// The triggers of the app, until the schema changes.
+    triggers: Option<AppTriggers>,
 }
 
 impl Default for Footprints {
     fn default() -> Self {
         let size = NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN);
-        Self { known: LruCache::new(size), last: None, capture: None }
+        Self { known: LruCache::new(size), last: None, capture: None, triggers: None }
     }
 }
 
@@ -67,6 +71,33 @@ impl Footprints {
     pub(crate) fn clear(&mut self) {
         self.known.clear();
         self.last = None;
+        self.triggers = None;
+    }
+
+    /// The triggers of the app.
+    fn triggers(&mut self, conn: &Connection, gate: &Authorizer) -> Result<&mut AppTriggers> {
+        let known = match self.triggers.take() {
+            Some(known) => known,
+            None => AppTriggers::load(conn, gate)?,
+        };
+        Ok(self.triggers.insert(known))
+    }
+
+    /// Adds the tables that triggers fill with the rows that statements of the engine wrote.
+    pub(crate) fn add_filled(&mut self, db: &Database, touched: &mut Touched) -> Result<()> {
+        if touched.of_engine().next().is_none() {
+            return Ok(());
+        }
+        let triggers = self.triggers(db.conn(), &db.gate)?;
+        if !triggers.is_any {
+            return Ok(());
+        }
+        let synced: Vec<String> =
+            touched.of_engine().filter(|table| db.gate.is_synced(table)).cloned().collect();
+        for table in synced {
+            triggers.written_with(db, &table).iter().for_each(|filled| touched.table(filled));
+        }
+        Ok(())
     }
 
     /// Compiles a statement of the app without the cache, and returns its footprint.
@@ -121,8 +152,9 @@ fn may_be_an_apps(sql: &str) -> Result<()> {
     }
 }
 
-fn is_internal(table: &str) -> bool {
-    table.starts_with("sqlite_") || table.starts_with("rejoin_")
+/// Whether a table belongs to the engine, or is the schema.
+pub(crate) fn is_internal(table: &str) -> bool {
+    table.starts_with("rejoin_") || matches!(table, "sqlite_master" | "sqlite_temp_master")
 }
 
 /// A statement of the app from the cache; the authorizer must be in app mode.

@@ -12,6 +12,7 @@ mod reset;
 mod rules;
 mod schema;
 mod search;
+mod watched;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -161,6 +161,7 @@ impl Engine {
     ) -> Result<T> {
         self.in_transaction(origin, triggers, |engine| {
             let _off = engine.capture.off();
+            engine.touched.by_engine();
             body(engine)
         })
     }
@@ -187,6 +188,10 @@ impl Engine {
             open.engine.db.set_triggers(triggers)?;
         }
         let result = body(open.engine)?;
+        if triggers != Triggers::Rest {
+            let Engine { db, footprints, touched, .. } = &mut *open.engine;
+            footprints.add_filled(db, touched)?;
+        }
         open.engine.db.awake()?;
         death::pass(death::Failpoint::BeforeCommit);
         open.engine.run_ours("COMMIT")?;

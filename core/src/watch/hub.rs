@@ -70,6 +70,9 @@ struct Arriving {
     reply: oneshot::Sender<Result<()>>,
 }
 
+/// The key of [`Watches::by_table`] for queries that any commit may change.
+const ANY: &str = "";
+
 /// State of the thread.
 #[derive(Default)]
 struct Watches {
@@ -332,6 +335,7 @@ impl Watches {
             return self.running.keys().copied().collect();
         }
         let tables = touched.tables.iter().filter_map(|table| self.by_table.get(table));
+        let tables = tables.chain(self.by_table.get(ANY).filter(|_| !touched.is_nothing()));
         let mut due: BTreeSet<usize> = tables.flatten().copied().collect();
         if touched.queue {
             let state = self.running.iter().filter(|(_, running)| running.reads.row_state);
@@ -407,13 +411,17 @@ impl Watches {
 }
 
 fn index(by_table: &mut HashMap<String, BTreeSet<usize>>, number: usize, reads: &ReadSet) {
-    for table in &reads.tables {
-        by_table.entry(table.clone()).or_default().insert(number);
+    for table in keys(reads) {
+        by_table.entry(table.to_owned()).or_default().insert(number);
     }
 }
 
+fn keys(reads: &ReadSet) -> impl Iterator<Item = &str> {
+    reads.tables.iter().map(String::as_str).chain(reads.any.then_some(ANY))
+}
+
 fn unindex(by_table: &mut HashMap<String, BTreeSet<usize>>, number: usize, reads: &ReadSet) {
-    for table in &reads.tables {
+    for table in keys(reads) {
         if let Some(numbers) = by_table.get_mut(table) {
             numbers.remove(&number);
             if numbers.is_empty() {
