@@ -8,5 +8,6 @@ pub(crate) mod check;
 pub mod compose;
 pub(crate) mod function;
 pub(crate) mod guard;
+pub(crate) mod replace;
 pub(crate) mod rule;
 pub(crate) mod trigger;

@@ -155,7 +155,8 @@ impl Database {
     /// Reads which objects in the file belong to the engine; must be called when they have changed.
     pub(crate) fn note_ours(&self) -> Result<()> {
         let sql = format!(
-            "{OURS}SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'"
+            "{OURS}SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'
+             UNION ALL SELECT name FROM sqlite_temp_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'"
         );
         let mut statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
         let names = statement
@@ -259,7 +260,7 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
         ));
     }
     conn.execute_batch(&format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; PRAGMA foreign_keys = ON;
+        "PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = OFF; PRAGMA foreign_keys = ON;
          PRAGMA cache_size = {WRITER_CACHE}; PRAGMA wal_autocheckpoint = {WAL_CAP};
          PRAGMA journal_size_limit = 67108864;"
     ))

@@ -213,6 +213,7 @@ impl Engine {
     ) -> Result<Attempt> {
         let Self { db, schema, queue, touched, capture, footprints, actions, exhausted, .. } = self;
         touched.by_engine();
+        footprints.prepare_base(db)?;
         let shared = queue.states();
         let states = shared.read();
         let mut applied = Applied::default();

@@ -13,7 +13,7 @@ use crate::ending::Ended;
 use crate::engine::capture::guard::Capture;
 use crate::engine::capture::rule;
 use crate::engine::change::Touched;
-use crate::engine::database::authorizer::Footprint;
+use crate::engine::database::authorizer::{Footprint, Recursion};
 use crate::engine::database::{Database, OURS, fault, module};
 use crate::engine::{ddl, statement};
 use crate::error::{Error, Result};
@@ -57,6 +57,8 @@ impl Run<'_> {
         }
         let stepped = {
             let _app = self.db.gate.app();
+            let replaces = footprint.recursion == Recursion::Replace;
+            let _replacing = replaces.then(|| self.capture.replacing());
             statement::bind(prepared, params).and_then(|()| {
                 let mut rows = prepared.raw_query();
                 step(&mut rows, conn).map_err(|error| self.explain(error))

@@ -11,8 +11,9 @@ use lru::LruCache;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::engine::capture::guard::Capture;
+use crate::engine::capture::replace;
 use crate::engine::change::Touched;
-use crate::engine::database::authorizer::{Authorizer, Footprint, TRIGGER_FUNCTIONS};
+use crate::engine::database::authorizer::{Authorizer, Footprint, Recursion, TRIGGER_FUNCTIONS};
 use crate::engine::database::{Database, OURS, fault};
 use crate::engine::firing::AppTriggers;
 use crate::error::{Error, InputFault, Result};
@@ -29,12 +30,20 @@ pub(crate) struct Footprints {
     capture: Option<Arc<Capture>>,
     /// The triggers of the app, until the schema changes.
     triggers: Option<AppTriggers>,
+    /// Whether triggers of the connection are recursive. They are not at first, as in SQLite.
+    is_recursive: bool,
 }
 
 impl Default for Footprints {
     fn default() -> Self {
         let size = NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN);
-        Self { known: LruCache::new(size), last: None, capture: None, triggers: None }
+        Self {
+            known: LruCache::new(size),
+            last: None,
+            capture: None,
+            triggers: None,
+            is_recursive: false,
+        }
     }
 }
 
@@ -60,11 +69,68 @@ impl Footprints {
             self.last = Some((sql.to_owned(), Arc::clone(footprint)));
             return Ok(Arc::clone(footprint));
         }
-        let footprint = Arc::new(self.compile(gate, sql, || conn.prepare(sql))?.1);
+        let footprint = Arc::new(self.compile(conn, gate, sql, || conn.prepare(sql))?.1);
         if !footprint.ddl {
             self.known.put(sql.to_owned(), Arc::clone(&footprint));
         }
         Ok(footprint)
+    }
+
+    /// [`Footprints::of`] for a statement that is run next: SQLite compiles it with the triggers
+    /// that it needs.
+    pub(crate) fn ready(&mut self, db: &Database, sql: &str) -> Result<Arc<Footprint>> {
+        loop {
+            let footprint = self.of(db.conn(), &db.gate, sql)?;
+            if !self.prepare_triggers(db, &footprint)? {
+                return Ok(footprint);
+            }
+            self.known.pop(sql);
+            self.last = None;
+        }
+    }
+
+    /// Makes triggers recursive or not, as a statement needs them, and creates those of REPLACE;
+    /// returns whether that changed anything. SQLite compiles every statement again afterwards, so it
+    /// stays until a statement needs the opposite.
+    pub(crate) fn prepare_triggers(
+        &mut self,
+        db: &Database,
+        footprint: &Footprint,
+    ) -> Result<bool> {
+        let mut is_changed = match footprint.recursion {
+            Recursion::Any => false,
+            Recursion::Off | Recursion::Replace => self.set_recursive(db, false)?,
+            Recursion::On => self.set_recursive(db, true)?,
+        };
+        if let (Recursion::Replace, Some(capture)) = (footprint.recursion, &self.capture) {
+            for table in capture.among(&footprint.writes) {
+                is_changed |= replace::create_triggers(db.conn(), &table).map_err(fault::of)?;
+            }
+            if is_changed {
+                db.note_ours()?;
+            }
+        }
+        Ok(is_changed)
+    }
+
+    fn set_recursive(&mut self, db: &Database, wanted: bool) -> Result<bool> {
+        if wanted == self.is_recursive {
+            return Ok(false);
+        }
+        let value = if wanted { "ON" } else { "OFF" };
+        let sql = format!("PRAGMA recursive_triggers = {value}");
+        db.conn().execute_batch(&sql).map_err(fault::of)?;
+        self.is_recursive = wanted;
+        Ok(true)
+    }
+
+    /// Prepares for statements of the engine that write base rows: triggers of the app on local-only
+    /// tables are not recursive.
+    pub(crate) fn prepare_base(&mut self, db: &Database) -> Result<()> {
+        if self.is_recursive && !self.triggers(db.conn(), &db.gate)?.on_local.is_empty() {
+            self.set_recursive(db, false)?;
+        }
+        Ok(())
     }
 
     /// Clears the cache after a schema change.
@@ -102,26 +168,70 @@ impl Footprints {
 
     /// Compiles a statement of the app without the cache, and returns its footprint.
     pub(crate) fn compile<S>(
-        &self,
+        &mut self,
+        conn: &Connection,
         gate: &Authorizer,
         sql: &str,
         prepare: impl FnOnce() -> rusqlite::Result<S>,
     ) -> Result<(S, Footprint)> {
         may_be_an_apps(sql)?;
-        let _app = gate.app();
+        let app = gate.app();
         gate.record();
         let prepared = prepare();
         let mut footprint = gate.recorded();
         footprint.synced = footprint.writes.iter().any(|table| gate.is_synced(table));
         let prepared = prepared.map_err(|error| explain_compile(error, gate, &footprint))?;
-        footprint.checked =
-            self.capture.as_ref().is_some_and(|capture| capture.checks_after(&footprint.writes));
+        drop(app);
         footprint.local = (footprint.writes.iter())
             .filter(|table| !gate.is_synced(table) && !is_internal(table))
             .cloned()
             .collect();
+        if let Some(capture) = self.capture.clone() {
+            footprint.checked = capture.checks_after(&footprint.writes);
+            footprint.recursion = self.recursion(conn, gate, sql, (&footprint, &capture))?;
+        }
+        if matches!(footprint.recursion, Recursion::On | Recursion::Replace) {
+            // Another trigger may fire than those that were compiled now.
+            footprint.app_trigger |= self.triggers(conn, gate)?.is_any;
+        }
         Ok((prepared, footprint))
     }
+
+    fn recursion(
+        &mut self,
+        conn: &Connection,
+        gate: &Authorizer,
+        sql: &str,
+        (footprint, capture): (&Footprint, &Capture),
+    ) -> Result<Recursion> {
+        if footprint.local.is_empty() && !footprint.synced {
+            return Ok(Recursion::Any);
+        }
+        let on_local = &self.triggers(conn, gate)?.on_local;
+        let has_local = footprint.local.iter().any(|table| on_local.contains(table));
+        let is_replace = footprint.synced && replaces(sql);
+        let is_circular =
+            (footprint.cascades || is_replace) && capture.is_circular(&footprint.writes);
+        Ok(match is_replace {
+            _ if is_circular => Recursion::On,
+            // An upsert updates a row instead of replacing it.
+            true if on_local.is_empty() || has_word(sql, "conflict") => Recursion::On,
+            true => Recursion::Replace,
+            false if has_local => Recursion::Off,
+            false => Recursion::Any,
+        })
+    }
+}
+
+fn has_word(sql: &str, word: &str) -> bool {
+    sql.to_ascii_lowercase().contains(word)
+}
+
+/// Whether the keyword REPLACE may occur, which no parenthesis follows.
+fn replaces(sql: &str) -> bool {
+    let lower = sql.to_ascii_lowercase();
+    let mut found = lower.match_indices("replace");
+    found.any(|(at, word)| !lower[at + word.len()..].trim_start().starts_with('('))
 }
 
 /// Rejects a statement with the engine's prefix: it could come from the cache, where the authorizer

@@ -1,5 +1,6 @@
 //! Tests of the engine on real files, and their helpers.
 
+mod beside;
 mod book;
 mod capture;
 mod failures;

@@ -101,7 +101,7 @@ impl Engine {
     /// as a deferred foreign key of a local-only table does.
     pub(crate) fn shares(&mut self, sql: &str) -> bool {
         let Self { db, footprints, .. } = self;
-        footprints.of(db.conn(), &db.gate, sql).is_ok_and(|footprint| footprint.shares())
+        footprints.ready(db, sql).is_ok_and(|footprint| footprint.shares())
     }
 
     /// Runs `body` in the open transaction.
@@ -162,6 +162,7 @@ impl Engine {
         self.in_transaction(origin, triggers, |engine| {
             let _off = engine.capture.off();
             engine.touched.by_engine();
+            engine.footprints.prepare_base(&engine.db)?;
             body(engine)
         })
     }
@@ -393,8 +394,13 @@ impl EngineTransaction<'_> {
         let mut batch = rusqlite::Batch::new(db.conn(), sql);
         loop {
             db.awake()?;
-            let (found, footprint) = footprints.compile(&db.gate, sql, || batch.next())?;
+            let (found, footprint) =
+                footprints.compile(db.conn(), &db.gate, sql, || batch.next())?;
             let Some(mut prepared) = found else { return Ok(()) };
+            if footprints.prepare_triggers(db, &footprint)? {
+                // SQLite compiles it again, with triggers that the footprint lacks.
+                run.touched.by_engine();
+            }
             run.run(&footprint, &mut prepared, &[], |rows, _| drain(rows))?;
             if footprint.ddl {
                 footprints.clear();
@@ -463,7 +469,7 @@ impl EngineTransaction<'_> {
     /// What a statement reads and writes.
     pub(crate) fn footprint(&mut self, sql: &str) -> Result<Arc<Footprint>> {
         let StatementContext { db, footprints, .. } = &mut self.parts;
-        footprints.of(db.conn(), &db.gate, sql)
+        footprints.ready(db, sql)
     }
 
     fn run<T>(
@@ -474,7 +480,7 @@ impl EngineTransaction<'_> {
     ) -> Result<T> {
         self.usable()?;
         let StatementContext { db, footprints, capture, touched, .. } = &mut self.parts;
-        let footprint = footprints.of(db.conn(), &db.gate, sql)?;
+        let footprint = footprints.ready(db, sql)?;
         let mut prepared = {
             let _app = db.gate.app();
             statement::prepare(db.conn(), &db.gate, sql)?

@@ -42,6 +42,8 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
     let shared = Arc::clone(capture);
     conn.create_scalar_function("rejoin_local", 0, flags, move |_| Ok(shared.is_on()))?;
     let shared = Arc::clone(capture);
+    conn.create_scalar_function("rejoin_replaces", 0, flags, move |_| Ok(shared.is_replacing()))?;
+    let shared = Arc::clone(capture);
     conn.create_scalar_function("rejoin_fail", 2, flags, move |context| {
         let mut state = shared.state();
         let error = broken(&state, context);

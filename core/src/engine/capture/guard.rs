@@ -23,6 +23,8 @@ use rejoin_protocol::mutant::{self, Mutant};
 #[derive(Debug)]
 pub(crate) struct Capture {
     off: AtomicU32,
+    /// Whether the running statement replaces rows; see [`replace`](super::replace).
+    replacing: AtomicBool,
     /// The time of the running action, microseconds since 1970; `NO_ACTION` while none runs.
     acting: AtomicI64,
     /// Limit of the buffer for an action, and whether the action has exceeded it.
@@ -51,6 +53,7 @@ impl Default for Capture {
     fn default() -> Self {
         Self {
             off: AtomicU32::default(),
+            replacing: AtomicBool::default(),
             acting: AtomicI64::new(NO_ACTION),
             room: AtomicUsize::new(usize::MAX),
             full: AtomicBool::default(),
@@ -76,6 +79,17 @@ impl Drop for CaptureOff {
         if let Some(capture) = &self.0 {
             capture.off.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+}
+
+/// While this guard exists, the running statement replaces rows.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Replacing<'a>(&'a Capture);
+
+impl Drop for Replacing<'_> {
+    fn drop(&mut self) {
+        self.0.replacing.store(false, Ordering::Release);
     }
 }
 
@@ -135,6 +149,24 @@ impl Capture {
         }
         self.off.fetch_add(1, Ordering::AcqRel);
         CaptureOff(Some(Arc::clone(self)))
+    }
+
+    /// Marks the running statement as one that replaces rows, until the guard is dropped.
+    pub(crate) fn replacing(&self) -> Replacing<'_> {
+        self.replacing.store(true, Ordering::Release);
+        Replacing(self)
+    }
+
+    /// Whether the running statement replaces rows.
+    pub(crate) fn is_replacing(&self) -> bool {
+        self.replacing.load(Ordering::Acquire)
+    }
+
+    /// The synced tables among these (lower case).
+    pub(crate) fn among(&self, names: &BTreeSet<String>) -> Vec<Arc<Table>> {
+        let state = self.state();
+        let tables = state.tables.iter().flatten().map(|table| &table.table);
+        tables.filter(|table| names.contains(&table.name.to_ascii_lowercase())).cloned().collect()
     }
 
     /// Whether writes are captured.
@@ -206,6 +238,13 @@ impl Capture {
         tables.any(|table| {
             table.checks_after() && writes.contains(&table.table.name.to_ascii_lowercase())
         })
+    }
+
+    /// Whether cascades from one of these tables (lower case) lead into a circle.
+    pub(crate) fn is_circular(&self, writes: &BTreeSet<String>) -> bool {
+        let state = self.state();
+        let mut tables = state.tables.iter().flatten().filter(|table| table.is_circular);
+        tables.any(|table| writes.contains(&table.table.name.to_ascii_lowercase()))
     }
 
     /// Why a function failed, if one did.

@@ -4,15 +4,19 @@
 //! statement is being compiled or run. What an app trigger must never do is rejected in engine
 //! statements as well: a trigger that writes a synced table would break base application.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 
-use crate::engine::database::fit::{self, ActionStatement};
+use crate::engine::database::fit;
+
+mod footprint;
+
+pub(crate) use footprint::{Footprint, Recursion};
 
 /// Bytes of a value, of a row, and of the recorded changes of a transaction, which SQLite would allow
 /// to have 1 GB: without it, a function in a server's rule could allocate that for each row.
@@ -58,63 +62,12 @@ const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
 ];
 
 /// Functions that only our own triggers may call.
-pub(crate) const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
+pub(crate) const TRIGGER_FUNCTIONS: &[&str] =
+    &["rejoin_capture", "rejoin_fail", "rejoin_local", "rejoin_replaces"];
 
 /// Tables of the engine that a schema change writes: the new form of a table, and the record of the
 /// app's dropped triggers.
 const OF_SCHEMA_CHANGES: &[&str] = &["rejoin_rebuilt", "rejoin_meta"];
-
-/// What a statement reads and writes, as SQLite reported it while compiling.
-#[allow(clippy::struct_excessive_bools)] // Independent facts, not a state.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Footprint {
-    /// Tables read, lower case.
-    pub(crate) reads: BTreeSet<String>,
-    /// Columns read, lower case, of any table.
-    pub(crate) read_columns: BTreeSet<String>,
-    /// Columns that the statement itself reads, lower case.
-    pub(crate) own_columns: BTreeSet<String>,
-    /// Tables written, by the statement or by triggers, lower case.
-    pub(crate) writes: BTreeSet<String>,
-    /// Whether an app trigger takes part.
-    pub(crate) app_trigger: bool,
-    /// Whether `rejoin_row_state` is called.
-    pub(crate) row_state: bool,
-    /// Whether the schema is changed.
-    pub(crate) ddl: bool,
-    /// Whether a synced table is written.
-    pub(crate) synced: bool,
-    /// Whether rules must be checked after the statement.
-    pub(crate) checked: bool,
-    /// Local-only tables written.
-    pub(crate) local: Vec<String>,
-    /// Tables on which a trigger is created.
-    pub(crate) triggered: Vec<String>,
-    /// Tables read or written other than by our triggers, each with the trigger or view that names
-    /// it.
-    pub(crate) by_app: BTreeSet<QualifiedName>,
-    /// Tables whose rowids are read.
-    pub(crate) rowids: BTreeSet<QualifiedName>,
-    /// Functions that an action may not call, or not with all arguments, lower case.
-    pub(crate) functions: BTreeSet<QualifiedName>,
-    /// Every function of a statement of a schema change, lower case.
-    pub(crate) called: BTreeSet<String>,
-    /// The determinism check of the statement, after an action has requested it.
-    pub(crate) fit: OnceLock<Arc<ActionStatement>>,
-}
-
-impl Footprint {
-    /// Whether it writes only synced tables, and reads neither the sync state of a row nor a counter
-    /// of the connection.
-    pub(crate) fn shares(&self) -> bool {
-        let counts = |(name, _): &QualifiedName| fit::is_counter(name);
-        let is_plain = self.synced && self.local.is_empty() && !self.ddl && !self.row_state;
-        is_plain && !self.functions.iter().any(counts)
-    }
-}
-
-/// A name, lower case, and the trigger or view in which it occurs.
-pub(crate) type QualifiedName = (String, Option<String>);
 
 /// Source of the current statement, the synced tables, and the last rejection.
 #[derive(Debug, Default)]
@@ -332,8 +285,10 @@ impl State {
             );
         }
         let trigger = accessor.filter(|name| !ours(name));
+        let cascades = accessor.is_some_and(ours) && self.synced(table);
         if let Some(footprint) = &mut self.recording {
             footprint.app_trigger |= trigger.is_some();
+            footprint.cascades |= cascades;
             if !accessor.is_some_and(ours) {
                 let trigger = trigger.map(str::to_owned);
                 footprint.by_app.insert((table.to_ascii_lowercase(), trigger));

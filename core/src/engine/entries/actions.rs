@@ -84,6 +84,7 @@ impl RunAction for Runner<'_> {
         };
         let recorded = self.capture.compose(0);
         self.capture.clear();
+        self.footprints.prepare_base(db)?;
         let out_of_time = ran.is_out_of_time();
         let tables = names_of(self.schema, &ran.reads);
         let outcome = match ran.result {

@@ -137,6 +137,7 @@ fn run_again(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<Rerun
     let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
     let recorded = capture.compose(version);
     capture.clear();
+    runner.footprints.prepare_base(db)?;
     let outcome = match ran.result {
         Err(error) if error.is_of_the_machine() => return Err(error),
         Err(error) if db.conn().is_autocommit() => {

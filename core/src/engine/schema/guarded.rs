@@ -8,6 +8,7 @@ use rejoin_protocol::manifest::{ReferenceAction, Rule};
 use crate::engine::database::OURS;
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::quoted;
+use crate::ids::TableNumber;
 
 /// A table with the checks for each of its rows, and those after each statement.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct GuardedTable {
     pub(crate) after_change: Vec<AfterStatement>,
     /// NO ACTION references to this table, checked after a statement for removed keys.
     pub(crate) after_delete: Vec<AfterStatement>,
+    /// Whether cascades from this table lead into a circle.
+    pub(crate) is_circular: bool,
 }
 
 /// Constraints on a value of the column.
@@ -81,7 +84,40 @@ pub(crate) fn guard(table: &Arc<Table>, schema: &Schema) -> GuardedTable {
         columns,
         after_change: after_change.collect(),
         after_delete: after_delete.collect(),
+        is_circular: leads_into_circle(table, schema, &mut Vec::new(), &mut Vec::new()),
     }
+}
+
+/// Whether cascades from the table lead to a table on `path`, or into another circle.
+fn leads_into_circle(
+    table: &Table,
+    schema: &Schema,
+    path: &mut Vec<TableNumber>,
+    done: &mut Vec<TableNumber>,
+) -> bool {
+    if path.contains(&table.number) {
+        return true;
+    }
+    if done.contains(&table.number) {
+        return false;
+    }
+    path.push(table.number);
+    let mut children = schema.tables.values().filter(|child| is_written_with(table, child));
+    let found = children.any(|child| leads_into_circle(child, schema, path, done));
+    path.pop();
+    done.push(table.number);
+    found
+}
+
+/// Whether deleting a row of `parent`, or changing its key, may write rows of `child`.
+fn is_written_with(parent: &Table, child: &Table) -> bool {
+    let writes = |action: &ReferenceAction| {
+        matches!(action, ReferenceAction::Cascade | ReferenceAction::SetNull)
+    };
+    child.rules.iter().any(|rule| {
+        matches!(rule, Rule::References { table, on_delete, on_update, .. }
+            if table.eq_ignore_ascii_case(&parent.name) && (writes(on_delete) || writes(on_update)))
+    })
 }
 
 fn is_uuid(schema: &Schema, table: &str, column: &str) -> bool {

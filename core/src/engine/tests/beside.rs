@@ -1,0 +1,148 @@
+//! Local-only tables behave as in plain SQLite with its defaults, whoever writes them; and every
+//! module of SQLite works on the writing and on the reading connections.
+
+use rusqlite::Connection;
+
+use super::{all, base, engine, queued, table, text_of};
+use crate::engine::Engine;
+use crate::error::{Error, InputFault};
+use crate::value::Value;
+use rejoin_protocol::manifest::{ReferenceAction, Rule};
+
+const COLUMNS: &[(&str, &str)] = &[("id", "string"), ("up", "string"), ("n", "int64")];
+
+/// A synced table with a reference to itself.
+fn items() -> (tempfile::TempDir, Engine) {
+    let (column, table_name) = (String::from("up"), String::from("item"));
+    let (on_delete, on_update) = (ReferenceAction::Cascade, ReferenceAction::NoAction);
+    let rule = Rule::References { column, table: table_name, on_delete, on_update };
+    engine(vec![table("item", COLUMNS, vec![rule])])
+}
+
+const LOCAL: &str = "
+    CREATE TABLE draft (id TEXT PRIMARY KEY, n INTEGER, updated_at INTEGER DEFAULT 0, UNIQUE (n));
+    CREATE TABLE gone (id TEXT);
+    CREATE TRIGGER draft_updated AFTER UPDATE ON draft BEGIN
+        UPDATE draft SET updated_at = updated_at + 1 WHERE id = NEW.id; END;
+    CREATE TRIGGER draft_gone AFTER DELETE ON draft BEGIN INSERT INTO gone VALUES (OLD.id); END;";
+
+const WRITES: &[&str] = &[
+    "INSERT INTO draft (id, n) VALUES ('a', 1), ('b', 2)",
+    "UPDATE draft SET n = 3 WHERE id = 'a'",
+    "REPLACE INTO draft (id, n) VALUES ('b', 3)",
+    "UPDATE OR REPLACE draft SET n = 3",
+    "INSERT INTO draft (id, n) VALUES ('b', 9) ON CONFLICT DO UPDATE SET n = 10",
+    "DELETE FROM draft WHERE id = 'b'",
+];
+
+const DRAFTS: &str = "SELECT id || ' ' || n || ' ' || updated_at FROM draft ORDER BY id";
+const GONE: &str = "SELECT id FROM gone ORDER BY rowid";
+
+#[allow(clippy::disallowed_methods)] // Plain SQLite, to compare with.
+fn plain() -> Connection {
+    let plain = Connection::open_in_memory().unwrap();
+    plain.execute_batch(LOCAL).unwrap();
+    plain
+}
+
+fn of_plain(plain: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = plain.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get::<_, Value>(0)).unwrap();
+    rows.map(|value| text_of(&value.unwrap())).collect()
+}
+
+#[test]
+fn local_tables_with_triggers_behave_as_in_sqlite() {
+    let (_folder, mut engine) = items();
+    engine.execute_batch(LOCAL).unwrap();
+    let plain = plain();
+    for (at, sql) in WRITES.iter().enumerate() {
+        // A write of a synced table, between them, that needs recursive triggers.
+        let item = format!("REPLACE INTO item (id, n) VALUES ('x', {at})");
+        engine.execute(&item, &[]).unwrap();
+        engine.execute(sql, &[]).unwrap();
+        plain.execute_batch(sql).unwrap();
+        for found in [DRAFTS, GONE] {
+            assert_eq!(all(&mut engine, found), of_plain(&plain, found), "{sql}");
+        }
+    }
+    engine.execute_batch(&WRITES.join(";\n")).unwrap();
+    plain.execute_batch(&WRITES.join(";\n")).unwrap();
+    for found in [DRAFTS, GONE] {
+        assert_eq!(all(&mut engine, found), of_plain(&plain, found), "as a batch");
+    }
+}
+
+#[test]
+fn local_triggers_under_synced_rows_behave_as_in_sqlite() {
+    let (_folder, mut engine) = items();
+    engine.execute_batch(LOCAL).unwrap();
+    let trigger = "CREATE TRIGGER item_n AFTER INSERT ON item WHEN NEW.up IS NOT NULL BEGIN
+        INSERT OR IGNORE INTO draft (id, n) VALUES (NEW.up, 0);
+        UPDATE draft SET n = n + 1 WHERE id = NEW.up; END";
+    engine.execute(trigger, &[]).unwrap();
+    engine.execute("REPLACE INTO item (id, n) VALUES ('x', 1)", &[]).unwrap();
+    engine.execute("INSERT INTO item (id, up) VALUES ('y', 'x')", &[]).unwrap();
+    assert_eq!(all(&mut engine, DRAFTS), ["'x 1 1'"], "by the app");
+    base(&mut engine, "INSERT INTO item (id, up) VALUES ('z', 'x')");
+    assert_eq!(all(&mut engine, DRAFTS), ["'x 2 2'"], "by the server");
+    engine.execute_batch("DROP TRIGGER item_n; DELETE FROM item; DELETE FROM draft").unwrap();
+}
+
+#[test]
+fn replace_of_synced_rows_fires_local_triggers_once() {
+    let (_folder, mut engine) = engine(vec![table("item", COLUMNS, Vec::new())]);
+    engine.execute_batch(LOCAL).unwrap();
+    let trigger = "CREATE TRIGGER item_n AFTER INSERT ON item BEGIN
+        INSERT INTO draft (id, n) VALUES (NEW.up, 0) ON CONFLICT (id) DO NOTHING;
+        UPDATE draft SET n = n + 1 WHERE id = NEW.up; END";
+    engine.execute(trigger, &[]).unwrap();
+    let replace = "REPLACE INTO item (id, up, n) VALUES ('a', 'x', 1), ('a', 'x', 2)";
+    // What captures the rows is rolled back with a transaction, and created again.
+    let rolled_back: Result<(), Error> = engine.transaction(|tx| {
+        tx.execute(replace, &[])?;
+        Err(Error::Closed)
+    });
+    rolled_back.unwrap_err();
+    engine.execute(replace, &[]).unwrap();
+    assert_eq!(all(&mut engine, DRAFTS), ["'x 2 2'"]);
+    engine.execute_batch(&format!("{replace}; SELECT 1")).unwrap();
+    assert_eq!(all(&mut engine, DRAFTS), ["'x 4 4'"]);
+    engine.execute("INSERT INTO item (id, n) VALUES ('a', 3)", &[]).unwrap_err();
+    engine.execute("INSERT INTO item (id, n) VALUES ('b', 3)", &[]).unwrap();
+    engine.execute("UPDATE OR REPLACE item SET id = 'b' WHERE id = 'a'", &[]).unwrap();
+    assert_eq!(
+        queued(&engine),
+        [
+            "item a insert up 'x' n 2",
+            "item b insert n 3",
+            "item b update up NULL>'x' n 3>2",
+            "item a delete up 'x' n 2"
+        ]
+    );
+    let replaced =
+        "INSERT OR REPLACE INTO item (id, n) VALUES ('b', 7) ON CONFLICT (id) DO UPDATE SET n = 8";
+    engine.execute("DROP TRIGGER item_n", &[]).unwrap();
+    engine.execute(replaced, &[]).unwrap();
+    assert_eq!(all(&mut engine, "SELECT up || n FROM item"), ["'x8'"]);
+}
+
+#[test]
+fn replace_and_cascades_of_synced_rows_are_captured() {
+    let (_folder, mut engine) = items();
+    engine.execute_batch(LOCAL).unwrap();
+    for sql in [
+        "INSERT INTO item (id, up, n) VALUES ('a', NULL, 1), ('b', 'a', 1), ('c', 'b', 1)",
+        "UPDATE draft SET n = 1",
+        "REPLACE INTO item (id, n) VALUES ('d', 2)",
+        "UPDATE draft SET n = 1",
+        "REPLACE INTO item (id, n) VALUES ('d', 3)",
+    ] {
+        engine.execute(sql, &[]).unwrap();
+    }
+    assert_eq!(queued(&engine).last().unwrap(), "item d update n 2>3");
+    engine.execute("UPDATE draft SET n = 1", &[]).unwrap();
+    engine.execute("DELETE FROM item WHERE id = 'a'", &[]).unwrap();
+    assert_eq!(all(&mut engine, "SELECT id FROM item"), ["'d'"]);
+    assert_eq!(queued(&engine).iter().filter(|line| line.contains("delete")).count(), 3);
+}
