@@ -114,34 +114,62 @@ impl Reader {
         params: &[Value],
         mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let _app = self.gate.app();
-        let mut prepared = self.prepare(sql, params)?;
-        let mut rows = prepared.raw_query();
         let mut out = Vec::new();
-        let mut each = || -> rusqlite::Result<()> {
-            while let Some(row) = rows.next()? {
-                out.push(read(row)?);
-            }
-            Ok(())
-        };
-        each().map_err(|error| self.explain(error))?;
+        self.step(sql, params, |row| {
+            out.push(read(row)?);
+            Ok(Ok(()))
+        })?;
         Ok(out)
     }
 
     /// Runs a query; returns its rows as one buffer.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
-        let _app = self.gate.app();
-        let mut prepared = self.prepare(sql, params)?;
         let mut encoder = None;
-        let mut rows = prepared.raw_query();
-        while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
+        let empty = self.step(sql, params, |row| {
             // Names are read after the first step, which recompiles the statement after a schema
             // change.
-            let encoder = encoder.get_or_insert_with(|| Encoder::of(row.as_ref()));
-            encoder.step(row)?;
+            Ok(encoder.get_or_insert_with(|| Encoder::of(row.as_ref())).step(row))
+        })?;
+        encoder.or(empty).unwrap_or_else(|| Encoder::new([])).finish()
+    }
+
+    /// Runs a query and passes its rows to `each`; returns an encoder if there are none.
+    fn step(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        mut each: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<Result<()>>,
+    ) -> Result<Option<Encoder>> {
+        let mut is_empty = true;
+        let stepped = {
+            let _app = self.gate.app();
+            let mut prepared = self.prepare(sql, params)?;
+            let mut rows = prepared.raw_query();
+            let mut all = || -> rusqlite::Result<Result<()>> {
+                while let Some(row) = rows.next()? {
+                    is_empty = false;
+                    if let Err(error) = each(row)? {
+                        return Ok(Err(error));
+                    }
+                }
+                Ok(Ok(()))
+            };
+            let stepped = all();
+            drop(rows);
+            stepped.map(|done| done.map(|()| is_empty.then(|| Encoder::of(&prepared))))
+        };
+        match stepped {
+            Ok(done) => done,
+            Err(error) => {
+                let error = self.explain(error);
+                if matches!(error, Error::InvalidInput(InputFault::CorruptIndex { .. }))
+                    && let Ok(footprint) = self.footprints.of(&self.conn, &self.gate, sql)
+                {
+                    return Err(module::named(&self.conn, error, &footprint));
+                }
+                Err(error)
+            }
         }
-        drop(rows);
-        encoder.unwrap_or_else(|| Encoder::of(&prepared)).finish()
     }
 
     /// Runs `body` in one read transaction: its queries see the same state.
@@ -203,7 +231,8 @@ impl Reader {
         if self.is_overdue() {
             return Err(Error::TransactionTimeout);
         }
-        let mut prepared = statement::prepare(&self.conn, &self.gate, sql)?;
+        let prepare = || statement::prepare(&self.conn, &self.gate, sql);
+        let mut prepared = prepare().or_else(|error| self.connecting(error, prepare))?;
         if !prepared.readonly() {
             return Err(InputFault::Refused {
                 what: String::from("a writing statement in query()"),
@@ -215,6 +244,20 @@ impl Reader {
         Ok(prepared)
     }
 
+    /// Compiles a query again whose first error may be that a module of SQLite compiles its writes
+    /// when it connects to its table.
+    fn connecting<'c>(
+        &self,
+        error: Error,
+        prepare: impl Fn() -> Result<CachedStatement<'c>>,
+    ) -> Result<CachedStatement<'c>> {
+        if !matches!(error, Error::InvalidInput(InputFault::Refused { .. })) {
+            return Err(error);
+        }
+        let _connects = self.gate.connects();
+        prepare().ok().filter(|prepared| prepared.readonly()).ok_or(error)
+    }
+
     /// Clears the read sets of queries after a schema change.
     pub(crate) fn forget_footprints(&mut self) {
         self.footprints.clear();
@@ -222,7 +265,16 @@ impl Reader {
 
     /// What this query reads, without running it.
     pub fn tables_of(&mut self, sql: &str) -> Result<ReadSet> {
-        let footprint = self.footprints.of(&self.conn, &self.gate, sql)?;
+        let Self { conn, gate, footprints, .. } = self;
+        let mut compile = || footprints.of(conn, gate, sql);
+        let footprint = match compile() {
+            Err(error @ Error::InvalidInput(InputFault::Refused { .. })) => {
+                let _connects = gate.connects();
+                let found = compile().ok().filter(|footprint| footprint.writes.is_empty());
+                found.ok_or(error)?
+            }
+            other => other?,
+        };
         let (tables, row_state) = (footprint.reads.clone(), footprint.row_state);
         let mut any = false;
         for table in &tables {

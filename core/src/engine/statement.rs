@@ -69,7 +69,12 @@ impl Footprints {
             self.last = Some((sql.to_owned(), Arc::clone(footprint)));
             return Ok(Arc::clone(footprint));
         }
-        let footprint = Arc::new(self.compile(conn, gate, sql, || conn.prepare(sql))?.1);
+        let mut footprint = self.compile(conn, gate, sql, || conn.prepare(sql))?.1;
+        if has_inner_tables(&footprint) {
+            // A module compiles its own statements when it connects to its table, once.
+            footprint = self.compile(conn, gate, sql, || conn.prepare(sql))?.1;
+        }
+        let footprint = Arc::new(footprint);
         if !footprint.ddl {
             self.known.put(sql.to_owned(), Arc::clone(&footprint));
         }
@@ -232,6 +237,15 @@ fn replaces(sql: &str) -> bool {
     let lower = sql.to_ascii_lowercase();
     let mut found = lower.match_indices("replace");
     found.any(|(at, word)| !lower[at + word.len()..].trim_start().starts_with('('))
+}
+
+/// Whether a name may be that of a table inside another one, as `t_node` of `t`.
+fn has_inner_tables(footprint: &Footprint) -> bool {
+    let all = || footprint.reads.union(&footprint.writes);
+    let is_inner = |name: &String, of: &String| {
+        name.strip_prefix(of.as_str()).is_some_and(|rest| rest.starts_with('_'))
+    };
+    all().any(|of| all().any(|name| is_inner(name, of)))
 }
 
 /// Rejects a statement with the engine's prefix: it could come from the cache, where the authorizer

@@ -74,6 +74,8 @@ const OF_SCHEMA_CHANGES: &[&str] = &["rejoin_rebuilt", "rejoin_meta"];
 pub(crate) struct Authorizer {
     app: AtomicBool,
     reader: bool,
+    /// Whether a reader may compile writes, which modules of SQLite do when they connect.
+    connects: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -96,6 +98,16 @@ impl Drop for AppSpeaks<'_> {
     }
 }
 
+/// While this guard exists, a reader may compile writes.
+#[derive(Debug)]
+pub(crate) struct Connects<'a>(&'a Authorizer);
+
+impl Drop for Connects<'_> {
+    fn drop(&mut self) {
+        self.0.connects.store(false, Ordering::Release);
+    }
+}
+
 /// While this guard exists, statements change the schema and contain text of a server's manifest.
 #[derive(Debug)]
 pub(crate) struct SchemaChange<'a>(&'a Authorizer);
@@ -110,6 +122,12 @@ impl Authorizer {
     /// The gate of a reader, which writes nothing.
     pub(crate) fn of_reader() -> Self {
         Self { reader: true, ..Self::default() }
+    }
+
+    /// Lets a reader compile writes until the guard is dropped.
+    pub(crate) fn connects(&self) -> Connects<'_> {
+        self.connects.store(true, Ordering::Release);
+        Connects(self)
     }
 
     /// Marks statements as the app's until the guard is dropped.
@@ -178,7 +196,7 @@ impl Authorizer {
         let app = self.app.load(Ordering::Acquire);
         let verdict = match context.action {
             AuthAction::Insert { .. } | AuthAction::Delete { .. } | AuthAction::Update { .. }
-                if self.reader =>
+                if self.reader && !self.connects.load(Ordering::Acquire) =>
             {
                 refuse(
                     "a write in query()",

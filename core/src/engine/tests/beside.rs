@@ -146,3 +146,70 @@ fn replace_and_cascades_of_synced_rows_are_captured() {
     assert_eq!(all(&mut engine, "SELECT id FROM item"), ["'d'"]);
     assert_eq!(queued(&engine).iter().filter(|line| line.contains("delete")).count(), 3);
 }
+
+/// Module, the statement that fills it, and a query with its result.
+const MODULES: &[(&str, &str, &str, &str)] = &[
+    ("rtree(id, a, b)", "INSERT INTO m VALUES (1, 2, 3)", "SELECT id FROM m WHERE a > 1", "1"),
+    ("rtree_i32(id, a, b)", "INSERT INTO m VALUES (1, 2, 3)", "SELECT id FROM m", "1"),
+    (
+        "geopoly(name)",
+        "INSERT INTO m (name, _shape) VALUES ('x', '[[0,0],[1,0],[0,1],[0,0]]')",
+        "SELECT name FROM m",
+        "'x'",
+    ),
+    ("fts3(a)", "INSERT INTO m VALUES ('milk')", "SELECT a FROM m WHERE m MATCH 'milk'", "'milk'"),
+    ("fts4(a)", "INSERT INTO m VALUES ('milk')", "SELECT a FROM m WHERE m MATCH 'milk'", "'milk'"),
+    ("fts5(a)", "INSERT INTO m VALUES ('milk')", "SELECT a FROM m WHERE m MATCH 'milk'", "'milk'"),
+    ("fts5vocab(other, row)", "INSERT INTO other VALUES ('milk')", "SELECT term FROM m", "'milk'"),
+    (
+        "fts4aux(older)",
+        "INSERT INTO older VALUES ('milk')",
+        "SELECT DISTINCT term FROM m",
+        "'milk'",
+    ),
+    ("dbstat", "INSERT INTO other VALUES ('milk')", "SELECT count(*) > 0 FROM m", "1"),
+];
+
+#[test]
+fn every_module_is_read_written_and_watched() {
+    for (module, fill, query, found) in MODULES {
+        let (_folder, mut engine) = items();
+        engine
+            .execute_batch(
+                "CREATE VIRTUAL TABLE other USING fts5(a); CREATE VIRTUAL TABLE older USING fts4(a)",
+            )
+            .unwrap();
+        match engine.execute(&format!("CREATE VIRTUAL TABLE m USING {module}"), &[]) {
+            Err(error) if error.to_string().contains("no such module") => continue,
+            made => made.unwrap(),
+        };
+        engine.execute(fill, &[]).unwrap();
+        assert_eq!(all(&mut engine, query), [*found], "{module}, by the writer");
+        // A new connection connects to the module.
+        let mut reader = engine.open_reader().unwrap();
+        let reads = reader.tables_of(query).unwrap();
+        assert!(reads.tables.contains("m"), "{module}: {reads:?}");
+        let rows = reader.query(query, &[], |row| row.get::<_, Value>(0)).unwrap();
+        assert_eq!(rows.iter().map(text_of).collect::<Vec<_>>(), [*found], "{module}, by a reader");
+        let delete = reader.query("DELETE FROM m", &[], |_| Ok(()));
+        let refused = matches!(delete, Err(Error::InvalidInput(InputFault::Refused { .. })));
+        assert!(refused || delete.is_err(), "{module}: {delete:?}");
+        reader.tables_of("DELETE FROM item").unwrap_err();
+    }
+}
+
+#[test]
+fn functions_that_return_tables_are_read() {
+    let (_folder, mut engine) = items();
+    let mut reader = engine.open_reader().unwrap();
+    for sql in [
+        "SELECT count(*) FROM json_each('[1]')",
+        "SELECT count(*) FROM json_tree('1')",
+        "SELECT count(*) > 0 FROM dbstat",
+        "SELECT count(*) > 0 FROM pragma_table_info('item')",
+    ] {
+        assert_eq!(all(&mut engine, sql), ["1"], "{sql}, by the writer");
+        let rows = reader.query(sql, &[], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(rows, [1], "{sql}, by a reader");
+    }
+}
