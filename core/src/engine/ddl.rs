@@ -13,7 +13,7 @@ use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, fault};
 use crate::engine::schema::app_trigger::raises;
 use crate::engine::schema::sql::quoted;
-use crate::engine::{firing, statement};
+use crate::engine::{firing, search, statement};
 use crate::error::{Error, InputFault, Result};
 
 /// Creates an index; on synced tables too, where it survives migration and snapshot. It cannot
@@ -115,6 +115,7 @@ pub(super) fn verify(db: &Database, footprint: &Footprint) -> Result<()> {
         one_synced_table(conn, &table)?;
     }
     names(conn, db)?;
+    search::refuse_to_lose(conn, &footprint.altered)?;
     for table in &footprint.triggered {
         trigger_bodies(db, table)?;
     }

@@ -10,13 +10,15 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
-use crate::engine::schema::model::{Schema, Table};
+use crate::engine::meta::meta;
+use crate::engine::schema::app_trigger;
+use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, InputFault, Result, StorageFault};
 use crate::ids::ColumnId;
@@ -40,8 +42,8 @@ struct Definition {
 type Definitions = BTreeMap<u32, Definition>;
 
 /// Creates a full-text index `search_<table>` over columns of a synced table, filled from its
-/// rows; returns its name. An existing index with the same columns and tokenizer stays; any
-/// other is rebuilt.
+/// rows; returns its name. An existing index with the same columns and tokenizer stays, unless it
+/// lacks a table or a trigger; any other is rebuilt.
 ///
 /// # Errors
 /// `NotSynced`; `Refused` for an unknown column, for no column, for an unknown tokenizer, and
@@ -60,16 +62,14 @@ pub fn create_search_index(
     let wanted = define(found, columns, tokenizer.unwrap_or(TOKENIZER))?;
     let mut all = search_indexes(engine)?;
     let name = wanted.name.clone();
-    if all.get(&number) == Some(&wanted) {
+    if all.get(&number) == Some(&wanted) && is_whole(engine.db.conn(), &wanted)? {
         return Ok(name);
     }
     engine.write(Origin::Local, |engine| {
         if let Some(old) = all.insert(number, wanted) {
             drop_objects(engine.db.conn(), &old)?;
         }
-        make(engine.db.conn(), &engine.schema, &all, number)?;
-        engine.footprints.clear();
-        engine.touched.table(&name);
+        make(engine, &all, number)?;
         keep(engine, &all)
     })?;
     Ok(name)
@@ -120,30 +120,82 @@ pub(crate) fn renew_search(engine: &mut Engine) -> Result<()> {
         }
     }
     for number in kept.keys() {
-        make(engine.db.conn(), &schema, &kept, *number)?;
+        make(engine, &kept, *number)?;
     }
     keep(engine, &kept)
 }
 
-/// Rebuilds an index with a missing trigger: one that failed on a row of the server was
-/// dropped, or another tool dropped it.
+/// Rebuilds an index with a missing trigger or table: another tool dropped it.
 pub(crate) fn mend_search(engine: &mut Engine) -> Result<()> {
+    for known in search_indexes(engine)?.values() {
+        if !is_whole(engine.db.conn(), known)? {
+            return engine.write(Origin::Local, repair);
+        }
+    }
+    Ok(())
+}
+
+/// Creates the triggers again that failed in this transaction. An index whose trigger failed is
+/// rebuilt instead, because it lacks rows.
+pub(crate) fn restore_triggers(engine: &mut Engine) -> Result<()> {
+    let known = search_indexes(engine)?;
+    let of_indexes: Vec<String> = known.values().flat_map(trigger_names).collect();
+    app_trigger::restore(engine.db.conn(), |name| of_indexes.iter().any(|other| other == name))?;
+    engine.footprints.clear();
+    repair(engine)
+}
+
+/// Rebuilds the indexes that are not whole. One that cannot be rebuilt stays as it is: it must
+/// reject no row, and not prevent opening.
+fn repair(engine: &mut Engine) -> Result<()> {
     for (number, known) in search_indexes(engine)? {
         if is_whole(engine.db.conn(), &known)? {
             continue;
         }
         tracing::warn!(index = known.name, "a full-text index lacks a trigger and is rebuilt");
-        engine.write(Origin::Local, |engine| {
-            drop_objects(engine.db.conn(), &known)?;
-            let all = Definitions::from([(number, known)]);
-            make(engine.db.conn(), &engine.schema, &all, number)
-        })?;
+        engine.run_ours("SAVEPOINT rejoin_search")?;
+        let all = Definitions::from([(number, known.clone())]);
+        let repaired =
+            drop_objects(engine.db.conn(), &known).and_then(|()| make(engine, &all, number));
+        match repaired {
+            Ok(()) => {}
+            Err(error) if error.is_of_the_machine() => return Err(error),
+            Err(error) => {
+                tracing::error!(index = known.name, %error, "a full-text index is not rebuilt");
+                engine.run_ours("ROLLBACK TO rejoin_search")?;
+            }
+        }
+        engine.run_ours("RELEASE rejoin_search")?;
+    }
+    Ok(())
+}
+
+/// Refuses that the app drops or renames a table of an index: writes of its table would fail.
+pub(crate) fn refuse_to_lose(conn: &Connection, changed: &[String]) -> Result<()> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    for known in stored(conn)?.values() {
+        for table in tables(known) {
+            if changed.iter().any(|name| name.eq_ignore_ascii_case(&table)) {
+                return Err(Error::InvalidInput(InputFault::Refused {
+                    what: format!("DROP or ALTER of {table}"),
+                    reason: String::from(
+                        "it is the full-text index of a synced table; use drop_search_index()",
+                    ),
+                }));
+            }
+        }
     }
     Ok(())
 }
 
 fn search_indexes(engine: &Engine) -> Result<Definitions> {
-    let Some(json) = engine.meta(SEARCH)? else { return Ok(Definitions::new()) };
+    stored(engine.db.conn())
+}
+
+fn stored(conn: &Connection) -> Result<Definitions> {
+    let Some(json) = meta(conn, SEARCH)? else { return Ok(Definitions::new()) };
     serde_json::from_str(&json)
         .map_err(|error| Error::Storage(StorageFault::Corrupt(format!("fact {SEARCH}: {error}"))))
 }
@@ -181,31 +233,44 @@ fn define(table: &Table, columns: &[&str], tokenizer: &str) -> Result<Definition
 /// The suffixes of the triggers.
 const TRIGGERS: [&str; 3] = ["insert", "update", "delete"];
 
+fn trigger_names(known: &Definition) -> [String; 3] {
+    TRIGGERS.map(|kind| format!("{}_{kind}", known.name))
+}
+
+/// The index and the numbers of its entries.
+fn tables(known: &Definition) -> [String; 2] {
+    [known.name.clone(), format!("{}_rows", known.name)]
+}
+
 fn is_whole(conn: &Connection, known: &Definition) -> Result<bool> {
-    let sql = "/*rejoin*/SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND name IN (?1, ?2, ?3)";
-    let names = TRIGGERS.map(|kind| format!("{}_{kind}", known.name));
-    let count: u32 = conn.query_row(sql, names, |row| row.get(0)).map_err(fault::of)?;
-    Ok(count == 3)
+    let sql = "/*rejoin*/SELECT count(*) FROM sqlite_schema \
+               WHERE type = 'trigger' AND name IN (?1, ?2, ?3) OR type = 'table' AND name IN (?4, ?5)";
+    let names = trigger_names(known).into_iter().chain(tables(known));
+    let count: u32 =
+        conn.query_row(sql, params_from_iter(names), |row| row.get(0)).map_err(fault::of)?;
+    Ok(count == 5)
 }
 
 fn drop_objects(conn: &Connection, old: &Definition) -> Result<()> {
-    let name = |suffix: &str| quoted(&format!("{}{suffix}", old.name));
     let triggers =
-        TRIGGERS.map(|kind| format!("DROP TRIGGER IF EXISTS {};", name(&format!("_{kind}"))));
-    let tables = ["", "_rows"].map(|suffix| format!("DROP TABLE IF EXISTS {};", name(suffix)));
+        trigger_names(old).map(|name| format!("DROP TRIGGER IF EXISTS {};", quoted(&name)));
+    let tables = tables(old).map(|name| format!("DROP TABLE IF EXISTS {};", quoted(&name)));
     let sql = [triggers.concat(), tables.concat()].concat();
     conn.execute_batch(&sql).map_err(fault::of)
 }
 
-fn make(conn: &Connection, schema: &Schema, all: &Definitions, number: u32) -> Result<()> {
-    let known = schema.tables.values().find(|table| table.number.0 == number);
+fn make(engine: &mut Engine, all: &Definitions, number: u32) -> Result<()> {
+    let known = engine.schema.tables.values().find(|table| table.number.0 == number);
     let (Some(table), Some(definition)) = (known, all.get(&number)) else { return Ok(()) };
-    conn.execute_batch(&sql(table, definition)).map_err(|error| {
+    engine.db.conn().execute_batch(&sql(table, definition)).map_err(|error| {
         Error::InvalidInput(InputFault::Refused {
             what: format!("the full-text index {}", definition.name),
             reason: error.to_string(),
         })
-    })
+    })?;
+    engine.footprints.clear();
+    engine.touched.table(&definition.name);
+    Ok(())
 }
 
 /// The index, the numbers of its entries, the statement that fills it, and its triggers.

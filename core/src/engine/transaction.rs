@@ -21,6 +21,7 @@ use crate::engine::entries;
 use crate::engine::queue::{self, Intent, NewMutation, NextPosition};
 use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
+use crate::engine::search;
 use crate::engine::statement::{self, Footprints};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
@@ -189,6 +190,9 @@ impl Engine {
             open.engine.db.set_triggers(triggers)?;
         }
         let result = body(open.engine)?;
+        if open.engine.db.gate.has_dropped_trigger() {
+            search::restore_triggers(open.engine)?;
+        }
         if triggers != Triggers::Rest {
             let Engine { db, footprints, touched, .. } = &mut *open.engine;
             footprints.add_filled(db, touched)?;

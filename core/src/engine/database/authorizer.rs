@@ -86,6 +86,7 @@ struct State {
     recording: Option<Footprint>,
     refusal: Option<(String, String)>,
     changes_schema: bool,
+    dropped_trigger: bool,
 }
 
 /// While this guard exists, statements are the app's.
@@ -187,6 +188,11 @@ impl Authorizer {
         self.state().refusal.take()
     }
 
+    /// Whether the engine has dropped a trigger of the app since the last call.
+    pub(crate) fn has_dropped_trigger(&self) -> bool {
+        std::mem::take(&mut self.state().dropped_trigger)
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,6 +282,10 @@ impl State {
                 "ATTACH, DETACH or VACUUM",
                 "rows in another file would not be captured; open it with a separate connection",
             ),
+            AuthAction::DropTrigger { trigger_name, .. } if !app && !ours(trigger_name) => {
+                self.dropped_trigger = true;
+                Ok(())
+            }
             _ if !app => Ok(()),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
                 "transaction control in SQL",
@@ -358,7 +368,7 @@ impl State {
 
     fn authorize_schema(&mut self, context: &AuthContext<'_>) -> Verdict {
         let temp = context.database_name.is_some_and(|name| name.eq_ignore_ascii_case("temp"));
-        let mut triggered = None;
+        let (mut triggered, mut altered) = (None, None);
         let verdict =
             match context.action {
                 AuthAction::CreateTempTrigger { trigger_name, .. } => refuse(
@@ -386,6 +396,7 @@ impl State {
                 AuthAction::DropTable { table_name }
                 | AuthAction::DropVtable { table_name, .. }
                 | AuthAction::AlterTable { table_name, .. } => {
+                    altered = Some(table_name.to_owned());
                     self.authorize_table(table_name, temp)
                 }
                 _ => Ok(()),
@@ -394,6 +405,7 @@ impl State {
             footprint.ddl |=
                 !matches!(context.action, AuthAction::Analyze { .. } | AuthAction::Reindex { .. });
             footprint.triggered.extend(triggered);
+            footprint.altered.extend(altered);
         }
         verdict
     }

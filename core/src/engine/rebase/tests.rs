@@ -16,6 +16,7 @@ mod waiting;
 use super::*;
 use crate::engine::rebase::decide;
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
+use crate::engine::search;
 use crate::engine::tests::{engine, table};
 use crate::value::Value;
 use rejoin_protocol::wire::push::Ending;
@@ -143,7 +144,7 @@ fn unknown_table_or_column_fails_the_whole_batch() {
 }
 
 #[test]
-fn failing_app_trigger_is_dropped_and_rows_are_applied() {
+fn failing_app_trigger_is_disabled_for_its_transaction() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("CREATE TABLE mirror (body TEXT UNIQUE)").unwrap();
     engine.execute_batch("CREATE TABLE log (id TEXT)").unwrap();
@@ -158,6 +159,39 @@ fn failing_app_trigger_is_dropped_and_rows_are_applied() {
     assert_eq!(column(&engine, "SELECT id FROM log"), ["a", "b", "c"], "the other one still works");
     let disabled = engine.meta(TRIGGER_DISABLED).unwrap().unwrap();
     assert!(disabled.contains("b_mirror") && !disabled.contains("a_log"), "{disabled}");
+    engine.apply(images(&engine, &[("d", Some("other"), 4), ("e", Some("other"), 5)])).unwrap();
+    assert_eq!(column(&engine, "SELECT body FROM mirror"), ["same", "other"], "it works again");
+    let disabled = engine.meta(TRIGGER_DISABLED).unwrap().unwrap();
+    assert!(disabled.contains(r#""measure":"disabled","times":2"#), "{disabled}");
+}
+
+#[test]
+fn two_failing_app_triggers_leave_the_others_enabled() {
+    let (_folder, mut engine) = notes();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
+    engine
+        .execute_batch(
+            "CREATE TABLE log (id TEXT);
+             CREATE TABLE one (n CHECK (n < 5)); CREATE TABLE two (n CHECK (n < 5));
+             CREATE TRIGGER a_log AFTER INSERT ON notes BEGIN INSERT INTO log VALUES (NEW.id); END;
+             CREATE TRIGGER b_one AFTER INSERT ON notes BEGIN INSERT INTO one VALUES (NEW.n); END;
+             CREATE TRIGGER c_two AFTER INSERT ON notes BEGIN INSERT INTO two VALUES (NEW.n); END;
+             CREATE TRIGGER d_log AFTER INSERT ON notes BEGIN INSERT INTO log VALUES (NEW.id); END;",
+        )
+        .unwrap();
+    let triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";
+    let before = column(&engine, triggers);
+    engine.apply(images(&engine, &[("a", Some("milk"), 9), ("b", Some("milk"), 1)])).unwrap();
+    assert_eq!(column(&engine, triggers), before, "all exist again");
+    assert_eq!(column(&engine, "SELECT id FROM log ORDER BY id"), ["a", "a", "b", "b"]);
+    let found = "SELECT id FROM search_notes WHERE search_notes MATCH 'milk' ORDER BY id";
+    assert_eq!(column(&engine, found), ["a", "b"]);
+    let disabled = engine.meta(TRIGGER_DISABLED).unwrap().unwrap();
+    for (name, is) in [("b_one", true), ("c_two", true), ("_log", false), ("search", false)] {
+        assert_eq!(disabled.contains(name), is, "{name}: {disabled}");
+    }
+    engine.apply(images(&engine, &[("c", Some("tea"), 2)])).unwrap();
+    assert_eq!(column(&engine, "SELECT n || '' FROM one"), ["2"]);
 }
 
 /// The cached answer whether the app has triggers is refreshed after it has created one.
@@ -204,7 +238,7 @@ fn later_of_two_partial_images_wins() {
 }
 
 #[test]
-fn trigger_with_a_missing_table_is_dropped() {
+fn trigger_with_a_missing_table_rejects_no_row() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("CREATE TABLE mirror (body TEXT)").unwrap();
     let sql =

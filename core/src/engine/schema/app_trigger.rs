@@ -1,20 +1,54 @@
-//! Handles an app trigger that fails while base rows are applied: it is dropped in that transaction
-//! and recorded, and the batch continues, because a base row is never rejected. An index that names
-//! a removed column is handled the same way.
+//! Handles an app trigger that fails while base rows are applied: it is disabled for that
+//! transaction and recorded, and the batch continues, because a base row is never rejected. An index
+//! that names a removed column is dropped and recorded.
 //!
-//! The error does not say which trigger failed, so the batch is tried without each of them; if no
-//! single one is the cause, all are dropped.
+//! The error does not say which trigger failed, so the row is tried without each of them, and then
+//! without the smallest set that lets it pass.
 
 use rusqlite::Connection;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::database::{OURS, fault};
+use crate::engine::meta::{meta, set_meta};
 use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, InputFault, Result};
 
-/// Key in `rejoin_meta`: a JSON list of the dropped triggers, with table, error and SQL.
+/// Key in `rejoin_meta`: a JSON list of [`Failed`].
 pub(crate) const TRIGGER_DISABLED: &str = "trigger_disabled";
+
+/// What was done with a trigger or an index of the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Measure {
+    /// It was dropped.
+    #[default]
+    Dropped,
+    /// A trigger is disabled until the end of this transaction.
+    Disabling,
+    /// A trigger was disabled for a transaction.
+    Disabled,
+    /// A full-text index could not be rebuilt.
+    Stale,
+}
+
+/// A trigger or an index of the app that failed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failed {
+    table: String,
+    trigger: String,
+    error: String,
+    /// With it the app can create the object again.
+    sql: String,
+    #[serde(default)]
+    measure: Measure,
+    #[serde(default = "once")]
+    times: u64,
+}
+
+fn once() -> u64 {
+    1
+}
 
 const RAISES: &str = "it calls RAISE, and a trigger of the app may not refuse a row of a synced table; declare a rule in the \
                       manifest, or write a local-only table";
@@ -31,7 +65,7 @@ pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()
             let drop = format!("DROP TRIGGER {}", quoted(name));
             conn.execute_batch(&drop).map_err(fault::of)?;
         }
-        record(conn, &table.name, &raising, RAISES).map_err(fault::of)?;
+        record(conn, &table.name, &raising, RAISES, Measure::Dropped)?;
     }
     Ok(())
 }
@@ -47,7 +81,8 @@ pub(crate) fn is_any_raising(conn: &Connection, schema: &Schema) -> Result<bool>
     Ok(false)
 }
 
-/// Runs `attempt` again without the app trigger that made it fail.
+/// Runs `attempt` again without the app triggers that made it fail, which are disabled until the end
+/// of the transaction.
 ///
 /// # Errors
 /// The first error, if no app trigger caused it.
@@ -60,23 +95,47 @@ pub(crate) fn without_failing(
     let why = first.to_string();
     if !matches!(
         first,
-        Error::InvalidInput(InputFault::Sql(_) | InputFault::Refused { .. })
-            | Error::Constraint { .. }
-    ) {
+        Error::InvalidInput(
+            InputFault::Sql(_) | InputFault::Refused { .. } | InputFault::CorruptIndex { .. }
+        ) | Error::Constraint { .. }
+    ) || conn.is_autocommit()
+    {
         return Err(first);
     }
     let triggers = triggers_of(conn, table).map_err(fault::of)?;
-    let mut sets: Vec<&[(String, String)]> = triggers.chunks(1).collect();
-    if triggers.len() > 1 {
-        sets.push(&triggers);
-    }
-    for dropped in sets {
-        if let Some(rows) = try_without(conn, dropped, &mut attempt).map_err(fault::of)? {
-            record(conn, table, dropped, &why).map_err(fault::of)?;
+    for one in triggers.chunks(1) {
+        if let Some(rows) = try_without(conn, one, &mut attempt, true).map_err(fault::of)? {
+            record(conn, table, one, &why, Measure::Disabling)?;
             return Ok(rows);
         }
     }
-    Err(first)
+    let failing = failing(conn, triggers, &mut attempt).map_err(fault::of)?;
+    let done = try_without(conn, &failing, &mut attempt, true).map_err(fault::of)?;
+    match done.filter(|_| !failing.is_empty()) {
+        Some(rows) => {
+            record(conn, table, &failing, &why, Measure::Disabling)?;
+            Ok(rows)
+        }
+        None => Err(first),
+    }
+}
+
+/// The smallest set of these triggers without which `attempt` passes; none if it fails anyway.
+fn failing(
+    conn: &Connection,
+    mut triggers: Vec<(String, String)>,
+    attempt: &mut impl FnMut() -> rusqlite::Result<usize>,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    if triggers.len() < 2 || try_without(conn, &triggers, attempt, false)?.is_none() {
+        return Ok(Vec::new());
+    }
+    for at in (0..triggers.len()).rev() {
+        let innocent = triggers.remove(at);
+        if try_without(conn, &triggers, attempt, false)?.is_none() {
+            triggers.insert(at, innocent);
+        }
+    }
+    Ok(triggers)
 }
 
 fn triggers_of(conn: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
@@ -92,38 +151,75 @@ fn try_without(
     conn: &Connection,
     triggers: &[(String, String)],
     attempt: &mut impl FnMut() -> rusqlite::Result<usize>,
+    keep: bool,
 ) -> rusqlite::Result<Option<usize>> {
     conn.execute_batch(&format!("SAVEPOINT {SAVEPOINT}"))?;
     for (name, _) in triggers {
         conn.execute_batch(&format!("DROP TRIGGER {}", quoted(name)))?;
     }
     let result = attempt();
-    if result.is_err() {
+    if result.is_err() || !keep {
         conn.execute_batch(&format!("ROLLBACK TO {SAVEPOINT}"))?;
     }
     conn.execute_batch(&format!("RELEASE {SAVEPOINT}"))?;
     Ok(result.ok())
 }
 
-/// Records what was dropped, with its SQL, so that the app can create it again.
+/// Records what failed, with its SQL, so that the app can create it again. An object is in the list
+/// once.
 pub(crate) fn record(
     conn: &Connection,
     table: &str,
-    dropped: &[(String, String)],
+    objects: &[(String, String)],
     why: &str,
-) -> rusqlite::Result<()> {
-    for (name, sql) in dropped {
-        tracing::warn!(table, trigger = name, why, "a trigger or an index of the app is dropped");
-        let entry = json!({ "table": table, "trigger": name, "error": why, "sql": sql });
-        conn.execute(
-            &format!(
-                "{OURS}INSERT INTO rejoin_meta (key, value) VALUES (?1, json_array(json(?2))) \
-                 ON CONFLICT (key) DO UPDATE SET value = json_insert(value, '$[#]', json(?2))"
-            ),
-            [TRIGGER_DISABLED, &entry.to_string()],
-        )?;
+    measure: Measure,
+) -> Result<()> {
+    if objects.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut all = recorded(conn)?;
+    for (name, sql) in objects {
+        tracing::warn!(table, trigger = name, why, ?measure, "an object of the app failed");
+        let times = match all.iter().position(|known| known.trigger == *name) {
+            Some(at) => all.remove(at).times + 1,
+            None => 1,
+        };
+        let (table, trigger, error) = (table.to_owned(), name.clone(), why.to_owned());
+        all.push(Failed { table, trigger, error, sql: sql.clone(), measure, times });
+    }
+    store(conn, &all)
+}
+
+/// Creates the triggers again that were disabled for this transaction, except those that
+/// `is_rebuilt` names.
+pub(crate) fn restore(conn: &Connection, is_rebuilt: impl Fn(&str) -> bool) -> Result<()> {
+    let mut all = recorded(conn)?;
+    if !all.iter().any(|failed| failed.measure == Measure::Disabling) {
+        return Ok(());
+    }
+    for failed in all.iter_mut().filter(|failed| failed.measure == Measure::Disabling) {
+        failed.measure = Measure::Disabled;
+        if is_rebuilt(&failed.trigger) {
+            continue;
+        }
+        if let Err(error) = conn.execute_batch(&failed.sql) {
+            tracing::error!(trigger = failed.trigger, %error, "a trigger cannot be created again");
+            failed.measure = Measure::Dropped;
+        }
+    }
+    store(conn, &all)
+}
+
+/// The list; a part of another form is left out.
+fn recorded(conn: &Connection) -> Result<Vec<Failed>> {
+    let text = meta(conn, TRIGGER_DISABLED)?.unwrap_or_default();
+    let known: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+    Ok(known.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
+}
+
+fn store(conn: &Connection, all: &[Failed]) -> Result<()> {
+    let text = serde_json::to_string(all).map_err(|error| Error::Internal(error.to_string()))?;
+    set_meta(conn, TRIGGER_DISABLED, Some(&text))
 }
 
 /// Whether the keyword RAISE occurs outside of strings, names and comments.

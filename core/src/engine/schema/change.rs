@@ -7,7 +7,7 @@
 use rusqlite::Connection;
 
 use crate::engine::database::fault;
-use crate::engine::schema::app_trigger;
+use crate::engine::schema::app_trigger::{self, Measure};
 use crate::engine::schema::build::refused;
 use crate::engine::schema::model::{Column, Table};
 use crate::engine::schema::sql::{self, listed, quoted};
@@ -135,8 +135,7 @@ pub(crate) fn replace(
         // It names a removed column. The server's schema change takes precedence.
         if let Err(error) = conn.execute_batch(&sql) {
             let dropped = [(name, sql)];
-            app_trigger::record(conn, &new.name, &dropped, &error.to_string())
-                .map_err(fault::of)?;
+            app_trigger::record(conn, &new.name, &dropped, &error.to_string(), Measure::Dropped)?;
         }
     }
     Ok(())

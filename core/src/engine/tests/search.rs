@@ -5,6 +5,8 @@ use rejoin_protocol::Manifest;
 use super::{all, base, notes, open, table};
 use crate::engine::Engine;
 use crate::engine::adopt;
+use crate::engine::rebase::Batch;
+use crate::engine::rows::ServerRow;
 use crate::engine::search;
 use crate::error::{Error, InputFault};
 
@@ -135,4 +137,56 @@ fn index_without_a_trigger_is_rebuilt_on_open() {
     let mut engine = open(&folder, None).unwrap();
     assert_eq!(find(&mut engine, "unseen"), ["'a'"]);
     is_right(&mut engine);
+}
+
+#[test]
+fn index_without_a_trigger_is_rebuilt_by_creating_it_again() {
+    let (_folder, mut engine) = notes();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
+    engine.execute("DROP TRIGGER search_notes_insert", &[]).unwrap();
+    engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'unseen')", &[]).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
+    assert_eq!(find(&mut engine, "unseen"), ["'a'"]);
+    is_right(&mut engine);
+}
+
+#[test]
+fn tables_of_an_index_are_not_dropped_or_renamed() {
+    let (_folder, mut engine) = notes();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
+    for sql in [
+        "DROP TABLE search_notes",
+        "DROP TABLE search_notes_rows",
+        "ALTER TABLE Search_Notes RENAME TO other",
+        "ALTER TABLE search_notes_rows ADD COLUMN more",
+    ] {
+        let error = engine.execute(sql, &[]).unwrap_err().to_string();
+        assert!(error.contains("drop_search_index"), "{sql}: {error}");
+    }
+    base(&mut engine, "INSERT INTO notes (id, body) VALUES ('a', 'milk')");
+    assert_eq!(find(&mut engine, "milk"), ["'a'"]);
+    search::drop_search_index(&mut engine, "notes").unwrap();
+}
+
+/// A damaged index must reject no row of the server: its trigger fails, and it is rebuilt.
+#[test]
+fn index_whose_trigger_fails_on_a_remote_row_is_rebuilt() {
+    let (_folder, mut engine) = notes();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
+    base(&mut engine, "INSERT INTO notes (id, body) VALUES ('a', 'milk')");
+    engine.execute("INSERT INTO search_notes_rows (key) VALUES ('b')", &[]).unwrap();
+    arrive(&mut engine, "b", "tea");
+    assert_eq!(find(&mut engine, "milk OR tea"), ["'a'", "'b'"]);
+    is_right(&mut engine);
+    arrive(&mut engine, "c", "oats");
+    assert_eq!(find(&mut engine, "oats"), ["'c'"]);
+}
+
+/// Applies a row of the server.
+fn arrive(engine: &mut Engine, key: &str, body: &str) {
+    let table = engine.schema().named("notes").unwrap().clone();
+    let id = table.columns[table.column_named("body").unwrap()].id;
+    let row = Some(vec![(id, body.into())]);
+    let image = ServerRow { table: table.number, key: key.into(), row };
+    engine.apply(Batch { images: vec![image], ..Batch::default() }).unwrap();
 }
