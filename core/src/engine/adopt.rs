@@ -25,7 +25,7 @@ use crate::engine::schema::left_out::{LEFT_OUT, LeftOut};
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{self, quoted};
 use crate::engine::schema::store::{Catalogue, note_unfilled};
-use crate::engine::schema::{guarded, local, trial};
+use crate::engine::schema::{full_text, guarded, local, trial};
 use crate::engine::search;
 use crate::error::{Error, InputFault, Result};
 use crate::ids::{ColumnId, MutationId, TableNumber};
@@ -239,6 +239,7 @@ fn take_over(engine: &mut Engine, chosen: &Chosen) -> Result<Adopted> {
     install(engine, Arc::clone(&new));
     create_triggers(&engine.db, &new)?;
     search::renew_search(engine)?;
+    full_text::rebuild_stale(engine.db.conn())?;
     engine.db.note_ours()?;
     let filled = adopted.new_tables.iter().chain(adopted.gained.iter().map(|(table, _)| table));
     if filled.filter_map(|number| new.table(*number)).any(|table| table.sync == SyncModel::Log) {

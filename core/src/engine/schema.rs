@@ -3,6 +3,7 @@
 pub(crate) mod app_trigger;
 pub(crate) mod build;
 pub(crate) mod change;
+pub(crate) mod full_text;
 pub(crate) mod guarded;
 pub(crate) mod left_out;
 pub(crate) mod local;

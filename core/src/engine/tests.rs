@@ -10,6 +10,7 @@ mod left_out;
 mod property;
 mod refusals;
 mod reset;
+mod rowids;
 mod rules;
 mod schema;
 mod search;

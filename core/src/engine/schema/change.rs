@@ -1,8 +1,8 @@
 //! Changes one table from its old form to its new one.
 //!
 //! A column without a default is added in place. Any other change rebuilds the table and copies its
-//! rows, and keeps the app's own indexes and triggers: SQLite would fill an added column with its
-//! default, but only the server may fill it.
+//! rows with their rowids, and keeps the app's own indexes and triggers: SQLite would fill an added
+//! column with its default, but only the server may fill it.
 
 use rusqlite::Connection;
 
@@ -83,7 +83,6 @@ fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
     let taken = new.columns.iter().any(|column| {
         old.column_named(&column.name).is_some_and(|at| old.columns[at].id != column.id)
     });
-    let aside = |column: &Column| format!("rejoin_column_{}", column.id.0);
     if taken {
         for column in old.columns.iter().filter(moves) {
             rename(&column.name, &aside(column))?;
@@ -98,6 +97,31 @@ fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
     Ok(())
 }
 
+/// The name of a column while another one has its new name.
+fn aside(column: &Column) -> String {
+    format!("rejoin_column_{}", column.id.0)
+}
+
+/// SQL of the app with the names of removed columns, which SQLite has replaced by those of
+/// [`aside`].
+fn with_former_names(mut sql: String, old: &Table, new: &Table) -> String {
+    for column in old.columns.iter().filter(|column| new.position(column.id).is_none()) {
+        let name = aside(column);
+        let mut from = 0;
+        while let Some(at) = sql[from..].find(&name).map(|at| from + at) {
+            from = at + name.len();
+            if !sql[from..].starts_with(|next: char| next.is_ascii_digit()) {
+                let is_quoted = sql[..at].ends_with('"');
+                let former =
+                    if is_quoted { column.name.replace('"', "\"\"") } else { quoted(&column.name) };
+                sql.replace_range(at..from, &former);
+                from = at + former.len();
+            }
+        }
+    }
+    sql
+}
+
 /// Rebuilds the table with the rows' `kept` columns, as old and new names; without any, it is empty.
 pub(crate) fn replace(
     conn: &Connection,
@@ -109,9 +133,12 @@ pub(crate) fn replace(
     let (from, to) = (quoted(&old.name), quoted(&new.name));
     run(conn, new, &sql::create_table(new, "rejoin_rebuilt"))?;
     if !kept.is_empty() {
+        let rowid = rowid(old, new).map(|name| format!("{name}, ")).unwrap_or_default();
         let columns = listed("", kept.iter().map(|(_, after)| *after));
         let values = listed("", kept.iter().map(|(before, _)| *before));
-        let copy = format!("INSERT INTO rejoin_rebuilt ({columns}) SELECT {values} FROM {from}");
+        let copy = format!(
+            "INSERT INTO rejoin_rebuilt ({rowid}{columns}) SELECT {rowid}{values} FROM {from}"
+        );
         run(conn, new, &copy)?;
         // A default applies to new rows, not to copied ones.
         let gained: Vec<String> = (new.columns.iter())
@@ -132,6 +159,7 @@ pub(crate) fn replace(
     legacy("OFF")?;
     swapped?;
     for (name, sql) in objects {
+        let sql = with_former_names(sql, old, new);
         // It names a removed column. The server's schema change takes precedence.
         if let Err(error) = conn.execute_batch(&sql) {
             let dropped = [(name, sql)];
@@ -139,6 +167,18 @@ pub(crate) fn replace(
         }
     }
     Ok(())
+}
+
+/// A name of the rowid, which indexes of the app may refer to. A column can hide it.
+fn rowid(old: &Table, new: &Table) -> Option<&'static str> {
+    let is_free = |name: &&str| {
+        [old, new].iter().all(|table| {
+            let generated = table.generated.iter().map(|column| &column.name);
+            let mut names = table.columns.iter().map(|column| &column.name).chain(generated);
+            !table.without_rowid && !names.any(|other| other.eq_ignore_ascii_case(name))
+        })
+    };
+    ["rowid", "_rowid_", "oid"].into_iter().find(is_free)
 }
 
 /// Indexes and triggers that were created neither by the engine nor by the manifest.

@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::engine::database::authorizer::LARGEST;
 use crate::engine::database::{Database, fault};
+use crate::engine::schema::app_trigger;
 use crate::engine::schema::build::refused;
 use crate::engine::schema::change::run;
 use crate::engine::schema::model::{Column, Table};
@@ -63,10 +64,18 @@ fn misfit(part: &Part, error: Error) -> Result<Misfit> {
     }
 }
 
-/// Compiles an insert with the trigger of the table, which contains its rules.
+/// Compiles an insert with the trigger of the table, which contains its rules. A trigger of the app
+/// that names a removed column does not refuse the schema.
 pub(crate) fn compile(db: &Database, table: &Table) -> Result<()> {
     let insert = format!("INSERT INTO {} DEFAULT VALUES", quoted(&table.name));
-    db.conn().prepare(&insert).map(drop).map_err(|error| failed(table, "INSERT", error))
+    let compiled = || db.conn().prepare(&insert).map(|_| 0);
+    let Err(error) = compiled() else { return Ok(()) };
+    let why = failed(table, "INSERT", error);
+    let first = InputFault::Sql(why.to_string()).into();
+    match app_trigger::without_failing(db.conn(), &table.name, first, compiled) {
+        Err(Error::InvalidInput(InputFault::Sql(_))) => Err(why),
+        other => other.map(drop),
+    }
 }
 
 /// While it exists, values of this connection are short.
