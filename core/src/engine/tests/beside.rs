@@ -1,4 +1,4 @@
-//! Local-only tables behave as in plain SQLite with its defaults, whoever writes them; and every
+//! Local-only tables behave as in plain SQLite with its defaults, for every writer; and every
 //! module of SQLite works on the writing and on the reading connections.
 
 use rusqlite::Connection;
