@@ -334,6 +334,6 @@ fn of_log(error: LogError, failure: &Cell<Option<Error>>) -> Error {
     }
 }
 
-pub(crate) fn refused(what: &str, reason: String) -> Error {
+fn refused(what: &str, reason: String) -> Error {
     Error::InvalidInput(InputFault::Refused { what: what.to_owned(), reason })
 }

@@ -6,13 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rejoin_protocol::limits::GROUP_CHANGES;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 
 use crate::death;
 use crate::ending::Ended;
 use crate::engine::Engine;
-use crate::engine::capture::compose::Recorded;
 use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::database::authorizer::Footprint;
@@ -267,7 +265,7 @@ impl Engine {
         let flushed = if is_of_log {
             entries::append(self, &recorded, action).map(Flushed::Entry)?
         } else {
-            check_size(&recorded)?;
+            recorded.check_size()?;
             let Self { db, queue, host, .. } = self;
             let (place, intent) = match action {
                 Some((place, intent)) => (place, Some(intent)),
@@ -285,25 +283,6 @@ impl Engine {
         self.touched.queue();
         Ok(Some(flushed))
     }
-}
-
-/// Bytes of the values of one mutation, old and new ones. As JSON, with its names, it fits into
-/// [`GROUP_BYTES`](rejoin_protocol::limits::GROUP_BYTES) unless it is mostly control characters.
-const MUTATION_BYTES: usize = 64 << 20;
-
-/// Refuses a transaction that no server takes as a whole: only the app can divide it.
-fn check_size(recorded: &Recorded) -> Result<()> {
-    let (rows, bytes) = (recorded.rows.len(), recorded.effect.len());
-    if rows <= GROUP_CHANGES && bytes <= MUTATION_BYTES {
-        return Ok(());
-    }
-    Err(entries::refused(
-        &format!("a transaction that changes {rows} rows with {bytes} bytes of values"),
-        format!(
-            "it is sent as a whole, and at most {GROUP_CHANGES} rows and {} MiB are; write it in several transactions",
-            MUTATION_BYTES >> 20
-        ),
-    ))
 }
 
 /// Rolls back if dropped before the commit, by an error or a panic of the body.

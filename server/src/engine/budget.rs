@@ -13,6 +13,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::Engine;
 use super::rejection::{ChangeError, reject};
 use crate::clock::Clock;
+use crate::error::{Fault, Refusal};
 use crate::model::{Row, Violation};
 
 /// The time after which a transaction that excludes all others ends, and the next one goes on.
@@ -166,6 +167,15 @@ impl<'a> Budget<'a> {
     pub(super) fn sends_images(&self, bytes: usize) -> bool {
         takes(&self.images, bytes)
     }
+}
+
+/// Rejects a push that is too large (413).
+pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fault> {
+    if found <= most {
+        return Ok(());
+    }
+    let message = format!("{found} {what} in one push, at most {most}: send fewer");
+    Err(Refusal::new(413, code::TOO_LARGE, message).into())
 }
 
 fn takes(room: &Cell<usize>, bytes: usize) -> bool {

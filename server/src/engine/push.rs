@@ -15,14 +15,14 @@ use rejoin_protocol::wire::push::{
 };
 use rejoin_protocol::wire::row::RowImage;
 
-use super::budget::Budget;
+use super::budget::{Budget, check_size};
 use super::conflict_log::ConflictLog;
 use super::cursor::{self, LastAccepted};
 use super::evaluate::Evaluator;
 use super::own_writes::OwnWrites;
 use super::stage;
 use super::user_transaction::UserTransaction;
-use super::verdict::ended;
+use super::verdict::unfinished;
 use super::{Caller, Engine, encode, held};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Conflict;
@@ -208,12 +208,6 @@ fn check_verdicts(
     Err(Refusal { retryable: true, ..Refusal::new(429, code::TOO_MANY_REQUESTS, message) }.into())
 }
 
-/// The answer to a group for which there was no time: the device sends it again at once.
-pub(super) fn unfinished(group: &Group) -> Verdict {
-    let message = "the time of this request was over: send the rest again";
-    Verdict { retryable: true, ..ended(group, Ending::Retry, code::UNFINISHED, message) }
-}
-
 /// Rejects a push that is malformed, or has more than `most` changes.
 fn check_push(
     engine: &Engine,
@@ -283,15 +277,6 @@ fn answered(writing: &dyn Writing, now: &str, answer: PushAnswer) -> PushRespons
         schema_hash: manifest.schema_hash.clone(),
         rejoin: Some(answer),
     }
-}
-
-/// Rejects a push that is too large (413).
-pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fault> {
-    if found <= most {
-        return Ok(());
-    }
-    let message = format!("{found} {what} in one push, at most {most}: send fewer");
-    Err(Refusal::new(413, code::TOO_LARGE, message).into())
 }
 
 /// The rows that the request names, in their present state for this user, as far as there is room.

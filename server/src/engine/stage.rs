@@ -11,7 +11,7 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Ending, Group, GroupContent, PushAsk, Staged, Verdict};
 use rejoin_protocol::wire::stage::{StageAnswer, StageAsk};
 
-use super::push::check_size;
+use super::budget::check_size;
 use super::verdict::ended;
 use super::{Caller, Engine};
 use crate::error::{Fault, Refusal};

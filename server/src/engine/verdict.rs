@@ -33,6 +33,12 @@ pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) ->
     }
 }
 
+/// The answer to a group for which there was no time: the device sends it again at once.
+pub(super) fn unfinished(group: &Group) -> Verdict {
+    let message = "the time of this request was over: send the rest again";
+    Verdict { retryable: true, ..ended(group, Ending::Retry, code::UNFINISHED, message) }
+}
+
 /// The stored verdict as the response to this group; `None` if the group is a new attempt that must
 /// be evaluated.
 pub(super) fn repeated(group: &Group, stored: &StoredVerdict) -> Result<Option<Verdict>, Fault> {

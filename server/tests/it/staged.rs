@@ -75,8 +75,8 @@ async fn content_of_another_device_or_user_is_not_used(world: World) {
         assert_eq!(part(&other, &content, 0, &[]).await, (200, Some(0)));
     }
     let mut stranger = world.device("bert", "b1").await;
-    stranger.client_id = "a1".to_owned();
-    stranger.user = "carl".to_owned();
+    stranger.client_id = "a1".into();
+    stranger.user = "carl".into();
     assert_eq!(part(&stranger, &content, 0, &bytes).await, (404, None), "not registered");
     assert_eq!(world.one("SELECT count(*) FROM places"), "0");
 }

@@ -39,10 +39,11 @@ fn left_out(device: &Device) -> String {
 
 #[test]
 fn rule_that_would_stop_writes_is_left_out_and_edits_stay() {
-    let check = |json: &mut Value, expression: &str| {
+    type Changed = (&'static str, &'static str, &'static dyn Fn(&mut Value));
+    fn check(json: &mut Value, expression: &str) {
         places(json)["rules"] = json!([{"kind": "check", "name": "r", "expression": expression}]);
-    };
-    let table: [(&str, &str, &dyn Fn(&mut Value)); 4] = [
+    }
+    let table: [Changed; 4] = [
         ("CHECK r", "randomblob", &|json| check(json, "length(randomblob(1000000000)) > 0")),
         ("CHECK r", "load_extension", &|json| check(json, "load_extension('x') IS NULL")),
         ("CHECK r", "match", &|json| check(json, "name MATCH 'x'")),
@@ -54,11 +55,11 @@ fn rule_that_would_stop_writes_is_left_out_and_edits_stay() {
     for (what, named, change) in table {
         let (server, mut device) = one_place(Store::Sqlite);
         device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
-        let served = |json: &mut Value| {
+        let changed = |json: &mut Value| {
             change(json);
             json["rejoin"]["rules_hash"] = json!("others");
         };
-        pass(&server, &mut device, &served).unwrap();
+        pass(&server, &mut device, &changed).unwrap();
         let reasons = left_out(&device);
         assert!(reasons.contains(what) && reasons.contains(named), "{reasons}");
         device.write("UPDATE places SET note = 'more' WHERE id = 'p1'");

@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rejoin_protocol::limits::GROUP_CHANGES;
+
 use crate::engine::rows::binary::{BinaryWriter, Malformed};
 use crate::engine::rows::encode::{self, PatchBytes};
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch, same};
 use crate::engine::schema::model::Table;
+use crate::error::{Error, InputFault, Result};
 use crate::ids::TableNumber;
 use crate::value::Value;
 
@@ -21,6 +24,27 @@ pub struct Recorded {
     pub effect: Vec<u8>,
     /// The rows of the effect, in order, and what it does to them.
     pub rows: Arc<[(RowKey, PatchKind)]>,
+}
+
+/// Bytes of the values of one mutation, old and new ones. As JSON, with its names, it fits into
+/// [`GROUP_BYTES`](rejoin_protocol::limits::GROUP_BYTES) unless it is mostly control characters.
+const MUTATION_BYTES: usize = 64 << 20;
+
+impl Recorded {
+    /// Refuses a transaction that no server takes as a whole: only the app can divide it.
+    pub(crate) fn check_size(&self) -> Result<()> {
+        let (rows, bytes) = (self.rows.len(), self.effect.len());
+        if rows <= GROUP_CHANGES && bytes <= MUTATION_BYTES {
+            return Ok(());
+        }
+        Err(Error::InvalidInput(InputFault::Refused {
+            what: format!("a transaction that changes {rows} rows with {bytes} bytes of values"),
+            reason: format!(
+                "it is sent as a whole, and at most {GROUP_CHANGES} rows and {} MiB are; write it in several transactions",
+                MUTATION_BYTES >> 20
+            ),
+        }))
+    }
 }
 
 /// Collects the changes of one transaction. The event of a row that is changed once, the common

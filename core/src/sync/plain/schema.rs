@@ -22,7 +22,7 @@ pub(crate) fn completed(
         let extension = stored.map_or_else(TableExtension::default, |stored| kept(stored, table));
         table.rejoin = Some(TableExtension { rules: rules(&extension, table), ..extension });
     }
-    for local in ours().filter(is_local) {
+    for local in ours().filter(|stored| is_local(stored)) {
         if !manifest.tables.iter().any(|one| one.table_name == local.table_name) {
             manifest.tables.push(local.clone());
         }
@@ -32,7 +32,7 @@ pub(crate) fn completed(
     manifest
 }
 
-fn is_local(table: &&TableManifest) -> bool {
+fn is_local(table: &TableManifest) -> bool {
     table.rejoin.as_ref().is_some_and(|extension| extension.local_only)
 }
 

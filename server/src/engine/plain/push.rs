@@ -13,8 +13,8 @@ use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushRespo
 use super::evaluate::{RecordEvaluator, RecordOutcome};
 use crate::engine::batch;
 use crate::engine::budget::Budget;
+use crate::engine::budget::check_size;
 use crate::engine::conflict_log::ConflictLog;
-use crate::engine::push::check_size;
 use crate::engine::push::load::{self, ChangedRow};
 use crate::engine::user_transaction::UserTransaction;
 use crate::engine::{Caller, Engine, held, window};

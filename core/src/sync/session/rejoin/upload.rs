@@ -61,7 +61,7 @@ impl Upload {
         let have = usize::try_from(answer.have).unwrap_or(usize::MAX);
         self.have = Some(have.min(self.content.len()));
         self.sent += 1;
-        self.is_done() || self.sent % IN_A_ROW == 0
+        self.is_done() || self.sent.is_multiple_of(IN_A_ROW)
     }
 
     /// Halves the parts after a 413; `false` if they cannot be smaller.
