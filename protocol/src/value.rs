@@ -46,6 +46,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text)
@@ -85,6 +91,30 @@ impl From<bool> for Value {
 impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Blob(bytes)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Blob(bytes.to_vec())
+    }
+}
+
+/// Fails above `i64::MAX`, the largest integer of SQLite.
+impl TryFrom<u64> for Value {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(number: u64) -> Result<Self, Self::Error> {
+        i64::try_from(number).map(Self::Integer)
+    }
+}
+
+/// Fails above `i64::MAX`, the largest integer of SQLite.
+impl TryFrom<usize> for Value {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(number: usize) -> Result<Self, Self::Error> {
+        i64::try_from(number).map(Self::Integer)
     }
 }
 
@@ -295,6 +325,15 @@ mod tests {
     use rusqlite::types::{FromSql, ToSql, ToSqlOutput, ValueRef};
 
     use super::Value;
+
+    #[test]
+    fn unsigned_number_above_the_largest_integer_is_refused() {
+        assert_eq!(Value::try_from(7_usize), Ok(Value::Integer(7)));
+        assert_eq!(Value::try_from(i64::MAX.unsigned_abs()), Ok(Value::Integer(i64::MAX)));
+        assert!(Value::try_from(u64::MAX).is_err());
+        assert_eq!(Value::from(&String::from("a")), Value::from("a"));
+        assert_eq!(Value::from(&b"ab"[..]), Value::Blob(b"ab".to_vec()));
+    }
 
     #[test]
     fn storage_class_survives_binding_and_reading() {
