@@ -11,11 +11,13 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::client::StorageHandle;
 use crate::engine::log::{self, LogCounts};
+use crate::engine::migrate::FORMAT;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
+use crate::engine::schema::sql::quoted;
 use crate::engine::{Engine, Reader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::writer::Task;
 
 /// Facts of the file that help and reveal nothing about the user.
@@ -104,7 +106,7 @@ fn inside(engine: &Engine) -> Result<Json> {
         "versions": {
             "rejoin": env!("CARGO_PKG_VERSION"),
             "sqlite": rusqlite::version(),
-            "format": pragma(&mut reader, "user_version")?,
+            "format": FORMAT,
             "os": std::env::consts::OS,
             "architecture": std::env::consts::ARCH,
         },
@@ -164,18 +166,35 @@ fn parked(engine: &Engine) -> Result<Json> {
 fn schema(schema: &Schema, reader: &mut Reader) -> Result<Json> {
     let mut tables = BTreeMap::new();
     for table in schema.tables.values() {
-        let quoted = format!("\"{}\"", table.name.replace('"', "\"\""));
+        let name = quoted(&table.name);
         tables.insert(
             table.name.clone(),
             json!({
-                "rows": count(reader, &quoted)?,
+                "rows": count(reader, &name)?,
                 "columns": table.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
                 "rules": table.rules.len(),
                 "writable": table.writable,
             }),
         );
     }
-    Ok(json!({ "tables": tables }))
+    Ok(json!({ "tables": tables, "broken_views": broken_views(reader)? }))
+}
+
+/// Views of the app that do not compile, each with the error: they name a column or table that the
+/// schema no longer has. SQLite then refuses `ALTER TABLE ... RENAME` on every table.
+fn broken_views(reader: &mut Reader) -> Result<Json> {
+    let views = "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name";
+    let mut broken = Map::new();
+    for view in reader.query(views, &[], |row| row.get::<_, String>(0))? {
+        let select = format!("SELECT * FROM {}", quoted(&view));
+        match reader.tables_of(&select) {
+            Err(error @ Error::InvalidInput(_)) => {
+                broken.insert(view, error.to_string().into());
+            }
+            other => drop(other?),
+        }
+    }
+    Ok(Json::Object(broken))
 }
 
 fn sizes(path: &Path, reader: &mut Reader) -> Result<Json> {

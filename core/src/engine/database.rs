@@ -10,6 +10,7 @@ pub(crate) mod fit;
 pub(crate) mod lock;
 pub(crate) mod module;
 pub(crate) mod timing;
+pub(crate) mod user_version;
 
 use std::cell::Cell;
 use std::fs::File;

@@ -165,6 +165,24 @@ fn one_synced_table(conn: &Connection, table: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks that the transaction leaves no temporary object: queries run on other connections, which
+/// would not find it.
+pub(super) fn no_temporary(db: &Database) -> Result<()> {
+    if !db.gate.take_temporary() {
+        return Ok(());
+    }
+    let first = "/*rejoin*/SELECT name FROM sqlite_temp_schema WHERE name NOT LIKE 'rejoin#_%' ESCAPE '#' LIMIT 1";
+    let name: Option<String> =
+        db.conn().query_row(first, [], |row| row.get(0)).optional().map_err(fault::of)?;
+    match name {
+        None => Ok(()),
+        Some(name) => refuse(
+            format!("temporary {name} after its transaction"),
+            "queries run on other connections and would not find it; drop it in the transaction, or create an ordinary table",
+        ),
+    }
+}
+
 /// Checks that a rename has not created a reserved name.
 fn names(conn: &Connection, db: &Database) -> Result<()> {
     let mut statement = conn

@@ -52,7 +52,8 @@ pub struct Emptied {
 /// Metadata that any reset keeps: the tables, numbers that must not be reused, and what was
 /// imported from an old file, so that it is not imported for the next user.
 const KEPT: &str = "'manifest', 'schema_version', 'schema_hash', 'rules_hash', 'request', \
-                    'last_given', 'left_out', 'search_indexes', 'synchro_taken', 'trigger_disabled'";
+                    'last_given', 'left_out', 'search_indexes', 'synchro_taken', 'trigger_disabled', \
+                    'user_version'";
 
 /// Metadata about the sync position, for a Rejoin server and for a plain one.
 const OF_ROWS: &str = "'cursor', 'held', 'recheck', 'snapshot', 'snapshot_due', 'first_sync', \

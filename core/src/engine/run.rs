@@ -14,7 +14,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::capture::rule;
 use crate::engine::change::Touched;
 use crate::engine::database::authorizer::{Footprint, Recursion};
-use crate::engine::database::{Database, OURS, fault, module};
+use crate::engine::database::{Database, OURS, fault, module, user_version};
 use crate::engine::{ddl, statement};
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -89,7 +89,10 @@ impl Run<'_> {
         if footprint.ddl {
             ddl::verify(self.db, footprint)?;
         }
-        Ok(())
+        match footprint.user_version {
+            Some(number) => user_version::set(self.db.conn(), number),
+            None => Ok(()),
+        }
     }
 
     /// Prefers the error that our function recorded: SQLite passes on only its text.

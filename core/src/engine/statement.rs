@@ -8,13 +8,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
-use rusqlite::{CachedStatement, Connection, Statement};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Statement};
 
 use crate::engine::capture::guard::Capture;
 use crate::engine::capture::replace;
 use crate::engine::change::Touched;
 use crate::engine::database::authorizer::{Authorizer, Footprint, Recursion, TRIGGER_FUNCTIONS};
-use crate::engine::database::{Database, OURS, fault};
+use crate::engine::database::{Database, OURS, fault, user_version};
 use crate::engine::firing::AppTriggers;
 use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
@@ -69,10 +69,11 @@ impl Footprints {
             self.last = Some((sql.to_owned(), Arc::clone(footprint)));
             return Ok(Arc::clone(footprint));
         }
-        let mut footprint = self.compile(conn, gate, sql, || conn.prepare(sql))?.1;
+        let compiled = user_version::of_app(sql);
+        let mut footprint = self.compile(conn, gate, sql, || conn.prepare(compiled))?.1;
         if has_inner_tables(&footprint) {
             // A module compiles its own statements when it connects to its table, once.
-            footprint = self.compile(conn, gate, sql, || conn.prepare(sql))?.1;
+            footprint = self.compile(conn, gate, sql, || conn.prepare(compiled))?.1;
         }
         let footprint = Arc::new(footprint);
         if !footprint.ddl {
@@ -288,7 +289,7 @@ pub(crate) fn prepare<'c>(
     sql: &str,
 ) -> Result<CachedStatement<'c>> {
     not_one_of_ours(sql)?;
-    conn.prepare_cached(sql).map_err(|error| explain(error, gate))
+    conn.prepare_cached(user_version::of_app(sql)).map_err(|error| explain(error, gate))
 }
 
 /// Binds by position; the number of parameters must match.
@@ -318,8 +319,14 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
     if matches!(error, rusqlite::Error::MultipleStatement) {
         return Error::InvalidInput(InputFault::Refused {
             what: String::from("several statements at once"),
-            reason: String::from("use execute_batch()"),
+            reason: String::from(
+                "run one at a time, or all of them with execute_script() (executeScript())",
+            ),
         });
+    }
+    // SQLite compiles an empty text to nothing, which cannot be run.
+    if error.sqlite_error_code() == Some(ErrorCode::ApiMisuse) {
+        return InputFault::Sql(String::from("the text contains no statement")).into();
     }
     fault::of(error)
 }

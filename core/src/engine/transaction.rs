@@ -15,6 +15,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, Triggers};
+use crate::engine::ddl;
 use crate::engine::entries;
 use crate::engine::queue::{self, Intent, NewMutation, NextPosition};
 use crate::engine::run::{self, Run};
@@ -253,6 +254,7 @@ impl Engine {
         &mut self,
         action: Option<(NextPosition, Intent)>,
     ) -> Result<Option<Flushed>> {
+        ddl::no_temporary(&self.db)?;
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let recorded = self.capture.compose(schema_version)?;
@@ -318,9 +320,13 @@ impl<'a> EngineTransaction<'a> {
 impl EngineTransaction<'_> {
     /// Runs one statement; returns the number of changed rows.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
-        self.run(sql, params, |rows, conn| {
+        let before = self.parts.db.conn().total_changes();
+        self.run(sql, params, |rows, conn, footprint| {
             drain(rows)?;
-            Ok(usize::try_from(conn.changes()).unwrap_or(usize::MAX))
+            // SQLite's counter keeps the value of an earlier statement if this one changes no row; a
+            // virtual table that is created counts its own rows.
+            let has_changed = conn.total_changes() != before && !footprint.ddl;
+            Ok(if has_changed { usize::try_from(conn.changes()).unwrap_or(usize::MAX) } else { 0 })
         })
     }
 
@@ -331,7 +337,7 @@ impl EngineTransaction<'_> {
         params: &[Value],
         mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        self.run(sql, params, |rows, _| {
+        self.run(sql, params, |rows, _, _| {
             let mut out = Vec::new();
             while let Some(row) = rows.next()? {
                 out.push(read(row)?);
@@ -342,7 +348,7 @@ impl EngineTransaction<'_> {
 
     /// Runs one statement; returns its rows as one buffer. It may be an `INSERT ... RETURNING`.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
-        self.run(sql, params, |rows, _| {
+        self.run(sql, params, |rows, _, _| {
             let names = |rows: &rusqlite::Rows<'_>| rows.as_ref().map(Encoder::of);
             let mut encoder = names(rows).map_or_else(|| Ok(Encoder::new([])), Ok);
             let mut first = true;
@@ -459,7 +465,11 @@ impl EngineTransaction<'_> {
         &mut self,
         sql: &str,
         params: &[Value],
-        step: impl FnOnce(&mut rusqlite::Rows<'_>, &rusqlite::Connection) -> rusqlite::Result<T>,
+        step: impl FnOnce(
+            &mut rusqlite::Rows<'_>,
+            &rusqlite::Connection,
+            &Footprint,
+        ) -> rusqlite::Result<T>,
     ) -> Result<T> {
         self.usable()?;
         let StatementContext { db, footprints, capture, touched, .. } = &mut self.parts;
@@ -469,7 +479,8 @@ impl EngineTransaction<'_> {
             statement::prepare(db.conn(), &db.gate, sql)?
         };
         let mut run = Run { db, capture, touched, single: self.single, ended: &mut self.ended };
-        let result = run.run(&footprint, &mut prepared, params, step);
+        let result =
+            run.run(&footprint, &mut prepared, params, |rows, conn| step(rows, conn, &footprint));
         if footprint.ddl {
             footprints.clear();
         }

@@ -313,3 +313,14 @@ fn generated_index_names_do_not_collide() {
     world.run("CREATE INDEX idx_a_b ON a (b) WHERE b > 'x'");
     assert_ne!(create("a", &["b"]), "idx_a_b", "a partial index");
 }
+
+#[test]
+fn diagnose_lists_views_that_do_not_compile() {
+    let world = World::with_notes();
+    world.run("CREATE VIEW well AS SELECT id FROM note");
+    world.run("CREATE VIEW gone AS SELECT id FROM nothing");
+    let bundle = world.client.storage().diagnose().wait().unwrap();
+    let broken = bundle["schema"]["broken_views"].as_object().unwrap();
+    assert_eq!(broken.keys().collect::<Vec<_>>(), ["gone"]);
+    assert!(broken["gone"].as_str().unwrap().contains("no such table: main.nothing"), "{broken:?}");
+}

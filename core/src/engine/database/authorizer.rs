@@ -13,6 +13,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 
 use crate::engine::database::fit;
+use crate::engine::database::user_version::{self, USER_VERSION, is_user_version, is_write};
 
 mod footprint;
 
@@ -44,7 +45,6 @@ const READING_PRAGMAS: &[&str] = &[
 
 /// Pragmas that only read without an argument.
 const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
-    "user_version",
     "application_id",
     "schema_version",
     "data_version",
@@ -87,6 +87,8 @@ struct State {
     refusal: Option<(String, String)>,
     changes_schema: bool,
     dropped_trigger: bool,
+    /// Whether the app has compiled a statement that makes a temporary object.
+    temporary: bool,
 }
 
 /// While this guard exists, statements are the app's.
@@ -183,6 +185,11 @@ impl Authorizer {
         self.state().recording.take().unwrap_or_default()
     }
 
+    /// Whether a temporary object may have been made since the last call.
+    pub(crate) fn take_temporary(&self) -> bool {
+        std::mem::take(&mut self.state().temporary)
+    }
+
     /// The last rejection, and its reason.
     pub(crate) fn take_refusal(&self) -> Option<(String, String)> {
         self.state().refusal.take()
@@ -201,8 +208,13 @@ impl Authorizer {
         let mut state = self.state();
         let app = self.app.load(Ordering::Acquire);
         let verdict = match context.action {
-            AuthAction::Insert { .. } | AuthAction::Delete { .. } | AuthAction::Update { .. }
-                if self.reader && !self.connects.load(Ordering::Acquire) =>
+            AuthAction::Insert { .. }
+            | AuthAction::Delete { .. }
+            | AuthAction::Update { .. }
+            | AuthAction::Pragma { pragma_value: Some(_), .. }
+                if self.reader
+                    && is_write(&context.action)
+                    && !self.connects.load(Ordering::Acquire) =>
             {
                 refuse(
                     "a write in query()",
@@ -212,6 +224,8 @@ impl Authorizer {
             _ => state.authorize(context, app),
         };
         match verdict {
+            // Only the engine's number is in the file's header.
+            Ok(()) if app && is_user_version(&context.action) => Authorization::Ignore,
             Ok(()) => Authorization::Allow,
             Err(refusal) => {
                 state.refusal = Some(refusal);
@@ -292,7 +306,7 @@ impl State {
                 "the engine owns every transaction; use transaction() and savepoint()",
             ),
             AuthAction::Pragma { pragma_name, pragma_value } => {
-                authorize_pragma(pragma_name, pragma_value)
+                self.authorize_pragma(pragma_name, pragma_value)
             }
             _ => self.authorize_schema(context),
         }
@@ -420,7 +434,8 @@ impl State {
         authorize_name(table)
     }
 
-    fn authorize_temp_name(&self, name: &str) -> Verdict {
+    fn authorize_temp_name(&mut self, name: &str) -> Verdict {
+        self.temporary = true;
         if self.synced(name) || ours(name) {
             return refuse(
                 format!("temporary {name}"),
@@ -429,6 +444,30 @@ impl State {
         }
         Ok(())
     }
+
+    fn authorize_pragma(&mut self, name: &str, value: Option<&str>) -> Verdict {
+        let listed = |list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
+        if listed(READING_PRAGMAS) || (value.is_none() && listed(READ_ONLY_WITHOUT_ARGUMENT)) {
+            return Ok(());
+        }
+        if name.eq_ignore_ascii_case(USER_VERSION) {
+            let number = value.and_then(user_version::parse);
+            if let Some(footprint) = &mut self.recording {
+                footprint.user_version = number;
+            }
+            return match number {
+                Some(_) => Ok(()),
+                None => refuse(
+                    "PRAGMA user_version",
+                    "write it alone: query `PRAGMA user_version`, or set a 32-bit number",
+                ),
+            };
+        }
+        refuse(
+            format!("PRAGMA {name}"),
+            "the engine sets the pragmas; only user_version and those that read the schema are allowed",
+        )
+    }
 }
 
 fn authorize_name(name: &str) -> Verdict {
@@ -436,15 +475,4 @@ fn authorize_name(name: &str) -> Verdict {
         return refuse(name, "names that begin with rejoin_ are the engine's");
     }
     Ok(())
-}
-
-fn authorize_pragma(name: &str, value: Option<&str>) -> Verdict {
-    let listed = |list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
-    if listed(READING_PRAGMAS) || (value.is_none() && listed(READ_ONLY_WITHOUT_ARGUMENT)) {
-        return Ok(());
-    }
-    refuse(
-        format!("PRAGMA {name}"),
-        "the engine sets the pragmas; only those that read the schema are allowed",
-    )
 }

@@ -84,7 +84,8 @@ const AROUND: &[&str] = &[
     "PRAGMA query_only = 0",
     "PRAGMA trusted_schema = ON",
     "PRAGMA schema_version = 7",
-    "PRAGMA user_version = 7",
+    "PRAGMA user_version = 'seven'",
+    "SELECT * FROM pragma_user_version",
     "PRAGMA application_id = 7",
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -131,8 +132,7 @@ fn harmless_statements_are_allowed() {
         "ALTER TABLE mine ADD COLUMN z",
         "ALTER TABLE mine RENAME TO mine2",
         "DROP TABLE mine2",
-        "CREATE TEMP TABLE scratch AS SELECT * FROM notes",
-        "DROP TABLE scratch",
+        "CREATE TEMP TABLE scratch AS SELECT * FROM notes; DROP TABLE scratch",
         "CREATE INDEX by_n ON notes (n, body)",
         "DROP INDEX by_n",
         "CREATE VIEW seen AS SELECT id FROM notes",
@@ -143,7 +143,7 @@ fn harmless_statements_are_allowed() {
         "CREATE TRIGGER local BEFORE INSERT ON mirror BEGIN SELECT RAISE(IGNORE) WHERE NEW.id IS NULL; END",
         "CREATE TRIGGER mirrored AFTER DELETE ON notes BEGIN INSERT INTO mirror VALUES (OLD.id, 'please raise'); END",
         "PRAGMA table_info(notes)",
-        "PRAGMA user_version",
+        "PRAGMA user_version = 7",
         "PRAGMA integrity_check",
         "ANALYZE",
         "REINDEX",
@@ -185,6 +185,7 @@ fn reader_cannot_write() {
     for sql in [
         "PRAGMA query_only = 0",
         "PRAGMA query_only = OFF",
+        "PRAGMA User_Version = 3",
         "BEGIN",
         "COMMIT",
         "/*rejoin*/BEGIN",
@@ -250,11 +251,11 @@ fn error_for_a_missing_table_has_the_remedy() {
 }
 
 #[test]
-fn several_statements_need_execute_batch() {
+fn several_statements_need_execute_script() {
     let (_folder, mut engine) = notes();
     let result = engine.execute("SELECT 1; SELECT 2", &[]);
     assert!(
-        matches!(result, Err(Error::InvalidInput(InputFault::Refused { reason: why, .. })) if why.contains("execute_batch"))
+        matches!(result, Err(Error::InvalidInput(InputFault::Refused { reason: why, .. })) if why.contains("execute_script()"))
     );
     engine.execute_batch("INSERT INTO notes (id) VALUES ('a;b'); -- done\n;").unwrap();
     assert_eq!(mutations(&engine), 1);

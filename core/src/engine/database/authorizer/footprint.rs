@@ -35,6 +35,8 @@ pub(crate) struct Footprint {
     pub(crate) app_trigger: bool,
     /// Whether `rejoin_row_state` is called.
     pub(crate) row_state: bool,
+    /// The app's `user_version`, if it is set.
+    pub(crate) user_version: Option<i32>,
     /// Whether the schema is changed.
     pub(crate) ddl: bool,
     /// Whether a synced table is written.

@@ -1,8 +1,8 @@
 /*
  * Brings a file to the version of a generated schema, in one transaction.
  *
- * The version is the text of a view: it stays with the tables when `storage.reset` empties all of them, and it does not
- * need `PRAGMA user_version`, which belongs to the engine. The columns of synced tables are compared at every start,
+ * The version is the text of a view: it stays with the tables when `storage.reset` empties all of them, and it leaves
+ * `PRAGMA user_version` to the app. The columns of synced tables are compared at every start,
  * because they change with the server's manifest.
  */
 package dev.rejoin.sqldelight

@@ -20,13 +20,11 @@ class RoomStatementsTest {
     fun `statements of opening, transactions and tracking are refused`() =
         story {
             val driver = RejoinBlockingSqlDriver(offline())
-            driver.execute(null, "CREATE TEMP TABLE IF NOT EXISTS $log", 0)
             val refused =
                 listOf(
                     "PRAGMA busy_timeout = 3000",
                     "PRAGMA journal_mode = WAL",
                     "PRAGMA synchronous = NORMAL",
-                    "PRAGMA user_version = 1",
                     "PRAGMA query_only = 1",
                     "PRAGMA temp_store = MEMORY",
                     "PRAGMA recursive_triggers = 1",
@@ -39,10 +37,11 @@ class RoomStatementsTest {
                     "END TRANSACTION",
                     "ROLLBACK TRANSACTION",
                     trigger("TEMP"),
+                    "CREATE TEMP TABLE IF NOT EXISTS $log",
                 )
             for (sql in refused) {
                 val reason = refused<RejoinException.InvalidInput> { driver.execute(null, sql, 0) }.reason
-                assertTrue("transaction control" in reason || "the engine sets the pragmas" in reason || "temporary trigger" in reason, "$sql: $reason")
+                assertTrue("transaction control" in reason || "the engine sets the pragmas" in reason || "temporary trigger" in reason || "queries run on other connections" in reason, "$sql: $reason")
             }
         }
 
