@@ -98,8 +98,9 @@ impl SyncHandle<'_> {
     /// a verdict or are to be retried, and the server's changes are here. Starts syncing if not
     /// started.
     ///
-    /// The report covers the pass that began after the call. An earlier pass that was still running
-    /// is not counted.
+    /// The report covers the pass that began after the call. It does not count what an earlier pass has
+    /// sent: `accepted` is 0 if a pass in the background was first. [`QueueHandle::counts`](crate::QueueHandle::counts)
+    /// returns how many mutations wait.
     ///
     /// # Errors
     /// [`SyncFault::Offline`](crate::SyncFault::Offline) after one attempt without a server, and after `timeout`; the work
@@ -114,7 +115,8 @@ impl SyncHandle<'_> {
     ///
     /// # Errors
     /// [`SyncFault::Offline`](crate::SyncFault::Offline) after `timeout`; without one it waits for a network. [`SyncFault::Unauthorized`](crate::SyncFault::Unauthorized)
-    /// and [`SyncFault::UpgradeRequired`](crate::SyncFault::UpgradeRequired), which waiting does not resolve; those of [`Client::start`](crate::Client::start).
+    /// and [`SyncFault::UpgradeRequired`](crate::SyncFault::UpgradeRequired), which waiting does not resolve; so are errors of the file
+    /// ([`Error::Storage`]) and a refused schema; those of [`Client::start`](crate::Client::start).
     pub fn first_sync(&self, timeout: Option<Duration>) -> Task<()> {
         if self.0.core().lifecycle().check().is_ok()
             && self.0.status().first_sync == FirstSync::Done

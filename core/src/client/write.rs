@@ -69,7 +69,9 @@ impl Transaction<'_, '_> {
 }
 
 impl Client {
-    /// Runs one statement in a transaction and returns the number of changed rows.
+    /// Runs one statement in a transaction and returns the number of changed rows: 0 for one that
+    /// changes no rows, such as a SELECT or a CREATE TABLE. For the key of a new row, use
+    /// [`Client::execute_returning`].
     ///
     /// A write to a synced table is queued in the same transaction, as one mutation, and is pushed
     /// when there is a network.
@@ -118,6 +120,17 @@ impl Client {
     }
 
     /// Runs one statement that returns rows (`INSERT ... RETURNING`) in its own transaction.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// # client.schema().create_table("stock", "id INTEGER PRIMARY KEY, name TEXT").wait()?;
+    /// let insert = "INSERT INTO stock (name) VALUES (?) RETURNING id";
+    /// let row = client.execute_returning(insert, ("nails",)).wait()?.into_first();
+    /// assert_eq!(row.map(|row| row.get::<i64>("id")).transpose()?, Some(1));
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Client::execute`].

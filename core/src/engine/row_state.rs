@@ -193,6 +193,14 @@ impl RowStates {
         live(self.after(row.table, &row.key, seq))
     }
 
+    /// The synced table of this name, in any case.
+    pub(crate) fn name_of(&self, table: &str) -> Option<&str> {
+        let exact = self.names.get_key_value(table);
+        exact
+            .or_else(|| self.names.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)))
+            .map(|(name, _)| name.as_str())
+    }
+
     /// The state to show for a row: parked if any edit is, else the state of the latest edit. An
     /// integer key may be given as text. Unknown tables and rows are synced.
     pub fn state(&self, table: &str, key: &Value) -> RowSyncState {

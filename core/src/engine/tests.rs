@@ -15,6 +15,7 @@ mod rules;
 mod schema;
 mod search;
 mod watched;
+mod texts;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

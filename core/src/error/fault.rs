@@ -130,8 +130,9 @@ pub enum StorageFault {
     /// There was not enough memory.
     #[error("out of memory; the transaction was rolled back")]
     OutOfMemory,
-    /// Another process has the file open; nothing was changed.
-    #[error("{path} is open in another process")]
+    /// Another process has the file open, or wrote it for longer than the engine waits (5 seconds); nothing
+    /// was changed.
+    #[error("{path} is locked: another process has it open, or has been writing it for 5 seconds")]
     Locked {
         /// The file.
         path: String,

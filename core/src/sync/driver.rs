@@ -223,7 +223,12 @@ impl Driver {
                     _ => {}
                 }
                 tokio::select! {
-                    _ = &mut pass, if !is_current => is_current = true,
+                    done = &mut pass, if !is_current => match done {
+                        Err(error @ (Error::Storage(_) | Error::InvalidInput(_) | Error::WrongUser { .. })) => {
+                            return Err(error);
+                        }
+                        _ => is_current = true,
+                    },
                     changed = status.changed() => changed.map_err(|_| Error::Closed)?,
                 }
             }

@@ -49,6 +49,18 @@ fn wrong(kind: ColumnKind, found: Type) -> String {
     format!("cannot store {} here; the column takes {wanted}", found.to_string().to_uppercase())
 }
 
+/// What to write in place of seconds since 1970.
+fn of_number(kind: ColumnKind) -> String {
+    let (form, example) = match kind {
+        ColumnKind::Date => ("%Y-%m-%d", "a day like 2026-01-31"),
+        ColumnKind::Time => ("%H:%M:%S", "a time of day like 12:00:00"),
+        _ => ("%Y-%m-%dT%H:%M:%SZ", "an instant like 2026-01-31T12:00:00.000000Z"),
+    };
+    format!(
+        "the column takes {example}; for seconds since 1970 write strftime('{form}', ?, 'unixepoch')"
+    )
+}
+
 fn integer(kind: ColumnKind, number: i64) -> Result<(), String> {
     match kind {
         ColumnKind::Int | ColumnKind::Int64 | ColumnKind::Float => Ok(()),
@@ -92,7 +104,14 @@ fn text(column: GuardedColumn, bytes: &[u8]) -> Result<(), String> {
         | ColumnKind::Boolean
         | ColumnKind::Bytes => false,
     };
-    if fits { Ok(()) } else { Err(wrong(column.kind, Type::Text)) }
+    match column.kind {
+        _ if fits => Ok(()),
+        // SQLite stores an integer as text in these columns.
+        ColumnKind::Datetime | ColumnKind::Date | ColumnKind::Time if decimal(bytes) => {
+            Err(format!("cannot store the number {text} here; {}", of_number(column.kind)))
+        }
+        kind => Err(wrong(kind, Type::Text)),
+    }
 }
 
 /// A UUID has one text, lower case with hyphens; otherwise two devices could create two rows for

@@ -77,7 +77,12 @@ pub(crate) fn row_state(conn: &Connection, states: SharedRowStates) -> rusqlite:
     conn.create_scalar_function("rejoin_row_state", 2, flags, move |context| {
         let table: String = context.get(0)?;
         let key: Value = context.get(1)?;
-        Ok(states.read().state(&table, &key).as_str())
+        let states = states.read();
+        let Some(name) = states.name_of(&table) else {
+            let error = Error::InvalidInput(InputFault::NotSynced(table));
+            return Err(SqlError::UserFunctionError(error.to_string().into()));
+        };
+        Ok(states.state(name, &key).as_str())
     })
 }
 

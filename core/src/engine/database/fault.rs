@@ -36,7 +36,7 @@ pub(crate) fn of(error: rusqlite::Error) -> Error {
     }
 }
 
-/// SQLite's message; for a missing table or a large value also what to do.
+/// SQLite's message; for some, also what to do.
 fn with_remedy(words: String) -> String {
     if words.contains("string or blob too big") {
         let most = LARGEST / (1024 * 1024);
@@ -44,12 +44,18 @@ fn with_remedy(words: String) -> String {
             "{words}: a value, a row and the changes of a transaction have at most {most} MiB each"
         );
     }
-    if words.contains("no such table: ") {
-        const REMEDY: &str =
-            "pass the schema when opening the file, wait for the first sync, or create the table";
-        return format!("{words}; {REMEDY}");
-    }
-    words
+    let remedy = if words.contains("error in view ") {
+        "the view names what the schema no longer has: drop it or create it again; diagnose() lists such views"
+    } else if words.contains("no such table: ") {
+        "check its name; a synced table exists once the schema is passed when opening the file or the first sync is done, a temporary one until its transaction ends"
+    } else if words.contains("readonly database") {
+        "the file and its folder must be writable, because SQLite keeps files beside it"
+    } else if words.contains("vtable constructor failed") {
+        "the module cannot open the tables in which it keeps its data; drop this virtual table and create it again"
+    } else {
+        return words;
+    };
+    format!("{words}; {remedy}")
 }
 
 /// SQLite's message for a violated key, or for a rule of a local-only table: `UNIQUE constraint

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Fault, Peer, RealSession, Rig, config};
-use crate::error::{Error, SyncFault};
+use crate::error::{Error, StorageFault, SyncFault};
 use crate::sync::driver::DriverConfig;
 use crate::sync::status::{SyncState, SyncedRows};
 use crate::sync::subject::Signer;
@@ -254,6 +254,15 @@ async fn wait_for_first_sync_waits_for_a_network() {
     let rig = Rig::new();
     rig.transport.set_offline(true);
     rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_sync_returns_an_error_of_the_file() {
+    let fresh = RealSession::new(true);
+    fresh.inside().engine.db.conn().execute_batch("PRAGMA query_only = ON").unwrap();
+    let rig = Rig::over(fresh, config(), Credentials::Absent, Peer::default());
+    let outcome = rig.driver.wait_for_first_sync(Some(Duration::from_secs(5))).await;
+    assert!(matches!(outcome, Err(Error::Storage(StorageFault::ReadOnly(_)))), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
