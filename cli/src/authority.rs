@@ -94,7 +94,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
         client.sync().first_sync(None).wait()?;
     }
     let diagnosis = client.storage().diagnose().wait()?;
-    println!("{}", diagnosis["facts"]["client_id"].as_str().unwrap_or_default());
+    let client_id = diagnosis["facts"]["client_id"].as_str().unwrap_or_default();
+    writeln!(std::io::stdout(), "{client_id}")?;
     std::io::stdout().flush()?;
     if options.once {
         return Ok(client.shutdown().wait()?);

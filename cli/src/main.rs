@@ -4,8 +4,6 @@
 //! and takes no lock: it works next to a running app, and on a copy. `generate` writes types for an app from its schema.
 //! `authority` runs actions of the log model in place of their authors.
 
-#![allow(clippy::print_stdout)] // Commands print their result.
-
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +48,18 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    match run() {
+        // The reader, `head` for example, has closed the pipe.
+        Err(error) if error.downcast_ref().is_some_and(is_closed_pipe) => Ok(ExitCode::SUCCESS),
+        done => done,
+    }
+}
+
+fn is_closed_pipe(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let (file, json) = match Cli::parse().command {
         Command::Inspect { file, serve: true, port, .. } => {
             return serve::run(file, port).map(|()| ExitCode::SUCCESS);
@@ -64,11 +74,8 @@ fn main() -> anyhow::Result<ExitCode> {
     } else {
         text::inspection(&found)
     };
-    match std::io::stdout().write_all(shown.as_bytes()) {
-        // The reader, `head` for example, has closed the pipe.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
-    }
+    std::io::stdout().write_all(shown.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The listing commands of the `rejoin-server` binary.
 
-#![allow(clippy::print_stdout)] // Commands print their result.
+use std::io::{Write as _, stdout};
 
 use rejoin_server::{ClientStatus, Server};
 use serde_json::json;
@@ -14,16 +14,17 @@ const HISTORY: usize = 1_000;
 /// Prints every device on one line each, as text or as a JSON object.
 pub(crate) fn clients(server: &Server, as_json: bool) -> anyhow::Result<()> {
     if !as_json {
-        println!(
+        writeln!(
+            stdout(),
             "user\tdevice\tplatform\tapp\tlast seen\tlast pull\tlast push\tposition\tbehind\t"
-        );
+        )?;
     }
     let mut last: Option<(String, String)> = None;
     loop {
         let after = last.as_ref().map(|(user, client)| (user.as_str(), client.as_str()));
         let page = server.clients(after, PAGE)?;
         for client in &page {
-            println!("{}", if as_json { object(client) } else { line(client) });
+            writeln!(stdout(), "{}", if as_json { object(client) } else { line(client) })?;
         }
         match page.into_iter().next_back() {
             Some(client) => last = Some((client.user, client.client_id)),
@@ -69,7 +70,7 @@ fn line(client: &ClientStatus) -> String {
 /// Prints every schema that was served, newest first.
 pub(crate) fn history(server: &Server) -> anyhow::Result<()> {
     for version in server.manifests(HISTORY)? {
-        println!("{}\t{}\t{}", version.version, version.hash, version.created_at);
+        writeln!(stdout(), "{}\t{}\t{}", version.version, version.hash, version.created_at)?;
     }
     Ok(())
 }
@@ -80,6 +81,6 @@ pub(crate) fn manifest(server: &Server, version: Option<i64>) -> anyhow::Result<
         anyhow::bail!("no schema of this version was served: see `rejoin-server schema --history`");
     };
     let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
-    println!("{}", serde_json::to_string_pretty(&manifest)?);
+    writeln!(stdout(), "{}", serde_json::to_string_pretty(&manifest)?)?;
     Ok(())
 }

@@ -12,9 +12,9 @@
         clippy::exit
     )
 )]
-#![allow(clippy::print_stdout, clippy::print_stderr)] // Commands print their result.
+#![allow(clippy::print_stderr)] // Commands print their result.
 
-use std::io::Write as _;
+use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +147,18 @@ enum LogCommand {
 }
 
 fn main() -> anyhow::Result<()> {
+    match run() {
+        // The reader, `head` for example, has closed the pipe.
+        Err(error) if error.downcast_ref().is_some_and(is_closed_pipe) => Ok(()),
+        done => done,
+    }
+}
+
+fn is_closed_pipe(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}
+
+fn run() -> anyhow::Result<()> {
     let command = Arguments::parse().command;
     if let Command::Serve { config, listen } = &command {
         return serve(load(config, *listen)?);
@@ -165,11 +177,11 @@ fn main() -> anyhow::Result<()> {
                 "{} parts of the tables are not served",
                 left_out.len()
             );
-            println!("{} and its database are good", config.display());
+            writeln!(stdout(), "{} and its database are good", config.display())?;
             Ok(())
         }
         Command::Migrations { print: _, from } => {
-            print!("{}", PostgresStore::migration_script(from));
+            write!(stdout(), "{}", PostgresStore::migration_script(from))?;
             Ok(())
         }
         Command::Clients { json, config } => {
@@ -182,14 +194,19 @@ fn main() -> anyhow::Result<()> {
         Command::Replay { config } => {
             let server = Server::open(load(&config, None)?)?;
             let done = server.replay_buckets()?;
-            println!("ran the bucket functions for {} rows, {} failed", done.tried, done.failed);
+            writeln!(
+                stdout(),
+                "ran the bucket functions for {} rows, {} failed",
+                done.tried,
+                done.failed
+            )?;
             for failure in server.bucket_failures()? {
-                println!("{} {}: {}", failure.table, failure.id, failure.why);
+                writeln!(stdout(), "{} {}: {}", failure.table, failure.id, failure.why)?;
             }
             Ok(())
         }
         Command::Rls { print: _, config } => {
-            print!("{}", rejoin_server::row_security(&load(&config, None)?)?);
+            write!(stdout(), "{}", rejoin_server::row_security(&load(&config, None)?)?)?;
             Ok(())
         }
         Command::Log { command, config } => {
@@ -198,9 +215,15 @@ fn main() -> anyhow::Result<()> {
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
             let Compaction { entries, verdicts, times, elsewhere, .. } = done;
-            println!("deleted {entries} log entries, {verdicts} verdicts and {times} edit times");
+            writeln!(
+                stdout(),
+                "deleted {entries} log entries, {verdicts} verdicts and {times} edit times"
+            )?;
             if elsewhere {
-                println!("another server is compacting this database: the rest is left to it");
+                writeln!(
+                    stdout(),
+                    "another server is compacting this database: the rest is left to it"
+                )?;
             }
             Ok(())
         }
@@ -211,23 +234,27 @@ fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {
     match command {
         LogCommand::Status => {
             let LogStatus { epoch, head, horizon_ms, authority } = server.log_status()?;
-            println!("epoch\t{epoch}\nhead\t{head}\nhorizon\t{horizon_ms}");
-            println!("authority\t{}", authority.as_deref().unwrap_or("none"));
+            writeln!(stdout(), "epoch\t{epoch}\nhead\t{head}\nhorizon\t{horizon_ms}")?;
+            writeln!(stdout(), "authority\t{}", authority.as_deref().unwrap_or("none"))?;
         }
         LogCommand::Appoint { device } => server.appoint_authority(Some(device))?,
         LogCommand::Import { file } => {
             let Imported { entries, known, old, empty, set_rows, kept_rows } =
                 server.import_log(file)?;
-            println!("imported {entries} entries and set {set_rows} rows to those of the file");
-            println!(
+            writeln!(
+                stdout(),
+                "imported {entries} entries and set {set_rows} rows to those of the file"
+            )?;
+            writeln!(
+                stdout(),
                 "{known} entries were known, {old} too old, and {empty} actions changed no row"
-            );
-            println!("{kept_rows} rows differ from the file and were kept");
+            )?;
+            writeln!(stdout(), "{kept_rows} rows differ from the file and were kept")?;
         }
         LogCommand::NewEpoch => server.begin_epoch()?,
         LogCommand::Dismiss => server.appoint_authority(None)?,
         LogCommand::Release { entry } if server.release_entry(entry)? => {
-            println!("{entry} is its author's again");
+            writeln!(stdout(), "{entry} is its author's again")?;
         }
         LogCommand::Release { entry } => {
             anyhow::bail!("the authority does not have {entry}: nothing to release")
@@ -245,10 +272,11 @@ fn init(path: &Path) -> anyhow::Result<()> {
     let mut file =
         options.open(path).with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(rejoin_server::config::TEMPLATE.as_bytes())?;
-    println!(
+    writeln!(
+        stdout(),
         "wrote {}: set the database and the tables, then run `rejoin-server check`",
         path.display()
-    );
+    )?;
     Ok(())
 }
 
@@ -316,8 +344,12 @@ fn serve_on(
         let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
         // Before the address is printed: the reader may send a signal at once.
         let stopped = stop_signal()?;
-        println!("listening on http://{}", listener.local_addr()?);
-        std::io::stdout().flush()?;
+        // The server runs on if the reader of the address has closed the pipe.
+        let printed = writeln!(stdout(), "listening on http://{}", listener.local_addr()?);
+        match printed.and_then(|()| stdout().flush()) {
+            Err(error) if is_closed_pipe(&error) => {}
+            printed => printed?,
+        }
         let serving = server.serve(listener);
         tokio::pin!(serving);
         tokio::select! {

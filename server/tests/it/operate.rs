@@ -236,3 +236,16 @@ async fn lost_page_is_read_again_after_a_compaction(world: World) {
     world.clock.advance(2 * MINUTE);
     assert_eq!(anna.pull().await.len(), 3, "the other half");
 }
+
+#[test]
+fn command_ends_quietly_when_its_reader_has_gone() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_rejoin-server"))
+        .args(["migrations", "--print"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && said.is_empty(), "{said}");
+}
