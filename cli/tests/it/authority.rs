@@ -204,7 +204,7 @@ fn second_process_on_the_same_file_is_refused() {
     let (_first, _) = world.start("authority.db");
     let output = world.command("authority.db").arg("--once").output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && message.contains("open in another process"), "{message}");
+    assert!(!output.status.success() && message.contains("is locked"), "{message}");
     let output = world.command("other.db").arg("--once").output().unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout.len(), 37, "its id");
