@@ -318,9 +318,9 @@ fn generated_index_names_do_not_collide() {
 fn diagnose_lists_views_that_do_not_compile() {
     let world = World::with_notes();
     world.run("CREATE VIEW well AS SELECT id FROM note");
-    world.run("CREATE VIEW gone AS SELECT id FROM nothing");
+    world.run("CREATE VIEW gone AS SELECT id FROM missing");
     let bundle = world.client.storage().diagnose().wait().unwrap();
     let broken = bundle["schema"]["broken_views"].as_object().unwrap();
     assert_eq!(broken.keys().collect::<Vec<_>>(), ["gone"]);
-    assert!(broken["gone"].as_str().unwrap().contains("no such table: main.nothing"), "{broken:?}");
+    assert!(broken["gone"].as_str().unwrap().contains("no such table: main.missing"), "{broken:?}");
 }
