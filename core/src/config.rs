@@ -83,7 +83,8 @@ pub struct Config {
     /// Time between two sync passes. Default 30 s; from 1 s to a day. While the server's event stream is
     /// open and nothing happens, the time grows 64-fold, to at most 30 minutes: a change wakes the device.
     pub sync_interval: Duration,
-    /// How long local writes are collected before a push. Default 0.5 s; up to a minute.
+    /// The shortest time between two pushes of local writes. Default 0.5 s; up to a minute. The first
+    /// write after a pause is pushed at once, and later ones within this time are collected.
     pub push_debounce: Duration,
     /// How long to wait for a response. Default 10 s; from 1 s to 10 minutes.
     pub ack_deadline: Duration,

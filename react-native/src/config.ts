@@ -98,7 +98,7 @@ export interface RejoinConfig {
    * the server's event stream is open and nothing happens, it grows 64-fold, to at most 30 minutes: a change wakes the device.
    */
   readonly syncIntervalMs?: number | undefined;
-  /** How long local writes are collected before a push, in milliseconds. Default 500; up to a minute. */
+  /** The shortest time between two pushes of local writes, in milliseconds. Default 500; up to a minute. The first after a pause is immediate. */
   readonly pushDebounceMs?: number | undefined;
   /** Response timeout of a request, in milliseconds. Default 10,000. */
   readonly ackDeadlineMs?: number | undefined;

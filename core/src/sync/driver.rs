@@ -119,7 +119,7 @@ impl Driver {
         slow.map(|(part, _)| part).collect()
     }
 
-    /// A local write was committed: a push follows after the debounce.
+    /// A local write was committed: a push follows, at once if the last one began a debounce ago.
     pub fn local_write(&self) {
         let now = self.shared.now();
         self.shared.wish(|inbox| *inbox.wishes.wrote.get_or_insert(now));

@@ -39,7 +39,8 @@ public struct RejoinConfig: Sendable {
     /// Pause between two background sync passes. Default 30 s; 1 s to 1 day. While the server's event stream is open
     /// and nothing happens, the pause grows 64-fold, to at most 30 minutes: a change wakes the device.
     public var syncInterval: Duration?
-    /// How long local writes are collected before a push. Default 0.5 s; up to 1 min.
+    /// The shortest time between two pushes of local writes; the first after a pause is pushed at once.
+    /// Default 0.5 s; up to 1 min.
     public var pushDebounce: Duration?
     /// How long to wait for a response before the request counts as lost. Default 10 s; 1 s to 10 min.
     public var ackDeadline: Duration?

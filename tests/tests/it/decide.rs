@@ -1,11 +1,9 @@
 //! An app's decisions about parked or pending mutations: `retry`, `edit`, `discard`, alone and with
 //! a chain.
 
-use std::time::Duration;
-
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
-use rejoin_core::{Config, Error, InputFault, QueueFault, Transaction};
+use rejoin_core::{Error, InputFault, Network, QueueFault, Transaction};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::{Phone, Served};
@@ -235,9 +233,9 @@ fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
 fn client_edits_and_retries_parked_mutations(store: Store) {
     let backend = Backend::on(store);
     let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
     // Only `sync` pushes: a rejection of the place must not come before its visit.
-    let explicit = |config: &mut Config| config.push_debounce = Duration::from_mins(1);
-    let phone = Phone::with("ana", Some(&served.url), explicit);
+    phone.client.sync().set_network(Network { online: false, metered: false });
     phone.sync();
     phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
     phone.run("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p1', 'monday')");

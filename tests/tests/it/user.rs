@@ -11,8 +11,8 @@ use rejoin_core::transport::{
     EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
 };
 use rejoin_core::{
-    Client, Config, Error, InputFault, Keep, QueueFault, Services, TokenError, TokenProvider,
-    Verdict, block_on,
+    Client, Config, Error, InputFault, Keep, Network, QueueFault, Services, TokenError,
+    TokenProvider, Verdict, block_on,
 };
 use rejoin_tests::{Backend, Door, PlainBackend};
 use tempfile::TempDir;
@@ -106,15 +106,17 @@ impl Phone {
     fn open(&self) -> Client {
         let config = Config::new(self.folder.path().join("app.db"))
             .server_url(self.url.clone())
-            .sync_interval(std::time::Duration::from_hours(1))
-            .push_debounce(std::time::Duration::from_mins(1));
+            .sync_interval(std::time::Duration::from_hours(1));
         let inner = HttpTransport::new(&self.url, 1 << 20).unwrap();
         let services = Services {
             tokens: Some(self.sign_in.clone()),
             transport: Some(Arc::new(Recording { inner, requests: self.requests.clone() })),
             ..Services::default()
         };
-        Client::open_with(config, services).wait().unwrap()
+        let client = Client::open_with(config, services).wait().unwrap();
+        // Without a network, the device tries only what the test requests.
+        client.sync().set_network(Network { online: false, metered: false });
+        client
     }
 
     fn signs_in(&self, client: &Client, user: &str) {

@@ -130,6 +130,9 @@ impl Cycle {
         let wishes = std::mem::take(&mut inbox.wishes);
         self.hinted = (wishes.eager || wishes.woken) && !is_explicit && wishes.wrote.is_none();
         self.rests = listens && wishes.is_empty();
+        if wishes.wrote.is_some() {
+            self.schedule.push_started(shared.now());
+        }
         if is_explicit || wishes.eager {
             self.schedule.stirred();
         }

@@ -5,6 +5,10 @@
 //! foreground, credentials) cause no loop: after three consecutive hint-driven passes without a
 //! change, the next one waits by backoff. While an event stream is open and nothing happens, the
 //! interval grows, so that an idle device seldom uses its radio.
+//!
+//! The first local write after a pause is pushed at once. Writes within the debounce after the start of
+//! that push wait until its end and are pushed together: continuous writes cause one push in each. While
+//! they wait, a server event waits with them, for at most half a second.
 
 use std::time::Duration;
 
@@ -53,6 +57,10 @@ pub(crate) const RETRY: Duration = Duration::from_hours(1);
 /// The longest interval between passes while an event stream is open; a configured one may be longer.
 const LONGEST_CALM: Duration = Duration::from_mins(30);
 
+/// How long an event waits for the end of a debounce in which there were local writes. Its pass would push
+/// them, and the server notifies a device of its own pushes too.
+const LONGEST_UNHEARD: Duration = Duration::from_millis(500);
+
 /// Why the server refuses the device until something changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
@@ -87,6 +95,10 @@ pub(crate) struct Schedule {
     idled: Duration,
     /// No hint-driven pass before this time.
     quiet_until: Duration,
+    /// No pass because of a local write before this time.
+    next_push: Duration,
+    /// No pass because of a server event before this time, while local writes are collected.
+    next_event: Duration,
 }
 
 impl Schedule {
@@ -106,6 +118,8 @@ impl Schedule {
             idle: 0,
             idled: Duration::ZERO,
             quiet_until: Duration::ZERO,
+            next_push: Duration::ZERO,
+            next_event: Duration::ZERO,
         }
     }
 
@@ -116,15 +130,25 @@ impl Schedule {
         }
         let mut wanted = if listens { self.next_calm } else { self.next };
         if !self.halted {
-            if wishes.woken || wishes.eager {
+            if wishes.eager {
                 wanted = wanted.min(self.quiet_until);
             }
+            if wishes.woken {
+                let collected = wishes.wrote.map_or(Duration::ZERO, |_| self.next_event);
+                wanted = wanted.min(self.quiet_until.max(collected));
+            }
             if let Some(wrote) = wishes.wrote {
-                wanted = wanted.min(wrote + self.debounce);
+                wanted = wanted.min(wrote.max(self.next_push));
             }
         }
         let due = wanted.max(self.not_before);
         if wishes.eager && !self.by_server { due.min(self.quiet_until) } else { due }
+    }
+
+    /// Records the start of a pass that pushes local writes; the next ones are collected.
+    pub(crate) fn push_started(&mut self, now: Duration) {
+        self.next_push = now + self.debounce;
+        self.next_event = now + self.debounce.min(LONGEST_UNHEARD);
     }
 
     /// Records a successful pass.
@@ -279,12 +303,16 @@ mod tests {
         moved.succeeded(at);
         (0..5).for_each(|_| moved.idled(at, u64::MAX));
         moved.moved();
+        let mut pushed = schedule();
+        pushed.push_started(seconds(101));
+        pushed.succeeded(at);
         // In milliseconds; 0 is now. Columns: no request, explicit, eager, woken, written at 101 s.
         let table = [
             ("before the first pass", schedule(), [0, 0, 0, 0, 0]),
-            ("after a good pass", well, [130_000, 0, 0, 0, 101_500]),
-            ("after five hints in vain", idle, [130_000, 0, 104_000, 104_000, 101_500]),
-            ("after five, and news", moved, [130_000, 0, 0, 0, 101_500]),
+            ("after a good pass", well, [130_000, 0, 0, 0, 101_000]),
+            ("after five hints in vain", idle, [130_000, 0, 104_000, 104_000, 101_000]),
+            ("after five, and news", moved, [130_000, 0, 0, 0, 101_000]),
+            ("after a push that began at 101 s", pushed, [130_000, 0, 0, 0, 101_500]),
             ("third failure", failed, [104_000, 0, 0, 104_000, 104_000]),
             ("Retry-After", by_server, [160_000, 0, 160_000, 160_000, 160_000]),
             ("broken", broken, [130_000, 0, 0, 130_000, 130_000]),

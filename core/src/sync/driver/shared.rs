@@ -20,7 +20,7 @@ use crate::sync::status::StatusBoard;
 pub struct DriverConfig {
     /// Time between two passes, or the first of these times while an event stream is open.
     pub sync_interval: Duration,
-    /// How long local writes are collected before a push.
+    /// The shortest time between two pushes of local writes.
     pub push_debounce: Duration,
     /// Idle timeout of a request.
     pub ack_deadline: Duration,

@@ -15,7 +15,7 @@ async fn trigger_starts_a_pass_at_its_time() {
     rig.run_until(31_000).await;
     rig.write(1);
     rig.run_until(32_000).await;
-    assert_eq!(rig.take("push"), [31_500], "local write after the debounce");
+    assert_eq!(rig.take("push"), [31_000], "local write after a pause");
     rig.driver.sync_now();
     rig.run_until(33_000).await;
     assert_eq!(rig.take_pulls(), [32_000], "explicit");
@@ -52,16 +52,59 @@ async fn hint_in_vain_does_not_postpone_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn burst_of_writes_is_one_push_after_the_debounce() {
+async fn first_write_after_a_pause_is_pushed_at_once() {
+    let rig = Rig::settled().await;
+    for second in [1, 2, 10, 3_600] {
+        rig.run_until(second * 1_000).await;
+        rig.take_arrivals();
+        rig.write(1);
+        rig.run_until(second * 1_000 + 1).await;
+        assert_eq!(rig.take("push"), [u128::from(second) * 1_000]);
+        assert_eq!(rig.pending(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn continuous_writes_are_one_push_in_each_debounce() {
     let rig = Rig::settled().await;
     for count in 0..20 {
         rig.run_until(1000 + count * 100).await;
         rig.write(1);
     }
     rig.run_until(10_000).await;
-    // Continuous writes are pushed in intervals, each write once.
-    assert_eq!(rig.take("push"), [1500, 2000, 2500, 3000]);
+    // The first at once, then in intervals, each write once.
+    assert_eq!(rig.take("push"), [1000, 1500, 2000, 2500, 3000]);
     assert_eq!(rig.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn burst_of_100_writes_is_3_pushes_and_none_waits_longer() {
+    let rig = Rig::settled().await;
+    for count in 0..150 {
+        rig.run_until(1000 + count * 10).await;
+        // The writes of the last half second, one every 10 ms.
+        assert!(rig.pending() <= 50, "{} wait after {count}", rig.pending());
+        if count < 100 {
+            rig.write(1);
+        }
+    }
+    assert_eq!(rig.pending(), 0);
+    assert_eq!(rig.take("push"), [1000, 1500, 2000]);
+}
+
+/// The first write after a pause is pushed at once, but not to a server that fails.
+#[tokio::test(start_paused = true)]
+async fn writes_do_not_bypass_the_backoff() {
+    for status in [500, 503] {
+        let rig = Rig::settled().await;
+        (0..600).for_each(|_| rig.server.answers(status, r#"{"error":"busy"}"#, None));
+        for second in 1..60 {
+            rig.run_until(second * 1_000).await;
+            rig.write(1);
+        }
+        let requests = rig.take("").len();
+        assert!((4..=16).contains(&requests), "{status}: {requests} in a minute");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +134,7 @@ async fn write_during_a_pass_is_pushed_after_it() {
     rig.write(1);
     rig.server.takes(Duration::ZERO);
     rig.run_until(20_000).await;
-    assert_eq!(rig.take("push"), [500, 4500], "the write was debounced again");
+    assert_eq!(rig.take("push"), [0, 4000], "the write was debounced again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +190,7 @@ async fn retry_verdict_is_sent_again_with_backoff() {
     rig.run_until(29_000).await;
     let pushes = rig.take("push");
     assert_eq!(pushes.len(), 4, "{pushes:?}");
-    assert!(pushes[3] <= 500 + 1000 + 2000 + 4000, "{pushes:?}");
+    assert!(pushes[3] <= 1000 + 2000 + 4000, "{pushes:?}");
     assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
 }
 
@@ -232,12 +275,12 @@ async fn request_without_a_response_is_lost_at_its_deadline() {
     let rig = Rig::settled().await;
     rig.transport.fault_on("push", super::LATE);
     rig.write(1);
-    rig.run_until(10_499).await;
+    rig.run_until(9_999).await;
     assert_eq!((rig.state(), rig.lost()), (SyncState::Pushing, 0));
-    rig.run_until(10_500).await;
+    rig.run_until(10_000).await;
     assert!(matches!(rig.state(), SyncState::Offline { .. }));
     assert_eq!(rig.lost(), 1);
-    rig.run_until(11_500).await;
+    rig.run_until(11_000).await;
     assert_eq!(rig.take("push").len(), 2, "the push was not sent again");
 
     // A transport that ignores its timeout is aborted.
@@ -279,10 +322,12 @@ async fn timing_follows_the_configuration() {
     rig.run_until(5000).await;
     assert_eq!(rig.take_pulls(), [0, 5000]);
     rig.write(1);
+    rig.run_until(6000).await;
+    rig.write(1);
     rig.transport.fault_on("push", super::LATE);
     rig.run_until(9999).await;
     assert_eq!(rig.lost(), 0);
     rig.run_until(10_000).await;
-    assert_eq!(rig.take("push"), [7000]);
+    assert_eq!(rig.take("push"), [5000, 7000]);
     assert_eq!(rig.lost(), 1);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rejoin_protocol::wire::event::{Bye, Event};
 
-use super::{Fault, Rig, config, events};
+use super::{DriverConfig, Fault, Rig, config, events};
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
 
@@ -35,6 +35,27 @@ async fn event_starts_a_pass_at_once() {
         [6000, 8000],
         "several events during a pass did not cause one pass"
     );
+}
+
+/// The server notifies a device of its own pushes too: they must not push what is collected.
+#[tokio::test(start_paused = true)]
+async fn event_does_not_push_writes_that_are_collected() {
+    for seconds in [0.5, 60.0] {
+        let push_debounce = Duration::from_secs_f64(seconds);
+        let config = DriverConfig { push_debounce, ..config() };
+        let rig = Rig::with(config, Credentials::Absent, events());
+        rig.run_until(1_000).await;
+        rig.take_arrivals();
+        for count in 0..40 {
+            rig.run_until(1_000 + count * 10).await;
+            rig.write(1);
+            rig.transport.say(&Event::Changed);
+        }
+        // The event waits for at most half a second, whatever the debounce.
+        rig.run_until(5_000).await;
+        assert_eq!(rig.take("push"), [1_000, 1_500], "{seconds} s");
+        assert_eq!(rig.pending(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

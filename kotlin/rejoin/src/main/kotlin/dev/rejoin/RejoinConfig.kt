@@ -94,7 +94,7 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * @property syncInterval pause between two background sync passes. Default 30 s; 1 s to 1 day. While the server's event
  *   stream is open and nothing happens, the pause grows 64-fold, to at most 30 minutes: a change wakes the
  *   device.
- * @property pushDebounce how long local writes are collected before a push. Default 0.5 s; up to 1 min.
+ * @property pushDebounce the shortest time between two pushes of local writes; the first after a pause is immediate. Default 0.5 s; up to 1 min.
  * @property ackDeadline how long to wait for a response before the request counts as lost. Default 10 s; 1 s to 10
  *   min.
  * @property transactionIdle how long a transaction may run no statement before it is rolled back. Default 5 s; 0.1 s
