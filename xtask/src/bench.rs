@@ -16,7 +16,7 @@ use std::process::ExitCode;
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
     /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
-    /// its own; `fanout` for `server --fanout`; `log` for the workloads of the log model; `powersync` for the comparison
+    /// its own; `fanout` and `live` for `server --fanout` and `--live`; `log` for the workloads of the log model; `powersync` for the comparison
     /// with it; anything else is passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -35,8 +35,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     match options.arguments.split_first().map(|(first, further)| (first.as_str(), further)) {
         Some(("server", further)) => return server(further),
-        Some(("fanout", further)) => {
-            return server(&[&[String::from("--fanout")], further].concat());
+        Some((name @ ("fanout" | "live"), further)) => {
+            return server(&[&[format!("--{name}")], further].concat());
         }
         Some(("powersync", further)) => return powersync(further),
         _ => {}

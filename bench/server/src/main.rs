@@ -5,7 +5,8 @@
 //! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
 //! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
 //! position, `--bytes` counts the bytes of a first sync, `--fanout` opens 10,000 event streams, `--shared` takes
-//! 1,000 first syncs through nginx, `--fairness` has one user push beside the worst requests of another.
+//! 1,000 first syncs through nginx, `--fairness` has one user push beside the worst requests of another, `--live` has a device watch the
+//! writes of another.
 
 #![allow(
     clippy::print_stdout,
@@ -22,6 +23,7 @@ mod fanout;
 mod floor;
 mod http;
 mod lag;
+mod live;
 mod measure;
 mod memory;
 mod plain;
@@ -52,6 +54,9 @@ struct Arguments {
     /// How long a pushed row is without a position while eight devices push, instead of times.
     #[arg(long)]
     lag: bool,
+    /// From a commit to the watched query of another device, instead of times.
+    #[arg(long)]
+    live: bool,
     /// Bytes of a first sync by encoding, instead of times.
     #[arg(long)]
     bytes: bool,
@@ -90,6 +95,9 @@ fn main() -> Result<()> {
     }
     if arguments.lag {
         lines.extend(lag::lines()?);
+    }
+    if arguments.live {
+        lines.extend(live::lines()?);
     }
     if arguments.bytes {
         lines.extend(bytes::lines()?);
