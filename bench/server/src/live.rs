@@ -49,7 +49,8 @@ fn store_lines(store: &str, server: &Served) -> Result<Vec<Line>> {
     let mut delays = Vec::new();
     for number in 1..=COMMITS {
         std::thread::sleep(PAUSE);
-        delays.push(millis(shown(&updates, number)?, one.commit(number)?));
+        let committed = one.commit(number)?;
+        delays.push(millis(shown(&updates, number)?, committed));
     }
     let mut delays = delays.split_off(UNCOUNTED);
     std::thread::sleep(PAUSE);
