@@ -66,6 +66,9 @@ pub(crate) struct Known {
     pub(crate) unseen: HashSet<Seq>,
     /// Must be staged: a request with them was too large, or the server lacks their content.
     pub(crate) large: HashSet<Seq>,
+    /// The newest when this pass pushed first: later ones are for the next pass. Otherwise an app that
+    /// writes faster than a push takes would keep a pass pushing, one write in each request.
+    pub(crate) newest: Option<Seq>,
 }
 
 /// A request of a push.
@@ -141,6 +144,9 @@ fn choose(
     let (mut first, mut sent) = (None, Vec::new());
     let mut weight = FRAME;
     engine.queue_view().each_sendable(limits.groups + held.len(), |mutation: Mutation| {
+        if known.newest.is_some_and(|newest| mutation.seq > newest) {
+            return false;
+        }
         first.get_or_insert(mutation.seq);
         if held.contains(&mutation.seq) {
             return true;

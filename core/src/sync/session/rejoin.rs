@@ -111,6 +111,7 @@ impl Peer for Rejoin {
         self.log.start_pass();
         self.doctor = Doctor::default();
         self.known.aside.clear();
+        self.known.newest = None;
         self.upload = None;
         self.unstaged = None;
         self.gathered.begin();
@@ -305,6 +306,8 @@ impl Rejoin {
         {
             return Ok(Some(self.send(pass, number, What::Cancel(running), path::PUSH, body)));
         }
+        let newest = engine.queue.entries().next_back().map_or(Seq(0), |entry| entry.seq);
+        self.known.newest.get_or_insert(newest);
         let limits = self.limits(pass);
         let push = push::request(engine, number, limits, &self.known)?;
         pass.report.parked += push.parked as u64;
