@@ -92,6 +92,20 @@ async fn burst_of_100_writes_is_3_pushes_and_none_waits_longer() {
     assert_eq!(rig.take("push"), [1000, 1500, 2000]);
 }
 
+/// An app that writes faster than a push takes does not keep a pass pushing.
+#[tokio::test(start_paused = true)]
+async fn write_during_a_push_is_for_the_next_pass() {
+    let rig = Rig::settled().await;
+    rig.server.takes(Duration::from_millis(100));
+    for count in 0..100 {
+        rig.run_until(1000 + count * 10).await;
+        rig.write(1);
+    }
+    rig.run_until(3000).await;
+    assert_eq!(rig.take("push"), [1000, 1500, 2000]);
+    assert_eq!(rig.pending(), 0);
+}
+
 /// The first write after a pause is pushed at once, but not to a server that fails.
 #[tokio::test(start_paused = true)]
 async fn writes_do_not_bypass_the_backoff() {
