@@ -191,20 +191,7 @@ fn run() -> anyhow::Result<()> {
             let server = Server::look(load(&config, None)?)?;
             if history { command::history(&server) } else { command::manifest(&server, version) }
         }
-        Command::Replay { config } => {
-            let server = Server::open(load(&config, None)?)?;
-            let done = server.replay_buckets()?;
-            writeln!(
-                stdout(),
-                "ran the bucket functions for {} rows, {} failed",
-                done.tried,
-                done.failed
-            )?;
-            for failure in server.bucket_failures()? {
-                writeln!(stdout(), "{} {}: {}", failure.table, failure.id, failure.why)?;
-            }
-            Ok(())
-        }
+        Command::Replay { config } => replay(&config),
         Command::Rls { print: _, config } => {
             write!(stdout(), "{}", rejoin_server::row_security(&load(&config, None)?)?)?;
             Ok(())
@@ -212,22 +199,31 @@ fn run() -> anyhow::Result<()> {
         Command::Log { command, config } => {
             operate_log(&Server::open(load(&config, None)?)?, &command)
         }
-        Command::Compact { config } => {
-            let done = Server::open(load(&config, None)?)?.compact()?;
-            let Compaction { entries, verdicts, times, elsewhere, .. } = done;
-            writeln!(
-                stdout(),
-                "deleted {entries} log entries, {verdicts} verdicts and {times} edit times"
-            )?;
-            if elsewhere {
-                writeln!(
-                    stdout(),
-                    "another server is compacting this database: the rest is left to it"
-                )?;
-            }
-            Ok(())
-        }
+        Command::Compact { config } => compact(&config),
     }
+}
+
+fn replay(config: &Path) -> anyhow::Result<()> {
+    let server = Server::open(load(config, None)?)?;
+    let done = server.replay_buckets()?;
+    writeln!(stdout(), "ran the bucket functions for {} rows, {} failed", done.tried, done.failed)?;
+    for failure in server.bucket_failures()? {
+        writeln!(stdout(), "{} {}: {}", failure.table, failure.id, failure.why)?;
+    }
+    Ok(())
+}
+
+fn compact(config: &Path) -> anyhow::Result<()> {
+    let done = Server::open(load(config, None)?)?.compact()?;
+    let Compaction { entries, verdicts, times, elsewhere, .. } = done;
+    writeln!(
+        stdout(),
+        "deleted {entries} log entries, {verdicts} verdicts and {times} edit times"
+    )?;
+    if elsewhere {
+        writeln!(stdout(), "another server is compacting this database: the rest is left to it")?;
+    }
+    Ok(())
 }
 
 fn operate_log(server: &Server, command: &LogCommand) -> anyhow::Result<()> {

@@ -14,7 +14,9 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::capture::rule;
 use crate::engine::change::Touched;
 use crate::engine::database::authorizer::{Footprint, Recursion};
-use crate::engine::database::{Database, OURS, fault, module, user_version};
+use crate::engine::database::user_version::USER_VERSION;
+use crate::engine::database::{Database, OURS, fault, module};
+use crate::engine::meta::set_meta;
 use crate::engine::{ddl, statement};
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -90,7 +92,7 @@ impl Run<'_> {
             ddl::verify(self.db, footprint)?;
         }
         match footprint.user_version {
-            Some(number) => user_version::set(self.db.conn(), number),
+            Some(number) => set_meta(self.db.conn(), USER_VERSION, Some(&number.to_string())),
             None => Ok(()),
         }
     }

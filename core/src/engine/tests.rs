@@ -14,8 +14,8 @@ mod rowids;
 mod rules;
 mod schema;
 mod search;
-mod watched;
 mod texts;
+mod watched;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

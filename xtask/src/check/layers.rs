@@ -109,8 +109,12 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer { package: "rejoin-bench-extension", may_use: &[], never: &[] },
-    // It makes the SQLite file that a server serves.
-    Layer { package: "rejoin-server-bench", may_use: &["rejoin-postgres"], never: &[] },
+    // It makes the SQLite file that a server serves, and measures two clients of it.
+    Layer {
+        package: "rejoin-server-bench",
+        may_use: &["rejoin-core", "rejoin-postgres"],
+        never: &[],
+    },
     Layer {
         package: "rejoin-cli",
         // The server in tests only.

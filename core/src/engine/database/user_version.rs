@@ -1,11 +1,7 @@
 //! `PRAGMA user_version` of the app. The file's own number is the engine's format, so the app's
 //! number is a row of `rejoin_meta`, which commits and rolls back like any other row.
 
-use rusqlite::Connection;
 use rusqlite::hooks::AuthAction;
-
-use crate::engine::meta::set_meta;
-use crate::error::Result;
 
 /// The pragma, and the key in `rejoin_meta`.
 pub(crate) const USER_VERSION: &str = "user_version";
@@ -32,11 +28,6 @@ pub(crate) fn of_app(sql: &str) -> &str {
 /// The number that a pragma of the app sets, as SQLite reports its argument.
 pub(crate) fn parse(argument: &str) -> Option<i32> {
     argument.parse().ok()
-}
-
-/// Stores the app's number.
-pub(crate) fn set(conn: &Connection, number: i32) -> Result<()> {
-    set_meta(conn, USER_VERSION, Some(&number.to_string()))
 }
 
 /// Whether an insert, update, delete or pragma of the app writes: of the pragmas, only this one does.
