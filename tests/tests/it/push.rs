@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier};
 
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::sync::session::{Phase, Request, Response};
+use rejoin_protocol::wire::path;
 use rejoin_protocol::wire::push::{Operation, PushRequest};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Peer, Store, cases};
@@ -222,7 +223,7 @@ fn delete_sends_version_of_the_base_row(store: Store) {
 }
 
 #[apply(each_store)]
-fn oversized_batch_is_halved_and_oversized_mutation_parked(store: Store) {
+fn oversized_batch_is_halved_and_oversized_mutation_staged(store: Store) {
     let (server, mut device) = one_place(store);
     for number in 0..4 {
         device.write(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'new')"));
@@ -231,9 +232,30 @@ fn oversized_batch_is_halved_and_oversized_mutation_parked(store: Store) {
     // Four, then two, then one: too large each time; only the first alone is the cause.
     device.faults.extend([Fault::TooLarge, Fault::TooLarge, Fault::TooLarge]);
     let report = device.sync(&server);
-    assert_eq!((report.accepted, report.parked), (3, 1));
+    assert_eq!((report.accepted, report.parked, device.waiting()), (4, 0, String::new()));
+    assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "n0 n1 n2 n3 p1");
+    let staged = device.sent.iter().filter(|one| one.path.starts_with(path::STAGE)).count();
+    assert_eq!(staged, 2, "a question and one part");
+}
+
+#[apply(each_store)]
+fn staged_mutation_that_the_server_refuses_as_too_large_is_parked(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("INSERT INTO places (id, name) VALUES ('n1', 'new')");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::TooLarge);
+    device.step(&server).unwrap();
+    device.until(&server, Phase::Pushing).unwrap();
+    while device.next_path() != Some(path::PUSH) {
+        device.step(&server).unwrap();
+        device.until(&server, Phase::Pushing).unwrap();
+    }
+    device.faults.push_back(Fault::TooLarge);
+    device.step(&server).unwrap();
+    device.write("INSERT INTO places (id, name) VALUES ('n2', 'other')");
+    device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Refused/1");
-    assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "n1 n2 n3 p1");
+    assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "n2 p1");
 }
 
 /// In two threads after a barrier: of two edits of one value one wins, and all others are applied.

@@ -66,7 +66,7 @@ pub(crate) struct Known {
     pub(crate) unseen: HashSet<Seq>,
     /// Must be staged: a request with them was too large, or the server lacks their content.
     pub(crate) large: HashSet<Seq>,
-    /// The newest when this pass pushed first: later ones are for the next pass. Otherwise an app that
+    /// The newest when this push began: later ones are for the next push. Otherwise an app that
     /// writes faster than a push takes would keep a pass pushing, one write in each request.
     pub(crate) newest: Option<Seq>,
 }

@@ -313,6 +313,7 @@ impl Rejoin {
         pass.report.parked += push.parked as u64;
         let Some(PreparedPush { body, sent, content }) = push.request else {
             pass.step = PassStep::Pull;
+            self.known.newest = None; // A page or a part later, what was written meanwhile goes first.
             return Ok(None);
         };
         if let ([one], Some(content)) = (sent.as_slice(), content)
