@@ -11872,14 +11872,14 @@ const FfiConverterSequenceTypePendingMutation = new FfiConverterArray(FfiConvert
 // FfiConverter for Array<number>
 const FfiConverterSequenceUInt32 = new FfiConverterArray(FfiConverterUInt32);
 
+// FfiConverter for Array<LeftOutPart>
+const FfiConverterSequenceTypeLeftOutPart = new FfiConverterArray(FfiConverterTypeLeftOutPart);
+
 // FfiConverter for Array<ImportedTable>
 const FfiConverterSequenceTypeImportedTable = new FfiConverterArray(FfiConverterTypeImportedTable);
 
 // FfiConverter for Array<LeftOut>
 const FfiConverterSequenceTypeLeftOut = new FfiConverterArray(FfiConverterTypeLeftOut);
-
-// FfiConverter for Array<LeftOutPart>
-const FfiConverterSequenceTypeLeftOutPart = new FfiConverterArray(FfiConverterTypeLeftOutPart);
 
 // FfiConverter for Array<VerdictEntry>
 const FfiConverterSequenceTypeVerdictEntry = new FfiConverterArray(FfiConverterTypeVerdictEntry);
