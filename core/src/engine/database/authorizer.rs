@@ -13,7 +13,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 
 use crate::engine::database::fit;
-use crate::engine::database::user_version::{self, USER_VERSION, is_user_version, is_write};
+use crate::engine::database::user_version::{self, USER_VERSION, is_user_version};
 
 mod footprint;
 
@@ -204,24 +204,27 @@ impl Authorizer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a reading connection may not run this. A module may prepare writes when it connects.
+    fn is_write(&self, action: &AuthAction<'_>) -> bool {
+        match action {
+            AuthAction::Insert { .. } | AuthAction::Delete { .. } | AuthAction::Update { .. } => {
+                !self.connects.load(Ordering::Acquire)
+            }
+            AuthAction::Pragma { pragma_value: Some(_), .. } => is_user_version(action),
+            _ => false,
+        }
+    }
+
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
         let mut state = self.state();
         let app = self.app.load(Ordering::Acquire);
-        let verdict = match context.action {
-            AuthAction::Insert { .. }
-            | AuthAction::Delete { .. }
-            | AuthAction::Update { .. }
-            | AuthAction::Pragma { pragma_value: Some(_), .. }
-                if self.reader
-                    && is_write(&context.action)
-                    && !self.connects.load(Ordering::Acquire) =>
-            {
-                refuse(
-                    "a write in query()",
-                    "readers cannot write; use execute(), execute_returning() or a transaction",
-                )
-            }
-            _ => state.authorize(context, app),
+        let verdict = if self.reader && self.is_write(&context.action) {
+            refuse(
+                "a write in query()",
+                "readers cannot write; use execute(), execute_returning() or a transaction",
+            )
+        } else {
+            state.authorize(context, app)
         };
         match verdict {
             // Only the engine's number is in the file's header.

@@ -30,11 +30,6 @@ pub(crate) fn parse(argument: &str) -> Option<i32> {
     argument.parse().ok()
 }
 
-/// Whether an insert, update, delete or pragma of the app writes: of the pragmas, only this one does.
-pub(crate) fn is_write(action: &AuthAction<'_>) -> bool {
-    is_user_version(action) || !matches!(action, AuthAction::Pragma { .. })
-}
-
 /// Whether it is this pragma.
 pub(crate) fn is_user_version(action: &AuthAction<'_>) -> bool {
     matches!(action, AuthAction::Pragma { pragma_name, .. } if pragma_name.eq_ignore_ascii_case(USER_VERSION))
