@@ -2,7 +2,7 @@
 //!
 //! The body is a piece of the bytes of a [`GroupContent`](super::push::GroupContent) as JSON. The
 //! server keeps one content for each device. When it has all bytes, a push names the content
-//! ([`Staged`](super::push::Staged)), and the group is applied as a whole.
+//! ([`Staged`]), and the group is applied as a whole.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
