@@ -114,62 +114,59 @@ impl Reader {
         params: &[Value],
         mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
+        let collected = self.collected(sql, params, &mut read);
+        collected.map_err(|error| self.named(sql, error))
+    }
+
+    fn collected<T>(
+        &self,
+        sql: &str,
+        params: &[Value],
+        read: &mut impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let _app = self.gate.app();
+        let mut prepared = self.prepare(sql, params)?;
+        let mut rows = prepared.raw_query();
         let mut out = Vec::new();
-        self.step(sql, params, |row| {
-            out.push(read(row)?);
-            Ok(Ok(()))
-        })?;
+        let mut each = || -> rusqlite::Result<()> {
+            while let Some(row) = rows.next()? {
+                out.push(read(row)?);
+            }
+            Ok(())
+        };
+        each().map_err(|error| self.explain(error))?;
         Ok(out)
     }
 
     /// Runs a query; returns its rows as one buffer.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
-        let mut encoder = None;
-        let empty = self.step(sql, params, |row| {
-            // Names are read after the first step, which recompiles the statement after a schema
-            // change.
-            Ok(encoder.get_or_insert_with(|| Encoder::of(row.as_ref())).step(row))
-        })?;
-        encoder.or(empty).unwrap_or_else(|| Encoder::new([])).finish()
+        let buffered = self.buffered(sql, params);
+        buffered.map_err(|error| self.named(sql, error))
     }
 
-    /// Runs a query and passes its rows to `each`; returns an encoder if there are none.
-    fn step(
-        &mut self,
-        sql: &str,
-        params: &[Value],
-        mut each: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<Result<()>>,
-    ) -> Result<Option<Encoder>> {
-        let mut is_empty = true;
-        let stepped = {
-            let _app = self.gate.app();
-            let mut prepared = self.prepare(sql, params)?;
-            let mut rows = prepared.raw_query();
-            let mut all = || -> rusqlite::Result<Result<()>> {
-                while let Some(row) = rows.next()? {
-                    is_empty = false;
-                    if let Err(error) = each(row)? {
-                        return Ok(Err(error));
-                    }
-                }
-                Ok(Ok(()))
-            };
-            let stepped = all();
-            drop(rows);
-            stepped.map(|done| done.map(|()| is_empty.then(|| Encoder::of(&prepared))))
-        };
-        match stepped {
-            Ok(done) => done,
-            Err(error) => {
-                let error = self.explain(error);
-                if matches!(error, Error::InvalidInput(InputFault::CorruptIndex { .. }))
-                    && let Ok(footprint) = self.footprints.of(&self.conn, &self.gate, sql)
-                {
-                    return Err(module::named(&self.conn, error, &footprint));
-                }
-                Err(error)
-            }
+    fn buffered(&self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
+        let _app = self.gate.app();
+        let mut prepared = self.prepare(sql, params)?;
+        let mut encoder = None;
+        let mut rows = prepared.raw_query();
+        while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
+            // Names are read after the first step, which recompiles the statement after a schema
+            // change.
+            let encoder = encoder.get_or_insert_with(|| Encoder::of(row.as_ref()));
+            encoder.step(row)?;
         }
+        drop(rows);
+        encoder.unwrap_or_else(|| Encoder::of(&prepared)).finish()
+    }
+
+    /// The error, with the name of the index that is damaged.
+    fn named(&mut self, sql: &str, error: Error) -> Error {
+        if matches!(error, Error::InvalidInput(InputFault::CorruptIndex { .. }))
+            && let Ok(footprint) = self.footprints.of(&self.conn, &self.gate, sql)
+        {
+            return module::named(&self.conn, error, &footprint);
+        }
+        error
     }
 
     /// Runs `body` in one read transaction: its queries see the same state.
