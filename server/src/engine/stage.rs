@@ -1,8 +1,9 @@
 //! Groups that are larger than one request: their content arrives in parts, and the push that names
 //! it is evaluated as if it had the content.
 //!
-//! A device has at most one content, and a user a limited number of bytes. A content is deleted when
-//! its group has a verdict, when the device stages another one, or after a day.
+//! A device has at most one content, and a user a limited number of bytes, which a content takes when
+//! it begins. A content is deleted when its group has a verdict, when it is wrong, when the device
+//! stages another one, or after a day.
 
 use std::sync::{MutexGuard, TryLockError};
 
@@ -17,6 +18,9 @@ use super::{Caller, Engine};
 use crate::error::{Fault, Refusal};
 use crate::model::StagedPart;
 use crate::store::{read, write};
+
+/// Bytes of a part, unless it is the last one or a request may not have so many: each is a row.
+const LEAST: usize = 4 << 10;
 
 /// Stores a part, if it begins where the stored ones end.
 pub(crate) fn stage(
@@ -43,15 +47,20 @@ pub(crate) fn stage(
         if ask.offset != have || part.is_empty() || end > ask.bytes {
             return Ok(StageAnswer { have });
         }
-        let all = writing.staged_by(&caller.user)?.unsigned_abs();
-        if all.saturating_add(part.len() as u64) > engine.limits.staged_per_user as u64 {
+        if part.len() < LEAST.min(engine.limits.body) && end < ask.bytes {
+            let message = format!("a part has at least {LEAST} bytes, unless it is the last one");
+            return Err(Refusal::invalid(message).into());
+        }
+        let begun = if have == 0 { writing.staged_by(&caller.user)?.unsigned_abs() } else { 0 };
+        if have == 0 && begun.saturating_add(ask.bytes) > engine.limits.staged_per_user as u64 {
             let message = "the user's devices stage too much at once: send it later";
             let refusal = Refusal::new(429, code::TOO_MANY_REQUESTS, message);
             return Err(Refusal { retryable: true, ..refusal }.into());
         }
         let (content, at) = (ask.content.as_str(), at.as_str());
-        let offset = i64::try_from(have).unwrap_or(i64::MAX);
-        let part = StagedPart { content, offset, bytes: part, at };
+        let number = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (size, offset) = (number(ask.bytes), number(have));
+        let part = StagedPart { content, size, offset, bytes: part, at };
         writing.stage(&caller.user, &ask.client_id, &part)?;
         Ok(StageAnswer { have: end })
     })
@@ -85,15 +94,27 @@ pub(super) fn with_content(
         return Err(Refusal::invalid("a staged group has no other content").into());
     }
     let bytes = read(&*engine.store, |reading| {
-        reading.staged_bytes(&caller.user, client_id, &staged.content)
+        // An incomplete content is not read.
+        match reading.staged(&caller.user, client_id)? {
+            Some(found) if found.bytes.unsigned_abs() == staged.bytes => {
+                reading.staged_bytes(&caller.user, client_id, &staged.content).map(Some)
+            }
+            _ => Ok(None),
+        }
     })?;
+    let Some(bytes) = bytes else { return Ok(None) };
     if Staged::of(&bytes) != *staged {
+        forget(engine, caller, client_id)?;
         return Ok(None);
     }
-    let content: GroupContent = serde_json::from_slice(&bytes).map_err(|error| {
-        tracing::debug!(%error, "staged content refused");
-        Refusal::invalid("the staged content is no content of a group")
-    })?;
+    let content = match serde_json::from_slice::<GroupContent>(&bytes) {
+        Ok(content) => content,
+        Err(error) => {
+            tracing::debug!(%error, "staged content refused");
+            forget(engine, caller, client_id)?;
+            return Err(Refusal::invalid("the staged content is no content of a group").into());
+        }
+    };
     let GroupContent { reads, action, changes } = content;
     let group = Group { reads, action, changes, staged: None, ..group.clone() };
     Ok(Some(PushAsk { groups: vec![group], ..ask.clone() }))

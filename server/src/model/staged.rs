@@ -14,6 +14,8 @@ pub struct StagedSize {
 pub struct StagedPart<'a> {
     /// Names the content.
     pub content: &'a str,
+    /// The length of the content.
+    pub size: i64,
     /// Where the part begins.
     pub offset: i64,
     /// The part.

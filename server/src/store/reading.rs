@@ -159,7 +159,7 @@ pub trait ReadDevices {
     /// The content of a device that is staged, and how much of it.
     fn staged(&self, user: &str, client_id: &str) -> Result<Option<StagedSize>, Fault>;
 
-    /// The bytes that are staged for all devices of a user.
+    /// The bytes of the contents that the devices of a user have begun to stage.
     fn staged_by(&self, user: &str) -> Result<i64, Fault>;
 
     /// The bytes of a content, as far as they are staged; empty if there are none.

@@ -24,9 +24,10 @@ async fn part(
     (status, answer["have"].as_u64())
 }
 
-/// The content of a group that creates these places.
+/// The content of a group that creates these places, of 6,000 bytes each.
 fn content_of(ids: &[&str]) -> Vec<u8> {
-    let changes: Vec<Value> = ids.iter().map(|id| place(id, "staged")).collect();
+    let name = "x".repeat(6_000);
+    let changes: Vec<Value> = ids.iter().map(|id| place(id, &name)).collect();
     json!({"changes": changes}).to_string().into_bytes()
 }
 
@@ -47,6 +48,7 @@ async fn content_in_parts_is_applied_once_and_deleted(world: World) {
     let not_staged = (Ending::Retry, "not_staged".to_owned());
     assert_eq!(push(&mut anna, "m1", &content).await, not_staged);
     assert_eq!(part(&anna, &content, 0, &[]).await, (200, Some(0)));
+    assert_eq!(part(&anna, &content, 0, &bytes[..4_095]).await, (400, None), "a row for each byte");
     assert_eq!(part(&anna, &content, 0, &bytes[..half]).await, (200, Some(half as u64)));
     assert_eq!(part(&anna, &content, 0, &bytes[..half]).await, (200, Some(half as u64)), "again");
     assert_eq!(push(&mut anna, "m1", &content).await, not_staged);
@@ -91,6 +93,7 @@ async fn malformed_content_is_refused(world: World) {
     part(&anna, &other, 0, &bytes).await;
     let (ending, code) = push(&mut anna, "m1", &other).await;
     assert_eq!((ending, code.as_str()), (Ending::Retry, "not_staged"));
+    assert_eq!(world.one("SELECT count(*) FROM rejoin_staged"), "0", "it cannot be used");
     // It is the hash of bytes that are no content.
     let junk = b"{\"changes\": 7}";
     let (name, whole) = (Staged::of(junk), Some(junk.len() as u64));
@@ -119,28 +122,31 @@ async fn malformed_content_is_refused(world: World) {
 #[apply(stores!)]
 async fn staged_bytes_of_a_user_are_limited(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
-        let limits = Limits { body: 64 << 20, staged_per_user: GROUP_BYTES, ..Limits::default() };
+        let limits = Limits { staged_per_user: GROUP_BYTES, ..Limits::default() };
         standard(config).with_limits(limits)
     });
     let anna = world.device("anna", "a1").await;
     let other = world.device("anna", "a2").await;
     let bert = world.device("bert", "b1").await;
     let name = |content: &str| Staged { content: content.to_owned(), bytes: GROUP_BYTES as u64 };
-    let half = vec![b'x'; GROUP_BYTES / 2];
-    assert_eq!(part(&anna, &name("one"), 0, &half).await.0, 200);
-    assert_eq!(part(&other, &name("two"), 0, &half).await.0, 200);
-    assert_eq!(part(&other, &name("two"), half.len(), b"x").await, (429, None));
-    assert_eq!(part(&bert, &name("one"), 0, b"x").await.0, 200);
+    let begun = [b'x'; 4_096];
+    assert_eq!(part(&anna, &name("one"), 0, &begun).await.0, 200);
+    assert_eq!(part(&other, &name("two"), 0, &begun).await, (429, None));
+    assert_eq!(part(&bert, &name("one"), 0, &begun).await.0, 200);
     // Another content of the device replaces what it had.
-    assert_eq!(part(&anna, &name("three"), 0, b"x").await, (200, Some(1)));
-    assert_eq!(part(&other, &name("two"), half.len(), b"x").await.0, 200);
+    let small = Staged { content: "small".to_owned(), bytes: 4_096 };
+    assert_eq!(part(&anna, &name("three"), 0, &begun).await.0, 200);
+    assert_eq!(part(&anna, &small, 0, &begun).await.0, 200);
+    assert_eq!(part(&other, &name("two"), 0, &begun).await, (429, None), "4 KiB too many");
+    let almost = Staged { bytes: (GROUP_BYTES - 4_096) as u64, ..name("two") };
+    assert_eq!(part(&other, &almost, 0, &begun).await.0, 200);
 }
 
 #[apply(stores!)]
 async fn incomplete_content_is_deleted_after_a_day(world: World) {
     let anna = world.device("anna", "a1").await;
-    let content = Staged { content: "one".to_owned(), bytes: 100 };
-    part(&anna, &content, 0, b"begun").await;
+    let content = Staged { content: "one".to_owned(), bytes: 5_000 };
+    assert_eq!(part(&anna, &content, 0, &[b'x'; 4_096]).await.0, 200);
     world.clock.advance(86_400_000_000);
     world.server.compact().unwrap();
     assert_eq!(world.one("SELECT count(*) FROM rejoin_staged"), "1");

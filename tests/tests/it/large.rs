@@ -99,3 +99,28 @@ fn upload_survives_each_fault_of_each_request(store: Store) {
         }
     }
 }
+
+/// One after the other, without waiting for another pass, and each content is made a bounded number of
+/// times.
+#[test]
+fn several_large_mutations_are_sent_in_one_pass() {
+    let limits = Limits { body: 20_000, ..Limits::default() };
+    let (server, mut device) = backend(Store::Sqlite, limits);
+    for number in 0..5 {
+        device.write(&rows(30, 1_000).replace("'n'", &format!("'n{number} '")));
+    }
+    device.write("INSERT INTO places (id, name) VALUES ('small', 's')");
+    let report = device.pass(&server).unwrap();
+    assert_eq!((report.accepted, report.parked, device.waiting()), (6, 0, String::new()));
+    assert_eq!(server.see(ALL), "151|150000|450");
+    let pushes: Vec<usize> = device
+        .sent
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.path == path::PUSH)
+        .map(|(at, _)| at)
+        .collect();
+    let first_part = device.sent.iter().position(|one| one.path.starts_with(path::STAGE)).unwrap();
+    assert!(pushes[0] < first_part, "the small one first");
+    assert_eq!(pushes.len(), 6);
+}

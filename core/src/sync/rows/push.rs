@@ -64,7 +64,7 @@ pub(crate) struct Known {
     pub(crate) aside: HashSet<Seq>,
     /// Were sent only in requests that the server did not evaluate: they count as never sent.
     pub(crate) unseen: HashSet<Seq>,
-    /// Must be staged: a request with them was too large, or the server lacks their content.
+    /// Must be staged: a request with one of them alone was too large.
     pub(crate) large: HashSet<Seq>,
     /// The newest when this push began: later ones are for the next push. Otherwise an app that
     /// writes faster than a push takes would keep a pass pushing, one write in each request.

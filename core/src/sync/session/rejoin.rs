@@ -3,6 +3,7 @@
 mod answers;
 mod upload;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
@@ -41,6 +42,8 @@ pub(super) struct Rejoin {
     known: Known,
     /// The mutation that is being staged.
     upload: Option<Upload>,
+    /// Further mutations that must be staged: a server has one content of a device.
+    to_stage: BTreeSet<Seq>,
     /// A sent mutation whose content the server did not have.
     unstaged: Option<Seq>,
     /// Rows of the next page of a snapshot.
@@ -113,6 +116,7 @@ impl Peer for Rejoin {
         self.known.aside.clear();
         self.known.newest = None;
         self.upload = None;
+        self.to_stage.clear();
         self.unstaged = None;
         self.gathered.begin();
         self.ahead = None;
@@ -227,7 +231,9 @@ impl Peer for Rejoin {
             }
             (What::Stage, Ok(NextStep::Smaller)) => {
                 pass.forgive_turns(); // Halving terminates.
-                self.upload.take_if(|upload| !upload.halve());
+                if self.upload.take_if(|upload| !upload.halve()).is_some() {
+                    self.stage_next();
+                }
                 Ok(NextStep::Onward)
             }
             _ => taken,
@@ -335,7 +341,8 @@ impl Rejoin {
         !is_staged && (one.fresh || self.unstaged == Some(one.seq))
     }
 
-    /// Begins to stage a mutation that was fixed but not sent; it waits, with its dependents.
+    /// Begins to stage a mutation that was fixed but not sent, or after the one that is being staged;
+    /// it waits, with its dependents.
     fn start_upload(
         &mut self,
         engine: &mut Engine,
@@ -348,8 +355,19 @@ impl Rejoin {
             self.known.unseen.insert(one.seq);
         }
         self.known.aside.insert(one.seq);
-        self.upload = Some(Upload::new(one.seq, content, self.limits(pass).body));
+        if self.upload.as_ref().is_some_and(|upload| upload.seq != one.seq) {
+            self.to_stage.insert(one.seq);
+        } else {
+            self.upload = Some(Upload::new(one.seq, content, self.limits(pass).body));
+        }
         Ok(())
+    }
+
+    /// The upload is over: the next mutation that must be staged is prepared again.
+    fn stage_next(&mut self) {
+        if let Some(seq) = self.to_stage.pop_first() {
+            self.known.aside.remove(&seq);
+        }
     }
 
     fn next_of_log(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {

@@ -19,9 +19,9 @@ pub(super) fn size(
     Ok(row.map(|row| StagedSize { content: meant(row.get(0)), bytes: row.get(1) }))
 }
 
-/// The bytes that are staged for all devices of a user.
+/// The bytes of the contents that the devices of a user have begun to stage.
 pub(super) fn size_of_user(connection: &Connection, user: &str) -> Result<i64> {
-    let sum = "SELECT coalesce(sum(octet_length(bytes)), 0) FROM rejoin.staged WHERE user_id = $1";
+    let sum = "SELECT coalesce(sum(size), 0)::bigint FROM rejoin.staged WHERE user_id = $1 AND at_byte = 0";
     Ok(connection.first(sum, &[&kept(user).as_ref()])?.map_or(0, |row| row.get(0)))
 }
 
@@ -46,8 +46,8 @@ pub(super) fn put(
     client_id: &str,
     part: &StagedPart<'_>,
 ) -> Result<()> {
-    let put = "INSERT INTO rejoin.staged(user_id, client_id, at_byte, content, bytes, at)
-               VALUES ($1, $2, $3, $4, $5, $6)";
+    let put = "INSERT INTO rejoin.staged(user_id, client_id, at_byte, content, size, bytes, at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let (user, client_id, content) = (kept(user), kept(client_id), kept(part.content));
     connection
         .execute(
@@ -57,6 +57,7 @@ pub(super) fn put(
                 &client_id.as_ref(),
                 &part.offset,
                 &content.as_ref(),
+                &part.size,
                 &part.bytes,
                 &part.at,
             ],

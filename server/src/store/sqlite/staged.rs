@@ -21,9 +21,9 @@ pub(super) fn size(
         .optional()
 }
 
-/// The bytes that are staged for all devices of a user.
+/// The bytes of the contents that the devices of a user have begun to stage.
 pub(super) fn size_of_user(connection: &Connection, user: &str) -> Result<i64> {
-    let sum = "SELECT coalesce(sum(length(bytes)), 0) FROM rejoin_staged WHERE user_id = ?1";
+    let sum = "SELECT coalesce(sum(size), 0) FROM rejoin_staged WHERE user_id = ?1 AND at_byte = 0";
     connection.prepare_cached(sum)?.query_row([user], |row| row.get(0))
 }
 
@@ -51,13 +51,13 @@ pub(super) fn put(
     client_id: &str,
     part: &StagedPart<'_>,
 ) -> Result<()> {
-    let StagedPart { content, offset, bytes, at } = part;
+    let StagedPart { content, size, offset, bytes, at } = part;
     connection
         .prepare_cached(
-            "INSERT INTO rejoin_staged(user_id, client_id, at_byte, content, bytes, at)
-             VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO rejoin_staged(user_id, client_id, at_byte, content, size, bytes, at)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![user, client_id, offset, content, bytes, at])
+        .execute(params![user, client_id, offset, content, size, bytes, at])
         .map(drop)
 }
 

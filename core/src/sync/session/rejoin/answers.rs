@@ -117,6 +117,9 @@ impl Rejoin {
         let is_unstaged =
             verdicts.iter().any(|verdict| verdict.code.as_deref() == Some(code::NOT_STAGED));
         let was_staged = self.upload.take_if(|upload| upload.seq == one.seq).is_some();
+        if was_staged {
+            self.stage_next();
+        }
         self.unstaged = (is_unstaged && !was_staged).then_some(one.seq);
     }
 
