@@ -1,5 +1,6 @@
 //! Transactions that are larger than one request travel in parts, and are applied as a whole.
 
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::sync::session::Request;
 use rejoin_protocol::wire::path;
 use rejoin_server::{Limits, TableConfig};
@@ -123,4 +124,19 @@ fn several_large_mutations_are_sent_in_one_pass() {
     let first_part = device.sent.iter().position(|one| one.path.starts_with(path::STAGE)).unwrap();
     assert!(pushes[0] < first_part, "the small one first");
     assert_eq!(pushes.len(), 6);
+}
+
+#[apply(each_store)]
+fn mutation_discarded_during_its_upload_is_not_sent(store: Store) {
+    let (server, mut device) = small(store);
+    while parts(&device).len() < 3 {
+        device.step(&server).unwrap();
+    }
+    let id = device.queue()[0].id;
+    decide::discard(device.engine(), id).unwrap();
+    let sent = device.sent.len();
+    device.sync(&server);
+    assert!(device.sent.len() < sent + 10, "{} requests", device.sent.len() - sent);
+    assert_eq!((device.waiting(), server.see(ALL)), (String::new(), "0|0|0".into()));
+    assert_eq!(device.see(ALL), "0|0|0");
 }

@@ -17,6 +17,7 @@ use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
 use crate::engine::entries;
+use crate::engine::queue::mutation::MutationState;
 use crate::engine::rebase::recall;
 use crate::error::{Error, Result, SyncFault};
 use crate::ids::Seq;
@@ -231,9 +232,7 @@ impl Peer for Rejoin {
             }
             (What::Stage, Ok(NextStep::Smaller)) => {
                 pass.forgive_turns(); // Halving terminates.
-                if self.upload.take_if(|upload| !upload.halve()).is_some() {
-                    self.stage_next();
-                }
+                self.end_upload(pass, |upload| !upload.halve());
                 Ok(NextStep::Onward)
             }
             _ => taken,
@@ -363,11 +362,14 @@ impl Rejoin {
         Ok(())
     }
 
-    /// The upload is over: the next mutation that must be staged is prepared again.
-    fn stage_next(&mut self) {
-        if let Some(seq) = self.to_stage.pop_first() {
+    /// Ends the upload if `is_over`: the next mutation that must be staged is prepared again.
+    fn end_upload(&mut self, pass: &mut Pass, is_over: impl FnOnce(&mut Upload) -> bool) -> bool {
+        let ended = self.upload.take_if(is_over).is_some();
+        if ended && let Some(seq) = self.to_stage.pop_first() {
             self.known.aside.remove(&seq);
+            pass.step = PassStep::Push;
         }
+        ended
     }
 
     fn next_of_log(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -375,6 +377,15 @@ impl Rejoin {
         let next =
             if self.can(capability::LOG) { self.log.next(engine, pass, limits)? } else { None };
         if next.is_none() {
+            // Its push was tried, or the app has discarded it, or it is parked.
+            let waits = |seq| {
+                engine.queue.entry(seq).is_some_and(|entry| entry.state != MutationState::Parked)
+            };
+            if self.end_upload(pass, |upload| upload.is_done() || !waits(upload.seq))
+                && pass.step == PassStep::Push
+            {
+                return Ok(None);
+            }
             if let Some(upload) = &self.upload {
                 let (ask, part) = upload.request(register::client_id(engine)?);
                 let number = pass.number(engine)?;

@@ -83,7 +83,7 @@ impl Rejoin {
             return Ok(turn);
         };
         let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
-        self.note_unstaged(sent, &batch.verdicts);
+        self.note_unstaged(pass, sent, &batch.verdicts);
         let undecided: HashMap<_, _> = batch
             .verdicts
             .iter()
@@ -112,14 +112,11 @@ impl Rejoin {
     }
 
     /// Notes a mutation whose content the server does not have, unless this pass has staged it.
-    fn note_unstaged(&mut self, sent: &[SentGroup], verdicts: &[ServerVerdict]) {
+    fn note_unstaged(&mut self, pass: &mut Pass, sent: &[SentGroup], verdicts: &[ServerVerdict]) {
         let [one] = sent else { return };
         let is_unstaged =
             verdicts.iter().any(|verdict| verdict.code.as_deref() == Some(code::NOT_STAGED));
-        let was_staged = self.upload.take_if(|upload| upload.seq == one.seq).is_some();
-        if was_staged {
-            self.stage_next();
-        }
+        let was_staged = self.end_upload(pass, |upload| upload.seq == one.seq);
         self.unstaged = (is_unstaged && !was_staged).then_some(one.seq);
     }
 
