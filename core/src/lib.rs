@@ -159,6 +159,8 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../docs/guide.md")]
     struct Guide;
+    #[doc = include_str!("../../docs/quickstart.md")]
+    struct QuickStart;
     #[doc = include_str!("../../docs/actions.md")]
     struct ActionsPage;
     #[doc = include_str!("../../docs/row-buffer.md")]

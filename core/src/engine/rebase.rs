@@ -97,6 +97,7 @@ impl Engine {
                 work.undo_all()?;
             }
             work.accepted_ms = batch.server_ms.unwrap_or(work.now_ms);
+            work.covered.clone_from(&batch.covered);
             let open = verdict::settle(work, &batch.verdicts)?;
             verdict::keep_displaced(work, (&batch.displaced, &batch.left))?;
             let plain = record::settle(work, &batch.records, ids.clone())?;

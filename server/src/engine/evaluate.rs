@@ -134,7 +134,7 @@ impl Evaluator<'_> {
             let change = ordered.get(place).copied();
             change.map(|change| (change.table_name.as_str(), change.id.as_str()))
         };
-        reads::validate(transaction, (self.checks, self.budget), group, naming)?;
+        reads::validate(transaction, (self.checks, self.budget, self.own), group, naming)?;
         let (mut displaced, mut evaluated) = (Vec::new(), Vec::new());
         for (place, change) in ordered.iter().enumerate() {
             if let Some(set) = transaction.set {

@@ -1,8 +1,9 @@
 //! Validates what an action depends on: the rows that it read, and the configured checks.
 //!
 //! Rows read by key are compared with the stored rows, in the group's transaction and before its
-//! writes. If two actions each write a row that the other one read, one is rejected. Other reads
-//! are covered by checks.
+//! writes. A value that an earlier mutation of the device left counts as the one that the device
+//! wrote. If two actions each write a row that the other one read, one is rejected. Other reads are
+//! covered by checks.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::change::decode;
 use super::checks::Checks;
 use super::conflict::is_as_sent;
 use super::naming::Naming;
+use super::own_writes::OwnWrites;
 use super::rejection::{ChangeError, reject};
 use super::user_transaction::UserTransaction;
 use crate::config::USER;
@@ -30,13 +32,13 @@ type AtFault<'g> = (Option<(&'g str, &'g str)>, ChangeError);
 /// one.
 pub(super) fn validate<'g>(
     transaction: &UserTransaction<'_>,
-    (checks, budget): (&Checks, &Budget<'_>),
+    (checks, budget, own): (&Checks, &Budget<'_>, &OwnWrites),
     group: &'g Group,
     naming: &Naming,
 ) -> Result<(), AtFault<'g>> {
     for seen in &group.reads {
         let row = (seen.table_name.as_str(), seen.id.as_str());
-        compare(transaction, budget, seen, naming).map_err(|why| (Some(row), why))?;
+        compare(transaction, (budget, own), seen, naming).map_err(|why| (Some(row), why))?;
     }
     match &group.action {
         Some(performed) => check(transaction, checks, performed).map_err(|why| (None, why)),
@@ -47,7 +49,7 @@ pub(super) fn validate<'g>(
 /// Compares a row read by the action with the stored row.
 fn compare(
     transaction: &UserTransaction<'_>,
-    budget: &Budget<'_>,
+    (budget, own): (&Budget<'_>, &OwnWrites),
     seen: &RowImage,
     naming: &Naming,
 ) -> Result<(), ChangeError> {
@@ -68,7 +70,8 @@ fn compare(
         }
         Some(row) => {
             budget.check_row(&row)?;
-            let cells = decode(table, seen.data.as_deref(), naming)?;
+            let mut cells = decode(table, seen.data.as_deref(), naming)?;
+            own.replace_expected(table, &seen.id, &row, &mut cells);
             let column = |at: usize| table.columns.get(at);
             let other = cells.iter().find(|(at, value)| {
                 !column(*at).is_some_and(|column| column.protected)

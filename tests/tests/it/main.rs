@@ -35,6 +35,7 @@ mod left_out;
 mod log;
 mod loops;
 mod next_page;
+mod often_edited;
 mod pairs;
 mod places;
 mod plain_client;

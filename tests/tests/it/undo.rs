@@ -1,17 +1,22 @@
 //! Undo and redo of accepted mutations, and the history that they are built from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rejoin_core::Actions;
+use rejoin_core::engine::action::perform;
 use rejoin_core::engine::queue::history::HistoryBounds;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, InputFault, PatchKind, QueueFault, Undone, Value};
+use rejoin_protocol::wire::path;
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::served_phone;
 use crate::places::{PLACES, one_place};
 use crate::{apply, each_store};
+use serde_json::json;
 
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
 
@@ -229,4 +234,27 @@ fn rewritten_values_stay_the_users_own(store: Store) {
     let report = device.sync(&server);
     assert_eq!((report.accepted, report.parked), (2, 0), "{}", device.waiting());
     assert_eq!(server.see("SELECT count(*) FROM offers WHERE deleted_at IS NULL"), "0");
+}
+
+/// Regression: the row that the action had read was compared with the value that the device wrote.
+#[test]
+fn action_reads_what_the_database_left_of_its_own_edit() {
+    let tables =
+        "CREATE TABLE offers(id TEXT PRIMARY KEY, owner_id TEXT, price numeric(10, 2), name TEXT,
+        updated_at TEXT, deleted_at TEXT)";
+    let configs = vec![TableConfig::owned("offers", "owner_id")];
+    let server = Backend::made(Store::Postgres, tables, configs, Limits::default());
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    let copy = r#"{"name": "copy", "parameters": [{"name": "from", "type": "text"}],
+        "preconditions": [{"sql": "SELECT price > '3' FROM offers WHERE id = :from", "message": "cheap"}],
+        "statements": ["UPDATE offers SET name = 'dear' WHERE id = 'o2'"]}"#;
+    perform::set_actions(device.engine(), Arc::new(Actions::new().declare(copy)), true).unwrap();
+    device.write("INSERT INTO offers(id, price) VALUES ('o1', '3.3333'), ('o2', '1')");
+    perform::perform(device.engine(), "copy", &json!({"from": "o1"})).unwrap();
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (2, 0), "{}", device.waiting());
+    let pushes = device.sent.iter().filter(|one| one.path.starts_with(path::PUSH));
+    assert_eq!(pushes.count(), 1, "no conflict made the action run again");
+    assert_eq!(device.see("SELECT price, name FROM offers ORDER BY id"), "3.33|- 1.00|dear");
 }

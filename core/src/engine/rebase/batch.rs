@@ -1,5 +1,7 @@
 //! A server response as data, and the result of applying it.
 
+use std::collections::HashMap;
+
 use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
@@ -7,7 +9,7 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
-use crate::ids::MutationId;
+use crate::ids::{MutationId, Seq};
 
 /// The rows and verdicts of a server response.
 #[derive(Debug, Default)]
@@ -20,6 +22,9 @@ pub struct Batch {
     pub displaced: Vec<(MutationId, Vec<ServerRow>)>,
     /// What accepted mutations left where the server stored other values than they sent.
     pub left: Vec<(MutationId, Vec<ServerRow>)>,
+    /// Rows whose accepted edits, up to this one, become the base as they are: the batch has no image
+    /// of them, and later edits cover them. All other verdicts are acceptances too.
+    pub covered: HashMap<RowKey, Seq>,
     /// The server's time of these verdicts, in milliseconds since 1970; `None` uses the device's
     /// clock.
     pub server_ms: Option<i64>,

@@ -40,7 +40,9 @@ pub(super) fn lift_followers(work: &mut RebaseContext<'_>, id: MutationId) -> Ve
     let tables = work.tables.as_ref();
     let seeds = followers.iter().copied();
     let mut lifted: Vec<Seq> =
-        footprint::closure(seeds, work.states, tables, rows, |_| false).into_iter().collect();
+        footprint::closure(seeds, work.states, tables, (rows, |_, _| false), |_| false)
+            .into_iter()
+            .collect();
     lifted.retain(|seq| {
         let Some(step) = work.steps.get_mut(seq) else { return false };
         let waits = step.stays() && step.state == MutationState::Pending && step.parts.is_empty();

@@ -93,12 +93,12 @@ impl Taken {
 /// The seeds and all later mutations that depend on them: they share a row, or one wrote a table
 /// that the later one has read, or a replay has read a table that the later one wrote. Mutations in
 /// `done`, and all that depend on them, are already undone. Without replays, tables are not
-/// considered.
+/// considered. An edit that `stays` at a row has no dependents through it.
 pub(crate) fn closure<'a>(
     seeds: impl IntoIterator<Item = Seq>,
     states: &RowStates,
     tables: Option<&Tables>,
-    rows: impl Fn(Seq) -> &'a [(RowKey, PatchKind)],
+    (rows, stays): (impl Fn(Seq) -> &'a [(RowKey, PatchKind)], impl Fn(&RowKey, Seq) -> bool),
     done: impl Fn(Seq) -> bool,
 ) -> BTreeSet<Seq> {
     let mut affected: BTreeSet<Seq> = seeds.into_iter().filter(|seq| !done(*seq)).collect();
@@ -112,7 +112,9 @@ pub(crate) fn closure<'a>(
         let mut last = None;
         for (row, _) in rows(step) {
             // The nearest later one is enough: the rest of the row follows from it.
-            found.extend(states.steps_after(row, step).next());
+            if !stays(row, step) {
+                found.extend(states.steps_after(row, step).next());
+            }
             if let Some(tables) = tables
                 && last.replace(row.table) != Some(row.table)
             {
@@ -152,7 +154,7 @@ mod tests {
             tables.add(Seq(seq), &[], &[TableNumber(read)]);
         }
         let rows = |seq: Seq| if seq == Seq(1) { &written[..] } else { &[] };
-        let set = closure([Seq(1)], &states, Some(&tables), rows, |_| false);
+        let set = closure([Seq(1)], &states, Some(&tables), (rows, |_, _| false), |_| false);
         assert_eq!(set.into_iter().map(|seq| seq.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
@@ -166,7 +168,7 @@ mod tests {
             let waiting = Waiting { seq: Seq(seq), state, kind };
             states.add(row.table, &row.key, waiting);
         }
-        let set = closure([Seq(1)], &states, None, |_| rows.as_slice(), |_| false);
+        let set = closure([Seq(1)], &states, None, (|_| rows.as_slice(), |_, _| false), |_| false);
         assert_eq!(set.len(), 20_000);
     }
 
@@ -178,7 +180,10 @@ mod tests {
             tables.add(Seq(seq), &rows, &[TableNumber(1)]);
         }
         let row = [(RowKey { table: TableNumber(1), key: 1.into() }, PatchKind::Update)];
-        let set = closure([Seq(1)], &states, Some(&tables), |_| row.as_slice(), |_| false);
+        let set =
+            closure([Seq(1)], &states, Some(&tables), (|_| row.as_slice(), |_, _| false), |_| {
+                false
+            });
         assert_eq!(set.len(), 20_000);
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct RebaseContext<'a> {
     pub(crate) reversed: HashMap<RowKey, Seq>,
     /// Queue numbers of cancelled mutations whose answer is in this batch.
     pub(crate) withdrawn: HashSet<Seq>,
+    /// Rows whose edits up to this one are accepted and are not undone.
+    pub(crate) covered: HashMap<RowKey, Seq>,
     pub(crate) staged: Vec<Staged>,
     /// Whether imported edits are completed; until then their rows are not checked for conflicts.
     pub(crate) settled: bool,
@@ -111,6 +113,7 @@ impl<'a> RebaseContext<'a> {
             decided: HashSet::new(),
             reversed: HashMap::new(),
             withdrawn: HashSet::new(),
+            covered: HashMap::new(),
             staged: Vec::new(),
             settled: false,
             now_ms,
@@ -178,7 +181,10 @@ impl<'a> RebaseContext<'a> {
         let queue = self.queue;
         let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
         let done = |seq| self.steps.contains_key(&seq);
-        let affected = footprint::closure(seeds, self.states, self.tables.as_ref(), rows, done);
+        let covered = &self.covered;
+        let stays = |row: &RowKey, seq| covered.get(row).is_some_and(|last| seq <= *last);
+        let affected =
+            footprint::closure(seeds, self.states, self.tables.as_ref(), (rows, stays), done);
         if self.tables.is_some() {
             self.undone.extend(&affected);
         }
@@ -188,7 +194,8 @@ impl<'a> RebaseContext<'a> {
                 Some(bytes) => Undo::decode(bytes)?,
                 None => Undo::of(&step.effect),
             };
-            for UndoRow { row, before } in undo.rows.iter().rev() {
+            let undone = undo.rows.iter().filter(|undo| !stays(&undo.row, seq));
+            for UndoRow { row, before } in undone.rev() {
                 self.rows.hold(row)?;
                 self.rows.take_back(row, before)?;
             }

@@ -4,6 +4,7 @@
 //! later remote changes must not replace what the user saw when writing.
 
 pub(crate) mod cancel;
+mod covered;
 pub(crate) mod group;
 
 pub(crate) use group::ActionParts;
@@ -310,11 +311,18 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
         let table_name = engine.schema.table(image.table)?.name.clone();
         Some(RowName { table_name, id: image.key.to_id()? })
     };
-    let again = unanswered.iter().filter_map(name).collect();
+    let mut again: Vec<RowName> = unanswered.iter().filter_map(name).collect();
+    let covered = covered::covered(engine, sent, answer, &images)?;
+    images.retain(|image| {
+        let row = RowKey { table: image.table, key: image.key.clone() };
+        let is_covered = covered.contains_key(&row);
+        again.extend(if is_covered { name(image) } else { None });
+        !is_covered
+    });
     images.extend(unanswered);
     let (displaced, detect_conflicts) = (before, true);
     let mut batch =
-        Batch { verdicts, displaced, left, images, detect_conflicts, ..Batch::default() };
+        Batch { verdicts, displaced, left, covered, images, detect_conflicts, ..Batch::default() };
     batch.meta.extend(recheck(engine, answer, again)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
