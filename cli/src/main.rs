@@ -13,6 +13,7 @@ use rejoin_core::Inspection;
 
 mod authority;
 mod generate;
+mod schema;
 mod serve;
 mod text;
 
@@ -40,6 +41,9 @@ enum Command {
         #[arg(long, requires = "serve", default_value_t = 0, hide_default_value = true)]
         port: u16,
     },
+    /// Print the schema that a server serves, for an app to bundle: `rejoin schema --server URL >
+    /// schema.json`
+    Schema(schema::Options),
     /// Write row types, statements and action calls for an app's language from its schema
     Generate(generate::Options),
     /// Correct entries of the log model while their authors are offline. Prints the id to appoint
@@ -66,6 +70,7 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Inspect { file, json, .. } => (file, json),
         Command::Authority(options) => return authority::run(options).map(|()| ExitCode::SUCCESS),
+        Command::Schema(options) => return schema::run(options).map(|()| ExitCode::SUCCESS),
         Command::Generate(options) => return generate::run(&options).map(|()| ExitCode::SUCCESS),
     };
     let found = Inspection::of(file)?;

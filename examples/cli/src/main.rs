@@ -4,7 +4,9 @@
 //! rejoin-server init && sqlite3 app.db < examples/cli/tasks.sql && rejoin-server serve   # once
 //! todo add buy milk      # online or offline
 //! todo                   # shows the list and marks pending edits
+//! todo rename 1 buy oat milk
 //! todo done 1
+//! todo discard           # gives up edits that were not accepted
 //! todo watch             # shows the list after each local or remote change
 //! ```
 //!
@@ -17,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rejoin_core::{Client, Config, Error, MutationState, RowBuffer, SyncFault};
 
-const USAGE: &str = "todo [list | add TITLE | done NUMBER | remove NUMBER | sync | watch]";
+const USAGE: &str = "todo [list | add TITLE | rename NUMBER TITLE | done NUMBER | remove NUMBER | discard | sync | watch]";
 
 /// The list. `rejoin_row_state` returns whether the server has accepted the edits of a row.
 const LIST: &str =
@@ -41,6 +43,19 @@ async fn main() -> Result<()> {
             let id = find(&client, number).await?;
             client.execute("UPDATE tasks SET done = TRUE WHERE id = ?", (id,)).await?;
             sync(&client).await?;
+        }
+        ["rename", number, title @ ..] if !title.is_empty() => {
+            let id = find(&client, number).await?;
+            let update = "UPDATE tasks SET title = ? WHERE id = ?";
+            client.execute(update, (title.join(" "), id)).await?;
+            sync(&client).await?;
+        }
+        ["discard"] => {
+            for pending in client.queue().pending().await? {
+                if pending.state == MutationState::Parked {
+                    client.queue().discard(pending.id).await?;
+                }
+            }
         }
         ["remove", number] => {
             let id = find(&client, number).await?;
@@ -106,7 +121,7 @@ fn show(rows: &RowBuffer) -> Result<()> {
     Ok(())
 }
 
-/// Prints the reason of each parked edit. A real app would offer to discard it.
+/// Prints the reason of each parked edit. A real app shows both values and lets the user choose.
 async fn explain(client: &Client) -> Result<()> {
     for pending in client.queue().pending().await? {
         if pending.state == MutationState::Parked {
