@@ -99,7 +99,7 @@ impl Engine {
             work.accepted_ms = batch.server_ms.unwrap_or(work.now_ms);
             work.covered.clone_from(&batch.covered);
             let open = verdict::settle(work, &batch.verdicts)?;
-            verdict::keep_displaced(work, (&batch.displaced, &batch.left))?;
+            verdict::keep_displaced(work, &batch.displaced, (&batch.left, &batch.computed))?;
             let plain = record::settle(work, &batch.records, ids.clone())?;
             let taken = cancel::settle(work, &batch.withdrawn)?;
             let (rows, met) = base::apply(work, batch)?;

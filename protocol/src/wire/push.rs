@@ -334,9 +334,13 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub displaced: Vec<RowImage>,
     /// For an accepted mutation: the columns in which the server stored another value than the one
-    /// that was sent, with the stored value.
+    /// that was sent, or that it computed from others, with the stored value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<RowImage>,
+    /// Of the columns in `left` that the mutation did not write: the value that was there before. An
+    /// edit that expects this value is compared with the one in `left`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub computed: Vec<RowImage>,
     /// The reason as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -224,7 +224,7 @@ impl Evaluator<'_> {
         }
         let written = RowChange { group, change, naming, table, key, data };
         transaction.record_author_time(&written, stored.as_ref())?;
-        self.own.record(table, &change.id, done.data);
+        self.own.record(table, &change.id, done.data, done.stored.as_ref());
         Ok(())
     }
 

@@ -2,14 +2,15 @@
 //!
 //! A database may store another value than the one that it was sent (`numeric(10,2)`, `char(4)`, a
 //! trigger). The device's next edit of the row names the value that the device wrote: it is compared
-//! with the one that the mutation left there. The verdict reports these values
-//! ([`Verdict::left`](rejoin_protocol::wire::push::Verdict)), for later pushes and for the device.
+//! with the one that the mutation left there. The same holds for a column that a trigger computed
+//! from those that were written. The verdict reports these values ([`Verdict::left`],
+//! [`Verdict::computed`]), for later pushes and for the device.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
 use rejoin_protocol::Value;
-use rejoin_protocol::wire::push::Group;
+use rejoin_protocol::wire::push::{Group, Verdict};
 use rejoin_protocol::wire::row::RowImage;
 
 use super::change::{Cells, decode};
@@ -24,44 +25,67 @@ use crate::model::{Row, Table};
 pub(super) struct OwnWrites {
     /// The place of the group that is evaluated, among those of the transaction.
     group: Cell<usize>,
-    /// What the mutations left that this group names in its `after`.
-    before: RefCell<Vec<RowImage>>,
+    /// The verdicts on the mutations that this group names in its `after`.
+    before: RefCell<Vec<Verdict>>,
     rows: RefCell<HashMap<(i64, String), Vec<OwnWrite>>>,
 }
 
 /// A group's write of a row.
 struct OwnWrite {
     group: usize,
-    sent: Cells,
-    /// Values that an earlier mutation left in columns that this one did not write.
+    /// The columns that it has sent.
+    sent: Vec<usize>,
+    /// What the device believes to be in the row after this write: what it has sent, now and in earlier
+    /// groups, and small values before them in other columns, which a trigger may change.
+    believed: Cells,
+    /// Values that a mutation of an earlier request left in columns that were not written since.
     carried: Cells,
-    /// The values that differ from those sent, once the row was read again.
+    /// The values that differ from the believed ones, once the row was read again.
     left: Option<Cells>,
 }
 
-/// A mutation, and what it left in its rows.
-pub(super) type Left = Vec<(String, Vec<RowImage>)>;
+/// Longest text or bytes of a value that is remembered without having been sent.
+const SMALL: usize = 256;
+
+/// What a mutation left in its rows.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) left: Vec<RowImage>,
+    /// Of columns that it did not write, the values that the device expects.
+    pub(super) computed: Vec<RowImage>,
+}
 
 impl OwnWrites {
-    /// Starts a group. `before`: what the mutations left that it names in its `after`.
-    pub(super) fn begin(&self, group: usize, before: Vec<RowImage>) {
+    /// Starts a group. `before`: the verdicts on the mutations that it names in its `after`.
+    pub(super) fn begin(&self, group: usize, before: Vec<Verdict>) {
         self.group.set(group);
         *self.before.borrow_mut() = before;
     }
 
     /// Records what the group has sent for a row. `sent` of a new row has every column that the
-    /// device knows.
-    pub(super) fn record(&self, table: &Table, id: &str, sent: Cells) {
+    /// device knows. `stored`: the row before.
+    pub(super) fn record(&self, table: &Table, id: &str, sent: Cells, stored: Option<&Row>) {
         let mut rows = self.rows.borrow_mut();
         let writes = rows.entry((table.number, id.to_owned())).or_default();
         let group = self.group.get();
         writes.retain(|write| write.group < group);
-        let mut carried = match writes.last() {
-            Some(write) => write.left.clone().unwrap_or_default(),
-            None => self.left_before(table, id),
+        let (mut believed, mut carried) = match writes.last() {
+            Some(write) => (write.believed.clone(), write.carried.clone()),
+            None => (Cells::new(), self.left_before(table, id, None)),
         };
-        carried.retain(|(at, _)| !sent.iter().any(|(other, _)| other == at));
-        writes.push(OwnWrite { group, sent, carried, left: None });
+        believed.retain(|(at, _)| !has(&sent, *at));
+        carried.retain(|(at, _)| !has(&sent, *at));
+        let stored = stored.iter().flat_map(|row| row.cells.iter().enumerate());
+        let unsent: Cells = stored
+            .filter(|(at, value)| {
+                let is_known = [&sent, &believed, &carried].iter().any(|cells| has(cells, *at));
+                !is_known && is_open(table, *at) && is_small(value)
+            })
+            .map(|(at, value)| (at, value.clone()))
+            .collect();
+        let named = sent.iter().map(|(at, _)| *at).collect();
+        believed.extend(unsent.into_iter().chain(sent));
+        writes.push(OwnWrite { group, sent: named, believed, carried, left: None });
     }
 
     /// Forgets what the group has sent: it was rolled back.
@@ -83,12 +107,13 @@ impl OwnWrites {
         let last = rows.get(&(table.number, id.to_owned())).and_then(|writes| writes.last());
         let left = match last {
             Some(write) => write.left.clone().unwrap_or_default(),
-            None => self.left_before(table, id),
+            None => self.left_before(table, id, Some(old)),
         };
         // Of this push it is known what was sent: an edit of another value is not based on it.
         let is_other = |at: usize, value: &Value| {
-            let sent = last.and_then(|write| write.sent.iter().find(|(other, _)| *other == at));
-            sent.is_some_and(|(_, sent)| sent != value)
+            let known =
+                last.and_then(|write| write.believed.iter().find(|(other, _)| *other == at));
+            known.is_some_and(|(_, known)| known != value)
         };
         for (at, value) in old {
             let is_left =
@@ -132,19 +157,25 @@ impl OwnWrites {
         written
     }
 
-    /// What each of these groups left that differs from what it sent, by mutation.
+    /// What each of these groups left that differs from what the device expects, by mutation.
     pub(super) fn left<'t>(
         &self,
         groups: &[Group],
         table_of: impl Fn(i64) -> Option<&'t Table>,
-    ) -> Result<Left, Fault> {
-        let mut found: BTreeMap<usize, Vec<RowImage>> = BTreeMap::new();
+    ) -> Result<Vec<(String, Left)>, Fault> {
+        let mut found: BTreeMap<usize, Left> = BTreeMap::new();
         for ((number, id), writes) in self.rows.borrow().iter() {
             let Some(table) = table_of(*number) else { continue };
-            for OwnWrite { group, left, .. } in writes {
+            for OwnWrite { group, left, sent, believed, .. } in writes {
                 let Some(left) = left.as_ref().filter(|left| !left.is_empty()) else { continue };
-                let image = image(table, id, left)?;
-                found.entry(*group).or_default().push(image);
+                let found = found.entry(*group).or_default();
+                found.left.push(image(table, id, left)?);
+                let computed =
+                    believed.iter().filter(|(at, _)| has(left, *at) && !sent.contains(at));
+                let computed: Cells = computed.cloned().collect();
+                if !computed.is_empty() {
+                    found.computed.push(image(table, id, &computed)?);
+                }
             }
         }
         let named = found.into_iter();
@@ -152,29 +183,54 @@ impl OwnWrites {
         Ok(named.collect())
     }
 
-    /// What the mutations in this group's `after` left in a row.
-    fn left_before(&self, table: &Table, id: &str) -> Cells {
-        let before = self.before.borrow();
-        let is_it = |image: &&RowImage| image.table_name == table.name && image.id == id;
-        let left = before.iter().filter(is_it).filter_map(|image| {
+    /// What the mutations in this group's `after` left in a row; of columns that they did not write,
+    /// only those where the device expects the value that was reported.
+    fn left_before(&self, table: &Table, id: &str, expected: Option<&Cells>) -> Cells {
+        let mut all = Cells::new();
+        for Verdict { left, computed, .. } in self.before.borrow().iter() {
+            let is_it = |image: &&RowImage| image.table_name == table.name && image.id == id;
             // Columns that were removed since are not compared.
-            decode(table, image.data.as_deref(), &Naming::PRESENT).ok()
-        });
-        left.flatten().collect()
+            let cells =
+                |image: &RowImage| decode(table, image.data.as_deref(), &Naming::PRESENT).ok();
+            let before: Cells = computed.iter().filter(is_it).filter_map(cells).flatten().collect();
+            let is_expected = |at: usize| {
+                let was = before.iter().find(|(other, _)| *other == at);
+                was.is_none_or(|was| expected.is_some_and(|expected| expected.contains(was)))
+            };
+            let left = left.iter().filter(is_it).filter_map(cells).flatten();
+            all.extend(left.filter(|(at, _)| is_expected(*at)));
+        }
+        all
     }
 }
 
 impl OwnWrite {
     fn compare(&mut self, table: &Table, row: &Row) {
         let other = |(at, value): &&(usize, Value)| {
-            let is_open = table.columns.get(*at).is_some_and(|c| !c.protected && !c.generated);
-            is_open && *at != table.key && !is_as_sent(table, row, *at, value)
+            is_open(table, *at) && !is_as_sent(table, row, *at, value)
         };
-        let sent = self.sent.iter().filter(other);
-        let mut left: Cells = sent.map(|(at, _)| (*at, row.cell(*at).clone())).collect();
+        let believed = self.believed.iter().filter(other);
+        let mut left: Cells = believed.map(|(at, _)| (*at, row.cell(*at).clone())).collect();
         let stays = |(at, value): &&(usize, Value)| is_as_sent(table, row, *at, value);
         left.extend(self.carried.iter().filter(stays).cloned());
         self.left = Some(left);
+    }
+}
+
+fn has(cells: &Cells, at: usize) -> bool {
+    cells.iter().any(|(other, _)| *other == at)
+}
+
+/// Whether devices write this column.
+fn is_open(table: &Table, at: usize) -> bool {
+    at != table.key && table.columns.get(at).is_some_and(|c| !c.protected && !c.generated)
+}
+
+fn is_small(value: &Value) -> bool {
+    match value {
+        Value::Text(text) => text.len() <= SMALL,
+        Value::Blob(bytes) => bytes.len() <= SMALL,
+        _ => true,
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn accepted(id: &str, attempt: i64) -> Verdict {
         column: None,
         displaced: Vec::new(),
         left: Vec::new(),
+        computed: Vec::new(),
         message: None,
     }
 }

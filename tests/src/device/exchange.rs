@@ -83,6 +83,7 @@ pub fn undecided(push: &[u8]) -> Response {
         column: None,
         displaced: Vec::new(),
         left: Vec::new(),
+        computed: Vec::new(),
         message: None,
     });
     let answer = PushResponse {

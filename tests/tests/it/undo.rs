@@ -8,6 +8,7 @@ use rejoin_core::engine::action::perform;
 use rejoin_core::engine::queue::history::HistoryBounds;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
+use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, InputFault, PatchKind, QueueFault, Undone, Value};
 use rejoin_protocol::wire::path;
 use rejoin_server::{Limits, TableConfig};
@@ -257,4 +258,70 @@ fn action_reads_what_the_database_left_of_its_own_edit() {
     let pushes = device.sent.iter().filter(|one| one.path.starts_with(path::PUSH));
     assert_eq!(pushes.count(), 1, "no conflict made the action run again");
     assert_eq!(device.see("SELECT price, name FROM offers ORDER BY id"), "3.33|- 1.00|dear");
+}
+
+/// Regression: the second edit was compared with what the trigger had computed, which its author never saw.
+#[apply(each_store)]
+fn column_that_a_trigger_computes_stays_the_users_own(store: Store) {
+    let columns = "id TEXT PRIMARY KEY, owner_id TEXT, price INTEGER, total INTEGER, updated_at TEXT, deleted_at TEXT";
+    let trigger = match store {
+        Store::Sqlite => {
+            "CREATE TRIGGER total AFTER UPDATE OF price ON offers
+             BEGIN UPDATE offers SET total = new.price * 2 WHERE id = new.id; END;"
+        }
+        Store::Postgres => {
+            "CREATE FUNCTION total() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF new.price <> old.price THEN new.total := new.price * 2; END IF; RETURN new; END';
+             CREATE TRIGGER total BEFORE UPDATE ON offers FOR EACH ROW EXECUTE FUNCTION total();"
+        }
+    };
+    let tables = format!("CREATE TABLE offers({columns}); {trigger}");
+    let configs = vec![TableConfig::owned("offers", "owner_id")];
+    let server = Backend::made(store, &tables, configs, Limits::default());
+    let [mut device, mut other] = [1, 2].map(|seed| Device::new("ana", seed));
+    device.sync(&server);
+    device.write("INSERT INTO offers(id, price, total) VALUES ('o1', 1, 2)");
+    device.sync(&server);
+    other.sync(&server);
+    let offer = "SELECT price, total FROM offers";
+    let edit = |device: &mut Device, column: &str, value: i64| {
+        device.write(&format!("UPDATE offers SET {column} = {value} WHERE id = 'o1'"));
+    };
+    for (price, total) in [(&[4][..], 100), (&[5, 6], 101)] {
+        price.iter().for_each(|price| edit(&mut device, "price", *price));
+        edit(&mut device, "total", total);
+        device.sync(&server);
+        let last = price.last().unwrap();
+        assert_eq!(
+            (device.waiting(), device.see(offer)),
+            (String::new(), format!("{last}|{total}"))
+        );
+    }
+    for fault in [None, Some(Fault::AnswerLost)] {
+        edit(&mut device, "price", 7);
+        device.until(&server, Phase::Pushing).unwrap();
+        edit(&mut device, "total", 102);
+        device.faults.extend(fault);
+        drop(device.step(&server));
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(
+            (device.waiting(), device.see(offer)),
+            (String::new(), "7|102".into()),
+            "{fault:?}"
+        );
+        edit(&mut device, "price", 1);
+        device.sync(&server);
+    }
+    other.sync(&server);
+    edit(&mut other, "total", 9);
+    other.sync(&server);
+    edit(&mut device, "price", 8);
+    edit(&mut device, "total", 103);
+    device.sync(&server);
+    assert_eq!(
+        (device.queue().len(), device.see(offer)),
+        (1, "8|16".into()),
+        "it would undo the other edit"
+    );
 }

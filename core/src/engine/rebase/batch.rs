@@ -22,6 +22,8 @@ pub struct Batch {
     pub displaced: Vec<(MutationId, Vec<ServerRow>)>,
     /// What accepted mutations left where the server stored other values than they sent.
     pub left: Vec<(MutationId, Vec<ServerRow>)>,
+    /// Of the columns in `left` that these mutations did not write, the values before them.
+    pub computed: Vec<(MutationId, Vec<ServerRow>)>,
     /// Rows whose accepted edits, up to this one, become the base as they are: the batch has no image
     /// of them, and later edits cover them. All other verdicts are acceptances too.
     pub covered: HashMap<RowKey, Seq>,

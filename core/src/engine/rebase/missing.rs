@@ -51,6 +51,7 @@ fn parking(entry: &QueueEntry, missing: Missing<'_>) -> Parking {
         column: missing.column.map(ToOwned::to_owned),
         displaced: Vec::new(),
         left: Vec::new(),
+        computed: Vec::new(),
         message: Some(missing.to_string()),
     };
     let detail = serde_json::to_string(&verdict).ok();

@@ -109,23 +109,25 @@ pub(super) fn hand_on_filled(
     hand_on(work, seq, &filled)
 }
 
-/// Passes on values that the server stored instead of those that an accepted mutation has sent.
+/// Passes on values that the server stored instead of those that an accepted mutation has sent, or
+/// computed from them. `computed`: the values before it in columns that it did not write.
 pub(super) fn hand_on_left(
     work: &mut RebaseContext<'_>,
     seq: Seq,
-    left: &HashMap<RowKey, &ServerRow>,
+    (left, computed): (&HashMap<RowKey, &ServerRow>, &HashMap<RowKey, &ServerRow>),
 ) -> Result<()> {
     let mut all = Vec::new();
     for patch in &work.step(seq)?.effect.rows {
         let Some(image) = left.get(&patch.row) else { continue };
+        let before = computed.get(&patch.row).and_then(|image| image.row.as_ref());
         for (id, value) in image.row.iter().flatten() {
-            let Some(column) = patch.columns.iter().find(|known| known.column == *id) else {
-                continue;
-            };
+            let sent = patch.columns.iter().find(|known| known.column == *id);
+            let before = || before?.iter().find(|(known, _)| known == id).map(|(_, value)| value);
+            let Some(seen) = sent.map(|column| &column.new).or_else(before) else { continue };
             all.push(Written {
                 row: patch.row.clone(),
                 column: *id,
-                new: column.new.clone(),
+                new: seen.clone(),
                 old: value.clone(),
                 is_filled: false,
                 is_found: false,

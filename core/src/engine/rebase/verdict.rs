@@ -5,7 +5,7 @@
 //! A verdict counts only for a sent mutation and only for the attempt in the queue; *accepted*
 //! counts for every attempt. A repeated or late response therefore changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::Ending;
@@ -138,12 +138,16 @@ fn images_of(all: &Images, id: MutationId) -> &[ServerRow] {
 /// values that the server stored instead of those sent: later edits of the row expect these.
 pub(super) fn keep_displaced(
     work: &mut RebaseContext<'_>,
-    (displaced, left): (&Images, &Images),
+    displaced: &Images,
+    (left, computed): (&Images, &Images),
 ) -> Result<()> {
-    let ids: BTreeSet<MutationId> = displaced.iter().chain(left).map(|(id, _)| *id).collect();
-    for id in &ids {
-        let (was, left) = (images_of(displaced, *id), images_of(left, *id));
-        let Some(seq) = work.queue.find(*id).map(|entry| entry.seq) else { continue };
+    let ids = displaced.iter().chain(left).map(|(id, _)| *id);
+    let known: BTreeMap<Seq, MutationId> =
+        ids.filter_map(|id| Some((work.queue.find(id)?.seq, id))).collect();
+    // The latest first: of a column that several have computed, its value counts.
+    for (seq, id) in known.into_iter().rev() {
+        let (was, left) = (images_of(displaced, id), images_of(left, id));
+        let computed = displaced::by_row(images_of(computed, id));
         let Some(step) = work.steps.get(&seq).filter(|step| step.fate == OpOutcome::Accepted)
         else {
             continue;
@@ -155,7 +159,7 @@ pub(super) fn keep_displaced(
         for patch in &seen.rows {
             rows.extend(cancel::done(work, patch, (&was, &left))?);
         }
-        take_over::hand_on_left(work, seq, &left)?;
+        take_over::hand_on_left(work, seq, (&left, &computed))?;
         let step = work.step_mut(seq)?;
         if rows != step.effect.rows {
             let done = Effect { schema_version: seen.schema_version, rows };

@@ -236,6 +236,7 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &SentGroup) -> Result<usi
         column: None,
         displaced: Vec::new(),
         left: Vec::new(),
+        computed: Vec::new(),
         message: Some(format!(
             "larger than the server takes at once; a Rejoin server takes {GROUP_CHANGES} rows and {} MiB in one \
              transaction: write it in several",
@@ -270,7 +271,7 @@ fn server_verdict(
 /// response.
 pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) -> Result<Batch> {
     let mut verdicts = Vec::with_capacity(sent.len());
-    let (mut before, mut left) = (Vec::new(), Vec::new());
+    let (mut before, mut left, mut computed) = (Vec::new(), Vec::new(), Vec::new());
     let groups: HashMap<MutationId, &SentGroup> = sent.iter().map(|one| (one.id, one)).collect();
     let mut rest: HashSet<MutationId> = groups.keys().copied().collect();
     for verdict in &answer.verdicts {
@@ -286,6 +287,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
         }
         if !verdict.left.is_empty() {
             left.push((id, images(engine, &verdict.left)));
+            computed.push((id, images(engine, &verdict.computed)));
         }
         let attempt = group.map_or(verdict.attempt, |group| group.attempt);
         verdicts.push(server_verdict(&engine.schema, id, attempt, verdict));
@@ -321,8 +323,16 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
     });
     images.extend(unanswered);
     let (displaced, detect_conflicts) = (before, true);
-    let mut batch =
-        Batch { verdicts, displaced, left, covered, images, detect_conflicts, ..Batch::default() };
+    let mut batch = Batch {
+        verdicts,
+        displaced,
+        left,
+        computed,
+        covered,
+        images,
+        detect_conflicts,
+        ..Batch::default()
+    };
     batch.meta.extend(recheck(engine, answer, again)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));

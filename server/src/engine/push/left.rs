@@ -3,7 +3,7 @@
 use rejoin_protocol::wire::push::{Ending, Group, Verdict};
 
 use crate::engine::budget::Budget;
-use crate::engine::own_writes::OwnWrites;
+use crate::engine::own_writes::{Left, OwnWrites};
 use crate::engine::user_transaction::UserTransaction;
 use crate::engine::verdict::from_stored;
 use crate::error::Fault;
@@ -49,14 +49,16 @@ pub(super) fn report(
         let stored = transaction.verdict(&mutation)?;
         let is_accepted = |verdict: &&mut Verdict| verdict.verdict == Ending::Accepted;
         let (Some(verdict), Some(stored)) = (verdict.filter(is_accepted), stored) else { continue };
+        let Left { left, computed } = left;
         let kept = Verdict {
             left: left.clone(),
+            computed: computed.clone(),
             displaced: Vec::new(),
             ..from_stored(&stored, stored.attempt)?
         };
         let data = left.iter().filter_map(|image| image.data.as_ref());
         if budget.sends_images(data.map(|data| data.get().len()).sum()) {
-            verdict.left = left;
+            (verdict.left, verdict.computed) = (left, computed);
         }
         again.push((mutation, StoredVerdict { verdict: serde_json::to_string(&kept)?, ..stored }));
     }

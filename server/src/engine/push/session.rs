@@ -316,8 +316,9 @@ impl PushSession<'_> {
         self.left_by(after).map(|left| left.is_some())
     }
 
-    /// What these mutations left in their rows; `None` if they are not all accepted.
-    fn left_by(&self, after: &[String]) -> Result<Option<Vec<RowImage>>, Fault> {
+    /// The verdicts on those of these mutations that left other values than they sent; `None` if they
+    /// are not all accepted.
+    fn left_by(&self, after: &[String]) -> Result<Option<Vec<Verdict>>, Fault> {
         let transaction = &self.evaluator.transaction;
         let mut left = Vec::new();
         for mutation in after.iter().filter(|_| !mutant::on(Mutant::AfterIgnored)) {
@@ -329,7 +330,7 @@ impl PushSession<'_> {
                 return Ok(None);
             };
             if stored.verdict.contains("\"left\":") {
-                left.extend(from_stored(&stored, stored.attempt)?.left);
+                left.push(from_stored(&stored, stored.attempt)?);
             }
         }
         Ok(Some(left))

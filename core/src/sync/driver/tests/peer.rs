@@ -117,6 +117,7 @@ fn push(request: &PushRequest, ending: Ending) -> HttpResponse {
         column: None,
         displaced: Vec::new(),
         left: Vec::new(),
+        computed: Vec::new(),
         message: None,
     });
     let changes = ask.groups.iter().flat_map(|group| &group.changes);

@@ -105,6 +105,7 @@ mod tests {
             column: None,
             displaced: Vec::new(),
             left: Vec::new(),
+            computed: Vec::new(),
             message: None,
         }
     }
