@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::{Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, Server};
+use rejoin_server::{
+    Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, Server, TableConfig,
+};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -307,7 +309,11 @@ type Quiet = tracing_subscriber::layer::Identity;
 
 /// Sets up logging to standard error, and passes spans to `telemetry`.
 fn init_logging(telemetry: Option<impl Layer<Registry> + Send + Sync>) {
-    let filter = EnvFilter::try_from_env("REJOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("REJOIN_LOG").unwrap_or_default();
+    let wanted = if wanted.is_empty() { "info" } else { &wanted };
+    // The export's own records, unless they are asked for: directives that follow count.
+    let filter = EnvFilter::try_new(format!("opentelemetry=warn,opentelemetry_sdk=warn,{wanted}"))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
     let words = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
     tracing_subscriber::registry().with(telemetry).with(words).init();
 }
@@ -330,6 +336,18 @@ fn serve(config: Config) -> anyhow::Result<()> {
     anyhow::bail!("telemetry.otlp: this binary was built without the feature otel")
 }
 
+/// The synced tables, each with the users who get its rows.
+fn tables(config: &Config) -> String {
+    let whose = |table: &TableConfig| match (&table.owner_column, &table.parent) {
+        _ if table.allow_global_read => String::from("all users"),
+        (Some(owner), _) => format!("the user in {owner}"),
+        (None, Some(parent)) => format!("as {}", parent.table),
+        (None, None) => String::from("by bucket"),
+    };
+    let tables = config.tables.iter().map(|table| format!("{} ({})", table.name, whose(table)));
+    tables.collect::<Vec<_>>().join(", ")
+}
+
 fn serve_on(
     runtime: tokio::runtime::Runtime,
     config: Config,
@@ -338,6 +356,7 @@ fn serve_on(
     let server = Server::open(config)?;
     let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
+        tracing::info!(tables = tables(server.config()), "serving");
         // Before the address is printed: the reader may send a signal at once.
         let stopped = stop_signal()?;
         // The server runs on if the reader of the address has closed the pipe.

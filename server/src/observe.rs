@@ -64,7 +64,10 @@ pub(crate) async fn request(request: Request, next: Next) -> Response {
     if status >= 500 {
         span.record("otel.status_code", "ERROR");
     }
-    request_ended(&Ended { method, route, status, seconds: begun.elapsed().as_secs_f64() });
+    let ended = Ended { method, route, status, seconds: begun.elapsed().as_secs_f64() };
+    let Ended { method, route, status, seconds } = &ended;
+    tracing::debug!(method, route, status, seconds, "answered");
+    request_ended(&ended);
     response
 }
 
