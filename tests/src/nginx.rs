@@ -34,7 +34,7 @@ pub struct Nginx {
 impl Nginx {
     /// Starts a cache in front of this URL.
     pub fn cache(url: &str, folder: &Path) -> Self {
-        let replaced = [("/var/cache/nginx/rejoin", "pages"), ("http://127.0.0.1:8080", url)];
+        let replaced = [("/var/cache/nginx/rejoin", "pages"), ("http://127.0.0.1:7878", url)];
         Self::start(CACHE, &replaced, folder)
     }
 
