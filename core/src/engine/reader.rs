@@ -26,6 +26,8 @@ pub struct Reader {
     conn: Connection,
     gate: Arc<Authorizer>,
     footprints: Footprints,
+    /// Length of the last result: the next one probably has it too.
+    last_length: usize,
     stop: Arc<ReadStop>,
     /// When the current read began, by [`ReadStop::now`].
     begun: Arc<AtomicU64>,
@@ -104,7 +106,7 @@ impl Reader {
         gate.set_synced(schema.by_name.keys().map(String::as_str));
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
         let (stop, begun) = Default::default();
-        Ok(Self { conn, gate, footprints: Footprints::default(), stop, begun })
+        Ok(Self { conn, gate, footprints: Footprints::default(), last_length: 0, stop, begun })
     }
 
     /// Runs a query and reads its rows.
@@ -140,8 +142,9 @@ impl Reader {
 
     /// Runs a query; returns its rows as one buffer.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
-        let buffered = self.buffered(sql, params);
-        buffered.map_err(|error| self.named(sql, error))
+        let buffered = self.buffered(sql, params).map_err(|error| self.named(sql, error))?;
+        self.last_length = buffered.as_bytes().len();
+        Ok(buffered)
     }
 
     fn buffered(&self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
@@ -152,7 +155,8 @@ impl Reader {
         while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
             // Names are read after the first step, which recompiles the statement after a schema
             // change.
-            let encoder = encoder.get_or_insert_with(|| Encoder::of(row.as_ref()));
+            let encoder = encoder
+                .get_or_insert_with(|| Encoder::of(row.as_ref()).expecting(self.last_length));
             encoder.step(row)?;
         }
         drop(rows);

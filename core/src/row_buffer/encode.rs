@@ -8,6 +8,12 @@ use super::layout::{HEADER, MAGIC};
 use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
 
+/// The bytes that are allocated for any result.
+const LEAST: usize = 1024;
+
+/// The most bytes that are allocated for a result before its rows are read.
+const MOST_EXPECTED: usize = 64 << 10;
+
 /// Builds a [`RowBuffer`], row by row.
 #[derive(Debug)]
 pub struct Encoder {
@@ -23,7 +29,7 @@ pub struct Encoder {
 impl Encoder {
     /// Creates a buffer for rows with these columns.
     pub fn new<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut bytes = Vec::with_capacity(1024);
+        let mut bytes = Vec::with_capacity(LEAST);
         bytes.extend_from_slice(&MAGIC);
         bytes.resize(HEADER, 0);
         let mut count = 0;
@@ -48,6 +54,14 @@ impl Encoder {
             booleans.clear();
         }
         Self { booleans, ..Self::new(statement.column_names()) }
+    }
+
+    /// Allocates for a result of this length at once. An allocation that grows may be copied each
+    /// time.
+    pub(crate) fn expecting(mut self, length: usize) -> Self {
+        let further = length.min(MOST_EXPECTED).saturating_sub(self.bytes.len());
+        self.bytes.reserve_exact(further);
+        self
     }
 
     /// Adds the current row of a statement.
@@ -113,6 +127,8 @@ impl Encoder {
         for start in &self.starts {
             self.bytes.extend_from_slice(&start.to_le_bytes());
         }
+        // A result that is shorter than expected keeps no more memory than one that grew.
+        self.bytes.shrink_to((2 * self.bytes.len()).max(LEAST));
         RowBuffer::from_bytes(self.bytes)
     }
 

@@ -257,3 +257,11 @@ fn truncated_buffer_is_an_error_at_every_length() {
     longer.push(0);
     assert!(RowBuffer::from_bytes(longer).is_err(), "trailing bytes were accepted");
 }
+
+#[test]
+fn short_result_keeps_little_of_what_was_expected() {
+    let mut encoder = Encoder::new(["id"]).expecting(usize::MAX);
+    encoder.row(&[Value::from("a")]).unwrap();
+    let inner = Arc::into_inner(encoder.finish().unwrap().inner).unwrap();
+    assert!(inner.bytes.try_into_mut().unwrap().capacity() <= 1024);
+}
