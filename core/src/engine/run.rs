@@ -36,6 +36,8 @@ struct Before {
     mark: usize,
     changes: u64,
     savepoint: bool,
+    /// Whether the statement is an EXPLAIN, which does nothing.
+    explains: bool,
 }
 
 impl Run<'_> {
@@ -53,6 +55,7 @@ impl Run<'_> {
             mark: self.capture.mark(),
             changes: conn.total_changes(),
             savepoint: guarded && !self.single,
+            explains: prepared.is_explain() != 0,
         };
         if before.savepoint {
             ours(self.db, "SAVEPOINT rejoin_statement")?;
@@ -91,7 +94,7 @@ impl Run<'_> {
         if footprint.ddl {
             ddl::verify(self.db, footprint)?;
         }
-        match footprint.user_version {
+        match footprint.user_version.filter(|_| !before.explains) {
             Some(number) => set_meta(self.db.conn(), USER_VERSION, Some(&number.to_string())),
             None => Ok(()),
         }

@@ -6,21 +6,34 @@ use rusqlite::hooks::AuthAction;
 /// The pragma, and the key in `rejoin_meta`.
 pub(crate) const USER_VERSION: &str = "user_version";
 
-/// Reads the app's number.
-const READ: &str = "SELECT CAST(coalesce((SELECT value FROM rejoin_meta WHERE key = 'user_version'), 0) AS INTEGER) \
-                    AS user_version";
+/// Reads the app's number, or explains how.
+macro_rules! read {
+    ($explain:literal) => {
+        concat!(
+            $explain,
+            "SELECT CAST(coalesce((SELECT value FROM rejoin_meta WHERE key = 'user_version'), 0) AS INTEGER) \
+             AS user_version"
+        )
+    };
+}
 
-/// The statement to compile for a statement of the app: for `PRAGMA user_version`, one that reads
-/// the app's number.
+/// The statement to compile for a statement of the app: for `PRAGMA user_version`, also after
+/// EXPLAIN, one that reads the app's number.
 pub(crate) fn of_app(sql: &str) -> &str {
     let text = sql.trim_ascii();
     // No other statement is split into words.
-    if text.len() > 64 || !text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("pragma")) {
+    let starts = |word: &str| text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    if text.len() > 64 || !(starts("pragma") || starts("explai")) {
         return sql;
     }
     let words = text.trim_end_matches(';').to_ascii_lowercase();
     match words.split_ascii_whitespace().collect::<Vec<_>>()[..] {
-        ["pragma", "user_version" | "main.user_version"] => READ,
+        [ref before @ .., "pragma", "user_version" | "main.user_version"] => match before {
+            [] => read!(""),
+            ["explain"] => read!("EXPLAIN "),
+            ["explain", "query", "plan"] => read!("EXPLAIN QUERY PLAN "),
+            _ => sql,
+        },
         _ => sql,
     }
 }

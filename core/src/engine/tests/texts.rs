@@ -36,8 +36,30 @@ fn user_version_of_app_is_independent_of_the_format() {
     engine.close().unwrap();
     let mut engine = open(&folder, None).unwrap();
     assert_eq!(all(&mut engine, "PRAGMA user_version"), ["7"]);
+    engine.execute("EXPLAIN PRAGMA user_version = 9", &[]).unwrap();
+    assert_eq!(all(&mut engine, "PRAGMA user_version"), ["7"], "only explained");
     engine.execute("PRAGMA user_version(-3)", &[]).unwrap();
     assert_eq!(all(&mut engine, "PRAGMA user_version"), ["-3"]);
+}
+
+#[test]
+fn user_version_of_app_can_be_explained() {
+    let (_folder, mut engine) = notes();
+    let mut reader = engine.open_reader().unwrap();
+    for sql in [
+        "EXPLAIN PRAGMA user_version",
+        "explain query plan pragma main.user_version;",
+        "EXPLAIN PRAGMA table_info(notes)",
+    ] {
+        assert!(!reader.rows(sql, &[]).unwrap().is_empty(), "{sql}");
+        assert!(reader.tables_of(sql).is_ok(), "{sql}");
+        engine.execute(sql, &[]).unwrap();
+    }
+    let refused = |sql: &str, reader: &mut Reader| reader.rows(sql, &[]).unwrap_err().to_string();
+    for sql in ["EXPLAIN PRAGMA user_version = 3", "EXPLAIN UPDATE notes SET n = 1"] {
+        let error = refused(sql, &mut reader);
+        assert!(error.contains("readers cannot write"), "{sql}: {error}");
+    }
 }
 
 #[test]
