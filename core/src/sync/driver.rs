@@ -197,37 +197,28 @@ impl Driver {
     /// Waits until the first sync is complete; returns immediately if it is.
     ///
     /// # Errors
-    /// [`SyncFault::Offline`] after `timeout`; without one it waits for the network.
-    /// [`SyncFault::Unauthorized`] and [`SyncFault::UpgradeRequired`], which waiting does not resolve;
-    /// [`Error::Closed`].
+    /// [`SyncFault::Offline`] after `timeout`; without one it waits for the network. What ends a pass, the
+    /// first one or a later one, and waiting does not resolve: [`SyncFault::Unauthorized`],
+    /// [`SyncFault::UpgradeRequired`], errors of the file, a refused schema. [`Error::Closed`].
     pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Task<()> {
         let mut status = self.status();
         if status.borrow().first_sync == FirstSync::Done {
             return Task::ready(Ok(()));
         }
+        let shared = Arc::clone(&self.shared);
         let mut pass = self.sync_and_wait(None);
         let wait = async move {
-            // Until this pass has ended, a refusal is one of an earlier pass.
-            let mut is_current = false;
             loop {
                 let SyncStatus { state, first_sync, .. } = status.borrow_and_update().clone();
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
-                    SyncState::NeedsAuth if is_current => {
-                        return Err(SyncFault::Unauthorized.into());
-                    }
-                    SyncState::UpgradeRequired { reason: message } if is_current => {
-                        return Err(SyncFault::UpgradeRequired(message).into());
-                    }
                     SyncState::Stopped => return Err(Error::Closed),
                     _ => {}
                 }
                 tokio::select! {
-                    done = &mut pass, if !is_current => match done {
-                        Err(error @ (Error::Storage(_) | Error::InvalidInput(_) | Error::WrongUser { .. })) => {
-                            return Err(error);
-                        }
-                        _ => is_current = true,
+                    done = &mut pass => match done {
+                        Err(error) if !is_resolved_by_waiting(&error) => return Err(error),
+                        _ => pass = shared.next_pass(),
                     },
                     changed = status.changed() => changed.map_err(|_| Error::Closed)?,
                 }
@@ -296,4 +287,15 @@ impl Driver {
             let _ = status.wait_for(|status| is_there(&status.state)).await;
         }
     }
+}
+
+/// Whether a later pass of a first sync may succeed without the app or the user.
+fn is_resolved_by_waiting(error: &Error) -> bool {
+    !matches!(
+        error,
+        Error::Storage(_)
+            | Error::InvalidInput(_)
+            | Error::WrongUser { .. }
+            | Error::Sync(SyncFault::Unauthorized | SyncFault::UpgradeRequired(_))
+    )
 }

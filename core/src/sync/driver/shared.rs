@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::slow::Calls;
 use crate::sync::session::PassReport;
 use crate::sync::status::StatusBoard;
+use crate::writer::Task;
 
 /// Timing of the driver; [`crate::Config`] has the defaults and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +158,13 @@ impl Shared {
         let result = change(&mut self.lock());
         self.bell.notify_one();
         result
+    }
+
+    /// The result of the next pass, whenever it is due.
+    pub(super) fn next_pass(&self) -> Task<SyncReport> {
+        let (reply, receiver) = oneshot::channel();
+        self.lock().waiting.push(reply);
+        Task::coming(receiver)
     }
 
     /// What the way to the server allows now.

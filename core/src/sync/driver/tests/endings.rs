@@ -266,6 +266,19 @@ async fn first_sync_returns_an_error_of_the_file() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn first_sync_returns_an_error_of_a_later_pass() {
+    let rig = Rig::over(RealSession::new(true), config(), Credentials::Absent, Peer::default());
+    rig.transport.set_offline(true);
+    let wait = rig.driver.wait_for_first_sync(Some(Duration::from_secs(60)));
+    rig.run_until(500).await;
+    assert!(rig.passes() >= 1 && matches!(rig.state(), SyncState::Offline { .. }));
+    rig.inside().engine.db.conn().execute_batch("PRAGMA query_only = ON").unwrap();
+    rig.transport.set_offline(false);
+    let outcome = wait.await;
+    assert!(matches!(outcome, Err(Error::Storage(StorageFault::ReadOnly(_)))), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn progress_reports_rows_and_rows_per_second() {
     let rig = Rig::with(config(), Credentials::Absent, Peer { more: 2, ..Peer::default() });
     rig.server.takes(Duration::from_secs(2));
