@@ -50,7 +50,9 @@ impl Run<'_> {
         step: impl FnOnce(&mut Rows<'_>, &Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let conn = self.db.conn();
-        let guarded = footprint.checked || footprint.app_trigger || footprint.ddl;
+        // A trigger of the app writes local-only tables: on its own, nothing that was captured.
+        let guarded =
+            footprint.checked || footprint.app_trigger && footprint.synced || footprint.ddl;
         let before = Before {
             mark: self.capture.mark(),
             changes: conn.total_changes(),
@@ -69,12 +71,15 @@ impl Run<'_> {
                 step(&mut rows, conn).map_err(|error| self.explain(error))
             })
         };
+        // What OR FAIL has written before it failed stays in local-only tables.
+        if stepped.is_ok() || conn.total_changes() != before.changes {
+            footprint.local.iter().for_each(|table| self.touched.table(table));
+        }
         match stepped.and_then(|value| self.check(footprint, &before).map(|()| value)) {
             Ok(value) => {
                 if before.savepoint {
                     ours(self.db, "RELEASE rejoin_statement")?;
                 }
-                footprint.local.iter().for_each(|table| self.touched.table(table));
                 if footprint.ddl {
                     self.touched.table("sqlite_schema");
                 }

@@ -74,6 +74,27 @@ fn local_tables_with_triggers_behave_as_in_sqlite() {
 }
 
 #[test]
+fn or_fail_keeps_rows_of_local_tables_as_in_sqlite() {
+    let (_folder, mut engine) = items();
+    engine.execute_batch(LOCAL).unwrap();
+    let plain = plain();
+    let [insert, fails] =
+        ["INSERT INTO draft (id, n) VALUES ('a', 1), ('b', 2)", "UPDATE OR FAIL draft SET n = 5"];
+    let kept = engine.transaction(|tx| {
+        tx.execute(insert, &[])?;
+        tx.execute("INSERT INTO item (id, n) VALUES ('x', 1)", &[])?;
+        tx.execute(fails, &[]).unwrap_err();
+        tx.execute("UPDATE item SET n = 2", &[])
+    });
+    assert_eq!(kept.unwrap(), 1);
+    plain.execute_batch(insert).unwrap();
+    plain.execute_batch(fails).unwrap_err();
+    assert_eq!(all(&mut engine, DRAFTS), ["'a 5 1'", "'b 2 0'"]);
+    assert_eq!(of_plain(&plain, DRAFTS), ["'a 5 1'", "'b 2 0'"]);
+    assert_eq!(queued(&engine), ["item x insert n 2"]);
+}
+
+#[test]
 fn local_triggers_under_synced_rows_behave_as_in_sqlite() {
     let (_folder, mut engine) = items();
     engine.execute_batch(LOCAL).unwrap();
