@@ -141,7 +141,7 @@ fn log(engine: &Engine) -> Result<Json> {
     }))
 }
 
-/// Triggers of the app that failed on remote rows and were dropped.
+/// Triggers of the app that failed on remote rows: disabled for a transaction, or dropped.
 fn triggers_disabled(engine: &Engine) -> Result<Json> {
     let text = engine.meta(TRIGGER_DISABLED)?;
     Ok(text.map_or(Json::Null, |text| serde_json::from_str(&text).unwrap_or(Json::String(text))))

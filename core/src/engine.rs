@@ -70,6 +70,8 @@ use database::{Database, fault};
 use entries::DeviceLog;
 use queue::Queue;
 use queue::faults::FaultLimit;
+use schema::app_trigger;
+use schema::left_out::LeftOutPart;
 use schema::model::Schema;
 use statement::Footprints;
 
@@ -233,6 +235,13 @@ impl Engine {
     /// The synced tables.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// What of the schema is left out, and the app's triggers that failed on rows of the server.
+    pub(crate) fn left_out(&self) -> Result<Vec<LeftOutPart>> {
+        let mut parts = self.schema.left_out.parts.clone();
+        parts.extend(app_trigger::failed(self.db.conn())?);
+        Ok(parts)
     }
 
     /// Overrides the conflict policy of these tables; other tables keep the policy of the server's

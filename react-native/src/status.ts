@@ -43,7 +43,7 @@ export type FirstSync = 'absent' | 'partial' | 'done';
 /** A table of the server, or a part of one, that this device has left out of its schema. */
 export interface LeftOutPart {
   readonly table: string;
-  /** What of it: `table`, or `index NAME`, `CHECK NAME` and the like. */
+  /** What of it: `table`, or `index NAME`, `CHECK NAME`, `trigger NAME` and the like. */
   readonly part: string;
   /** Why, and the remedy. */
   readonly reason: string;
@@ -57,6 +57,7 @@ export interface SyncStatus {
   /**
    * Tables of the server, and rules and indexes, that this device has left out of its schema. The others are synced. A
    * name that the app uses itself is adopted by the next sync after the app drops or renames its own object.
+   * Also the app's triggers that failed on rows of the server, until the app drops or replaces them.
    */
   readonly leftOut: readonly LeftOutPart[];
 }

@@ -226,10 +226,7 @@ impl Core {
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
         let writer = Writer::start_with(open, between).wait()?;
         let beside = || {
-            let stored = |engine: &mut Engine| {
-                let left_out = engine.schema.left_out.parts.clone();
-                Ok((fact::first_sync(engine)?, left_out))
-            };
+            let stored = |engine: &mut Engine| Ok((fact::first_sync(engine)?, engine.left_out()?));
             let (first_sync, left_out) = writer.call_blocking(stored)?;
             syncing.set_stored(first_sync, left_out);
             let count = config.readers;

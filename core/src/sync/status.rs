@@ -117,6 +117,9 @@ pub struct SyncStatus {
     /// Tables of the server, and rules and indexes, that this device has left out of its schema. The others
     /// are synced. A name that the app uses itself is adopted by the next sync after the app drops or
     /// renames its own object.
+    ///
+    /// Also the app's triggers that failed on rows of the server, which were written without them, until
+    /// the app drops or replaces them.
     pub left_out: Vec<LeftOutPart>,
 }
 

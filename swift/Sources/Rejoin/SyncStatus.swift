@@ -11,6 +11,7 @@ public struct SyncStatus: Sendable, Hashable {
     /// Tables of the server, and rules and indexes, that this device has left out of its schema. The others are synced.
     ///
     /// A name that the app uses itself is adopted by the next sync after the app drops or renames its own object.
+    /// Also the app's triggers that failed on rows of the server, until the app drops or replaces them.
     public let leftOut: [LeftOutPart]
 
     /// A status, for tests of an app.
@@ -25,7 +26,7 @@ public struct SyncStatus: Sendable, Hashable {
 public struct LeftOutPart: Sendable, Hashable {
     /// The table.
     public let table: String
-    /// What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+    /// What of it: `table`, or `index NAME`, `CHECK NAME`, `trigger NAME` and the like.
     public let part: String
     /// Why, and the remedy.
     public let reason: String

@@ -250,6 +250,39 @@ fn status_names_what_is_left_out_until_it_is_adopted() {
 }
 
 #[test]
+fn status_names_a_trigger_that_fails_until_it_is_replaced() {
+    let (backend, _served, phone) = served_phone(Store::Sqlite);
+    phone.client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
+    phone.run("CREATE TABLE seen (name TEXT UNIQUE)");
+    let create = |or: &str| {
+        format!(
+            "CREATE TRIGGER place_new AFTER INSERT ON places BEGIN INSERT {or} INTO seen VALUES (NEW.name); END"
+        )
+    };
+    phone.run(&create(""));
+    for id in ["p1", "p2"] {
+        backend.outside(&format!(
+            "INSERT INTO places (id, name, user_id) VALUES ('{id}', 'A', 'ana')"
+        ));
+    }
+    phone.sync();
+    let named = || phone.client.status().left_out;
+    assert_eq!(
+        (named()[0].table.as_str(), named()[0].part.as_str()),
+        ("places", "trigger place_new")
+    );
+    let reason = named()[0].reason.clone();
+    assert!(reason.contains("UNIQUE constraint failed: seen.name"), "{reason}");
+    assert_eq!(phone.client.query(PLACES_IDS, ()).wait().unwrap().len(), 2);
+    phone.sync();
+    assert_eq!(named().len(), 1, "it may fail again");
+    phone.run("DROP TRIGGER place_new");
+    phone.run(&create("OR IGNORE"));
+    phone.sync();
+    assert_eq!(named(), []);
+}
+
+#[test]
 fn manifest_of_which_nothing_can_be_built_is_refused() {
     let (server, _) = places(Store::Sqlite, 1, 100);
     let mut device = Device::new("ana", 7);

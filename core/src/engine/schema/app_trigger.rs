@@ -5,11 +5,12 @@
 //! The error does not say which trigger failed, so the row is tried without each of them, and then
 //! without the smallest set that lets it pass.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::database::{OURS, fault};
 use crate::engine::meta::{meta, set_meta};
+use crate::engine::schema::left_out::LeftOutPart;
 use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, InputFault, Result};
@@ -220,6 +221,28 @@ fn recorded(conn: &Connection) -> Result<Vec<Failed>> {
 fn store(conn: &Connection, all: &[Failed]) -> Result<()> {
     let text = serde_json::to_string(all).map_err(|error| Error::Internal(error.to_string()))?;
     set_meta(conn, TRIGGER_DISABLED, Some(&text))
+}
+
+/// The triggers without which rows of the server were written, for the status. The app has neither
+/// dropped nor changed them since.
+pub(crate) fn failed(conn: &Connection) -> Result<Vec<LeftOutPart>> {
+    let mut parts = Vec::new();
+    for Failed { table, trigger, error, sql, measure, times } in recorded(conn)? {
+        let now: Option<String> = conn
+            .prepare_cached(&format!(
+                "{OURS}SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1"
+            ))
+            .and_then(|mut statement| statement.query_row([&trigger], |row| row.get(0)).optional())
+            .map_err(fault::of)?;
+        if measure == Measure::Disabled && now == Some(sql) {
+            let reason = format!(
+                "rows of the server were written without it ({times} times), because it failed: {error}; drop it, or \
+                 create one that does not fail"
+            );
+            parts.push(LeftOutPart { table, part: format!("trigger {trigger}"), reason });
+        }
+    }
+    Ok(parts)
 }
 
 /// Whether the keyword RAISE occurs outside of strings, names and comments.

@@ -18,12 +18,13 @@ use crate::error::{Error, Result, StorageFault};
 /// The key in `rejoin_meta`.
 pub(crate) const LEFT_OUT: &str = "left_out";
 
-/// A table of the server, or a part of one, that this device has left out of its schema.
+/// A table of the server, or a part of one, that this device has left out of its schema; or a trigger of
+/// the app that failed on rows of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOutPart {
     /// The table.
     pub table: String,
-    /// What of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+    /// What of it: `table`, or `index NAME`, `CHECK NAME`, `trigger NAME` and the like.
     pub part: String,
     /// Why, and the remedy.
     pub reason: String,

@@ -139,7 +139,7 @@ pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<Sessio
     let client_id = engine.meta("client_id")?.filter(|_| can(capability::EVENTS));
     Ok(SessionState {
         first_sync: fact::first_sync(engine)?,
-        left_out: engine.schema.left_out.parts.clone(),
+        left_out: engine.left_out()?,
         progress: session.progress(),
         gzip: can(capability::GZIP),
         events: client_id.map(|id| format!("/sync/events?client_id={id}")),

@@ -18,6 +18,7 @@ import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
  * @property firstSync whether the tables have ever been complete.
  * @property leftOut tables of the server, and rules and indexes, that this device has left out of its schema. The others are
  *   synced. A name that the app uses itself is adopted by the next sync after the app drops or renames its own object.
+ *   Also the app's triggers that failed on rows of the server, until the app drops or replaces them.
  */
 public data class SyncStatus(
     val state: SyncState,
@@ -29,7 +30,7 @@ public data class SyncStatus(
  * A table of the server, or a part of one, that this device has left out of its schema.
  *
  * @property table the table.
- * @property part what of it: `table`, or `index NAME`, `CHECK NAME` and the like.
+ * @property part what of it: `table`, or `index NAME`, `CHECK NAME`, `trigger NAME` and the like.
  * @property reason why, and the remedy.
  */
 public data class LeftOutPart(val table: String, val part: String, val reason: String)
