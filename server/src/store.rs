@@ -14,7 +14,7 @@ pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
 pub use log::{LogRowError, LogTables, Misfit, fits};
 pub use prefetch::{Prefetch, ReadHint};
 pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
-pub use work::{read, read_replica, write};
+pub use work::{read, read_replica, write, write_to_end};
 pub use writing::{
     Maintain, Savepoints, StoreWrite, WriteDevices, WriteError, WriteKind, WriteRows, Writing,
 };
@@ -104,18 +104,23 @@ pub trait Store: Send + Sync + Debug {
         let _ = touched;
     }
 
-    /// The last position of the log and its tag, after everything that was committed before this
-    /// call.
-    fn end(&self) -> Result<(i64, i64), Fault> {
-        let mut end = (0, 0);
-        self.read(&mut |reading| {
+    /// Like [`write`](Self::write), and reads the end of the log after the commit. The outer error is that of the transaction,
+    /// the inner one that of the read.
+    fn write_to_end(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<Result<End, Fault>, Fault> {
+        self.write(now, work)?;
+        Ok(read(self, |reading| {
             let head = reading.log_state()?.head;
-            end = (head, reading.tag(head)?.unwrap_or_default());
-            Ok(())
-        })?;
-        Ok(end)
+            Ok((head, reading.tag(head)?.unwrap_or_default()))
+        }))
     }
 }
+
+/// The last position of the log, and its tag.
+pub type End = (i64, i64);
 
 /// What another process reports.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use super::{Caller, Engine, encode, held};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Conflict;
 use crate::model::{Client, LogState, ReadScope, Row};
-use crate::store::{Reading, Writing, write};
+use crate::store::{End, Reading, Writing, write_to_end};
 
 mod left;
 pub(super) mod load;
@@ -74,22 +74,23 @@ fn push_groups(
     check_push(engine, (request, ask), most)?;
     let budget = Budget::new(engine, &caller.user);
     let mut verdicts = Vec::new();
-    let (mut response, log) = loop {
-        let Part { answered, ended, conflicts } =
+    let (mut response, log, end) = loop {
+        let Part { answered, end, ended, conflicts } =
             push_part(engine, caller, (request, ask), &budget, &mut verdicts)?;
         engine.tell_conflicts(&conflicts);
         // After the commit: a request that fails is logged as failed, at a limited rate.
         for Undecided { mutation, why } in ended.undecided {
             tracing::warn!(mutation, why, "nothing was decided");
         }
-        if let Some(answered) = answered {
-            break answered;
+        if let Some((response, log)) = answered {
+            break (response, log, end);
         }
     };
+    // Of after the commit, because a log may assign positions to its entries then. Without it, nothing is answered: the
+    // commit may not be on disk yet.
+    let end = end?;
     let mut head = None;
     if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
-        // After the commit, because a log may assign positions to its entries then.
-        let end = engine.store.end()?;
         let accepted = accepted_of(caller, request, ask, &verdicts);
         answer.witness = cursor::witness(end, false, &log, accepted, &ask.witness)?;
         let decided = verdicts.len().saturating_sub(ask.cancel.len());
@@ -104,6 +105,8 @@ fn push_groups(
 struct Part {
     /// The response without verdicts, and the log's state, if this was the last transaction.
     answered: Option<(PushResponse, LogState)>,
+    /// The end of the log after its commit.
+    end: Result<End, Fault>,
     ended: Ended,
     conflicts: Vec<Conflict>,
 }
@@ -122,7 +125,7 @@ fn push_part(
     let begun = verdicts.len();
     let cancels = ask.cancel.get(begun..).unwrap_or_default();
     let groups = ask.groups.get(begun.saturating_sub(ask.cancel.len())..).unwrap_or_default();
-    let (part, found) = write(&*engine.store, &now, |writing| {
+    let work = |writing: &dyn Writing| {
         budget.begin_slice(writing.batch().is_none());
         load::announce(writing, caller, &request.client_id, &ask.witness)?;
         let mut client = engine.registered(writing, caller, &request.client_id)?;
@@ -171,8 +174,10 @@ fn push_part(
             }
         }
         let answered = is_last.then(|| (answered(writing, &now, answer), log));
-        Ok((Part { answered, ended, conflicts: conflicts.into_all() }, found))
-    })?;
+        Ok((answered, ended, conflicts.into_all(), found))
+    };
+    let ((answered, ended, conflicts, found), end) = write_to_end(&*engine.store, &now, work)?;
+    let part = Part { answered, end, ended, conflicts };
     budget.end_slice(found.len() > cancels.len(), part.ended.rejections);
     count_rejections(engine, &caller.user, part.ended.rejections, &found);
     verdicts.extend(found);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rejoin_protocol::time;
 use tokio::time::Instant;
 
-use super::{NoticeListener, Reading, Store, WriteProblem, Writing};
+use super::{End, NoticeListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
@@ -74,7 +74,7 @@ pub(crate) use guard::ServedTables;
 use guard::resolverless;
 use log_tables::LogShape;
 use pool::Pool;
-use replica::{Replica, noting_head};
+use replica::Replica;
 use retries::Retries;
 use shape::{Effects, Shape};
 use tls::Target;
@@ -293,6 +293,56 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// Runs `work` in a transaction that `commit` commits.
+    fn write_and<T>(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+        commit: impl Fn(&PostgresTransaction<'_>) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Fault> {
+        if self.plan.looks {
+            return Err(Fault::Internal(String::from(
+                "opened read-only by Server::look: use Server::open",
+            )));
+        }
+        let (mut attempt, mut retries) = (1, Retries::default());
+        loop {
+            let stamp = literal(now);
+            let begin = format!("{WRITE}; SELECT set_config('rejoin.now', {stamp}, true)");
+            let (known, lease) = (self.known(), self.pool.take()?);
+            let connection = lease.connection()?;
+            let entry = Entry::on(connection, None, &begin);
+            let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
+            let transaction = PostgresTransaction::writing(connection, &known, role, entry, hopes);
+            let done = work(&transaction);
+            if !retries.counts(self, connection, &transaction)? {
+                lease.keep();
+                continue;
+            }
+            // Retry a transaction that lost against another one, up to the limit.
+            let again = transaction.collided() && hopes;
+            let ended = done.map(|()| (!again).then(|| commit(&transaction)));
+            if !matches!(ended, Ok(Some(Ok(_)))) && connection.roll_back().is_err() {
+                drop(lease);
+            } else {
+                lease.keep();
+            }
+            attempt += 1;
+            match ended {
+                _ if again => {}
+                Err(fault) => return Err(fault),
+                Ok(Some(Ok(committed))) => {
+                    self.bell.ring();
+                    return Ok(committed);
+                }
+                Ok(Some(Err(error))) if !error::is_collision(&error) || !hopes => {
+                    return Err(error.into());
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Runs a query for one number, outside any transaction.
     fn number(&self, sql: &str) -> Result<i64, Fault> {
         self.alone(|connection| Ok(connection.alone(sql, &[])?.first().map_or(0, |row| row.get(0))))
@@ -376,45 +426,24 @@ impl Store for PostgresStore {
         now: &str,
         work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        if self.plan.looks {
-            return Err(Fault::Internal(String::from(
-                "opened read-only by Server::look: use Server::open",
-            )));
+        self.write_and(now, work, |transaction| transaction.commit())
+    }
+
+    /// The end of the log is read in the round trip of the commit.
+    fn write_to_end(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<Result<End, Fault>, Fault> {
+        let commit = |transaction: &PostgresTransaction<'_>| {
+            let begun = Instant::now();
+            Ok((transaction.commit_to_end()?, begun))
+        };
+        let (end, begun) = self.write_and(now, work, commit)?;
+        if let (Some(replica), Ok((head, tag))) = (&self.replica, &end) {
+            replica.read_head((*head, Some(*tag).filter(|tag| *tag != 0)), begun);
         }
-        let (mut attempt, mut retries) = (1, Retries::default());
-        loop {
-            let stamp = literal(now);
-            let begin = format!("{WRITE}; SELECT set_config('rejoin.now', {stamp}, true)");
-            let (known, lease) = (self.known(), self.pool.take()?);
-            let connection = lease.connection()?;
-            let entry = Entry::on(connection, None, &begin);
-            let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
-            let transaction = PostgresTransaction::writing(connection, &known, role, entry, hopes);
-            let done = work(&transaction);
-            if !retries.counts(self, connection, &transaction)? {
-                lease.keep();
-                continue;
-            }
-            // Retry a transaction that lost against another one, up to the limit.
-            let again = transaction.collided() && hopes;
-            let ended = if again || done.is_err() { None } else { Some(transaction.commit()) };
-            if !matches!(ended, Some(Ok(()))) && connection.roll_back().is_err() {
-                drop(lease);
-            } else {
-                lease.keep();
-            }
-            attempt += 1;
-            match ended {
-                _ if again => {}
-                None => return done,
-                Some(Ok(())) => {
-                    self.bell.ring();
-                    return Ok(());
-                }
-                Some(Err(error)) if error::is_collision(&error) && hopes => {}
-                Some(Err(error)) => return Err(error.into()),
-            }
-        }
+        Ok(end.map_err(Fault::from))
     }
 
     fn listen(&self, notify: NoticeListener) {
@@ -429,8 +458,12 @@ impl Store for PostgresStore {
     }
 
     fn pulse(&self) -> Result<i64, Fault> {
-        let replica = self.replica.as_ref();
-        noting_head(replica, || self.number(changelog::SEQUENCE), |head| (*head, None))
+        let begun = Instant::now();
+        let head = self.number(changelog::SEQUENCE)?;
+        if let Some(replica) = &self.replica {
+            replica.read_head((head, None), begun);
+        }
+        Ok(head)
     }
 
     fn try_write(&self) -> Result<(), WriteProblem> {
@@ -462,11 +495,5 @@ impl Store for PostgresStore {
         let state = feed::state(lease.connection()?)?;
         lease.keep();
         Ok(state)
-    }
-
-    /// One round trip: every push calls it.
-    fn end(&self) -> Result<(i64, i64), Fault> {
-        let tag = |end: &(i64, i64)| (end.0, Some(end.1).filter(|tag| *tag != 0));
-        noting_head(self.replica.as_ref(), || self.alone(changelog::end), tag)
     }
 }

@@ -1,11 +1,11 @@
 //! Helpers for store closures that return a value.
 
-use super::{Reading, Store, Writing};
+use super::{End, Reading, Store, Writing};
 use crate::error::Fault;
 
 /// Runs `work` on a snapshot and returns its result.
 pub fn read<T>(
-    store: &dyn Store,
+    store: &(impl Store + ?Sized),
     mut work: impl FnMut(&dyn Reading) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let mut found = None;
@@ -13,7 +13,7 @@ pub fn read<T>(
         found = Some(work(reading)?);
         Ok(())
     })?;
-    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
+    found.ok_or_else(no_run)
 }
 
 /// Runs `work` on a snapshot of a replica and returns its result. `None` if the store has no replica
@@ -41,5 +41,24 @@ pub fn write<T>(
         found = Some(work(writing)?);
         Ok(())
     })?;
-    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
+    found.ok_or_else(no_run)
+}
+
+/// Like [`write`], with the end of the log after the commit.
+pub fn write_to_end<T>(
+    store: &dyn Store,
+    now: &str,
+    mut work: impl FnMut(&dyn Writing) -> Result<T, Fault>,
+) -> Result<(T, Result<End, Fault>), Fault> {
+    let mut found = None;
+    let end = store.write_to_end(now, &mut |writing| {
+        found = Some(work(writing)?);
+        Ok(())
+    })?;
+    let found = found.ok_or_else(no_run)?;
+    Ok((found, end))
+}
+
+fn no_run() -> Fault {
+    Fault::Internal(String::from("the store did not run the work"))
 }

@@ -5,10 +5,11 @@ use rejoin_protocol::time;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
-use super::connection::Connection;
+use super::connection::{Connection, Params};
 use super::records::put_meta;
 use super::{Known, types};
 use crate::model::{ChangeEntry, LogState, Table, Touched};
+use crate::store::End;
 use crate::store::quote::quoted;
 
 /// The sequencer: numbers committed changes in its own transaction and returns the last position.
@@ -133,14 +134,22 @@ pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>>
     Ok(connection.first(TAGS, &[&[position].as_slice()])?.and_then(|row| row.get(1)))
 }
 
-/// The last position and its tag after all committed changes are numbered; in one round trip.
-pub(super) fn end(connection: &Connection) -> Result<(i64, i64)> {
+/// Lets the commit of a transaction with entries not wait for the disk: the commit of the sequencer, which numbers them, waits
+/// for everything before it in the WAL. Nothing is answered before it, and no read of the log shows the entries.
+const EASE: &str = "SELECT set_config('synchronous_commit', 'off', true)
+    WHERE EXISTS (SELECT FROM rejoin.inbox WHERE writer = pg_current_xact_id_if_assigned())";
+
+/// Runs a last statement, commits, and returns the last position and its tag after all committed changes are numbered; in
+/// one round trip. The inner error is that of what follows the commit.
+pub(super) fn commit_to_end(
+    connection: &Connection,
+    last: (&str, Params<'_>),
+) -> Result<Result<End>> {
     const END: &str =
         concat!("SELECT h.position, ", tag_at!("h.position"), " FROM rejoin.head AS h");
-    let (begin, end) = ("BEGIN READ ONLY", Some("COMMIT"));
-    let (rows, _) = connection.enter(Some(SEQUENCE), begin, (END, &[]), end, &[])?;
+    let rows = connection.commit_then(&[last, (EASE, &[])], SEQUENCE, END)?;
     let end = |row: &Row| (row.get(0), row.get::<_, Option<i64>>(1).unwrap_or(0));
-    Ok(rows.first().map_or((0, 0), end))
+    Ok(rows.map(|rows| rows.first().map_or((0, 0), end)))
 }
 
 /// Buckets that the database can store; no row is in any other.

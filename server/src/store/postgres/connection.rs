@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
-use statement::{Before, Prepared};
+use statement::Prepared;
 
 /// Pauses between attempts to connect: each twice the last.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -388,8 +388,7 @@ impl Connection {
         let (earlier, entered, found, last_done, others) = self.wait(async {
             let first = async {
                 match &before {
-                    Some(Before::Statement(statement)) => self.done(statement, &[]).await.map(drop),
-                    Some(Before::Transaction(batch)) => self.client.batch_execute(batch).await,
+                    Some(before) => self.run_alone(before).await,
                     None => Ok(()),
                 }
             };
@@ -427,6 +426,31 @@ impl Connection {
         });
         last?;
         committed
+    }
+
+    /// Runs the last statements, of which one fails if the transaction was aborted, commits, and runs `next` in a transaction
+    /// of its own, then a query; in one round trip. The inner error is that of what follows the commit.
+    pub(super) fn commit_then(
+        &self,
+        last: &[(&str, Params<'_>)],
+        next: &str,
+        query: &str,
+    ) -> Result<Result<Vec<Row>, Error>, Error> {
+        let last: Vec<_> =
+            last.iter().map(|(text, params)| (Sql { text, types: &[] }, *params)).collect();
+        let statements = self.statements_of(&last)?;
+        let next = self.beginning_with(next)?;
+        let query = self.statement(Sql { text: query, types: &[] })?;
+        let commit = self.ending("COMMIT");
+        let last = statements.iter().zip(&last);
+        let last = last.map(|(statement, (_, params))| self.query(statement, params));
+        let (last, committed, next_done, found) = self.wait(async {
+            tokio::join!(biased; each_in_order(last), self.client.batch_execute(&commit),
+                self.run_alone(&next), self.query(&query, &[]))
+        });
+        last.into_iter().collect::<Result<Vec<_>, _>>()?;
+        committed?;
+        Ok(next_done.and(found))
     }
 
     /// Ends a read-only transaction without waiting for the result; the next request queues after

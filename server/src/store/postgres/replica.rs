@@ -189,7 +189,7 @@ impl Replica {
     }
 
     /// A query of the database that was sent at `begun` found this last position, and its tag if asked.
-    fn read_head(&self, (head, tag): (i64, Option<i64>), begun: Instant) {
+    pub(super) fn read_head(&self, (head, tag): (i64, Option<i64>), begun: Instant) {
         lock(&self.log).read_head(head, tag, begun);
     }
 
@@ -224,18 +224,4 @@ fn is_answer(fault: &Fault) -> bool {
 fn identity(session: &Connection) -> Result<(String, bool), Fault> {
     let row = session.first(IDENTITY, &[])?;
     Ok(row.map_or((String::new(), false), |row| (row.get(0), row.get(1))))
-}
-
-/// Runs a query for the last position, and records it with its tag.
-pub(super) fn noting_head<T>(
-    replica: Option<&Arc<Replica>>,
-    query: impl FnOnce() -> Result<T, Fault>,
-    head: impl FnOnce(&T) -> (i64, Option<i64>),
-) -> Result<T, Fault> {
-    let begun = Instant::now();
-    let found = query()?;
-    if let Some(replica) = replica {
-        replica.read_head(head(&found), begun);
-    }
-    Ok(found)
 }

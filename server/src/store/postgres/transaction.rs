@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::ahead::{self, Answers};
-use super::connection::Connection;
+use super::connection::{Connection, Params};
 use super::floor::Floor;
 use super::pages::ParentRows;
 use super::records::PutClient;
@@ -23,7 +23,7 @@ use crate::model::{
     Row, Schema, StoredRow, Table,
 };
 use crate::store::log::LogSession;
-use crate::store::{Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading};
+use crate::store::{End, Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading};
 
 mod devices;
 mod entry;
@@ -195,6 +195,15 @@ impl<'a> PostgresTransaction<'a> {
         match self.last.take() {
             Some(put) => put.with(|text, params| self.connection.commit_behind((text, params))),
             None => self.connection.commit(),
+        }
+    }
+
+    /// Stores the device, commits, and reads the end of the log in the same round trip. The inner error is that of the read.
+    pub(super) fn commit_to_end(&self) -> Result<Result<End, Error>, Error> {
+        let commit = |last: (&str, Params<'_>)| changelog::commit_to_end(self.connection, last);
+        match self.last.take() {
+            Some(put) => put.with(|text, params| commit((text, params))),
+            None => commit(("SELECT 1", &[])),
         }
     }
 

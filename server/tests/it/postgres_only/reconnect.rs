@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::proxy::Proxy;
 use crate::world::{Backend, Device, TABLES, World, place, rename, standard};
-use rejoin_postgres::{Cluster, Database, Session};
+use rejoin_postgres::{Cluster, ClusterOptions, Database, Session};
 
 /// Records every write of a place.
 const AUDIT: &str = "
@@ -167,6 +167,30 @@ async fn unconfirmed_commit_is_found_on_retry() {
     assert_eq!(verdict.verdict, Ending::Accepted);
     assert_eq!(rows.len(), 1, "and the current row is returned");
     assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY name) FROM done"), "Pier Quay");
+}
+
+/// Nothing but a commit writes the WAL to the disk here, and a push with entries leaves that to the sequencer.
+#[tokio::test]
+async fn answered_push_survives_a_crash_of_the_database() {
+    let settings = "-c wal_writer_delay=10s -c autovacuum=off";
+    let options = ClusterOptions { settings, ..ClusterOptions::default() };
+    let mut cluster = Cluster::start(&options).unwrap();
+    let world = own(&cluster);
+    let mut anna = world.device("anna", "a1").await;
+    let wrong = json!([{"operation": "create", "table_name": "places", "id": "p2", "data": {"name": "x", "score": -1}}]);
+    let stored =
+        "SELECT (SELECT count(*) FROM places) || ' ' || (SELECT count(*) FROM rejoin_verdict)";
+    for (id, changes, ending, expected) in [
+        ("m1", json!([place("p1", "Quay")]), Ending::Accepted, "1 1"),
+        ("m2", wrong, Ending::Rejected, "1 2"),
+    ] {
+        assert_eq!(anna.push(id, changes).await.0.verdict, ending);
+        cluster.stop().unwrap();
+        cluster.start_again().unwrap();
+        assert_eq!(world.one(stored), expected, "{id}");
+        // The first request on each lost connection fails.
+        anna.post("/sync/snapshot", json!({"limit": 10})).await;
+    }
 }
 
 /// A trigger of the application discards the prepared statements of its connection. The connection

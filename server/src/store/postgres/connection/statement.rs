@@ -51,6 +51,13 @@ impl Connection {
         }
     }
 
+    pub(super) async fn run_alone(&self, before: &Before) -> Result<(), Error> {
+        match before {
+            Before::Statement(statement) => self.done(statement, &[]).await.map(drop),
+            Before::Transaction(batch) => self.client.batch_execute(batch).await,
+        }
+    }
+
     /// The statement that ends a transaction. It removes the driver's names from a session that
     /// other connections use next; this one is then closed.
     pub(super) fn ending(&self, end: &str) -> String {
