@@ -12,7 +12,7 @@ unless $?.success?
 end
 unless File.directory?(File.join(__dir__, "ios", "CRejoinFFI.xcframework"))
   raise "@rejoin/react-native has no engine: ios/CRejoinFFI.xcframework does not exist. " \
-        "Install the package from npm again, or run `cargo xtask package swift` on a Mac in a checkout."
+        "Run `cargo xtask package swift` and `cargo xtask package npm` on a Mac in a checkout, and install the tarball again."
 end
 
 Pod::Spec.new do |s|

@@ -3,6 +3,8 @@
 //! Android: writes into `target/package/android` the native library of each ABI, the licences of all
 //! code in it, and its bill of materials. Then Maven writes all packages into a repository there.
 //!
+//! JVM: writes into `target/package/jvm` a repository with the packages that need no NDK.
+//!
 //! Swift: writes into `target/package/swift` the frameworks, the same licences and materials, and
 //! what a release consists of.
 //!
@@ -12,10 +14,10 @@ mod android;
 mod apple;
 mod inventory;
 mod linker;
+mod maven;
 mod npm;
 
-use crate::language::kotlin::maven;
-use crate::process::succeeds;
+use crate::library::Oversize;
 use crate::report::{Count, Report, Row, skips_allowed};
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
@@ -38,6 +40,8 @@ enum Platform {
         #[arg(long)]
         check: bool,
     },
+    /// The packages for Kotlin on the JVM in a Maven repository, with the engine for this machine
+    Jvm,
     /// The frameworks for Apple's systems, and what a release is made of
     Swift {
         /// Build and check the frameworks; do not sign, zip or write the distribution repository
@@ -52,54 +56,69 @@ enum Platform {
     Npm,
 }
 
-/// Builds the parts, then the package.
+/// Builds the parts, then the package. A failed step is the last one.
 pub(crate) fn run(options: &Options) -> ExitCode {
-    let mut report = Report::default();
+    let mut steps: Vec<Step> = Vec::new();
     match options.platform {
         Platform::Swift { smoke: true, .. } => {
-            report.add(Row::of("smoke", || apple::smoke::run(&folder("swift"))));
+            steps.push(("smoke", || apple::smoke::run(&folder("swift"))));
         }
         Platform::Swift { check, .. } => {
-            let frameworks = Row::of("frameworks", frameworks);
-            let built = frameworks.count.failed == 0;
-            report.add(frameworks);
-            if built && !check {
-                report.add(Row::of("release", || apple::release::make(&folder("swift"))));
+            steps.push(("frameworks", || frameworks(Oversize::Warns)));
+            if !check {
+                steps.push(("release", || apple::release::make(&folder("swift"))));
             }
         }
-        Platform::Npm => report.add(Row::of("npm", npm::tarballs)),
-        Platform::Android { check } => {
-            report.add(Row::of("parts", libraries));
-            if !check {
-                report.add(Row::of("archive", archive));
-            }
+        Platform::Npm => steps.push(("npm", npm::tarballs)),
+        Platform::Jvm => steps.push(("archive", maven::jvm)),
+        Platform::Android { check: true } => steps.push(("parts", || libraries(Oversize::Warns))),
+        Platform::Android { check: false } => {
+            steps.push(("ndk", || linker::require_ndk().map(|()| Count::one(true))));
+            steps.push(("parts", || libraries(Oversize::Warns)));
+            steps.push(("archive", maven::android));
         }
     }
-    report.close(skips_allowed())
+    run_until_failure(steps).close(skips_allowed())
+}
+
+/// A step of packaging, by its name.
+type Step = (&'static str, fn() -> Result<Count>);
+
+/// Runs the steps up to the first one that fails.
+fn run_until_failure(steps: Vec<Step>) -> Report {
+    let mut report = Report::default();
+    for (name, step) in steps {
+        if report.rows.iter().any(|row| row.count.failed > 0) {
+            println!("\n== {name}: not run, because the step before it failed. No package is made");
+            break;
+        }
+        report.add(Row::of(name, step));
+    }
+    report
 }
 
 /// The parts of all packages: native libraries, licences, bills of materials.
 pub(crate) fn parts() -> Result<Count> {
-    let mut count = libraries()?;
-    count += frameworks()?;
+    let mut count = libraries(Oversize::Fails)?;
+    count += frameworks(Oversize::Fails)?;
     Ok(count)
 }
 
 /// Android's libraries, and what accompanies them.
-fn libraries() -> Result<Count> {
+fn libraries(oversize: Oversize) -> Result<Count> {
     let folder = folder("android");
     empty(&folder)?;
     let mut count = inventory()?;
-    count += android::libraries(&folder)?;
+    count += android::libraries(&folder, oversize)?;
     Ok(count)
 }
 
 /// Apple's frameworks, and what accompanies them.
-fn frameworks() -> Result<Count> {
+fn frameworks(oversize: Oversize) -> Result<Count> {
     let folder = folder("swift");
     empty(&folder)?;
     let mut count = inventory::write(&folder, &apple::targets())?;
-    count += apple::frameworks(&folder)?;
+    count += apple::frameworks(&folder, oversize)?;
     Ok(count)
 }
 
@@ -108,21 +127,6 @@ pub(crate) fn inventory() -> Result<Count> {
     let folder = folder("android");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     inventory::write(&folder, &android::targets())
-}
-
-/// A Maven repository with all packages. The archive has the native libraries if there are any;
-/// otherwise it is called `no-native`.
-fn archive() -> Result<Count> {
-    let repository = format!("file://{}", folder("android").join("maven").display());
-    let mut maven = maven();
-    maven.args(["-DskipTests", "-Prelease", "deploy"]);
-    maven.arg(format!("-DaltDeploymentRepository=package::{repository}"));
-    maven.arg(format!("-Drejoin.repository={repository}"));
-    let jni = folder("android").join("jni");
-    if jni.is_dir() {
-        maven.arg(format!("-Drejoin.jni={}", jni.display()));
-    }
-    Ok(Count::one(succeeds(maven)?))
 }
 
 /// An empty folder: a library of an earlier run must never end up in a package.
@@ -135,4 +139,27 @@ fn empty(folder: &Path) -> Result<()> {
 
 fn folder(platform: &str) -> PathBuf {
     root().join("target/package").join(platform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Count, run_until_failure};
+    use anyhow::bail;
+
+    #[test]
+    fn failed_step_is_the_last_one() {
+        let names = |steps| {
+            let report = run_until_failure(steps);
+            report.rows.iter().map(|row| row.stage.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(vec![("a", || Ok(Count::one(true))), ("b", || Ok(Count::one(true)))]),
+            ["a", "b"]
+        );
+        assert_eq!(
+            names(vec![("a", || Ok(Count::one(false))), ("b", || Ok(Count::one(true)))]),
+            ["a"]
+        );
+        assert_eq!(names(vec![("a", || bail!("no tool")), ("b", || Ok(Count::one(true)))]), ["a"]);
+    }
 }

@@ -15,6 +15,9 @@ const PACKAGES: [&str; 5] =
 
 const JVM: &str = "rejoin,rejoin-test,rejoin-sqldelight";
 
+/// The packages that need no NDK.
+pub(crate) const JVM_PACKAGES: &str = "rejoin,rejoin-test,rejoin-sqldelight,rejoin-host,rejoin-bom";
+
 const ANDROID: &str = "rejoin-compose,rejoin-android,example-android,android-checks";
 
 const CLASS_PATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:build-classpath";

@@ -2,7 +2,7 @@
 
 use super::linker::{Linker, SYSTEM, config};
 use crate::built::Built;
-use crate::library::{self, rust_std};
+use crate::library::{self, Oversize, rust_std};
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -59,7 +59,7 @@ pub(super) fn targets() -> Vec<&'static str> {
 
 /// Builds and checks the libraries. Those of an NDK are in `jni`, where Maven looks for them; those
 /// for inspection never are.
-pub(super) fn libraries(folder: &Path) -> Result<Count> {
+pub(super) fn libraries(folder: &Path, oversize: Oversize) -> Result<Count> {
     let linker = match Linker::find(&folder.join("stubs"))? {
         Ok(linker) => linker,
         Err(missing) => return Ok(Count::skipped(&missing)),
@@ -68,7 +68,8 @@ pub(super) fn libraries(folder: &Path) -> Result<Count> {
     let mut count = Count::default();
     for abi in &ABIS {
         // One ABI that cannot be built does not hide the others.
-        count += library(abi, &linker, folder, &place.join(abi.name)).unwrap_or_else(|error| {
+        let built = library(abi, &linker, folder, (&place.join(abi.name), oversize));
+        count += built.unwrap_or_else(|error| {
             println!("FAILED: {}: {error:#}", abi.name);
             Count::one(false)
         });
@@ -81,7 +82,12 @@ pub(super) fn libraries(folder: &Path) -> Result<Count> {
 }
 
 /// Builds the library of one ABI into `place`, and checks it.
-fn library(abi: &Abi, linker: &Linker, folder: &Path, place: &Path) -> Result<Count> {
+fn library(
+    abi: &Abi,
+    linker: &Linker,
+    folder: &Path,
+    (place, oversize): (&Path, Oversize),
+) -> Result<Count> {
     match rust_std::missing(abi.rust)? {
         None => {}
         Some(missing) if linker.is_ndk() => bail!("{missing}"),
@@ -99,7 +105,7 @@ fn library(abi: &Abi, linker: &Linker, folder: &Path, place: &Path) -> Result<Co
     if !linker.is_ndk() {
         println!("{}: not loadable, for inspection only", abi.name);
     }
-    let mut count = library::checked(&library, abi.limit)?;
+    let mut count = library::checked(&library, (abi.limit, oversize))?;
     count += library::claim(
         "it needs only libraries of Android",
         &library::needs_only(&library, &SYSTEM),

@@ -15,7 +15,7 @@ pub(super) mod smoke;
 mod substitutes;
 
 use super::npm;
-use crate::library::rust_std;
+use crate::library::{Oversize, rust_std};
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
 use link::Linker;
@@ -132,7 +132,7 @@ pub(super) fn targets() -> Vec<&'static str> {
 }
 
 /// Builds and checks all slices.
-pub(super) fn frameworks(folder: &Path) -> Result<Count> {
+pub(super) fn frameworks(folder: &Path, oversize: Oversize) -> Result<Count> {
     let linker = match Linker::find(&folder.join("stubs"))? {
         Ok(linker) => linker,
         Err(missing) => return Ok(Count::skipped(&missing)),
@@ -141,7 +141,7 @@ pub(super) fn frameworks(folder: &Path) -> Result<Count> {
     let mut count = Count::default();
     for slice in &SLICES {
         // One slice that cannot be built does not hide the others.
-        count += framework(slice, &linker, &place).unwrap_or_else(|error| {
+        count += framework(slice, &linker, (&place, oversize)).unwrap_or_else(|error| {
             println!("FAILED: {}: {error:#}", slice.name);
             Count::one(false)
         });
@@ -164,7 +164,11 @@ pub(super) fn only_ios(from: &Path, to: &Path) -> Result<()> {
 
 /// Builds and checks the libraries of a slice. With Xcode they become one framework; libraries for
 /// inspection get one each.
-fn framework(slice: &Slice, linker: &Linker, place: &Path) -> Result<Count> {
+fn framework(
+    slice: &Slice,
+    linker: &Linker,
+    (place, oversize): (&Path, Oversize),
+) -> Result<Count> {
     let mut count = Count::default();
     let mut all = Vec::new();
     for target in slice.targets {
@@ -177,7 +181,7 @@ fn framework(slice: &Slice, linker: &Linker, place: &Path) -> Result<Count> {
             }
         }
         let built = linker.build(&slice.system, target)?;
-        count += checks::library(&slice.system, target, &built)?;
+        count += checks::library(&slice.system, (target, oversize), &built)?;
         if linker.is_xcode() {
             all.push(built);
         } else {

@@ -7,7 +7,7 @@
 use super::android::Abi;
 use crate::library::zig;
 use crate::process::{output, succeeds};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,17 @@ pub(super) const SYSTEM: [&str; 4] = ["libc.so", "libm.so", "libdl.so", "liblog.
 
 /// The variable by which the NDK's installers and CI images name its folder.
 const NDK_HOME: &str = "ANDROID_NDK_HOME";
+
+/// Fails without an NDK: a package without native libraries cannot open a database.
+pub(super) fn require_ndk() -> Result<()> {
+    ensure!(
+        std::env::var_os(NDK_HOME).is_some_and(|home| !home.is_empty()),
+        "{NDK_HOME} is not set, and the packages for Android need an NDK. Install one (`sdkmanager --install \"ndk;VERSION\"`), \
+         set {NDK_HOME} to its folder and run this again. Without one, `cargo xtask package jvm` makes the packages for the JVM, \
+         and `--check` links libraries that can only be inspected"
+    );
+    Ok(())
+}
 
 /// Where the tools come from.
 #[derive(Debug)]

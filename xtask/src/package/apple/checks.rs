@@ -4,7 +4,7 @@
 use super::link::Built;
 use super::macho::{self, Library, Stamp};
 use super::{NAME, System, Target, privacy};
-use crate::library::{SURFACE, claim, megabytes, small};
+use crate::library::{Oversize, SURFACE, claim, megabytes, size_claim};
 use crate::report::Count;
 use crate::workspace::root;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,7 +17,11 @@ use std::path::{Path, PathBuf};
 const IMPORTS: &str = include_str!("imports.txt");
 
 /// Checks the library of a target.
-pub(super) fn library(system: &System, target: &Target, built: &Built) -> Result<Count> {
+pub(super) fn library(
+    system: &System,
+    (target, oversize): (&Target, Oversize),
+    built: &Built,
+) -> Result<Count> {
     let size = built.library.metadata()?.len();
     println!("{}: {} ({size} bytes)", target.rust, megabytes(size));
     let library = macho::read(&built.library)?;
@@ -30,7 +34,7 @@ pub(super) fn library(system: &System, target: &Target, built: &Built) -> Result
     let imported = library.imports.iter().filter_map(|import| Some(import.split_once(' ')?.1));
     let privacy = privacy::declares(&imported.collect());
     count += claim("its privacy manifest declares what it uses", &privacy);
-    count += claim("its size is within the limit", &small(size, target.limit));
+    count += size_claim(size, (target.limit, oversize));
     Ok(count)
 }
 

@@ -11,7 +11,7 @@ import kotlin.io.path.writeText
 
 class PublishedPomTest {
     private val kotlin = Build.module.parent
-    private val published = listOf("rejoin", "rejoin-bom", "rejoin-compose", "rejoin-sqldelight", "rejoin-test")
+    private val published = listOf("rejoin", "rejoin-bom", "rejoin-compose", "rejoin-host", "rejoin-sqldelight", "rejoin-test")
 
     @Test
     fun `published POMs follow the rules of Maven Central`() {

@@ -1,0 +1,77 @@
+//! The packages for Kotlin in a Maven repository, by Maven: for the JVM, or all of them.
+//!
+//! `rejoin-host` has the engine for this machine, for the JVM and for the tests of an Android app.
+
+use super::{empty, folder};
+use crate::built::Built;
+use crate::language::kotlin::{JVM_PACKAGES, maven};
+use crate::process::succeeds;
+use crate::report::Count;
+use anyhow::{Context as _, Result, ensure};
+use std::env::consts::{ARCH, OS};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// All packages, with the native libraries for Android that an earlier step has built.
+pub(super) fn android() -> Result<Count> {
+    let jni = folder("android").join("jni");
+    ensure!(jni.is_dir(), "there is no {}", jni.display());
+    deploy(&folder("android"), &[format!("-Drejoin.jni={}", jni.display())])
+}
+
+/// The packages for the JVM.
+pub(super) fn jvm() -> Result<Count> {
+    let folder = folder("jvm");
+    empty(&folder)?;
+    deploy(&folder, &["--projects".to_owned(), JVM_PACKAGES.to_owned(), "--also-make".to_owned()])
+}
+
+/// Runs Maven's deployment into `maven` in this folder.
+fn deploy(folder: &Path, further: &[String]) -> Result<Count> {
+    let repository = format!("file://{}", folder.join("maven").display());
+    let mut maven = maven();
+    // An app must not find another build in the user's own repository.
+    maven.args(["-DskipTests", "-Dmaven.install.skip=true", "-Prelease", "deploy"]).args(further);
+    maven.arg(format!("-DaltDeploymentRepository=package::{repository}"));
+    maven.arg(format!("-Drejoin.repository={repository}"));
+    maven.arg(format!("-Drejoin.host={}", host(folder)?.display()));
+    Ok(Count::one(succeeds(maven)?))
+}
+
+/// The engine for this machine, in the folder where JNA looks for it on the class path.
+fn host(folder: &Path) -> Result<PathBuf> {
+    let built = Built::by(&["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
+    let library = built.library()?;
+    let host = folder.join("host");
+    let place = host.join(jna_folder(OS, ARCH));
+    fs::create_dir_all(&place)?;
+    fs::copy(library, place.join(library.file_name().context("a library has a name")?))?;
+    Ok(host)
+}
+
+/// JNA's name of a system: `Platform.RESOURCE_PREFIX`.
+fn jna_folder(os: &str, processor: &str) -> String {
+    let os = match os {
+        "macos" => "darwin",
+        "windows" => "win32",
+        other => other,
+    };
+    format!("{os}-{}", if processor == "x86_64" { "x86-64" } else { processor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jna_folder;
+
+    #[test]
+    fn folder_of_a_system_is_the_one_of_jna() {
+        for (os, processor, expected) in [
+            ("linux", "x86_64", "linux-x86-64"),
+            ("linux", "aarch64", "linux-aarch64"),
+            ("macos", "aarch64", "darwin-aarch64"),
+            ("windows", "x86_64", "win32-x86-64"),
+        ] {
+            assert_eq!(jna_folder(os, processor), expected);
+        }
+    }
+}
