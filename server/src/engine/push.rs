@@ -75,7 +75,7 @@ fn push_groups(
     let budget = Budget::new(engine, &caller.user);
     let mut verdicts = Vec::new();
     let (mut response, log, end) = loop {
-        let Part { answered, end, ended, conflicts } =
+        let (Part { answered, ended, conflicts }, end) =
             push_part(engine, caller, (request, ask), &budget, &mut verdicts)?;
         engine.tell_conflicts(&conflicts);
         // After the commit: a request that fails is logged as failed, at a limited rate.
@@ -105,27 +105,25 @@ fn push_groups(
 struct Part {
     /// The response without verdicts, and the log's state, if this was the last transaction.
     answered: Option<(PushResponse, LogState)>,
-    /// The end of the log after its commit.
-    end: Result<End, Fault>,
     ended: Ended,
     conflicts: Vec<Conflict>,
 }
 
 /// Evaluates the cancels and groups that have no verdict yet, until the time of the transaction is
-/// over, and adds their verdicts.
+/// over, and adds their verdicts. With the end of the log after the commit.
 fn push_part(
     engine: &Engine,
     caller: &Caller,
     (request, ask): (&PushRequest, &PushAsk),
     budget: &Budget<'_>,
     verdicts: &mut Vec<Verdict>,
-) -> Result<Part, Fault> {
+) -> Result<(Part, Result<End, Fault>), Fault> {
     let now = engine.now();
     let hooks = engine.hooks.as_deref();
     let begun = verdicts.len();
     let cancels = ask.cancel.get(begun..).unwrap_or_default();
     let groups = ask.groups.get(begun.saturating_sub(ask.cancel.len())..).unwrap_or_default();
-    let work = |writing: &dyn Writing| {
+    let ((part, found), end) = write_to_end(&*engine.store, &now, |writing| {
         budget.begin_slice(writing.batch().is_none());
         load::announce(writing, caller, &request.client_id, &ask.witness)?;
         let mut client = engine.registered(writing, caller, &request.client_id)?;
@@ -174,14 +172,12 @@ fn push_part(
             }
         }
         let answered = is_last.then(|| (answered(writing, &now, answer), log));
-        Ok((answered, ended, conflicts.into_all(), found))
-    };
-    let ((answered, ended, conflicts, found), end) = write_to_end(&*engine.store, &now, work)?;
-    let part = Part { answered, end, ended, conflicts };
+        Ok((Part { answered, ended, conflicts: conflicts.into_all() }, found))
+    })?;
     budget.end_slice(found.len() > cancels.len(), part.ended.rejections);
     count_rejections(engine, &caller.user, part.ended.rejections, &found);
     verdicts.extend(found);
-    Ok(part)
+    Ok((part, end))
 }
 
 /// Counts the rejections that were stored, and those for which the user has no room.

@@ -421,6 +421,7 @@ impl Store for PostgresStore {
         self.replica.as_ref().map(|replica| replica.counts())
     }
 
+    #[allow(clippy::redundant_closure_for_method_calls)] // The method has one lifetime, not any.
     fn write(
         &self,
         now: &str,

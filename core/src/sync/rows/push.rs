@@ -302,26 +302,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
             detail: None,
         });
     }
-    let mut images = answer
-        .rows
-        .iter()
-        .filter(|row| !engine.schema.is_left_out(&row.table_name))
-        .map(|row| cell::image(&engine.schema, row))
-        .collect::<Result<Vec<_>>>()?;
-    let unanswered = unanswered(engine, sent, answer, &images)?;
-    let name = |image: &ServerRow| {
-        let table_name = engine.schema.table(image.table)?.name.clone();
-        Some(RowName { table_name, id: image.key.to_id()? })
-    };
-    let mut again: Vec<RowName> = unanswered.iter().filter_map(name).collect();
-    let covered = covered::covered(engine, sent, answer, &images)?;
-    images.retain(|image| {
-        let row = RowKey { table: image.table, key: image.key.clone() };
-        let is_covered = covered.contains_key(&row);
-        again.extend(if is_covered { name(image) } else { None });
-        !is_covered
-    });
-    images.extend(unanswered);
+    let Rows { images, covered, again } = Rows::of(engine, sent, answer)?;
     let (displaced, detect_conflicts) = (before, true);
     let mut batch = Batch {
         verdicts,
@@ -338,6 +319,42 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
     }
     Ok(batch)
+}
+
+/// The rows of a response.
+struct Rows {
+    /// Current rows, and those that accepted mutations have left.
+    images: Vec<ServerRow>,
+    /// Rows without an image ([`covered`]).
+    covered: HashMap<RowKey, Seq>,
+    /// Rows to pull again.
+    again: Vec<RowName>,
+}
+
+impl Rows {
+    fn of(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) -> Result<Self> {
+        let mut images = answer
+            .rows
+            .iter()
+            .filter(|row| !engine.schema.is_left_out(&row.table_name))
+            .map(|row| cell::image(&engine.schema, row))
+            .collect::<Result<Vec<_>>>()?;
+        let unanswered = unanswered(engine, sent, answer, &images)?;
+        let name = |image: &ServerRow| {
+            let table_name = engine.schema.table(image.table)?.name.clone();
+            Some(RowName { table_name, id: image.key.to_id()? })
+        };
+        let mut again: Vec<RowName> = unanswered.iter().filter_map(name).collect();
+        let covered = covered::covered(engine, sent, answer, &images)?;
+        images.retain(|image| {
+            let row = RowKey { table: image.table, key: image.key.clone() };
+            let is_covered = covered.contains_key(&row);
+            again.extend(if is_covered { name(image) } else { None });
+            !is_covered
+        });
+        images.extend(unanswered);
+        Ok(Self { images, covered, again })
+    }
 }
 
 /// The rows of a verdict, without tables that this schema lacks.

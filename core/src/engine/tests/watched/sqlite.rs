@@ -88,8 +88,8 @@ impl World {
             engine.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
             plain.execute_batch(sql).unwrap();
         }
-        let watches: Vec<&str> = QUERIES.iter().map(|(sql, _)| *sql).collect();
-        let watched = Watched::new(&mut engine, &watches);
+        let queries: Vec<&str> = QUERIES.iter().map(|(sql, _)| *sql).collect();
+        let watched = Watched::new(&mut engine, &queries);
         Self { engine, plain, drawn, watched, requests: 0, _folder: folder }
     }
 
@@ -144,7 +144,7 @@ impl World {
             search::create_search_index(&mut self.engine, "item", &["body"], None).unwrap();
             return Ok("index".to_owned());
         }
-        let sql = self.drawn.ddl(rng);
+        let sql = Drawn::ddl(rng);
         let ours = self.engine.transaction(|tx| tx.execute_batch(&sql));
         let theirs = self.plain.execute_batch(&sql);
         match (ours, theirs) {

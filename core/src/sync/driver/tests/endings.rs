@@ -269,7 +269,7 @@ async fn first_sync_returns_an_error_of_the_file() {
 async fn first_sync_returns_an_error_of_a_later_pass() {
     let rig = Rig::over(RealSession::new(true), config(), Credentials::Absent, Peer::default());
     rig.transport.set_offline(true);
-    let wait = rig.driver.wait_for_first_sync(Some(Duration::from_secs(60)));
+    let wait = rig.driver.wait_for_first_sync(Some(Duration::from_mins(1)));
     rig.run_until(500).await;
     assert!(rig.passes() >= 1 && matches!(rig.state(), SyncState::Offline { .. }));
     rig.inside().engine.db.conn().execute_batch("PRAGMA query_only = ON").unwrap();

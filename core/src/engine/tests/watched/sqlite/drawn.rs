@@ -114,7 +114,7 @@ impl Drawn {
     }
 
     /// A change of the schema.
-    pub(super) fn ddl(&self, rng: &mut Rng) -> String {
+    pub(super) fn ddl(rng: &mut Rng) -> String {
         match rng.u8(..5) {
             0 => "CREATE INDEX IF NOT EXISTS draft_body ON draft (body, n)".to_owned(),
             1 => "DROP INDEX IF EXISTS draft_body".to_owned(),

@@ -31,9 +31,8 @@ const TABLES: &[(&str, &[&str])] = &[
 fn value(rng: &mut Rng, column: &str) -> String {
     let text = |text: Option<&str>| text.map_or("NULL".to_owned(), |text| format!("'{text}'"));
     match column {
-        "id" => text(rng.choice(IDS).copied()),
         "item" | "unread" if rng.u8(..4) == 0 => "NULL".to_owned(),
-        "item" | "unread" => text(rng.choice(IDS).copied()),
+        "id" | "item" | "unread" => text(rng.choice(IDS).copied()),
         "body" | "what" => text(*rng.choice(BODIES).unwrap()),
         _ => rng.i64(0..6).to_string(),
     }

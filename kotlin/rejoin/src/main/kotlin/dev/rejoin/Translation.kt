@@ -41,7 +41,8 @@ internal fun withoutLibrary(error: LinkageError): RejoinException {
     val cause = generateSequence<Throwable>(error) { it.cause }.last()
     return RejoinException.Configuration(
         "the native library rejoin_ffi cannot be loaded: ${cause.message?.lineSequence()?.first() ?: cause}; on Android, depend on " +
-            "dev.rejoin:rejoin-android and package the device's ABI (jniLibs, abiFilters); on the JVM, set -Djna.library.path to its folder",
+            "dev.rejoin:rejoin-android and package the device's ABI (jniLibs, abiFilters); on the JVM, depend on " +
+            "dev.rejoin:rejoin-host or set -Djna.library.path to its folder",
         error,
     )
 }
