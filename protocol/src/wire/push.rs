@@ -345,3 +345,23 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
+
+impl Verdict {
+    /// A verdict without code, place, images or message.
+    pub fn new(id: String, attempt: i64, verdict: Ending) -> Self {
+        Self {
+            id,
+            attempt,
+            verdict,
+            code: None,
+            retryable: false,
+            table_name: None,
+            record_id: None,
+            column: None,
+            displaced: Vec::new(),
+            left: Vec::new(),
+            computed: Vec::new(),
+            message: None,
+        }
+    }
+}

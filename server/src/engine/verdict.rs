@@ -8,29 +8,15 @@ use crate::model::StoredVerdict;
 
 /// The verdict that accepts a mutation.
 pub(super) fn accepted(id: &str, attempt: i64) -> Verdict {
-    Verdict {
-        id: id.to_owned(),
-        attempt,
-        verdict: Ending::Accepted,
-        code: None,
-        retryable: false,
-        table_name: None,
-        record_id: None,
-        column: None,
-        displaced: Vec::new(),
-        left: Vec::new(),
-        computed: Vec::new(),
-        message: None,
-    }
+    Verdict::new(id.to_owned(), attempt, Ending::Accepted)
 }
 
 /// A verdict on a group with a code and a message.
 pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) -> Verdict {
     Verdict {
-        verdict: ending,
         code: Some(code.to_owned()),
         message: Some(message.to_owned()),
-        ..accepted(&group.id, group.attempt)
+        ..Verdict::new(group.id.clone(), group.attempt, ending)
     }
 }
 

@@ -73,18 +73,9 @@ pub fn undecided(push: &[u8]) -> Response {
     let groups = ask.groups.iter().map(|group| (group.id.clone(), group.attempt));
     let cancelled = ask.cancel.iter().map(|cancel| (cancel.id.clone(), 0));
     let verdicts = cancelled.chain(groups).map(|(id, attempt)| Verdict {
-        id,
-        attempt,
-        verdict: Ending::Retry,
         code: Some(code::TRANSIENT.to_owned()),
         retryable: true,
-        table_name: None,
-        record_id: None,
-        column: None,
-        displaced: Vec::new(),
-        left: Vec::new(),
-        computed: Vec::new(),
-        message: None,
+        ..Verdict::new(id, attempt, Ending::Retry)
     });
     let answer = PushResponse {
         accepted: Vec::new(),

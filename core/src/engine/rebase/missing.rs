@@ -41,18 +41,11 @@ fn parking(entry: &QueueEntry, missing: Missing<'_>) -> Parking {
         None => (Ending::Refused, ParkReason::Refused, code::TABLE_UNKNOWN),
     };
     let verdict = Verdict {
-        id: entry.id.to_string(),
-        attempt: entry.attempt,
-        verdict: ending,
         code: Some(code.to_owned()),
-        retryable: false,
         table_name: Some(missing.table.to_owned()),
-        record_id: None,
         column: missing.column.map(ToOwned::to_owned),
-        displaced: Vec::new(),
-        left: Vec::new(),
-        computed: Vec::new(),
         message: Some(missing.to_string()),
+        ..Verdict::new(entry.id.to_string(), entry.attempt, ending)
     };
     let detail = serde_json::to_string(&verdict).ok();
     Parking { reason, because_of: None, detail }

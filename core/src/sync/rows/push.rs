@@ -226,22 +226,13 @@ fn body_of(engine: &mut Engine, ask: &mut PushAsk) -> Result<Vec<u8>> {
 pub(crate) fn park_too_large(engine: &mut Engine, one: &SentGroup) -> Result<usize> {
     let (id, attempt) = (one.id, one.attempt);
     let verdict = Verdict {
-        id: id.to_string(),
-        attempt,
-        verdict: Ending::Refused,
         code: Some(code::TOO_LARGE.to_owned()),
-        retryable: false,
-        table_name: None,
-        record_id: None,
-        column: None,
-        displaced: Vec::new(),
-        left: Vec::new(),
-        computed: Vec::new(),
         message: Some(format!(
             "larger than the server takes at once; a Rejoin server takes {GROUP_CHANGES} rows and {} MiB in one \
              transaction: write it in several",
             GROUP_BYTES >> 20
         )),
+        ..Verdict::new(id.to_string(), attempt, Ending::Refused)
     };
     let verdict = server_verdict(&engine.schema, id, attempt, &verdict);
     let batch = Batch { verdicts: vec![verdict], detect_conflicts: true, ..Batch::default() };

@@ -106,20 +106,8 @@ impl Peer {
 
 fn push(request: &PushRequest, ending: Ending) -> HttpResponse {
     let ask = request.rejoin.as_ref().unwrap();
-    let verdicts = ask.groups.iter().map(|group| Verdict {
-        id: group.id.clone(),
-        attempt: group.attempt,
-        verdict: ending,
-        code: None,
-        retryable: false,
-        table_name: None,
-        record_id: None,
-        column: None,
-        displaced: Vec::new(),
-        left: Vec::new(),
-        computed: Vec::new(),
-        message: None,
-    });
+    let groups = ask.groups.iter();
+    let verdicts = groups.map(|group| Verdict::new(group.id.clone(), group.attempt, ending));
     let changes = ask.groups.iter().flat_map(|group| &group.changes);
     let rows = changes.map(|change| RowImage {
         table_name: change.table_name.clone(),

@@ -93,23 +93,6 @@ mod tests {
     use super::*;
     use crate::engine::tests::{engine, table};
 
-    fn accepted(one: &SentGroup) -> Verdict {
-        Verdict {
-            id: one.id.to_string(),
-            attempt: one.attempt,
-            verdict: Ending::Accepted,
-            code: None,
-            retryable: false,
-            table_name: None,
-            record_id: None,
-            column: None,
-            displaced: Vec::new(),
-            left: Vec::new(),
-            computed: Vec::new(),
-            message: None,
-        }
-    }
-
     /// Regression: each response undid and redid every later edit of the row.
     #[test]
     fn push_of_often_edited_row_undoes_only_what_is_accepted() {
@@ -133,6 +116,8 @@ mod tests {
         for (number, last) in [(1, "48"), (2, "98"), (3, "148"), (4, "198"), (5, "199")] {
             let sent = request(&mut engine, number, limits, &Known::default()).unwrap();
             let sent = sent.request.unwrap().sent;
+            let accepted =
+                |one: &SentGroup| Verdict::new(one.id.to_string(), one.attempt, Ending::Accepted);
             let verdicts = sent.iter().map(accepted).collect();
             let answer = PushAnswer { verdicts, rows: vec![image(last)], ..PushAnswer::default() };
             let applied = batch(&engine, &sent, &answer).unwrap();
