@@ -89,6 +89,23 @@ fn operations_guide_settings_are_valid() {
 }
 
 #[test]
+fn settings_of_tables_and_issuers_are_valid() {
+    let with = |auth: &str, tables: &str| {
+        Config::from_toml(&format!("database = \"a.db\"\n{auth}{tables}"), &[]).unwrap()
+    };
+    let [auth, issuers @ ..] = &settings(include_str!("../../../docs/sign-in.md"))[..] else {
+        panic!("no settings");
+    };
+    let tables = settings(include_str!("../../../docs/tables.md"));
+    assert_eq!((issuers.len(), tables.len()), (5, 5));
+    assert_eq!(with(auth, &tables.concat()).tables.len(), 6);
+    for issuer in issuers {
+        let config = with(issuer, tables[0]);
+        assert!(matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some()), "{issuer}");
+    }
+}
+
+#[test]
 fn postgres_store_url_is_read_and_its_password_hidden() {
     let with = |store: &str| {
         let line = format!("store = \"{store}\"\n");
