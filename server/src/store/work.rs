@@ -44,7 +44,7 @@ pub fn write<T>(
     found.ok_or_else(no_run)
 }
 
-/// Like [`write`], with the end of the log after the commit.
+/// Like [`write()`], with the end of the log after the commit.
 pub fn write_to_end<T>(
     store: &dyn Store,
     now: &str,
