@@ -28,6 +28,8 @@ pub(super) struct OwnWrites {
     /// The verdicts on the mutations that this group names in its `after`.
     before: RefCell<Vec<Verdict>>,
     rows: RefCell<HashMap<(i64, String), Vec<OwnWrite>>>,
+    /// Bytes of the values that are remembered without having been sent.
+    unsent: Cell<usize>,
 }
 
 /// A group's write of a row.
@@ -46,6 +48,10 @@ struct OwnWrite {
 
 /// Longest text or bytes of a value that is remembered without having been sent.
 const SMALL: usize = 256;
+
+/// Most bytes that a transaction remembers beyond what was sent; in further rows, computed columns are
+/// not recognised.
+const UNSENT: usize = 16 << 20;
 
 /// What a mutation left in its rows.
 #[derive(Default)]
@@ -70,22 +76,49 @@ impl OwnWrites {
         let group = self.group.get();
         writes.retain(|write| write.group < group);
         let (mut believed, mut carried) = match writes.last() {
-            Some(write) => (write.believed.clone(), write.carried.clone()),
+            Some(write) => {
+                let has_room = self.takes(size_of_val(write.believed.as_slice()));
+                let believed = if has_room { write.believed.clone() } else { Cells::new() };
+                (believed, write.carried.clone())
+            }
             None => (Cells::new(), self.left_before(table, id, None)),
         };
         believed.retain(|(at, _)| !has(&sent, *at));
         carried.retain(|(at, _)| !has(&sent, *at));
-        let stored = stored.iter().flat_map(|row| row.cells.iter().enumerate());
-        let unsent: Cells = stored
-            .filter(|(at, value)| {
-                let is_known = [&sent, &believed, &carried].iter().any(|cells| has(cells, *at));
-                !is_known && is_open(table, *at) && is_small(value)
-            })
-            .map(|(at, value)| (at, value.clone()))
-            .collect();
+        let mut is_known = vec![false; table.columns.len()];
+        for (at, _) in sent.iter().chain(&believed).chain(&carried) {
+            if let Some(known) = is_known.get_mut(*at) {
+                *known = true;
+            }
+        }
+        let stored = stored.iter().flat_map(|row| row.cells.iter().zip(&is_known).enumerate());
+        let unsent = stored.filter_map(|(at, (value, is_known))| {
+            let is_kept = !*is_known && is_open(table, at) && self.has_room(value);
+            is_kept.then(|| (at, value.clone()))
+        });
+        let unsent: Cells = unsent.collect();
         let named = sent.iter().map(|(at, _)| *at).collect();
         believed.extend(unsent.into_iter().chain(sent));
         writes.push(OwnWrite { group, sent: named, believed, carried, left: None });
+    }
+
+    /// Whether a value that was not sent is small, and there is room for it.
+    fn has_room(&self, value: &Value) -> bool {
+        let bytes = match value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        bytes <= SMALL && self.takes(bytes + size_of::<(usize, Value)>())
+    }
+
+    fn takes(&self, bytes: usize) -> bool {
+        let all = self.unsent.get().saturating_add(bytes);
+        let has_room = all <= UNSENT;
+        if has_room {
+            self.unsent.set(all);
+        }
+        has_room
     }
 
     /// Forgets what the group has sent: it was rolled back.
@@ -224,14 +257,6 @@ fn has(cells: &Cells, at: usize) -> bool {
 /// Whether devices write this column.
 fn is_open(table: &Table, at: usize) -> bool {
     at != table.key && table.columns.get(at).is_some_and(|c| !c.protected && !c.generated)
-}
-
-fn is_small(value: &Value) -> bool {
-    match value {
-        Value::Text(text) => text.len() <= SMALL,
-        Value::Blob(bytes) => bytes.len() <= SMALL,
-        _ => true,
-    }
 }
 
 fn image(table: &Table, id: &str, left: &Cells) -> Result<RowImage, Fault> {

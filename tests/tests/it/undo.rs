@@ -239,7 +239,7 @@ fn rewritten_values_stay_the_users_own(store: Store) {
 
 /// Regression: the row that the action had read was compared with the value that the device wrote.
 #[test]
-fn action_reads_what_the_database_left_of_its_own_edit() {
+fn action_reads_what_postgres_left_of_its_own_edit() {
     let tables =
         "CREATE TABLE offers(id TEXT PRIMARY KEY, owner_id TEXT, price numeric(10, 2), name TEXT,
         updated_at TEXT, deleted_at TEXT)";
