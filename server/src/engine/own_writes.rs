@@ -25,8 +25,8 @@ use crate::model::{Row, Table};
 pub(super) struct OwnWrites {
     /// The place of the group that is evaluated, among those of the transaction.
     group: Cell<usize>,
-    /// The verdicts on the mutations that this group names in its `after`.
-    before: RefCell<Vec<Verdict>>,
+    /// What the mutations left that this group names in its `after`, by table and row.
+    before: RefCell<HashMap<(String, String), Vec<Left>>>,
     rows: RefCell<HashMap<(i64, String), Vec<OwnWrite>>>,
     /// Bytes of the values that are remembered without having been sent.
     unsent: Cell<usize>,
@@ -65,7 +65,19 @@ impl OwnWrites {
     /// Starts a group. `before`: the verdicts on the mutations that it names in its `after`.
     pub(super) fn begin(&self, group: usize, before: Vec<Verdict>) {
         self.group.set(group);
-        *self.before.borrow_mut() = before;
+        let mut rows = HashMap::new();
+        for Verdict { left, computed, .. } in before {
+            let of = |image: &RowImage| (image.table_name.clone(), image.id.clone());
+            let mut computed: HashMap<_, _> =
+                computed.into_iter().map(|image| (of(&image), image)).collect();
+            for image in left {
+                let row = of(&image);
+                let computed = Vec::from_iter(computed.remove(&row));
+                let all: &mut Vec<Left> = rows.entry(row).or_default();
+                all.push(Left { left: vec![image], computed });
+            }
+        }
+        *self.before.borrow_mut() = rows;
     }
 
     /// Records what the group has sent for a row. `sent` of a new row has every column that the
@@ -220,17 +232,18 @@ impl OwnWrites {
     /// only those where the device expects the value that was reported.
     fn left_before(&self, table: &Table, id: &str, expected: Option<&Cells>) -> Cells {
         let mut all = Cells::new();
-        for Verdict { left, computed, .. } in self.before.borrow().iter() {
-            let is_it = |image: &&RowImage| image.table_name == table.name && image.id == id;
+        let before = self.before.borrow();
+        let of_row = before.get(&(table.name.clone(), id.to_owned()));
+        for Left { left, computed } in of_row.into_iter().flatten() {
             // Columns that were removed since are not compared.
             let cells =
                 |image: &RowImage| decode(table, image.data.as_deref(), &Naming::PRESENT).ok();
-            let before: Cells = computed.iter().filter(is_it).filter_map(cells).flatten().collect();
+            let before: Cells = computed.iter().filter_map(cells).flatten().collect();
             let is_expected = |at: usize| {
                 let was = before.iter().find(|(other, _)| *other == at);
                 was.is_none_or(|was| expected.is_some_and(|expected| expected.contains(was)))
             };
-            let left = left.iter().filter(is_it).filter_map(cells).flatten();
+            let left = left.iter().filter_map(cells).flatten();
             all.extend(left.filter(|(at, _)| is_expected(*at)));
         }
         all
