@@ -158,8 +158,8 @@ pub(super) fn rebuild(
     conflicts: &[(RowKey, Conflict)],
     is_repeated: bool,
 ) -> Result<bool> {
-    let step = work.step(seq)?;
-    let (whole, insists) = (whole_rows(work, step)?, step.stance.insists());
+    let whole = whole_rows(work, seq)?;
+    let insists = work.step(seq)?.stance.insists();
     let is_outdated = is_repeated && can_insist(work, seq)?;
     let same = conflicts.is_empty() && whole.is_empty() && !is_outdated;
     if same || insists {
@@ -199,17 +199,34 @@ fn can_insist(work: &mut RebaseContext<'_>, seq: Seq) -> Result<bool> {
     Ok(true)
 }
 
-/// Rows whose conflict may show in no column, because the server merges none: if the policy forces
-/// the edit, it overwrites the current row.
-fn whole_rows(work: &RebaseContext<'_>, step: &PendingOp) -> Result<Vec<RowKey>> {
-    let mut rows = Vec::new();
+/// Rows whose conflict may show in no column, because the server merges none: they have another
+/// version than the edit was made on. If the policy forces the edit, it overwrites the current row.
+fn whole_rows(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Vec<RowKey>> {
+    let mut seen = Vec::new();
+    let step = work.step(seq)?;
     for patch in &step.effect.rows {
         let table = work.rows.table(patch.row.table)?;
-        if table.whole_rows && policy_of(table, step).may_force() {
-            rows.push(patch.row.clone());
+        if table.whole_rows
+            && policy_of(table, step).may_force()
+            && let Some(version) = step.stance.seen(&patch.row)
+        {
+            seen.push((table, patch.row.clone(), version.clone()));
+        }
+    }
+    let mut rows = Vec::new();
+    for (table, row, version) in seen {
+        if version_of(work, table, &row)? != version {
+            rows.push(row);
         }
     }
     Ok(rows)
+}
+
+/// The version of a base row; `None` if there is no row, or its table has none.
+fn version_of(work: &mut RebaseContext<'_>, table: &Table, row: &RowKey) -> Result<Option<String>> {
+    let Some(at) = table.updated_at else { return Ok(None) };
+    let image = work.rows.read_columns(row, &[at])?;
+    Ok(image.and_then(|cells| cells[0].as_text().map(str::to_owned)))
 }
 
 /// Called before a base row changes: where the server decides by the version that an edit was made
@@ -217,10 +234,11 @@ fn whole_rows(work: &RebaseContext<'_>, step: &PendingOp) -> Result<Vec<RowKey>>
 /// response accepts were made on the row of this response.
 pub(super) fn changes(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
-    let Some(at) = table.updated_at.filter(|_| table.is_versioned()) else { return Ok(()) };
+    if !table.is_versioned() {
+        return Ok(());
+    }
     let steps: Vec<Seq> = work.states.steps_at(row.table, &row.key).collect();
-    let image = work.rows.read_columns(row, &[at])?;
-    let version = image.and_then(|cells| cells[0].as_text().map(str::to_owned));
+    let version = version_of(work, table, row)?;
     let mut is_mine = false;
     for seq in steps {
         let step = work.step_mut(seq)?;

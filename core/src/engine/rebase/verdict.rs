@@ -20,7 +20,7 @@ use super::{cancel, park, replay, take_over};
 use crate::engine::queue::attempt::{Faults, Frozen};
 use crate::engine::queue::displaced;
 use crate::engine::queue::mutation::{Basis, MutationState, ParkReason, is_onto};
-use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
+use crate::engine::queue::step::{OpOutcome, Parking, PendingOp, old_of};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
@@ -219,8 +219,8 @@ pub(super) fn finish(work: &mut RebaseContext<'_>, open: OpenVerdict<'_>) -> Res
             continue;
         }
         let conflicts = conflicts_of(work, seq)?;
-        let is_renewed =
-            work.step(seq)?.basis != compared && !replay::has_handler(work, work.step(seq)?);
+        let step = work.step(seq)?;
+        let is_renewed = !replay::has_handler(work, step) && compares_others(work, step, &compared);
         let is_update = becomes_an_update(work, seq, &created)?;
         if conflicts.is_empty() && (is_renewed || is_update) {
             offer_again(work.step_mut(seq)?)?;
@@ -251,6 +251,18 @@ pub(super) fn finish(work: &mut RebaseContext<'_>, open: OpenVerdict<'_>) -> Res
         park::park(work, seq, parking)?;
     }
     Ok(())
+}
+
+/// Whether the next attempt of a mutation sends other old values than these. An old value of a
+/// column that the server has removed is not sent.
+fn compares_others(work: &RebaseContext<'_>, step: &PendingOp, compared: &Basis) -> bool {
+    let mut named = compared.keys().chain(step.basis.keys());
+    named.any(|&(index, at)| {
+        let patch = &step.effect.rows[index];
+        let table = work.schema.table(patch.row.table);
+        table.is_none_or(|table| table.sends(patch.kind, &patch.columns[at]))
+            && step.old(index, at) != old_of(&step.effect, compared, index, at)
+    })
 }
 
 /// Whether the attempt inserted a row that exists now, and the next one updates it: the row was

@@ -109,3 +109,17 @@ fn rebuilt_edit_of_unmerged_row_names_the_current_version() {
         assert_eq!(version, (state == MutationState::Pending).then(|| at(2)), "{policy:?}");
     }
 }
+
+/// Found by a simulated run: a mutation also created a row whose key another user has.
+#[test]
+fn conflict_elsewhere_does_not_repeat_an_edit_of_an_unmerged_row() {
+    let (_folder, mut engine) = versioned(Policy::Rebase, true);
+    pull_at(&mut engine, ("old", 1), 1);
+    engine.execute(UPDATE, &[]).unwrap();
+    let sent = one(&mut engine, 1);
+    // The row has the version that the edit was made on.
+    let verdicts = vec![verdict(&sent.mutation, Ending::Conflict)];
+    let answer = Batch { verdicts, ..current_at(&engine, ("old", 1), 1) };
+    engine.apply(answer).unwrap();
+    assert_eq!(engine.pending().unwrap().remove(0).state, MutationState::Parked);
+}

@@ -210,6 +210,20 @@ fn delete_of_a_row_inherits_a_filled_column() {
 }
 
 #[test]
+fn value_of_a_removed_column_is_no_reason_to_send_again() {
+    let (_folder, mut engine) = gained_above_base(&[DELETE]);
+    send(&mut engine, 1);
+    engine.mark_uncertain(1).unwrap();
+    page(&mut engine, "new");
+    let columns = [("id", "string"), ("body", "string"), ("deleted_at", "datetime")];
+    adopt::adopt(&mut engine, &Manifest::new(3, vec![table("notes", &columns, vec![])])).unwrap();
+    let sent = one(&mut engine, 2);
+    let verdicts = vec![verdict(&sent.mutation, Ending::Conflict)];
+    engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
+    assert_eq!(only(&engine).state, MutationState::Parked);
+}
+
+#[test]
 fn edit_of_an_unfilled_column_is_in_conflict() {
     let (_folder, mut engine) = gained_above_base(&["UPDATE notes SET more = 'mine'"]);
     page(&mut engine, "new");
