@@ -17,6 +17,7 @@ use crate::engine::queue::attempt::Faults;
 use crate::engine::queue::coalesce::{self, Draft};
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
+use crate::engine::queue::view::QueueView;
 use crate::engine::rebase::record::accept_nothing;
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::rebase::{RecordEnding, Settled};
@@ -204,9 +205,11 @@ fn fresh(
         course.accepted.accepted.extend(applied.accepted);
     }
     let mut records = Vec::with_capacity(drafts.records.len());
+    let view = engine.queue_view();
     for (after, draft) in drafts.records.into_iter().enumerate() {
-        records.push(record_of(engine, draft, after, course)?);
+        records.push(record_of(&view, draft, after, course)?);
     }
+    drop(view);
     let (changes, places) = fitting(engine, records.iter().cloned(), limits.body)?;
     if places.is_empty() {
         return Ok(PlainPushStep::Nothing);
@@ -220,8 +223,13 @@ fn fresh(
 }
 
 /// The record for a draft, `after` places after the last one.
-fn record_of(engine: &Engine, draft: Draft, after: usize, course: &PushState) -> Result<Record> {
-    let record = engine.queue_view().record_of(draft, after, &course.tombs)?;
+fn record_of(
+    view: &QueueView<'_>,
+    draft: Draft,
+    after: usize,
+    course: &PushState,
+) -> Result<Record> {
+    let record = view.record_of(draft, after, &course.tombs)?;
     // It was part of a record that has failed.
     let faults = course.apart.get(&record.row).copied().flatten();
     Ok(Record { faults, ..record })
@@ -265,10 +273,11 @@ pub(crate) fn answered(
     let server_ms = crate::sync::rows::answer::server_ms(&answer);
     let mut results = answer::results(engine, &requested, answer)?;
     let mut batch = Batch { detect_conflicts: true, server_ms, ..Batch::default() };
+    let view = engine.queue_view();
     for record in &requested {
         let Some(result) = results.remove(&record.place) else { continue };
         let was_sent = !sent.fresh.contains(&record.place);
-        let meaning = answer::meaning(engine, record, &result, was_sent)?;
+        let meaning = answer::meaning(engine, &view, record, &result, was_sent)?;
         if let Some(settled) = meaning.settled {
             note(course, record, settled.ending);
             batch.records.push(settled);
@@ -279,6 +288,7 @@ pub(crate) fn answered(
         }
         batch.images.extend(meaning.image);
     }
+    drop(view);
     let applied = engine.apply(batch)?;
     course.in_a_row = 0;
     course.recovers |= requested.iter().any(|record| record.faults.is_some());
@@ -417,11 +427,13 @@ fn names_removed(engine: &Engine, record: &Record) -> bool {
 fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &PushState) -> Result<()> {
     /// The number of no request.
     const UNSENT: i64 = 0;
-    let drafts = engine.queue_view().drafts(usize::MAX, &course.aside, &course.apart)?;
+    let view = engine.queue_view();
+    let drafts = view.drafts(usize::MAX, &course.aside, &course.apart)?;
     let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
         return Ok(());
     };
-    let record = Record { place, ..record_of(engine, draft, 0, course)? };
+    let record = Record { place, ..record_of(&view, draft, 0, course)? };
+    drop(view);
     engine.freeze_records(&[record], UNSENT)?;
     engine.mark_uncertain(UNSENT)
 }

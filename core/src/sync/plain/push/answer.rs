@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::queue::history;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
+use crate::engine::queue::view::QueueView;
 use crate::engine::rebase::{RecordEnding, Settled};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
@@ -75,6 +76,7 @@ pub(super) fn results(
 /// The meaning of a result for its record. `was_sent`: an earlier request may have contained it.
 pub(super) fn meaning(
     engine: &Engine,
+    view: &QueueView<'_>,
     record: &Record,
     result: &PushResult,
     was_sent: bool,
@@ -83,7 +85,7 @@ pub(super) fn meaning(
     let mut meaning = Meaning::default();
     let ending = match result.status.as_str() {
         "applied" => {
-            meaning.image = applied(engine, record, result)?;
+            meaning.image = applied(view, record, result)?;
             RecordEnding::Accepted
         }
         "conflict" => conflict(engine, record, result, was_sent, &mut meaning)?,
@@ -150,7 +152,11 @@ fn conflict(
 
 /// The row after an applied record: the base, the sent columns, and the server's version. Without a
 /// version nothing was stored.
-fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Option<ServerRow>> {
+fn applied(
+    view: &QueueView<'_>,
+    record: &Record,
+    result: &PushResult,
+) -> Result<Option<ServerRow>> {
     let RowKey { table, key } = record.row.clone();
     if record.operation == Operation::Delete {
         return Ok(Some(ServerRow { table, key, row: None }));
@@ -162,8 +168,8 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
     if mutant::on(Mutant::BaseNotFolded) {
         return Ok(None);
     }
-    let Some(synced) = engine.schema.table(table) else { return Ok(None) };
-    let mut row = match engine.base_row(&record.row)? {
+    let Some(synced) = view.schema.table(table) else { return Ok(None) };
+    let mut row = match view.base_row(&record.row)? {
         Some(base) => synced.columns.iter().map(|column| column.id).zip(base).collect(),
         None if record.operation == Operation::Create => Vec::new(),
         // The log has already reported an older delete: the next pull has the row.

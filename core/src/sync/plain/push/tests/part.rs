@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Net, World};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::rebase::decide;
+use crate::engine::rows::cost;
 
 /// One transaction of three rows whose middle one is rejected, with `limit` records per request.
 fn the_middle_of_three_is_refused(limit: usize) -> World {
@@ -220,4 +221,21 @@ fn row_after_an_edit_of_a_waiting_row_is_not_sent_before_it() {
         world.push(&[Net::Ok]);
         assert_eq!((world.server.keys().as_str(), world.queue().len()), ("a b c", 0));
     }
+}
+
+/// How often a row of a large mutation is decoded or compared in each request.
+#[test]
+fn request_decodes_a_large_mutation_a_few_times() {
+    let mut world = World::new();
+    world.limit = 50;
+    let rows = 200;
+    world.run(&format!(
+        "INSERT INTO notes (id, body) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+         FROM n WHERE i < {rows}) SELECT 'r' || i, 'x' FROM n"
+    ));
+    let before = cost::counted();
+    world.push(&[Net::Ok]);
+    assert_eq!((world.queue().len(), world.requests), (0, 4));
+    let each = (cost::counted() - before) / (rows * 4);
+    assert!(each <= 12, "each row was decoded {each} times in each request");
 }
