@@ -125,8 +125,8 @@ impl Server {
 
     /// Imports the log of a Synchrotron database from a file: all of it, or nothing. Entries keep
     /// their times and ids, so that a second import adds only what is new. Rows that the entries do
-    /// not explain are set to those of the file, unless a device wrote them. docs/server.md describes
-    /// the file and the limits.
+    /// not explain are set to those of the file, unless a device wrote them. docs/from-synchrotron.md
+    /// describes the file and the limits.
     ///
     /// The devices fetch the entries as any others. Needs memory for the names of the rows.
     ///

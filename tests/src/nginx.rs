@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// The page about a cache.
-const CACHE: &str = include_str!("../../docs/server.md");
+const CACHE: &str = include_str!("../../docs/scale.md");
 
 /// What the block of the page is embedded in. Paths are relative to the folder.
 const AROUND: &str = "

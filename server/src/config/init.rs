@@ -16,14 +16,14 @@ database = "app.db"
 # A hot standby of it: pulls read there while it is not behind.
 # replica = "postgres://rejoin:password@standby.example.org:5432/app"
 
-# Where shared pages are stored for all servers: a folder, or s3://bucket/folder with the usual variables AWS_... See docs/server.md.
+# Where shared pages are stored for all servers: a folder, or s3://bucket/folder with the usual variables AWS_... See docs/scale.md.
 # page_store = "s3://app-pages/rejoin"
 
-# A function of the PostgreSQL database that names further buckets of each row, and the most that it may name. See docs/server.md.
+# A function of the PostgreSQL database that names further buckets of each row, and the most that it may name. See docs/access.md.
 # bucket_function = "app.buckets"
 # max_buckets_per_event = 100
 
-# Tables whose bucket resolver (host code) is to be removed. See docs/server.md.
+# Tables whose bucket resolver (host code) is to be removed. See docs/access.md.
 # drop_resolvers = ["tasks"]
 
 # Whether a start refuses a table that can no longer be synced; by default it is left out, and the others are served.

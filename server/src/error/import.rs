@@ -3,7 +3,7 @@
 /// Why a line of an import is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportFault {
-    /// It has not the form of docs/server.md.
+    /// It has not the form of docs/from-synchrotron.md.
     #[error("it is neither an action nor a row: {why}")]
     Form {
         /// The parser's message.

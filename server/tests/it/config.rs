@@ -56,16 +56,21 @@ fn settings(page: &str) -> Vec<&str> {
 
 #[test]
 fn server_guide_configuration_is_valid() {
-    let blocks = settings(include_str!("../../../docs/server.md"));
-    assert_eq!(blocks.len(), 7);
-    let with_pages = Config::from_toml(&[blocks[6], blocks[0]].concat(), &[]).unwrap();
+    let [base, log] = settings(include_str!("../../../docs/server.md"))[..] else {
+        panic!("server")
+    };
+    let postgres = settings(include_str!("../../../docs/postgresql.md"));
+    let [store, pooler, replica] = postgres[..] else { panic!("postgresql") };
+    let [rls] = settings(include_str!("../../../docs/access.md"))[..] else { panic!("access") };
+    let [pages] = settings(include_str!("../../../docs/scale.md"))[..] else { panic!("scale") };
+    let with_pages = Config::from_toml(&[pages, base].concat(), &[]).unwrap();
     assert_eq!(with_pages.page_store.as_deref(), Some("s3://app-pages/rejoin"));
-    let with_log = Config::from_toml(&[blocks[0], blocks[5]].concat(), &[]).unwrap();
+    let with_log = Config::from_toml(&[base, log].concat(), &[]).unwrap();
     assert_eq!(with_log.tables[2].sync, SyncModel::Log);
-    let config = Config::from_toml(blocks[0], &[]).unwrap();
+    let config = Config::from_toml(base, &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
-    let store = [blocks[1], blocks[3], blocks[4], blocks[2]].concat();
-    let over_postgres = blocks[0].replace("database = \"app.db\"\n", &store);
+    let store = [store, pooler, replica, rls].concat();
+    let over_postgres = base.replace("database = \"app.db\"\n", &store);
     let config = Config::from_toml(&over_postgres, &[]).unwrap();
     assert!(config.store.is_some() && config.pooler.is_some() && config.row_security.is_some());
     assert!(config.replica.is_some());

@@ -362,7 +362,7 @@ fn device_with_old_pages_of_a_restored_server_gets_its_rows(store: Store) {
     in_step(&mut second, &server.borrow());
 }
 
-/// nginx as docs/server.md configures it.
+/// nginx as docs/scale.md configures it.
 #[test]
 fn nginx_gets_each_page_once_for_all_devices() {
     let limits = Limits { page: 1_000, ..Limits::default() };

@@ -14,7 +14,7 @@ use super::device::{Device, settle};
 use super::rows;
 use crate::world::{Backend, World};
 
-const PAGE: &str = include_str!("../../../../docs/server.md");
+const PAGE: &str = include_str!("../../../../docs/from-synchrotron.md");
 
 const TABLES: &str =
     "CREATE TABLE seats(id TEXT PRIMARY KEY, event TEXT, owner TEXT, note TEXT, number BIGINT);";
@@ -40,8 +40,7 @@ impl From<Backend> for Source {
                audience_key TEXT, operation TEXT, forward_patches {json}, sequence INTEGER);
              CREATE TABLE notes(id TEXT PRIMARY KEY, text TEXT, number BIGINT, audience_key TEXT)"
         ));
-        let chapter = PAGE.split("### Moving from Synchrotron").nth(1).unwrap();
-        let block = chapter.split("```sql\n").nth(at + 1).unwrap().split("```").next().unwrap();
+        let block = PAGE.split("```sql\n").nth(at + 1).unwrap().split("```").next().unwrap();
         let block = block.replace("'notes'", "'seats'");
         let block = block.replace("'text', text,", "'note', text, 'number', number,");
         let block = block
