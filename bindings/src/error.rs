@@ -113,7 +113,7 @@ pub enum RejoinError {
     },
     /// The mutation needs a row of a parked mutation. Retry that one, with its chain.
     #[error("{reason}")]
-    StandsOn {
+    ParentParked {
         /// The dependency.
         reason: String,
         /// The parked mutation.
@@ -263,7 +263,7 @@ impl From<&Error> for RejoinError {
 impl RejoinError {
     fn of_queue(reason: String, fault: &QueueFault) -> Self {
         match fault {
-            QueueFault::StandsOn(id) => Self::StandsOn { reason, id: id.to_string() },
+            QueueFault::ParentParked(id) => Self::ParentParked { reason, id: id.to_string() },
             QueueFault::Unsent { waiting } => Self::Unsent { reason, waiting: small(*waiting) },
             QueueFault::Changed { rows } => {
                 Self::Changed { reason, rows: rows.iter().map(ChangedRow::from).collect() }
@@ -333,7 +333,7 @@ impl RejoinError {
         | Self::Action { reason, .. }
         | Self::ActionTooSlow { reason, .. }
         | Self::ActionTooLarge { reason, .. }
-        | Self::StandsOn { reason, .. }
+        | Self::ParentParked { reason, .. }
         | Self::Unsent { reason, .. }
         | Self::Changed { reason, .. }
         | Self::Storage { reason }

@@ -34,7 +34,7 @@ pub enum Undone {
     /// The mutation had no verdict yet: it was discarded, as by `discard`.
     GivenUp,
     /// A new mutation reverts it and waits to be sent.
-    By {
+    NewMutation {
         /// The id of the new mutation.
         id: String,
     },
@@ -72,7 +72,7 @@ impl From<core::Undone> for Undone {
     fn from(undone: core::Undone) -> Self {
         match undone {
             core::Undone::GivenUp => Self::GivenUp,
-            core::Undone::By(id) => Self::By { id: id.to_string() },
+            core::Undone::NewMutation(id) => Self::NewMutation { id: id.to_string() },
             core::Undone::Nothing => Self::Nothing,
         }
     }

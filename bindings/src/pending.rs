@@ -33,7 +33,7 @@ pub enum ParkReason {
     /// A mutation that it depends on was parked.
     Depends,
     /// The remainder of a mutation that was accepted in part.
-    Remainder,
+    PartlyAccepted,
     /// The server has failed on it too often, or for too long.
     ServerFault,
 }
@@ -168,7 +168,7 @@ impl From<core::ParkReason> for ParkReason {
             core::ParkReason::Refused => Self::Refused,
             core::ParkReason::Unreplayable => Self::Unreplayable,
             core::ParkReason::Depends => Self::Depends,
-            core::ParkReason::Remainder => Self::Remainder,
+            core::ParkReason::PartlyAccepted => Self::PartlyAccepted,
             core::ParkReason::ServerFault => Self::ServerFault,
         }
     }

@@ -64,7 +64,7 @@ impl RejoinClient {
     /// its old values become those of the current rows. So a conflict that the app has seen
     /// resolves to the app's value. Works offline.
     ///
-    /// Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+    /// Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
     /// a parked mutation. Then nothing was changed.
     pub async fn retry(&self, id: String) -> Result<()> {
         Ok(self.inner.queue().retry(named(&id)?).await?)

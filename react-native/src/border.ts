@@ -7,7 +7,7 @@
 import { FfiConverterObjectWithCallbacks, UniffiHandleMap } from '@ubjs/core';
 import * as errors from './errors';
 import * as ffi from './generated/rejoin_ffi';
-import { ActionError, type ActionFault, ActionTooLargeError, ActionTooSlowError, ChangedError, type ChangedRow, StandsOnError, UnsentError } from './refusals';
+import { ActionError, type ActionFault, ActionTooLargeError, ActionTooSlowError, ChangedError, type ChangedRow, ParentParkedError, UnsentError } from './refusals';
 import { raise } from './statement';
 import type { SqlValue } from './value';
 
@@ -91,8 +91,8 @@ function ofOurs(error: ffi.RejoinError): errors.RejoinError {
       return new ActionTooSlowError(reason, error.inner);
     case ffi.RejoinError_Tags.ActionTooLarge:
       return new ActionTooLargeError(reason, error.inner);
-    case ffi.RejoinError_Tags.StandsOn:
-      return new StandsOnError(reason, error.inner.id);
+    case ffi.RejoinError_Tags.ParentParked:
+      return new ParentParkedError(reason, error.inner.id);
     case ffi.RejoinError_Tags.Unsent:
       return new UnsentError(reason, error.inner.waiting);
     case ffi.RejoinError_Tags.Changed:

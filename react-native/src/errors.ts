@@ -12,7 +12,7 @@ export type RejoinErrorCode =
   | 'Action'
   | 'ActionTooSlow'
   | 'ActionTooLarge'
-  | 'StandsOn'
+  | 'ParentParked'
   | 'Unsent'
   | 'Changed'
   | 'Storage'

@@ -36,7 +36,7 @@ export interface AcceptedMutation {
  * The result of an undo or a redo: the mutation had no verdict and was discarded, as by `discard`; a new pending mutation undoes it; or
  * there is nothing to undo, because it did not change the server's rows.
  */
-export type Undone = { readonly kind: 'given-up' } | { readonly kind: 'by'; readonly id: string } | { readonly kind: 'nothing' };
+export type Undone = { readonly kind: 'given-up' } | { readonly kind: 'new-mutation'; readonly id: string } | { readonly kind: 'nothing' };
 
 /** Limits of the history. Omitted members have their defaults. */
 export interface HistoryBounds {
@@ -84,8 +84,8 @@ export function raiseUndone(undone: ffi.Undone): Undone {
   switch (undone.tag) {
     case ffi.Undone_Tags.GivenUp:
       return { kind: 'given-up' };
-    case ffi.Undone_Tags.By:
-      return { kind: 'by', id: undone.inner.id };
+    case ffi.Undone_Tags.NewMutation:
+      return { kind: 'new-mutation', id: undone.inner.id };
     case ffi.Undone_Tags.Nothing:
       return { kind: 'nothing' };
   }

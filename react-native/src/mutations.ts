@@ -11,7 +11,7 @@ import type { IntegerMode, SqlValue } from './value';
 export type MutationState = 'pending' | 'sent' | 'uncertain' | 'parked';
 
 /** Why a mutation is parked: it is kept and not sent until the app decides. */
-export type ParkReason = 'rejected' | 'conflicted' | 'refused' | 'unreplayable' | 'depends' | 'remainder' | 'server-fault';
+export type ParkReason = 'rejected' | 'conflicted' | 'refused' | 'unreplayable' | 'depends' | 'partly-accepted' | 'server-fault';
 
 /** One column of a pending row. */
 export interface PendingColumn {
@@ -78,7 +78,7 @@ const REASON: Record<ffi.ParkReason, ParkReason> = {
   [ffi.ParkReason.Refused]: 'refused',
   [ffi.ParkReason.Unreplayable]: 'unreplayable',
   [ffi.ParkReason.Depends]: 'depends',
-  [ffi.ParkReason.Remainder]: 'remainder',
+  [ffi.ParkReason.PartlyAccepted]: 'partly-accepted',
   [ffi.ParkReason.ServerFault]: 'server-fault',
 };
 

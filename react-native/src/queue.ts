@@ -49,7 +49,7 @@ export class QueueHandle {
    * Queues a parked mutation again, as it was written: it goes to the end of the queue, its rows are visible at once, and the server
    * compares it with the rows as they are now. So the user's choice in a conflict wins. An action runs again.
    *
-   * @throws StandsOnError, with the id, while the mutation that inserts its row is parked; InvalidInputError if there is no mutation with
+   * @throws ParentParkedError, with the id, while the mutation that inserts its row is parked; InvalidInputError if there is no mutation with
    *   this id, or it is not parked.
    */
   async retry(id: string): Promise<void> {
@@ -167,10 +167,10 @@ export class QueueHandle {
   }
 
   /**
-   * The accepted mutations that are still in the history, newest first, at most `limit`. Accepted
+   * The accepted mutations that are still in the history, newest first, at most `limit` (default 100). Accepted
    * entries of the log are listed until they are folded into the base.
    */
-  async history(limit: number, { integers = this.#engine.integers }: DecodeOptions = {}): Promise<AcceptedMutation[]> {
+  async history(limit = 100, { integers = this.#engine.integers }: DecodeOptions = {}): Promise<AcceptedMutation[]> {
     const accepted = await this.#engine.call((inner) => inner.history(lowerCount(limit, 'limit')));
     return accepted.map((one) => raiseAccepted(one, integers));
   }

@@ -63,12 +63,12 @@ export class ActionTooLargeError extends RejoinError {
 }
 
 /** The mutation depends on a row that a parked mutation inserts. Retry that one with its chain. */
-export class StandsOnError extends RejoinError {
+export class ParentParkedError extends RejoinError {
   /** The parked mutation. */
   readonly id: string;
 
   constructor(message: string, id: string) {
-    super('StandsOn', message);
+    super('ParentParked', message);
     this.id = id;
   }
 }

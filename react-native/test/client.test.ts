@@ -95,6 +95,9 @@ describe('reading and writing', () => {
       await expect(refused).rejects.toThrow(InvalidInputError);
       await expect(refused).rejects.toThrow(message);
     }
+    for (const params of [{ id: 1 }, 'id', null]) {
+      await expect(client.query('SELECT :id', params as never)).rejects.toThrow(/parameters are an array/);
+    }
     await expect(client.execute(1 as never)).rejects.toThrow(/a statement is a string/);
     await expect(client.query('SELECT ?', [1, 2])).rejects.toThrow(InvalidInputError);
   });

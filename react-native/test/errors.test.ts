@@ -24,7 +24,7 @@ const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
   ],
   ActionTooSlow: [new E.ActionTooSlow({ reason, action: 'take', limitMs: 2_000 }), api.ActionTooSlowError, { action: 'take', limitMs: 2_000 }],
   ActionTooLarge: [new E.ActionTooLarge({ reason, action: 'take', limitBytes: 1_024 }), api.ActionTooLargeError, { action: 'take', limitBytes: 1_024 }],
-  StandsOn: [new E.StandsOn({ reason, id: 'm1' }), api.StandsOnError, { id: 'm1' }],
+  ParentParked: [new E.ParentParked({ reason, id: 'm1' }), api.ParentParkedError, { id: 'm1' }],
   Unsent: [new E.Unsent({ reason, waiting: 3 }), api.UnsentError, { waiting: 3 }],
   Changed: [
     new E.Changed({ reason, rows: [row] }),

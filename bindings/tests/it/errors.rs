@@ -35,7 +35,7 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::InvalidInput(InputFault::NotSynced(text())), "InvalidInput"),
         (Error::Queue(QueueFault::Unknown(id)), "InvalidInput"),
         (Error::Queue(QueueFault::Uncertain(id)), "InvalidInput"),
-        (Error::Queue(QueueFault::StandsOn(id)), "StandsOn"),
+        (Error::Queue(QueueFault::ParentParked(id)), "ParentParked"),
         (Error::Queue(QueueFault::Changed { rows: Vec::new() }), "Changed"),
         (Error::Queue(QueueFault::Unsent { waiting: 3 }), "Unsent"),
         (action(ActionFault::Unknown), "Action"),

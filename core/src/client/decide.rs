@@ -18,7 +18,7 @@ impl QueueHandle<'_> {
     /// # Errors
     /// [`QueueFault::Unknown`](crate::QueueFault::Unknown);
     /// [`InputFault::Refused`](crate::InputFault::Refused) if it is not parked;
-    /// [`QueueFault::StandsOn`](crate::QueueFault::StandsOn) if it needs a row of a parked mutation. Nothing
+    /// [`QueueFault::ParentParked`](crate::QueueFault::ParentParked) if it needs a row of a parked mutation. Nothing
     /// changed.
     pub fn retry(&self, id: MutationId) -> Task<()> {
         self.0.core().writer.call(move |engine| decide::retry(engine, id))

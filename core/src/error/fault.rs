@@ -71,7 +71,7 @@ pub enum QueueFault {
     /// The parked mutation `0` creates a row that this one needs; retry that one or the chain
     /// first.
     #[error("depends on mutation {0}, which is parked: retry that one, with its chain")]
-    StandsOn(MutationId),
+    ParentParked(MutationId),
     /// A reset would delete pending or parked mutations that the call does not list.
     #[error(
         "{waiting} mutations that are not accepted were not named: send them, or name them to give them up"

@@ -130,7 +130,7 @@ fn parse(id: &str) -> rejoin_core::Result<MutationId> {
 
 fn made(undone: Undone) -> Report {
     let id = match undone {
-        Undone::By(id) => Some(id.to_string()),
+        Undone::NewMutation(id) => Some(id.to_string()),
         Undone::GivenUp | Undone::Nothing => None,
     };
     Report::Made { id, value: serde_json::Value::Null }

@@ -2572,7 +2572,7 @@ export enum ParkReason {
     /**
      * The remainder of a mutation that was accepted in part.
      */
-    Remainder,
+    PartlyAccepted,
     /**
      * The server has failed on it too often, or for too long.
      */
@@ -2589,7 +2589,7 @@ const FfiConverterTypeParkReason = (() => {
                 case 3: return ParkReason.Refused;
                 case 4: return ParkReason.Unreplayable;
                 case 5: return ParkReason.Depends;
-                case 6: return ParkReason.Remainder;
+                case 6: return ParkReason.PartlyAccepted;
                 case 7: return ParkReason.ServerFault;
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
@@ -2601,7 +2601,7 @@ const FfiConverterTypeParkReason = (() => {
                 case ParkReason.Refused: return c.writeI32(3);
                 case ParkReason.Unreplayable: return c.writeI32(4);
                 case ParkReason.Depends: return c.writeI32(5);
-                case ParkReason.Remainder: return c.writeI32(6);
+                case ParkReason.PartlyAccepted: return c.writeI32(6);
                 case ParkReason.ServerFault: return c.writeI32(7);
             }
         }
@@ -4210,7 +4210,7 @@ export enum RejoinError_Tags {
     Action = "Action",
     ActionTooSlow = "ActionTooSlow",
     ActionTooLarge = "ActionTooLarge",
-    StandsOn = "StandsOn",
+    ParentParked = "ParentParked",
     Unsent = "Unsent",
     Changed = "Changed",
     Storage = "Storage",
@@ -4447,42 +4447,42 @@ Readonly<{reason: string; action: string; limitBytes: number}> {
 
     }
 
-    type StandsOn__interface = {
-        tag: RejoinError_Tags.StandsOn;
+    type ParentParked__interface = {
+        tag: RejoinError_Tags.ParentParked;
         inner:
 Readonly<{reason: string; id: string}>
     };
     /**
      * The mutation needs a row of a parked mutation. Retry that one, with its chain.
      */
-    class StandsOn_ extends UniffiError implements StandsOn__interface {
+    class ParentParked_ extends UniffiError implements ParentParked__interface {
         /**
          * @private
          * This field is private and should not be used, use `tag` instead.
          */
         readonly [uniffiTypeNameSymbol] = "RejoinError";
-        readonly tag = RejoinError_Tags.StandsOn;
+        readonly tag = RejoinError_Tags.ParentParked;
         readonly inner:
 Readonly<{reason: string; id: string}>;
         constructor(
 inner: {reason: string; id: string }) {
-            super("RejoinError", "StandsOn");
+            super("RejoinError", "ParentParked");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason: string; id: string }): StandsOn_ {
-            return new StandsOn_(inner);
+inner: {reason: string; id: string }): ParentParked_ {
+            return new ParentParked_(inner);
         }
 
-        static instanceOf(obj: any): obj is StandsOn_ {
-            return obj.tag === RejoinError_Tags.StandsOn;
+        static instanceOf(obj: any): obj is ParentParked_ {
+            return obj.tag === RejoinError_Tags.ParentParked;
         }
-        static hasInner(obj: any): obj is StandsOn_ {
-            return StandsOn_.instanceOf(obj);
+        static hasInner(obj: any): obj is ParentParked_ {
+            return ParentParked_.instanceOf(obj);
         }
 
-        static getInner(obj: StandsOn_):
+        static getInner(obj: ParentParked_):
 Readonly<{reason: string; id: string}> {
             return obj.inner;
         }
@@ -5133,7 +5133,7 @@ Readonly<{reason: string}> {
   Action: Action_,
   ActionTooSlow: ActionTooSlow_,
   ActionTooLarge: ActionTooLarge_,
-  StandsOn: StandsOn_,
+  ParentParked: ParentParked_,
   Unsent: Unsent_,
   Changed: Changed_,
   Storage: Storage_,
@@ -5159,7 +5159,7 @@ Readonly<{reason: string}> {
  * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 export type RejoinError = InstanceType<
-    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Closed' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
+    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'ParentParked' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Closed' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
 >;
 
 // FfiConverter for enum RejoinError
@@ -5173,7 +5173,7 @@ const FfiConverterTypeRejoinError = (() => {
                 case 3: return new RejoinError.Action({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), fault: FfiConverterTypeActionFault.readFromCursor(c), detail: FfiConverterString.readFromCursor(c) });
                 case 4: return new RejoinError.ActionTooSlow({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), limitMs: FfiConverterUInt32.readFromCursor(c) });
                 case 5: return new RejoinError.ActionTooLarge({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), limitBytes: FfiConverterUInt32.readFromCursor(c) });
-                case 6: return new RejoinError.StandsOn({reason: FfiConverterString.readFromCursor(c), id: FfiConverterString.readFromCursor(c) });
+                case 6: return new RejoinError.ParentParked({reason: FfiConverterString.readFromCursor(c), id: FfiConverterString.readFromCursor(c) });
                 case 7: return new RejoinError.Unsent({reason: FfiConverterString.readFromCursor(c), waiting: FfiConverterUInt32.readFromCursor(c) });
                 case 8: return new RejoinError.Changed({reason: FfiConverterString.readFromCursor(c), rows: FfiConverterSequenceTypeChangedRow.readFromCursor(c) });
                 case 9: return new RejoinError.Storage({reason: FfiConverterString.readFromCursor(c) });
@@ -5234,7 +5234,7 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterUInt32.writeIntoCursor(inner.limitBytes, c);
                     return;
                 }
-                case RejoinError_Tags.StandsOn: {
+                case RejoinError_Tags.ParentParked: {
                     c.writeI32(6);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
@@ -5383,7 +5383,7 @@ const FfiConverterTypeRejoinError = (() => {
                     size += FfiConverterUInt32.allocationSize(inner.limitBytes);
                     return size;
                 }
-                case RejoinError_Tags.StandsOn: {
+                case RejoinError_Tags.ParentParked: {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.reason);
@@ -5551,7 +5551,7 @@ const FfiConverterTypeRowSyncState = (() => {
 // Enum: Undone
 export enum Undone_Tags {
     GivenUp = "GivenUp",
-    By = "By",
+    NewMutation = "NewMutation",
     Nothing = "Nothing"
 }
 /**
@@ -5586,36 +5586,36 @@ export const Undone = (() => {
 
     }
 
-    type By__interface = {
-        tag: Undone_Tags.By;
+    type NewMutation__interface = {
+        tag: Undone_Tags.NewMutation;
         inner:
 Readonly<{id: string}>
     };
     /**
      * A new mutation reverts it and waits to be sent.
      */
-    class By_ extends UniffiEnum implements By__interface {
+    class NewMutation_ extends UniffiEnum implements NewMutation__interface {
         /**
          * @private
          * This field is private and should not be used, use `tag` instead.
          */
         readonly [uniffiTypeNameSymbol] = "Undone";
-        readonly tag = Undone_Tags.By;
+        readonly tag = Undone_Tags.NewMutation;
         readonly inner:
 Readonly<{id: string}>;
         constructor(
 inner: {id: string }) {
-            super("Undone", "By");
+            super("Undone", "NewMutation");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {id: string }): By_ {
-            return new By_(inner);
+inner: {id: string }): NewMutation_ {
+            return new NewMutation_(inner);
         }
 
-        static instanceOf(obj: any): obj is By_ {
-            return obj.tag === Undone_Tags.By;
+        static instanceOf(obj: any): obj is NewMutation_ {
+            return obj.tag === Undone_Tags.NewMutation;
         }
 
     }
@@ -5654,7 +5654,7 @@ inner: {id: string }): By_ {
     return Object.freeze({
         instanceOf,
   GivenUp: GivenUp_,
-  By: By_,
+  NewMutation: NewMutation_,
   Nothing: Nothing_
     });
 
@@ -5663,7 +5663,7 @@ inner: {id: string }): By_ {
  * The result of an undo or a redo.
  */
 export type Undone = InstanceType<
-    typeof Undone['GivenUp' | 'By' | 'Nothing']
+    typeof Undone['GivenUp' | 'NewMutation' | 'Nothing']
 >;
 
 // FfiConverter for enum Undone
@@ -5673,7 +5673,7 @@ const FfiConverterTypeUndone = (() => {
         readFromCursor(c: Cursor): TypeName {
             switch (c.readI32()) {
                 case 1: return new Undone.GivenUp();
-                case 2: return new Undone.By({id: FfiConverterString.readFromCursor(c) });
+                case 2: return new Undone.NewMutation({id: FfiConverterString.readFromCursor(c) });
                 case 3: return new Undone.Nothing();
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
@@ -5684,7 +5684,7 @@ const FfiConverterTypeUndone = (() => {
                     c.writeI32(1);
                     return;
                 }
-                case Undone_Tags.By: {
+                case Undone_Tags.NewMutation: {
                     c.writeI32(2);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.id, c);
@@ -5704,7 +5704,7 @@ const FfiConverterTypeUndone = (() => {
                 case Undone_Tags.GivenUp: {
                     return 4;
                 }
-                case Undone_Tags.By: {
+                case Undone_Tags.NewMutation: {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.id);
@@ -9148,7 +9148,7 @@ export interface RejoinClientLike {
  * its old values become those of the current rows. So a conflict that the app has seen
  * resolves to the app's value. Works offline.
  *
- * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+ * Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
  * a parked mutation. Then nothing was changed.
  */
     retry(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
@@ -10800,7 +10800,7 @@ private constructor(pointer: UniffiHandle) {
  * its old values become those of the current rows. So a conflict that the app has seen
  * resolves to the app's value. Works offline.
  *
- * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+ * Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
  * a parked mutation. Then nothing was changed.
  */
     async retry(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
@@ -12161,7 +12161,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resync() !== 687) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resync");
     }
-    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 31614) {
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 61571) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry");
     }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 5664) {

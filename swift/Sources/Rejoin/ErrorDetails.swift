@@ -98,7 +98,7 @@ public struct ActionTooLargeError: Sendable, Hashable {
 }
 
 /// A mutation that depends on a parked one.
-public struct StandsOnError: Sendable, Hashable {
+public struct ParentParkedError: Sendable, Hashable {
     /// What happened, as a lower-case fragment.
     public let reason: String
     /// The parked mutation that creates the row.

@@ -75,7 +75,7 @@ public enum ParkReason: Sendable, Hashable {
     /// A mutation that it depends on was parked.
     case depends
     /// The remainder of a partly accepted mutation.
-    case remainder
+    case partlyAccepted
     /// The server failed on it too often or for too long.
     case serverFault
 }

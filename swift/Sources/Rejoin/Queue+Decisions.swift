@@ -10,7 +10,7 @@ extension QueueHandle {
     ///
     /// - Parameter id: the mutation's id, from ``pending()``.
     /// - Throws: ``RejoinError/invalidInput(_:)`` if there is no mutation with this id, or it is not parked;
-    ///   ``RejoinError/standsOn(_:)`` while the mutation that creates its row is parked. Then nothing was
+    ///   ``RejoinError/parentParked(_:)`` while the mutation that creates its row is parked. Then nothing was
     ///   changed.
     public func retry(_ id: PendingMutation.ID) async throws {
         try await client.callEngine { try await $0.retry(id: id) }

@@ -29,7 +29,7 @@ public enum Undone: Sendable, Hashable {
     /// The mutation had no verdict yet and was discarded, as by ``QueueHandle/discard(_:)``.
     case givenUp
     /// This new mutation reverts it and waits to be sent.
-    case by(PendingMutation.ID)
+    case newMutation(PendingMutation.ID)
     /// Nothing to revert: the server's rows already had these values before.
     case nothing
 }

@@ -33,7 +33,7 @@ public enum RejoinError: Error, Sendable, Hashable {
     case actionTooLarge(ActionTooLargeError)
     /// The mutation depends on a row that a parked mutation creates. Nothing was changed; retry that one, with its
     /// chain.
-    case standsOn(StandsOnError)
+    case parentParked(ParentParkedError)
     /// A reset would delete waiting or parked mutations that were not named. Nothing was changed.
     case unsent(UnsentError)
     /// The rows that the undo would restore have changed since. Nothing was changed.
@@ -81,7 +81,7 @@ public enum RejoinError: Error, Sendable, Hashable {
         case .action(let error): ("Action", error.reason)
         case .actionTooSlow(let error): ("ActionTooSlow", error.reason)
         case .actionTooLarge(let error): ("ActionTooLarge", error.reason)
-        case .standsOn(let error): ("StandsOn", error.reason)
+        case .parentParked(let error): ("ParentParked", error.reason)
         case .unsent(let error): ("Unsent", error.reason)
         case .changed(let error): ("Changed", error.reason)
         case .storage(let error): ("Storage", error.reason)

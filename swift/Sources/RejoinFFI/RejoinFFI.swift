@@ -3212,7 +3212,7 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * its old values become those of the current rows. So a conflict that the app has seen
      * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
      * a parked mutation. Then nothing was changed.
      */
     func retry(id: String) async throws
@@ -4085,7 +4085,7 @@ open func redo(id: String)async throws  -> Undone  {
      * its old values become those of the current rows. So a conflict that the app has seen
      * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
      * a parked mutation. Then nothing was changed.
      */
 open func retry(id: String)async throws   {
@@ -10052,7 +10052,7 @@ public enum ParkReason: Equatable, Hashable {
     /**
      * The remainder of a mutation that was accepted in part.
      */
-    case remainder
+    case partlyAccepted
     /**
      * The server has failed on it too often, or for too long.
      */
@@ -10088,7 +10088,7 @@ public struct FfiConverterTypeParkReason: FfiConverterRustBuffer {
 
         case 5: return .depends
 
-        case 6: return .remainder
+        case 6: return .partlyAccepted
 
         case 7: return .serverFault
 
@@ -10120,7 +10120,7 @@ public struct FfiConverterTypeParkReason: FfiConverterRustBuffer {
             writeInt(&buf, Int32(5))
 
 
-        case .remainder:
+        case .partlyAccepted:
             writeInt(&buf, Int32(6))
 
 
@@ -10320,7 +10320,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
     /**
      * The mutation needs a row of a parked mutation. Retry that one, with its chain.
      */
-    case StandsOn(
+    case ParentParked(
         /**
          * The dependency.
          */reason: String,
@@ -10520,7 +10520,7 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             action: try FfiConverterString.read(from: &buf),
             limitBytes: try FfiConverterUInt32.read(from: &buf)
             )
-        case 6: return .StandsOn(
+        case 6: return .ParentParked(
             reason: try FfiConverterString.read(from: &buf),
             id: try FfiConverterString.read(from: &buf)
             )
@@ -10621,7 +10621,7 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterUInt32.write(limitBytes, into: &buf)
 
 
-        case let .StandsOn(reason,id):
+        case let .ParentParked(reason,id):
             writeInt(&buf, Int32(6))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterString.write(id, into: &buf)
@@ -11218,7 +11218,7 @@ public enum Undone: Equatable, Hashable {
     /**
      * A new mutation reverts it and waits to be sent.
      */
-    case by(
+    case newMutation(
         /**
          * The id of the new mutation.
          */id: String
@@ -11250,7 +11250,7 @@ public struct FfiConverterTypeUndone: FfiConverterRustBuffer {
 
         case 1: return .givenUp
 
-        case 2: return .by(id: try FfiConverterString.read(from: &buf)
+        case 2: return .newMutation(id: try FfiConverterString.read(from: &buf)
         )
 
         case 3: return .nothing
@@ -11267,7 +11267,7 @@ public struct FfiConverterTypeUndone: FfiConverterRustBuffer {
             writeInt(&buf, Int32(1))
 
 
-        case let .by(id):
+        case let .newMutation(id):
             writeInt(&buf, Int32(2))
             FfiConverterString.write(id, into: &buf)
 
@@ -12853,7 +12853,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 14082) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 31614) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 61571) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 5664) {

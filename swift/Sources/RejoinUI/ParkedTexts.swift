@@ -95,7 +95,7 @@ private func english(_ reason: ParkReason?) -> (title: String, explanation: Stri
     case .refused: ("Not allowed", "The server does not allow this change.")
     case .unreplayable: ("No longer possible", "This could not be repeated on the newer data.")
     case .depends: ("Waiting for another change", "An earlier change that this one needs was not accepted.")
-    case .remainder: ("Accepted in part", "The server accepted a part of this change. This is the rest.")
+    case .partlyAccepted: ("Accepted in part", "The server accepted a part of this change. This is the rest.")
     case .serverFault:
         ("Server error", "The server failed on this change too often. Try again later, or discard it.")
     case nil: ("Not sent", "This change waits for your decision.")
@@ -113,7 +113,7 @@ private func englishChange(_ kind: PatchKind) -> String {
 private func englishError(_ error: any Error) -> String {
     switch error {
     case RejoinError.constraint(let error): "\(words(error.column)): this value is not allowed (\(error.rule))"
-    case RejoinError.standsOn: "An earlier change has to be decided first."
+    case RejoinError.parentParked: "An earlier change has to be decided first."
     default: "\(error)"
     }
 }

@@ -23,7 +23,7 @@ import Testing
         let faults: [RejoinFFI.ActionFault] = [.unknown, .arguments, .refused, .sameRow, .timedOut]
         let actions = faults.map { RejoinFFI.RejoinError.Action(reason: "r", action: "take", fault: $0, detail: "w") }
         let table: [RejoinFFI.RejoinError] = [
-            .InvalidInput(reason: "r"), .Constraint(reason: "r", table: "t", column: "c", rule: "UNIQUE"), .StandsOn(reason: "r", id: "i"),
+            .InvalidInput(reason: "r"), .Constraint(reason: "r", table: "t", column: "c", rule: "UNIQUE"), .ParentParked(reason: "r", id: "i"),
             .ActionTooSlow(reason: "r", action: "take", limitMs: 2_000), .ActionTooLarge(reason: "r", action: "take", limitBytes: .max),
             .Unsent(reason: "r", waiting: 2), .Changed(reason: "r", rows: [row]), .Storage(reason: "r"), .WrongUser(reason: "r"),
             .Configuration(reason: "r"), .Suspended(reason: "r"), .Closed(reason: "r"), .TransactionTimeout(reason: "r"),
@@ -39,7 +39,7 @@ import Testing
         #expect(kinds == table.map { lowered(Mirror(reflecting: $0).children.first?.label ?? "") })
         #expect(Set(kinds).count == table.count)
         #expect(own.prefix(table.count).map(\.code) == table.map { Mirror(reflecting: $0).children.first?.label ?? "" })
-        #expect(own.prefix(3).map(\.code) == ["InvalidInput", "Constraint", "StandsOn"])
+        #expect(own.prefix(3).map(\.code) == ["InvalidInput", "Constraint", "ParentParked"])
         #expect(Set(own.map(\.code)) == codesOfTypeScript())
     }
 

@@ -172,7 +172,7 @@ fn undo_of_action_compares_old_values_only(store: Store) {
     let (mut device, id) = took_two(&server);
     // Two others were added: that there are five does not mean that the two are back.
     server.outside("UPDATE places SET score = 5");
-    assert!(matches!(decide::undo(device.engine(), id), Ok(Undone::By(_))));
+    assert!(matches!(decide::undo(device.engine(), id), Ok(Undone::NewMutation(_))));
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
     assert_eq!((server.see(SCORE), device.see(SCORE)), ("5".to_owned(), "5".to_owned()));
@@ -188,7 +188,7 @@ fn action_is_undone_and_redone(store: Store) {
         } else {
             decide::redo(device.engine(), id)
         };
-        assert!(matches!(done, Ok(Undone::By(_))));
+        assert!(matches!(done, Ok(Undone::NewMutation(_))));
         device.sync(&server);
         assert_eq!((server.see(SCORE), device.waiting()), (score.to_owned(), String::new()));
         let pushed = device.sent.iter().rev().find(|request| request.path == "/sync/push").unwrap();

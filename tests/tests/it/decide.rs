@@ -126,7 +126,7 @@ fn retried_delete_removes_the_newer_row(store: Store) {
 fn retry_requires_parked_mutation_without_parked_dependency(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
     let error = decide::retry(device.engine(), ids[2]).unwrap_err();
-    assert!(matches!(error, Error::Queue(QueueFault::StandsOn(on)) if on == ids[0]), "{error}");
+    assert!(matches!(error, Error::Queue(QueueFault::ParentParked(on)) if on == ids[0]), "{error}");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let waiting = device.queue()[3].id;
     let error = decide::retry(device.engine(), waiting).unwrap_err();
@@ -159,7 +159,7 @@ fn delete_depends_on_the_create_of_its_row(store: Store) {
         assert_eq!(delete.because_of, Some(create.id));
         let error = decide::retry(device.engine(), delete.id).unwrap_err();
         assert!(
-            matches!(error, Error::Queue(QueueFault::StandsOn(on)) if on == create.id),
+            matches!(error, Error::Queue(QueueFault::ParentParked(on)) if on == create.id),
             "{error}"
         );
         decide::discard_chain(device.engine(), create.id).unwrap();
@@ -245,7 +245,7 @@ fn client_edits_and_retries_parked_mutations(store: Store) {
     assert_eq!(visit.because_of, Some(refused.id));
     assert!(matches!(
         phone.client.queue().retry(visit.id).wait(),
-        Err(Error::Queue(QueueFault::StandsOn(_)))
+        Err(Error::Queue(QueueFault::ParentParked(_)))
     ));
     let panicked = phone.client.queue().edit(refused.id, |_| panic!("a panic of the app")).wait();
     assert!(matches!(panicked, Err(Error::Callback(_))), "{panicked:?}");

@@ -265,7 +265,7 @@ fn remainder() -> (rejoin_tests::PlainBackend, Device, MutationId) {
     for _ in 0..4 {
         device.sync(&server);
     }
-    assert_eq!(device.waiting(), "Parked:Remainder/1");
+    assert_eq!(device.waiting(), "Parked:PartlyAccepted/1");
     let id = device.queue()[0].id;
     (server, device, id)
 }

@@ -32,7 +32,7 @@ fn accepted(server: &Backend, device: &mut Device, sql: &str) -> MutationId {
 
 fn by(undone: rejoin_core::Result<Undone>) -> MutationId {
     match undone {
-        Ok(Undone::By(id)) => id,
+        Ok(Undone::NewMutation(id)) => id,
         other => panic!("{other:?}"),
     }
 }

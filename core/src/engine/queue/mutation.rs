@@ -26,7 +26,7 @@ pub enum ParkReason {
     /// A mutation that it depends on was parked; `because_of` names it.
     Depends = 4,
     /// The refused rows of a partly accepted mutation.
-    Remainder = 5,
+    PartlyAccepted = 5,
     /// The server has failed on it too often, or for too long; its last error is in the detail.
     ServerFault = 6,
 }
@@ -39,7 +39,7 @@ impl ParkReason {
         Self::Refused,
         Self::Unreplayable,
         Self::Depends,
-        Self::Remainder,
+        Self::PartlyAccepted,
         Self::ServerFault,
     ];
 

@@ -90,7 +90,7 @@ pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<Mutation
 ///
 /// # Errors
 /// `UnknownMutation`; `Refused` if it is not parked, or names a table or a column that the server has removed: edit or
-/// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
+/// discard it; `ParentParked` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
 pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
     if is_of_log(engine, id)? {
         return of_log::retry(engine, id);
@@ -301,7 +301,7 @@ pub fn undo(engine: &mut Engine, id: MutationId) -> Result<Undone> {
             Flushed::Entry(new) => of_log::mark_undo(engine, new, id)?,
             Flushed::Mutation(seq, _) => history::mark_undo(engine.db.conn(), seq, id)?,
         }
-        Ok(Undone::By(new.id()))
+        Ok(Undone::NewMutation(new.id()))
     })
 }
 

@@ -184,7 +184,7 @@ impl PendingOp {
             parking.detail = Some(detail(&self.parts, parking, &refused));
         }
         if !self.parts.accepted.is_empty() {
-            parking.reason = ParkReason::Remainder;
+            parking.reason = ParkReason::PartlyAccepted;
         }
         for one in refused {
             let row = self.effect.rows.len();

@@ -115,5 +115,5 @@ fn check_required_row(
         .filter(|one| one.state == MutationState::Parked && !retried.contains(&one.seq));
     let mut makes = parked.filter(|one| one.kind == PatchKind::Insert);
     let found = makes.find_map(|one| work.queue.entry(one.seq));
-    found.map_or(Ok(()), |entry| Err(Error::Queue(QueueFault::StandsOn(entry.id))))
+    found.map_or(Ok(()), |entry| Err(Error::Queue(QueueFault::ParentParked(entry.id))))
 }

@@ -22,7 +22,7 @@ pub enum Undone {
     /// The mutation had no verdict yet: it was removed, as by `discard`.
     GivenUp,
     /// This pending mutation reverses it.
-    By(MutationId),
+    NewMutation(MutationId),
     /// There was nothing to reverse: the server's rows already had these values before.
     Nothing,
 }

@@ -45,7 +45,7 @@ extension Undone {
         self =
             switch undone {
             case .givenUp: .givenUp
-            case .by(let id): .by(id)
+            case .newMutation(let id): .newMutation(id)
             case .nothing: .nothing
             }
     }

@@ -57,8 +57,8 @@ extension RejoinError {
                 .actionTooSlow(.init(reason: reason, action: action, limit: .milliseconds(limitMs)))
             case .ActionTooLarge(let reason, let action, let limitBytes):
                 .actionTooLarge(.init(reason: reason, action: action, limitBytes: Int(limitBytes)))
-            case .StandsOn(let reason, let id):
-                .standsOn(.init(reason: reason, id: id))
+            case .ParentParked(let reason, let id):
+                .parentParked(.init(reason: reason, id: id))
             case .Unsent(let reason, let waiting):
                 .unsent(.init(reason: reason, waiting: Int(waiting)))
             case .Changed(let reason, let rows):
@@ -97,7 +97,7 @@ extension RejoinFFI.RejoinError {
             case .actionTooLarge(let error):
                 .ActionTooLarge(
                     reason: error.reason, action: error.action, limitBytes: UInt32(clamping: error.limitBytes))
-            case .standsOn(let error): .StandsOn(reason: error.reason, id: error.id)
+            case .parentParked(let error): .ParentParked(reason: error.reason, id: error.id)
             case .unsent(let error): .Unsent(reason: error.reason, waiting: UInt32(clamping: error.waiting))
             case .changed(let error): .Changed(reason: error.reason, rows: error.rows.map(\.ffi))
             case .constraint(let error):

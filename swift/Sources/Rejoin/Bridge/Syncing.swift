@@ -83,7 +83,7 @@ extension ParkReason {
             case .refused: .refused
             case .unreplayable: .unreplayable
             case .depends: .depends
-            case .remainder: .remainder
+            case .partlyAccepted: .partlyAccepted
             case .serverFault: .serverFault
             }
     }

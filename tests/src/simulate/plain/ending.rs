@@ -361,7 +361,7 @@ fn word(parked: &Mutation) -> &'static str {
         Some(ParkReason::Conflicted) => "parked as conflicted",
         Some(ParkReason::Refused) => "parked as refused",
         Some(ParkReason::Depends) => "parked for a dependency",
-        Some(ParkReason::Remainder) => "parked remainders",
+        Some(ParkReason::PartlyAccepted) => "parked remainders",
         Some(ParkReason::Unreplayable | ParkReason::ServerFault) | None => {
             "parked for another reason"
         }

@@ -330,7 +330,7 @@ impl World<'_> {
         self.report
             .say(|| format!("   {at} {} {id}: {done:?}", if redo { "redoes" } else { "undoes" }));
         let (gone, made) = match done {
-            Ok(Undone::By(made)) => (Vec::new(), Some(made)),
+            Ok(Undone::NewMutation(made)) => (Vec::new(), Some(made)),
             Ok(Undone::GivenUp) if redo => {
                 // It is the undo that is discarded.
                 (

@@ -197,6 +197,8 @@ fn word(parked: &Mutation) -> &'static str {
         Some(ParkReason::Refused) => "parked as refused",
         Some(ParkReason::Depends) => "parked for a dependency",
         Some(ParkReason::Unreplayable) => "parked: an action that cannot run again",
-        Some(ParkReason::Remainder | ParkReason::ServerFault) | None => "parked for another reason",
+        Some(ParkReason::PartlyAccepted | ParkReason::ServerFault) | None => {
+            "parked for another reason"
+        }
     }
 }

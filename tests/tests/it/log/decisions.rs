@@ -19,7 +19,7 @@ fn write(device: &mut Device, sql: &str) -> MutationId {
 }
 
 fn undone_by(undone: Undone) -> MutationId {
-    let Undone::By(id) = undone else { panic!("{undone:?}") };
+    let Undone::NewMutation(id) = undone else { panic!("{undone:?}") };
     id
 }
 

@@ -28,7 +28,7 @@ fn rejected_remainder_is_parked_under_the_same_id() {
         let mut world = the_middle_of_three_is_refused(limit);
         assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("a c", "a x .; c z ."));
         let parked = world.parked().remove(0);
-        assert_eq!((parked.seq.0, parked.reason), (1, Some(ParkReason::Remainder)));
+        assert_eq!((parked.seq.0, parked.reason), (1, Some(ParkReason::PartlyAccepted)));
         let rows: Vec<_> = parked.effect.rows.iter().map(|patch| patch.row.key.clone()).collect();
         assert_eq!(rows, ["b".into()], "the remainder is not the rejected row");
         assert!(parked.effect.rows[0].columns.iter().any(|column| column.new == "y".into()));
@@ -118,7 +118,7 @@ fn conflict_on_one_row_keeps_uncertain_rows_of_its_mutation() {
         "the foreign edit was overwritten"
     );
     let parked = world.parked().remove(0);
-    assert_eq!(parked.reason, Some(ParkReason::Remainder));
+    assert_eq!(parked.reason, Some(ParkReason::PartlyAccepted));
     let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
     assert_eq!(detail["rows"][0]["mine"]["body"], "mine");
     assert_eq!(detail["rows"][0]["theirs"]["body"], "theirs");

@@ -44,7 +44,7 @@ public sealed interface Undone {
      *
      * @property id the new mutation.
      */
-    public data class By(val id: String) : Undone
+    public data class NewMutation(val id: String) : Undone
 
     /** Nothing to revert: the server's rows already had these values before. */
     public data object Nothing : Undone
@@ -76,7 +76,7 @@ internal fun HistoryBounds.toFfi(): FfiHistoryBounds {
 internal fun FfiUndone.toPublic(): Undone =
     when (this) {
         is FfiUndone.GivenUp -> Undone.GivenUp
-        is FfiUndone.By -> Undone.By(id)
+        is FfiUndone.NewMutation -> Undone.NewMutation(id)
         is FfiUndone.Nothing -> Undone.Nothing
     }
 

@@ -46,7 +46,7 @@ public enum class ParkReason {
     DEPENDS,
 
     /** The remainder of a partly accepted mutation. */
-    REMAINDER,
+    PARTLY_ACCEPTED,
 
     /** The server failed on it too often or for too long. */
     SERVER_FAULT,
@@ -211,7 +211,7 @@ internal fun FfiParkReason.toPublic(): ParkReason =
         FfiParkReason.REFUSED -> ParkReason.REFUSED
         FfiParkReason.UNREPLAYABLE -> ParkReason.UNREPLAYABLE
         FfiParkReason.DEPENDS -> ParkReason.DEPENDS
-        FfiParkReason.REMAINDER -> ParkReason.REMAINDER
+        FfiParkReason.PARTLY_ACCEPTED -> ParkReason.PARTLY_ACCEPTED
         FfiParkReason.SERVER_FAULT -> ParkReason.SERVER_FAULT
     }
 

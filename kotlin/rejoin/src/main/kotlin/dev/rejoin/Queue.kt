@@ -39,7 +39,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      * @param id the mutation's id, from [pending].
      * @throws RejoinException.InvalidInput if there is no mutation with this id, or it is not parked; nothing was
      *   changed.
-     * @throws RejoinException.StandsOn while the mutation that creates its row is parked; nothing was changed.
+     * @throws RejoinException.ParentParked while the mutation that creates its row is parked; nothing was changed.
      */
     public suspend fun retry(id: String): Unit = client.writing { it.retry(id) }
 
@@ -182,7 +182,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      *
      * @throws RejoinException.InvalidInput if [limit] is negative.
      */
-    public suspend fun history(limit: Int): List<AcceptedMutation> =
+    public suspend fun history(limit: Int = 100): List<AcceptedMutation> =
         client.writing { it.history(limit.toLimit()) }.map { it.toPublic() }
 
     /**

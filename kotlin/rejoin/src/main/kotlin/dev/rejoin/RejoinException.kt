@@ -98,7 +98,7 @@ public abstract class RejoinException internal constructor(
      *
      * @property id the parked mutation.
      */
-    public class StandsOn(reason: String, public val id: String, cause: Throwable? = null) : RejoinException("StandsOn", reason, cause)
+    public class ParentParked(reason: String, public val id: String, cause: Throwable? = null) : RejoinException("ParentParked", reason, cause)
 
     /**
      * A reset would delete waiting or parked mutations that were not named; nothing was changed.

@@ -27,7 +27,7 @@ class ErrorKindTest {
                 FfiException.Constraint("r", "t", "c", "UNIQUE"),
                 FfiException.ActionTooSlow("r", "take", 2000u),
                 FfiException.ActionTooLarge("r", "take", UInt.MAX_VALUE),
-                FfiException.StandsOn("r", "i"),
+                FfiException.ParentParked("r", "i"),
                 FfiException.Unsent("r", UInt.MAX_VALUE),
                 FfiException.Changed("r", rows),
                 FfiException.Storage("r"),

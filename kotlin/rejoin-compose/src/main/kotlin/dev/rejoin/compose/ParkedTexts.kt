@@ -81,7 +81,7 @@ private fun englishTitle(reason: ParkReason?): String =
         ParkReason.REFUSED -> "Not allowed"
         ParkReason.UNREPLAYABLE -> "No longer possible"
         ParkReason.DEPENDS -> "Waiting for another change"
-        ParkReason.REMAINDER -> "Accepted in part"
+        ParkReason.PARTLY_ACCEPTED -> "Accepted in part"
         ParkReason.SERVER_FAULT -> "Server error"
         null -> "Not sent"
     }
@@ -93,7 +93,7 @@ private fun englishExplanation(reason: ParkReason?): String =
         ParkReason.REFUSED -> "The server does not allow this change."
         ParkReason.UNREPLAYABLE -> "This could not be repeated on the newer data."
         ParkReason.DEPENDS -> "An earlier change that this one needs was not accepted."
-        ParkReason.REMAINDER -> "The server accepted a part of this change. This is the rest."
+        ParkReason.PARTLY_ACCEPTED -> "The server accepted a part of this change. This is the rest."
         ParkReason.SERVER_FAULT -> "The server failed on this change too often. Try again later, or discard it."
         null -> "This change waits for your decision."
     }
@@ -108,7 +108,7 @@ private fun englishChange(kind: PatchKind): String =
 private fun englishError(error: RejoinException): String =
     when (error) {
         is RejoinException.Constraint -> "${words(error.column)}: this value is not allowed (${error.rule})"
-        is RejoinException.StandsOn -> "An earlier change has to be decided first."
+        is RejoinException.ParentParked -> "An earlier change has to be decided first."
         else -> error.reason
     }
 

@@ -1601,7 +1601,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 14082) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 31614) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 61571) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 5664) {
@@ -6360,7 +6360,7 @@ internal interface RejoinClientInterface {
      * its old values become those of the current rows. So a conflict that the app has seen
      * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
      * a parked mutation. Then nothing was changed.
      */
     suspend fun `retry`(`id`: kotlin.String)
@@ -7363,7 +7363,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
      * its old values become those of the current rows. So a conflict that the app has seen
      * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * Throws `InvalidInput` if it does not exist or is not parked; `ParentParked` if it needs a row of
      * a parked mutation. Then nothing was changed.
      */
     @Throws(RejoinException::class)
@@ -12471,7 +12471,7 @@ internal enum class ParkReason {
     /**
      * The remainder of a mutation that was accepted in part.
      */
-    REMAINDER,
+    PARTLY_ACCEPTED,
     /**
      * The server has failed on it too often, or for too long.
      */
@@ -12688,7 +12688,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     /**
      * The mutation needs a row of a parked mutation. Retry that one, with its chain.
      */
-    class StandsOn(
+    class ParentParked(
 
         /**
          * The dependency.
@@ -12986,7 +12986,7 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.read(buf),
                 FfiConverterUInt.read(buf),
                 )
-            6 -> RejoinException.StandsOn(
+            6 -> RejoinException.ParentParked(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -13081,7 +13081,7 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 + FfiConverterString.allocationSize(value.`action`)
                 + FfiConverterUInt.allocationSize(value.`limitBytes`)
             )
-            is RejoinException.StandsOn -> (
+            is RejoinException.ParentParked -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
@@ -13207,7 +13207,7 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterUInt.write(value.`limitBytes`, buf)
                 Unit
             }
-            is RejoinException.StandsOn -> {
+            is RejoinException.ParentParked -> {
                 buf.putInt(6)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterString.write(value.`id`, buf)
@@ -13916,7 +13916,7 @@ internal sealed class Undone {
     /**
      * A new mutation reverts it and waits to be sent.
      */
-    data class By(
+    data class NewMutation(
         /**
          * The id of the new mutation.
          */
@@ -13951,7 +13951,7 @@ internal object FfiConverterTypeUndone : FfiConverterRustBuffer<Undone>{
     override fun read(buf: ByteBuffer): Undone {
         return when(buf.getInt()) {
             1 -> Undone.GivenUp
-            2 -> Undone.By(
+            2 -> Undone.NewMutation(
                 FfiConverterString.read(buf),
                 )
             3 -> Undone.Nothing
@@ -13966,7 +13966,7 @@ internal object FfiConverterTypeUndone : FfiConverterRustBuffer<Undone>{
                 4UL
             )
         }
-        is Undone.By -> {
+        is Undone.NewMutation -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
@@ -13987,7 +13987,7 @@ internal object FfiConverterTypeUndone : FfiConverterRustBuffer<Undone>{
                 buf.putInt(1)
                 Unit
             }
-            is Undone.By -> {
+            is Undone.NewMutation -> {
                 buf.putInt(2)
                 FfiConverterString.write(value.`id`, buf)
                 Unit
