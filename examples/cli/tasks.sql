@@ -1,10 +1,9 @@
--- The server's table for the to-do list, as `rejoin-server init` expects it: an owner and three times, no columns of Rejoin.
+-- The server's table of the quick start, the guides and their tests.
 CREATE TABLE tasks (
     id         TEXT PRIMARY KEY,
+    owner_id   TEXT NOT NULL,
     title      TEXT NOT NULL CHECK (length(title) <= 200),
     done       BOOLEAN NOT NULL DEFAULT FALSE,
-    owner_id   TEXT NOT NULL,
-    created_at TEXT,
-    updated_at TEXT,
-    deleted_at TEXT
+    position   INTEGER NOT NULL DEFAULT 0,
+    updated_at TEXT
 );

@@ -22,8 +22,12 @@ use rejoin_core::{Client, Config, Error, MutationState, RowBuffer, SyncFault};
 const USAGE: &str = "todo [list | add TITLE | rename NUMBER TITLE | done NUMBER | remove NUMBER | discard | sync | watch]";
 
 /// The list. `rejoin_row_state` returns whether the server has accepted the edits of a row.
-const LIST: &str =
-    "SELECT id, title, done, rejoin_row_state('tasks', id) AS state FROM tasks ORDER BY id";
+const LIST: &str = "SELECT id, title, done, rejoin_row_state('tasks', id) AS state FROM tasks \
+                    ORDER BY position, id";
+
+/// Adds a task at the end of the list. The server fills the other columns.
+const ADD: &str = "INSERT INTO tasks (id, title, position) \
+                   SELECT rejoin_new_id(), ?, ifnull(max(position), 0) + 1 FROM tasks";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -35,8 +39,7 @@ async fn main() -> Result<()> {
         ["sync"] => sync(&client).await?,
         ["watch"] => return watch(&client).await,
         ["add", title @ ..] if !title.is_empty() => {
-            let insert = "INSERT INTO tasks (id, title, done) VALUES (rejoin_new_id(), ?, FALSE)";
-            client.execute(insert, (title.join(" "),)).await?;
+            client.execute(ADD, (title.join(" "),)).await?;
             sync(&client).await?;
         }
         ["done", number] => {

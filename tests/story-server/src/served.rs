@@ -43,7 +43,9 @@ impl Served {
     pub(crate) async fn start(tokens: bool, log: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("server.db");
-        connect(&path)?.execute_batch(tables::SERVER)?;
+        for tables in [tables::SERVER, tables::GUIDES] {
+            connect(&path)?.execute_batch(tables)?;
+        }
         let generation = tokens.then_some(0);
         let (server, behind) = serve(&path, generation, log).await?;
         let gate = Gate::start(Way::Open(behind)).await?;
@@ -156,7 +158,8 @@ async fn serve(path: &PathBuf, generation: Option<u32>, log: bool) -> Result<(Se
     let mut config = Config::new(path)
         .with_table(TableConfig::owned("task", "user_id"))
         .with_table(TableConfig::child("tag", "task", "task_id"))
-        .with_table(TableConfig::owned("sample", "user_id"));
+        .with_table(TableConfig::owned("sample", "user_id"))
+        .with_table(TableConfig::owned("tasks", "owner_id"));
     if let Some(generation) = generation {
         config = config.with_jwt(JwtConfig::new(secret(generation), ISSUER, AUDIENCE));
     }

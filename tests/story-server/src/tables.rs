@@ -18,3 +18,7 @@ pub(crate) const SERVER: &str = "
     );
     CREATE TABLE seat (id TEXT PRIMARY KEY, event TEXT, note TEXT);
 ";
+
+/// The table of the quick start and the guides, whose examples the SDKs test with this server.
+/// Devices do not have its CHECK either.
+pub(crate) const GUIDES: &str = include_str!("../../../examples/cli/tasks.sql");

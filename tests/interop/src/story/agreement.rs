@@ -125,8 +125,9 @@ fn nothing_is_damaged(world: &mut World) -> Result<()> {
 fn tables_are_equal(world: &mut World) -> Result<()> {
     for table in world.manifest.clone().in_rows() {
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        let kept = if table.deleted_at_column.is_empty() { "TRUE" } else { "deleted_at IS NULL" };
         let read = format!(
-            "SELECT {} FROM {} WHERE deleted_at IS NULL ORDER BY id",
+            "SELECT {} FROM {} WHERE {kept} ORDER BY id",
             columns.join(", "),
             table.table_name
         );
