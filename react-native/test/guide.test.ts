@@ -16,7 +16,7 @@ class TaskList {
   constructor(readonly db: RejoinDatabase) {}
 
   readonly subscribe = (changed: () => void): (() => void) => {
-    const sql = "SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title";
+    const sql = "SELECT id, title, rejoin_row_state('tasks', id) AS state FROM tasks ORDER BY position";
     const subscription = this.db.watch<TaskItem>(sql, [], {
       onRows: (items) => ((this.#items = items), changed()),
     });
@@ -41,10 +41,9 @@ class Events<T> {
 
 test('examples of start, background and shipping run', async () => {
   const printed = vi.spyOn(console, 'error').mockImplementation(() => undefined);
-  const server = await StoryServer.start({ tokens: true });
+  const server = await StoryServer.start();
   const { url: serverUrl, schema } = server;
-  const session = { token: (_refresh: boolean): Promise<string> => server.token('u1') };
-  const [folder, user] = [newFolder(), 'u1'];
+  const [folder, userId] = [newFolder(), 'ana'];
   const backup = join(folder, 'backup');
   mkdirSync(backup);
   const states = new Events<string>();
@@ -53,11 +52,11 @@ test('examples of start, background and shipping run', async () => {
   const NetInfo = { addEventListener: networks.listen.bind(networks) };
   const Platform = { OS: 'ios' };
 
-  const path = `${folder}/user-${user}.db`;
-  const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
+  const path = `${folder}/user-${userId}.db`;
+  const client = await RejoinClient.open({ path, serverUrl, userId, schema });
   await client.start(); // Syncs in the background from now on.
-  await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t1', 'buy milk']);
-  const tasks = await client.query<{ title: string }>('SELECT title FROM task ORDER BY title');
+  await client.execute('INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)', ['buy milk']);
+  const tasks = await client.query<{ title: string }>('SELECT title FROM tasks ORDER BY position');
   expect(tasks).toEqual([{ title: 'buy milk' }]);
 
   const list = new TaskList(client);
@@ -73,7 +72,7 @@ test('examples of start, background and shipping run', async () => {
   const suspended = (): Promise<boolean> => client.query('SELECT 1').then(() => false, (error) => error instanceof SuspendedError);
   await until(suspended, 'the client is suspended');
   networks.report({ isConnected: true, details: { isConnectionExpensive: true } });
-  await server.sql("UPDATE task SET title = 'buy oat milk'");
+  await server.sql("UPDATE tasks SET title = 'buy oat milk'");
   for (const state of ['active', 'background', 'active']) states.report(state);
   await until(() => list.items()[0]?.title === 'buy oat milk', 'the watch delivers what it missed');
   networks.report({ isConnected: false, details: null });
@@ -87,14 +86,14 @@ test('examples of start, background and shipping run', async () => {
   }
   expect(await work()).toBe(true);
   await server.order({ do: 'stop' });
-  await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t2', 'buy bread']);
+  await client.execute("INSERT INTO tasks (id, title, position) VALUES ('t2', 'buy bread', 1)");
   expect(await work()).toBe(false);
 
   await client.sync.suspend();
   for (const part of ['', '-wal']) if (existsSync(client.path + part)) copyFileSync(client.path + part, `${backup}/app.db${part}`);
   await client.sync.resume();
   const restored = await RejoinClient.open({ path: join(backup, 'app.db') });
-  expect(await restored.query('SELECT title FROM task ORDER BY id')).toEqual([{ title: 'buy oat milk' }, { title: 'buy bread' }]);
+  expect(await restored.query('SELECT title FROM tasks ORDER BY position')).toEqual([{ title: 'buy oat milk' }, { title: 'buy bread' }]);
   expect(await restored.queue.pending()).toHaveLength(1);
   await restored.shutdown();
 
@@ -105,7 +104,7 @@ test('examples of start, background and shipping run', async () => {
     await client.storage.reset('local', unsent.map(({ id }) => id));
   }
   expect(confirm).toHaveBeenCalledWith('1 changes were not sent. Delete them?');
-  expect([await client.query('SELECT * FROM task'), await client.queue.pending()]).toEqual([[], []]);
+  expect([await client.query('SELECT * FROM tasks'), await client.queue.pending()]).toEqual([[], []]);
 
   end();
   await client.shutdown();
@@ -116,18 +115,32 @@ test('examples of start, background and shipping run', async () => {
   await server.quit();
 });
 
+test('example of a token provider signs in', async () => {
+  const server = await StoryServer.start({ tokens: true });
+  const [path, { url: serverUrl, schema }] = [join(newFolder(), 'a.db'), server];
+  const session = { token: (_refresh: boolean): Promise<string> => server.token('ana') };
+
+  const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
+
+  await client.execute("INSERT INTO tasks (id, title) VALUES ('t1', 'buy milk')");
+  expect((await client.sync.andWait()).accepted).toBe(1);
+  await client.shutdown();
+  await server.quit();
+});
+
 test('examples of a screen for conflicts run', async () => {
   const server = await StoryServer.start();
   const user = newUser();
   const [tablet, client] = [await device(server, user), await device(server, user)];
-  for (const id of ['t1', 't2', 't3']) await tablet.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', [id, user, 'first']);
+  const tooLong = 'x'.repeat(201);
+  for (const id of ['t1', 't2', 't3']) await tablet.execute("INSERT INTO tasks (id, title) VALUES (?, 'first')", [id]);
   await sync(tablet, client);
-  await tablet.execute("UPDATE task SET title = 'theirs', rank = 5");
-  await client.execute("UPDATE task SET title = 'mine' WHERE id = 't1'");
-  await client.execute("UPDATE task SET title = 'mine too', rank = 9007199254740993 WHERE id = 't2'");
-  await client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'"); // In conflict first, then rejected.
-  await client.execute('INSERT INTO task (id, user_id, title, note) VALUES (?, ?, ?, ?)', ['t4', user, 'refused', 'kept']);
-  await client.execute("INSERT INTO tag (id, task_id, name) VALUES ('g1', 't4', 'home')"); // Depends on it.
+  await tablet.execute("UPDATE tasks SET title = 'theirs', position = 5");
+  await client.execute("UPDATE tasks SET title = 'mine' WHERE id = 't1'");
+  await client.execute("UPDATE tasks SET title = 'mine too', position = 9007199254740993 WHERE id = 't2'");
+  await client.execute("UPDATE tasks SET title = ? WHERE id = 't3'", [tooLong]); // In conflict first, then rejected.
+  await client.execute("INSERT INTO tasks (id, title, done) VALUES ('t4', ?, TRUE)", [tooLong]);
+  await client.execute("UPDATE tasks SET position = 7 WHERE id = 't4'"); // Depends on it.
   await sync(tablet, client);
   const shown: string[] = [];
   const show = (line: string): unknown => shown.push(line);
@@ -147,9 +160,9 @@ test('examples of a screen for conflicts run', async () => {
     'title: mine mine, theirs theirs',
     expect.stringMatching(/^conflicted /),
     'title: mine mine too, theirs theirs',
-    'rank: mine 9007199254740992, theirs 5', // Rounded by `JSON.parse`.
+    'position: mine 9007199254740992, theirs 5', // Rounded by `JSON.parse`.
     expect.stringMatching(/^conflicted /),
-    'title: mine refused, theirs theirs',
+    `title: mine ${tooLong}, theirs theirs`,
     expect.stringMatching(/^rejected ./),
     'depends ',
   ]);
@@ -157,16 +170,16 @@ test('examples of a screen for conflicts run', async () => {
   const keepMine = (conflict: PendingMutation): Promise<void> => client.queue.retry(conflict.id);
   const takeTheirs = (parked: PendingMutation): Promise<void> => client.queue.discard(parked.id);
   const change = async (parked: PendingMutation, id: string, title: string): Promise<void> => {
-    const edited = await client.queue.edit(parked.id, (tx) => tx.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]));
+    const edited = await client.queue.edit(parked.id, (tx) => tx.execute('UPDATE tasks SET title = ? WHERE id = ?', [title, id]));
     if (edited !== undefined) await client.queue.retryChain(edited); // Those parked because of it.
   };
 
   type Four = [PendingMutation, PendingMutation, PendingMutation, PendingMutation];
   const [first, second, third, fourth] = (await client.queue.pending()) as unknown as Four;
-  expect(second.rows[0]?.columns).toContainEqual({ name: 'rank', oldValue: 0, newValue: 9007199254740993n });
+  expect(second.rows[0]?.columns).toContainEqual({ name: 'position', oldValue: 0, newValue: 9007199254740993n });
   await keepMine(first);
   await takeTheirs(second);
-  await keepMine(third); // The value 'refused' was in conflict; now the server rejects it.
+  await keepMine(third); // The long title was in conflict; now the server rejects it.
   await client.queue.retry(fourth.id); // The server rejects it again.
   await sync(client);
   const left = (await client.queue.pending()).filter(({ reason }) => reason !== 'depends') as [PendingMutation, PendingMutation];
@@ -174,13 +187,12 @@ test('examples of a screen for conflicts run', async () => {
   await change(left[0], 't3', 'changed');
   await change(left[1], 't4', 'corrected');
   await until(async () => (await sync(client), (await client.queue.pending()).length === 0), 'the server accepts what is left');
-  expect(await server.rows('SELECT title, rank, note FROM task ORDER BY id')).toEqual([
-    ['mine', 5, null],
-    ['theirs', 5, null],
-    ['changed', 5, null],
-    ['corrected', 0, 'kept'],
+  expect(await server.rows('SELECT title, position, done FROM tasks ORDER BY id')).toEqual([
+    ['mine', 5, 0],
+    ['theirs', 5, 0],
+    ['changed', 5, 0],
+    ['corrected', 7, 1],
   ]);
-  expect(await server.rows('SELECT name FROM tag')).toEqual([['home']]);
   await server.quit();
 });
 
@@ -194,11 +206,11 @@ test("examples of an app's tests run", async () => {
   end();
 
   const client = await RejoinClient.open({ ...RejoinConfig.temporary(), schema });
-  await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['t1', 'buy milk']);
+  await client.execute('INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)', ['buy milk']);
   expect(await client.queue.pending()).toHaveLength(1);
   await client.shutdown(); // Removes the file.
 
   await server.quit();
 });
 
-test('each example of the guide is part of this file', () => expectExamples('../../docs/react-native.md', 'guide.test.ts', 9));
+test('each example of the guide is part of this file', () => expectExamples('../../docs/react-native.md', 'guide.test.ts', 10, true));

@@ -7,16 +7,16 @@ export async function tenLines(
   path: string,
   serverUrl: string,
   schema: string,
-  session: { token(refresh: boolean): Promise<string> },
-  shown: { promise: Promise<unknown>; open: (places: unknown[]) => void },
+  userId: string,
+  shown: { promise: Promise<unknown>; open: (tasks: unknown[]) => void },
 ): Promise<void> {
   const show = shown.open;
 
-  const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
+  const client = await RejoinClient.open({ path, serverUrl, userId, schema });
   await client.start(); // Syncs in the background from now on; being offline is a status, not an error.
-  await client.execute('UPDATE places SET note = ? WHERE id = ?', ['closed on Mondays', 'p1']);
-  const subscription = client.watch('SELECT id, name, note FROM places ORDER BY name', [], {
-    onRows: (places) => show(places), // Now, and after each commit that changes them.
+  await client.execute('INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)', ['buy milk']);
+  const subscription = client.watch('SELECT id, title FROM tasks ORDER BY position', [], {
+    onRows: (tasks) => show(tasks), // Now, and after each commit that changes them.
   });
   for (const { id, state, reason } of await client.queue.pending()) {
     if (state === 'parked') console.warn(`${id} is parked: ${reason}`);
@@ -34,26 +34,26 @@ export async function examples(
   schema: string,
   render: (tasks: unknown[]) => void,
 ): Promise<unknown> {
-  const client = await RejoinClient.open({ path, serverUrl, userId: 'u1', schema });
+  const client = await RejoinClient.open({ path, serverUrl, userId: 'ana', schema });
   await client.start();
 
   type Task = { id: string; title: string; done: boolean };
 
-  await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t1', 'u1', 'buy milk']);
-  const open = await client.query<Task>('SELECT id, title, done FROM task WHERE done = ?', [false]);
+  await client.execute('INSERT INTO tasks (id, title) VALUES (?, ?)', ['t1', 'buy milk']);
+  const open = await client.query<Task>('SELECT id, title, done FROM tasks WHERE done = ?', [false]);
 
   await client.transaction(async (tx) => {
-    const first = await tx.queryOne<Task>('SELECT * FROM task ORDER BY rank LIMIT 1');
+    const first = await tx.queryOne<Task>('SELECT id, title, done FROM tasks ORDER BY position LIMIT 1');
     if (first === undefined) throw new Error('nothing to do'); // Rolls back, and arrives at the caller.
-    await tx.execute('UPDATE task SET done = ? WHERE id = ?', [true, first.id]);
+    await tx.execute('UPDATE tasks SET done = ? WHERE id = ?', [true, first.id]);
   });
 
-  const subscription = client.watch<Task>('SELECT * FROM task ORDER BY rank', [], {
+  const subscription = client.watch<Task>('SELECT id, title, done FROM tasks ORDER BY position', [], {
     onRows: (tasks) => render(tasks),
     onError: (error) => console.warn(error.code, error.message),
   });
 
-  for await (const tasks of client.watch<Task>('SELECT * FROM task WHERE done = 1')) {
+  for await (const tasks of client.watch<Task>('SELECT id, title, done FROM tasks WHERE done = TRUE')) {
     if (tasks.length > 0) break; // Leaving the loop ends the watch.
   }
   subscription.cancel();
@@ -62,7 +62,7 @@ export async function examples(
   // { big: 9007199254740993n, small: 1, kind: 'real' }
 
   try {
-    await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t1', 'u1', 'again']);
+    await client.execute('INSERT INTO tasks (id, title) VALUES (?, ?)', ['t1', 'again']);
   } catch (error) {
     if (!(error instanceof ConstraintError)) throw error;
     console.warn(`${error.table}.${error.column} is taken`);
@@ -75,35 +75,35 @@ export async function examples(
 }
 
 /** Runs the examples of actions and verdicts and returns what they read. */
-export async function decisions(path: string, serverUrl: string, schema: string): Promise<unknown> {
+export async function decisions(path: string, serverUrl: string, schema: string, userId: string): Promise<unknown> {
   type Task = { id: string; title: string; done: boolean };
 
   const actions = new Actions()
     .declare({
-      name: 'rank',
+      name: 'move',
       parameters: [{ name: 'id', type: 'text' }, { name: 'by', type: 'integer' }],
-      preconditions: [{ sql: 'SELECT rank + :by >= 0 FROM task WHERE id = :id', message: 'below zero' }],
-      statements: ['UPDATE task SET rank = rank + :by WHERE id = :id'],
-      result: 'SELECT rank FROM task WHERE id = :id',
+      preconditions: [{ sql: 'SELECT position + :by >= 0 FROM tasks WHERE id = :id', message: 'below zero' }],
+      statements: ['UPDATE tasks SET position = position + :by WHERE id = :id'],
+      result: 'SELECT position FROM tasks WHERE id = :id',
     })
     .handler(
       { name: 'rename', parameters: [{ name: 'id', type: 'text' }, { name: 'title', type: 'text' }] },
       async (context, { id, title }) => {
-        const task = await context.queryOne<Task>('SELECT * FROM task WHERE id = ?', [id]);
+        const task = await context.queryOne<Task>('SELECT id, title, done FROM tasks WHERE id = ?', [id]);
         if (task === undefined) throw context.refuse('it is gone');
-        await context.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]);
+        await context.execute('UPDATE tasks SET title = ? WHERE id = ?', [title, id]);
       },
     );
-  const client = await RejoinClient.open({ path, serverUrl, userId: 'u2', schema }, { actions });
+  const client = await RejoinClient.open({ path, serverUrl, userId, schema }, { actions });
 
-  await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t2', 'u2', 'nails']);
-  const ranked = await client.perform<{ rank: number }>('rank', { id: 't2', by: 2 }); // ranked.value: { rank: 2 }
+  await client.execute('INSERT INTO tasks (id, title) VALUES (?, ?)', ['t2', 'buy nails']);
+  const moved = await client.perform<{ position: number }>('move', { id: 't2', by: 2 }); // moved.value: { position: 2 }
   await client.perform('rename', { id: 't9', title: 'screws' }).catch((error: unknown) => {
     if (!(error instanceof ActionError)) throw error;
     console.warn(error.fault, error.detail); // refused, it is gone
   });
 
-  await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t3', 'u2', 'refused']);
+  await client.execute('INSERT INTO tasks (id, title) VALUES (?, ?)', ['t3', 'x'.repeat(201)]); // The server accepts 200 characters.
   await client.sync.andWait();
   for await (const { entries } of client.queue.watchVerdicts()) {
     for (const { id, kind, reason } of entries) if (kind === 'parked') console.warn(id, reason);
@@ -114,7 +114,7 @@ export async function decisions(path: string, serverUrl: string, schema: string)
 
   for (const parked of await client.queue.pending()) {
     if (parked.reason === 'conflicted') await client.queue.retry(parked.id); // Keep the local edit.
-    else if (parked.reason === 'rejected') await client.queue.edit(parked.id, (tx) => tx.execute("UPDATE task SET title = 'good' WHERE id = 't3'"));
+    else if (parked.reason === 'rejected') await client.queue.edit(parked.id, (tx) => tx.execute('UPDATE tasks SET title = substr(title, 1, 200)'));
     else await client.queue.discardChain(parked.id);
   }
   await client.sync.andWait();
@@ -131,7 +131,7 @@ export async function decisions(path: string, serverUrl: string, schema: string)
   const unsent = await client.queue.pending();
   const { givenUp } = await client.storage.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
   await client.shutdown();
-  return { ranked: ranked.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };
+  return { moved: moved.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };
 }
 
 /** Runs the example of generated types and returns what it writes. */

@@ -1,20 +1,20 @@
 // @vitest-environment happy-dom
 /** The examples of the README run. */
+import { readFileSync } from 'node:fs';
 import { render } from '@testing-library/react';
 import { expect, test } from 'vitest';
 import { withStock } from '../../test/support/synced';
-import { until, withTasks } from '../../test/support/world';
+import { opened, until } from '../../test/support/world';
 import { App, DeveloperScreen, TakeButton } from './readme.example';
 import { provide } from './support/hooks';
 
 test('list shows its rows and writes', async () => {
-  const client = await withTasks();
-  await client.executeScript("ALTER TABLE task ADD COLUMN list_id TEXT; ALTER TABLE task ADD COLUMN done BOOLEAN NOT NULL DEFAULT 0");
-  await client.execute("INSERT INTO task (id, title, list_id) VALUES ('1', 'buy milk', 'home')");
+  const client = await opened({ schema: readFileSync('../examples/cli/schema.json', 'utf8') });
+  await client.execute("INSERT INTO tasks (id, title) VALUES ('t1', 'buy milk')");
   const { container } = render(<App client={client} />);
   await until(() => container.textContent === '○ buy milk', 'the row');
   container.querySelector('li')?.click();
-  await until(() => container.textContent === '✓ buy milk', 'the write');
+  await until(() => container.textContent === '', 'the write');
 });
 
 test('button shows the error of an action', async () => {

@@ -7,7 +7,7 @@ import { RejoinInspector } from '../src/inspector/index';
 export function App({ client }: { client: RejoinClient }): ReactElement {
   return (
     <RejoinProvider client={client}>
-      <TaskList list="home" />
+      <TaskList done={false} />
       <ParkedList />
     </RejoinProvider>
   );
@@ -15,8 +15,9 @@ export function App({ client }: { client: RejoinClient }): ReactElement {
 
 type Task = { id: string; title: string; done: boolean };
 
-function TaskList({ list }: { list: string }): ReactElement {
-  const { rows, isLoading, error, retry } = useQuery<Task>('SELECT id, title, done FROM task WHERE list_id = ?', [list], { key: ['id'] });
+function TaskList({ done }: { done: boolean }): ReactElement {
+  const sql = 'SELECT id, title, done FROM tasks WHERE done = ? ORDER BY position';
+  const { rows, isLoading, error, retry } = useQuery<Task>(sql, [done], { key: ['id'] });
   if (error !== undefined) return <button onClick={retry}>{error.message}</button>;
   if (isLoading) return <p>Loading</p>;
   return <ul>{rows.map((task) => <TaskItem key={task.id} task={task} />)}</ul>;
@@ -24,7 +25,7 @@ function TaskList({ list }: { list: string }): ReactElement {
 
 const TaskItem = memo(function TaskItem({ task }: { task: Task }): ReactElement {
   const client = useRejoin();
-  const toggle = () => client.execute('UPDATE task SET done = ? WHERE id = ?', [!task.done, task.id]);
+  const toggle = () => client.execute('UPDATE tasks SET done = ? WHERE id = ?', [!task.done, task.id]);
   return <li onClick={toggle}>{`${task.done ? '✓' : '○'} ${task.title}`}</li>;
 });
 

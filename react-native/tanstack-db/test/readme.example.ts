@@ -2,22 +2,24 @@
 import type { RejoinClient } from '@rejoin/react-native';
 import { type Collection, createCollection, createTransaction } from '@tanstack/db';
 import { rejoinCollectionOptions, type RejoinCollectionUtils, rejoinMutationFn } from '../src/index';
-import type { TaskRow } from './support/collections';
 
-type Tasks = Collection<TaskRow, string | number, RejoinCollectionUtils, never, TaskRow>;
+/** As `rejoin generate` writes it. */
+type TasksRow = { id: string; owner_id?: string | null; title: string; done: boolean; position: number | bigint; updated_at?: string | null };
 
-export async function first(client: RejoinClient, user: string, warn: (text: string) => void): Promise<Tasks> {
+type Tasks = Collection<TasksRow, string | number, RejoinCollectionUtils, never, TasksRow>;
+
+export async function first(client: RejoinClient, warn: (text: string) => void): Promise<Tasks> {
   const tasks = createCollection(
-    rejoinCollectionOptions<TaskRow>({
+    rejoinCollectionOptions<TasksRow>({
       client,
-      table: 'task',
+      table: 'tasks',
       key: 'id',
       onParked: ({ reason, detail }) => warn(`not accepted: ${reason} ${detail}`),
     }),
   );
 
   await tasks.preload();
-  tasks.insert({ id: 't1', user_id: user, title: 'buy milk' }); // In the collection at once, also offline.
+  tasks.insert({ id: 't1', title: 'buy milk', done: false, position: 1 }); // In the collection at once, also offline.
   await tasks.update('t1', (draft) => void (draft.done = true)).isPersisted.promise; // On disk, and in the queue for the server.
   return tasks;
 }
@@ -29,10 +31,10 @@ export async function decide(client: RejoinClient, tasks: Tasks): Promise<void> 
   }
 }
 
-export async function deleteBoth(tasks: Tasks, tags: Collection<{ id: string }, string | number>): Promise<void> {
+export async function deleteBoth(tasks: Tasks, drafts: Collection<{ id: string }, string | number>): Promise<void> {
   const transaction = createTransaction({ mutationFn: rejoinMutationFn });
   transaction.mutate(() => {
-    tags.delete('g1');
+    drafts.delete('d1');
     tasks.delete('t1');
   });
   await transaction.isPersisted.promise;
