@@ -38,7 +38,7 @@ class GuideTest {
 
     class TaskList(database: RejoinDatabase, scope: CoroutineScope) {
         val items: StateFlow<List<TaskItem>> =
-            database.watch("SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title") {
+            database.watch("SELECT id, title, rejoin_row_state('tasks', id) AS state FROM tasks ORDER BY title") {
                 TaskItem(it.string("id"), it.string("title"), it.string("state"))
             }.stateIn(scope, SharingStarted.WhileSubscribed(5_000), emptyList())
     }
@@ -83,8 +83,8 @@ class GuideTest {
             val config = RejoinConfig(File(folder, "user-$user.db").path, serverUrl = url, schemaJson = schema)
             val client = RejoinClient.open(config, tokens = { refresh -> session.token(refresh) })
             client.start() // From now on it syncs in the background.
-            client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
-            val titles: List<String> = client.query("SELECT title FROM task ORDER BY title") { it.string("title") }
+            client.adds("t1", "buy milk", "tasks")
+            val titles: List<String> = client.query("SELECT title FROM tasks ORDER BY title") { it.string("title") }
             assertEquals(listOf("buy milk"), titles)
 
             val list = TaskList(client, viewModelScope)
@@ -93,13 +93,13 @@ class GuideTest {
             list.items.first { items -> items.all { it.state == "synced" } && items.isNotEmpty() } // The server accepted it.
 
             server.stops()
-            client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t2", "buy bread")
+            client.adds("t2", "buy bread", "tasks")
 
             client.sync.suspend()
             for (part in listOf("", "-wal")) File(client.path + part).takeIf(File::exists)?.copyTo(File(backup, "app.db$part"))
             client.sync.resume()
             val restored = RejoinClient.open(RejoinConfig(File(backup, "app.db").path))
-            assertEquals(listOf("buy milk", "buy bread"), restored.titles())
+            assertEquals(listOf("buy milk", "buy bread"), restored.titles("tasks"))
             assertEquals(1L, restored.queue.counts().run { pending + uncertain })
             restored.shutdown()
 
@@ -113,7 +113,7 @@ class GuideTest {
                 client.storage.reset(Keep.LOCAL, giveUp = unsent.map { it.id })
             }
             assertEquals(listOf("1 changes were not sent. Delete them?"), questions)
-            assertEquals(emptyList<String>() to 0, client.titles() to client.queue.pending().size)
+            assertEquals(emptyList<String>() to 0, client.titles("tasks") to client.queue.pending().size)
             viewModelScope.cancel()
             client.shutdown()
             folder.deleteRecursively()
@@ -124,15 +124,14 @@ class GuideTest {
         story {
             val server = server()
             val (tablet, client) = server.run { device() to device() }
-            for (id in listOf("t1", "t2", "t3")) tablet.adds(id, "first")
-            tablet.execute("UPDATE task SET note = 'same'")
+            for (id in listOf("t1", "t2", "t3")) tablet.adds(id, "first", "tasks")
             for (device in listOf(tablet, client)) device.sync.andWait().also { device.stop() }
-            tablet.execute("UPDATE task SET title = 'theirs', rank = 5")
-            client.execute("UPDATE task SET title = 'mine' WHERE id = 't1'")
-            client.execute("UPDATE task SET title = 'mine too' WHERE id = 't2'")
-            client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'") // In conflict first, then rejected.
-            client.execute("INSERT INTO task(id, title) VALUES ('t4', 'refused')")
-            client.execute("INSERT INTO tag(id, task_id, name) VALUES ('g1', 't4', 'home')") // Depends on it.
+            tablet.execute("UPDATE tasks SET title = 'theirs', position = 5")
+            client.execute("UPDATE tasks SET title = 'mine' WHERE id = 't1'")
+            client.execute("UPDATE tasks SET title = 'mine too' WHERE id = 't2'")
+            client.execute("UPDATE tasks SET title = ? WHERE id = 't3'", tooLong) // In conflict first, then rejected.
+            client.adds("t4", tooLong, "tasks")
+            client.execute("UPDATE tasks SET position = 7 WHERE id = 't4'") // Depends on it.
             for (device in listOf(tablet, client)) device.sync.andWait().also { device.stop() }
             val lines = mutableListOf<String>()
 
@@ -152,14 +151,14 @@ class GuideTest {
             suspend fun keepMine(conflict: PendingMutation) = client.queue.retry(conflict.id)
             suspend fun takeTheirs(parked: PendingMutation) = client.queue.discard(parked.id)
             suspend fun change(parked: PendingMutation, id: String, title: String) {
-                val edited = client.queue.edit(parked.id) { tx -> tx.execute("UPDATE task SET title = ? WHERE id = ?", title, id) } ?: return
+                val edited = client.queue.edit(parked.id) { tx -> tx.execute("UPDATE tasks SET title = ? WHERE id = ?", title, id) } ?: return
                 client.queue.retryChain(edited) // Those parked because of it.
             }
 
             val (first, second, third, fourth) = client.queue.pending()
             keepMine(first)
             takeTheirs(second)
-            keepMine(third) // The value 'refused' was in conflict; now the server rejects it.
+            keepMine(third) // The long title was in conflict; now the server rejects it.
             client.queue.retry(fourth.id) // The server rejects it again.
             client.sync.andWait()
             client.stop()
@@ -172,9 +171,8 @@ class GuideTest {
                 client.sync.andWait()
                 delay(1.milliseconds)
             }
-            val expected = listOf(listOf("mine", "5"), listOf("theirs", "5"), listOf("changed", "5"), listOf("corrected", "0"))
-            assertEquals(expected, server.rows("SELECT title, rank FROM task ORDER BY id"))
-            assertEquals(listOf(listOf("home")), server.rows("SELECT name FROM tag"))
+            val expected = listOf(listOf("mine", "5"), listOf("theirs", "5"), listOf("changed", "5"), listOf("corrected", "7"))
+            assertEquals(expected, server.rows("SELECT title, position FROM tasks ORDER BY id"))
         }
 
     @Test
@@ -187,7 +185,7 @@ class GuideTest {
             assertEquals(listOf(TaskItem("t1", "buy milk", "pending")), items)
 
             val client = RejoinClient.open(RejoinConfig.temporary().copy(schemaJson = schema))
-            client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
+            client.execute("INSERT INTO tasks(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
             assertEquals(1, client.queue.pending().size)
             client.shutdown() // Removes the file.
             scope.cancel()

@@ -29,7 +29,7 @@ class ReadmeTest {
     data class Task(val id: String, val title: String, val done: Boolean = false)
 
     @Serializable
-    data class Raise(val id: String, val by: Int = 1)
+    data class Move(val id: String, val by: Int = 1)
 
     private fun interface Session {
         fun token(refresh: Boolean): String?
@@ -38,37 +38,35 @@ class ReadmeTest {
     @Test
     fun `README first example runs`() =
         story {
-            val server = server()
+            val server = server(withTokens = false)
             val (file, url, schema) = Triple(file(), server.url, server.schema)
-            val session = Session { server.token("u1") }
-            // Setup: the test server has no places, so the table is local; one mutation is parked.
-            val before = RejoinClient.open(RejoinConfig(file, serverUrl = url, schemaJson = schema), tokens = { server.token("u1") })
-            before.schema.createTable("places", "id TEXT PRIMARY KEY, name TEXT, note TEXT")
-            before.execute("INSERT INTO places(id, name) VALUES ('p1', 'Quay')")
-            before.adds("t1", "refused")
+            // Setup: one mutation is parked.
+            val before = RejoinClient.open(RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema))
+            before.adds("t1", tooLong, "tasks")
             before.sync.andWait()
             before.shutdown()
             val scope = CoroutineScope(Dispatchers.Default)
-            val notes = MutableStateFlow<List<String?>>(emptyList())
+            val titles = MutableStateFlow<List<String>>(emptyList())
             val printed = mutableListOf<String>()
 
-            fun show(places: RowBuffer) = notes.update { places.map { it.stringOrNull("note") } }
+            fun show(tasks: RowBuffer) = titles.update { tasks.map { it.string("title") } }
 
             fun println(line: String) = printed.add(line)
 
-            val config = RejoinConfig(file, serverUrl = url, schemaJson = schema)
-            val client = RejoinClient.open(config, tokens = { refresh -> session.token(refresh) })
+            val config = RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema)
+            val client = RejoinClient.open(config)
             client.start() // Syncs in the background from now on; being offline is a status, not an exception.
-            client.execute("UPDATE places SET note = ? WHERE id = ?", "closed on Mondays", "p1")
+            client.execute("INSERT INTO tasks(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
             scope.launch {
-                client.watch("SELECT id, name, note FROM places ORDER BY name").collect { places -> show(places) }
+                client.watch("SELECT id, title FROM tasks ORDER BY position").collect { tasks -> show(tasks) }
             }
             for (mutation in client.queue.pending().filter { it.state == MutationState.PARKED }) {
                 println("${mutation.id} is parked: ${mutation.reason}")
             }
 
-            assertEquals(listOf("closed on Mondays"), notes.first { it.isNotEmpty() })
-            assertEquals(listOf("${client.queue.pending().single().id} is parked: REJECTED"), printed)
+            assertEquals(listOf("buy milk"), titles.first { it.isNotEmpty() })
+            val parked = client.queue.pending().first { it.state == MutationState.PARKED }
+            assertEquals(listOf("${parked.id} is parked: REJECTED"), printed)
             scope.cancel()
             client.shutdown()
         }
@@ -79,32 +77,35 @@ class ReadmeTest {
             val server = server()
             val (file, url, schema) = Triple(file(), server.url, server.schema)
             val session = Session { server.token("u1") }
-            val names = listOf("shop", "soon")
-            val client = RejoinClient.open(RejoinConfig(file, serverUrl = url, schemaJson = schema), tokens = { refresh -> session.token(refresh) })
+            val more = listOf("call Ben", "read the guide")
+            val config = RejoinConfig(file, serverUrl = url, schemaJson = schema)
+
+            val client = RejoinClient.open(config, tokens = { refresh -> session.token(refresh) })
+
             client.start()
 
-            client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
+            client.execute("INSERT INTO tasks(id, title) VALUES (?, ?)", "t1", "buy milk")
 
             client.transaction { tx ->
-                val rank = tx.query("SELECT ifnull(max(rank), 0) + 1 FROM task").first().long(0)
-                tx.execute("INSERT INTO task(id, title, rank) VALUES (?, ?, ?)", "t2", "buy bread", rank)
-                tx.execute("INSERT INTO tag(id, task_id, name) VALUES (?, ?, ?)", "g1", "t2", "home")
+                val position = tx.query("SELECT ifnull(max(position), 0) + 1 FROM tasks").first().long(0)
+                tx.execute("INSERT INTO tasks(id, title, position) VALUES (?, ?, ?)", "t2", "buy bread", position)
+                tx.execute("INSERT INTO tasks(id, title, position) VALUES (?, ?, ?)", "t3", "buy eggs", position + 1)
             }
-            client.batch(names.mapIndexed { number, name -> Statement("INSERT INTO tag(id, task_id, name) VALUES (?, 't1', ?)", "n$number", name) })
+            client.batch(more.map { title -> Statement("INSERT INTO tasks(id, title, position) VALUES (rejoin_new_id(), ?, 9)", title) })
 
-            val titles: List<String> = client.query("SELECT title FROM task WHERE done = ?", false) { it.string("title") }
-            val tasks: List<Task> = client.query("SELECT id, title, done FROM task ORDER BY rank").decode()
-            assertEquals(setOf("buy milk", "buy bread"), titles.toSet())
-            assertEquals(listOf(Task("t1", "buy milk"), Task("t2", "buy bread")), tasks)
+            val titles: List<String> = client.query("SELECT title FROM tasks WHERE done = ?", false) { it.string("title") }
+            val tasks: List<Task> = client.query("SELECT id, title, done FROM tasks ORDER BY position").decode()
+            assertEquals(listOf("buy milk", "buy bread", "buy eggs").plus(more).toSet(), titles.toSet())
+            assertEquals(listOf(Task("t1", "buy milk"), Task("t2", "buy bread"), Task("t3", "buy eggs")), tasks.take(3))
 
-            val open: Flow<List<Task>> = client.watch<Task>("SELECT id, title, done FROM task WHERE done = ?", false)
+            val open: Flow<List<Task>> = client.watch<Task>("SELECT id, title, done FROM tasks WHERE done = ?", false)
             val shown = open.first { tasks -> tasks.any { it.title == "buy milk" } }
-            assertEquals(2, shown.size)
+            assertEquals(5, shown.size)
 
-            val bread: Flow<Task?> = client.watchOne<Task>("SELECT id, title, done FROM task WHERE id = ?", "t2")
-            val results: Flow<Result<RowBuffer>> = client.watchResults("SELECT id, title FROM task")
+            val bread: Flow<Task?> = client.watchOne<Task>("SELECT id, title, done FROM tasks WHERE id = ?", "t2")
+            val results: Flow<Result<RowBuffer>> = client.watchResults("SELECT id, title FROM tasks")
             assertEquals("buy bread", bread.first()?.title)
-            assertEquals(2, results.first().getOrThrow().size)
+            assertEquals(5, results.first().getOrThrow().size)
 
             val report = client.sync.andWait(30.seconds)
             val waiting = client.queue.pending()
@@ -114,11 +115,11 @@ class ReadmeTest {
             assertEquals(FirstSync.DONE, upToDate.firstSync)
 
             try {
-                client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "a second of its name")
+                client.execute("INSERT INTO tasks(id, title) VALUES (?, ?)", "t1", "a second of its name")
             } catch (broken: RejoinException.Constraint) {
                 println("${broken.column} is taken: ${broken.rule}")
             }
-            assertEquals(3, client.query("SELECT count(*) FROM tag")[0].int(0))
+            assertEquals(5, client.query("SELECT count(*) FROM tasks")[0].int(0))
             client.shutdown()
         }
 
@@ -153,31 +154,31 @@ class ReadmeTest {
                     declare(
                         """
                         {"name": "finish", "parameters": [{"name": "id", "type": "text"}],
-                         "preconditions": [{"sql": "SELECT NOT done FROM task WHERE id = :id", "message": "it is done already"}],
-                         "statements": ["UPDATE task SET done = 1 WHERE id = :id"]}
+                         "preconditions": [{"sql": "SELECT NOT done FROM tasks WHERE id = :id", "message": "it is done already"}],
+                         "statements": ["UPDATE tasks SET done = TRUE WHERE id = :id"]}
                         """,
                     )
-                    handlerOf<Raise, Int>("raise") { context, raise ->
-                        val rank = context.query("SELECT rank FROM task WHERE id = ?", raise.id) { it.int(0) }.single()
-                        if (rank + raise.by > 10) context.refuse("ten is the highest")
-                        context.execute("UPDATE task SET rank = ? WHERE id = ?", rank + raise.by, raise.id)
-                        rank + raise.by
+                    handlerOf<Move, Int>("move") { context, move ->
+                        val position = context.query("SELECT position FROM tasks WHERE id = ?", move.id) { it.int(0) }.single()
+                        if (position + move.by > 10) context.refuse("ten is the highest")
+                        context.execute("UPDATE tasks SET position = ? WHERE id = ?", position + move.by, move.id)
+                        position + move.by
                     }
                 }
             val client = RejoinClient.open(config, tokens, actions = actions)
-            client.adds("t1", "buy milk")
+            client.adds("t1", "buy milk", "tasks")
 
-            val raised = client.perform("raise", Raise("t1", by = 3))
-            println("It has rank ${raised.decode<Int>()} now.")
+            val moved = client.perform("move", Move("t1", by = 3))
+            println("It has position ${moved.decode<Int>()} now.")
             client.perform("finish", "id" to "t1")
             try {
-                client.perform("raise", "id" to "t1", "by" to 50)
+                client.perform("move", "id" to "t1", "by" to 50)
             } catch (why: RejoinException.Action) {
                 if (why.fault == ActionFault.REFUSED) println(why.detail)
             }
-            assertEquals(listOf(3 to true), client.query("SELECT rank, done FROM task") { it.int(0) to it.boolean(1) })
+            assertEquals(listOf(3 to true), client.query("SELECT position, done FROM tasks") { it.int(0) to it.boolean(1) })
 
-            client.adds("t2", "refused")
+            client.adds("t2", tooLong, "tasks")
             val failures = CopyOnWriteArrayList<Throwable>()
             val scope = CoroutineScope(Dispatchers.Default + CoroutineExceptionHandler { _, failure -> failures += failure })
             scope.launch {
@@ -187,7 +188,7 @@ class ReadmeTest {
                             ParkReason.CONFLICTED -> client.queue.retry(verdict.id) // Keep the local edit.
                             ParkReason.DEPENDS -> Unit // Resolved with the mutation in becauseOf.
                             else -> {
-                                val edited = client.queue.edit(verdict.id) { tx -> tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'") }
+                                val edited = client.queue.edit(verdict.id) { tx -> tx.execute("UPDATE tasks SET title = substr(title, 1, 200)") }
                                 edited?.let { client.queue.retryChain(it) } // Those parked because of it.
                             }
                         }
@@ -196,13 +197,13 @@ class ReadmeTest {
                 }
             }
             client.sync.andWait()
-            client.watch("SELECT title FROM task") { it.string(0) }.first { "corrected" in it }
+            client.watch("SELECT title FROM tasks") { it.string(0) }.first { tooLong.drop(1) in it }
             while (client.sync.andWait().run { stillPending > 0 } || client.queue.pending().isNotEmpty()) delay(1.milliseconds)
-            assertEquals(listOf(listOf("buy milk", "3"), listOf("corrected", "0")), server.rows("SELECT title, rank FROM task ORDER BY id"))
+            assertEquals(listOf(listOf("buy milk", "3"), listOf(tooLong.drop(1), "0")), server.rows("SELECT title, position FROM tasks ORDER BY id"))
             scope.cancel()
             assertEquals(emptyList<Throwable>(), failures)
 
-            client.adds("t3", "refused")
+            client.adds("t3", tooLong, "tasks")
             client.sync.andWait()
             for (mutation in client.queue.pending().filter { it.state == MutationState.PARKED }) client.queue.discardChain(mutation.id)
             assertEquals(0, client.queue.pending().size)
@@ -214,12 +215,12 @@ class ReadmeTest {
             } catch (changed: RejoinException.Changed) {
                 for (row in changed.rows) println("${row.table} ${row.key}: ${row.columns} changed since")
             }
-            assertEquals(listOf("buy milk"), client.titles())
+            assertEquals(listOf("buy milk"), client.titles("tasks"))
 
             val unsent = client.queue.pending().map { it.id }
             val gone = client.storage.reset(Keep.LOCAL, giveUp = unsent)
             println("${gone.givenUp.size} given up")
-            assertEquals(emptyList<String>(), client.titles())
+            assertEquals(emptyList<String>(), client.titles("tasks"))
             client.shutdown()
         }
 
@@ -227,14 +228,25 @@ class ReadmeTest {
     fun `README examples match this file`() = assertExamplesMatch(page = "../README.md", "ReadmeTest.kt", atLeast = 15)
 }
 
-/** Every Kotlin block of a [page] is a part of the source of a [test]; both compared without indentation and empty lines. */
+/**
+ * Every Kotlin block of a [page] is a part of the source of a [test]; both compared without indentation and empty lines.
+ *
+ * The imports of a block are those of the tests, or of their own packages.
+ */
 fun assertExamplesMatch(page: String, vararg tests: String, atLeast: Int) {
     val module = File(System.getProperty("rejoin.module"))
     val code = tests.joinToString("\n") { module.resolve("src/test/kotlin/dev/rejoin/$it").readText().squeezed() }
     val blocks = Regex("```(\\w*)\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve(page).readText())
     val texts = blocks.filter { it.groupValues[1] == "kotlin" }.map { it.groupValues[2].squeezed() }.toList()
     assertTrue(texts.size >= atLeast, "${texts.size} examples")
-    for (text in texts) assertTrue(text in code, text)
+    for (text in texts) {
+        val (imports, shown) = text.lines().partition { it.startsWith("import ") }
+        assertTrue(shown.joinToString("\n") in code, text)
+        for (line in imports) {
+            val from = line.removePrefix("import ").substringBeforeLast('.')
+            assertTrue(line in code || "package $from" in code || line.endsWith("*") && "import $from." in code, line)
+        }
+    }
 }
 
 private fun String.squeezed() = lineSequence().map(String::trim).filter(String::isNotEmpty).joinToString("\n")

@@ -88,11 +88,14 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
     }
 }
 
-/** Inserts a task. */
-suspend fun RejoinClient.adds(id: String, title: String): Long = execute("INSERT INTO task(id, title) VALUES (?, ?)", id, title)
+/** Inserts a task. The guides use the table `tasks`. */
+suspend fun RejoinClient.adds(id: String, title: String, table: String = "task"): Long = execute("INSERT INTO $table(id, title) VALUES (?, ?)", id, title)
 
 /** The titles of all tasks, by their ids. */
-suspend fun RejoinClient.titles(): List<String> = query("SELECT title FROM task ORDER BY id") { it.string(0) }
+suspend fun RejoinClient.titles(table: String = "task"): List<String> = query("SELECT title FROM $table ORDER BY id") { it.string(0) }
+
+/** A title that every device accepts and the server rejects in the table `tasks`. */
+val tooLong: String = "x".repeat(201)
 
 /** The bodies of all notes, by their ids. */
 suspend fun RejoinClient.notes(): List<String> = query("SELECT body FROM note ORDER BY id") { it.string(0) }

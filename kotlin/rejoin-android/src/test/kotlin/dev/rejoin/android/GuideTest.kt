@@ -19,22 +19,26 @@ import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.shadows.ShadowLog
 
-private object BuildConfig {
-    const val SERVER = "https://sync.example.org"
-}
-
 private val session = TokenProvider { null }
 
 /** Compiled only: without Gradle a test has no assets. */
 class TaskApp : Application(), RejoinProvider {
     override val rejoin by lazy {
-        Rejoin.android(this, "todo.db") {
-            server = BuildConfig.SERVER
+        Rejoin.android(this, "tasks.db") {
+            server = "http://10.0.2.2:7878" // The computer, in an emulator.
             schema = asset("schema.json")
-            tokens { refresh -> session.token(refresh) }
+            config { it.copy(userId = "ana", allowHttp = true) } // For development only.
         }
     }
 }
+
+/** Compiled only, as above. */
+fun Application.withTokens(): AndroidDatabase =
+    Rejoin.android(this, "tasks.db") {
+        server = "https://sync.example.org"
+        schema = asset("schema.json")
+        tokens { refresh -> session.token(refresh) }
+    }
 
 @RunWith(RobolectricTestRunner::class)
 class GuideTest {
@@ -47,9 +51,9 @@ class GuideTest {
             Rejoin.setLogger(LogLevel.DEBUG, LogcatLogger)
             enters()
             val database = database(server())
-            val open: Flow<List<Task>> = database.watch<Task>("SELECT id, title FROM task WHERE done = ?", false)
+            val open: Flow<List<Task>> = database.watch<Task>("SELECT id, title FROM tasks WHERE done = ?", false)
             calls {
-                database.execute("INSERT INTO task(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
+                database.execute("INSERT INTO tasks(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
                 assertEquals("buy milk", open.first { it.isNotEmpty() }.single().title)
             }
             await({ "the sync; it is ${database.status.value.state}" }) { database.status.value.state is SyncState.UpToDate }

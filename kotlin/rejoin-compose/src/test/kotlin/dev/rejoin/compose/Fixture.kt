@@ -47,10 +47,14 @@ class Fixture : AutoCloseable {
         }
 
     /** A device whose edit of the task `t1` conflicts with another device's, and the id of the edit. */
-    fun conflict(mine: String, theirs: String): Pair<RejoinClient, String> {
+    fun conflict(
+        mine: String,
+        theirs: String,
+        insert: String = "INSERT INTO task(id, title, rank, note) VALUES ('t1', 'Call the harbour', 1, 'Before noon')",
+    ): Pair<RejoinClient, String> {
         val (phone, tablet) = device() to device()
         return run {
-            phone.execute("INSERT INTO task(id, title, rank, note) VALUES ('t1', 'Call the harbour', 1, 'Before noon')")
+            phone.execute(insert)
             // Stopped, so that the phone pushes first.
             for (client in listOf(phone, tablet)) client.sync.andWait().also { client.stop() }
             phone.execute(theirs)

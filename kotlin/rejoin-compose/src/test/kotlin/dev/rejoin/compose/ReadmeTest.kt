@@ -37,7 +37,7 @@ class ReadmeTest {
 
     @Composable
     fun TaskScreen(database: SyncedDatabase) {
-        val tasks by database.rememberWatch("SELECT id, title FROM task ORDER BY rank") { it.decode<Task>() }
+        val tasks by database.rememberWatch("SELECT id, title FROM tasks ORDER BY position") { it.decode<Task>() }
         var review by remember { mutableStateOf<String?>(null) }
         val scope = rememberCoroutineScope()
         Column {
@@ -57,7 +57,8 @@ class ReadmeTest {
     fun `README screen shows rows and lets the user decide`() {
         assumeSkia()
         Fixture().use { fixture ->
-            val (client, _) = fixture.conflict("UPDATE task SET title = 'mine'", "UPDATE task SET title = 'theirs'")
+            val insert = "INSERT INTO tasks(id, title) VALUES ('t1', 'Call the harbour')"
+            val (client, _) = fixture.conflict("UPDATE tasks SET title = 'mine'", "UPDATE tasks SET title = 'theirs'", insert)
             runComposeUiTest {
                 setContent {
                     CompositionLocalProvider(LocalLifecycleOwner provides TestLifecycle()) { MaterialTheme { TaskScreen(client) } }
@@ -78,15 +79,16 @@ class ReadmeTest {
 
     @Test
     fun `README texts can be replaced`() {
-        val texts = ParkedTexts(rowTitle = { table, _ -> if (table == "task") "Task" else table }, keepMine = "Keep my version")
-        assertEquals(listOf("Task", "tag", "Keep my version"), listOf(texts.rowTitle("task", "t1"), texts.rowTitle("tag", 1), texts.keepMine))
+        val texts = ParkedTexts(rowTitle = { table, _ -> if (table == "tasks") "Task" else table }, keepMine = "Keep my version")
+        assertEquals(listOf("Task", "tag", "Keep my version"), listOf(texts.rowTitle("tasks", "t1"), texts.rowTitle("tag", 1), texts.keepMine))
     }
 
     @Test
     fun `README code is in this file`() {
         val plain = { text: String -> text.replace(Regex("\\s+"), " ").trim() }
         val tested = plain(File("src/test/kotlin/dev/rejoin/compose/ReadmeTest.kt").readText())
-        val examples = File("README.md").readText().split("```kotlin\n").drop(1).map { plain(it.substringBefore("```")) }
+        val blocks = File("README.md").readText().split("```kotlin\n").drop(1).map { it.substringBefore("```") }
+        val examples = blocks.map { block -> plain(block.lines().filterNot { it.startsWith("import ") }.joinToString("\n")) }
         assertEquals(2, examples.size)
         for (example in examples) assertTrue(example in tested, example)
     }
