@@ -10,7 +10,6 @@ import app.notes.Draft
 import app.notes.NotesDatabase
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinConfig
-import dev.rejoin.TokenProvider
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.map
@@ -23,12 +22,11 @@ class PageTest {
     @Test
     fun `examples of the page run`() =
         story {
-            val server = server()
-            val config = RejoinConfig(file(), serverUrl = server.url, schemaJson = server.schema)
-            val tokens = TokenProvider { server.token("u1") }
+            val server = server(withTokens = false)
+            val (file, url, schema) = Triple(file(), server.url, server.schema)
             val log = mutableListOf<String>()
 
-            val client = RejoinClient.open(config, tokens)
+            val client = RejoinClient.open(RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema))
             client.createOrMigrate(NotesDatabase.Schema)
             val database = NotesDatabase(RejoinSqlDriver(client))
             client.start()
@@ -38,9 +36,9 @@ class PageTest {
 
             assertEquals(listOf("buy milk"), titles.first())
             database.transaction {
-                val rank = database.taskQueries.all().awaitAsList().size.toLong()
+                val position = database.taskQueries.all().awaitAsList().size.toLong()
                 database.taskQueries.add("t2", "buy bread")
-                database.draftQueries.add(Draft(0, "t2", size = null, picture = null, pinned = rank > 10))
+                database.draftQueries.add(Draft(0, "t2", size = null, picture = null, pinned = position > 10))
                 afterCommit { log += "stored" }
             }
             assertEquals(listOf("stored"), log)
@@ -55,7 +53,7 @@ class PageTest {
         val module = File(System.getProperty("basedir"))
         val code = module.resolve("src/test/kotlin/dev/rejoin/sqldelight/PageTest.kt").readText().squeezed()
         val blocks = Regex("```kotlin\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve("../../docs/sqldelight.md").readText())
-        val texts = blocks.map { it.groupValues[1].squeezed() }.toList()
+        val texts = blocks.map { block -> block.groupValues[1].lines().filterNot { it.startsWith("import ") }.joinToString("\n").squeezed() }.toList()
         assertEquals(2, texts.size)
         for (text in texts) assertTrue(text in code, text)
     }

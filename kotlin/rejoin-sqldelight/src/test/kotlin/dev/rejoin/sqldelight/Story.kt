@@ -54,7 +54,7 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
         RejoinClient.open(RejoinConfig(file, schemaJson = TASKS).change()).also(opened::add)
 
     /** A server that is stopped at the end of the test. */
-    fun server(): StoryServer = StoryServer().also(opened::add)
+    fun server(withTokens: Boolean = true): StoryServer = StoryServer(withTokens).also(opened::add)
 
     /** A device of a user that syncs only on request. */
     suspend fun StoryServer.device(user: String = "u1"): RejoinClient {
