@@ -10,7 +10,7 @@ import Testing
     struct TaskList: Sendable {
         let database: any RejoinDatabase
         var items: AsyncThrowingStream<[TaskItem], any Error> {
-            database.watch("SELECT id, title, rejoin_row_state('task', id) AS state FROM task ORDER BY title", as: TaskItem.self)
+            database.watch("SELECT id, title, rejoin_row_state('tasks', id) AS state FROM tasks ORDER BY position", as: TaskItem.self)
         }
     }
 
@@ -37,18 +37,18 @@ import Testing
     }
 
     @Test func guideExamplesOfStartBackgroundAndShippingRun() async throws {
-        let (files, server) = (try Folder(), try StoryServer(tokens: true))
-        let (folder, backup, url, user) = (files.url, files.file("backup"), server.url, "u1")
+        let (files, server) = (try Folder(), try StoryServer())
+        let (folder, backup, url, user) = (files.url, files.file("backup"), server.url, "ana")
         try FileManager.default.createDirectory(at: backup, withIntermediateDirectories: true)
-        let (schema, session) = (try server.schema(), TokenClosure { _ in try server.token() })
-        let (id, title, time) = ("t1", "buy milk", FakeTime())
+        let (schema, title, time) = (try server.schema(), "buy milk", FakeTime())
 
-        var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), serverURL: url, tokens: session)
+        var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), serverURL: url)
+        config.userID = user
         config.schema = schema
         let client = try await RejoinClient.open(config)
         try await client.start()  // From now on it syncs in the background.
-        try await client.execute("INSERT INTO task (id, title) VALUES (\(id), \(title))")
-        let titles = try await client.query("SELECT title FROM task ORDER BY title", as: String.self)
+        try await client.execute("INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), \(title))")
+        let titles = try await client.query("SELECT title FROM tasks ORDER BY position", as: String.self)
         #expect(titles == ["buy milk"])
 
         try await watched {
@@ -70,14 +70,14 @@ import Testing
         try await watched {
             lifecycle.background()  // scenePhase is .background
             await time.hasEnded()
-            #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
+            #expect(kind(await thrown { _ = try await client.titles("tasks") }) == "suspended")
             #expect(try await lifecycle.syncInBackground())
             try server.stop()
-            try await lifecycle.hold { try await client.execute("INSERT INTO task (id, title) VALUES (\("t2"), \("buy bread"))") }
+            try await lifecycle.hold { try await client.add("t2", "buy bread") }
             await time.hasEnded()
-            #expect(kind(await thrown { _ = try await client.titles() }) == "suspended")
+            #expect(kind(await thrown { _ = try await client.titles("tasks") }) == "suspended")
             lifecycle.foreground()  // scenePhase is .active
-            #expect(try await lifecycle.hold { try await client.titles() } == ["buy milk", "buy bread"])
+            #expect(try await lifecycle.hold { try await client.titles("tasks") } == ["buy milk", "buy bread"])
         }
 
         try await client.sync.suspend()
@@ -86,7 +86,7 @@ import Testing
         }
         try await client.sync.resume()
         let restored = try await RejoinClient.open(RejoinConfig(path: backup.appendingPathComponent("app.db")))
-        #expect(try await restored.titles() == ["buy milk", "buy bread"])
+        #expect(try await restored.titles("tasks") == ["buy milk", "buy bread"])
         #expect(try await restored.queue.pending().count == 1)
         try await restored.shutdown()
 
@@ -101,8 +101,20 @@ import Testing
             try await client.storage.reset(keep: .local, giveUp: unsent.map(\.id))
         }
         #expect(questions == ["1 changes were not sent. Delete them?"])
-        #expect(try await client.titles() == [])
+        #expect(try await client.titles("tasks") == [])
         #expect(try await client.queue.pending().isEmpty)
+        try await client.shutdown()
+    }
+
+    @Test func guideExampleOfATokenProviderRuns() async throws {
+        let (folder, server) = (try Folder(), try StoryServer(tokens: true))
+        @Sendable func signIn(again: Bool) async throws -> String { try server.token() }
+        var config = RejoinConfig(path: folder.file("tasks.db"), serverURL: server.url)
+        config.schema = try server.schema()
+        config.tokens = TokenClosure { refresh in try await signIn(again: refresh) }
+        let client = try await RejoinClient.open(config)
+        try await client.add("t1", "buy milk")
+        #expect(try await client.sync.andWait(timeout: .seconds(30)).accepted == 1)
         try await client.shutdown()
     }
 
@@ -121,14 +133,14 @@ import Testing
     @Test func guideExamplesOfAScreenForConflictsRun() async throws {
         let (files, server) = (try Folder(), try StoryServer())
         let (tablet, client) = (try await device("tablet", files, server), try await device("phone", files, server))
-        for id in ["t1", "t2", "t3"] { try await tablet.insertTask(id, "first") }
+        for id in ["t1", "t2", "t3"] { try await tablet.add(id, "first") }
         for device in [tablet, client] { try await device.settle() }
-        try await tablet.execute("UPDATE task SET title = 'theirs', rank = 5")
-        try await client.execute("UPDATE task SET title = 'mine' WHERE id = 't1'")
-        try await client.execute("UPDATE task SET title = 'mine too' WHERE id = 't2'")
-        try await client.execute("UPDATE task SET title = 'refused' WHERE id = 't3'")  // In conflict first, then rejected.
-        try await client.insertTask("t4", "refused")
-        try await client.execute("INSERT INTO tag (id, task_id, name) VALUES ('g1', 't4', 'home')")  // Depends on it.
+        try await tablet.execute("UPDATE tasks SET title = 'theirs', position = 5")
+        try await client.execute("UPDATE tasks SET title = 'mine' WHERE id = 't1'")
+        try await client.execute("UPDATE tasks SET title = 'mine too' WHERE id = 't2'")
+        try await client.execute("UPDATE tasks SET title = \(tooLong) WHERE id = 't3'")  // In conflict first, then rejected.
+        try await client.add("t4", tooLong)
+        try await client.execute("UPDATE tasks SET position = 7 WHERE id = 't4'")  // Depends on it.
         for device in [tablet, client] { try await device.settle() }
         var shown: [String] = []
         func show(_ line: String) { shown.append(line) }
@@ -150,7 +162,7 @@ import Testing
         func takeTheirs(_ parked: PendingMutation) async throws { try await client.queue.discard(parked.id) }
         func change(_ parked: PendingMutation, id: String, title: String) async throws {
             let edited = try await client.queue.edit(parked.id) { tx in
-                try await tx.execute("UPDATE task SET title = ? WHERE id = ?", [title, id])
+                try await tx.execute("UPDATE tasks SET title = \(title) WHERE id = \(id)")
             }
             if let edited { try await client.queue.retryChain(edited) }  // Those parked because of it.
         }
@@ -158,7 +170,7 @@ import Testing
         let list = try await client.queue.pending()
         try await keepMine(list[0])
         try await takeTheirs(list[1])
-        try await keepMine(list[2])  // The value 'refused' was in conflict; now the server rejects it.
+        try await keepMine(list[2])  // The long title was in conflict; now the server rejects it.
         try await client.queue.retry(list[3].id)  // The server rejects it again.
         try await client.settle()
         let left = try await client.queue.pending().filter { $0.reason != .depends }
@@ -167,13 +179,11 @@ import Testing
         try await change(left[0], id: "t3", title: "changed")
         try await change(left[1], id: "t4", title: "corrected")
         try await watched { repeat { try await client.settle() } while try await !client.queue.pending().isEmpty }
-        #expect(try server.column("SELECT title || rank FROM task ORDER BY id") == ["mine5", "theirs5", "changed5", "corrected0"])
-        #expect(try server.column("SELECT name FROM tag") == ["home"])
+        #expect(try server.column("SELECT title || position FROM tasks ORDER BY id") == ["mine5", "theirs5", "changed5", "corrected7"])
     }
 
     @Test func guideExamplesOfAnAppsTestsRun() async throws {
-        let schema = try StoryServer().schema()
-        let (id, title) = ("t1", "buy milk")
+        let (schema, title) = (try StoryServer().schema(), "buy milk")
 
         let fake = FakeDatabase(rows: RowBuffer(columns: ["id", "title", "state"], rows: [[.text("t1"), .text("buy milk"), .text("pending")]]))
         for try await items in TaskList(database: fake).items {
@@ -183,14 +193,14 @@ import Testing
         var config = RejoinConfig.temporary()
         config.schema = schema
         let client = try await RejoinClient.open(config)
-        try await client.execute("INSERT INTO task (id, title) VALUES (\(id), \(title))")
+        try await client.execute("INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), \(title))")
         #expect(try await client.queue.pending().count == 1)
         try await client.shutdown()  // Removes the file.
     }
 
     @Test func guideExamplesMatchThisFile() throws {
-        let tutorial = ["TodoApp", "TodoList", "NewTodo", "TodoScreen"]
+        let tutorial = ["TodoApp", "Todo", "TodoList", "NewTodo", "TodoScreen"]
             .map { "swift/Sources/Rejoin/Rejoin.docc/Resources/\($0).swift" }
-        try expectExamples(of: "docs/ios.md", inOrderIn: #filePath, or: tutorial, atLeast: 12)
+        try expectExamples(of: "docs/ios.md", inOrderIn: #filePath, or: tutorial, atLeast: 14)
     }
 }

@@ -6,45 +6,45 @@ import Testing
 
 @Suite struct ReadmeTests {
     @Test func firstReadmeExampleRuns() async throws {
-        let (folder, server) = (try Folder(), try StoryServer(tokens: true))
-        let (file, url, schema, session) = (folder.file("app.db"), server.url, try server.schema(), Session(server))
+        let (folder, server) = (try Folder(), try StoryServer())
+        let (file, url, schema) = (folder.file("app.db"), server.url, try server.schema())
         let (printed, shown) = (Output(), Output())
-        let (id, note) = ("p1", "closed on Mondays")
+        let title = "buy milk"
         let wasShown = Signal()
-        try await prepare(file, url, schema, session)
+        try await prepare(file, url, schema)
         @Sendable func print(_ what: some Any) { printed.add("\(what)") }
-        @Sendable func show(_ places: RowBuffer) {
-            shown.add((try? places.first?.get("note", as: String.self)) ?? "no note")
+        @Sendable func show(_ tasks: RowBuffer) {
+            shown.add((try? tasks.first?.get("title", as: String.self)) ?? "no title")
             Task { await wasShown.set() }
         }
 
-        var config = RejoinConfig(path: file, serverURL: url, tokens: session)
+        var config = RejoinConfig(path: file, serverURL: url)
+        config.userID = "ana"
         config.schema = schema
         let client = try await RejoinClient.open(config)
         try await client.start()  // Syncs in the background from now on; being offline is a status, not an error.
-        try await client.execute("UPDATE places SET note = \(note) WHERE id = \(id)")
+        try await client.execute("INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), \(title))")
         Task {
-            for try await places in client.watch("SELECT id, name, note FROM places ORDER BY name") { show(places) }
+            for try await tasks in client.watch("SELECT id, title FROM tasks ORDER BY position") { show(tasks) }
         }
         for mutation in try await client.queue.pending() {
             if let reason = mutation.reason { print("\(mutation.id) is parked: \(reason)") }
         }
 
         try await watched { await wasShown.wait() }
-        #expect(shown.all() == ["closed on Mondays"])
-        let parked = try #require(try await client.queue.pending().first)
+        #expect(shown.all().first == "buy milk")
+        let parked = try #require(try await client.queue.pending().first { $0.state == .parked })
         #expect(printed.all() == ["\(parked.id) is parked: rejected"])
         try await client.shutdown()
     }
 
-    /// Leaves a file with a row of `places` and a parked mutation.
-    private func prepare(_ file: URL, _ url: URL, _ schema: String, _ session: Session) async throws {
-        var config = RejoinConfig(path: file, serverURL: url, tokens: session)
+    /// Leaves a file with a parked mutation.
+    private func prepare(_ file: URL, _ url: URL, _ schema: String) async throws {
+        var config = RejoinConfig(path: file, serverURL: url)
+        config.userID = "ana"
         config.schema = schema
         let client = try await RejoinClient.open(config)
-        try await client.schema.createTable("places", "id TEXT PRIMARY KEY, name TEXT, note TEXT")
-        try await client.execute("INSERT INTO places (id, name) VALUES ('p1', 'Quay')")
-        try await client.insertTask("b", "refused")
+        try await client.add("b", tooLong)
         try await client.settle()
         try await client.shutdown()
     }
@@ -52,53 +52,52 @@ import Testing
     @Test func readmeExamplesRun() async throws {
         let (files, server) = (try Folder(), try StoryServer(tokens: true))
         let (folder, url, session) = (files.url, server.url, Session(server))
-        let (id, user, title) = ("a", "u1", "buy milk")
+        let (id, title) = ("a", "buy milk")
 
         struct Todo: Decodable, Sendable {
             let id: String
             let title: String
             let done: Bool
-            let note: String?
         }
 
-        var config = RejoinConfig(path: folder.appendingPathComponent("todo.db"), serverURL: url)
+        var config = RejoinConfig(path: folder.appendingPathComponent("tasks.db"), serverURL: url)
         config.tokens = session
         config.schema = try server.schema()
         let client = try await RejoinClient.open(config)
         try await client.start()
 
-        try await client.execute("INSERT INTO task (id, user_id, title) VALUES (\(id), \(user), \(title))")
+        try await client.execute("INSERT INTO tasks (id, title) VALUES (\(id), \(title))")
 
-        let open: [Todo] = try await client.query("SELECT id, title, done, note FROM task WHERE done = \(false)")
+        let open: [Todo] = try await client.query("SELECT id, title, done FROM tasks WHERE done = \(false)")
         #expect(open.map(\.title) == ["buy milk"])
 
         let moved = try await client.transaction { tx in
-            let ids = try await tx.query("SELECT id FROM task WHERE done = \(false)", as: String.self)
-            for id in ids { try await tx.execute("UPDATE task SET rank = rank + 1 WHERE id = \(id)") }
+            let ids = try await tx.query("SELECT id FROM tasks WHERE done = \(false)", as: String.self)
+            for id in ids { try await tx.execute("UPDATE tasks SET position = position + 1 WHERE id = \(id)") }
             return ids.count
         }
         #expect(moved == 1)
 
         @Sendable func show(_ todos: [Todo]) { #expect(todos.count == 1) }
         try await watched {
-            for try await todos in client.watch("SELECT id, title, done, note FROM task ORDER BY rank", as: Todo.self) {
+            for try await todos in client.watch("SELECT id, title, done FROM tasks ORDER BY position", as: Todo.self) {
                 show(todos)
                 break
             }
         }
 
         func titles(_ database: any RejoinDatabase) async throws -> [String] {
-            try await database.query("SELECT title FROM task", as: String.self)
+            try await database.query("SELECT title FROM tasks", as: String.self)
         }
         #expect(try await titles(client) == ["buy milk"])
 
-        try await client.insertTask("b", "refused")
+        try await client.add("b", tooLong)
         try await client.sync.andWait(timeout: .seconds(30))
         for mutation in try await client.queue.pending() where mutation.state == .parked {
             try await client.queue.discard(mutation.id)
         }
-        #expect(try await client.titles() == ["buy milk"])
-        #expect(try server.column("SELECT title FROM task") == ["buy milk"])
+        #expect(try await client.titles("tasks") == ["buy milk"])
+        #expect(try server.column("SELECT title FROM tasks") == ["buy milk"])
     }
 
     actor Session: TokenProvider {
@@ -136,49 +135,49 @@ import Testing
 
     @Test func readmeExamplesOfActionsAndDecisionsRun() async throws {
         let (folder, server) = (try Folder(), try StoryServer())
-        var config = RejoinConfig(path: folder.file("todo.db"), serverURL: server.url)
+        var config = RejoinConfig(path: folder.file("tasks.db"), serverURL: server.url)
         config.schema = try server.schema()
         config.userID = "u1"
         config.syncInterval = .seconds(3600)
 
-        struct Raise: Codable, Sendable { let id: String, by: Int }
-        struct Rank: Codable, Sendable { let rank: Int }
+        struct Move: Codable, Sendable { let id: String, by: Int }
+        struct Moved: Codable, Sendable { let position: Int }
 
         var actions = Actions()
         actions.declare(
             """
             {"name": "finish", "parameters": [{"name": "id", "type": "text"}],
-             "preconditions": [{"sql": "SELECT NOT done FROM task WHERE id = :id", "message": "it is done already"}],
-             "statements": ["UPDATE task SET done = 1 WHERE id = :id"]}
+             "preconditions": [{"sql": "SELECT NOT done FROM tasks WHERE id = :id", "message": "it is done already"}],
+             "statements": ["UPDATE tasks SET done = TRUE WHERE id = :id"]}
             """)
-        actions.handler("raise", as: Raise.self, parameters: [.init("id", .text), .init("by", .integer)]) { context, raise in
-            let rank = try await context.queryOne("SELECT rank FROM task WHERE id = \(raise.id)", as: Int.self)
-            guard let rank, rank + raise.by <= 10 else { throw context.refuse("ten is the highest") }
-            try await context.execute("UPDATE task SET rank = \(rank + raise.by) WHERE id = \(raise.id)")
-            return Rank(rank: rank + raise.by)
+        actions.handler("move", as: Move.self, parameters: [.init("id", .text), .init("by", .integer)]) { context, move in
+            let position = try await context.queryOne("SELECT position FROM tasks WHERE id = \(move.id)", as: Int.self)
+            guard let position, position + move.by <= 10 else { throw context.refuse("ten is the highest") }
+            try await context.execute("UPDATE tasks SET position = \(position + move.by) WHERE id = \(move.id)")
+            return Moved(position: position + move.by)
         }
         config.actions = actions
         let client = try await RejoinClient.open(config)
-        try await client.insertTask("a", "buy milk")
+        try await client.add("a", "buy milk")
         let printed = Output()
         @Sendable func print(_ what: some Any) { printed.add("\(what)") }
 
-        let raised = try await client.perform("raise", Raise(id: "a", by: 3))
-        print(try raised.value(as: Rank.self).rank)
+        let moved = try await client.perform("move", Move(id: "a", by: 3))
+        print(try moved.value(as: Moved.self).position)
         try await client.perform("finish", ["id": "a"])
         do {
-            try await client.perform("raise", ["id": "a", "by": 50])
+            try await client.perform("move", ["id": "a", "by": 50])
         } catch RejoinError.action(let error) where error.fault == .refused {
             print(error.detail)
         }
         #expect(printed.all() == ["3", "ten is the highest"])
 
-        try await client.insertTask("b", "refused")
-        try await client.execute("UPDATE task SET note = 'depends on it' WHERE id = 'b'")
+        try await client.add("b", tooLong)
+        try await client.execute("UPDATE tasks SET position = 7 WHERE id = 'b'")  // Depends on it.
         try await client.settle()
         try await decide(client)
         try await client.settle()
-        #expect(try server.column("SELECT title || ' ' || coalesce(note, '') FROM task ORDER BY id") == ["buy milk ", "corrected depends on it"])
+        #expect(try server.column("SELECT length(title) || ' ' || position FROM tasks ORDER BY id") == ["8 3", "200 7"])
         for mutation in try await client.queue.pending() where mutation.state == .parked {
             try await client.queue.discardChain(mutation.id)
         }
@@ -214,7 +213,7 @@ import Testing
                     case .depends: continue  // Resolved with the mutation in becauseOf.
                     default:
                         let edited = try await client.queue.edit(verdict.id) { tx in
-                            try await tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'")
+                            try await tx.execute("UPDATE tasks SET title = substr(title, 1, 200)")
                         }
                         if let edited { try await client.queue.retryChain(edited) }
                     }

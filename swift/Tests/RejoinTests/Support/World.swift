@@ -56,7 +56,15 @@ func device(
     return try await RejoinClient.open(configuration)
 }
 
+/// A title that every device accepts and the server rejects in the table `tasks` of the guides.
+let tooLong = String(repeating: "x", count: 201)
+
 extension RejoinClient {
+    /// Inserts a row of the table of the guides.
+    func add(_ id: String, _ title: String) async throws {
+        try await execute("INSERT INTO tasks (id, title) VALUES (\(id), \(title))")
+    }
+
     func insertTask(_ id: String, _ title: String) async throws {
         try await execute("INSERT INTO task (id, user_id, title) VALUES (?, 'u1', ?)", [id, title])
     }
@@ -74,7 +82,9 @@ extension RejoinClient {
         return id
     }
 
-    func titles() async throws -> [String] { try await query("SELECT title FROM task ORDER BY id", as: String.self) }
+    func titles(_ table: String = "task") async throws -> [String] {
+        try await query("SELECT title FROM \(sql: table) ORDER BY id", as: String.self)
+    }
 
     /// The number of rows in the table `item`.
     func items() async throws -> Int { try await query("SELECT count(*) FROM item", as: Int.self)[0] }

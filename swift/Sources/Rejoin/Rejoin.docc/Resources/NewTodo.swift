@@ -14,7 +14,7 @@ struct NewTodo: View {
         Button("Add") {
             Task {
                 do {
-                    try await database.execute("INSERT INTO task (id, title) VALUES (rejoin_new_id(), \(title))")
+                    try await database.execute("INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), \(title))")
                     title = ""
                 } catch {
                     failure = error.localizedDescription

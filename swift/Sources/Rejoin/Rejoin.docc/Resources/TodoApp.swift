@@ -7,8 +7,8 @@ import SwiftUI
 
 @main struct TodoApp: App {
     @State private var rejoin = RejoinStore(
-        "todo.db", server: URL(string: "https://sync.example.org"), schema: .bundled("schema"),
-        tokens: TokenClosure { refresh in try await signIn(again: refresh) })
+        "tasks.db", server: URL(string: "http://127.0.0.1:7878"), schema: .bundled("schema")
+    ) { $0.userID = "ana" }  // For development.
 
     var body: some Scene {
         WindowGroup { TodoScreen().rejoin(rejoin) }

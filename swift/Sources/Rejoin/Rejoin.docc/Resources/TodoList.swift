@@ -6,7 +6,7 @@ import SwiftUI
 struct TodoList: View {
     @Watch(
         Todo.self,
-        "SELECT id, title, done, rejoin_row_state('task', id) AS state FROM task WHERE done = \(false) ORDER BY title")
+        "SELECT id, title, done, rejoin_row_state('tasks', id) AS state FROM tasks WHERE done = \(false) ORDER BY position")
     private var todos
 
     var body: some View {
