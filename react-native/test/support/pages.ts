@@ -14,21 +14,21 @@ function imports(code: string): string[] {
   const modules: Record<string, string> = { '../src/index': '@rejoin/react-native', './generated/rejoin-schema': './rejoin-schema' };
   const all = [...code.matchAll(IMPORT)].flatMap(([, names = '', from = '']) => {
     const module = modules[from] ?? from;
-    return /support|vitest/.test(module) ? [] : names.split(', ').map((name) => `${name.replace('type ', '')} from ${module}`);
+    return /support|vitest|^react-native$/.test(module) ? [] : names.split(', ').map((name) => `${name.replace('type ', '')} from ${module}`);
   });
   return all.sort();
 }
 
 /**
  * Each TypeScript block of the page, at least so many, is part of the test's source, apart from indentation, empty lines and imports.
- * `withImports`: each block imports exactly what the test's source imports for it.
+ * `withImports`: each block imports what the test's source imports for it, and otherwise only modules that the test replaces.
  */
 export function expectExamples(page: string, test: string, atLeast: number, withImports = false): void {
   const run = lines(text(test)).join('\n');
   const shown = [...text(page).matchAll(/```(?:ts|tsx|typescript|js)\n([^]*?)```/g)].map(([, code]) => `${lines(code ?? '').join('\n')}\n`);
   expect(shown.length).toBeGreaterThanOrEqual(atLeast);
   for (const block of shown) {
-    const code = block.replace(IMPORT, '');
+    const code = block.replace(/^import .*\n/gm, '');
     expect(`${run}\n`).toContain(code);
     const used = imports(run).filter((name) => new RegExp(`\\b${name.split(' ')[0]}\\b`).test(code));
     if (withImports) expect(imports(block), code).toEqual(used);
