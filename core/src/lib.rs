@@ -8,7 +8,7 @@
 //! ```
 //! use rejoin_core::{Client, Config, MutationState, block_on};
 //!
-//! # const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+//! # const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "tasks",
 //! #   "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
 //! #   "columns": [
 //! #     {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
@@ -20,10 +20,10 @@
 //! let schema = serde_json::from_str(SCHEMA).unwrap(); // Bundled, so that the first start works offline.
 //! let config = Config::new(file).schema(schema); // With `server_url` it syncs.
 //! let client = Client::open(config).await?;
-//! let mut tasks = client.watch("SELECT id, title FROM task", (), &["id"]).await?;
+//! let mut tasks = client.watch("SELECT id, title FROM tasks", (), &["id"]).await?;
 //! assert!(tasks.next().await.unwrap()?.rows.is_empty());
 //!
-//! client.execute("INSERT INTO task (id, title) VALUES (rejoin_new_id(), ?)", ("buy milk",)).await?;
+//! client.execute("INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)", ("buy milk",)).await?;
 //!
 //! let update = tasks.next().await.unwrap()?; // The commit changed the result.
 //! assert_eq!(update.rows.row(0).unwrap().get::<&str>("title")?, "buy milk");
