@@ -43,10 +43,10 @@ const QUERIES: [&str; 5] = [
 /// each, against the same batches without watches and the 20 queries run manually after each.
 pub(crate) const TWENTY: Run = |variant, folder, count| {
     let client = open(folder, 3 * count)?;
-    client.sync().and_wait(None).wait()?;
+    client.sync().run(None).wait()?;
     let watching = if variant == Variant::Ours { watch_all(&client)? } else { Vec::new() };
     let one = || -> Result<()> {
-        client.sync().and_wait(None).wait()?;
+        client.sync().run(None).wait()?;
         if variant == Variant::Ours {
             return watching.iter().try_for_each(|(calls, _)| wait_for_call(calls));
         }

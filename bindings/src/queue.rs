@@ -22,7 +22,7 @@ impl RejoinClient {
     ///
     /// Works offline. The queue is stored in the file and survives a crash.
     pub async fn pending(&self) -> Result<Vec<PendingMutation>> {
-        Ok(self.inner.queue().pending().await?.into_iter().map(PendingMutation::from).collect())
+        Ok(self.inner.queue().all().await?.into_iter().map(PendingMutation::from).collect())
     }
 
     /// Number of local writes by state; cheap.

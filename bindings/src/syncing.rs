@@ -60,7 +60,7 @@ impl RejoinClient {
     /// Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
     /// started.
     pub async fn sync_now(&self) -> Result<()> {
-        Ok(self.inner.sync().now()?)
+        Ok(self.inner.sync().request()?)
     }
 
     /// Pushes and pulls everything. When it completes, mutations that were pending at the call have
@@ -70,7 +70,7 @@ impl RejoinClient {
     /// the work continues in the background. A parked mutation is no error: the report counts it.
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn sync_and_wait(&self, timeout_ms: Option<u32>) -> Result<SyncReport> {
-        Ok(self.inner.sync().and_wait(timeout_ms.map(millis)).await?.into())
+        Ok(self.inner.sync().run(timeout_ms.map(millis)).await?.into())
     }
 
     /// Syncs, compares the rows of each synced table with the server's by digests, and fetches again

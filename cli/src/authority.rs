@@ -88,7 +88,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         }
     });
     if options.once {
-        client.sync().and_wait(None).wait()?;
+        client.sync().run(None).wait()?;
     } else {
         client.start()?;
         client.sync().first_sync(None).wait()?;

@@ -198,19 +198,19 @@ const COMMANDS: Record<string, Command> = {
   drop_search_index: (client, { table }) => client.schema.dropSearchIndex(table),
   start: (client) => client.start(),
   stop: (client) => client.stop(),
-  sync: async (client, step) => plain(await client.sync.andWait(timeout(step))),
+  sync: async (client, step) => plain(await client.sync.run(timeout(step))),
   doctor: async (client, step) => plain(await client.sync.doctor(timeout(step))),
   resync: async (client, step) => plain(await client.sync.resync(timeout(step))),
   settle: async (client, step) => {
-    const report = await client.sync.andWait(timeout(step));
+    const report = await client.sync.run(timeout(step));
     await client.stop();
     return plain(report);
   },
   wrote: async (client, step) => {
     await client.execute(step.sql, params(step));
-    return { id: (await client.queue.pending()).at(-1)?.id };
+    return { id: (await client.queue.all()).at(-1)?.id };
   },
-  sync_now: (client) => client.sync.now(),
+  sync_now: (client) => client.sync.request(),
   first_sync: (client, step) => client.sync.firstSync(timeout(step)),
   credentials_changed: (client) => client.sync.credentialsChanged(),
   network: async (client, { online, metered = false }) => client.sync.setNetwork({ online, metered }),
@@ -225,7 +225,7 @@ const COMMANDS: Record<string, Command> = {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   },
-  pending: (client) => list('pending', client.queue.pending()),
+  pending: (client) => list('pending', client.queue.all()),
   counts: async (client) => plain(await client.queue.counts()),
   row_state: (client, { table, key }) => list('state', client.queue.rowState(table, param(key))),
   verdict: async (client, step) => plain(await client.queue.verdict(step.id, timeout(step))),

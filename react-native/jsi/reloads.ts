@@ -56,7 +56,7 @@ async function intact(client: RejoinClient): Promise<number> {
   const lost = state.written.filter((title) => title.startsWith(name(client)) && !found.includes(title));
   check(lost.length === 0, `${lost.join()} is lost`);
   check(!found.some((title) => title.endsWith('open')), 'an open transaction was committed');
-  const pending = await within(client.queue.pending(), 'the queue');
+  const pending = await within(client.queue.all(), 'the queue');
   check(pending.length === found.length, `${pending.length} of ${found.length} rows are pending`);
   return found.length;
 }
@@ -72,8 +72,8 @@ async function works(name: string): Promise<void> {
   await within(write(client, `${name}-after`), 'a write');
   await within(seen.promise, 'the watch');
   watch.cancel();
-  await within(client.sync.andWait(), 'syncing');
-  check((await client.queue.pending()).length === 0, `${name}: not everything was pushed`);
+  await within(client.sync.run(), 'syncing');
+  check((await client.queue.all()).length === 0, `${name}: not everything was pushed`);
   await within(client.transaction((tx) => tx.execute(CREATE, [`${name}-tx`, 'u1', `${name}-tx`])), 'a transaction');
   await within(client.shutdown(), 'shutting down');
 }

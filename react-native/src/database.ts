@@ -2,7 +2,7 @@
  * The interface of the everyday calls of a client, for code that is tested with a fake.
  *
  * It has only types that a fake can create. `rows` and `queryMany` return row buffers of the engine, and the handles belong to one file:
- * code that needs them takes the {@link RejoinClient}, or a part of a handle such as `Pick<QueueHandle, 'pending'>`. The methods are
+ * code that needs them takes the {@link RejoinClient}, or a part of a handle such as `Pick<QueueHandle, 'counts'>`. The methods are
  * documented in `local.ts` and `client.ts`.
  */
 import type { Performed } from './action-types';

@@ -30,9 +30,19 @@ export class QueueHandle {
   }
 
   /** The mutations that the server has not accepted, oldest first. `integers` overrides the configured integer mode. */
-  async pending({ integers = this.#engine.integers }: DecodeOptions = {}): Promise<PendingMutation[]> {
+  async all({ integers = this.#engine.integers }: DecodeOptions = {}): Promise<PendingMutation[]> {
     const mutations = await this.#engine.call((inner) => inner.pending());
     return mutations.map((mutation) => raiseMutation(mutation, integers));
+  }
+
+  /** Those of {@link all} that wait for the server: pending, sent and uncertain. */
+  async pending(options?: DecodeOptions): Promise<PendingMutation[]> {
+    return (await this.all(options)).filter(({ state }) => state !== 'parked');
+  }
+
+  /** Those of {@link all} that wait for a decision of the app. */
+  async parked(options?: DecodeOptions): Promise<PendingMutation[]> {
+    return (await this.all(options)).filter(({ state }) => state === 'parked');
   }
 
   /** The number of mutations in each state. */

@@ -29,7 +29,7 @@ export type SyncState =
   | { readonly kind: 'failed'; readonly reason: string; readonly retryAt: number }
   /**
    * The last pass, which ended at `since`, pushed and pulled everything. After `resume`, only a pass that began
-   * after it sets this state. Later writes and remote changes wait for the next pass; `sync.andWait` waits for one.
+   * after it sets this state. Later writes and remote changes wait for the next pass; `sync.run` waits for one.
    */
   | { readonly kind: 'up-to-date'; readonly since: number }
   /** The client is suspended. */

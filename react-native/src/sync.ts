@@ -15,7 +15,7 @@ export class SyncHandle {
   }
 
   /** Requests a sync now, regardless of backoff and metered policy, and does not wait for it. Starts syncing if it is stopped. */
-  async now(): Promise<void> {
+  async request(): Promise<void> {
     await this.#engine.call((inner) => inner.syncNow());
   }
 
@@ -28,7 +28,7 @@ export class SyncHandle {
    * @throws OfflineError without a server, and after the timeout (the sync then continues in the background); UnauthorizedError,
    *   UpgradeRequiredError, ServerError or ProtocolError from the attempt.
    */
-  async andWait(timeoutMs?: number): Promise<SyncReport> {
+  async run(timeoutMs?: number): Promise<SyncReport> {
     return this.#engine.call((inner) => inner.syncAndWait(lowerTimeout(timeoutMs)));
   }
 
@@ -38,8 +38,8 @@ export class SyncHandle {
    *
    * Digests are compared first, so a sound file costs about 45 bytes for every thousand rows.
    *
-   * @param timeoutMs as {@link andWait}.
-   * @throws as {@link andWait}; offline, the check is done by a later sync, and the next call returns a new report. InvalidInputError if
+   * @param timeoutMs as {@link run}.
+   * @throws as {@link run}; offline, the check is done by a later sync, and the next call returns a new report. InvalidInputError if
    *   the server has no digests, as a Synchro server.
    */
   async doctor(timeoutMs?: number): Promise<DoctorReport> {
@@ -57,8 +57,8 @@ export class SyncHandle {
    * Fetches all rows of the synced tables again and waits. Pending mutations stay; rows that the server does not have are removed when all
    * are here. {@link doctor} finds out whether this is necessary, and fetches less.
    *
-   * @param timeoutMs as {@link andWait}.
-   * @throws as {@link andWait}; the rows are then fetched by a later sync.
+   * @param timeoutMs as {@link run}.
+   * @throws as {@link run}; the rows are then fetched by a later sync.
    */
   async resync(timeoutMs?: number): Promise<SyncReport> {
     return this.#engine.call((inner) => inner.resync(lowerTimeout(timeoutMs)));

@@ -32,7 +32,7 @@ const TAKE = {
 } as const;
 
 /** The number of pending mutations. */
-const pendingCount = async (client: RejoinClient): Promise<number> => (await client.queue.pending()).length;
+const pendingCount = async (client: RejoinClient): Promise<number> => (await client.queue.all()).length;
 
 describe('declared action', () => {
   test('given as JSON refuses with its message', async () => {
@@ -283,7 +283,7 @@ describe('registration', () => {
       context.execute('UPDATE stock SET note = ?', [word]),
     );
     const before = await withStock({ actions: old });
-    const [first] = await before.queue.pending();
+    const [first] = await before.queue.all();
     await before.perform('annotate', { word: 'hello', gone: '' });
     await before.shutdown();
     const seen: object[] = [];

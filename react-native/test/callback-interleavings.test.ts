@@ -135,7 +135,7 @@ class Run {
   /** Makes the engine call the handler; settled when no further call can follow. */
   #call(): Promise<unknown> {
     const client = this.#client;
-    if (this.kind !== 'observers') return this.#follow('syncing', client.sync.andWait(), SYNCING);
+    if (this.kind !== 'observers') return this.#follow('syncing', client.sync.run(), SYNCING);
     try {
       client.watch('SELECT id FROM note', [], { onRows: () => this.#handler(), onError: () => this.#handler() });
       client.onChange(['note'], () => this.#handler());

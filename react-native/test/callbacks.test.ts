@@ -69,7 +69,7 @@ const ACTIONS: Record<string, Action> = {
     setLogger('trace', () => undefined);
     setLogger('error');
   },
-  'reads the queue': ({ client }) => client.queue.pending(),
+  'reads the queue': ({ client }) => client.queue.all(),
   'controls syncing': async ({ client }) => {
     await client.stop();
     await client.sync.credentialsChanged();
@@ -242,7 +242,7 @@ const KINDS: Record<string, Kind> = {
   'the body of an edit': async (action) => {
     const client = await open({}, { schema: STOCK });
     await client.execute("INSERT INTO stock (id) VALUES ('1')");
-    const [mutation] = await client.queue.pending();
+    const [mutation] = await client.queue.all();
     const { act, done } = once();
     await expectAllowedOutcome(client.queue.edit(mutation?.id ?? '', () => act(action, { client, subscription: undefined })));
     await done;

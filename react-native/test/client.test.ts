@@ -45,7 +45,7 @@ describe('opening', () => {
   test('negative timeout is refused and fractions are rounded up', async () => {
     const client = await opened();
     for (const timeout of [-1, -0.001, -Infinity, NaN, 'soon' as never]) {
-      await expect(client.sync.andWait(timeout)).rejects.toThrow(InvalidInputError);
+      await expect(client.sync.run(timeout)).rejects.toThrow(InvalidInputError);
       await expect(client.sync.firstSync(timeout)).rejects.toThrow(/^a timeout of /);
       await expect(client.queue.verdict('x', timeout)).rejects.toThrow(/^a timeout of /);
     }
@@ -215,7 +215,7 @@ describe('shutdown', () => {
       () => client.execute(INSERT, ['1', 'a']),
       () => client.transaction(() => 1),
       () => client.read(() => 1),
-      () => client.queue.pending(),
+      () => client.queue.all(),
       () => client.start(),
       () => client.sync.suspend(),
       async () => client.onChange([], () => undefined),

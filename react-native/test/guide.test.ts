@@ -81,7 +81,7 @@ test('examples of start, background and shipping run', async () => {
   await until(() => client.status().state.kind === 'up-to-date', 'the client is online');
 
   async function work(): Promise<boolean> {
-    const report = await client.sync.andWait(20_000).catch(() => undefined); // For instance offline: the queue is unchanged.
+    const report = await client.sync.run(20_000).catch(() => undefined); // For instance offline: the queue is unchanged.
     return report?.stillPending === 0;
   }
   expect(await work()).toBe(true);
@@ -94,17 +94,17 @@ test('examples of start, background and shipping run', async () => {
   await client.sync.resume();
   const restored = await RejoinClient.open({ path: join(backup, 'app.db') });
   expect(await restored.query('SELECT title FROM tasks ORDER BY position')).toEqual([{ title: 'buy oat milk' }, { title: 'buy bread' }]);
-  expect(await restored.queue.pending()).toHaveLength(1);
+  expect(await restored.queue.all()).toHaveLength(1);
   await restored.shutdown();
 
   const confirm = vi.fn(async (_question: string) => true);
   await client.stop();
-  const unsent = await client.queue.pending();
+  const unsent = await client.queue.all();
   if (unsent.length === 0 || (await confirm(`${unsent.length} changes were not sent. Delete them?`))) {
     await client.storage.reset('local', unsent.map(({ id }) => id));
   }
   expect(confirm).toHaveBeenCalledWith('1 changes were not sent. Delete them?');
-  expect([await client.query('SELECT * FROM tasks'), await client.queue.pending()]).toEqual([[], []]);
+  expect([await client.query('SELECT * FROM tasks'), await client.queue.all()]).toEqual([[], []]);
 
   end();
   await client.shutdown();
@@ -123,7 +123,7 @@ test('example of a token provider signs in', async () => {
   const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
 
   await client.execute("INSERT INTO tasks (id, title) VALUES ('t1', 'buy milk')");
-  expect((await client.sync.andWait()).accepted).toBe(1);
+  expect((await client.sync.run()).accepted).toBe(1);
   await client.shutdown();
   await server.quit();
 });
@@ -148,7 +148,7 @@ test('examples of a screen for conflicts run', async () => {
   type Version = Record<string, unknown> | null; // Null if that side has no such row.
   type Detail = { message?: string; rows?: { table: string; columns: string[]; mine: Version; theirs: Version }[] };
 
-  for (const parked of (await client.queue.pending()).filter(({ state }) => state === 'parked')) {
+  for (const parked of await client.queue.parked()) {
     const detail = JSON.parse(parked.detail ?? '{}') as Detail;
     show(`${parked.reason} ${detail.message ?? ''}`);
     for (const { columns, mine, theirs } of detail.rows ?? []) {
@@ -175,18 +175,18 @@ test('examples of a screen for conflicts run', async () => {
   };
 
   type Four = [PendingMutation, PendingMutation, PendingMutation, PendingMutation];
-  const [first, second, third, fourth] = (await client.queue.pending()) as unknown as Four;
+  const [first, second, third, fourth] = (await client.queue.all()) as unknown as Four;
   expect(second.rows[0]?.columns).toContainEqual({ name: 'position', oldValue: 0, newValue: 9007199254740993n });
   await keepMine(first);
   await takeTheirs(second);
   await keepMine(third); // The long title was in conflict; now the server rejects it.
   await client.queue.retry(fourth.id); // The server rejects it again.
   await sync(client);
-  const left = (await client.queue.pending()).filter(({ reason }) => reason !== 'depends') as [PendingMutation, PendingMutation];
+  const left = (await client.queue.all()).filter(({ reason }) => reason !== 'depends') as [PendingMutation, PendingMutation];
   expect(left.map(({ id, reason, attempt }) => [id, reason, attempt])).toEqual([[third.id, 'rejected', 2], [fourth.id, 'rejected', 2]]);
   await change(left[0], 't3', 'changed');
   await change(left[1], 't4', 'corrected');
-  await until(async () => (await sync(client), (await client.queue.pending()).length === 0), 'the server accepts what is left');
+  await until(async () => (await sync(client), (await client.queue.all()).length === 0), 'the server accepts what is left');
   expect(await server.rows('SELECT title, position, done FROM tasks ORDER BY id')).toEqual([
     ['mine', 5, 0],
     ['theirs', 5, 0],
@@ -207,7 +207,7 @@ test("examples of an app's tests run", async () => {
 
   const client = await RejoinClient.open({ ...RejoinConfig.temporary(), schema });
   await client.execute('INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)', ['buy milk']);
-  expect(await client.queue.pending()).toHaveLength(1);
+  expect(await client.queue.all()).toHaveLength(1);
   await client.shutdown(); // Removes the file.
 
   await server.quit();

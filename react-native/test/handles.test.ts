@@ -25,7 +25,7 @@ describe('handle', () => {
     for (const name of HANDLES) expect(methods(client[name]).filter((method) => method in own), name).toEqual([]);
     expect(methods(client.schema)).toEqual(['createTable', 'alterTable', 'createIndex', 'createSearchIndex', 'dropSearchIndex']);
     expect(methods(client.storage)).toEqual(['checkpoint', 'reset', 'importSynchro', 'diagnose']);
-    expect(methods(client.sync)).toEqual(['now', 'andWait', 'doctor', 'resync', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
+    expect(methods(client.sync)).toEqual(['now', 'run', 'doctor', 'resync', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
   });
 
   test('kept beyond the shutdown throws ClosedError in each call', async () => {
@@ -41,8 +41,8 @@ describe('handle', () => {
       () => storage.checkpoint('passive'),
       () => storage.importSynchro('old.db'),
       () => storage.diagnose(),
-      () => sync.now(),
-      () => sync.andWait(),
+      () => sync.request(),
+      () => sync.run(),
       () => sync.firstSync(),
       () => sync.credentialsChanged(),
       () => sync.resume(),
@@ -56,7 +56,7 @@ describe('schema of the configuration', () => {
     for (const schema of [STOCK, JSON.parse(STOCK) as object]) {
       const client = await opened({ schema });
       await client.execute("INSERT INTO stock (id) VALUES ('1')");
-      expect((await client.queue.pending()).length).toBe(1);
+      expect((await client.queue.all()).length).toBe(1);
     }
   });
 

@@ -31,7 +31,7 @@ describe('parked mutation', () => {
   test('failed edit changes nothing', async () => {
     const { phone, create, edit } = await rejected();
     const own = new Error('own');
-    const before = await phone.queue.pending();
+    const before = await phone.queue.all();
     expect(await caught(phone.queue.edit(create, () => Promise.reject(own)))).toBe(own);
     const controller = new AbortController();
     const hanging = caught(
@@ -42,11 +42,11 @@ describe('parked mutation', () => {
     expect(await within(hanging, 'the abort')).toBe(own);
     expect(await caught(phone.queue.edit(create, [{ sql: 'SELEC' }]))).toBeInstanceOf(InvalidInputError);
     expect(await caught(phone.queue.edit('no such thing', () => 1))).toBeInstanceOf(InvalidInputError);
-    expect(await phone.queue.pending()).toEqual(before);
+    expect(await phone.queue.all()).toEqual(before);
     expect(await phone.queue.discardChain(create)).toEqual([create, edit]);
     expect(await caught(phone.queue.discardChain(create))).toBeInstanceOf(InvalidInputError);
     expect(await caught(phone.queue.edit(create, () => 1))).toBeInstanceOf(InvalidInputError);
-    expect(await phone.queue.pending()).toEqual([]);
+    expect(await phone.queue.all()).toEqual([]);
   });
 });
 
@@ -136,13 +136,13 @@ describe('verdicts', () => {
     const phone = await device(server, user, {}, { transport });
     await sync(phone);
     const id = await wrote(phone, CREATE, [`${user}-1`, user, 'sent']);
-    expect(await caught(phone.sync.andWait())).toMatchObject({ code: 'Offline' });
+    expect(await caught(phone.sync.run())).toMatchObject({ code: 'Offline' });
     await phone.stop();
     losing = false;
     expect(await onServer(user)).toEqual(['sent']);
-    expect(await phone.queue.pending()).toMatchObject([{ id, state: 'uncertain' }]);
+    expect(await phone.queue.all()).toMatchObject([{ id, state: 'uncertain' }]);
     await phone.queue.discard(id);
-    expect([await titles(phone), await phone.queue.pending()]).toEqual([[], []]);
+    expect([await titles(phone), await phone.queue.all()]).toEqual([[], []]);
     await sync(phone);
     const [withdrawn, back] = (await phone.queue.verdicts(10)).entries;
     expect(withdrawn).toMatchObject({ id, kind: 'withdrawn', becauseOf: back?.id });

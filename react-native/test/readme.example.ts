@@ -18,9 +18,7 @@ export async function tenLines(
   const subscription = client.watch('SELECT id, title FROM tasks ORDER BY position', [], {
     onRows: (tasks) => show(tasks), // Now, and after each commit that changes them.
   });
-  for (const { id, state, reason } of await client.queue.pending()) {
-    if (state === 'parked') console.warn(`${id} is parked: ${reason}`);
-  }
+  for (const { id, reason } of await client.queue.parked()) console.warn(`${id} is parked: ${reason}`);
 
   await shown.promise;
   subscription.cancel();
@@ -104,7 +102,7 @@ export async function decisions(path: string, serverUrl: string, schema: string,
   });
 
   await client.execute('INSERT INTO tasks (id, title) VALUES (?, ?)', ['t3', 'x'.repeat(201)]); // The server accepts 200 characters.
-  await client.sync.andWait();
+  await client.sync.run();
   for await (const { entries } of client.queue.watchVerdicts()) {
     for (const { id, kind, reason } of entries) if (kind === 'parked') console.warn(id, reason);
     const last = entries.at(-1);
@@ -112,12 +110,12 @@ export async function decisions(path: string, serverUrl: string, schema: string,
     if (entries.some(({ kind }) => kind === 'parked')) break;
   }
 
-  for (const parked of await client.queue.pending()) {
+  for (const parked of await client.queue.parked()) {
     if (parked.reason === 'conflicted') await client.queue.retry(parked.id); // Keep the local edit.
     else if (parked.reason === 'rejected') await client.queue.edit(parked.id, (tx) => tx.execute('UPDATE tasks SET title = substr(title, 1, 200)'));
     else await client.queue.discardChain(parked.id);
   }
-  await client.sync.andWait();
+  await client.sync.run();
   await client.stop(); // Keeps the undo pending.
 
   const [newest] = await client.queue.history(1);
@@ -128,7 +126,7 @@ export async function decisions(path: string, serverUrl: string, schema: string,
     for (const { table, columns } of error.rows) console.warn(`${table}: ${columns.join(', ')} changed since`);
   }
 
-  const unsent = await client.queue.pending();
+  const unsent = await client.queue.all();
   const { givenUp } = await client.storage.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
   await client.shutdown();
   return { moved: moved.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };

@@ -16,7 +16,7 @@ test('first README example writes, watches and lists parked ones', async () => {
   const [path, userId] = [join(folder(), 'a.db'), 'ana'];
   const before = await RejoinClient.open({ path, serverUrl, userId, schema });
   await before.execute("INSERT INTO tasks (id, title) VALUES ('t1', ?)", ['x'.repeat(201)]);
-  await before.sync.andWait();
+  await before.sync.run();
   await before.shutdown();
   const shown = gate<unknown[]>();
   await within(tenLines(path, serverUrl, schema, userId, shown), 'the first example');

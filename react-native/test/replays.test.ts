@@ -78,7 +78,7 @@ describe('second run', () => {
     let succeeds = false;
     const { user, tablet, id } = await concurrentCounts((context, run) => (run === 1 || succeeds ? undefined : hook(context, run)));
     await sync(tablet);
-    expect(await tablet.queue.pending()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(detail) }]);
+    expect(await tablet.queue.all()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(detail) }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
     expect((await tablet.queue.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'parked', reason: 'unreplayable' });
     succeeds = true;
@@ -95,7 +95,7 @@ describe('second run', () => {
       if (run > 1) await gate().promise;
     }, 200);
     await sync(tablet);
-    expect(await tablet.queue.pending()).toMatchObject([{ id, state: 'parked', reason: 'conflicted' }]);
+    expect(await tablet.queue.all()).toMatchObject([{ id, state: 'parked', reason: 'conflicted' }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
     await until(() => aborted > 0, 'the signal of the handler is aborted');
   });
@@ -120,7 +120,7 @@ describe('second run', () => {
     await sync(tablet);
     expect(await within(Promise.all(writes), 'the writes')).toEqual(writes.map(() => 1));
     expect(writes.length).toBeGreaterThan(0);
-    expect((await tablet.queue.pending()).find((one) => one.id === id)).toMatchObject({ state: 'parked' });
+    expect((await tablet.queue.all()).find((one) => one.id === id)).toMatchObject({ state: 'parked' });
     expect(await tablet.queryOne('SELECT note FROM task')).toEqual({ note: 'by the client' });
   });
 
@@ -131,14 +131,14 @@ describe('second run', () => {
       again.open();
       await gate().promise;
     }, 200);
-    const synced = tablet.sync.andWait().then(() => 'done', (error: { code?: string }) => error.code);
+    const synced = tablet.sync.run().then(() => 'done', (error: { code?: string }) => error.code);
     await within(again.promise, 'it runs again');
     await within(how === 'suspend' ? tablet.sync.suspend() : tablet.shutdown(), how);
     expect(['Suspended', 'Closed', 'Offline', 'done']).toContain(await within(synced, 'the sync'));
     const other = counting();
     if (how === 'suspend') await tablet.shutdown();
     const reopened = await device(server, user, { path: tablet.path }, { actions: other.actions });
-    expect(await reopened.queue.pending()).toMatchObject([{ id, action: 'count' }]);
+    expect(await reopened.queue.all()).toMatchObject([{ id, action: 'count' }]);
     await sync(reopened);
     if ((await reasons(reopened)).length > 0) {
       // The budget ended before the call; then the recorded writes were sent, and their verdict is a conflict.

@@ -51,8 +51,8 @@ describe('syncing', () => {
     tablet.watch<Task>(TITLES, [], { onRows: (rows) => seen.push(rows.map(({ title }) => title)) });
     tablet.onChange(['task'], ({ origin }) => origins.push(origin));
     await phone.execute(INSERT, [`${user}-1`, user, 'from the phone']);
-    await phone.sync.andWait();
-    await tablet.sync.andWait();
+    await phone.sync.run();
+    await tablet.sync.run();
     await until(() => seen.at(-1)?.[0] === 'from the phone', 'the watch gives it');
     await until(() => origins.includes('remote'), 'the observer gets the origin');
   });
@@ -71,7 +71,7 @@ describe('tokens', () => {
     for (const [name, token] of Object.entries(providers)) {
       const phone = await device(user, more, { tokens: { token } });
       await phone.execute(INSERT, [`${user}-${name}`, user, name]);
-      await expect(within(phone.sync.andWait(2_000), `syncing: the provider ${name}`)).rejects.toThrow(RejoinError);
+      await expect(within(phone.sync.run(2_000), `syncing: the provider ${name}`)).rejects.toThrow(RejoinError);
       expect(await titles(phone), name).toContain(name);
       await within(phone.shutdown(), `shutting down: the provider ${name}`);
     }
@@ -86,7 +86,7 @@ describe('tokens', () => {
     };
     const phone = await device(user, { serverUrl: locked.url, schema: locked.schema }, { tokens });
     await phone.execute(INSERT, [`${user}-1`, user, 'with a function']);
-    expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(1);
+    expect((await within(phone.sync.run(), 'syncing')).accepted).toBe(1);
     expect(asked[0]).toEqual([false, false]);
   });
 });
@@ -105,12 +105,12 @@ describe('transport of the app', () => {
     };
     const phone = await device(user, {}, { transport });
     await phone.execute(INSERT, [`${user}-1`, user, 'by fetch: é😀']);
-    expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(1);
+    expect((await within(phone.sync.run(), 'syncing')).accepted).toBe(1);
     expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['by fetch: é😀']]);
     expect(sent.every((line) => line.includes(server.url))).toBe(true);
     await phone.sync.suspend();
     await phone.sync.resume();
-    await within(phone.sync.andWait(), 'syncing after a suspension');
+    await within(phone.sync.run(), 'syncing after a suspension');
   });
 
   test('error or invalid response of a transport is retried', async () => {
@@ -130,10 +130,10 @@ describe('transport of the app', () => {
     const phone = await device(user, {}, { transport });
     await phone.execute(INSERT, [`${user}-1`, user, 'at last']);
     const failures: string[] = [];
-    for (let round = 0; round < 20 && (await phone.queue.pending()).length > 0; round += 1) {
-      await within(phone.sync.andWait(), 'an attempt').catch((error: RejoinError) => failures.push(error.code));
+    for (let round = 0; round < 20 && (await phone.queue.all()).length > 0; round += 1) {
+      await within(phone.sync.run(), 'an attempt').catch((error: RejoinError) => failures.push(error.code));
     }
-    expect(await phone.queue.pending()).toEqual([]);
+    expect(await phone.queue.all()).toEqual([]);
     expect(failures.length).toBeGreaterThan(0);
     expect(faults).toEqual([]);
   });
@@ -195,7 +195,7 @@ test('exception in a callback does not affect the others', async () => {
   await expect(phone.read(boom)).rejects.toBe(own);
   await phone.execute(INSERT, [`${user}-1`, user, 'fine']);
   await until(() => good === 3, 'the good ones get the change');
-  expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(1);
+  expect((await within(phone.sync.run(), 'syncing')).accepted).toBe(1);
   expect(shown).toHaveBeenCalled();
   await phone.shutdown();
   shown.mockRestore();
@@ -220,5 +220,5 @@ test('100 concurrent callers all succeed', async () => {
   };
   await within(Promise.all(Array.from({ length: 100 }, (_, at) => caller(at))), 'a hundred callers', 60_000);
   expect(await phone.queryOne('SELECT n FROM tally')).toEqual({ n: 100 });
-  expect((await within(phone.sync.andWait(), 'syncing')).accepted).toBe(100);
+  expect((await within(phone.sync.run(), 'syncing')).accepted).toBe(100);
 });

@@ -50,7 +50,7 @@ pub(crate) fn run(url: &str, file: &Path, step: &Step) -> Result<()> {
         Step::Sync => {
             let client = open(url, file)?;
             let begun = Instant::now();
-            client.sync().and_wait(None).wait()?;
+            client.sync().run(None).wait()?;
             println!("sync_us {}", begun.elapsed().as_micros());
             let rows = client.query_scalar::<i64>("SELECT count(*) FROM notes", ()).wait()?;
             println!("rows {}", rows.unwrap_or_default());

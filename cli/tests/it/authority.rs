@@ -116,7 +116,7 @@ impl Drop for Running {
 
 /// Syncs once, and then no more.
 fn sync(client: &Client) {
-    client.sync().and_wait(Some(Duration::from_secs(30))).wait().unwrap();
+    client.sync().run(Some(Duration::from_secs(30))).wait().unwrap();
     client.stop().wait().unwrap();
 }
 

@@ -36,11 +36,11 @@ async fn conflict(folder: &TempDir) -> PathBuf {
     let device = async |name: &str| {
         let file = folder.path().join(name);
         let client = Client::open(Config::new(file).server_url(&url).user_id("ana")).await.unwrap();
-        client.sync().and_wait(None).await.unwrap();
+        client.sync().run(None).await.unwrap();
         client
     };
     let (phone, tablet) = (device("phone.db").await, device("tablet.db").await);
-    let sync = async |client: &Client| client.sync().and_wait(None).await.map(drop).unwrap();
+    let sync = async |client: &Client| client.sync().run(None).await.map(drop).unwrap();
     let insert = "INSERT INTO tasks (id, title, n) VALUES (?, ?, ?)";
     phone.execute(insert, ("a", "first", 1)).await.unwrap();
     sync(&phone).await;

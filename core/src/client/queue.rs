@@ -72,8 +72,32 @@ impl QueueHandle<'_> {
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn pending(&self) -> Task<Vec<PendingMutation>> {
+    pub fn all(&self) -> Task<Vec<PendingMutation>> {
         self.0.core().writer.call(|engine| pending_of(engine))
+    }
+
+    /// Those of [`QueueHandle::all`] that wait for the server: pending, sent and uncertain.
+    ///
+    /// # Errors
+    /// As [`QueueHandle::all`].
+    pub fn pending(&self) -> Task<Vec<PendingMutation>> {
+        self.with_parked(false)
+    }
+
+    /// Those of [`QueueHandle::all`] that wait for a decision of the app.
+    ///
+    /// # Errors
+    /// As [`QueueHandle::all`].
+    pub fn parked(&self) -> Task<Vec<PendingMutation>> {
+        self.with_parked(true)
+    }
+
+    fn with_parked(&self, parked: bool) -> Task<Vec<PendingMutation>> {
+        self.0.core().writer.call(move |engine| {
+            let mut all = pending_of(engine)?;
+            all.retain(|mutation| (mutation.state == MutationState::Parked) == parked);
+            Ok(all)
+        })
     }
 
     /// Number of mutations by state; cheap.

@@ -19,7 +19,7 @@ impl SyncHandle<'_> {
     /// a table of the log with the entries that touch them.
     ///
     /// # Errors
-    /// As [`SyncHandle::and_wait`], which include those of the check itself: call it again. Offline,
+    /// As [`SyncHandle::run`], which include those of the check itself: call it again. Offline,
     /// the next pass does the check, too. [`InputFault::Reentrant`] in a transaction.
     /// [`InputFault::Refused`] if the server has no digests, as a Synchro server.
     pub fn doctor(&self, timeout: Option<Duration>) -> Task<DoctorReport> {
@@ -34,7 +34,7 @@ impl SyncHandle<'_> {
         })
     }
 
-    /// Fetches all rows of the synced tables again and waits, as [`SyncHandle::and_wait`]. Pending
+    /// Fetches all rows of the synced tables again and waits, as [`SyncHandle::run`]. Pending
     /// mutations stay; rows that the server does not have are removed when all are here. Entries of the
     /// log that were made here, and that the server has lost, are published again. Starts syncing if it
     /// is not started.
@@ -42,7 +42,7 @@ impl SyncHandle<'_> {
     /// [`SyncHandle::doctor`] finds out whether this is necessary, and fetches less.
     ///
     /// # Errors
-    /// As [`SyncHandle::and_wait`]; the rows are then fetched by a later pass. [`InputFault::Reentrant`] in
+    /// As [`SyncHandle::run`]; the rows are then fetched by a later pass. [`InputFault::Reentrant`] in
     /// a transaction.
     pub fn resync(&self, timeout: Option<Duration>) -> Task<SyncReport> {
         let core = Arc::clone(self.0.core());

@@ -42,7 +42,7 @@ impl StorageHandle<'_> {
     /// let refused = client.storage().reset(Keep::Nothing, Vec::new()).wait();
     /// assert!(matches!(refused, Err(Error::Queue(QueueFault::Unsent { waiting: 1 }))));
     ///
-    /// let waiting = client.queue().pending().wait()?; // Show it, or store it.
+    /// let waiting = client.queue().all().wait()?; // Show it, or store it.
     /// let reset = client.storage().reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
     /// assert_eq!((reset.given_up, reset.rows), (waiting, 1));
     /// # Ok::<(), Error>(())

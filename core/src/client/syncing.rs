@@ -90,7 +90,7 @@ impl SyncHandle<'_> {
     ///
     /// # Errors
     /// As [`Client::start`](crate::Client::start); the result is in the status.
-    pub fn now(&self) -> Result<()> {
+    pub fn request(&self) -> Result<()> {
         self.0.core().driven(Driver::sync_now)
     }
 
@@ -107,7 +107,7 @@ impl SyncHandle<'_> {
     /// continues in the background. [`SyncFault::Unauthorized`](crate::SyncFault::Unauthorized), [`SyncFault::UpgradeRequired`](crate::SyncFault::UpgradeRequired) and other
     /// errors of the attempt; those of [`Client::start`](crate::Client::start). A parked mutation is no error: the report
     /// counts it.
-    pub fn and_wait(&self, timeout: Option<Duration>) -> Task<SyncReport> {
+    pub fn run(&self, timeout: Option<Duration>) -> Task<SyncReport> {
         self.0.core().driven_task(|driver| driver.sync_and_wait(timeout))
     }
 

@@ -60,7 +60,7 @@ pub enum SyncState {
         retry_at: i64,
     },
     /// The last pass pushed and pulled everything. After a resume, only a pass that began after it sets
-    /// this state. Later writes and remote changes wait for the next pass; `sync().and_wait` waits for one.
+    /// this state. Later writes and remote changes wait for the next pass; `sync().run` waits for one.
     UpToDate {
         /// End of the last pass.
         since: i64,

@@ -128,7 +128,7 @@ fn action_returns_its_value_and_queues_its_writes() {
         Ok(context.mutation().to_string().into())
     });
     let performed = perform(&world).unwrap();
-    let pending = within(world.client.queue().pending()).unwrap();
+    let pending = within(world.client.queue().all()).unwrap();
     assert_eq!((pending.len(), pending[0].action.as_deref()), (1, Some("do")));
     assert_eq!(performed.value, Json::from(pending[0].id.to_string()));
     assert_eq!(performed.id, Some(pending[0].id));
@@ -145,7 +145,7 @@ fn action_performed_again_replaces_its_mutation() {
     assert_ne!(first, second);
     let rows = within(world.client.query("SELECT id FROM task", ())).unwrap();
     assert_eq!(rows.row(0).unwrap().get::<String>(0).unwrap(), second.to_string());
-    assert_eq!((rows.len(), within(world.client.queue().pending()).unwrap().len()), (1, 1));
+    assert_eq!((rows.len(), within(world.client.queue().all()).unwrap().len()), (1, 1));
 }
 
 /// Inserts a row whose title is the number of rows before it.
@@ -255,7 +255,7 @@ fn panic_of_an_action_is_an_error_and_ends_its_context() {
 fn mutation_is_edited_by_an_interactive_transaction() {
     let (world, host) = timed(|_| pending());
     world.run("INSERT INTO task (id, title) VALUES ('a', 'x'), ('b', 'x')");
-    let old = within(world.client.queue().pending()).unwrap()[0].id;
+    let old = within(world.client.queue().all()).unwrap()[0].id;
     let title = |id: &str| {
         let sql = "SELECT title FROM task WHERE id = ?";
         let found = world.client.query_one(sql, (id,)).wait().unwrap();
@@ -272,13 +272,13 @@ fn mutation_is_edited_by_an_interactive_transaction() {
             within(tx.rollback()).unwrap();
         }
         assert_eq!((tx.edited(), title("a")), (None, Some(Value::from("x"))));
-        assert_eq!(within(world.client.queue().pending()).unwrap()[0].id, old);
+        assert_eq!(within(world.client.queue().all()).unwrap()[0].id, old);
     }
     let tx = within(world.client.queue().begin_edit(old)).unwrap();
     within(tx.execute("DELETE FROM task WHERE id = 'b'", ())).unwrap();
     within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
     within(tx.commit()).unwrap();
-    let pending = within(world.client.queue().pending()).unwrap();
+    let pending = within(world.client.queue().all()).unwrap();
     assert_eq!((tx.edited(), pending.len()), (Some(pending[0].id), 1));
     assert_eq!((title("a"), title("b")), (Some(Value::from("y")), None));
     let error = within(world.client.queue().begin_edit(old)).unwrap_err();
@@ -287,5 +287,5 @@ fn mutation_is_edited_by_an_interactive_transaction() {
     let tx = within(world.client.queue().begin_edit(pending[0].id)).unwrap();
     within(tx.execute("DELETE FROM task", ())).unwrap();
     within(tx.commit()).unwrap();
-    assert_eq!((tx.edited(), within(world.client.queue().pending()).unwrap().len()), (None, 0));
+    assert_eq!((tx.edited(), within(world.client.queue().all()).unwrap().len()), (None, 0));
 }

@@ -256,7 +256,7 @@ fn local_tables_are_created_altered_and_indexed_once() {
         1
     );
     assert_eq!(
-        world.client.queue().pending().wait().unwrap(),
+        world.client.queue().all().wait().unwrap(),
         [],
         "a local-only write made a mutation"
     );

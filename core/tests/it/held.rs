@@ -104,7 +104,7 @@ fn commit_with_an_open_savepoint_rolls_everything_back() {
             assert!(message.contains(&open), "{message}");
         }
         assert_eq!(world.number("SELECT (SELECT count(*) FROM task) + count(*) FROM note"), 0);
-        assert!(within(world.client.queue().pending()).unwrap().is_empty());
+        assert!(within(world.client.queue().all()).unwrap().is_empty());
     }
 }
 
@@ -161,7 +161,7 @@ fn transaction_is_one_mutation_without_rolled_back_writes() {
     let found = within(tx.query_one("SELECT title FROM task WHERE id = ?", ("c",))).unwrap();
     assert_eq!(found.unwrap().get::<String>(0).unwrap(), "t");
     within(tx.commit()).unwrap();
-    let pending = within(world.client.queue().pending()).unwrap();
+    let pending = within(world.client.queue().all()).unwrap();
     assert_eq!(pending.len(), 1);
     assert_eq!(pending[0].state, MutationState::Pending);
     let keys: Vec<_> = pending[0].rows.iter().map(|row| row.key.clone()).collect();
@@ -218,7 +218,7 @@ fn failed_batch_in_a_transaction_is_rolled_back_alone() {
     }
     within(tx.commit()).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM task"), 2);
-    let pending = within(world.client.queue().pending()).unwrap();
+    let pending = within(world.client.queue().all()).unwrap();
     assert_eq!((pending.len(), pending[0].rows.len()), (1, 2));
 }
 
@@ -230,7 +230,7 @@ fn batch_is_one_mutation_and_names_the_failed_statement() {
     let rename = ("UPDATE task SET title = 'x'".to_owned(), Vec::new());
     let done = within(world.client.batch(vec![put("a"), put("b"), rename])).unwrap();
     assert_eq!(done, [1, 1, 2]);
-    assert_eq!(within(world.client.queue().pending()).unwrap().len(), 1);
+    assert_eq!(within(world.client.queue().all()).unwrap().len(), 1);
     let wrong = within(world.client.batch(vec![put("c"), ("nonsense".to_owned(), Vec::new())]));
     match wrong {
         Err(Error::Batch { index: 1, error }) => {
@@ -238,7 +238,7 @@ fn batch_is_one_mutation_and_names_the_failed_statement() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(within(world.client.queue().pending()).unwrap().len(), 1);
+    assert_eq!(within(world.client.queue().all()).unwrap().len(), 1);
     let queries = vec![
         ("SELECT id FROM task ORDER BY id".to_owned(), Vec::new()),
         ("SELECT title FROM task WHERE id = ?".to_owned(), vec!["a".into()]),

@@ -108,11 +108,11 @@ fn services_of_a_later_open_replace_those_of_the_first() {
     };
     let (old, new) = <(Arc<Counted>, Arc<Counted>)>::default();
     let first = open(&old, declared("old"));
-    first.sync().and_wait(Some(Duration::from_secs(20))).wait().unwrap_err();
+    first.sync().run(Some(Duration::from_secs(20))).wait().unwrap_err();
     let asked = old.0.load(Ordering::Relaxed);
     assert!(asked > 0);
     let second = open(&new, declared("new"));
-    first.sync().and_wait(Some(Duration::from_secs(20))).wait().unwrap_err();
+    first.sync().run(Some(Duration::from_secs(20))).wait().unwrap_err();
     assert!(new.0.load(Ordering::Relaxed) > 0);
     assert_eq!(old.0.load(Ordering::Relaxed), asked);
     for _ in 0..2 {
@@ -170,10 +170,10 @@ fn calls_during_a_suspension_return_at_once() {
 
     assert!(matches!(on_thread(&world.client, Client::start), Err(Error::Suspended)));
     assert!(matches!(
-        on_thread(&world.client, |client| client.sync().now()),
+        on_thread(&world.client, |client| client.sync().request()),
         Err(Error::Suspended)
     ));
-    let report = on_thread(&world.client, |client| client.sync().and_wait(None));
+    let report = on_thread(&world.client, |client| client.sync().run(None));
     assert!(matches!(within(report), Err(Error::Suspended)));
     let shared = within(Client::open(world.client.config().clone())).unwrap();
     assert_eq!(shared.path(), world.client.path());

@@ -34,7 +34,7 @@ fn rows_and_their_states_are_those_of_the_last_commit() {
     assert_eq!(state(), None);
     world.run("INSERT INTO task (id) VALUES ('a')");
     assert_eq!(state().as_deref(), Some("pending"));
-    let pending = world.client.queue().pending().wait().unwrap();
+    let pending = world.client.queue().all().wait().unwrap();
     world.client.queue().discard(pending[0].id).wait().unwrap();
     assert_eq!(state(), None);
 }

@@ -122,7 +122,7 @@ fn state(client: &Client) -> String {
         let row = within(client.query_one(&sql, ())).unwrap().unwrap();
         row.get::<Option<String>>(0).unwrap()
     };
-    let pending = within(client.queue().pending()).unwrap();
+    let pending = within(client.queue().all()).unwrap();
     let mutation = |it: &PendingMutation| format!("{:?} {:?}", it.action, it.rows);
     let queue: Vec<_> = pending.iter().map(mutation).collect();
     format!("{:#?}", (["stock", "seat", "draft", "line", "trail"].map(rows), queue))

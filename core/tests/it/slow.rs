@@ -168,7 +168,7 @@ fn blocking_transport_does_not_block_the_client() {
     client.start().unwrap();
     next(&receiver);
     let begun = Instant::now();
-    let outcome = within(client.sync().and_wait(None));
+    let outcome = within(client.sync().run(None));
     assert!(matches!(outcome, Err(Error::Sync(SyncFault::Offline(_)))), "{outcome:?}");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let begun = Instant::now();

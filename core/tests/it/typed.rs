@@ -155,7 +155,7 @@ fn update_of_a_synced_row_sends_only_what_differs() {
     let task = Task { id: "t1", title: "Milk", done: false };
     client.insert("task", &task).wait().unwrap();
     client.update("task", &Task { done: true, ..task }).wait().unwrap();
-    let pending = client.queue().pending().wait().unwrap();
+    let pending = client.queue().all().wait().unwrap();
     let columns = pending[1].rows[0].columns.iter().map(|column| column.name.as_str());
     assert_eq!(columns.collect::<Vec<_>>(), ["done"]);
 }

@@ -54,7 +54,7 @@ async fn main() -> Result<()> {
             sync(&client).await?;
         }
         ["discard"] => {
-            for pending in client.queue().pending().await? {
+            for pending in client.queue().all().await? {
                 if pending.state == MutationState::Parked {
                     client.queue().discard(pending.id).await?;
                 }
@@ -85,7 +85,7 @@ async fn open() -> Result<Client> {
 
 /// Pushes and pulls if the server is reachable; otherwise the edits stay in the queue.
 async fn sync(client: &Client) -> Result<()> {
-    match client.sync().and_wait(Some(Duration::from_secs(5))).await {
+    match client.sync().run(Some(Duration::from_secs(5))).await {
         Ok(report) => println!("sent {}, received {}", report.accepted, report.pulled),
         Err(Error::Sync(SyncFault::Offline(_))) => println!("offline; the change is queued"),
         Err(error) => return Err(error.into()),
@@ -126,7 +126,7 @@ fn show(rows: &RowBuffer) -> Result<()> {
 
 /// Prints the reason of each parked edit. A real app shows both values and lets the user choose.
 async fn explain(client: &Client) -> Result<()> {
-    for pending in client.queue().pending().await? {
+    for pending in client.queue().all().await? {
         if pending.state == MutationState::Parked {
             let detail: serde_json::Value =
                 serde_json::from_str(&pending.detail.unwrap_or_default())?;

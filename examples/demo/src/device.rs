@@ -86,7 +86,7 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             .wait()
             .map(|()| Report::Done { detail: String::new() }),
         Order::Sync => {
-            let report = client.sync().and_wait(None).wait()?;
+            let report = client.sync().run(None).wait()?;
             Ok(Report::Done {
                 detail: format!(
                     "pushed and pulled: {} accepted, {} parked, {} rows pulled",
@@ -95,11 +95,11 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             })
         }
         Order::SyncInBackground => {
-            client.sync().now()?;
+            client.sync().request()?;
             Ok(Report::Done { detail: String::new() })
         }
         Order::Pending => {
-            let pending = client.queue().pending().wait()?;
+            let pending = client.queue().all().wait()?;
             let mutations = pending
                 .into_iter()
                 .map(|mutation| QueueItem {

@@ -42,7 +42,7 @@ export async function signIn(client: RejoinClient, token: string): Promise<void>
 /** Signs out and empties the file, unless mutations would be lost. Returns their number; 0 if the user is signed out. */
 export async function signOut(client: RejoinClient, { discardUnsent }: { discardUnsent: boolean }): Promise<number> {
   await client.stop();
-  const unsent = (await client.queue.pending()).map(({ id }) => id);
+  const unsent = (await client.queue.all()).map(({ id }) => id);
   if (unsent.length > 0 && !discardUnsent) {
     await client.start();
     return unsent.length;

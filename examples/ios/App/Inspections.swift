@@ -70,7 +70,7 @@ final class Inspections {
     func signOut(discardingUnsent: Bool) async throws -> Int {
         let unsent = try await store.withClient { client in
             try await client.stop()
-            let unsent = try await client.queue.pending().map(\.id)
+            let unsent = try await client.queue.all().map(\.id)
             if unsent.isEmpty || discardingUnsent {
                 try await client.storage.reset(keep: .local, giveUp: unsent)
                 return 0

@@ -26,7 +26,7 @@ test('transaction is one mutation and syncs', async () => {
     return (await tx.select().from(task).orderBy(asc(task.id))).at(-1)?.title;
   });
   expect(title).toBe('c');
-  expect(await phone.queue.pending()).toHaveLength(1);
+  expect(await phone.queue.all()).toHaveLength(1);
   await sync(phone, tablet);
   expect(await drizzle(tablet).select({ title: task.title, done: task.done }).from(task).orderBy(asc(task.id))).toEqual([
     { title: 'a', done: true },
@@ -47,7 +47,7 @@ test('transaction is rolled back by an error of its body', async () => {
   });
   await expect(given).rejects.toBeInstanceOf(TransactionRollbackError);
   expect(await ids(db)).toEqual([]);
-  expect(await client.queue.pending()).toEqual([]);
+  expect(await client.queue.all()).toEqual([]);
 });
 
 test('transaction does not hold up reads of the database', async () => {
@@ -76,7 +76,7 @@ test('nested transaction is a savepoint', async () => {
     }).catch(() => undefined);
   });
   expect(await ids(db)).toEqual(['a', 'b']);
-  expect(await client.queue.pending()).toHaveLength(1);
+  expect(await client.queue.all()).toHaveLength(1);
 });
 
 test('batch is one mutation with typed results', async () => {
@@ -90,7 +90,7 @@ test('batch is one mutation with typed results', async () => {
   ]);
   expect([inserted, rows, one, raw]).toEqual([[{ id: 'a' }], [{ id: 'a', in: true }], [{ id: 'a' }], [{ id: 'a', in: true }]]);
   expect(changed.changes).toBe(1);
-  expect(await client.queue.pending()).toHaveLength(1);
+  expect(await client.queue.all()).toHaveLength(1);
   const insert = () => db.insert(places).values(place('b'));
   await expect(db.batch([db.delete(places), insert(), insert()])).rejects.toBeInstanceOf(ConstraintError);
   expect(await ids(db)).toEqual(['a']);

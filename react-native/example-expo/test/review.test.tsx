@@ -82,7 +82,7 @@ test('rejected visit is discarded', async () => {
   press(/^insert visits/);
   press('Discard');
   await isDecided();
-  expect(await world.client?.queue.pending()).toEqual([]);
+  expect(await world.client?.queue.all()).toEqual([]);
 });
 
 test('keep mine replaces the value of the server', async () => {
@@ -110,7 +110,7 @@ test('take theirs keeps the value of the server', async () => {
   await conflict('Cairo');
   press('Take theirs');
   await isDecided();
-  expect(await world.client?.queue.pending()).toEqual([]);
+  expect(await world.client?.queue.all()).toEqual([]);
   await find('Cairo');
   await shows('[ ]\nCairo\nEG, synced');
   expect(statusOf('Cairo')).toBe('closed');
@@ -137,7 +137,7 @@ test('closed sheet keeps the change for review', async () => {
   press('Close');
   expect(withRole('dialog')).toEqual([]);
   press(/^update places/);
-  const [parked] = (await world.client?.queue.pending()) ?? [];
+  const [parked] = (await world.client?.queue.all()) ?? [];
   await world.client?.queue.discardChain(parked?.id ?? '');
   await until(() => sheet().includes('This change does not wait for a decision.'), 'the decision elsewhere');
 });

@@ -25,7 +25,7 @@ test('transaction is one mutation and syncs', async () => {
     return trx.selectFrom('task').select('title').orderBy('id', 'desc').executeTakeFirst();
   });
   expect(title).toEqual({ title: 'c' });
-  expect(await phone.queue.pending()).toHaveLength(1);
+  expect(await phone.queue.all()).toHaveLength(1);
   await sync(phone, tablet);
   expect(await kysely(tablet).selectFrom('task').select(['title', 'done']).orderBy('id').execute()).toEqual([
     { title: 'a', done: true },
@@ -47,7 +47,7 @@ test('transaction is rolled back by an error of its body', async () => {
   });
   await expect(thrown).rejects.toBe(mine);
   expect(await ids(world)).toEqual([]);
-  expect(await world.client.queue.pending()).toEqual([]);
+  expect(await world.client.queue.all()).toEqual([]);
 });
 
 test('reads outside of an open transaction do not wait for it', async () => {
@@ -96,7 +96,7 @@ test('controlled transaction keeps and undoes savepoints', async () => {
   await insert(open, 'f');
   await open.commit().execute();
   expect(await ids(world)).toEqual(['a', 'e', 'f']);
-  expect(await world.client.queue.pending()).toHaveLength(1);
+  expect(await world.client.queue.all()).toHaveLength(1);
 });
 
 test('controlled transaction is rolled back with its savepoints', async () => {

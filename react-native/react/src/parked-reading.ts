@@ -18,7 +18,7 @@ const nameOf = ({ table, key }: PendingRow): string => encode([table, key]);
 
 /** Reads the parked mutations of a client, in the order of the queue. */
 export async function readParked(client: SyncedDatabase): Promise<ParkedWrite[]> {
-  const queue = await client.queue.pending();
+  const queue = await client.queue.all();
   const tables = new Map<string, Promise<TableInfo>>();
   const info = (table: string): Promise<TableInfo> => {
     const found = tables.get(table) ?? readTable(client, table);

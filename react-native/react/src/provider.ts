@@ -5,7 +5,7 @@ import { type Begin, shared, type Store } from './store';
 
 /** What the hooks need of a client: a `RejoinClient`, or a fake in tests. */
 export interface SyncedDatabase extends RejoinDatabase {
-  readonly queue: Pick<QueueHandle, 'pending' | 'rowState' | 'retryChain' | 'discardChain' | 'edit'>;
+  readonly queue: Pick<QueueHandle, 'all' | 'rowState' | 'retryChain' | 'discardChain' | 'edit'>;
 }
 
 const Context = createContext<SyncedDatabase | undefined>(undefined);

@@ -32,7 +32,7 @@ export interface PendingWrites {
 export function usePendingWrites(action?: string): PendingWrites {
   const store = useStore('queue', (client) =>
     reading<readonly PendingMutation[]>(client, [], {
-      read: () => client.queue.pending(),
+      read: () => client.queue.all(),
       concerns: ({ queue }) => queue,
       keep: keepItems,
     }),

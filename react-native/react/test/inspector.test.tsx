@@ -72,7 +72,7 @@ test('take theirs removes it', async () => {
   press('Parked', /^Take theirs/);
   await shows('Parked', 'No mutation waits for a decision');
   expect(await titleOf(phone)).toBe('<script>theirs</script>');
-  expect(await phone.queue.pending()).toEqual([]);
+  expect(await phone.queue.all()).toEqual([]);
 });
 
 test('rejected create shows the reason and its dependents', async () => {
@@ -81,7 +81,7 @@ test('rejected create shows the reason and its dependents', async () => {
   show(phone);
   await phone.execute(CREATE, [`${user}-1`, user, 'refused']);
   await phone.execute("UPDATE task SET note = 'more'");
-  const dependent = (await phone.queue.pending())[1];
+  const dependent = (await phone.queue.all())[1];
   await sync(phone);
   await shows('Parked', 'Reason: rejected: CHECK constraint failed');
   expect(has('Parked', `insert task "${user}-1", which does not exist without it`)).toBe(true);
@@ -89,7 +89,7 @@ test('rejected create shows the reason and its dependents', async () => {
   await shows('Parked', `Decided with it: #${dependent?.seq}`);
   press('Parked', /^Take theirs/);
   await shows('Parked', 'No mutation waits for a decision');
-  expect(await phone.queue.pending()).toEqual([]);
+  expect(await phone.queue.all()).toEqual([]);
 });
 
 test('history undoes a mutation', async () => {

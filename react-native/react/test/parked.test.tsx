@@ -84,7 +84,7 @@ test('takeTheirs removes it', async () => {
   await takeTheirs(writes[0]?.id ?? '');
   await until(() => parked.last().writes.length === 0, 'the decision');
   expect(await title(phone)).toBe('theirs');
-  expect(await phone.queue.pending()).toEqual([]);
+  expect(await phone.queue.all()).toEqual([]);
   await expect(takeTheirs(writes[0]?.id ?? '')).rejects.toThrow();
 });
 

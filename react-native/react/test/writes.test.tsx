@@ -108,7 +108,7 @@ describe('with a server', () => {
     const client = await device(server, newUser());
     const { last, seen } = mount(client, () => useSyncStatus());
     expect(last().state.kind).toBe('idle');
-    await within(client.sync.andWait(), 'syncing');
+    await within(client.sync.run(), 'syncing');
     await until(() => last().state.kind === 'up-to-date', 'synced');
     await server.order({ do: 'stop' });
     client.sync.foreground();

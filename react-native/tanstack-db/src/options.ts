@@ -11,7 +11,7 @@ import { register, rejoinMutationFn, Target } from './writes';
 
 /** What a collection needs of a client: a `RejoinClient`, or a fake in tests. */
 export interface CollectionDatabase extends RejoinDatabase {
-  readonly queue: Pick<QueueHandle, 'pending'>;
+  readonly queue: Pick<QueueHandle, 'all'>;
 }
 
 /** The columns of a row that can be the key: texts and numbers. */
@@ -61,7 +61,7 @@ export function rejoinCollectionOptions<T extends object>(config: RejoinCollecti
   const { client, table, key, onParked, ...rest } = config;
   const target = new Target(client, table, key);
   const utils: RejoinCollectionUtils = {
-    parked: async () => (await client.queue.pending()).filter(({ state, rows }) => state === 'parked' && rows.some((row) => target.is(row.table))),
+    parked: async () => (await client.queue.all()).filter(({ state, rows }) => state === 'parked' && rows.some((row) => target.is(row.table))),
   };
   register(utils, target);
   return {

@@ -15,7 +15,7 @@ test('README shows the examples that run', async () => {
   const warned: string[] = [];
   const tasks = await within(first(client, (text) => warned.push(text)), 'the first example');
   expect(tasks.get('t1')).toMatchObject({ title: 'buy milk', done: true });
-  expect(await client.queue.pending()).toHaveLength(2);
+  expect(await client.queue.all()).toHaveLength(2);
   await client.schema.createTable('draft', 'id TEXT PRIMARY KEY');
   const drafts = createCollection(rejoinCollectionOptions<{ id: string }>({ client, table: 'draft', key: 'id' }));
   await drafts.preload();

@@ -174,7 +174,7 @@ test('shutdown of the client keeps the rows and settles a write', async () => {
 test('collection runs with a fake', async () => {
   const fake = new FakeDatabase([{ id: '1', title: 'milk' }]);
   const watch = ((sql: string) => FakeDatabase.prototype.watch.call(fake, sql)) as FakeDatabase['watch'];
-  const tasks = await tasksOf(Object.assign(fake, { watch, queue: { pending: async () => [] } }));
+  const tasks = await tasksOf(Object.assign(fake, { watch, queue: { all: async () => [] } }));
   expect(tasks.toArray.map(plain)).toEqual([{ id: '1', title: 'milk' }]);
   await within(tasks.update('1', (draft) => void (draft.title = 'bread')).isPersisted.promise, 'the write');
   expect(fake.written).toEqual([['UPDATE "task" SET "title" = ? WHERE "id" = ?', ['bread', '1']]]);

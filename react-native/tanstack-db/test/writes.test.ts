@@ -24,14 +24,14 @@ test('each write is one mutation, and the collection equals the client', async (
   const inserted = tasks.insert([{ id: 'a', user_id: user, title: 'a', done: true }, { id: 'b', user_id: user, title: 'b' }]);
   expect(plain(tasks.get('a')), 'optimistic').toEqual({ id: 'a', user_id: user, title: 'a', done: true });
   await inserted.isPersisted.promise;
-  expect(await phone.queue.pending()).toHaveLength(1);
+  expect(await phone.queue.all()).toHaveLength(1);
   expect(shown(tasks)).toEqual(await inFile(phone));
   expect(tasks.get('b')).toMatchObject({ done: false, rank: 0, note: null });
 
   await tasks.update(['a', 'b'], (drafts) => drafts.forEach((draft) => Object.assign(draft, { done: false, note: 'x' }))).isPersisted.promise;
-  expect(await phone.queue.pending()).toHaveLength(2);
+  expect(await phone.queue.all()).toHaveLength(2);
   await tasks.update('a', (draft) => void (draft.note = null)).isPersisted.promise;
-  expect((await phone.queue.pending()).at(-1)?.rows.map(({ columns }) => columns.map(({ name }) => name))).toEqual([['note']]);
+  expect((await phone.queue.all()).at(-1)?.rows.map(({ columns }) => columns.map(({ name }) => name))).toEqual([['note']]);
   expect(shown(tasks)).toEqual(await inFile(phone));
   await tasks.delete('b').isPersisted.promise;
   expect(shown(tasks)).toEqual(await inFile(phone));
@@ -201,14 +201,14 @@ test('report of a parked mutation waits for the rows', async () => {
     })();
   };
   let parked = 0;
-  const pending = async (): Promise<PendingMutation[]> => {
-    const mutations = await phone.queue.pending();
+  const all = async (): Promise<PendingMutation[]> => {
+    const mutations = await phone.queue.all();
     parked = mutations.filter(({ state }) => state === 'parked').length;
     return mutations;
   };
   const titles: (string | undefined)[] = [];
   const onParked = (): unknown => titles.push(tasks.get(`${user}-1`)?.title);
-  const tasks: Rows<TaskRow> = await tasksOf(replacing(phone, { watch, queue: { pending } }), { onParked });
+  const tasks: Rows<TaskRow> = await tasksOf(replacing(phone, { watch, queue: { all } }), { onParked });
   await tasks.update(`${user}-1`, (draft) => void (draft.title = 'refused')).isPersisted.promise;
   const results = gate();
   held = results.promise;
@@ -271,7 +271,7 @@ test('transaction over several collections is one mutation', async () => {
   });
   await transaction.isPersisted.promise;
   expect([tasks.get('1')?.done, tags.has('g')]).toEqual([false, true]);
-  expect((await phone.queue.pending()).map(({ rows }) => rows.map(({ table }) => table))).toEqual([['task', 'tag']]);
+  expect((await phone.queue.all()).map(({ rows }) => rows.map(({ table }) => table))).toEqual([['task', 'tag']]);
 });
 
 test('transaction over other collections is refused', async () => {

@@ -17,7 +17,7 @@ export function device(server: StoryServer, user: string, config: Partial<Rejoin
 /** Syncs the devices in order and stops their syncing. */
 export async function sync(...devices: RejoinClient[]): Promise<void> {
   for (const each of devices) {
-    await within(each.sync.andWait(), 'syncing');
+    await within(each.sync.run(), 'syncing');
     await each.stop();
   }
 }
@@ -25,7 +25,7 @@ export async function sync(...devices: RejoinClient[]): Promise<void> {
 /** Writes and returns the id of the mutation. */
 export async function wrote(client: RejoinClient, sql: string, params: (string | number)[] = []): Promise<string> {
   await client.execute(sql, params);
-  return (await client.queue.pending()).at(-1)?.id ?? '';
+  return (await client.queue.all()).at(-1)?.id ?? '';
 }
 
 /** Inserts a task of a user. */
@@ -38,5 +38,5 @@ export async function titles(client: RejoinClient): Promise<string[]> {
 
 /** Why the mutations in the queue are parked; `undefined` for a pending one. */
 export async function reasons(client: RejoinClient): Promise<(string | undefined)[]> {
-  return (await client.queue.pending()).map(({ reason }) => reason);
+  return (await client.queue.all()).map(({ reason }) => reason);
 }

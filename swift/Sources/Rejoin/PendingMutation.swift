@@ -121,7 +121,7 @@ public enum Verdict: Sendable, Hashable {
     /// The server accepted it, and the rows show it.
     case accepted
     /// It was not accepted; it is kept with its reason and blocks nothing. `detail` has the server's message and, for a
-    /// conflict, both rows, as JSON. ``QueueHandle/pending()`` has the rest.
+    /// conflict, both rows, as JSON. ``QueueHandle/all()`` has the rest.
     case parked(reason: ParkReason?, detail: String?)
     /// Neither waiting nor in the history: discarded, or never written on this device.
     case unknown

@@ -8,7 +8,7 @@ extension QueueHandle {
     /// Retries a parked mutation unchanged: it moves to the end of the queue, its rows show it at once, and it is
     /// compared with the current values. This resolves a conflict in favour of the mutation.
     ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter id: the mutation's id, from ``all()``.
     /// - Throws: ``RejoinError/invalidInput(_:)`` if there is no mutation with this id, or it is not parked;
     ///   ``RejoinError/parentParked(_:)`` while the mutation that creates its row is parked. Then nothing was
     ///   changed.
@@ -38,7 +38,7 @@ extension QueueHandle {
     /// because of the old one now wait for the new one: pass its id to ``retryChain(_:)`` to retry them. The body
     /// follows the rules of ``RejoinClient/transaction(isolation:_:)``.
     ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter id: the mutation's id, from ``all()``.
     /// - Parameter isolation: the actor that `body` runs on; the caller's.
     /// - Parameter body: the change; not kept beyond the call.
     /// - Returns: the new mutation's id; `nil` if no change is left.
@@ -74,7 +74,7 @@ extension QueueHandle {
     /// Works offline. Mutations parked because of the old one now wait for the new one: pass its id to
     /// ``retryChain(_:)`` to retry them. Cancelling the task has no effect, as in ``RejoinDatabase/perform(_:_:)-8a5v5``.
     ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter id: the mutation's id, from ``all()``.
     /// - Parameter arguments: all arguments of the action, as for ``RejoinDatabase/perform(_:_:)-8a5v5``.
     /// - Throws: as ``RejoinDatabase/perform(_:_:)-8a5v5``, and ``RejoinError/invalidInput(_:)`` if there is no mutation with
     ///   this id, it is not an action, or the server cannot withdraw what was sent. Then nothing was changed.
@@ -96,7 +96,7 @@ extension QueueHandle {
     /// Discards a waiting or parked mutation: its writes are removed from the rows. If it was sent and has no verdict,
     /// it is also withdrawn from the server before anything else is sent.
     ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter id: the mutation's id, from ``all()``.
     /// - Throws: ``RejoinError/invalidInput(_:)`` if there is no mutation with this id, or it was sent, has no
     ///   verdict, and the server's version cannot withdraw it; nothing was changed.
     public func discard(_ id: PendingMutation.ID) async throws {

@@ -75,7 +75,7 @@ extension QueueHandle {
     /// }
     /// ```
     ///
-    /// - Parameter id: the mutation's id, from ``pending()`` or ``history(_:)``.
+    /// - Parameter id: the mutation's id, from ``all()`` or ``history(_:)``.
     /// - Throws: ``RejoinError/changed(_:)`` if any of its rows was changed since;
     ///   ``RejoinError/invalidInput(_:)`` if it is no longer in the history, or is parked (a parked mutation has no
     ///   effect on rows). Then nothing was changed.

@@ -6,7 +6,7 @@ internal import RejoinFFI
 /// The mutations that the server has not accepted, their verdicts, and the history of those that it accepted.
 ///
 /// ```swift
-/// for mutation in try await client.queue.pending() where mutation.state == .parked {
+/// for mutation in try await client.queue.parked() {
 ///     try await client.queue.retry(mutation.id)
 /// }
 /// ```
@@ -25,14 +25,24 @@ extension QueueHandle {
     /// Returns all mutations that the server has not accepted, in the order in which they were written.
     ///
     /// ```swift
-    /// for mutation in try await client.queue.pending() where mutation.state == .parked {
+    /// for mutation in try await client.queue.parked() {
     ///     show(mutation.rows, because: mutation.detail)
     /// }
     /// ```
     ///
     /// Works offline and reads from the file, so the list is complete after a crash.
-    public func pending() async throws -> [PendingMutation] {
+    public func all() async throws -> [PendingMutation] {
         try await client.callEngine { try await $0.pending() }.map(PendingMutation.init)
+    }
+
+    /// Returns those of ``all()`` that wait for the server: pending, sent and uncertain.
+    public func pending() async throws -> [PendingMutation] {
+        try await all().filter { $0.state != .parked }
+    }
+
+    /// Returns those of ``all()`` that wait for a decision of the app.
+    public func parked() async throws -> [PendingMutation] {
+        try await all().filter { $0.state == .parked }
     }
 
     /// Returns the number of mutations in each state; cheap.
@@ -51,7 +61,7 @@ extension QueueHandle {
 
     /// Waits until the server's verdict on a mutation has arrived and is visible. Starts syncing if it is stopped.
     ///
-    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter id: the mutation's id, from ``all()``.
     /// - Parameter timeout: how long to wait; `nil` waits until there is a network.
     /// - Throws: ``RejoinError/offline(_:)`` after the timeout, ``RejoinError/suspended(_:)`` if the client
     ///   stays suspended for long, `CancellationError` if the task is cancelled. The mutation keeps its state.

@@ -41,7 +41,7 @@ extension StorageHandle {
     /// Resets the file; `keep` says what stays. The tables themselves stay, and watches continue.
     ///
     /// ```swift
-    /// let waiting = try await client.queue.pending()
+    /// let waiting = try await client.queue.all()
     /// if await user.agrees(toLose: waiting) {
     ///     try await client.storage.reset(keep: .local, giveUp: waiting.map(\.id))
     /// }
@@ -52,7 +52,7 @@ extension StorageHandle {
     /// provider again: sign the next user in first.
     ///
     /// - Parameter keep: what stays.
-    /// - Parameter giveUp: the ids of all mutations of ``QueueHandle/pending()``, parked ones included; none if the
+    /// - Parameter giveUp: the ids of all mutations of ``QueueHandle/all()``, parked ones included; none if the
     ///   queue stays.
     /// - Throws: ``RejoinError/unsent(_:)`` if a waiting mutation is not named, and
     ///   ``RejoinError/invalidInput(_:)`` if mutations are named and the queue stays; nothing was changed.

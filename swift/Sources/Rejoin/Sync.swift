@@ -6,7 +6,7 @@ internal import RejoinFFI
 /// Controls when a client syncs, and releases the file in the background.
 ///
 /// ```swift
-/// let report = try await client.sync.andWait(timeout: .seconds(20))
+/// let report = try await client.sync.run(timeout: .seconds(20))
 /// ```
 ///
 /// A handle is the client under another name: it costs nothing to get.
@@ -21,7 +21,7 @@ extension RejoinClient {
 
 extension SyncHandle {
     /// Syncs now, regardless of the metered policy; the status reports the result. Starts syncing if it is stopped.
-    public func now() async throws {
+    public func request() async throws {
         try await client.callEngine { try await $0.syncNow() }
     }
 
@@ -34,7 +34,7 @@ extension SyncHandle {
     /// - Throws: ``RejoinError/offline(_:)`` after one attempt without a server, and after the timeout;
     ///   `CancellationError` if the task is cancelled. The current attempt continues in the background.
     @discardableResult
-    public func andWait(timeout: Duration? = nil) async throws -> SyncReport {
+    public func run(timeout: Duration? = nil) async throws -> SyncReport {
         try client.outsideOfTransaction()
         let limit = try timeout.map(milliseconds)
         return SyncReport(try await abandonable { [ffi = client.ffi] in try await ffi.syncAndWait(timeoutMs: limit) })
@@ -45,8 +45,8 @@ extension SyncHandle {
     ///
     /// Digests are compared first, so a sound file costs about 45 bytes for every thousand rows.
     ///
-    /// - Parameter timeout: as for ``andWait(timeout:)``.
-    /// - Throws: as ``andWait(timeout:)``; offline, the check is done by a later sync, and the next call returns a new
+    /// - Parameter timeout: as for ``run(timeout:)``.
+    /// - Throws: as ``run(timeout:)``; offline, the check is done by a later sync, and the next call returns a new
     ///   report. ``RejoinError/invalidInput(_:)`` if the server has no digests, as a Synchro server.
     public func doctor(timeout: Duration? = nil) async throws -> DoctorReport {
         try client.outsideOfTransaction()
@@ -57,8 +57,8 @@ extension SyncHandle {
     /// Fetches all rows of the synced tables again and waits. Pending mutations stay; rows that the server does not have
     /// are removed when all are here. ``doctor(timeout:)`` finds out whether this is necessary, and fetches less.
     ///
-    /// - Parameter timeout: as for ``andWait(timeout:)``.
-    /// - Throws: as ``andWait(timeout:)``; the rows are then fetched by a later sync.
+    /// - Parameter timeout: as for ``run(timeout:)``.
+    /// - Throws: as ``run(timeout:)``; the rows are then fetched by a later sync.
     @discardableResult
     public func resync(timeout: Duration? = nil) async throws -> SyncReport {
         try client.outsideOfTransaction()

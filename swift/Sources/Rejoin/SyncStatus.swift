@@ -64,7 +64,7 @@ public enum SyncState: Sendable, Hashable {
     case failed(reason: String, retryAt: Date)
     /// The last pass, which ended at this time, pushed and pulled everything. After ``SyncHandle/resume()``, only a
     /// pass that began after it sets this state. Later writes and remote changes wait for the next pass;
-    /// ``SyncHandle/andWait(timeout:)`` waits for one.
+    /// ``SyncHandle/run(timeout:)`` waits for one.
     case upToDate(since: Date)
     /// The client is suspended and holds no file, lock or connection.
     case suspended
@@ -105,7 +105,7 @@ public struct TableCheck: Sendable, Hashable {
 public struct SyncReport: Sendable, Hashable {
     /// Number of mutations that the server accepted.
     public let accepted: Int
-    /// Number of mutations that were parked; ``QueueHandle/pending()`` has the reasons.
+    /// Number of mutations that were parked; ``QueueHandle/parked()`` has the reasons.
     public let parked: Int
     /// Number of rows received.
     public let pulled: Int

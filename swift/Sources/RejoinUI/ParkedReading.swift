@@ -24,7 +24,7 @@ struct RowName: Hashable {
 extension ParkedWrite {
     /// Reads the parked mutations of a client, in the order of the queue.
     static func read(_ client: RejoinClient) async throws -> [ParkedWrite] {
-        let pending = try await client.queue.pending()
+        let pending = try await client.queue.all()
         let groups = groups(pending)
         let shown = groups.flatMap { $0.root.rows.prefix(shownRows) }
         let tables = try await tables(Set(shown.map(\.table)).sorted(), client)

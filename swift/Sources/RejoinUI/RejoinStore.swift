@@ -79,7 +79,7 @@ public final class RejoinStore: SyncedDatabase, @unchecked Sendable {
     /// Runs `body` with the file open, also in the background. The calls of a store do this by themselves.
     ///
     /// ```swift
-    /// let unsent = try await store.withClient { try await $0.queue.pending() }
+    /// let unsent = try await store.withClient { try await $0.queue.all() }
     /// ```
     ///
     /// - Throws: the errors of opening the file, and those of `AppLifecycle.hold` and of `body`.

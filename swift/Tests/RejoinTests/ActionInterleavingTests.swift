@@ -155,7 +155,7 @@ private struct One: Sendable {
     private func fileRows() async throws -> [String] {
         let again = try await open(Box())
         let there = try await again.query("SELECT id FROM task ORDER BY id", as: String.self)
-        let waiting = try await again.queue.pending().flatMap { $0.rows.map(\.key) }
+        let waiting = try await again.queue.all().flatMap { $0.rows.map(\.key) }
         try await again.shutdown()
         if Set(waiting) != Set(there.map { SQLValue.text($0) }) { throw broken("\(waiting) is queued, \(there) is in the file") }
         for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: folder.file(file).path + suffix) }

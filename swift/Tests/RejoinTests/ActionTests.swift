@@ -124,7 +124,7 @@ import Testing
         #expect(made.before == "old" && made.mutation == swapped.id && made.now == made.time)
         #expect(abs(made.date.timeIntervalSinceNow) < 60)
         #expect(try await client.query("SELECT id FROM task WHERE title = 'made'", as: String.self) == [made.id])
-        #expect(try await client.queue.pending().map(\.action) == [nil, "swap"], "one mutation with the action name")
+        #expect(try await client.queue.all().map(\.action) == [nil, "swap"], "one mutation with the action name")
     }
 
     private struct How: Codable, Sendable { let how: String }
@@ -159,7 +159,7 @@ import Testing
         #expect(chance.reason.contains("random") && row.reason.contains("title"))
         #expect(other.reason.contains("no identity server") && own.reason.contains("of the app"))
         #expect(try await client.titles() == ["old"])
-        #expect(try await client.queue.pending().count == 1)
+        #expect(try await client.queue.all().count == 1)
     }
 
     @Test func endlessActionCodeIsCancelledAndItsContextEnds() async throws {
@@ -219,7 +219,7 @@ import Testing
                 try await context.execute("UPDATE task SET title = 'mine'")
                 let calls: [@Sendable () async throws -> Void] = [
                     { try await client.execute("UPDATE task SET title = 'other'") }, { try await client.perform("inward") },
-                    { try await client.transaction { _ in } }, { _ = try await client.queue.pending() }, { try await client.shutdown() },
+                    { try await client.transaction { _ in } }, { _ = try await client.queue.all() }, { try await client.shutdown() },
                 ]
                 for call in calls {
                     let error = await thrown(call)

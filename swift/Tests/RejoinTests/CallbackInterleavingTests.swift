@@ -43,7 +43,7 @@ private struct One: Sendable {
         var (others, write) = ([watch], Task<Void, any Error> {})
         for event in order {
             switch event {
-            case .called: others.append(Task { try await client.sync.andWait() })
+            case .called: others.append(Task { try await client.sync.run() })
             case .answers: await provider.gate.open()
             case .query: others.append(Task { _ = try await client.query("SELECT id FROM item") })
             case .fires: write = Task { try await client.execute("INSERT INTO item VALUES ('f')") }

@@ -55,7 +55,7 @@ import Testing
             $0.tokens = config.tokens
         }
         try await client.insertTask("a", "by a closure")
-        #expect(try await client.sync.andWait(timeout: .seconds(30)).accepted == 1)
+        #expect(try await client.sync.run(timeout: .seconds(30)).accepted == 1)
         #expect(try server.column("SELECT title FROM task") == ["by a closure"])
         #expect(asked.with { $0.first } == false)
     }

@@ -24,7 +24,7 @@ import Testing
         return (client, create, edit)
     }
 
-    private func reasons(_ client: RejoinClient) async throws -> [ParkReason?] { try await client.queue.pending().map(\.reason) }
+    private func reasons(_ client: RejoinClient) async throws -> [ParkReason?] { try await client.queue.all().map(\.reason) }
 
     @Test func cancelledEditChangesNothing() async throws {
         let (client, create, _) = try await refused()
@@ -55,7 +55,7 @@ import Testing
         let id = try await client.wrote("INSERT INTO task (id, user_id, title) VALUES ('a', 'u1', 'regretted')")
         #expect(kind(await thrown { try await client.settle() }) == "offline")
         try await client.stop()
-        #expect(try await client.queue.pending().map(\.state) == [.uncertain])
+        #expect(try await client.queue.all().map(\.state) == [.uncertain])
         #expect(try server.column("SELECT title FROM task") == ["regretted"], "the device has no verdict")
         try await client.queue.discard(id)
         #expect(try await client.titles() == [], "at once")

@@ -69,7 +69,7 @@ import Testing
 
         try await client.resetAll()
         #expect(try await places(client) == [sparse])
-        #expect(try await client.queue.pending().map(\.action) == [nil, "take_part", "reset-all"])
+        #expect(try await client.queue.all().map(\.action) == [nil, "take_part", "reset-all"])
     }
 
     private struct Given: Codable, Sendable, Equatable {

@@ -87,7 +87,7 @@ import Testing
         try await client.sync.resume()
         let restored = try await RejoinClient.open(RejoinConfig(path: backup.appendingPathComponent("app.db")))
         #expect(try await restored.titles("tasks") == ["buy milk", "buy bread"])
-        #expect(try await restored.queue.pending().count == 1)
+        #expect(try await restored.queue.all().count == 1)
         try await restored.shutdown()
 
         var questions: [String] = []
@@ -96,13 +96,13 @@ import Testing
             return true
         }
         try await client.stop()
-        let unsent = try await client.queue.pending()
+        let unsent = try await client.queue.all()
         if unsent.isEmpty || confirm("\(unsent.count) changes were not sent. Delete them?") {
             try await client.storage.reset(keep: .local, giveUp: unsent.map(\.id))
         }
         #expect(questions == ["1 changes were not sent. Delete them?"])
         #expect(try await client.titles("tasks") == [])
-        #expect(try await client.queue.pending().isEmpty)
+        #expect(try await client.queue.all().isEmpty)
         try await client.shutdown()
     }
 
@@ -114,7 +114,7 @@ import Testing
         config.tokens = TokenClosure { refresh in try await signIn(again: refresh) }
         let client = try await RejoinClient.open(config)
         try await client.add("t1", "buy milk")
-        #expect(try await client.sync.andWait(timeout: .seconds(30)).accepted == 1)
+        #expect(try await client.sync.run(timeout: .seconds(30)).accepted == 1)
         try await client.shutdown()
     }
 
@@ -145,7 +145,7 @@ import Testing
         var shown: [String] = []
         func show(_ line: String) { shown.append(line) }
 
-        for parked in try await client.queue.pending() where parked.state == .parked {
+        for parked in try await client.queue.parked() {
             let detail = try parked.detail.map { try JSONDecoder().decode(Detail.self, from: Data($0.utf8)) }
             if let reason = parked.reason { show("\(reason) \(detail?.message ?? "")") }
             for row in detail?.rows ?? [] {
@@ -167,18 +167,18 @@ import Testing
             if let edited { try await client.queue.retryChain(edited) }  // Those parked because of it.
         }
 
-        let list = try await client.queue.pending()
+        let list = try await client.queue.all()
         try await keepMine(list[0])
         try await takeTheirs(list[1])
         try await keepMine(list[2])  // The long title was in conflict; now the server rejects it.
         try await client.queue.retry(list[3].id)  // The server rejects it again.
         try await client.settle()
-        let left = try await client.queue.pending().filter { $0.reason != .depends }
+        let left = try await client.queue.all().filter { $0.reason != .depends }
         #expect(left.map(\.id) == [list[2].id, list[3].id] && left.map(\.reason) == [.rejected, .rejected])
         #expect(left.map(\.attempt) == [2, 2])
         try await change(left[0], id: "t3", title: "changed")
         try await change(left[1], id: "t4", title: "corrected")
-        try await watched { repeat { try await client.settle() } while try await !client.queue.pending().isEmpty }
+        try await watched { repeat { try await client.settle() } while try await !client.queue.all().isEmpty }
         #expect(try server.column("SELECT title || position FROM tasks ORDER BY id") == ["mine5", "theirs5", "changed5", "corrected7"])
     }
 
@@ -194,7 +194,7 @@ import Testing
         config.schema = schema
         let client = try await RejoinClient.open(config)
         try await client.execute("INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), \(title))")
-        #expect(try await client.queue.pending().count == 1)
+        #expect(try await client.queue.all().count == 1)
         try await client.shutdown()  // Removes the file.
     }
 

@@ -93,7 +93,7 @@ import Testing
         #expect(!isOpen(client.path))
         try server.go()
         lifecycle.foreground()
-        let waiting = try await lifecycle.hold { try await client.queue.pending().count }
+        let waiting = try await lifecycle.hold { try await client.queue.all().count }
         let sent = try server.column("SELECT title FROM task")
         #expect(waiting == 1 || sent == ["kept"])
         try await client.shutdown()

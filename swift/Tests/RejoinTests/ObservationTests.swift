@@ -222,7 +222,7 @@ import Testing
         let server = try StoryServer()
         let client = try await device("logged", folder, server)
         try await client.insertTask("a", "a secret of the row")
-        try await client.sync.andWait(timeout: .seconds(30))
+        try await client.sync.run(timeout: .seconds(30))
         try await client.shutdown()
         try RejoinClient.setLogger(nil)
         let all = records.all()

@@ -27,13 +27,13 @@ import Testing
         Task {
             for try await tasks in client.watch("SELECT id, title FROM tasks ORDER BY position") { show(tasks) }
         }
-        for mutation in try await client.queue.pending() {
+        for mutation in try await client.queue.parked() {
             if let reason = mutation.reason { print("\(mutation.id) is parked: \(reason)") }
         }
 
         try await watched { await wasShown.wait() }
         #expect(shown.all().first == "buy milk")
-        let parked = try #require(try await client.queue.pending().first { $0.state == .parked })
+        let parked = try #require(try await client.queue.all().first { $0.state == .parked })
         #expect(printed.all() == ["\(parked.id) is parked: rejected"])
         try await client.shutdown()
     }
@@ -92,8 +92,8 @@ import Testing
         #expect(try await titles(client) == ["buy milk"])
 
         try await client.add("b", tooLong)
-        try await client.sync.andWait(timeout: .seconds(30))
-        for mutation in try await client.queue.pending() where mutation.state == .parked {
+        try await client.sync.run(timeout: .seconds(30))
+        for mutation in try await client.queue.parked() {
             try await client.queue.discard(mutation.id)
         }
         #expect(try await client.titles("tasks") == ["buy milk"])
@@ -178,10 +178,10 @@ import Testing
         try await decide(client)
         try await client.settle()
         #expect(try server.column("SELECT length(title) || ' ' || position FROM tasks ORDER BY id") == ["8 3", "200 7"])
-        for mutation in try await client.queue.pending() where mutation.state == .parked {
+        for mutation in try await client.queue.parked() {
             try await client.queue.discardChain(mutation.id)
         }
-        #expect(try await client.queue.pending().isEmpty)
+        #expect(try await client.queue.all().isEmpty)
 
         if let last = try await client.queue.history(1).first {
             do {
@@ -190,7 +190,7 @@ import Testing
                 print(error.rows.map { "\($0.table) \($0.columns)" })
             }
         }
-        let waiting = try await client.queue.pending().map(\.id)
+        let waiting = try await client.queue.all().map(\.id)
         let gone = try await client.storage.reset(keep: .local, giveUp: waiting)
         print(gone.givenUp.count)
         #expect(printed.all().last == "1", "the undo was pending")

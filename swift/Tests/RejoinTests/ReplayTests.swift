@@ -62,7 +62,7 @@ import Testing
         let two = try await raisedAtOnce(budget: .milliseconds(300)) { run in if run > 1 { await never.wait() } }
         try await watched { try await two.settle() }
         // The server reported a conflict for the recorded writes, so they are not sent again unchanged.
-        let parked = try #require(try await two.queue.pending().first)
+        let parked = try #require(try await two.queue.all().first)
         #expect(parked.state == .parked && parked.reason == .conflicted)
         #expect(try await ranks(two) == [10])
         await never.set()

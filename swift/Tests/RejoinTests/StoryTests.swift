@@ -46,7 +46,7 @@ import Testing
         try await client.insertTask("a", "kept")
 
         await session.fail(with: Own("no identity server"))
-        let noToken = await thrown { try await client.sync.andWait(timeout: .seconds(20)) }
+        let noToken = await thrown { try await client.sync.run(timeout: .seconds(20)) }
         #expect(kind(noToken) == "offline" && "\(noToken!)".contains("no identity server"))
 
         await session.fail(with: nil)
@@ -54,7 +54,7 @@ import Testing
             as [(any Error, String)]
         {
             transport.fail(with: error)
-            let lost = await thrown { try await client.sync.andWait(timeout: .seconds(20)) }
+            let lost = await thrown { try await client.sync.run(timeout: .seconds(20)) }
             #expect(kind(lost) == "offline" && "\(lost!)".contains(word), "\(String(describing: lost))")
         }
 
@@ -66,7 +66,7 @@ import Testing
         #expect(await thrown { for try await _ in client.watch("SELECT title FROM task", as: Int.self) {} } is DecodingError)
 
         #expect(try await client.titles() == ["kept"])
-        #expect(try await client.queue.pending().map(\.rows.count) == [1])
+        #expect(try await client.queue.all().map(\.rows.count) == [1])
     }
 
     @Test func customTransportCarriesTheSync() async throws {
@@ -74,7 +74,7 @@ import Testing
         let transport = Forwarding()
         let client = try await device("phone", folder, server) { $0.transport = transport }
         try await client.insertTask("a", "by the app's own way")
-        #expect(try await client.sync.andWait(timeout: .seconds(30)).stillPending == 0)
+        #expect(try await client.sync.run(timeout: .seconds(30)).stillPending == 0)
         #expect(transport.requests() > 0)
         try await client.sync.suspend()
         try await client.sync.resume()

@@ -17,10 +17,10 @@ import Testing
         try server.hang()
         let client = try await device("phone", folder, server)
         try await client.insertTask("a", "kept")
-        let id = try await client.queue.pending()[0].id
+        let id = try await client.queue.all()[0].id
         try await watched(8) {
             let waits: [@Sendable () async throws -> Void] = [
-                { try await client.sync.andWait() }, { try await client.sync.firstSync() },
+                { try await client.sync.run() }, { try await client.sync.firstSync() },
                 { _ = try await client.queue.verdict(id) },
             ]
             for wait in waits {
@@ -37,7 +37,7 @@ import Testing
         try server.stop()
         var client: RejoinClient? = try await device("phone", folder, server)
         try await client?.insertTask("a", "kept")
-        let id = try #require(try await client?.queue.pending().first?.id)
+        let id = try #require(try await client?.queue.all().first?.id)
         try await giveUp(try #require(client), id)
         client = nil
         // Another configuration: the file cannot be opened with it while anything retains the client.
@@ -67,7 +67,7 @@ import Testing
         try server.stop()
         let client = try await device("phone", folder, server)
         try await client.insertTask("a", "kept")
-        let id = try await client.queue.pending()[0].id
+        let id = try await client.queue.all()[0].id
         try await watched {
             let late = await thrown { _ = try await client.queue.verdict(id, timeout: .milliseconds(120), slice: 50) }
             #expect(kind(late) == "offline" && "\(late!)".contains("no verdict within"))
@@ -77,7 +77,7 @@ import Testing
             async let first: Void = client.sync.firstSync()
             #expect(kind(await thrown { _ = try await client.queue.verdict(id, timeout: .milliseconds(120)) }) == "offline")
             try server.go()
-            try await client.sync.now()
+            try await client.sync.request()
             #expect(try await verdict == .accepted)
             try await first
             try await client.stop()
@@ -101,7 +101,7 @@ import Testing
         let client = try await device("phone", folder, server)
         for timeout in [Duration.seconds(-1), .microseconds(-1)] {
             let calls: [@Sendable () async throws -> Void] = [
-                { try await client.sync.andWait(timeout: timeout) }, { try await client.sync.firstSync(timeout: timeout) },
+                { try await client.sync.run(timeout: timeout) }, { try await client.sync.firstSync(timeout: timeout) },
                 { _ = try await client.queue.verdict("x", timeout: timeout) },
             ]
             for call in calls {

@@ -75,7 +75,7 @@ import Testing
             await observed { !parked.isLoading }
             try await parked.takeTheirs(parked.writes[0].id)
             #expect(parked.writes == [])
-            #expect(try await phone.queue.pending() == [])
+            #expect(try await phone.queue.all() == [])
             #expect(try await phone.titles() == ["theirs"])
         }
     }
@@ -116,7 +116,7 @@ import Testing
 
     @Test func rejectionIsShownWithTheMutationsThatDependOnIt() async throws {
         let phone = try await rejection()
-        let pending = try await phone.queue.pending()
+        let pending = try await phone.queue.all()
         try await watched { @MainActor in
             let parked = ParkedWrites(phone)
             await observed { !parked.isLoading }
@@ -142,7 +142,7 @@ import Testing
             await observed { parked.write(root)?.dependents.count == 1 }  // The server rejects it again.
             try await parked.takeTheirs(root)
             #expect(parked.writes.count == 1)
-            #expect(try await phone.queue.pending().count == 1)
+            #expect(try await phone.queue.all().count == 1)
         }
     }
 

@@ -124,7 +124,7 @@ import Testing
             try #require(lifecycle).background()
             while await isOpen(client) { await Task.yield() }
             try await store.execute("INSERT INTO task (id) VALUES ('a')")
-            #expect(try await store.withClient { try await $0.queue.pending().count } == 1)
+            #expect(try await store.withClient { try await $0.queue.all().count } == 1)
         }
     }
 

@@ -42,7 +42,7 @@ import Testing
             try await client.insertTask("a", "good")
             try await client.insertTask("b", "refused")
             await observed { monitor.waiting == 2 }
-            _ = try? await client.sync.andWait(timeout: .seconds(1))
+            _ = try? await client.sync.run(timeout: .seconds(1))
             await observed { monitor.isOffline }
             #expect(monitor.lastError?.isEmpty == false)
             try server.go()

@@ -172,7 +172,7 @@ fn follow(client: &Client, load: &Load, order: Order) -> Result<Answer> {
             answer.waiting = counts.pending + counts.sent + counts.uncertain;
             answer.parked = counts.parked;
             if counts.parked > 0 {
-                let pending = client.queue().pending().wait()?;
+                let pending = client.queue().all().wait()?;
                 let parked = pending.iter().find(|one| one.state == MutationState::Parked);
                 answer.why = parked.map(|one| format!("{one:?}")).unwrap_or_default();
             }

@@ -108,13 +108,13 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
         act(&client, life, number)?;
     }
     if life.busy {
-        let synced = client.sync().and_wait(Some(PATIENCE));
+        let synced = client.sync().run(Some(PATIENCE));
         for number in life.acts..2 * life.acts {
             act(&client, life, number)?;
         }
         synced.wait()?;
     }
-    client.sync().and_wait(Some(PATIENCE)).wait()?;
+    client.sync().run(Some(PATIENCE)).wait()?;
     begin_afresh(&client, life)?;
     client.storage().checkpoint(CheckpointMode::Truncate).wait()?;
     client.shutdown().wait()?;
@@ -129,7 +129,7 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     }
     act(client, life, if life.busy { 2 * life.acts } else { life.acts })?;
     client.storage().reset(Keep::Pending, Vec::new()).wait()?;
-    client.sync().and_wait(Some(PATIENCE)).wait().map(drop)
+    client.sync().run(Some(PATIENCE)).wait().map(drop)
 }
 
 /// Writes of the log that wait at the same time: each inserts a seat with its name. Then an action,

@@ -133,7 +133,7 @@ fn client_drops_oversized_responses_and_continues() {
             client.execute(sql, ()).wait().unwrap();
         }
         door.lose(flood, path);
-        let sync = || client.sync().and_wait(Some(PATIENCE)).wait();
+        let sync = || client.sync().run(Some(PATIENCE)).wait();
         let refused = sync();
         assert!(
             matches!(refused, Err(Error::Sync(SyncFault::Protocol(_)))),

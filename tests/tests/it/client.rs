@@ -91,7 +91,7 @@ impl Phone {
     }
 
     pub(crate) fn sync(&self) -> rejoin_core::SyncReport {
-        self.client.sync().and_wait(Some(PATIENCE)).wait().unwrap()
+        self.client.sync().run(Some(PATIENCE)).wait().unwrap()
     }
 
     pub(crate) fn run(&self, sql: &str) -> usize {
@@ -176,7 +176,7 @@ fn rejected_write_is_parked_and_blocks_nothing() {
         }
     }
     assert_eq!(backend.see("SELECT id FROM places"), "good");
-    let pending = phone.client.queue().pending().wait().unwrap();
+    let pending = phone.client.queue().all().wait().unwrap();
     let [parked] = pending.as_slice() else { panic!("{pending:?}") };
     assert_eq!((parked.state, parked.reason), (MutationState::Parked, Some(ParkReason::Rejected)));
     assert!(parked.detail.as_ref().unwrap().contains("constraint.check"), "{parked:?}");
@@ -190,13 +190,13 @@ fn rejected_write_is_parked_and_blocks_nothing() {
     assert_eq!(state("good"), RowSyncState::Synced);
 
     phone.client.queue().discard(parked.id).wait().unwrap();
-    assert!(phone.client.queue().pending().wait().unwrap().is_empty());
+    assert!(phone.client.queue().all().wait().unwrap().is_empty());
     assert!(matches!(
         phone.client.queue().discard(parked.id).wait(),
         Err(Error::Queue(QueueFault::Unknown(_)))
     ));
     phone.run("INSERT INTO places (id, name) VALUES ('p9', 'Awaited')");
-    let awaited = phone.client.queue().pending().wait().unwrap()[0].id;
+    let awaited = phone.client.queue().all().wait().unwrap()[0].id;
     let verdict = phone.client.queue().verdict(awaited, Some(PATIENCE)).wait().unwrap();
     assert_eq!(verdict, rejoin_core::Verdict::Accepted);
     let unsynced = phone.client.queue().row_state("nothing", "a").wait();
@@ -211,7 +211,7 @@ fn first_start_works_offline_with_bundled_schema() {
     let phone = Phone::with("ana", Some(unreachable), |config| config.schema = Some(bundle));
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Offline')");
     assert_eq!(phone.names(), "p1=Offline");
-    let offline = phone.client.sync().and_wait(Some(PATIENCE)).wait();
+    let offline = phone.client.sync().run(Some(PATIENCE)).wait();
     assert!(matches!(offline, Err(Error::Sync(SyncFault::Offline(_)))), "{offline:?}");
     let waiting = phone.client.sync().first_sync(Some(Duration::from_millis(50))).wait();
     assert!(matches!(waiting, Err(Error::Sync(SyncFault::Offline(_)))), "{waiting:?}");
@@ -226,7 +226,7 @@ fn client_without_server_refuses_only_sync() {
     phone.run("INSERT INTO draft VALUES ('a')");
     let refused = phone.client.start().unwrap_err().to_string();
     assert_eq!(refused, "refused syncing: the configuration has no server_url");
-    assert!(phone.client.sync().and_wait(None).wait().is_err());
+    assert!(phone.client.sync().run(None).wait().is_err());
     phone.client.stop().wait().unwrap();
     assert_eq!(phone.client.status().state, SyncState::Idle);
 }
@@ -286,7 +286,7 @@ fn missing_token_is_reported_and_writes_are_kept() {
     let services = Services { tokens: Some(sign_in.clone()), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     client.execute("INSERT INTO places (id, name) VALUES ('p1', 'Kept')", ()).wait().unwrap();
-    let refused = client.sync().and_wait(Some(PATIENCE)).wait();
+    let refused = client.sync().run(Some(PATIENCE)).wait();
     assert!(matches!(refused, Err(Error::Sync(SyncFault::Unauthorized))), "{refused:?}");
     assert_eq!(client.status().state, SyncState::NeedsAuth);
     client.sync().credentials_changed().wait().unwrap();
@@ -316,7 +316,7 @@ fn server_changes_wait_for_interactive_transaction() {
     tx.execute("INSERT INTO places (id, name) VALUES ('p2', 'Mill')", ()).wait().unwrap();
     one.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
     one.sync();
-    let mut syncing = two.client.sync().and_wait(Some(PATIENCE));
+    let mut syncing = two.client.sync().run(Some(PATIENCE));
     for _ in 0..100 {
         let seen = tx.query("SELECT id FROM places", ()).wait().unwrap();
         assert_eq!(seen.len(), 1, "the state under a transaction does not change");

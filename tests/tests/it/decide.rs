@@ -240,7 +240,7 @@ fn client_edits_and_retries_parked_mutations(store: Store) {
     phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
     phone.run("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p1', 'monday')");
     phone.sync();
-    let pending = phone.client.queue().pending().wait().unwrap();
+    let pending = phone.client.queue().all().wait().unwrap();
     let [refused, visit] = pending.as_slice() else { panic!("{pending:?}") };
     assert_eq!(visit.because_of, Some(refused.id));
     assert!(matches!(
@@ -255,11 +255,11 @@ fn client_edits_and_retries_parked_mutations(store: Store) {
     let corrected = phone.client.queue().edit(refused.id, correct).wait().unwrap().unwrap();
     assert_eq!(phone.client.queue().retry_chain(corrected).wait().unwrap(), [visit.id]);
     phone.sync();
-    assert!(phone.client.queue().pending().wait().unwrap().is_empty());
+    assert!(phone.client.queue().all().wait().unwrap().is_empty());
     assert_eq!(backend.see("SELECT name, score FROM places"), "bad|5");
     phone.run("INSERT INTO places (id, name, score) VALUES ('p2', 'given up', 9)");
     phone.sync();
-    let id = phone.client.queue().pending().wait().unwrap()[0].id;
+    let id = phone.client.queue().all().wait().unwrap()[0].id;
     assert_eq!(phone.client.queue().discard_chain(id).wait().unwrap(), [id]);
-    assert!(phone.client.queue().pending().wait().unwrap().is_empty());
+    assert!(phone.client.queue().all().wait().unwrap().is_empty());
 }

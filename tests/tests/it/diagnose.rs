@@ -70,7 +70,7 @@ fn bundle_contains_no_values_of_parked_mutations() {
         "INSERT INTO visits (id, place_id, day) VALUES ('secret-3', 'secret-2', 'secret day')",
     );
     assert_eq!(phone.sync().parked, 3);
-    let parked = phone.client.queue().pending().wait().unwrap();
+    let parked = phone.client.queue().all().wait().unwrap();
     assert!(format!("{parked:?}").contains("secret theirs"), "the app can see it");
     let bundle = phone.client.storage().diagnose().wait().unwrap();
     let reasons = bundle["parked"].as_object().unwrap();
@@ -89,7 +89,7 @@ fn unanswered_push_is_in_flight_and_its_resend_is_a_retry() {
     written(client, "INSERT INTO places (id, name) VALUES ('p1', 'first'), ('p2', 'second')");
     written(client, "INSERT INTO places (id, name) VALUES ('p3', 'third')");
     door.lose(Loss::Answer, "/sync/push");
-    assert!(client.sync().and_wait(Some(PATIENCE)).wait().is_err());
+    assert!(client.sync().run(Some(PATIENCE)).wait().is_err());
     client.stop().wait().unwrap();
     assert!(door.has_lost());
     let now = counters(client);

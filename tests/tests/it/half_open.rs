@@ -25,7 +25,7 @@ fn behind(url: &str, deadline: Duration) -> (Proxy, Phone) {
 #[track_caller]
 fn attempt(phone: &Phone) -> Duration {
     let begun = Instant::now();
-    let outcome = phone.client.sync().and_wait(Some(20 * SECOND)).wait();
+    let outcome = phone.client.sync().run(Some(20 * SECOND)).wait();
     assert!(matches!(outcome, Err(Error::Sync(SyncFault::Offline(_)))), "{outcome:?}");
     begun.elapsed()
 }
@@ -65,7 +65,7 @@ fn push_in_flight_at_stop_is_sent_again_after_start() {
         proxy.set(flow.clone());
         let before = proxy.requests();
         phone.run("INSERT INTO places (id, name) VALUES (rejoin_new_id(), 'new')");
-        phone.client.sync().now().unwrap();
+        phone.client.sync().request().unwrap();
         while phone.client.queue().counts().wait().unwrap().sent == 0 || proxy.requests() == before
         {
             std::thread::yield_now();
@@ -154,7 +154,7 @@ fn proxy_responses_park_nothing_on_either_wire() {
             assert_eq!(counts.parked, 0, "{name}");
             proxy.set(Flow::Whole);
             // The device may not have noticed yet that the proxy closed its last connection.
-            let _ = phone.client.sync().and_wait(Some(20 * SECOND)).wait();
+            let _ = phone.client.sync().run(Some(20 * SECOND)).wait();
             phone.sync();
             let counts = phone.client.queue().counts().wait().unwrap();
             assert_eq!((counts.pending, counts.uncertain, counts.parked), (0, 0, 0), "{name}");

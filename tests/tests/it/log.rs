@@ -414,7 +414,7 @@ fn first_sync_is_complete_when_the_log_has_its_rows_too() {
     let network = Served::new(&server);
     let new = Phone::new("ana", Some(&network.url));
     let seen = |sql: &str| new.client.query(sql, ()).wait().unwrap().len();
-    new.client.sync().and_wait(Some(PATIENCE)).wait().unwrap_err();
+    new.client.sync().run(Some(PATIENCE)).wait().unwrap_err();
     assert_eq!((seen("SELECT 1 FROM halls"), seen("SELECT 1 FROM seats")), (1, 0));
     assert_eq!(new.client.status().first_sync, FirstSync::Partial);
     assert_eq!(

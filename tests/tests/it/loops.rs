@@ -81,7 +81,7 @@ fn undecided_push_is_sent_with_backoff_by_the_client() {
     }
     assert!(sent.load(Ordering::SeqCst) >= 2, "it is sent again");
     decides.store(true, Ordering::SeqCst);
-    let report = client.sync().and_wait(Some(PATIENCE)).wait().unwrap();
+    let report = client.sync().run(Some(PATIENCE)).wait().unwrap();
     assert_eq!((report.accepted, report.still_pending), (1, 0));
     assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
 }

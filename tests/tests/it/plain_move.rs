@@ -105,7 +105,7 @@ fn network_faults_lose_and_double_nothing_of_an_import() {
             let app = story.open();
             app.import(&old);
             story.door.lose(loss, path);
-            let lost = app.0.sync().and_wait(Some(PATIENCE)).wait();
+            let lost = app.0.sync().run(Some(PATIENCE)).wait();
             assert!(
                 matches!(lost, Err(Error::Sync(SyncFault::Offline(_)))),
                 "{loss:?} of {path}: {lost:?}"
@@ -130,7 +130,7 @@ fn lost_response_before_upgrade_applies_import_once() {
         let app = story.open();
         app.import(&old);
         story.door.lose(loss, "/sync/push");
-        assert!(app.0.sync().and_wait(Some(PATIENCE)).wait().is_err());
+        assert!(app.0.sync().run(Some(PATIENCE)).wait().is_err());
         app.0.execute("UPDATE places SET note = 'Later' WHERE id = 'd'", ()).wait().unwrap();
         app.0.shutdown().wait().unwrap();
         let (ours, _served) = story.upgrade();

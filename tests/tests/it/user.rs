@@ -143,7 +143,7 @@ impl Phone {
 }
 
 fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::SyncReport> {
-    client.sync().and_wait(Some(PATIENCE)).wait()
+    client.sync().run(Some(PATIENCE)).wait()
 }
 
 /// The credentials belong to another user, and this many mutations are pending.
@@ -293,7 +293,7 @@ fn next_user_takes_over_the_file_after_a_reset() {
         client.storage().reset(Keep::Local, Vec::new()).wait(),
         Err(Error::Queue(QueueFault::Unsent { waiting: 1 }))
     ));
-    let waiting = client.queue().pending().wait().unwrap();
+    let waiting = client.queue().all().wait().unwrap();
     let verdict = client.queue().verdict(waiting[0].id, Some(PATIENCE));
     let reset = client.storage().reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
     assert_eq!((reset.given_up, reset.rows, reset.local_rows), (waiting, 2, 0));

@@ -46,7 +46,7 @@ function StatusSection(): ReactElement {
   const { state, firstSync } = useSyncStatus();
   const { kind, ...details } = state;
   const sync = async (): Promise<string> => {
-    const { accepted, parked, pulled, stillPending } = await client.sync.andWait();
+    const { accepted, parked, pulled, stillPending } = await client.sync.run();
     return `${accepted} accepted, ${parked} parked, ${pulled} rows received, ${stillPending} still pending`;
   };
   return (

@@ -64,7 +64,7 @@ export function counting(client: RejoinClient): { client: RejoinClient; counts: 
   };
   const pending: RejoinClient['queue']['pending'] = (options) => {
     counts.reads += 1;
-    return client.queue.pending(options);
+    return client.queue.all(options);
   };
   const queue = replacing(client.queue, { pending });
   return { client: replacing(client, { watch, queue }), counts };

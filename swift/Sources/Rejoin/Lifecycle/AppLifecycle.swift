@@ -97,7 +97,7 @@ public final class AppLifecycle: Sendable {
     public func syncInBackground(timeout: Duration = .seconds(20)) async throws -> Bool {
         try await hold { [client] in
             do {
-                return try await client.sync.andWait(timeout: timeout).stillPending == 0
+                return try await client.sync.run(timeout: timeout).stillPending == 0
             } catch RejoinError.offline {
                 return false
             }
@@ -156,7 +156,7 @@ public final class AppLifecycle: Sendable {
             counts.pending + counts.sent + counts.uncertain > 0
         {
             // Without a server or in too little time: the mutations stay in the queue.
-            _ = try? await client.sync.andWait(timeout: lastPush)
+            _ = try? await client.sync.run(timeout: lastPush)
         }
         handle(.pushEnded(number))
     }

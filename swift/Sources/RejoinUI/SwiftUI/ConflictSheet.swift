@@ -26,7 +26,7 @@ public struct ConflictSheet: View {
     private let id: PendingMutation.ID
     private let texts: ParkedTexts
 
-    /// - Parameter id: the id of the mutation, from `queue.pending()` or a verdict.
+    /// - Parameter id: the id of the mutation, from `queue.all()` or a verdict.
     /// - Parameter texts: the texts; English by default.
     public init(_ id: PendingMutation.ID, texts: ParkedTexts = ParkedTexts()) {
         self.id = id

@@ -71,14 +71,14 @@ extension RejoinClient {
 
     /// Syncs once, then stops syncing.
     func settle() async throws {
-        try await sync.andWait(timeout: .seconds(30))
+        try await sync.run(timeout: .seconds(30))
         try await stop()
     }
 
     /// Writes and returns the mutation's id.
     func wrote(_ sql: String, _ params: SQLParameters = []) async throws -> PendingMutation.ID {
         try await execute(sql, params)
-        guard let id = try await queue.pending().last?.id else { throw Own("nothing waits") }
+        guard let id = try await queue.all().last?.id else { throw Own("nothing waits") }
         return id
     }
 

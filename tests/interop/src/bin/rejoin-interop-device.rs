@@ -148,7 +148,7 @@ impl Device {
                 rows(&self.client()?.query(&statement.sql, statement.values()?).wait()?)?
             }
             Command::Sync => {
-                let report = self.client()?.sync().and_wait(Some(SYNC_TIMEOUT)).wait()?;
+                let report = self.client()?.sync().run(Some(SYNC_TIMEOUT)).wait()?;
                 json!({
                     "accepted": report.accepted, "parked": report.parked,
                     "pulled": report.pulled, "still_pending": report.still_pending,
@@ -158,7 +158,7 @@ impl Device {
                 serde_json::to_value(self.client()?.sync().doctor(Some(SYNC_TIMEOUT)).wait()?)?
             }
             Command::Pending => {
-                let pending = self.client()?.queue().pending().wait()?;
+                let pending = self.client()?.queue().all().wait()?;
                 json!({"pending": pending.iter().map(mutation).collect::<Vec<_>>()})
             }
             Command::Close | Command::Quit => {

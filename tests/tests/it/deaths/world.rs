@@ -270,7 +270,7 @@ impl World {
         let actions = Some(Actions::new().declare(COUNT).into());
         let services = Services { actions, ..Services::default() };
         let client = Client::open_with(config, services).wait().unwrap();
-        let report = client.sync().and_wait(Some(PATIENCE)).wait().unwrap();
+        let report = client.sync().run(Some(PATIENCE)).wait().unwrap();
         client.shutdown().wait().unwrap();
         report
     }

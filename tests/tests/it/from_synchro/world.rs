@@ -90,7 +90,7 @@ impl App {
     }
 
     pub(crate) fn sync(&self) -> rejoin_core::SyncReport {
-        self.0.sync().and_wait(Some(PATIENCE)).wait().unwrap()
+        self.0.sync().run(Some(PATIENCE)).wait().unwrap()
     }
 
     pub(crate) fn see(&self, sql: &str) -> String {
@@ -112,7 +112,7 @@ impl App {
     }
 
     pub(crate) fn pending(&self) -> Vec<rejoin_core::PendingMutation> {
-        self.0.queue().pending().wait().unwrap()
+        self.0.queue().all().wait().unwrap()
     }
 }
 

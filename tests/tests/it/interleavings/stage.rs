@@ -217,7 +217,7 @@ impl Stage {
         }
         self.check(model);
         self.await_shown(model.committed.concat().len());
-        for mutation in within(self.client.queue().pending()).unwrap() {
+        for mutation in within(self.client.queue().all()).unwrap() {
             within(self.client.queue().discard(mutation.id)).unwrap();
         }
         self.await_shown(0);
@@ -231,7 +231,7 @@ impl Stage {
         let mut expected = model.committed.concat();
         expected.sort();
         assert_eq!(rows, expected, "the rows");
-        let queue: Vec<Vec<String>> = within(self.client.queue().pending())
+        let queue: Vec<Vec<String>> = within(self.client.queue().all())
             .unwrap()
             .into_iter()
             .map(|mutation| mutation.rows.iter().map(|row| text(&row.key)).collect())

@@ -99,7 +99,7 @@ fn rows(phone: &Phone) -> String {
 }
 
 fn pending(phone: &Phone) -> Vec<PendingMutation> {
-    phone.client.queue().pending().wait().unwrap()
+    phone.client.queue().all().wait().unwrap()
 }
 
 /// Syncs until nothing waits, discards what now rejects, and compares all with the server.

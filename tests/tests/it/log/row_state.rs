@@ -168,7 +168,7 @@ fn watch_of_rows_runs_again_at_local_writes() {
     assert_eq!(next().as_deref(), Some("one"));
     phone.run("UPDATE seats SET note = 'two' WHERE id = 's1'");
     assert_eq!(next().as_deref(), Some("two"));
-    let edit = phone.client.queue().pending().wait().unwrap()[1].id;
+    let edit = phone.client.queue().all().wait().unwrap()[1].id;
     phone.client.queue().undo(edit).wait().unwrap();
     assert_eq!(next().as_deref(), Some("one"));
 }

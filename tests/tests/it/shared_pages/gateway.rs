@@ -130,7 +130,7 @@ fn passes_without_a_network_do_not_end_shared_pages() {
     let (backend, _) = countries(Store::Sqlite);
     let (_served, phone, is_open, passed) = behind_gateway(&backend, None);
     for _ in 0..4 {
-        phone.client.sync().and_wait(Some(PATIENCE)).wait().unwrap_err();
+        phone.client.sync().run(Some(PATIENCE)).wait().unwrap_err();
     }
     is_open.store(true, Relaxed);
     phone.sync();

@@ -105,7 +105,7 @@ const OPENINGS: [Opening; 3] = [
             let rows = client.query("SELECT id, name FROM places ORDER BY id", ()).wait().unwrap();
             let rows: Vec<String> = rows.iter().map(|row| row.get(1).unwrap()).collect();
             assert_eq!(rows, ["C", "B", "D"]);
-            assert_eq!(client.queue().pending().wait().unwrap().len(), 2, "imported once");
+            assert_eq!(client.queue().all().wait().unwrap().len(), 2, "imported once");
             client.shutdown().wait().unwrap();
         },
     },

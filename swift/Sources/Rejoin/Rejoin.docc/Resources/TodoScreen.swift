@@ -24,6 +24,6 @@ struct TodoScreen: View {
     }
 
     private func firstParked() async throws -> PendingMutation? {
-        try await database.client.queue.pending().first { $0.state == .parked }
+        try await database.client.queue.all().first { $0.state == .parked }
     }
 }

@@ -99,7 +99,7 @@ private suspend fun fail(client: RejoinClient) {
 }
 
 private suspend fun sync(client: RejoinClient) {
-    val report = client.sync.andWait(30.seconds)
+    val report = client.sync.run(30.seconds)
     println("accepted ${report.accepted}, parked ${report.parked}, pending ${report.stillPending}")
 }
 
@@ -112,9 +112,9 @@ private suspend fun withoutServer(config: RejoinConfig) {
     val client = RejoinClient.open(config, TokenProvider { null }, NoNetwork)
     client.execute("INSERT INTO task(id, title) VALUES ('t3', 'later')")
     try {
-        client.sync.andWait(1.seconds)
+        client.sync.run(1.seconds)
     } catch (error: RejoinException) {
-        println("${error.code}, ${client.queue.pending().size} pending")
+        println("${error.code}, ${client.queue.all().size} pending")
     }
     client.shutdown()
 }

@@ -18,7 +18,13 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      *
      * Reads from the file, so the list is complete after a crash.
      */
-    public suspend fun pending(): List<PendingMutation> = client.writing { it.pending() }.map { it.toPublic() }
+    public suspend fun all(): List<PendingMutation> = client.writing { it.pending() }.map { it.toPublic() }
+
+    /** Those of [all] that wait for the server: pending, sent and uncertain. */
+    public suspend fun pending(): List<PendingMutation> = all().filter { it.state != MutationState.PARKED }
+
+    /** Those of [all] that wait for a decision of the app. */
+    public suspend fun parked(): List<PendingMutation> = all().filter { it.state == MutationState.PARKED }
 
     /** Returns the number of mutations in each state; cheap. */
     public suspend fun counts(): PendingCounts = client.writing { it.pendingCounts() }.toPublic()
@@ -36,7 +42,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      * Retries a parked mutation unchanged: it moves to the end of the queue, its rows show it at once, and it is compared
      * with the current values. This resolves a conflict in favour of the mutation.
      *
-     * @param id the mutation's id, from [pending].
+     * @param id the mutation's id, from [all].
      * @throws RejoinException.InvalidInput if there is no mutation with this id, or it is not parked; nothing was
      *   changed.
      * @throws RejoinException.ParentParked while the mutation that creates its row is parked; nothing was changed.
@@ -61,7 +67,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      *
      * Mutations parked because of the old one now wait for the new one: pass its id to [retryChain] to retry them.
      *
-     * @param id the mutation's id, from [pending].
+     * @param id the mutation's id, from [all].
      * @return the new mutation's id; null if no change is left.
      * @throws RejoinException as [RejoinClient.batch], and [RejoinException.InvalidInput] if there is no mutation with
      *   this id or the server cannot withdraw what was sent. Then nothing was changed.
@@ -101,7 +107,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      * replaced.id?.let { client.queue.retryChain(it) }
      * ```
      *
-     * @param id the mutation's id, from [pending].
+     * @param id the mutation's id, from [all].
      * @param arguments all arguments of the action, as for [RejoinClient.perform].
      * @throws RejoinException as [RejoinClient.perform], and [RejoinException.InvalidInput] if there is no mutation with
      *   this id, it is not an action, or the server cannot withdraw what was sent. Then nothing was changed.
@@ -124,7 +130,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      * Discards a waiting or parked mutation: its writes are removed from the rows. If it was sent and has no verdict, it
      * is also withdrawn from the server. Mutations that depend on a row that it created are parked.
      *
-     * @param id the mutation's id, from [pending].
+     * @param id the mutation's id, from [all].
      * @throws RejoinException.InvalidInput if there is no mutation with this id, or it was sent, has no verdict, and the
      *   server's version cannot withdraw it; nothing was changed.
      */
@@ -141,7 +147,7 @@ public class QueueHandle internal constructor(private val client: RejoinClient) 
      * Waits until the server's verdict on a mutation of [pending] has arrived and is visible. Starts syncing if it is
      * stopped.
      *
-     * @param id the mutation's id, from [pending].
+     * @param id the mutation's id, from [all].
      * @throws RejoinException.Offline after [timeout]; without a timeout it waits for a network. The mutation keeps its
      *   state.
      * @throws RejoinException.InvalidInput if [timeout] is negative.

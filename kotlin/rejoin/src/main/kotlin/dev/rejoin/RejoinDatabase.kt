@@ -229,7 +229,7 @@ public interface SyncedDatabase : RejoinDatabase {
      * client stays open at least until [block] returns. Do not keep it.
      *
      * ```kotlin
-     * val waiting = database.withClient { it.queue.pending() }
+     * val waiting = database.withClient { it.queue.all() }
      * ```
      *
      * @throws RejoinException as [RejoinClient.open], if the client is opened for this call.

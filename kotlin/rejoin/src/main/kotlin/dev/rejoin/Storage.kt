@@ -24,7 +24,7 @@ public class StorageHandle internal constructor(private val client: RejoinClient
      * again: sign the next user in first.
      *
      * ```kotlin
-     * val waiting = client.queue.pending()
+     * val waiting = client.queue.all()
      * if (user.gives(up = waiting)) client.storage.reset(Keep.LOCAL, giveUp = waiting.map { it.id })
      * ```
      *

@@ -8,7 +8,7 @@ import kotlin.time.Duration
 /** Syncing beyond [RejoinClient.start] and [RejoinClient.stop]. From [RejoinClient.sync]. */
 public class SyncHandle internal constructor(private val client: RejoinClient) {
     /** Syncs now, regardless of the metered policy; the status reports the result. Starts syncing if it is stopped. */
-    public suspend fun now(): Unit = client.writing { it.syncNow() }
+    public suspend fun request(): Unit = client.writing { it.syncNow() }
 
     /**
      * Pushes and pulls everything and waits: afterwards each mutation pending at the call has its verdict, and all changes
@@ -21,7 +21,7 @@ public class SyncHandle internal constructor(private val client: RejoinClient) {
      *   background.
      * @throws RejoinException.InvalidInput if [timeout] is negative.
      */
-    public suspend fun andWait(timeout: Duration? = null): SyncReport =
+    public suspend fun run(timeout: Duration? = null): SyncReport =
         client.writing { it.syncAndWait(timeout.toTimeout()) }.toPublic()
 
     /**
@@ -30,8 +30,8 @@ public class SyncHandle internal constructor(private val client: RejoinClient) {
      *
      * Digests are compared first, so a sound file costs about 45 bytes for every thousand rows.
      *
-     * @param timeout as for [andWait].
-     * @throws RejoinException as [andWait]; offline, the check is done by a later sync, and the next call returns a new
+     * @param timeout as for [run].
+     * @throws RejoinException as [run]; offline, the check is done by a later sync, and the next call returns a new
      *   report.
      * @throws RejoinException.InvalidInput if the server has no digests, as a Synchro server.
      */
@@ -42,8 +42,8 @@ public class SyncHandle internal constructor(private val client: RejoinClient) {
      * Fetches all rows of the synced tables again and waits. Pending mutations stay; rows that the server does not have are
      * removed when all are here. [doctor] finds out whether this is necessary, and fetches less.
      *
-     * @param timeout as for [andWait].
-     * @throws RejoinException as [andWait]; the rows are then fetched by a later sync.
+     * @param timeout as for [run].
+     * @throws RejoinException as [run]; the rows are then fetched by a later sync.
      */
     public suspend fun resync(timeout: Duration? = null): SyncReport =
         client.writing { it.resync(timeout.toTimeout()) }.toPublic()

@@ -106,7 +106,7 @@ public sealed interface SyncState {
 
     /**
      * The last pass pushed and pulled everything. After [SyncHandle.resume], only a pass that began after it sets this
-     * state. Later writes and remote changes wait for the next pass; [SyncHandle.andWait] waits for one.
+     * state. Later writes and remote changes wait for the next pass; [SyncHandle.run] waits for one.
      *
      * @property since when the last pass ended.
      */

@@ -162,7 +162,7 @@ class ActionInterleavingTest {
         /** Compares the file with the results that the callers received. */
         private suspend fun check(again: RejoinClient) {
             val rows = again.query(ids) { it.string(0) }.also(::whole)
-            val queued = again.queue.pending().map { it.action ?: it.rows.single().key }
+            val queued = again.queue.all().map { it.action ?: it.rows.single().key }
             again.shutdown()
             if (!torn && queued.toSet() != setOf("both".takeIf { "h1" in rows }, "w".takeIf { it in rows }).filterNotNull().toSet()) {
                 throw broken("$queued is queued, and there are $rows")

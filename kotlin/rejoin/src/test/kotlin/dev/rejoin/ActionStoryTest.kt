@@ -34,13 +34,13 @@ class ActionStoryTest {
         val server = server()
         val one = server.run { device(actions = counting()) }
         one.execute("INSERT INTO task(id, title, rank) VALUES ('t', 'counter', 1)")
-        one.sync.andWait()
+        one.sync.run()
         val two = server.run { device(actions = actions) { copy(actionBudget = ActionBudget(rebase = budget)) } }
-        two.sync.andWait()
+        two.sync.run()
         for (device in listOf(one, two)) device.stop()
         assertEquals(11L, one.perform("count", "n" to 10).decode<Long>())
         assertEquals(101L, two.perform("count", "n" to 100).decode<Long>())
-        one.sync.andWait()
+        one.sync.run()
         assertEquals(listOf(listOf("11")), server.rows("SELECT rank FROM task"))
         return server to two
     }
@@ -51,9 +51,9 @@ class ActionStoryTest {
     fun `endless code delays a sync by its rebase budget only`() =
         story {
             val (server, two) = countedAtOnce(counting { _, run -> if (run > 1) awaitCancellation() }, budget = 200.milliseconds)
-            two.sync.andWait()
+            two.sync.run()
             // The server reported a conflict for the recorded writes, so they are not sent again unchanged.
-            val parked = two.queue.pending().single()
+            val parked = two.queue.all().single()
             assertEquals(MutationState.PARKED to ParkReason.CONFLICTED, parked.state to parked.reason)
             assertEquals(11L, two.rank())
             assertEquals(listOf(listOf("11")), server.rows("SELECT rank FROM task"))
@@ -69,7 +69,7 @@ class ActionStoryTest {
                     if (run > 1) thrown = runCatching { two.execute("DELETE FROM task") }.exceptionOrNull() as? RejoinException
                 }
             val (server, client) = countedAtOnce(calling).also { two = it.second }
-            assertEquals(0, client.sync.andWait().stillPending)
+            assertEquals(0, client.sync.run().stillPending)
             assertTrue(thrown is RejoinException.InvalidInput, "$thrown")
             assertEquals(listOf(listOf("111")), server.rows("SELECT rank FROM task"))
         }

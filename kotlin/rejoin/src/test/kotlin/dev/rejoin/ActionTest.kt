@@ -91,7 +91,7 @@ class ActionTest {
             val value = swapped.decode<Map<String, String>>()
             assertEquals(mapOf("before" to "old", "in" to swapped.id), value)
             assertEquals(setOf("made", "new"), client.titles().toSet())
-            assertEquals(listOf(null, "swap"), client.queue.pending().map { it.action })
+            assertEquals(listOf(null, "swap"), client.queue.all().map { it.action })
         }
 
     @Test
@@ -136,7 +136,7 @@ class ActionTest {
                 if (how in listOf("own", "error", "timeout")) assertTrue(words in thrown.cause.toString(), "${thrown.cause}")
             }
             assertEquals(listOf("old"), client.titles())
-            assertEquals(1, client.queue.pending().size)
+            assertEquals(1, client.queue.all().size)
         }
 
     @Test
@@ -221,7 +221,7 @@ class ActionTest {
                     { client.execute("DELETE FROM task") },
                     { client.perform("look") },
                     { client.transaction { } },
-                    { client.queue.pending() },
+                    { client.queue.all() },
                     { client.sync.suspend() },
                     { twin.execute("DELETE FROM task") }, // Shares the writer.
                     { other.transaction { client.execute("DELETE FROM task") } },
@@ -276,7 +276,7 @@ class ActionTest {
             performing.cancelAndJoin()
             assertEquals(listOf("old"), client.titles())
             gate.open()
-            assertEquals(2, client.queue.pending().size) // Waits for the writer, which waits for the action.
+            assertEquals(2, client.queue.all().size) // Waits for the writer, which waits for the action.
             assertEquals(listOf("whole"), client.titles())
         }
 

@@ -53,7 +53,7 @@ class CallbackInterleavingTest {
                     val watch = scope.tried { client.watch("SELECT id FROM note").collect { } }
                     for (event in order) {
                         when (event) {
-                            Event.CALLED -> jobs += scope.tried { client.sync.andWait() }
+                            Event.CALLED -> jobs += scope.tried { client.sync.run() }
                             Event.ANSWERS -> gate.open()
                             Event.QUERY -> jobs += scope.tried { client.query("SELECT id FROM note") }
                             Event.WATCH_FIRES -> write = scope.tried { client.execute("INSERT INTO note VALUES ('w', 'x')") }

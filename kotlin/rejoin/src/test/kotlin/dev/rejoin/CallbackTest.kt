@@ -26,11 +26,11 @@ class CallbackTest {
             val broken = AtomicBoolean(true)
             val client = server.run { device(tokens = { if (broken.get()) throw IllegalStateException("keychain locked") else token("u1") }) }
             client.adds("t1", "buy milk")
-            refused<RejoinException> { client.sync.andWait() }
+            refused<RejoinException> { client.sync.run() }
             assertEquals(listOf("buy milk"), client.titles())
             broken.set(false)
             client.sync.credentialsChanged()
-            assertEquals(0, client.sync.andWait().stillPending)
+            assertEquals(0, client.sync.run().stillPending)
         }
 
     @Test
@@ -53,7 +53,7 @@ class CallbackTest {
                 }
             clients.forEachIndexed { number, client ->
                 client.adds("t$number", "buy milk")
-                assertEquals(0, client.sync.andWait().stillPending)
+                assertEquals(0, client.sync.run().stillPending)
                 assertTrue(refreshes.size > number, "$refreshes")
                 client.shutdown()
             }
@@ -67,7 +67,7 @@ class CallbackTest {
             val transport = JdkTransport()
             val client = server.run { device(transport = transport) }
             client.adds("t1", "buy milk")
-            assertEquals(0, client.sync.andWait().stillPending)
+            assertEquals(0, client.sync.run().stillPending)
             assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
             assertTrue(transport.sent.get() >= 2, "${transport.sent}")
             client.sync.suspend()
@@ -93,7 +93,7 @@ class CallbackTest {
             val report =
                 app.async {
                     blocked.await()
-                    runCatching { runBlocking { client.sync.andWait(20.seconds) } }.also { synced.countDown() }
+                    runCatching { runBlocking { client.sync.run(20.seconds) } }.also { synced.countDown() }
                 }
             assertEquals(0, report.await().getOrThrow().stillPending)
         }
@@ -105,13 +105,13 @@ class CallbackTest {
             var failure: Throwable? = ConnectException("no route")
             val client = server.run { device(transport = JdkTransport { failure }) }
             client.adds("t1", "buy milk")
-            refused<RejoinException.Offline> { client.sync.andWait() }
+            refused<RejoinException.Offline> { client.sync.run() }
             for (other in listOf(RejoinException.Offline("no network"), IllegalStateException("broken"), NotImplementedError("not yet"))) {
                 failure = other
-                refused<RejoinException> { client.sync.andWait() }
+                refused<RejoinException> { client.sync.run() }
             }
             failure = null
-            assertEquals(0, client.sync.andWait().stillPending)
+            assertEquals(0, client.sync.run().stillPending)
             assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
         }
 
@@ -129,7 +129,7 @@ class CallbackTest {
                 val server = server()
                 val client = server.run { device() }
                 server.runs("INSERT INTO task(id, user_id, title) VALUES ('t1', 'u1', 'from elsewhere')")
-                client.sync.andWait()
+                client.sync.run()
                 logged.await() // Applying the rows logs a line.
                 assertEquals(listOf("from elsewhere"), client.titles())
                 assertTrue(records.all { it.target.startsWith("rejoin") && it.text.isNotEmpty() }, "$records")

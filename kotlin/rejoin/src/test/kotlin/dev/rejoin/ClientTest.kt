@@ -62,7 +62,7 @@ class ClientTest {
         story {
             val client = local()
             val calls: List<suspend (Duration) -> Any?> =
-                listOf({ client.sync.andWait(it) }, { client.sync.firstSync(it) }, { client.queue.verdict("0", it) })
+                listOf({ client.sync.run(it) }, { client.sync.firstSync(it) }, { client.queue.verdict("0", it) })
             for (call in calls) {
                 for (below in listOf(-(1.seconds), -(1.nanoseconds), -Duration.INFINITE)) {
                     val why = refused<RejoinException.InvalidInput> { call(below) }

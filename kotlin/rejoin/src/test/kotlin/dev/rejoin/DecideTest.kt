@@ -14,18 +14,18 @@ import org.junit.jupiter.api.Test
 class DecideTest {
     private class Own : Exception()
 
-    private suspend fun RejoinClient.reasons() = queue.pending().map { it.reason }
+    private suspend fun RejoinClient.reasons() = queue.all().map { it.reason }
 
     /** A device with a rejected create and an edit that depends on it; their ids. */
     private suspend fun StoryServer.refusedChain(story: Story): Triple<RejoinClient, String, String> {
         val client = story.run { device() }
         client.adds("t1", "refused")
         client.execute("UPDATE task SET rank = 2 WHERE id = 't1'")
-        val (create, edit) = client.queue.pending().map { it.id }
-        client.sync.andWait()
+        val (create, edit) = client.queue.all().map { it.id }
+        client.sync.run()
         client.stop()
         assertEquals(listOf(ParkReason.REJECTED, ParkReason.DEPENDS), client.reasons())
-        assertEquals(create, client.queue.pending().last().becauseOf)
+        assertEquals(create, client.queue.all().last().becauseOf)
         return Triple(client, create, edit)
     }
 
@@ -33,10 +33,10 @@ class DecideTest {
     private suspend fun Story.conflicted(server: StoryServer, change: RejoinConfig.() -> RejoinConfig = { this }): RejoinClient {
         val (phone, tablet) = server.run { device() to device(change = change) }
         phone.adds("t1", "first")
-        for (device in listOf(phone, tablet)) device.sync.andWait().also { device.stop() }
+        for (device in listOf(phone, tablet)) device.sync.run().also { device.stop() }
         phone.execute("UPDATE task SET title = 'theirs'")
         tablet.execute("UPDATE task SET title = 'mine'")
-        for (device in listOf(phone, tablet)) device.sync.andWait().also { device.stop() }
+        for (device in listOf(phone, tablet)) device.sync.run().also { device.stop() }
         return tablet
     }
 
@@ -61,10 +61,10 @@ class DecideTest {
             val edited =
                 client.queue.edit(create) { tx ->
                     body(tx)
-                    refused<RejoinException.InvalidInput> { client.queue.pending() } // Would wait for this edit.
+                    refused<RejoinException.InvalidInput> { client.queue.all() } // Would wait for this edit.
                 }
-            assertTrue(client.queue.pending().any { it.id == edited && it.state == MutationState.PENDING })
-            client.sync.andWait()
+            assertTrue(client.queue.all().any { it.id == edited && it.state == MutationState.PENDING })
+            client.sync.run()
             assertEquals(listOf(listOf("good")), server.rows("SELECT title FROM task"))
         }
 
@@ -74,18 +74,18 @@ class DecideTest {
             val server = server()
             var loses = false
             val client = server.run { device(transport = JdkTransport({ loses && it.endsWith("/push") })) }
-            client.sync.andWait()
+            client.sync.run()
             loses = true
             client.adds("t1", "sent")
-            refused<RejoinException> { client.sync.andWait() }
+            refused<RejoinException> { client.sync.run() }
             client.stop()
-            val sent = client.queue.pending().single()
+            val sent = client.queue.all().single()
             assertEquals(MutationState.UNCERTAIN, sent.state)
             assertEquals(listOf(listOf("sent")), server.rows("SELECT title FROM task"))
             client.queue.discard(sent.id)
-            assertEquals(emptyList<String>() to 0, client.titles() to client.queue.pending().size) // At once.
+            assertEquals(emptyList<String>() to 0, client.titles() to client.queue.all().size) // At once.
             loses = false
-            repeat(2) { client.sync.andWait() }
+            repeat(2) { client.sync.run() }
             val withdrawn = client.queue.verdicts(10).entries.single { it.kind == VerdictKind.WITHDRAWN }
             assertEquals(sent.id, withdrawn.id)
             assertTrue(withdrawn.becauseOf != null)

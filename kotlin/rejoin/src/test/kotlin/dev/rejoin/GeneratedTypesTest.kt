@@ -92,7 +92,7 @@ class GeneratedTypesTest {
 
             client.resetAll()
             assertEquals(listOf(sparse), client.places())
-            assertEquals(listOf(null, "take_part", "reset-all"), client.queue.pending().map { it.action })
+            assertEquals(listOf(null, "take_part", "reset-all"), client.queue.all().map { it.action })
         }
 
     @Test

@@ -108,12 +108,12 @@ class GuideTest {
             fun confirm(question: String) = questions.add(question)
 
             client.stop()
-            val unsent = client.queue.pending()
+            val unsent = client.queue.all()
             if (unsent.isEmpty() || confirm("${unsent.size} changes were not sent. Delete them?")) {
                 client.storage.reset(Keep.LOCAL, giveUp = unsent.map { it.id })
             }
             assertEquals(listOf("1 changes were not sent. Delete them?"), questions)
-            assertEquals(emptyList<String>() to 0, client.titles("tasks") to client.queue.pending().size)
+            assertEquals(emptyList<String>() to 0, client.titles("tasks") to client.queue.all().size)
             viewModelScope.cancel()
             client.shutdown()
             folder.deleteRecursively()
@@ -125,19 +125,19 @@ class GuideTest {
             val server = server()
             val (tablet, client) = server.run { device() to device() }
             for (id in listOf("t1", "t2", "t3")) tablet.adds(id, "first", "tasks")
-            for (device in listOf(tablet, client)) device.sync.andWait().also { device.stop() }
+            for (device in listOf(tablet, client)) device.sync.run().also { device.stop() }
             tablet.execute("UPDATE tasks SET title = 'theirs', position = 5")
             client.execute("UPDATE tasks SET title = 'mine' WHERE id = 't1'")
             client.execute("UPDATE tasks SET title = 'mine too' WHERE id = 't2'")
             client.execute("UPDATE tasks SET title = ? WHERE id = 't3'", tooLong) // In conflict first, then rejected.
             client.adds("t4", tooLong, "tasks")
             client.execute("UPDATE tasks SET position = 7 WHERE id = 't4'") // Depends on it.
-            for (device in listOf(tablet, client)) device.sync.andWait().also { device.stop() }
+            for (device in listOf(tablet, client)) device.sync.run().also { device.stop() }
             val lines = mutableListOf<String>()
 
             fun show(line: String) = lines.add(line)
 
-            for (parked in client.queue.pending().filter { it.state == MutationState.PARKED }) {
+            for (parked in client.queue.parked()) {
                 val detail = parked.detail?.let { json.decodeFromString<Detail>(it) }
                 show("${parked.reason} ${detail?.message.orEmpty()}")
                 for (row in detail?.rows.orEmpty()) {
@@ -155,20 +155,20 @@ class GuideTest {
                 client.queue.retryChain(edited) // Those parked because of it.
             }
 
-            val (first, second, third, fourth) = client.queue.pending()
+            val (first, second, third, fourth) = client.queue.all()
             keepMine(first)
             takeTheirs(second)
             keepMine(third) // The long title was in conflict; now the server rejects it.
             client.queue.retry(fourth.id) // The server rejects it again.
-            client.sync.andWait()
+            client.sync.run()
             client.stop()
-            val left = client.queue.pending().filter { it.reason != ParkReason.DEPENDS }
+            val left = client.queue.all().filter { it.reason != ParkReason.DEPENDS }
             assertEquals(listOf(third.id, fourth.id) to listOf(ParkReason.REJECTED, ParkReason.REJECTED), left.map { it.id } to left.map { it.reason })
             assertEquals(listOf(2L, 2L), left.map { it.attempt })
             change(left[0], "t3", "changed")
             change(left[1], "t4", "corrected")
-            while (client.queue.pending().isNotEmpty()) {
-                client.sync.andWait()
+            while (client.queue.all().isNotEmpty()) {
+                client.sync.run()
                 delay(1.milliseconds)
             }
             val expected = listOf(listOf("mine", "5"), listOf("theirs", "5"), listOf("changed", "5"), listOf("corrected", "7"))
@@ -186,7 +186,7 @@ class GuideTest {
 
             val client = RejoinClient.open(RejoinConfig.temporary().copy(schemaJson = schema))
             client.execute("INSERT INTO tasks(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
-            assertEquals(1, client.queue.pending().size)
+            assertEquals(1, client.queue.all().size)
             client.shutdown() // Removes the file.
             scope.cancel()
         }

@@ -43,7 +43,7 @@ class ReadmeTest {
             // Setup: one mutation is parked.
             val before = RejoinClient.open(RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema))
             before.adds("t1", tooLong, "tasks")
-            before.sync.andWait()
+            before.sync.run()
             before.shutdown()
             val scope = CoroutineScope(Dispatchers.Default)
             val titles = MutableStateFlow<List<String>>(emptyList())
@@ -60,12 +60,12 @@ class ReadmeTest {
             scope.launch {
                 client.watch("SELECT id, title FROM tasks ORDER BY position").collect { tasks -> show(tasks) }
             }
-            for (mutation in client.queue.pending().filter { it.state == MutationState.PARKED }) {
+            for (mutation in client.queue.parked()) {
                 println("${mutation.id} is parked: ${mutation.reason}")
             }
 
             assertEquals(listOf("buy milk"), titles.first { it.isNotEmpty() })
-            val parked = client.queue.pending().first { it.state == MutationState.PARKED }
+            val parked = client.queue.all().first { it.state == MutationState.PARKED }
             assertEquals(listOf("${parked.id} is parked: REJECTED"), printed)
             scope.cancel()
             client.shutdown()
@@ -107,8 +107,8 @@ class ReadmeTest {
             assertEquals("buy bread", bread.first()?.title)
             assertEquals(5, results.first().getOrThrow().size)
 
-            val report = client.sync.andWait(30.seconds)
-            val waiting = client.queue.pending()
+            val report = client.sync.run(30.seconds)
+            val waiting = client.queue.all()
             val upToDate = client.status.first { it.state is SyncState.UpToDate }
             assertEquals(0, report.stillPending)
             assertEquals(0, waiting.size)
@@ -196,17 +196,17 @@ class ReadmeTest {
                     client.queue.acknowledgeVerdicts(news.entries.last().number)
                 }
             }
-            client.sync.andWait()
+            client.sync.run()
             client.watch("SELECT title FROM tasks") { it.string(0) }.first { tooLong.drop(1) in it }
-            while (client.sync.andWait().run { stillPending > 0 } || client.queue.pending().isNotEmpty()) delay(1.milliseconds)
+            while (client.sync.run().run { stillPending > 0 } || client.queue.all().isNotEmpty()) delay(1.milliseconds)
             assertEquals(listOf(listOf("buy milk", "3"), listOf(tooLong.drop(1), "0")), server.rows("SELECT title, position FROM tasks ORDER BY id"))
             scope.cancel()
             assertEquals(emptyList<Throwable>(), failures)
 
             client.adds("t3", tooLong, "tasks")
-            client.sync.andWait()
-            for (mutation in client.queue.pending().filter { it.state == MutationState.PARKED }) client.queue.discardChain(mutation.id)
-            assertEquals(0, client.queue.pending().size)
+            client.sync.run()
+            for (mutation in client.queue.parked()) client.queue.discardChain(mutation.id)
+            assertEquals(0, client.queue.all().size)
 
             client.stop() // Otherwise a sync would restore the rows deleted below.
             val last = client.queue.history(1).first()
@@ -217,7 +217,7 @@ class ReadmeTest {
             }
             assertEquals(listOf("buy milk"), client.titles("tasks"))
 
-            val unsent = client.queue.pending().map { it.id }
+            val unsent = client.queue.all().map { it.id }
             val gone = client.storage.reset(Keep.LOCAL, giveUp = unsent)
             println("${gone.givenUp.size} given up")
             assertEquals(emptyList<String>(), client.titles("tasks"))

@@ -14,14 +14,14 @@ class ResetTest {
             val server = server()
             val client = server.run { device() }
             client.adds("t1", "accepted")
-            client.sync.andWait()
+            client.sync.run()
             client.stop()
             client.adds("t2", "waits")
             val watch = client.watch("SELECT title FROM task ORDER BY id") { it.string(0) }
             assertEquals(2, watch.first().size)
             assertEquals(emptyList<PendingMutation>(), client.storage.reset(Keep.PENDING).givenUp)
             assertEquals(listOf("waits"), client.titles())
-            client.sync.andWait()
+            client.sync.run()
             assertEquals(listOf("accepted", "waits"), watch.first())
             assertEquals(listOf(listOf("2")), server.rows("SELECT count(*) FROM task"))
         }

@@ -68,11 +68,11 @@ class StoryTest {
 
                 // Callbacks that the engine waits for: the call fails, the next one succeeds.
                 broken.set("token")
-                refused<RejoinException> { client.sync.andWait() }
+                refused<RejoinException> { client.sync.run() }
                 broken.set(null)
                 client.sync.credentialsChanged()
-                assertEquals(0, client.sync.andWait().stillPending)
-                refused<RejoinException> { carried.sync.andWait() }
+                assertEquals(0, client.sync.run().stillPending)
+                refused<RejoinException> { carried.sync.run() }
                 carried.sync.suspend()
                 carried.sync.resume()
                 assertEquals(1, carried.titles().size)
@@ -98,8 +98,8 @@ class StoryTest {
             }
 
             // Everything still works afterwards.
-            client.sync.andWait()
-            plain.sync.andWait()
+            client.sync.run()
+            plain.sync.run()
             assertEquals(client.titles(), plain.titles())
             assertEquals(1, client.transaction { it.execute("UPDATE task SET title = 'still here'") })
         }

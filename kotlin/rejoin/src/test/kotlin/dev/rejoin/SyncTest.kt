@@ -14,14 +14,14 @@ class SyncTest {
         story {
             val server = server()
             val (phone, tablet) = server.run { device() to device() }
-            tablet.sync.andWait()
+            tablet.sync.run()
             phone.adds("t1", "buy milk")
-            phone.sync.andWait()
+            phone.sync.run()
             val reported = async { tablet.changes("task").first { it.origin == ChangeOrigin.REMOTE } }
             var change: Change? = null
             while (change == null) {
                 // Changes before the collector starts are not reported.
-                tablet.sync.andWait()
+                tablet.sync.run()
                 server.runs("UPDATE task SET rank = rank + 1")
                 if (reported.isCompleted) change = reported.await()
             }

@@ -22,8 +22,8 @@ class VerdictTest {
         client.adds("t1", "good")
         client.adds("t2", "refused")
         client.execute("UPDATE task SET rank = 1 WHERE id = 't2'")
-        val ids = client.queue.pending().map { it.id }
-        client.sync.andWait()
+        val ids = client.queue.all().map { it.id }
+        client.sync.run()
         return client to ids
     }
 
@@ -37,7 +37,7 @@ class VerdictTest {
             assertEquals(ids.toSet(), before.map { it.id }.toSet())
             client.queue.retry(ids[1])
             client.adds("t3", "also good")
-            client.sync.andWait()
+            client.sync.run()
             val after = List(2) { received.receive() }
             assertEquals(setOf(2L to VerdictKind.PARKED, 1L to VerdictKind.ACCEPTED), after.map { it.attempt to it.kind }.toSet())
             assertEquals(5, (before + after).map { it.number }.distinct().size)
@@ -89,11 +89,11 @@ class VerdictTest {
                     }
                 }
             client.adds("first", "x")
-            client.sync.andWait()
+            client.sync.run()
             began.await()
             for (number in 1..many) client.adds("t$number", "x")
-            client.sync.andWait()
-            assertEquals(0, client.queue.pending().size)
+            client.sync.run()
+            assertEquals(0, client.queue.all().size)
             goesOn.complete(Unit)
             done.await()
             collecting.cancel()

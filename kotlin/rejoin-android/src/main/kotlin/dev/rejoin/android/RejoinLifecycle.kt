@@ -141,7 +141,7 @@ public class RejoinLifecycle(
 
 private suspend fun RejoinClient.pushFor(time: Duration) {
     try {
-        sync.andWait(time)
+        sync.run(time)
     } catch (_: RejoinException.Offline) {
         // The mutations stay in the queue.
     }

@@ -33,7 +33,7 @@ public class RejoinSyncWorker(context: Context, parameters: WorkerParameters) : 
     override suspend fun doWork(): Result {
         val app = applicationContext as? RejoinProvider ?: return failure("${applicationContext.javaClass.name} is not a RejoinProvider; implement it")
         return try {
-            val report = app.rejoin.withClient { it.sync.andWait(LIMIT) }
+            val report = app.rejoin.withClient { it.sync.run(LIMIT) }
             if (report.stillPending == 0L) Result.success() else Result.retry()
         } catch (_: RejoinException.Offline) {
             Result.retry()

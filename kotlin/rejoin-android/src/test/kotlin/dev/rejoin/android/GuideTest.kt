@@ -57,7 +57,7 @@ class GuideTest {
                 assertEquals("buy milk", open.first { it.isNotEmpty() }.single().title)
             }
             await({ "the sync; it is ${database.status.value.state}" }) { database.status.value.state is SyncState.UpToDate }
-            calls { assertEquals(0, database.withClient { it.queue.pending() }.size) }
+            calls { assertEquals(0, database.withClient { it.queue.all() }.size) }
             await({ "the log" }) { ShadowLog.getLogsForTag("Rejoin").isNotEmpty() }
             assertTrue(ShadowLog.getLogsForTag("Rejoin").all { "buy milk" !in it.msg })
             Rejoin.setLogger(LogLevel.INFO, null)

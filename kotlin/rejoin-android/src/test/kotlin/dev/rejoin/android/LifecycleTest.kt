@@ -161,7 +161,7 @@ class LifecycleTest {
             awaitState(database) { it is SyncState.UpToDate }
             leaves()
             calls { database.adds("t1") }
-            calls { database.withClient { it.sync.andWait() } }
+            calls { database.withClient { it.sync.run() } }
             awaitState(database) { it is SyncState.UpToDate }
         }
 

@@ -98,7 +98,7 @@ internal class ParkedState(private val database: SyncedDatabase, private val id:
 
     private suspend fun read() {
         if (isDecided) return
-        val pending = database.withClient { it.queue.pending() }
+        val pending = database.withClient { it.queue.all() }
         val mutation = parkedRoot(id, pending)
         if (mutation == null) {
             isDecided = true

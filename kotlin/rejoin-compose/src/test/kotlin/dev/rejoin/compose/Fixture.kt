@@ -56,11 +56,11 @@ class Fixture : AutoCloseable {
         return run {
             phone.execute(insert)
             // Stopped, so that the phone pushes first.
-            for (client in listOf(phone, tablet)) client.sync.andWait().also { client.stop() }
+            for (client in listOf(phone, tablet)) client.sync.run().also { client.stop() }
             phone.execute(theirs)
             tablet.execute(mine)
-            for (client in listOf(phone, tablet)) client.sync.andWait().also { client.stop() }
-            tablet to tablet.queue.pending().single().id
+            for (client in listOf(phone, tablet)) client.sync.run().also { client.stop() }
+            tablet to tablet.queue.all().single().id
         }
     }
 
@@ -70,8 +70,8 @@ class Fixture : AutoCloseable {
         return run {
             client.execute("INSERT INTO task(id, title, rank) VALUES ('t1', 'refused', 1)")
             client.execute("UPDATE task SET rank = 2 WHERE id = 't1'")
-            val (create, edit) = client.queue.pending().map { it.id }
-            client.sync.andWait()
+            val (create, edit) = client.queue.all().map { it.id }
+            client.sync.run()
             client.stop()
             Triple(client, create, edit)
         }

@@ -64,9 +64,9 @@ class ParkedSheetTest {
                 clicks("Keep mine")
                 closes()
             }
-            fixture.run { client.sync.andWait() }
+            fixture.run { client.sync.run() }
             assertEquals(listOf(listOf("mine", "7")), fixture.rows("SELECT title, rank FROM task"))
-            assertEquals(0, fixture.run { client.queue.pending().size })
+            assertEquals(0, fixture.run { client.queue.all().size })
         }
 
     @Test
@@ -78,7 +78,7 @@ class ParkedSheetTest {
                 closes()
             }
             assertEquals(listOf("theirs"), fixture.run { client.query("SELECT title FROM task") { it.string(0) } })
-            assertEquals(0, fixture.run { client.queue.pending().size })
+            assertEquals(0, fixture.run { client.queue.all().size })
         }
 
     @Test
@@ -97,9 +97,9 @@ class ParkedSheetTest {
                 clicks("Save and send")
                 closes()
             }
-            fixture.run { client.sync.andWait() }
+            fixture.run { client.sync.run() }
             assertEquals(listOf(listOf("both", "0", "12", "integer", null)), fixture.rows("SELECT title, done, rank, typeof(rank), note FROM task"))
-            assertEquals(0, fixture.run { client.queue.pending().size })
+            assertEquals(0, fixture.run { client.queue.all().size })
         }
 
     @Test
@@ -113,9 +113,9 @@ class ParkedSheetTest {
                 clicks("Save and send")
                 closes()
             }
-            fixture.run { client.sync.andWait() }
+            fixture.run { client.sync.run() }
             assertEquals(listOf(listOf("good", "2")), fixture.rows("SELECT title, rank FROM task"))
-            assertEquals(0, fixture.run { client.queue.pending().size })
+            assertEquals(0, fixture.run { client.queue.all().size })
         }
 
     @Test
@@ -126,7 +126,7 @@ class ParkedSheetTest {
                 clicks("Discard")
                 closes()
             }
-            assertEquals(0, fixture.run { client.queue.pending().size })
+            assertEquals(0, fixture.run { client.queue.all().size })
             assertEquals(listOf(listOf("0")), fixture.rows("SELECT count(*) FROM task"))
         }
 
@@ -144,7 +144,7 @@ class ParkedSheetTest {
                 closes()
             }
             assertEquals(1, decided.get())
-            fixture.run { client.sync.andWait() }
+            fixture.run { client.sync.run() }
             assertEquals(listOf(listOf("mine")), fixture.rows("SELECT title FROM task"))
         }
 
@@ -160,11 +160,11 @@ class ParkedSheetTest {
                 fixture.run { client.sync.resume() }
                 onNodeWithText("Keep mine").assertIsEnabled()
                 assertEquals(0, decided.get())
-                assertEquals(id, fixture.run { client.queue.pending().single().id })
+                assertEquals(id, fixture.run { client.queue.all().single().id })
                 clicks("Keep mine")
                 closes()
             }
-            fixture.run { client.sync.andWait() }
+            fixture.run { client.sync.run() }
             assertEquals(listOf(listOf("mine")), fixture.rows("SELECT title FROM task"))
         }
 
@@ -188,10 +188,10 @@ class ParkedSheetTest {
                 shows("theirs")
                 val other = fixture.device()
                 fixture.run {
-                    other.sync.andWait()
+                    other.sync.run()
                     other.execute("UPDATE task SET title = 'newer'")
-                    other.sync.andWait()
-                    client.sync.andWait()
+                    other.sync.run()
+                    client.sync.run()
                 }
                 shows("newer")
             }

@@ -42,7 +42,7 @@ class ReadmeTest {
         val scope = rememberCoroutineScope()
         Column {
             SyncBadge(database) {
-                scope.launch { review = database.withClient { it.queue.pending() }.firstOrNull { it.state == MutationState.PARKED }?.id }
+                scope.launch { review = database.withClient { it.queue.parked() }.firstOrNull()?.id }
             }
             when (val state = tasks) {
                 is WatchState.Loading -> CircularProgressIndicator()
@@ -73,7 +73,7 @@ class ReadmeTest {
                     onAllNodes(hasText("mine")).fetchSemanticsNodes().size == 1 && onAllNodes(hasText("theirs")).fetchSemanticsNodes().isEmpty()
                 }
             }
-            assertEquals(MutationState.PENDING, fixture.run { client.queue.pending().single().state })
+            assertEquals(MutationState.PENDING, fixture.run { client.queue.all().single().state })
         }
     }
 

@@ -135,7 +135,7 @@ class RememberWatchTest {
                 shows("Not syncing [] false")
                 fixture.run { client.execute("INSERT INTO task(id, title) VALUES ('t1', 'refused')") }
                 shows("Not syncing [1 waiting] false")
-                fixture.run { client.sync.andWait() }
+                fixture.run { client.sync.run() }
                 shows("Up to date [1 to review] true")
                 onNodeWithContentDescription("Up to date [1 to review] true").performClick()
                 assertEquals(1, clicks)

@@ -41,7 +41,7 @@ class BlockingNotesTest {
                 notes.taskQueries.addPair("t2", "two", "t3")
                 assertEquals(listOf("one", "two", "two"), notes.titles())
             }
-            assertEquals(listOf(3), client.queue.pending().map { it.rows.size })
+            assertEquals(listOf(3), client.queue.all().map { it.rows.size })
             assertEquals("four", notes.taskQueries.addReturning("t4", "four").executeAsOne())
             val shown = notes.taskQueries.all().asFlow().mapToList(Dispatchers.Default).first { it.size == 4 }
             assertEquals(notes.titles(), shown.map { it.title })

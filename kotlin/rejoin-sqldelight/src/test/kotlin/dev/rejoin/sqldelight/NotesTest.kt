@@ -67,10 +67,10 @@ class NotesTest {
                 assertEquals(listOf("one", "two", "two"), notes.titles()) // It sees its own writes.
                 assertEquals(0, client.query("SELECT * FROM task").size) // Others do not.
             }
-            assertEquals(listOf(3), client.queue.pending().map { it.rows.size })
+            assertEquals(listOf(3), client.queue.all().map { it.rows.size })
             runCatching { notes.transaction { notes.taskQueries.add("t4", "four"); throw Own() } }
             notes.transaction { notes.taskQueries.add("t5", "five"); rollback() }
-            assertEquals(1 to 3, client.queue.pending().size to notes.titles().size)
+            assertEquals(1 to 3, client.queue.all().size to notes.titles().size)
         }
 
     @Test
@@ -83,8 +83,8 @@ class NotesTest {
             val watching = launch { notes.taskQueries.all().asFlow().mapToList(Dispatchers.Default).collect { rows -> seen.send(rows.map { it.title }) } }
             assertEquals(emptyList<String>(), seen.receive())
             other.notes().taskQueries.add("t1", "from afar")
-            other.sync.andWait()
-            here.sync.andWait()
+            other.sync.run()
+            here.sync.run()
             assertEquals(listOf("from afar"), generateSequence { seen.tryReceive().getOrNull() }.lastOrNull() ?: seen.receive())
             watching.cancelAndJoin()
         }
@@ -96,12 +96,12 @@ class NotesTest {
             val notes = client.notes()
             notes.taskQueries.add("t1", "refused") // The server's CHECK rejects this title.
             notes.taskQueries.add("t2", "good")
-            client.sync.andWait()
-            assertEquals(listOf(MutationState.PARKED), client.queue.pending().map { it.state })
+            client.sync.run()
+            assertEquals(listOf(MutationState.PARKED), client.queue.all().map { it.state })
             notes.transaction { notes.taskQueries.add("t3", "better") }
             assertEquals(listOf("good", "better"), notes.titles().filter { it != "refused" })
-            client.sync.andWait()
-            assertEquals(listOf(MutationState.PARKED), client.queue.pending().map { it.state })
+            client.sync.run()
+            assertEquals(listOf(MutationState.PARKED), client.queue.all().map { it.state })
         }
 
     @Test

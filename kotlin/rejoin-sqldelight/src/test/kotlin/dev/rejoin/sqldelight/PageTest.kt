@@ -42,8 +42,8 @@ class PageTest {
                 afterCommit { log += "stored" }
             }
             assertEquals(listOf("stored"), log)
-            client.sync.andWait()
-            assertEquals(0, client.queue.pending().size)
+            client.sync.run()
+            assertEquals(0, client.queue.all().size)
             assertEquals(listOf("buy milk", "buy bread"), titles.first())
             client.shutdown()
         }

@@ -47,7 +47,7 @@ class SchemaTest {
                 client.createOrMigrate(NotesDatabase.Schema)
                 assertEquals(listOf("draft", "sqldelight_schema_version", "task", "task_by_rank", "task_gone"), client.objects())
                 assertEquals(7, client.query("SELECT * FROM pragma_table_info('task')").size) // The server's columns.
-                assertEquals(0, client.queue.pending().size)
+                assertEquals(0, client.queue.all().size)
                 client.shutdown()
             }
         }

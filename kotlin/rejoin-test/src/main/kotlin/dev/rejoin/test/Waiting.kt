@@ -116,7 +116,7 @@ public suspend fun RejoinClient.awaitUpToDate(timeout: Duration = TIMEOUT) {
  * @throws RejoinException.InvalidInput without a configured server.
  */
 public suspend fun RejoinClient.awaitParked(timeout: Duration = TIMEOUT): PendingMutation =
-    syncUntil("a mutation is parked", timeout) { queue.pending().firstOrNull { it.state == MutationState.PARKED } }
+    syncUntil("a mutation is parked", timeout) { queue.all().firstOrNull { it.state == MutationState.PARKED } }
 
 /** Syncs and calls [read], which gets whether the pass was complete, until it returns a value. */
 private suspend fun <T : Any> RejoinClient.syncUntil(what: String, timeout: Duration, read: suspend (Boolean) -> T?): T {
@@ -130,14 +130,14 @@ private suspend fun <T : Any> RejoinClient.syncUntil(what: String, timeout: Dura
             }
             found
         }
-    val waiting = queue.pending().map { "${it.state} ${it.action ?: it.rows.map { row -> "${row.operation} ${row.table} ${row.key}" }}" }
+    val waiting = queue.all().map { "${it.state} ${it.action ?: it.rows.map { row -> "${row.operation} ${row.table} ${row.key}" }}" }
     return found ?: throw AssertionError("waited $timeout until $what; status: ${status.value.state}; last error: $last; queue: $waiting", last)
 }
 
 /** One pass; returns the error that another attempt may not have. */
 private suspend fun RejoinClient.attempt(timeout: Duration): RejoinException? =
     try {
-        sync.andWait(timeout)
+        sync.run(timeout)
         null
     } catch (why: RejoinException.Offline) {
         why

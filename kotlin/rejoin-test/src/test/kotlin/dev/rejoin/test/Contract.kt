@@ -17,7 +17,7 @@ abstract class Contract(protected val server: TestServer) {
 
     protected fun tasks() = server.rows("task", "id", "user_id", "title", "done", "rank")
 
-    protected suspend fun RejoinClient.reasons() = queue.pending().map { it.reason }
+    protected suspend fun RejoinClient.reasons() = queue.all().map { it.reason }
 
     /** Two devices of one user that both have the task t1. */
     protected suspend fun pair(): Pair<RejoinClient, RejoinClient> {

@@ -102,7 +102,7 @@ class FakeServerTest {
             val server = FakeServer(storySchema).apply { unauthorized = true }
             server.testClient { client ->
                 client.adds("t1", "buy milk")
-                refused<RejoinException.Unauthorized> { client.sync.andWait() }
+                refused<RejoinException.Unauthorized> { client.sync.run() }
                 assertEquals(SyncState.NeedsAuth, client.status.first { it.state == SyncState.NeedsAuth }.state)
                 server.unauthorized = false
                 client.sync.credentialsChanged()
@@ -140,7 +140,7 @@ class FakeServerTest {
                 client.awaitUpToDate()
                 server.losesPushResponses = true
                 client.perform("raise")
-                refused<RejoinException> { client.sync.andWait() }
+                refused<RejoinException> { client.sync.run() }
                 server.losesPushResponses = false
                 client.awaitUpToDate()
                 assertEquals(listOf(1), server.rows("task").map { it.int("rank") })
@@ -151,9 +151,9 @@ class FakeServerTest {
     private suspend fun RejoinClient.uncertain(server: FakeServer, id: String): String {
         server.losesPushResponses = true
         adds(id, "sent")
-        refused<RejoinException> { sync.andWait() }
+        refused<RejoinException> { sync.run() }
         stop()
-        return queue.pending().last().also { assertEquals(MutationState.UNCERTAIN, it.state) }.id
+        return queue.all().last().also { assertEquals(MutationState.UNCERTAIN, it.state) }.id
     }
 
     @Test

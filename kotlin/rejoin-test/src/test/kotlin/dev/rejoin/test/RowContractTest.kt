@@ -110,7 +110,7 @@ abstract class RowContract(server: TestServer) : Contract(server) {
             phone.execute("UPDATE task SET rank = 3")
             refused<RejoinException.Offline> { phone.syncs() }
             phone.stop()
-            assertEquals(listOf(MutationState.PENDING, MutationState.PENDING), phone.queue.pending().map { it.state })
+            assertEquals(listOf(MutationState.PENDING, MutationState.PENDING), phone.queue.all().map { it.state })
             server.reachable(true)
             assertEquals(2, phone.syncs().accepted)
             assertEquals(listOf(listOf("t1", "ana", "written offline", "0", "3")), tasks())

@@ -91,7 +91,7 @@ val storySchema: String by lazy { StoryServer().use { it.schema } }
 fun test(body: suspend CoroutineScope.() -> Unit): Unit = runBlocking(Dispatchers.Default) { withTimeout(60.seconds, body) }
 
 /** Pushes and pulls once, and then no more until the next call. */
-suspend fun RejoinClient.syncs(): SyncReport = sync.andWait(20.seconds).also { stop() }
+suspend fun RejoinClient.syncs(): SyncReport = sync.run(20.seconds).also { stop() }
 
 suspend fun RejoinClient.adds(id: String, title: String): Long = execute("INSERT INTO task(id, title) VALUES (?, ?)", id, title)
 

@@ -41,7 +41,7 @@ class SmokeTest {
 
             val second = openDatabase(app, server, tokens)
             assertEquals(1, second.count(name))
-            val waiting = second.withClient { it.queue.pending() }
+            val waiting = second.withClient { it.queue.all() }
             assertNotNull("the write is in the queue", waiting.find { mutation -> mutation.rows.any { it.table == "places" } })
 
             tokens.save(requireNotNull(token))

@@ -52,7 +52,7 @@ class Inspections(val database: AndroidDatabase, private val tokens: TokenStore)
     suspend fun signOut(discardUnsent: Boolean): Int =
         database.withClient { client ->
             client.stop()
-            val unsent = client.queue.pending().map { it.id }
+            val unsent = client.queue.all().map { it.id }
             if (unsent.isNotEmpty() && !discardUnsent) {
                 client.start()
                 return@withClient unsent.size
@@ -98,7 +98,7 @@ class Inspections(val database: AndroidDatabase, private val tokens: TokenStore)
             send(Unit)
         }.conflate().map {
             database.withClient { client ->
-                val (parked, waiting) = client.queue.pending().partition { it.state == MutationState.PARKED }
+                val (parked, waiting) = client.queue.all().partition { it.state == MutationState.PARKED }
                 QueueView(waiting, parked, client.queue.verdicts(VERDICTS).entries)
             }
         }.catch { error -> if (error !is RejoinException) throw error }
