@@ -1,7 +1,10 @@
-//! The listing commands of the `rejoin-server` binary.
+//! The commands of the `rejoin-server` binary that print the state of a server.
 
-use std::io::{Write as _, stdout};
+use std::io::{Read as _, Write as _, stdout};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use rejoin_server::{ClientStatus, Server};
 use serde_json::json;
 
@@ -10,6 +13,36 @@ const PAGE: usize = 500;
 
 /// Maximum number of schemas listed.
 const HISTORY: usize = 1_000;
+
+/// Time to wait for `/readyz`, which itself waits for at most `limits.lag_ms`, 5 seconds by default.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Prints `/readyz` of the server that listens on this address; an error unless it is ready.
+pub(crate) fn ready(mut address: SocketAddr) -> anyhow::Result<()> {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let answer = get(address, "/readyz").with_context(|| format!("no server on {address}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    writeln!(stdout(), "{body}")?;
+    let is_ready = head.split(' ').nth(1) == Some("200");
+    anyhow::ensure!(is_ready, "{address}: {}", head.lines().next().unwrap_or("no response"));
+    Ok(())
+}
+
+/// The response to a request, as it was sent.
+fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // With HTTP/1.0 the body has no chunks and ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
 
 /// Prints every device on one line each, as text or as a JSON object.
 pub(crate) fn clients(server: &Server, as_json: bool) -> anyhow::Result<()> {

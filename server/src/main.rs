@@ -61,6 +61,12 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
+    /// Prints `/readyz` of the server that runs with this configuration; fails unless it is ready.
+    Ready {
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
     /// Prints the migrations of the server's own tables in PostgreSQL as SQL; `serve` runs the same.
     Migrations {
         /// Required: the SQL goes to standard output.
@@ -182,6 +188,7 @@ fn run() -> anyhow::Result<()> {
             writeln!(stdout(), "{} and its database are good", config.display())?;
             Ok(())
         }
+        Command::Ready { config } => command::ready(load(&config, None)?.listen),
         Command::Migrations { print: _, from } => {
             write!(stdout(), "{}", PostgresStore::migration_script(from))?;
             Ok(())
