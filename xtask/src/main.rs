@@ -13,6 +13,7 @@ mod claims;
 mod demo;
 mod fuzz;
 mod gate;
+mod image;
 mod interop;
 mod invariants;
 mod jepsen;

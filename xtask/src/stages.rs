@@ -7,8 +7,8 @@ use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, HYPERLINK, MDBOOK, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
-    api, bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
-    package, rust_tests, simulate, site,
+    api, bench, bindings, built, check, demo, fuzz, image, interop, invariants, jepsen, library,
+    mutants, package, rust_tests, simulate, site,
 };
 use anyhow::Result;
 
@@ -76,6 +76,7 @@ pub(crate) const DEEP: &[Stage] = &[
     Stage::new("library", 20, library::shipped).locks().after(&["build"]),
     Stage::new("npm-package", 30, react_native::checked).needs(&["build"]),
     Stage::new("apple", 20, apple::checked).needs(&["build"]),
+    Stage::new("server-image", 30, image::checked).locks().after(&["build"]),
     Stage::new("package", 90, package::parts).locks().after(&["build"]),
     Stage::new("fuzz", 60, fuzz::every_target).locks().after(&["build"]),
     Stage::new("mutants", 600, mutants::sample).locks().after(&["build"]),
