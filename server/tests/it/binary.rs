@@ -63,11 +63,17 @@ fn init_check_serve_and_shut_down(backend: Backend) {
     let mut server = Running::serve(folder.path(), &[]);
     assert_eq!(answer(server.send("GET /healthz", "")).1["status"], "ok");
     assert!(answer(server.send("GET /sync/schema", "")).1.to_string().contains("\"tasks\""));
+    let address = server.address.clone();
+    let ready =
+        || rejoin(folder.path(), &["ready"]).env("REJOIN_LISTEN", &address).output().unwrap();
+    assert!(ready().status.success(), "{:?}", ready());
     // An open event stream does not delay the shutdown.
     let mut events = events(&server);
     server.terminate();
     hears_the_end(&mut events);
     assert!(server.ended(Duration::from_secs(20)).success());
+    let words = String::from_utf8_lossy(&ready().stderr).into_owned();
+    assert!(!ready().status.success() && words.contains("no server on"), "{words}");
 }
 
 #[test]
