@@ -29,13 +29,23 @@ export class StorageHandle {
    * Resets the file: `keep` selects what is kept. The tables are always kept, and watches on them continue.
    *
    * Unsent mutations are user data, so they are discarded only by id: unless the queue is kept, `giveUp` lists every mutation of
-   * `pending`, parked ones too. The reset is one transaction. If syncing is on, the next sync uses the token that the provider returns
+   * `queue.all()`, parked ones too. The reset is one transaction. If syncing is on, the next sync uses the token that the provider returns
    * then: switch the provider to the next user first.
    *
    * @throws UnsentError if an unsent mutation is not listed; InvalidInputError if one is listed and the queue is kept.
    */
   async reset(keep: Keep, giveUp: readonly string[] = [], { integers = this.#engine.integers }: DecodeOptions = {}): Promise<ResetReport> {
     return raiseReset(await this.#engine.call((inner) => inner.reset(lowerKeep(keep), [...giveUp])), integers);
+  }
+
+  /**
+   * Empties the file for the next user of the device: {@link reset} that keeps the local-only tables.
+   *
+   * @param discarding the ids of all mutations of `queue.all()`, parked ones too.
+   * @throws UnsentError if an unsent mutation is not listed.
+   */
+  async clearForNextUser(discarding: readonly string[] = [], options?: DecodeOptions): Promise<ResetReport> {
+    return this.reset('local', discarding, options);
   }
 
   /**

@@ -101,7 +101,7 @@ test('examples of start, background and shipping run', async () => {
   await client.stop();
   const unsent = await client.queue.all();
   if (unsent.length === 0 || (await confirm(`${unsent.length} changes were not sent. Delete them?`))) {
-    await client.storage.reset('local', unsent.map(({ id }) => id));
+    await client.storage.clearForNextUser(unsent.map(({ id }) => id));
   }
   expect(confirm).toHaveBeenCalledWith('1 changes were not sent. Delete them?');
   expect([await client.query('SELECT * FROM tasks'), await client.queue.all()]).toEqual([[], []]);

@@ -127,7 +127,7 @@ export async function decisions(path: string, serverUrl: string, schema: string,
   }
 
   const unsent = await client.queue.all();
-  const { givenUp } = await client.storage.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
+  const { givenUp } = await client.storage.clearForNextUser(unsent.map(({ id }) => id)); // The next user may have the file.
   await client.shutdown();
   return { moved: moved.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };
 }

@@ -23,7 +23,7 @@ impl StorageHandle<'_> {
     /// Resets the file. [`Keep`] decides what stays; the tables always stay and watches continue.
     ///
     /// Pending mutations are the user's work and are removed only if listed: unless the queue is
-    /// kept, `give_up` must list every mutation of [`QueueHandle::pending`](crate::QueueHandle::pending), including parked ones. The
+    /// kept, `give_up` must list every mutation of [`QueueHandle::all`](crate::QueueHandle::all), including parked ones. The
     /// result returns them in full. A user who may return should have a separate file; see
     /// `docs/identity.md`.
     ///
@@ -67,5 +67,14 @@ impl StorageHandle<'_> {
             let (rows, local_rows) = (emptied.rows, emptied.local_rows);
             Ok(Reset { given_up: gone.collect(), rows, local_rows })
         })
+    }
+
+    /// Empties the file for the next user of the device: [`StorageHandle::reset`] that keeps the
+    /// local-only tables. `discarding` lists every mutation that the server has not accepted.
+    ///
+    /// # Errors
+    /// As [`StorageHandle::reset`].
+    pub fn clear_for_next_user(&self, discarding: Vec<MutationId>) -> Task<Reset> {
+        self.reset(Keep::Local, discarding)
     }
 }

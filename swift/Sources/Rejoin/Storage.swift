@@ -40,13 +40,6 @@ extension StorageHandle {
 
     /// Resets the file; `keep` says what stays. The tables themselves stay, and watches continue.
     ///
-    /// ```swift
-    /// let waiting = try await client.queue.all()
-    /// if await user.agrees(toLose: waiting) {
-    ///     try await client.storage.reset(keep: .local, giveUp: waiting.map(\.id))
-    /// }
-    /// ```
-    ///
     /// Waiting mutations are the user's work and are deleted only if they are named. The reset is one transaction, also
     /// across a crash, and works offline. If syncing is on, the current pass ends and the next one asks the token
     /// provider again: sign the next user in first.
@@ -59,6 +52,22 @@ extension StorageHandle {
     @discardableResult
     public func reset(keep: Keep, giveUp: [PendingMutation.ID] = []) async throws -> ResetReport {
         ResetReport(try await client.callEngine { try await $0.reset(keep: keep.ffi, giveUp: giveUp) })
+    }
+
+    /// Empties the file for the next user of the device: ``reset(keep:giveUp:)`` that keeps the local-only tables.
+    ///
+    /// ```swift
+    /// let waiting = try await client.queue.all()
+    /// if await user.agrees(toLose: waiting) {
+    ///     try await client.storage.clearForNextUser(discarding: waiting.map(\.id))
+    /// }
+    /// ```
+    ///
+    /// - Parameter discarding: the ids of all mutations of ``QueueHandle/all()``, parked ones included.
+    /// - Throws: ``RejoinError/unsent(_:)`` if a waiting mutation is not named; nothing was changed.
+    @discardableResult
+    public func clearForNextUser(discarding: [PendingMutation.ID] = []) async throws -> ResetReport {
+        try await reset(keep: .local, giveUp: discarding)
     }
 }
 

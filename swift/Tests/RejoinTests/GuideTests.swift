@@ -98,7 +98,7 @@ import Testing
         try await client.stop()
         let unsent = try await client.queue.all()
         if unsent.isEmpty || confirm("\(unsent.count) changes were not sent. Delete them?") {
-            try await client.storage.reset(keep: .local, giveUp: unsent.map(\.id))
+            try await client.storage.clearForNextUser(discarding: unsent.map(\.id))
         }
         #expect(questions == ["1 changes were not sent. Delete them?"])
         #expect(try await client.titles("tasks") == [])

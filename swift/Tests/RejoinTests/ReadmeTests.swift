@@ -191,7 +191,7 @@ import Testing
             }
         }
         let waiting = try await client.queue.all().map(\.id)
-        let gone = try await client.storage.reset(keep: .local, giveUp: waiting)
+        let gone = try await client.storage.clearForNextUser(discarding: waiting)
         print(gone.givenUp.count)
         #expect(printed.all().last == "1", "the undo was pending")
     }

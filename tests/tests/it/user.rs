@@ -11,7 +11,7 @@ use rejoin_core::transport::{
     EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
 };
 use rejoin_core::{
-    Client, Config, Error, InputFault, Keep, Network, QueueFault, Services, TokenError,
+    Client, Config, Error, InputFault, Network, QueueFault, Services, TokenError,
     TokenProvider, Verdict, block_on,
 };
 use rejoin_tests::{Backend, Door, PlainBackend};
@@ -290,12 +290,12 @@ fn next_user_takes_over_the_file_after_a_reset() {
     phone.signs_in(&client, "bob");
     is_refused(&client, 1);
     assert!(matches!(
-        client.storage().reset(Keep::Local, Vec::new()).wait(),
+        client.storage().clear_for_next_user(Vec::new()).wait(),
         Err(Error::Queue(QueueFault::Unsent { waiting: 1 }))
     ));
     let waiting = client.queue().all().wait().unwrap();
     let verdict = client.queue().verdict(waiting[0].id, Some(PATIENCE));
-    let reset = client.storage().reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
+    let reset = client.storage().clear_for_next_user(vec![waiting[0].id]).wait().unwrap();
     assert_eq!((reset.given_up, reset.rows, reset.local_rows), (waiting, 2, 0));
     // A waiting caller learns that it is gone, and the queries follow.
     assert_eq!(verdict.wait().unwrap(), Verdict::Unknown);

@@ -23,12 +23,7 @@ public class StorageHandle internal constructor(private val client: RejoinClient
      * across a crash, and works offline. If syncing is on, the current pass ends and the next one asks the token provider
      * again: sign the next user in first.
      *
-     * ```kotlin
-     * val waiting = client.queue.all()
-     * if (user.gives(up = waiting)) client.storage.reset(Keep.LOCAL, giveUp = waiting.map { it.id })
-     * ```
-     *
-     * @param giveUp the ids of all mutations of [QueueHandle.pending], parked ones included; none if the queue stays.
+     * @param giveUp the ids of all mutations of [QueueHandle.all], parked ones included; none if the queue stays.
      * @throws RejoinException.Unsent if a waiting mutation is not named; nothing was changed.
      * @throws RejoinException.InvalidInput if mutations are named and the queue stays; nothing was changed.
      */
@@ -36,6 +31,20 @@ public class StorageHandle internal constructor(private val client: RejoinClient
         val done = client.writing { it.reset(keep.toFfi(), giveUp.toList()) }
         return ResetReport(done.givenUp.map { it.toPublic() }, done.rows, done.localRows)
     }
+
+    /**
+     * Empties the file for the next user of the device: [reset] that keeps the local-only tables.
+     *
+     * ```kotlin
+     * val waiting = client.queue.all()
+     * if (user.gives(up = waiting)) client.storage.clearForNextUser(discarding = waiting.map { it.id })
+     * ```
+     *
+     * @param discarding the ids of all mutations of [QueueHandle.all], parked ones included.
+     * @throws RejoinException.Unsent if a waiting mutation is not named; nothing was changed.
+     */
+    public suspend fun clearForNextUser(discarding: Collection<String> = emptyList()): ResetReport =
+        reset(Keep.LOCAL, discarding)
 
     /**
      * Imports an app's old Synchro database. Its unsent changes are queued, and its rows are visible until the first

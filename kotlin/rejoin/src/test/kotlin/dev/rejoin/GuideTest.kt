@@ -110,7 +110,7 @@ class GuideTest {
             client.stop()
             val unsent = client.queue.all()
             if (unsent.isEmpty() || confirm("${unsent.size} changes were not sent. Delete them?")) {
-                client.storage.reset(Keep.LOCAL, giveUp = unsent.map { it.id })
+                client.storage.clearForNextUser(discarding = unsent.map { it.id })
             }
             assertEquals(listOf("1 changes were not sent. Delete them?"), questions)
             assertEquals(emptyList<String>() to 0, client.titles("tasks") to client.queue.all().size)

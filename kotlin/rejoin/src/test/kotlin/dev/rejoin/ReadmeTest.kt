@@ -218,7 +218,7 @@ class ReadmeTest {
             assertEquals(listOf("buy milk"), client.titles("tasks"))
 
             val unsent = client.queue.all().map { it.id }
-            val gone = client.storage.reset(Keep.LOCAL, giveUp = unsent)
+            val gone = client.storage.clearForNextUser(discarding = unsent)
             println("${gone.givenUp.size} given up")
             assertEquals(emptyList<String>(), client.titles("tasks"))
             client.shutdown()
