@@ -35,7 +35,7 @@ private actor Tokens: TokenProvider {
 /// Runs the statements of a body.
 private enum Target: Sendable {
     case client(RejoinClient)
-    case transaction(Transaction)
+    case transaction(WriteTransaction)
     case snapshot(Snapshot)
     case context(ActionContext)
 }

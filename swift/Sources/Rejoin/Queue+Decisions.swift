@@ -46,7 +46,7 @@ extension QueueHandle {
     ///   mutation with this id or the server cannot withdraw what was sent. Then nothing was changed.
     @discardableResult
     public func edit(
-        _ id: PendingMutation.ID, isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Void
+        _ id: PendingMutation.ID, isolation: isolated (any Actor)? = #isolation, _ body: (WriteTransaction) async throws -> Void
     ) async throws -> PendingMutation.ID? {
         try client.outsideOfTransaction()
         let held = try await abandonable { [ffi = client.ffi] in try await ffi.beginEdit(id: id) }

@@ -36,7 +36,7 @@ extension RejoinClient {
     ///   the commit. Then nothing was changed.
     @discardableResult
     public func transaction<Result: Sendable>(
-        isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Result
+        isolation: isolated (any Actor)? = #isolation, _ body: (WriteTransaction) async throws -> Result
     ) async throws -> Result {
         try outsideOfTransaction()
         let held = try await abandonable { [ffi] in try await ffi.begin() }
@@ -78,9 +78,9 @@ extension RejoinClient {
 
     /// Runs `body` in an open transaction and ends it.
     func ending<Result: Sendable>(
-        _ held: HeldTransaction, isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Result
+        _ held: HeldTransaction, isolation: isolated (any Actor)? = #isolation, _ body: (WriteTransaction) async throws -> Result
     ) async throws -> Result {
-        let transaction = Transaction(held)
+        let transaction = WriteTransaction(held)
         return try await Inside.$current.withValue(Inside(.transaction, of: path) { transaction.isOpen }) {
             do {
                 let result = try await withTaskCancellationHandler {

@@ -75,7 +75,7 @@ public final class ParkedWrites {
     }
 
     /// As the form with statements, with a transaction on the current rows, in which the mutation's writes are applied.
-    public func edit(_ id: ParkedWrite.ID, _ body: (Transaction) async throws -> Void) async throws {
+    public func edit(_ id: ParkedWrite.ID, _ body: (WriteTransaction) async throws -> Void) async throws {
         try await decide { queue in
             if let sent = try await queue.edit(id, body) { try await queue.retryChain(sent) }
         }

@@ -35,7 +35,7 @@ extension RejoinStore {
     /// Runs a transaction; see `RejoinClient.transaction`.
     @discardableResult
     public func transaction<Result: Sendable>(
-        _ body: @Sendable (Transaction) async throws -> Result
+        _ body: @Sendable (WriteTransaction) async throws -> Result
     ) async throws -> Result {
         try await withClient { try await $0.transaction(body) }
     }

@@ -12,7 +12,7 @@ import Testing
             try translated { _ = try FfiConverterTypeSyncStatus_lift(FfiConverterTypePatchKind_lower(.insert)) }
         }
         #expect(kind(unreadable) == "internal" && !"\(unreadable!)".isEmpty)
-        let panicked = await thrown { try await Transaction(Panicking(noHandle: .init())).execute("DELETE FROM item") }
+        let panicked = await thrown { try await WriteTransaction(Panicking(noHandle: .init())).execute("DELETE FROM item") }
         #expect(kind(panicked) == "internal" && "\(panicked!)".contains("index out of bounds"))
     }
 

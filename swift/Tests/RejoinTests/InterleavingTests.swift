@@ -62,7 +62,7 @@ private enum End: CaseIterable, Sendable { case returns, `throws`, isCancelled }
 
 /// One order, run once.
 private struct One: Sendable {
-    typealias Body = @Sendable (Transaction) async throws -> Void
+    typealias Body = @Sendable (WriteTransaction) async throws -> Void
 
     let order: [Event]
     let end: End
@@ -111,7 +111,7 @@ private struct One: Sendable {
         for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
     }
 
-    private func body(_ tx: Transaction) async throws {
+    private func body(_ tx: WriteTransaction) async throws {
         try await tx.execute("INSERT INTO item (id) VALUES ('x1')")
         await first.pass()
         let own = try await tx.query("SELECT count(*) FROM item WHERE id LIKE 'x%'", as: Int.self)

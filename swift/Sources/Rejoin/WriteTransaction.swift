@@ -6,7 +6,7 @@ internal import RejoinFFI
 /// An open transaction; created by ``RejoinClient/transaction(isolation:_:)``.
 ///
 /// Statements run one after the other, in call order. After the body ends, every call throws.
-public final class Transaction: RejoinWriter {
+public final class WriteTransaction: RejoinWriter {
     private let held: HeldTransaction
     private let state = Locked(State())
 
