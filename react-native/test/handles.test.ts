@@ -24,8 +24,8 @@ describe('handle', () => {
     const own: object = client;
     for (const name of HANDLES) expect(methods(client[name]).filter((method) => method in own), name).toEqual([]);
     expect(methods(client.schema)).toEqual(['createTable', 'alterTable', 'createIndex', 'createSearchIndex', 'dropSearchIndex']);
-    expect(methods(client.storage)).toEqual(['checkpoint', 'reset', 'importSynchro', 'diagnose']);
-    expect(methods(client.sync)).toEqual(['now', 'run', 'doctor', 'resync', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
+    expect(methods(client.storage)).toEqual(['checkpoint', 'reset', 'clearForNextUser', 'importSynchro', 'diagnose']);
+    expect(methods(client.sync)).toEqual(['request', 'run', 'doctor', 'resync', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
   });
 
   test('kept beyond the shutdown throws ClosedError in each call', async () => {

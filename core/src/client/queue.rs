@@ -92,7 +92,7 @@ impl QueueHandle<'_> {
         self.with_parked(true)
     }
 
-    fn with_parked(&self, parked: bool) -> Task<Vec<PendingMutation>> {
+    fn with_parked(self, parked: bool) -> Task<Vec<PendingMutation>> {
         self.0.core().writer.call(move |engine| {
             let mut all = pending_of(engine)?;
             all.retain(|mutation| (mutation.state == MutationState::Parked) == parked);

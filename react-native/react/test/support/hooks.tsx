@@ -62,11 +62,11 @@ export function counting(client: RejoinClient): { client: RejoinClient; counts: 
     watches.push(subscription);
     return subscription;
   };
-  const pending: RejoinClient['queue']['pending'] = (options) => {
+  const all: RejoinClient['queue']['all'] = (options) => {
     counts.reads += 1;
     return client.queue.all(options);
   };
-  const queue = replacing(client.queue, { pending });
+  const queue = replacing(client.queue, { all });
   return { client: replacing(client, { watch, queue }), counts };
 }
 
