@@ -26,11 +26,11 @@ pub enum Metered {
     #[default]
     Allow,
     /// Local writes are pushed, but pulls wait for an unmetered network or for
-    /// [`SyncHandle::now`](crate::SyncHandle::now). Tables of the log are exchanged only while entries
+    /// [`SyncHandle::request`](crate::SyncHandle::request). Tables of the log are exchanged only while entries
     /// wait.
     PushOnly,
     /// Nothing is exchanged until the network is unmetered or the app calls
-    /// [`SyncHandle::now`](crate::SyncHandle::now).
+    /// [`SyncHandle::request`](crate::SyncHandle::request).
     Never,
 }
 
