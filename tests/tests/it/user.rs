@@ -11,8 +11,8 @@ use rejoin_core::transport::{
     EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
 };
 use rejoin_core::{
-    Client, Config, Error, InputFault, Network, QueueFault, Services, TokenError,
-    TokenProvider, Verdict, block_on,
+    Client, Config, Error, InputFault, Network, QueueFault, Services, TokenError, TokenProvider,
+    Verdict, block_on,
 };
 use rejoin_tests::{Backend, Door, PlainBackend};
 use tempfile::TempDir;
