@@ -2,7 +2,8 @@
 //! log.
 
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Device, PlainBackend};
+use rejoin_plain::Fault as Inside;
+use rejoin_tests::{Device, Fault, PlainBackend};
 use serde_json::json;
 
 use crate::plain_story::{notes, take_paths, with_small_pages};
@@ -130,4 +131,31 @@ fn pages_are_staged_unless_the_base_is_empty() {
     device.engine().set_meta("first_sync", None).unwrap();
     device.sync(&other);
     assert_eq!(device.see("SELECT id FROM notes"), "n9");
+}
+
+/// Found by a simulated run.
+#[test]
+fn created_row_that_a_snapshot_lacks_was_not_deleted() {
+    let server = filled(1);
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    let id = "5b8b6a0e-0000-4000-8000-000000000001";
+    device.write(&format!("INSERT INTO notes (id, title) VALUES ('{id}', 'mine')"));
+    // Whether the server has the row is unknown when a snapshot without it is merged.
+    device.host.advance(DAY * 7);
+    take_paths(&mut device);
+    device.until(&server, Phase::Pushing).unwrap();
+    server.server().fail_next(Inside::FailsBeforeCommit);
+    device.pass(&server).unwrap();
+    assert!(take_paths(&mut device).contains("snapshot"));
+    assert_eq!(device.queue().len(), 1);
+    // Now the server gets it, and another writer changes it before the device learns that.
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    device.step(&server).unwrap_err();
+    server.update("notes", id, &json!({"title": "theirs"}));
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(device.waiting(), "", "the row with this key can only be the device's own");
+    assert_eq!(device.see(&format!("SELECT title FROM notes WHERE id = '{id}'")), "theirs");
 }

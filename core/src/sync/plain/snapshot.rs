@@ -253,7 +253,15 @@ pub(crate) fn merge(
     // A row that left the staging may be in the log again: the push's response decides.
     let (images, gone): (Vec<ServerRow>, Vec<ServerRow>) =
         search.images(engine)?.into_iter().partition(|image| image.row.is_some());
-    let history = gone.into_iter().map(|image| RowKey { table: image.table, key: image.key });
+    let gone = gone.into_iter().map(|image| RowKey { table: image.table, key: image.key });
+    // Only a row of the base was on the server: one that this device creates may still arrive there.
+    let (view, mut history) = (engine.queue_view(), Vec::new());
+    for row in gone {
+        if view.base_row(&row)?.is_some() {
+            history.push(row);
+        }
+    }
+    drop(view);
     let meta = vec![
         fact::forget(fact::SNAPSHOT),
         filled(),
@@ -261,7 +269,6 @@ pub(crate) fn merge(
         fact::fact(fact::LAST_PULL, engine.host.now_micros().to_string()),
         (fact::CHECKPOINT.to_owned(), snapshot.pull_cursor),
     ];
-    let history = history.collect();
     let mut batch = Batch { images, history, detect_conflicts: true, meta, ..Batch::default() };
     push::recognise(engine, &mut batch)?;
     let applied = engine.apply(batch)?;

@@ -179,9 +179,13 @@ impl World<'_> {
                 self.is_guilty(place, mutation, kept)
             }
             Some(tick) => {
-                // The row with a random key can only come from its create.
-                let is_clear = edit.kind == Kind::Create && self.random.contains(&edit.name.1);
-                let excused = self.site.history().others_wrote(&edit.name, edit.at, tick);
+                let history = self.site.history();
+                // The row with a random key can only come from its create, unless it was deleted
+                // since: that, and another row under its key, are for the app to decide.
+                let is_clear = edit.kind == Kind::Create
+                    && self.random.contains(&edit.name.1)
+                    && !history.was_deleted(&edit.name, tick);
+                let excused = history.others_wrote(&edit.name, edit.at, tick);
                 // A request of it may arrive after it was parked.
                 let is_late = self.late.contains(&edit.name);
                 if !is_late && (is_clear || !excused) {
@@ -277,9 +281,11 @@ impl World<'_> {
         if !edit.cells.iter().any(is_there) {
             return Ok(());
         }
-        // A device that has pulled only an older delete has no row from which to restore the value.
+        // A device that has pulled only an older delete has no row from which to restore the value,
+        // and a request that arrives late writes the value again after it was reversed.
         let excused = history.others_wrote(&edit.name, edit.at, tick)
-            || history.came_back(&edit.name, edit.known, tick);
+            || history.came_back(&edit.name, edit.known, tick)
+            || self.late.contains(&edit.name);
         let detail = format!("{edit:?} was discarded, and the server has it");
         drop(history);
         if excused {

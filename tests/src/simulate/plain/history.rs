@@ -76,6 +76,12 @@ impl History {
         self.of(name).iter().any(|change| change.tick > after && change.by != Some(at))
     }
 
+    /// Whether the row was deleted after this position.
+    pub(super) fn was_deleted(&self, name: &Name, after: usize) -> bool {
+        let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
+        self.of(name).iter().any(|change| change.tick > after && !is_there(change))
+    }
+
     /// Whether a deleted row came back between these two positions. A device that has certainly
     /// read only what was before the first may have pulled the delete alone, because a page may end
     /// after it.
