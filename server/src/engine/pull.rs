@@ -356,6 +356,7 @@ fn walk(
     let Some(mut walk) = next.walk.take() else { return Ok(()) };
     let scope = ReadScope::of(&walked(&walk));
     let schema = reading.schema();
+    let mut moves = false;
     for table in &schema.tables {
         if table.name < walk.table {
             continue;
@@ -370,7 +371,10 @@ fn walk(
         for row in &page.rows {
             names.add(table, row.id(table));
         }
-        if !page.ends || names.len() >= room.rows {
+        moves |= !page.rows.is_empty();
+        // A page that rows asked for by name have filled reads at least one more row, or the walk
+        // would stay at the end of a table.
+        if !page.ends || moves && names.len() >= room.rows {
             walk.after = page.rows.last().map(|row| row.id(table)).or(walk.after);
             next.walk = Some(walk);
             return Ok(());

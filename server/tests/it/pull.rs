@@ -3,6 +3,7 @@
 use macro_rules_attribute::apply;
 use std::collections::BTreeMap;
 
+use rejoin_protocol::wire::pull::PullResponse;
 use serde_json::{Value, json};
 
 use crate::world::{Backend, World, named, place, rename};
@@ -174,6 +175,32 @@ async fn granted_buckets_fill_and_revoked_buckets_drop_rows(world: World) {
     while anna.pull_into(&mut base, 2).await {}
     assert_eq!(base, anna.snapshot_rows().await);
     assert!(base.contains_key("places/b2") && base.contains_key("places/b1"));
+}
+
+/// Rows that a device asks for by name may fill its pages. Found by a simulated run.
+#[apply(secured_stores!)]
+async fn granted_bucket_fills_beside_rows_asked_for_by_name(world: World) {
+    world.write("INSERT INTO places(id, owner_id, name) VALUES('b1', 'ben', 'x')");
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.pull().await;
+    world.write("INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')");
+    let recheck = json!([{"table_name": "places", "id": "p1"}]);
+    let mut found = Vec::new();
+    loop {
+        let ask = json!({"limit": 1, "rejoin": {"cursor": anna.cursor, "recheck": recheck}});
+        let (_, page) = anna.post("/sync/pull", ask).await;
+        let page: PullResponse = serde_json::from_value(page).unwrap();
+        found.extend(named(&page));
+        if !page.has_more {
+            break;
+        }
+        let next = page.rejoin.unwrap().cursor;
+        assert_ne!(next, anna.cursor, "a page leads nowhere");
+        anna.cursor = next;
+    }
+    assert!(found.contains(&"places/b1".to_owned()), "{found:?}");
 }
 
 #[apply(secured_stores!)]
