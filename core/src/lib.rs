@@ -27,7 +27,7 @@
 //!
 //! let update = tasks.next().await.unwrap()?; // The commit changed the result.
 //! assert_eq!(update.rows.row(0).unwrap().get::<&str>("title")?, "buy milk");
-//! let pending = client.queue().all().await?; // Stored in the file until a network is available.
+//! let pending = client.queue().pending().await?; // Stored in the file until a network is available.
 //! assert_eq!((pending.len(), pending[0].state), (1, MutationState::Pending));
 //! client.shutdown().await?;
 //! # Ok::<(), rejoin_core::Error>(())

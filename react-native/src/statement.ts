@@ -23,7 +23,7 @@ export function statementText(sql: string): string {
 
 /** Converts parameters for the engine. */
 export function lowerAll(params: readonly SqlParam[]): ffi.SqlValue[] {
-  if (!Array.isArray(params)) throw new InvalidInputError(`parameters are an array with a value for each ?, not ${params === null ? 'null' : `a ${typeof params}`}`);
+  if (!Array.isArray(params)) throw new InvalidInputError(`parameters are an array with a value for each ?, not ${params === null ? 'null' : `a value of type ${typeof params}`}`);
   return params.map((value, at) => lower(value, `parameter ${at + 1}`));
 }
 

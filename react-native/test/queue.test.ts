@@ -32,6 +32,7 @@ describe('parked mutation', () => {
     const { phone, create, edit } = await rejected();
     const own = new Error('own');
     const before = await phone.queue.all();
+    expect([await phone.queue.parked(), await phone.queue.pending()]).toEqual([before, []]);
     expect(await caught(phone.queue.edit(create, () => Promise.reject(own)))).toBe(own);
     const controller = new AbortController();
     const hanging = caught(

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rejoin_server::{ClientStatus, Server};
+use rejoin_server::{ClientStatus, Config, Server};
 use serde_json::json;
 
 /// Devices per page.
@@ -14,18 +14,22 @@ const PAGE: usize = 500;
 /// Maximum number of schemas listed.
 const HISTORY: usize = 1_000;
 
-/// Time to wait for `/readyz`, which itself waits for at most `limits.lag_ms`, 5 seconds by default.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How much longer than `/readyz` itself, which waits for `limits.lag_ms`, to wait for its response.
+const BEYOND: Duration = Duration::from_secs(5);
 
-/// Prints `/readyz` of the server that listens on this address; an error unless it is ready.
-pub(crate) fn ready(mut address: SocketAddr) -> anyhow::Result<()> {
+/// Prints `/readyz` of the server that runs with this configuration; an error unless it is ready.
+pub(crate) fn ready(config: &Config) -> anyhow::Result<()> {
+    let patience = Duration::from_millis(config.limits.lag_ms.into()) + BEYOND;
+    let mut address = config.listen;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let answer = get(address, "/readyz").with_context(|| format!("no server on {address}"))?;
+    let answer = get(address, "/readyz", patience).with_context(|| {
+        format!("no server on {address}: start `rejoin-server serve` with this configuration")
+    })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     writeln!(stdout(), "{body}")?;
     let is_ready = head.split(' ').nth(1) == Some("200");
@@ -34,9 +38,9 @@ pub(crate) fn ready(mut address: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// The response to a request, as it was sent.
-fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn get(address: SocketAddr, path: &str, patience: Duration) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     // With HTTP/1.0 the body has no chunks and ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = String::new();

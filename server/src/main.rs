@@ -188,7 +188,7 @@ fn run() -> anyhow::Result<()> {
             writeln!(stdout(), "{} and its database are good", config.display())?;
             Ok(())
         }
-        Command::Ready { config } => command::ready(load(&config, None)?.listen),
+        Command::Ready { config } => command::ready(&load(&config, None)?),
         Command::Migrations { print: _, from } => {
             write!(stdout(), "{}", PostgresStore::migration_script(from))?;
             Ok(())

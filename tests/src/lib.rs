@@ -25,6 +25,13 @@ pub mod simulate;
 pub mod synchro;
 pub mod tables;
 
+/// The example of the page about tests, which needs the client and the server.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../docs/testing.md")]
+    struct TestingPage;
+}
+
 pub use backend::{Backend, Backup, Store};
 pub use device::{Device, Moment, undecided};
 pub use door::{Door, Loss};

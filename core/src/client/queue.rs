@@ -81,7 +81,7 @@ impl QueueHandle<'_> {
     /// # Errors
     /// As [`QueueHandle::all`].
     pub fn pending(&self) -> Task<Vec<PendingMutation>> {
-        self.with_parked(false)
+        self.listed(false)
     }
 
     /// Those of [`QueueHandle::all`] that wait for a decision of the app.
@@ -89,10 +89,10 @@ impl QueueHandle<'_> {
     /// # Errors
     /// As [`QueueHandle::all`].
     pub fn parked(&self) -> Task<Vec<PendingMutation>> {
-        self.with_parked(true)
+        self.listed(true)
     }
 
-    fn with_parked(self, parked: bool) -> Task<Vec<PendingMutation>> {
+    fn listed(self, parked: bool) -> Task<Vec<PendingMutation>> {
         self.0.core().writer.call(move |engine| {
             let mut all = pending_of(engine)?;
             all.retain(|mutation| (mutation.state == MutationState::Parked) == parked);

@@ -372,8 +372,8 @@ fn walk(
             names.add(table, row.id(table));
         }
         moves |= !page.rows.is_empty();
-        // A page that rows asked for by name have filled reads at least one more row, or the walk
-        // would stay at the end of a table.
+        // Rows that the device asked for by name may have filled the page. The walk goes on until it
+        // has a row of its own: otherwise it would stay at the end of a table.
         if !page.ends || moves && names.len() >= room.rows {
             walk.after = page.rows.last().map(|row| row.id(table)).or(walk.after);
             next.walk = Some(walk);

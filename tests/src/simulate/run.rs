@@ -49,11 +49,18 @@ impl Sum {
         self.broken = more.broken;
     }
 
-    fn take(&mut self, report: &RunReport) {
-        self.worlds += 1;
-        for (what, times) in report.counts() {
-            *self.counts.entry(what).or_default() += times;
-            *self.spread.entry(what).or_default() += 1;
+    /// Counts the runs that ended, in their order and up to the first failed one: those after it
+    /// are executed again.
+    fn take_ended(&mut self, ended: &mut BTreeMap<u64, RunReport>) {
+        let last = self.broken.as_ref().map_or(u64::MAX, |broken| broken.number);
+        while self.worlds < last
+            && let Some(report) = ended.remove(&(self.worlds + 1))
+        {
+            self.worlds += 1;
+            for (what, times) in report.counts() {
+                *self.counts.entry(what).or_default() += times;
+                *self.spread.entry(what).or_default() += 1;
+            }
         }
     }
 }
@@ -88,7 +95,7 @@ pub fn worlds<M: Model>(
 ) -> Sum {
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let mutant = switch.map(|switch| switch.mutant);
-    let sum = Mutex::new(Sum::default());
+    let sum = Mutex::new((Sum::default(), BTreeMap::new()));
     let work = || {
         while !stop.load(Ordering::SeqCst) {
             let at = next.fetch_add(1, Ordering::SeqCst);
@@ -98,17 +105,22 @@ pub fn worlds<M: Model>(
             let (number, seed) = (at - from + 1, at);
             let mut report = RunReport::default();
             let lived = tell(model, seed, &model.steps(seed), mutant, &mut report);
-            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-            sum.take(&report);
-            let Err(why) = lived else { continue };
-            if switch.is_some_and(|switch| !switch.noticed_by.contains(&why.name())) {
-                *sum.passed_over.entry(why.name()).or_default() += 1;
-                continue;
+            let mut guard = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sum, ended) = &mut *guard;
+            ended.insert(number, report);
+            match lived {
+                Ok(()) => {}
+                Err(why) if switch.is_some_and(|one| !one.noticed_by.contains(&why.name())) => {
+                    *sum.passed_over.entry(why.name()).or_default() += 1;
+                }
+                Err(why) => {
+                    stop.store(true, Ordering::SeqCst);
+                    if sum.broken.as_ref().is_none_or(|broken| number < broken.number) {
+                        sum.broken = Some(Broken { number, seed, why });
+                    }
+                }
             }
-            stop.store(true, Ordering::SeqCst);
-            if sum.broken.as_ref().is_none_or(|broken| number < broken.number) {
-                sum.broken = Some(Broken { number, seed, why });
-            }
+            sum.take_ended(ended);
         }
     };
     std::thread::scope(|scope| {
@@ -116,7 +128,7 @@ pub fn worlds<M: Model>(
             scope.spawn(work);
         }
     });
-    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
 thread_local! {

@@ -176,8 +176,10 @@ fn rejected_write_is_parked_and_blocks_nothing() {
         }
     }
     assert_eq!(backend.see("SELECT id FROM places"), "good");
-    let pending = phone.client.queue().all().wait().unwrap();
-    let [parked] = pending.as_slice() else { panic!("{pending:?}") };
+    let all = phone.client.queue().all().wait().unwrap();
+    assert_eq!(phone.client.queue().parked().wait().unwrap(), all);
+    assert_eq!(phone.client.queue().pending().wait().unwrap(), []);
+    let [parked] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!((parked.state, parked.reason), (MutationState::Parked, Some(ParkReason::Rejected)));
     assert!(parked.detail.as_ref().unwrap().contains("constraint.check"), "{parked:?}");
     let [row] = parked.rows.as_slice() else { panic!("{parked:?}") };

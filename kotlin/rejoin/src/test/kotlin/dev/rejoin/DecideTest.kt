@@ -21,10 +21,11 @@ class DecideTest {
         val client = story.run { device() }
         client.adds("t1", "refused")
         client.execute("UPDATE task SET rank = 2 WHERE id = 't1'")
-        val (create, edit) = client.queue.all().map { it.id }
+        val (create, edit) = client.queue.pending().map { it.id }
         client.sync.run()
         client.stop()
         assertEquals(listOf(ParkReason.REJECTED, ParkReason.DEPENDS), client.reasons())
+        assertEquals(listOf(create, edit) to 0, client.queue.parked().map { it.id } to client.queue.pending().size)
         assertEquals(create, client.queue.all().last().becauseOf)
         return Triple(client, create, edit)
     }
