@@ -117,9 +117,10 @@ impl PlainServer {
         self.poison.push(Poison(Box::new(when)));
     }
 
-    /// Removes all artificial rejections.
+    /// Removes all artificial rejections and the queued faults.
     pub fn heal(&mut self) {
         self.poison.clear();
+        self.faults.clear();
     }
 
     /// Makes the next successful pull require a snapshot.

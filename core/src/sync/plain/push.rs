@@ -390,10 +390,15 @@ pub(crate) fn lost(engine: &mut Engine, sent: &PushContent) -> Result<()> {
 /// parked: then there may be more to send.
 pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Vec<Applied>> {
     let mut parked = Vec::new();
-    for Failure { place, unread } in std::mem::take(&mut course.failures) {
+    let mut failures = std::mem::take(&mut course.failures);
+    failures.sort_by_key(|failure| failure.place);
+    for Failure { place, unread } in failures {
         let Some(record) = engine.queue.records().get(place) else { continue };
-        let is_last = unread || names_removed(engine, record);
-        if !is_last && !engine.is_last_fault(record.faults) {
+        let is_useless = unread || names_removed(engine, record);
+        // The server may have failed because a row is missing that waited for the parked record: a
+        // plain schema declares no references.
+        let is_last = parked.is_empty() && engine.is_last_fault(record.faults);
+        if !is_useless && !is_last {
             engine.count_fault(place)?;
             continue;
         }

@@ -78,6 +78,19 @@ fn bisection_from_the_front_parks_only_the_failing_record() {
 }
 
 #[test]
+fn child_whose_parent_waited_for_a_parked_record_is_sent_again() {
+    let mut world = World::unbundled();
+    world.run(
+        "INSERT INTO notes (id, body) VALUES ('bad', 'BAD'); \
+               INSERT INTO notes (id, body) VALUES ('p', 'x')",
+    );
+    world.run("INSERT INTO items (id, note, body) VALUES ('i', 'p', 'x')");
+    world.exhaust(&[Net::Ok]);
+    world.push(&[Net::Ok]);
+    assert_eq!((world.server.count(), world.parked().len()), (2, 1));
+}
+
+#[test]
 fn answer_500_after_a_commit_is_resolved_by_our_own_row() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");

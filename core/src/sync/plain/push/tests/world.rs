@@ -78,11 +78,23 @@ impl World {
         Self::over(Server::new(false))
     }
 
+    /// A device whose app bundles no manifest: its schema declares no references.
+    pub(super) fn unbundled() -> Self {
+        let mut server = Server::new(false);
+        let manifest = completed(server.manifest(), None, &[]);
+        Self::with_manifest(server, manifest)
+    }
+
     /// A device with the schema of this server.
     pub(super) fn over(mut server: Server) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let theirs = server.manifest();
-        let manifest = Some(completed(theirs.clone(), Some(&bundled(theirs)), &[]));
+        let manifest = completed(theirs.clone(), Some(&bundled(theirs)), &[]);
+        Self::with_manifest(server, manifest)
+    }
+
+    fn with_manifest(server: Server, manifest: Manifest) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = Some(manifest);
         let options = OpenOptions { path: folder.path().join("app.db"), manifest };
         let host = Arc::new(TestHost::new(1));
         let engine = Engine::open(&options, host.clone()).unwrap();
