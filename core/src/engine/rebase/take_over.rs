@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
-use crate::engine::queue::mutation::Basis;
+use crate::engine::queue::mutation::{Basis, is_onto};
 use crate::engine::queue::step::{PendingOp, old_of};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};
@@ -245,7 +245,8 @@ fn hand_over(
         // this value.
         return Ok(true);
     }
-    if patch.kind == PatchKind::Insert {
+    // A create over an existing row compares that row, like an edit.
+    if patch.kind == PatchKind::Insert && !is_onto(&step.effect, &step.basis, index) {
         return Ok(false);
     }
     let Some(at) = patch.columns.iter().position(|column| column.column == written.column) else {

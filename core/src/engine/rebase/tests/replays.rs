@@ -222,6 +222,29 @@ fn retried_edit_compares_what_a_retried_action_leaves() {
     assert_eq!(edit.basis.values().next(), Some(&7.into()));
 }
 
+/// Found by simulation (seed 3011440): a create over an existing row was compared with the action's
+/// previous value.
+#[test]
+fn retried_create_compares_what_an_action_leaves() {
+    let copies = |context: &mut Context<'_, '_>, _: &Arguments| {
+        let sql = "UPDATE stock SET n = (SELECT n FROM stock WHERE id = 'nails') WHERE id = 'bolts'";
+        context.execute(sql, ()).map(Json::from)
+    };
+    let (_folder, mut engine) = shop(Actions::new().handler("copies", [], copies));
+    engine.execute("INSERT INTO stock (id, n) VALUES ('bolts', 1)", &[]).unwrap();
+    send(&mut engine, 1);
+    let create = only(&engine);
+    let images = vec![image(&engine, "stock", "bolts", Some(&[("n", 7.into())]))];
+    let verdicts = vec![verdict(&create, Ending::Conflict)];
+    let batch = Batch { images, verdicts, detect_conflicts: true, ..Batch::default() };
+    assert_eq!(engine.apply(batch).unwrap().parked, [create.id]);
+    perform::perform(&mut engine, "copies", &Json::Null).unwrap();
+    decide::retry(&mut engine, create.id).unwrap();
+    assert_eq!(pull_nails(&mut engine, 6).parked, []);
+    let [_, create] = &engine.pending().unwrap()[..] else { panic!("the queue") };
+    assert_eq!(create.basis.values().next(), Some(&6.into()), "the action has run again");
+}
+
 /// Creates a line as long as there is stock.
 fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
     let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";
