@@ -40,23 +40,64 @@ function table(caption, heads, rows) {
 
 const section = (title, content) => element('section', element('h2', title), ...(content.length === 0 ? [element('p', 'None')] : content));
 
-function head({ path, format, first_sync, counts, facts }) {
-  return section('Status', [
-    table('', ['file', 'format', 'first sync', ...Object.keys(counts)], [[path, format, first_sync, ...Object.values(counts)]]),
-    table('Stored facts', ['name', 'value'], Object.entries(facts)),
-  ]);
+function folded(title, ...content) {
+  return element('details', element('summary', title), ...content);
 }
 
-function tables(all) {
-  const rows = all.map(({ name, rows, base_rows, digest, writable }) => [name, rows, base_rows, digest, writable ? 'yes' : 'no']);
-  const heads = ['name', 'rows', 'rows of the base', 'digest of the base', 'writable'];
+/** Why a write is parked, in the words of docs/verdicts.md. */
+const REASONS = {
+  rejected: 'a rule of the server rejects its values',
+  conflicted: 'the row has changed on the server since',
+  refused: 'the server does not evaluate it',
+  depends: 'a write that it depends on is parked',
+  partlyaccepted: 'the server has accepted a part of it; this is the rest',
+  unreplayable: 'its action could not run again on the newer rows',
+  serverfault: 'the server has failed on it too often',
+};
+
+function summary({ counts, first_sync }) {
+  const { parked, pending, sent, uncertain } = counts;
+  const made = element('p', `${parked} parked, ${pending + sent + uncertain} waiting to be synced. First sync: ${first_sync}.`);
+  made.id = 'summary';
+  return made;
+}
+
+/** The number of rows of each table, and how many of them have writes in the queue. */
+function tables({ tables: all, queue }) {
+  const written = (name, isCounted) => {
+    const rows = queue.filter(isCounted).flatMap((one) => one.rows.filter(({ table }) => table === name));
+    return new Set(rows.map(({ key }) => cell(key))).size;
+  };
+  const rows = all.map(({ name, rows: shown, writable }) => [
+    name,
+    shown,
+    written(name, (one) => !isParked(one)),
+    written(name, isParked),
+    writable ? 'yes' : 'no',
+  ]);
+  const heads = ['table', 'rows', 'rows with pending writes', 'rows with parked writes', 'writable'];
   return section('Tables', rows.length === 0 ? [] : [table('', heads, rows)]);
 }
 
+function facts({ path, format, facts: stored, tables: all }) {
+  return section('File', [
+    folded(
+      'Format, identity and digests',
+      table('', ['name', 'value'], [['file', path], ['format', format], ...Object.entries(stored)]),
+      table('', ['table', 'rows of the base', 'digest of the base'], all.map((one) => [one.name, one.base_rows, one.digest])),
+    ),
+  ]);
+}
+
+const isParked = ({ state }) => state === 'parked';
+
 const caption = ({ operation, table, key }) => `${operation} ${table} ${cell(key)}`;
 
+/** The columns of a row; of an insert, those with a value. */
+const columnsOf = ({ operation, columns }) => Object.entries(columns).filter(([, one]) => operation !== 'insert' || one.new !== null);
+
 function written(row) {
-  const rows = Object.entries(row.columns).map(([name, one]) => [name, cell(one.old), cell(one.new)]);
+  const rows = columnsOf(row).map(([name, one]) => [name, cell(one.old), cell(one.new)]);
   return table(caption(row), ['column', 'old', 'new'], rows);
 }
 
@@ -65,40 +106,50 @@ function compared(row, detail) {
   const conflicts = Array.isArray(detail?.rows) ? detail.rows : [];
   const keyText = typeof row.key === 'string' ? row.key : cell(row.key);
   const conflict = conflicts.find(({ table, id }) => table === row.table && String(id) === keyText);
-  const theirs = (name) => (conflict === undefined ? 'not reported' : conflict.theirs ? cell(conflict.theirs[name]) : 'no row');
+  if (conflict === undefined) return written(row);
+  const theirs = (name) => (conflict.theirs ? cell(conflict.theirs[name]) : 'no row');
   // In the form of the server's values, which are not those of SQLite for booleans and bytes.
-  const mine = (name, one) => (row.operation === 'delete' ? 'deleted' : cell(conflict?.mine?.[name] ?? one.new));
-  const columns = Object.entries(row.columns);
+  const mine = (name, one) => (row.operation === 'delete' ? 'deleted' : cell(conflict.mine?.[name] ?? one.new));
+  const columns = columnsOf(row);
   const rows = columns.map(([name, one]) => [name, cell(one.old), mine(name, one), theirs(name)]);
   const made = table(caption(row), ['column', 'before', 'mine', 'theirs, at the verdict'], rows);
-  columns.forEach(([name], at) => made.rows[at + 1].classList.toggle('conflict', (conflict?.columns ?? []).includes(name)));
+  columns.forEach(([name], at) => made.rows[at + 1].classList.toggle('conflict', (conflict.columns ?? []).includes(name)));
   return made;
 }
 
 function mutation(one, rows) {
   const { seq, id, state, action, attempt, written_ms, accepted_ms, reason, because_of, blocked_by, undoes, detail } = one;
-  const facts = [`#${seq} ${id}`, state, `written ${time(written_ms)}`, accepted_ms && `accepted ${time(accepted_ms)}`, `attempt ${attempt}`];
-  facts.push(action && `by ${action}`, blocked_by && `blocked by ${blocked_by}`, undoes && `reverts ${undoes}`);
-  const lines = [facts.filter(Boolean).join(', ')];
-  if (reason) lines.push(`Reason: ${reason}${because_of ? ` because of ${because_of}` : ''}`);
+  const title = action ? `action ${action}` : one.rows.map(caption).slice(0, 3).join(', ') + (one.rows.length > 3 ? `, ${one.rows.length - 3} more` : '');
+  const lines = [];
+  if (reason) lines.push(`Parked (${reason}): ${REASONS[reason] ?? 'the app must decide'}${because_of ? `, ${because_of}` : ''}.`);
   if (typeof detail?.message === 'string') lines.push(`Message: ${detail.message}`);
+  if (blocked_by) lines.push(`Waits for ${blocked_by}.`);
+  const times = [`written ${time(written_ms)}`, accepted_ms && `accepted ${time(accepted_ms)}`, undoes && `reverts ${undoes}`];
+  lines.push(times.filter(Boolean).join(', '));
+  const internal = [`#${seq} ${id}`, state, `attempt ${attempt}`].filter(Boolean).join(', ');
   // The rows of a conflict are in the table.
-  if (detail) lines.push(`Detail: ${typeof detail === 'string' ? detail : jsonText({ ...detail, rows: undefined })}`);
-  return element('article', ...lines.map((text) => element('p', text)), ...rows);
+  const rest = detail && `Detail: ${typeof detail === 'string' ? detail : jsonText({ ...detail, rows: undefined })}`;
+  const more = folded('Details', ...[internal, rest].filter(Boolean).map((text) => element('p', text)));
+  return element('article', element('h3', title), ...lines.map((text) => element('p', text)), ...rows, more);
 }
 
 function show(found) {
-  const isParked = ({ state }) => state === 'parked';
   const plain = (one) => mutation(one, one.rows.map(written));
   const parked = (one) => mutation(one, one.rows.map((row) => compared(row, one.detail)));
+  const open = new Set([...document.querySelectorAll('details[open]')].map(placeOf));
   document.getElementById('content').replaceChildren(
-    head(found),
-    tables(found.tables),
-    section('Pending', found.queue.filter((one) => !isParked(one)).map(plain)),
-    section('Parked', found.queue.filter(isParked).map(parked)),
-    section('History', found.history.map(plain)),
+    summary(found),
+    section('Parked writes', found.queue.filter(isParked).map(parked)),
+    section('Pending writes', found.queue.filter((one) => !isParked(one)).map(plain)),
+    tables(found),
+    section('Accepted writes, newest first', found.history.map(plain)),
+    facts(found),
   );
+  for (const one of document.querySelectorAll('details')) one.open = open.has(placeOf(one));
 }
+
+/** Identifies a folded part, so that it stays open when the page changes. */
+const placeOf = (details) => details.textContent;
 
 function showError(text) {
   const error = document.getElementById('error');

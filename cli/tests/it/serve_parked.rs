@@ -96,3 +96,24 @@ async fn parked_mutations_are_served_with_both_values() {
     let text = serde_json::to_string_pretty(&found).unwrap();
     assert_eq!(form(&recorded), form(&found), "record cli/tests/inspection.json again: {text}");
 }
+
+/// In a real browser, with its content security policy.
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_shows_parked_writes_first() {
+    let folder = TempDir::new().unwrap();
+    let served = serve(&conflict(&folder).await);
+    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+    let mut browser = std::process::Command::new("chromium");
+    // As root it starts only without its sandbox.
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+    // The page asks for its content after it is loaded.
+    browser.args(["--no-first-run", "--virtual-time-budget=1000", "--dump-dom", &profile]);
+    let shown = browser.arg(format!("http://127.0.0.1:{}{}", served.port, served.path)).output();
+    let shown = shown.unwrap();
+    let (dom, log) =
+        (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+    let place = |text: &str| dom.find(text).unwrap_or_else(|| panic!("no {text}: {dom}\n{log}"));
+    let places = ["2 parked, 1 waiting", "Parked writes", "&lt;script&gt;theirs", "Pending writes"];
+    assert!(places.map(place).is_sorted(), "{dom}");
+    assert!(!log.contains("Content Security Policy"), "{log}");
+}

@@ -14,7 +14,7 @@ pub(crate) struct Optional {
 const POSTGRES: &str = "postgres";
 
 /// The programs. A test that starts another one has a name of its own here.
-pub(crate) const OPTIONAL: [Optional; 5] = [
+pub(crate) const OPTIONAL: [Optional; 6] = [
     Optional { name: "PostgreSQL", tests: &[POSTGRES], is_installed: has_postgres },
     Optional {
         name: "PgBouncer",
@@ -31,6 +31,11 @@ pub(crate) const OPTIONAL: [Optional; 5] = [
         tests: &["nginx"],
         // On the PATH, or where Debian installs it.
         is_installed: || ["nginx", "/usr/sbin/nginx"].iter().any(|it| version(it, "-v").is_some()),
+    },
+    Optional {
+        name: "chromium",
+        tests: &["chromium"],
+        is_installed: || version("chromium", "--version").is_some(),
     },
     Optional {
         // Used by the commands of `docs/operate.md`.

@@ -281,9 +281,17 @@ impl World<'_> {
         if !edit.cells.iter().any(is_there) {
             return Ok(());
         }
+        // A create that was sent, and that the app made again, is not reversed: the second create
+        // becomes an edit of the row. If that is discarded as well, the row stays.
+        let created_again = self.written[place + 1..].iter().any(|one| {
+            (one.at, one.kind, one.given_up) == (edit.at, Kind::Create, true)
+                && one.name == edit.name
+                && edit.kind == Kind::Create
+        });
         // A device that has pulled only an older delete has no row from which to restore the value,
         // and a request that arrives late writes the value again after it was reversed.
-        let excused = history.others_wrote(&edit.name, edit.at, tick)
+        let excused = created_again
+            || history.others_wrote(&edit.name, edit.at, tick)
             || history.came_back(&edit.name, edit.known, tick)
             || self.late.contains(&edit.name);
         let detail = format!("{edit:?} was discarded, and the server has it");

@@ -227,7 +227,8 @@ fn retried_edit_compares_what_a_retried_action_leaves() {
 #[test]
 fn retried_create_compares_what_an_action_leaves() {
     let copies = |context: &mut Context<'_, '_>, _: &Arguments| {
-        let sql = "UPDATE stock SET n = (SELECT n FROM stock WHERE id = 'nails') WHERE id = 'bolts'";
+        let sql =
+            "UPDATE stock SET n = (SELECT n FROM stock WHERE id = 'nails') WHERE id = 'bolts'";
         context.execute(sql, ()).map(Json::from)
     };
     let (_folder, mut engine) = shop(Actions::new().handler("copies", [], copies));
