@@ -3,7 +3,7 @@
 //!
 //! Its pages are of different moments, and the halves of a pair are on pages that are far apart. So
 //! the device shows nothing of a snapshot before it has the changes since the first page. A first
-//! snapshot is applied directly (ADR 0007), and reports that it is partial: it is checked from its
+//! snapshot is applied directly (ADR 0056), and reports that it is partial: it is checked from its
 //! end on.
 
 #![allow(clippy::disallowed_methods)] // Another reader opens the file directly.

@@ -158,7 +158,7 @@ fn response_of_another_schema_is_abandoned_whole(store: Store) {
     assert_eq!(device.see(PLACES), "p1|C|n");
 }
 
-/// On an SQLite server a renamed column is another one (docs/adr/0009): the old one is removed, the
+/// On an SQLite server a renamed column is another one (ADR 0039): the old one is removed, the
 /// new one is added.
 #[apply(each_store)]
 fn renamed_column_is_gained_and_older_edits_are_pushed(store: Store) {
