@@ -1,13 +1,17 @@
 //! Observability: a span for each request, and metrics.
 //!
 //! Recorded are routes, methods, statuses, verdicts and numbers, never users, devices, tables, rows
-//! or values. Spans use `tracing`. Metrics go to OpenTelemetry's global meter provider, if the
+//! or values. Only the line of a request at level `debug`, which stays in the process's log, has the
+//! device and a hash of the user. Spans use `tracing`. Metrics go to OpenTelemetry's global meter provider, if the
 //! feature `otel` is enabled and a host has set a provider before the first server was opened.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::{MatchedPath, Request};
-use axum::http::Method;
+use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -41,8 +45,30 @@ pub(crate) struct Ended {
     pub(crate) seconds: f64,
 }
 
+/// Who has sent a request, for its line in the log; filled while the request is read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sender(Arc<(OnceLock<String>, OnceLock<String>)>);
+
+impl Sender {
+    /// The sender of the request with these extensions, if its line is logged.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// The first 8 hexadecimal digits of the SHA-256 of the user's id: enough to follow one user.
+    pub(crate) fn is_user(&self, user: &str) {
+        let digits =
+            || Sha256::digest(user).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        self.0.0.get_or_init(digits);
+    }
+
+    pub(crate) fn is_device(&self, client_id: &str) {
+        self.0.1.get_or_init(|| client_id.to_owned());
+    }
+}
+
 /// Times a request and its spans.
-pub(crate) async fn request(request: Request, next: Next) -> Response {
+pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
     let route = route.to_owned();
@@ -57,6 +83,10 @@ pub(crate) async fn request(request: Request, next: Next) -> Response {
         http.response.status_code = Empty,
     );
     stands_under(&span, request.headers());
+    let sender = Sender::default();
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        request.extensions_mut().insert(sender.clone());
+    }
     let begun = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
@@ -66,7 +96,8 @@ pub(crate) async fn request(request: Request, next: Next) -> Response {
     }
     let ended = Ended { method, route, status, seconds: begun.elapsed().as_secs_f64() };
     let Ended { method, route, status, seconds } = &ended;
-    tracing::debug!(method, route, status, seconds, "answered");
+    let (user, device) = (sender.0.0.get(), sender.0.1.get());
+    tracing::debug!(method, route, status, seconds, user, device, "answered");
     request_ended(&ended);
     response
 }

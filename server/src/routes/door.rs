@@ -11,6 +11,7 @@ use crate::admission::{Admission, Endpoint, Gatekeeper, Incoming};
 use crate::auth::Identity;
 use crate::engine::Caller;
 use crate::error::{Fault, Refusal};
+use crate::observe::Sender;
 use crate::{Shared, User};
 
 /// Returns the user and the expiry of the credentials.
@@ -21,6 +22,7 @@ pub(super) async fn enter(
     endpoint: Endpoint,
 ) -> Result<(Caller, Option<i64>), Fault> {
     let Identity { user, expires } = identified(shared, headers, extensions).await?;
+    Sender::of(extensions).is_user(&user);
     let app_version = header(headers, "x-app-version").unwrap_or_default();
     if let Err(fault) = shared.engine.check_app_version(app_version) {
         if shared.config.hooks.is_some() {

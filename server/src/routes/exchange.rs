@@ -26,7 +26,7 @@ use crate::engine::push::{self, Pushed};
 use crate::engine::verdict::word;
 use crate::engine::{Caller, Engine, describe, digest, plain, pull, snapshot, stage};
 use crate::error::{Fault, Refusal};
-use crate::observe;
+use crate::observe::{self, Sender};
 use crate::quota::Share;
 
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
@@ -178,11 +178,16 @@ where
     T: DeserializeOwned + Bounded + Send + 'static,
     A: Serialize + Send + 'static,
 {
+    let sender = Sender::of(request.extensions());
     let read = |bytes: &Bytes, extended: &mut bool| {
         let members = body::members(bytes)?;
         *extended |= members.contains_key("rejoin");
         let request = body::decode::<T>(bytes, &members, required)?;
         request.check_lengths().map_err(|too_long| Refusal::invalid(too_long.to_string()))?;
+        let device = members.get("client_id").map(|raw| serde_json::from_str(raw.get()));
+        if let Some(Ok(device)) = device {
+            sender.is_device(device);
+        }
         Ok(request)
     };
     post_as(shared, request, (endpoint, doing), read, work).await

@@ -1,4 +1,5 @@
-//! Admission control: a host rejects requests with 429 or 503 before they are processed.
+//! Admission control: a host rejects requests with 429 or 503 before they are processed. The line of a
+//! request in the log.
 
 use macro_rules_attribute::apply;
 use std::sync::{Arc, Mutex};
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rejoin_server::{Admission, Endpoint, Gatekeeper, Incoming};
 use serde_json::json;
 
+use crate::log_capture::LogCapture;
 use crate::world::{Backend, TABLES, World, place, standard};
 
 /// Gives the same answer to every request unless its app version is `let me in`, and records the
@@ -108,4 +110,16 @@ async fn gatekeeper_panic_is_answered_503(backend: Backend) {
     let (status, _, answer) = world.send("GET", "/sync/schema", &headers, "").await;
     assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
     assert_eq!(world.send("GET", "/sync/tables", &headers, "").await.0, 200);
+}
+
+#[apply(stores!)]
+async fn request_line_has_the_device_and_a_hash_of_the_user(backend: Backend) {
+    let log = LogCapture::begin();
+    let world = World::with(backend, TABLES, standard);
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    let line =
+        ["DEBUG", "answered", "/sync/snapshot", "status=200", "user=\"55579b55\"", "device=\"a1\""];
+    assert!(log.count(&line) > 0);
+    assert_eq!(log.count(&["DEBUG", "answered", "anna"]), 0, "no user's name");
 }

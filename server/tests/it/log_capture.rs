@@ -19,7 +19,8 @@ impl LogCapture {
     pub(crate) fn begin() -> Self {
         static SUBSCRIBED: Once = Once::new();
         SUBSCRIBED.call_once(|| {
-            tracing_subscriber::fmt().with_ansi(false).with_writer(|| Captured).init();
+            let all = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG);
+            all.with_ansi(false).with_writer(|| Captured).init();
             // Another test may have reached a line just before, when none was wanted.
             tracing::callsite::rebuild_interest_cache();
         });
@@ -28,10 +29,11 @@ impl LogCapture {
         Self(id)
     }
 
-    /// The number of lines that contain all of these words.
+    /// The number of lines that contain all of these words; of level `DEBUG` only with this word.
     pub(crate) fn count(&self, words: &[&str]) -> usize {
         let text = String::from_utf8(LOGS.lock().unwrap()[&self.0].clone()).unwrap();
-        text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+        let all = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+        all.filter(|line| words.contains(&"DEBUG") || !line.contains(" DEBUG ")).count()
     }
 }
 
