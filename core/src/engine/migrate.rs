@@ -15,22 +15,9 @@ use crate::error::{Error, InputFault, Result, StorageFault};
 /// "RJN1", in the header of each of our files.
 pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
 
-/// In order; positions count from one. A released migration is never edited.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../migrations/0001_first.sql"),
-    include_str!("../../migrations/0002_queue.sql"),
-    include_str!("../../migrations/0003_record.sql"),
-    include_str!("../../migrations/0004_stance.sql"),
-    include_str!("../../migrations/0005_intent.sql"),
-    include_str!("../../migrations/0006_cancel.sql"),
-    include_str!("../../migrations/0007_verdict.sql"),
-    include_str!("../../migrations/0008_undo.sql"),
-    include_str!("../../migrations/0009_removed.sql"),
-    include_str!("../../migrations/0010_cancelled_action.sql"),
-    include_str!("../../migrations/0011_log.sql"),
-    include_str!("../../migrations/0012_log_page.sql"),
-    include_str!("../../migrations/0013_gone.sql"),
-];
+/// The first is the schema, to which releases append migrations. In order; positions count from one.
+/// A released one is never edited.
+const MIGRATIONS: &[&str] = &[include_str!("../../schema.sql")];
 
 /// The format that this release writes.
 #[allow(clippy::cast_possible_wrap)] // A few entries.

@@ -33,13 +33,13 @@ fn unreadable_file_is_refused_with_its_reason() {
         |name: &str, sql: &str| Connection::open(at(name)).unwrap().execute_batch(sql).unwrap();
     std::fs::write(at("text.db"), "not a database, but longer than a header".repeat(3)).unwrap();
     made("other.db", "CREATE TABLE t (a)");
-    made("older.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 1", 0x524A_4E31));
+    made("older.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 0", 0x524A_4E31));
     made("newer.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 99", 0x524A_4E31));
     let table = [
         ("missing.db", "unable to open"),
         ("text.db", "not a database"),
         ("other.db", "no file of Rejoin's"),
-        ("older.db", "its format is 1"),
+        ("older.db", "its format is 0"),
         ("newer.db", "99"),
     ];
     for (name, expected) in table {

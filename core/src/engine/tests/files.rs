@@ -57,32 +57,6 @@ fn file_of_a_newer_release_is_refused_unchanged() {
     is_well(&folder);
 }
 
-/// The table of tables is rebuilt: its numbers, and a view of the app that names nothing, must be
-/// kept.
-#[test]
-fn file_of_format_8_keeps_its_tables_queue_and_views() {
-    let folder = closed();
-    raw(&folder)
-        .execute_batch(
-            "CREATE TABLE former (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE);
-             INSERT INTO former (number, name) SELECT number, name FROM rejoin_table;
-             DROP TABLE rejoin_table; ALTER TABLE former RENAME TO rejoin_table;
-             ALTER TABLE rejoin_column DROP COLUMN removed_default;
-             DROP TABLE rejoin_log_facts; DROP TABLE rejoin_log_entry;
-             DROP TABLE rejoin_log_row; DROP TABLE rejoin_log_table; DROP TABLE rejoin_log_page;
-             DROP TABLE rejoin_gone;
-             ALTER TABLE rejoin_cancel DROP COLUMN of_action; PRAGMA user_version = 8;
-             CREATE VIEW mine AS SELECT * FROM gone;",
-        )
-        .unwrap();
-    let mut engine = open(&folder, None).unwrap();
-    let views = "SELECT count(*) FROM sqlite_schema WHERE type = 'view' AND name = 'mine'";
-    assert_eq!(all(&mut engine, views), ["1"]);
-    assert_eq!(queued(&engine), ["notes a insert body 'x'"]);
-    engine.close().unwrap();
-    is_well(&folder);
-}
-
 #[test]
 fn file_of_another_application_is_refused() {
     for sql in ["PRAGMA application_id = 7", "PRAGMA user_version = 3"] {

@@ -11,7 +11,7 @@ use crate::store::describe::FoundColumn;
 use crate::store::log::{column, only_key};
 use crate::store::quote::quoted;
 
-const TABLES: &str = include_str!("../../../migrations/postgres/log.sql");
+const TABLES: &str = include_str!("../../../schema/postgres_log.sql");
 
 /// Bytes of an index entry: a B-tree refuses more than 2,704.
 const ENTRY: i64 = 2_600;

@@ -3,17 +3,8 @@
 use super::connection::Connection;
 use crate::error::ServerError;
 
-/// The migrations in order, as SQL.
-pub(super) const MIGRATIONS: &[&str] = &[
-    include_str!("../../../migrations/postgres/001_log_and_verdicts.sql"),
-    include_str!("../../../migrations/postgres/002_subscriptions.sql"),
-    include_str!("../../../migrations/postgres/003_members.sql"),
-    include_str!("../../../migrations/postgres/004_feed.sql"),
-    include_str!("../../../migrations/postgres/005_inbox.sql"),
-    include_str!("../../../migrations/postgres/006_numbering_is_not_compiled.sql"),
-    include_str!("../../../migrations/postgres/007_stored_values.sql"),
-    include_str!("../../../migrations/postgres/008_staged.sql"),
-];
+/// The schema, to which releases append migrations, in order.
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../../schema/postgres.sql")];
 
 /// Creates the first epoch and the secret that signs cursors, unless the database has them.
 const BEGINNING: &str = "INSERT INTO rejoin.meta(key, value) VALUES

@@ -11,7 +11,7 @@ use crate::model::{LogTable, LogType};
 use crate::store::describe::FoundColumn;
 use crate::store::log::{column, only_key};
 
-const TABLES: &str = include_str!("../../../migrations/log.sql");
+const TABLES: &str = include_str!("../../../schema/sqlite_log.sql");
 
 /// Makes the log's tables if they are missing, and reads the application's. Adds their problems to
 /// `problems`.

@@ -6,13 +6,8 @@ use uuid::Uuid;
 
 use crate::error::ServerError;
 
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../../migrations/001_log_and_verdicts.sql"),
-    include_str!("../../../migrations/002_openings.sql"),
-    include_str!("../../../migrations/003_written_at.sql"),
-    include_str!("../../../migrations/004_subscriptions.sql"),
-    include_str!("../../../migrations/005_staged.sql"),
-];
+/// The schema, to which releases append migrations, in order.
+const MIGRATIONS: &[&str] = &[include_str!("../../../schema/sqlite.sql")];
 
 /// Runs the missing migrations in one transaction. Does not change a file of a newer server.
 pub(super) fn migrate(connection: &Connection) -> Result<(), ServerError> {

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::engine::checkpoint;
-use rejoin_core::engine::{CheckpointMode, Engine, OpenOptions};
+use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::TestHost;
 use rejoin_core::{Client, Config, Error, Manifest, StorageFault};
 use rejoin_tests::{Backend, OldApp};
@@ -51,7 +50,7 @@ impl Place {
     }
 }
 
-const OPENINGS: [Opening; 3] = [
+const OPENINGS: [Opening; 2] = [
     Opening {
         name: "new file",
         prepare: |_| {},
@@ -60,28 +59,6 @@ const OPENINGS: [Opening; 3] = [
             let mut engine = place.open().unwrap();
             engine.execute_batch(&insert("n1")).unwrap();
             assert_eq!(engine.pending().unwrap().len(), 1);
-        },
-    },
-    Opening {
-        name: "format 8",
-        prepare: |place| {
-            let mut engine = place.open().unwrap();
-            engine.execute_batch(&insert("n1")).unwrap();
-            engine.execute_batch(&insert("n2")).unwrap();
-            checkpoint::checkpoint(&mut engine, CheckpointMode::Truncate).unwrap();
-            engine.close().unwrap();
-            let conn = connect(&place.path());
-            conn.execute_batch(FORMER).unwrap();
-        },
-        run: |place| place.open()?.close(),
-        check: |place| {
-            let mut engine = place.open().unwrap();
-            assert_eq!(engine.pending().unwrap().len(), 2);
-            engine.execute_batch(&insert("n3")).unwrap();
-            assert_eq!(engine.pending().unwrap().len(), 3);
-            let format =
-                connect(&place.path()).query_row("PRAGMA user_version", [], |row| row.get(0));
-            assert_ne!(format, Ok(8));
         },
     },
     Opening {
@@ -110,16 +87,6 @@ const OPENINGS: [Opening; 3] = [
         },
     },
 ];
-
-/// Converts a current file to format 8.
-const FORMER: &str = "
-    CREATE TABLE former (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE);
-    INSERT INTO former (number, name) SELECT number, name FROM rejoin_table;
-    DROP TABLE rejoin_table; ALTER TABLE former RENAME TO rejoin_table;
-    ALTER TABLE rejoin_column DROP COLUMN removed_default;
-    DROP TABLE rejoin_log_facts; DROP TABLE rejoin_log_entry;
-    DROP TABLE rejoin_log_row; DROP TABLE rejoin_log_table; DROP TABLE rejoin_log_page; DROP TABLE rejoin_gone;
-    ALTER TABLE rejoin_cancel DROP COLUMN of_action; PRAGMA user_version = 8;";
 
 fn insert(id: &str) -> String {
     format!("INSERT INTO places (id, name, user_id) VALUES ('{id}', 'A', 'ana')")

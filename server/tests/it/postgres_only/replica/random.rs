@@ -76,7 +76,7 @@ fn stop_and_go(all: &Replicated, is_over: impl Fn() -> bool) {
 /// Moves points between two rows, and counts the changes of each row in its name.
 fn write(session: &Session, seed: u64) {
     let mut random = Random(seed);
-    for _ in 0..cases(300) {
+    for _ in 0..cases(150) {
         let (from, to) = (random.below(ROWS), random.below(ROWS));
         session.run(&format!(
             "UPDATE places SET name = (name::int + 1)::text, score = score + CASE id WHEN 'p{to}' THEN 1 ELSE -1 END
