@@ -13,14 +13,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The models of the gate, with their number of runs: always the same seeds, which usually include
 /// every rare event. Otherwise more follow.
-const GATE: [(&str, u32); 3] = [("plain", 600), ("log", 2000), ("rows", 150)];
+const GATE: [(&str, u32); 3] = [("plain", 400), ("log", 1000), ("rows", 100)];
 
 /// The models of the daily tests, with their number of runs, which may lack rare events.
 const DAILY: [(&str, u32); 3] = [("plain", 300), ("log", 1000), ("rows", 80)];
 
 /// Runs of each model with new seeds, in the gate and in the deep run. The latter are enough to
 /// require every rare event five times.
-const GATE_FRESH: u32 = 100;
+const GATE_FRESH: u32 = 60;
 const DEEP_FRESH: u32 = 10_000;
 
 /// Runs of the models `rows` and `log` over PostgreSQL: with the seeds of the gate, with new seeds in

@@ -132,7 +132,7 @@ fn programs(count: usize) {
     let network = Served::uncounted(&server);
     let clients = clients(&network, count);
     let mut rejected = 0;
-    for seed in 0..cases(21) {
+    for seed in 0..cases(12) {
         // The clients' clock is the machine's.
         server.clock.advance(rejoin_server::SystemClock.now() - server.clock.now());
         run(seed, &clients);
