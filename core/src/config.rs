@@ -99,7 +99,8 @@ pub struct Config {
     /// Rows requested per response. Default 1,000; from 100 to 1,000. A snapshot begins with it; its
     /// pages then follow the speed of the network, up to the server's limit.
     pub page_size: u32,
-    /// Mutations sent in one request. Default 100; from 100 to 1,000.
+    /// Mutations sent in one request. Default 100; from 100 to 1,000. A plain server gets so many records
+    /// first; each answered request doubles them, up to 1,000.
     pub batch_size: u32,
     /// What may use a metered network. Default: everything.
     pub metered: Metered,
