@@ -51,7 +51,7 @@ CREATE TABLE rejoin_mutation (
     frozen     BLOB,                -- what else was sent with the current attempt: dependencies, versions
     undo       BLOB,                -- what the last replay overwrote; NULL if that equals the old values of the effect
     parts      BLOB,                -- plain server: verdicts on single rows, while others wait for theirs
-    stance     BLOB,                -- what the policies of its tables keep from one attempt to the next; NULL for most
+    policy_state     BLOB,                -- what the policies of its tables keep from one attempt to the next; NULL for most
     reads      BLOB,                -- the tables that the last run of an action read or wrote; NULL for plain SQL
     told       INTEGER NOT NULL DEFAULT 0, -- whether the app knows its end, although it is sent again to a restored server
     undoes     BLOB                 -- the mutation that this one reverts, by undo or redo

@@ -93,7 +93,7 @@ pub(crate) struct Core {
     host: Arc<dyn Host>,
     writer: Writer,
     /// Interrupts the engine.
-    brake: Arc<InterruptHandle>,
+    interrupt: Arc<InterruptHandle>,
     readers: Readers,
     hub: Arc<Hub>,
     syncing: Arc<Syncing>,

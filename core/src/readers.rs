@@ -29,7 +29,7 @@ pub(crate) struct Readers {
 }
 
 struct Shared {
-    desk: Mutex<Desk>,
+    pool: Mutex<PoolState>,
     work: Condvar,
     /// Interrupts running reads.
     stop: Arc<ReadStop>,
@@ -38,7 +38,7 @@ struct Shared {
 /// A task gets a reader, or the error why there is none.
 type Work = Box<dyn FnOnce(Result<&mut Reader>) + Send>;
 
-struct Desk {
+struct PoolState {
     queue: VecDeque<Work>,
     idle: Vec<Reader>,
     busy: usize,
@@ -62,7 +62,7 @@ enum State {
 impl Readers {
     /// Creates a pool of these connections.
     pub(crate) fn new(readers: Vec<Reader>, stop: Arc<ReadStop>) -> Result<Self> {
-        let desk = Desk {
+        let pool = PoolState {
             queue: VecDeque::new(),
             idle: Vec::new(),
             busy: 0,
@@ -73,7 +73,7 @@ impl Readers {
             leaving: Vec::new(),
             held: Vec::new(),
         };
-        let shared = Shared { desk: Mutex::new(desk), work: Condvar::new(), stop };
+        let shared = Shared { pool: Mutex::new(pool), work: Condvar::new(), stop };
         let pool = Self { shared: Arc::new(shared) };
         pool.resume(readers)?;
         Ok(pool)
@@ -99,7 +99,7 @@ impl Readers {
             });
             // Replaces the error of an interrupted read by its cause.
             let result = match result {
-                Err(Error::Suspended) if shared.desk().state == State::Ended => Err(Error::Closed),
+                Err(Error::Suspended) if shared.pool().state == State::Ended => Err(Error::Closed),
                 result => result,
             };
             let _ = reply.send(result);
@@ -137,15 +137,15 @@ impl Readers {
         struct Noted(Arc<Shared>, Arc<dyn CancelHandle>);
         impl Drop for Noted {
             fn drop(&mut self) {
-                self.0.desk().held.retain(|other| !Arc::ptr_eq(other, &self.1));
+                self.0.pool().held.retain(|other| !Arc::ptr_eq(other, &self.1));
             }
         }
-        let mut desk = self.shared.desk();
-        if desk.state != State::Open {
-            return Err(desk.state.refusal());
+        let mut pool = self.shared.pool();
+        if pool.state != State::Open {
+            return Err(pool.state.refusal());
         }
-        desk.held.push(Arc::clone(&held));
-        drop(desk);
+        pool.held.push(Arc::clone(&held));
+        drop(pool);
         Ok(Noted(Arc::clone(&self.shared), held))
     }
 
@@ -166,35 +166,35 @@ impl Readers {
 
     /// Continues with new connections.
     pub(crate) fn resume(&self, mut readers: Vec<Reader>) -> Result<()> {
-        let mut desk = self.shared.desk();
-        if desk.state != State::Suspended {
+        let mut pool = self.shared.pool();
+        if pool.state != State::Suspended {
             return Ok(());
         }
         self.shared.stop.set_all(false);
         for reader in &mut readers {
             reader.stop_when(Arc::clone(&self.shared.stop))?;
         }
-        desk.idle = readers;
-        desk.state = State::Open;
+        pool.idle = readers;
+        pool.state = State::Open;
         Ok(())
     }
 
     fn leave(&self, state: State) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
-        let mut desk = self.shared.desk();
-        if desk.state != State::Ended {
-            desk.state = state;
+        let mut pool = self.shared.pool();
+        if pool.state != State::Ended {
+            pool.state = state;
         }
         self.shared.stop.set_all(true);
-        let closing = std::mem::take(&mut desk.idle);
-        let refused = std::mem::take(&mut desk.queue);
-        if desk.busy == 0 {
+        let closing = std::mem::take(&mut pool.idle);
+        let refused = std::mem::take(&mut pool.queue);
+        if pool.busy == 0 {
             let _ = reply.send(Ok(()));
         } else {
-            desk.leaving.push(reply);
+            pool.leaving.push(reply);
         }
-        let (state, held) = (desk.state, std::mem::take(&mut desk.held));
-        drop(desk);
+        let (state, held) = (pool.state, std::mem::take(&mut pool.held));
+        drop(pool);
         self.shared.work.notify_all();
         for held in held {
             held.leave(&state.ending());
@@ -208,9 +208,9 @@ impl Readers {
 }
 
 impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn pool(&self) -> MutexGuard<'_, PoolState> {
         // No code under the lock can panic.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn address(self: &Arc<Self>) -> usize {
@@ -218,20 +218,20 @@ impl Shared {
     }
 
     fn hand_in(self: &Arc<Self>, work: Work) -> Result<()> {
-        let mut desk = self.desk();
-        if desk.state != State::Open {
-            return Err(desk.state.refusal());
+        let mut pool = self.pool();
+        if pool.state != State::Open {
+            return Err(pool.state.refusal());
         }
-        if desk.waiting <= desk.queue.len() && desk.threads < desk.limit {
+        if pool.waiting <= pool.queue.len() && pool.threads < pool.limit {
             let shared = Arc::clone(self);
             match runtime::thread("reader", move || shared.serve()) {
-                Ok(_) => desk.threads += 1,
-                Err(error) if desk.threads == 0 => return Err(error),
+                Ok(_) => pool.threads += 1,
+                Err(error) if pool.threads == 0 => return Err(error),
                 Err(_) => {} // The running threads take it.
             }
         }
-        desk.queue.push_back(work);
-        drop(desk);
+        pool.queue.push_back(work);
+        drop(pool);
         self.work.notify_one();
         Ok(())
     }
@@ -239,39 +239,39 @@ impl Shared {
     /// The main loop of a thread.
     fn serve(self: Arc<Self>) {
         SERVING.set(self.address());
-        let mut desk = self.desk();
-        while desk.state != State::Ended {
-            let Some(work) = desk.queue.pop_front() else {
-                desk.waiting += 1;
-                desk = self.work.wait(desk).unwrap_or_else(PoisonError::into_inner);
-                desk.waiting -= 1;
+        let mut pool = self.pool();
+        while pool.state != State::Ended {
+            let Some(work) = pool.queue.pop_front() else {
+                pool.waiting += 1;
+                pool = self.work.wait(pool).unwrap_or_else(PoisonError::into_inner);
+                pool.waiting -= 1;
                 continue;
             };
             // There are as many readers as threads, so one is idle.
-            let reader = desk.idle.pop();
-            desk.busy += 1;
-            drop(desk);
+            let reader = pool.idle.pop();
+            pool.busy += 1;
+            drop(pool);
             let reader = self.work_with(reader, work);
-            desk = self.desk();
-            if desk.state == State::Open {
-                desk.idle.extend(reader);
+            pool = self.pool();
+            if pool.state == State::Open {
+                pool.idle.extend(reader);
             } else {
-                drop(desk);
+                drop(pool);
                 drop(reader);
-                desk = self.desk();
+                pool = self.pool();
             }
             // The reader counts as busy until it is closed, so that waiting callers find no lock on
             // the file.
-            desk.busy -= 1;
-            if desk.state != State::Open && desk.busy == 0 {
-                desk.leaving.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
+            pool.busy -= 1;
+            if pool.state != State::Open && pool.busy == 0 {
+                pool.leaving.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
             }
         }
     }
 
     fn work_with(&self, reader: Option<Reader>, work: Work) -> Option<Reader> {
         let Some(mut reader) = reader else {
-            work(Err(self.desk().state.refusal()));
+            work(Err(self.pool().state.refusal()));
             return None;
         };
         reader.begin_work();

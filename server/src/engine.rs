@@ -95,7 +95,7 @@ pub(crate) struct Caller {
     /// Whether the request uses the protocol extensions.
     pub(crate) extended: bool,
     /// Whether the host admits the user's device after long inactivity.
-    pub(crate) let_in: bool,
+    pub(crate) is_admitted: bool,
 }
 
 impl Engine {
@@ -127,7 +127,7 @@ impl Engine {
         let Some(client) = reading.client(&caller.user, client_id)? else {
             return Err(Refusal::new(404, code::NOT_REGISTERED, "client not registered").into());
         };
-        self.let_in(caller, client_id, &client)?;
+        self.admit(caller, client_id, &client)?;
         Ok(client)
     }
 

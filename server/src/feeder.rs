@@ -30,10 +30,10 @@ impl Feeder {
         store: Arc<PostgresStore>,
         notify: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
-        let bell = Arc::clone(store.bell());
+        let signal = Arc::clone(store.signal());
         let work = move || run(&store, &notify);
         thread::Builder::new().name(String::from("rejoin-feeder")).spawn(work)?;
-        Ok(Self(bell))
+        Ok(Self(signal))
     }
 
     /// Ends the feeder after the current call.
@@ -49,12 +49,12 @@ impl Drop for Feeder {
 }
 
 fn run(store: &PostgresStore, notify: &dyn Fn()) {
-    let bell = store.bell();
+    let signal = store.signal();
     let mut pause = FIRST_PAUSE;
-    while !bell.ends() {
+    while !signal.ends() {
         if let Err(fault) = feed_on_connection(store, notify, &mut pause) {
             tracing::warn!(%fault, "the feeder restarts");
-            bell.rest(pause);
+            signal.rest(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -66,18 +66,18 @@ fn feed_on_connection(
     notify: &dyn Fn(),
     pause: &mut Duration,
 ) -> Result<(), Fault> {
-    let bell = store.bell();
+    let signal = store.signal();
     let feeding = store.feeding()?;
-    while !bell.ends() {
+    while !signal.ends() {
         if !feeding.is_ours()? {
             *pause = FIRST_PAUSE;
-            bell.rest(TURN);
+            signal.rest(TURN);
         } else if feeding.feed()? {
             *pause = FIRST_PAUSE;
             notify();
         } else {
             *pause = FIRST_PAUSE;
-            bell.listen(LOOK);
+            signal.listen(LOOK);
         }
     }
     Ok(())

@@ -164,7 +164,7 @@ impl Core {
             lifecycle.suspended = true;
         }
         let until = Instant::now() + SUSPEND;
-        self.brake.pull();
+        self.interrupt.pull();
         // Signals all parts before waiting for any.
         let syncing = self.syncing.suspend();
         let (writer, readers, hub) =
@@ -194,7 +194,7 @@ impl Core {
         let opened = self.readers.resume(rest).and_then(|()| self.hub.resume(first));
         if let Err(error) = opened {
             // Suspended as before, without a lock.
-            self.brake.pull();
+            self.interrupt.pull();
             let left = (self.readers.suspend(), self.hub.suspend(), self.writer.suspend());
             let _ = (left.0.wait(), left.1.wait(), left.2.wait());
             return Err(error);
@@ -223,7 +223,7 @@ impl Core {
             return;
         }
         // Its holder may be idle for long; commands that are already queued still run.
-        self.brake.let_go(&EndReason::Shutdown);
+        self.interrupt.let_go(&EndReason::Shutdown);
         // Earlier writes complete; then readers close before the writer, whose last connection
         // empties the log.
         let done = [

@@ -206,10 +206,10 @@ impl Core {
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
         let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
         let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
-        let brake = Arc::new(InterruptHandle::default());
+        let interrupt = Arc::new(InterruptHandle::default());
         let stop = Arc::<ReadStop>::default();
         let (engine_brake, mut upkeep) =
-            (Arc::clone(&brake), Upkeep::new(config.wal_limit, Arc::clone(&stop)));
+            (Arc::clone(&interrupt), Upkeep::new(config.wal_limit, Arc::clone(&stop)));
         let (engine_host, settings) = (Arc::clone(&host), config.clone());
         let counters = Arc::<Counters>::default();
         let actions = given.actions.clone();
@@ -249,7 +249,7 @@ impl Core {
             given,
             host,
             writer,
-            brake,
+            interrupt,
             readers,
             hub: started,
             syncing,

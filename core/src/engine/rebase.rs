@@ -30,6 +30,7 @@ pub(crate) mod base;
 pub mod batch;
 mod cancel;
 mod conflict;
+pub(crate) mod context;
 pub mod decide;
 mod detail;
 mod detect;
@@ -50,10 +51,9 @@ mod reverse;
 pub(crate) mod take_back;
 mod take_over;
 mod verdict;
-pub(crate) mod work;
 
 pub use batch::{Applied, Batch, RecordEnding, ServerVerdict, Settled, Withdrawn};
-use work::{Extent, RebaseContext, Runner};
+use context::{Extent, RebaseContext, Runner};
 
 /// Statements without triggers pay off from this number of row bytes: about 200 rows.
 const MANY: usize = 32 * 1024;

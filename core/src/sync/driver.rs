@@ -122,27 +122,27 @@ impl Driver {
     /// A local write was committed: a push follows, at once if the last one began a debounce ago.
     pub fn local_write(&self) {
         let now = self.shared.now();
-        self.shared.wish(|inbox| *inbox.wishes.wrote.get_or_insert(now));
+        self.shared.change(|inbox| *inbox.requests.wrote.get_or_insert(now));
     }
 
     /// Requests a pass now, ignoring backoff, network state and metered policy.
     pub fn sync_now(&self) {
-        self.shared.wish(|inbox| inbox.wishes.explicit = true);
+        self.shared.change(|inbox| inbox.requests.explicit = true);
     }
 
     /// The app came to the foreground: a pass now, unless `Retry-After` forbids it.
     pub fn foreground(&self) {
-        self.shared.wish(|inbox| inbox.wishes.eager = true);
+        self.shared.change(|inbox| inbox.requests.eager = true);
     }
 
     /// The network state changed. Going online, or leaving a metered network, requests a pass; any change
     /// opens the event stream again.
     pub fn set_network(&self, network: Network) {
-        self.shared.wish(|inbox| {
+        self.shared.change(|inbox| {
             let before = std::mem::replace(&mut inbox.network, network);
             let is_better =
                 (network.online && !before.online) || (before.metered && !network.metered);
-            inbox.wishes.eager |= is_better;
+            inbox.requests.eager |= is_better;
             inbox.is_network_new |= before != network;
         });
     }
@@ -150,7 +150,7 @@ impl Driver {
     /// New credentials are available: a pass that needs them runs now.
     pub fn credentials_changed(&self) {
         self.keyring.forget();
-        self.shared.wish(|inbox| inbox.wishes.eager = true);
+        self.shared.change(|inbox| inbox.requests.eager = true);
     }
 
     /// The file was reset: no first sync is done, waits for verdicts end, credentials may change.
@@ -159,7 +159,7 @@ impl Driver {
         let left_out = self.shared.board.now().left_out;
         self.shared.board.set_stored(FirstSync::Absent, &left_out);
         self.shared.answers.send_modify(|count| *count += 1);
-        self.shared.wish(|inbox| inbox.wishes.eager = true);
+        self.shared.change(|inbox| inbox.requests.eager = true);
     }
 
     /// Pushes and pulls everything, and waits: mutations that were pending at the call have a
@@ -171,14 +171,14 @@ impl Driver {
     /// [`Error::Closed`] and other errors of the attempt. A parked mutation is no error.
     pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Task<SyncReport> {
         let (reply, receiver) = oneshot::channel();
-        let refused = self.shared.wish(|inbox| {
+        let refused = self.shared.change(|inbox| {
             let refused = match (inbox.stopped, inbox.suspended) {
                 (true, _) => Some(Error::Closed),
                 (_, true) => Some(Error::Suspended),
                 _ => None,
             };
             if refused.is_none() {
-                inbox.wishes.explicit = true;
+                inbox.requests.explicit = true;
                 inbox.waiting.push(reply);
             }
             refused
@@ -252,7 +252,7 @@ impl Driver {
     /// within milliseconds. The caller then closes the engine. The request counts as lost, as in a
     /// crash.
     pub fn suspend(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.shared.wish(|inbox| {
+        self.shared.change(|inbox| {
             inbox.suspended = true;
             inbox.end();
         });
@@ -262,15 +262,15 @@ impl Driver {
     /// Continues after the engine is open again, and requests a pass as [`Driver::foreground`] does.
     /// The status becomes [`SyncState::UpToDate`] only by that pass or a later one.
     pub fn resume(&self) {
-        self.shared.wish(|inbox| {
+        self.shared.change(|inbox| {
             inbox.suspended = false;
-            inbox.wishes.eager = true;
+            inbox.requests.eager = true;
         });
     }
 
     /// Ends the loop permanently, and completes when it has ended.
     pub fn stop(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.shared.wish(|inbox| {
+        self.shared.change(|inbox| {
             inbox.stopped = true;
             inbox.end();
         });

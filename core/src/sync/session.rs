@@ -44,7 +44,7 @@ pub struct Session {
     is_registered: bool,
     /// The user of the next requests' credentials.
     who: Signer,
-    running: Option<Asked>,
+    running: Option<Running>,
     /// The name of this opening of the file, after it was counted.
     opening: Option<String>,
     /// The file's number of resets at the start of this pass.
@@ -56,7 +56,7 @@ pub struct Session {
 
 /// The running request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum Running {
     Register,
     Schema,
     Peer,
@@ -144,7 +144,7 @@ impl Session {
                 (PassStep::Schema, _) => return Ok(self.send_schema()),
                 (PassStep::Push | PassStep::Pull | PassStep::Log | PassStep::Check, Some(peer)) => {
                     if let Some(next) = peer.next(engine, &mut self.pass)? {
-                        self.running = matches!(next, Next::Send(_)).then_some(Asked::Peer);
+                        self.running = matches!(next, Next::Send(_)).then_some(Running::Peer);
                         return Ok(next);
                     }
                 }
@@ -170,7 +170,7 @@ impl Session {
         took: Option<Duration>,
     ) -> Result<Option<Request>> {
         match (self.running, &mut self.peer) {
-            (Some(Asked::Peer), Some(peer)) if self.resets == engine.resets() => {
+            (Some(Running::Peer), Some(peer)) if self.resets == engine.resets() => {
                 peer.ahead(engine, &mut self.pass, end, took)
             }
             _ => Ok(None),
@@ -189,10 +189,10 @@ impl Session {
         self.same_file(engine)?;
         let running = self.running.take().ok_or_else(unrequested)?;
         let taken = match (running, &mut self.peer) {
-            (Asked::Peer, Some(peer)) => peer.answered(engine, &mut self.pass, &response),
+            (Running::Peer, Some(peer)) => peer.answered(engine, &mut self.pass, &response),
             _ if response.status != 200 => answer::refusal(&response),
-            (Asked::Schema, _) => self.take_schema(engine, answer::read(&response.body)?),
-            (Asked::Register | Asked::Peer, _) => {
+            (Running::Schema, _) => self.take_schema(engine, answer::read(&response.body)?),
+            (Running::Register | Running::Peer, _) => {
                 self.registered(engine, answer::read(&response.body)?)
             }
         };
@@ -222,7 +222,7 @@ impl Session {
     pub fn lost(&mut self, engine: &mut Engine, took: Option<Duration>) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
         let counted = match (running, &mut self.peer) {
-            (Asked::Peer, Some(peer)) => peer.lost(engine, took),
+            (Running::Peer, Some(peer)) => peer.lost(engine, took),
             _ => Ok(()),
         };
         self.pass.settle_unanswered(engine).and(counted)
@@ -258,13 +258,13 @@ impl Session {
         };
         let body = register::request(engine, &self.pass.config, &opening)?;
         self.is_registered = false;
-        self.running = Some(Asked::Register);
+        self.running = Some(Running::Register);
         Ok(self.pass.send(Phase::Registering, path::REGISTER, true, Some(body)))
     }
 
     fn send_schema(&mut self) -> Next {
         let is_extended = self.peer.as_ref().is_none_or(|peer| peer.is_extended());
-        self.running = Some(Asked::Schema);
+        self.running = Some(Running::Schema);
         self.pass.send(Phase::FetchingSchema, path::SCHEMA, is_extended, None)
     }
 

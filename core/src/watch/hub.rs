@@ -27,7 +27,7 @@ pub(crate) struct Query {
 
 /// Receives commits and keeps the watches current.
 pub(crate) struct Hub {
-    desk: Mutex<Desk>,
+    hub_state: Mutex<HubState>,
     wake: Condvar,
     /// The number of watches and listeners; commits without any are skipped cheaply.
     followers: AtomicUsize,
@@ -37,7 +37,7 @@ pub(crate) struct Hub {
 }
 
 #[derive(Default)]
-struct Desk {
+struct HubState {
     touched: Touched,
     arriving: Vec<Arriving>,
     listeners: Vec<Arc<Listener>>,
@@ -93,7 +93,7 @@ impl Hub {
     /// Starts the thread with its own connection.
     pub(crate) fn start(reader: Reader, dispatcher: Arc<Dispatcher>) -> Result<Arc<Self>> {
         let hub = Arc::new(Self {
-            desk: Mutex::default(),
+            hub_state: Mutex::default(),
             wake: Condvar::new(),
             followers: AtomicUsize::new(0),
             stop: Arc::default(),
@@ -110,16 +110,16 @@ impl Hub {
         if self.followers.load(Ordering::Acquire) == 0 {
             return;
         }
-        let mut desk = self.desk();
+        let mut hub_state = self.hub_state();
         for table in change.tables.keys() {
             let table = table.to_ascii_lowercase();
-            desk.touched.all |= table == "sqlite_schema";
-            desk.touched.tables.insert(table);
+            hub_state.touched.all |= table == "sqlite_schema";
+            hub_state.touched.tables.insert(table);
         }
-        desk.touched.queue |= change.queue;
+        hub_state.touched.queue |= change.queue;
         let wanting: Vec<_> =
-            desk.listeners.iter().filter(|listener| listener.wants(change)).cloned().collect();
-        drop(desk);
+            hub_state.listeners.iter().filter(|listener| listener.wants(change)).cloned().collect();
+        drop(hub_state);
         self.wake.notify_all();
         if !wanting.is_empty() {
             let change = Arc::new(change.clone());
@@ -132,7 +132,7 @@ impl Hub {
     /// Receives commits of another process, whose tables are not known.
     pub(crate) fn committed_elsewhere(&self) {
         if self.followers.load(Ordering::Acquire) > 0 {
-            self.desk().touched.all = true;
+            self.hub_state().touched.all = true;
             self.wake.notify_all();
         }
     }
@@ -142,32 +142,32 @@ impl Hub {
     pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Task<()>) {
         let slot = Slot::new(key, Arc::clone(&self.dispatcher));
         let (reply, receiver) = oneshot::channel();
-        let mut desk = self.desk();
-        if desk.state == State::Ended {
+        let mut hub_state = self.hub_state();
+        if hub_state.state == State::Ended {
             return (slot, Task::ready(Err(Error::Closed)));
         }
         // Counted before its first run, so that no later commit is missed.
         self.followers.fetch_add(1, Ordering::AcqRel);
-        desk.arriving.push(Arriving { query, slot: Arc::clone(&slot), reply });
-        drop(desk);
+        hub_state.arriving.push(Arriving { query, slot: Arc::clone(&slot), reply });
+        drop(hub_state);
         self.wake.notify_all();
         (slot, Task::coming(receiver))
     }
 
     /// Adds a listener for commits.
     pub(crate) fn listen(&self, listener: Arc<Listener>) {
-        let mut desk = self.desk();
-        if desk.state == State::Ended {
-            drop(desk);
+        let mut hub_state = self.hub_state();
+        if hub_state.state == State::Ended {
+            drop(hub_state);
             return listener.cancel();
         }
         self.followers.fetch_add(1, Ordering::AcqRel);
-        desk.listeners.push(listener);
+        hub_state.listeners.push(listener);
     }
 
     /// Drops the app's callbacks after the last commit, which signals that no more calls follow.
     pub(crate) fn hang_up(&self) {
-        let listeners = std::mem::take(&mut self.desk().listeners);
+        let listeners = std::mem::take(&mut self.hub_state().listeners);
         self.followers.fetch_sub(listeners.len(), Ordering::AcqRel);
         for listener in listeners {
             listener.cancel();
@@ -176,12 +176,12 @@ impl Hub {
 
     /// Removes a listener.
     pub(crate) fn forget(&self, listener: &Arc<Listener>) {
-        let mut desk = self.desk();
-        let before = desk.listeners.len();
+        let mut hub_state = self.hub_state();
+        let before = hub_state.listeners.len();
         let gone: Vec<_> =
-            desk.listeners.extract_if(.., |other| Arc::ptr_eq(other, listener)).collect();
-        self.followers.fetch_sub(before - desk.listeners.len(), Ordering::AcqRel);
-        drop(desk);
+            hub_state.listeners.extract_if(.., |other| Arc::ptr_eq(other, listener)).collect();
+        self.followers.fetch_sub(before - hub_state.listeners.len(), Ordering::AcqRel);
+        drop(hub_state);
         drop(gone);
     }
 
@@ -197,17 +197,17 @@ impl Hub {
 
     /// Continues with a new connection; every watch and listener of the queue runs once to catch up.
     pub(crate) fn resume(&self, mut reader: Reader) -> Result<()> {
-        let mut desk = self.desk();
-        if desk.state == State::Ended {
+        let mut hub_state = self.hub_state();
+        if hub_state.state == State::Ended {
             return Ok(());
         }
         self.stop.set_all(false);
         reader.stop_when(Arc::clone(&self.stop))?;
-        desk.reader = Some(reader);
-        desk.state = State::Open;
-        desk.touched.all = true;
-        let listeners = desk.listeners.clone();
-        drop(desk);
+        hub_state.reader = Some(reader);
+        hub_state.state = State::Open;
+        hub_state.touched.all = true;
+        let listeners = hub_state.listeners.clone();
+        drop(hub_state);
         self.wake.notify_all();
         for listener in listeners {
             listener.catch_up();
@@ -217,21 +217,21 @@ impl Hub {
 
     fn leave(&self, state: State) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
-        let mut desk = self.desk();
-        if desk.state != State::Ended {
-            desk.state = state;
+        let mut hub_state = self.hub_state();
+        if hub_state.state != State::Ended {
+            hub_state.state = state;
         } else if state == State::Ended {
             return Task::ready(Err(Error::Closed));
         }
         self.stop.set_all(true);
-        desk.leaving.push(reply);
-        drop(desk);
+        hub_state.leaving.push(reply);
+        drop(hub_state);
         self.wake.notify_all();
         Task::coming(receiver)
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hub_state(&self) -> MutexGuard<'_, HubState> {
+        self.hub_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Main loop of the thread.
@@ -239,15 +239,16 @@ impl Hub {
         let mut watches = Watches::default();
         let mut reader: Option<Reader> = None;
         loop {
-            let mut desk = self.desk();
-            while desk.is_idle(reader.is_some()) {
-                desk = self.wake.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            let mut hub_state = self.hub_state();
+            while hub_state.is_idle(reader.is_some()) {
+                hub_state = self.wake.wait(hub_state).unwrap_or_else(PoisonError::into_inner);
             }
-            let ended = desk.state == State::Ended;
-            if desk.state != State::Open {
-                let (leaving, spare) = (std::mem::take(&mut desk.leaving), desk.reader.take());
-                let arriving = ended.then(|| std::mem::take(&mut desk.arriving));
-                drop(desk);
+            let ended = hub_state.state == State::Ended;
+            if hub_state.state != State::Open {
+                let (leaving, spare) =
+                    (std::mem::take(&mut hub_state.leaving), hub_state.reader.take());
+                let arriving = ended.then(|| std::mem::take(&mut hub_state.arriving));
+                drop(hub_state);
                 drop((reader.take(), spare, arriving));
                 if ended {
                     for running in watches.running.values() {
@@ -262,20 +263,20 @@ impl Hub {
                 }
                 continue;
             }
-            reader = desk.reader.take().or(reader);
+            reader = hub_state.reader.take().or(reader);
             let (touched, arriving) =
-                (std::mem::take(&mut desk.touched), std::mem::take(&mut desk.arriving));
-            drop(desk);
+                (std::mem::take(&mut hub_state.touched), std::mem::take(&mut hub_state.arriving));
+            drop(hub_state);
             if let Some(reader) = &mut reader {
                 let gone = watches.sweep() + watches.run(reader, &touched, arriving);
                 self.followers.fetch_sub(gone, Ordering::AcqRel);
-                self.desk().arriving.append(&mut watches.cut);
+                self.hub_state().arriving.append(&mut watches.cut);
             }
         }
     }
 }
 
-impl Desk {
+impl HubState {
     /// Whether the thread has nothing to do, with or without a connection.
     fn is_idle(&self, connected: bool) -> bool {
         match self.state {

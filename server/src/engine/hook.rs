@@ -126,13 +126,13 @@ impl Engine {
 
     /// Interrupts the request of a device that was inactive for longer than the log is kept, so
     /// that the host decides whether to admit it ([`asking`](Self::asking)).
-    pub(super) fn let_in(
+    pub(super) fn admit(
         &self,
         caller: &Caller,
         client_id: &str,
         client: &Client,
     ) -> Result<(), Fault> {
-        if self.hooks.is_none() || caller.let_in {
+        if self.hooks.is_none() || caller.is_admitted {
             return Ok(());
         }
         let last = client.last_pull_at.as_ref().max(client.last_push_at.as_ref());
@@ -161,7 +161,7 @@ impl Engine {
             (done, _) => return done,
         };
         match catch_unwind(AssertUnwindSafe(|| hooks.stale_client(&client))) {
-            Ok(true) => work(&Caller { let_in: true, ..caller.clone() }),
+            Ok(true) => work(&Caller { is_admitted: true, ..caller.clone() }),
             Ok(false) => {
                 let message = "this device was away for longer than this server lets in";
                 Err(Refusal::new(403, code::CLIENT_STALE, message).into())

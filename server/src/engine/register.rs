@@ -141,7 +141,7 @@ impl Engine {
     ) -> Result<Client, Fault> {
         let mut client = match writing.client(&caller.user, &request.client_id)? {
             Some(known) => {
-                self.let_in(caller, &request.client_id, &known)?;
+                self.admit(caller, &request.client_id, &known)?;
                 known
             }
             None => self

@@ -44,7 +44,7 @@ pub(super) async fn enter(
         })
         .await??;
     }
-    Ok((Caller { user, extended, let_in: false }, expires))
+    Ok((Caller { user, extended, is_admitted: false }, expires))
 }
 
 async fn identified(

@@ -24,7 +24,6 @@ use crate::store::quote::literal;
 mod access;
 mod ahead;
 mod batch;
-mod bell;
 mod below;
 mod changelog;
 mod check;
@@ -32,6 +31,7 @@ mod connection;
 mod error;
 mod fed;
 mod feed;
+mod feeder_signal;
 mod floor;
 mod guard;
 mod hook;
@@ -68,8 +68,8 @@ mod types;
 mod verdicts;
 mod ways;
 
-pub(crate) use bell::FeederSignal;
 use connection::Connection;
+pub(crate) use feeder_signal::FeederSignal;
 pub(crate) use guard::ServedTables;
 use guard::resolverless;
 use log_tables::LogShape;
@@ -128,7 +128,7 @@ pub struct PostgresStore {
     /// Dates schema versions that appear while the server runs.
     clock: Arc<dyn Clock>,
     /// Wakes the feeder, if there is one.
-    bell: Arc<FeederSignal>,
+    signal: Arc<FeederSignal>,
     /// Held while the tables are read again past a pooler.
     refreshes: Mutex<()>,
     /// A hot standby, from which pulls read.
@@ -219,10 +219,10 @@ impl PostgresStore {
         let known = first.unlimited(refresh)?;
         admit::log_changes(&[], &known.schema.left_out);
         let known = RwLock::new(Arc::new(known));
-        let (clock, bell) = (Arc::new(SystemClock), Arc::default());
+        let (clock, signal) = (Arc::new(SystemClock), Arc::default());
         let refreshes = Mutex::default();
         let (secured, replica) = (None, None);
-        Ok(Self { pool, plan, known, secured, clock, bell, refreshes, replica })
+        Ok(Self { pool, plan, known, secured, clock, signal, refreshes, replica })
     }
 
     /// The same store with this clock for dating new schema versions; by default the system clock.
@@ -312,15 +312,16 @@ impl PostgresStore {
             let (known, lease) = (self.known(), self.pool.take()?);
             let connection = lease.connection()?;
             let entry = Entry::on(connection, None, &begin);
-            let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
-            let transaction = PostgresTransaction::writing(connection, &known, role, entry, hopes);
+            let (is_optimistic, role) = (attempt < ATTEMPTS, self.takes_role());
+            let transaction =
+                PostgresTransaction::writing(connection, &known, role, entry, is_optimistic);
             let done = work(&transaction);
             if !retries.counts(self, connection, &transaction)? {
                 lease.keep();
                 continue;
             }
             // Retry a transaction that lost against another one, up to the limit.
-            let again = transaction.collided() && hopes;
+            let again = transaction.collided() && is_optimistic;
             let ended = done.map(|()| (!again).then(|| commit(&transaction)));
             if !matches!(ended, Ok(Some(Ok(_)))) && connection.roll_back().is_err() {
                 drop(lease);
@@ -332,10 +333,10 @@ impl PostgresStore {
                 _ if again => {}
                 Err(fault) => return Err(fault),
                 Ok(Some(Ok(committed))) => {
-                    self.bell.ring();
+                    self.signal.ring();
                     return Ok(committed);
                 }
-                Ok(Some(Err(error))) if !error::is_collision(&error) || !hopes => {
+                Ok(Some(Err(error))) if !error::is_collision(&error) || !is_optimistic => {
                     return Err(error.into());
                 }
                 Ok(_) => {}

@@ -76,28 +76,28 @@ impl Actions {
 /// ends.
 #[derive(Debug)]
 pub struct HeldContext {
-    line: Arc<CommandQueue<Wish>>,
+    line: Arc<CommandQueue<Command>>,
     action: String,
     mutation: MutationId,
     time_ms: i64,
 }
 
 /// A command of the code, or its result.
-enum Wish {
+enum Command {
     Work(Work),
     Done(Result<Json>),
 }
 
-type Work = Box<dyn FnOnce(Result<&mut Desk<'_, '_, '_>>) + Send>;
+type Work = Box<dyn FnOnce(Result<&mut Worker<'_, '_, '_>>) + Send>;
 
 /// State of the writer's thread while it serves an action.
-struct Desk<'a, 'b, 'engine> {
+struct Worker<'a, 'b, 'engine> {
     context: &'a mut Context<'b, 'engine>,
     /// An error that is not the action's fault; it ends the action even if its code ignores it.
     fatal: Option<Error>,
 }
 
-impl HandleCommand for Wish {
+impl HandleCommand for Command {
     fn refuse(self, error: Error) {
         if let Self::Work(work) = self {
             work(Err(error));
@@ -147,7 +147,7 @@ impl<A: AsyncAction> Waiting<A> {
         &self,
         context: &mut Context<'_, '_>,
         arguments: &Arguments,
-        line: &Arc<CommandQueue<Wish>>,
+        line: &Arc<CommandQueue<Command>>,
     ) -> Result<Json> {
         line.rest();
         let held = HeldContext {
@@ -166,20 +166,20 @@ impl<A: AsyncAction> Waiting<A> {
                 let panicked = |panic: Box<dyn std::any::Any + Send>| {
                     Err(Error::Callback(panic_text(&*panic).to_owned()))
                 };
-                done.push(Wish::Done(ended.unwrap_or_else(panicked)));
+                done.push(Command::Done(ended.unwrap_or_else(panicked)));
             }
         })?;
-        let mut desk = Desk { context, fatal: None };
+        let mut worker = Worker { context, fatal: None };
         let over = loop {
             match line.take() {
-                Ok(Wish::Work(work)) => work(Ok(&mut desk)),
-                Ok(Wish::Done(result)) => {
+                Ok(Command::Work(work)) => work(Ok(&mut worker)),
+                Ok(Command::Done(result)) => {
                     line.end(EndReason::Acted);
                     return result;
                 }
                 Err(over) => break over,
             }
-            if let Some(fatal) = desk.fatal.take() {
+            if let Some(fatal) = worker.fatal.take() {
                 ending.abort();
                 line.end(EndReason::of_failure(&fatal));
                 return Err(fatal);
@@ -254,22 +254,23 @@ impl HeldContext {
     ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
-        let work: Work = Box::new(move |desk| {
-            let result = desk.and_then(|desk| {
-                let done = caught(|| body(desk.context)).unwrap_or_else(|panic| Err(bug(&*panic)));
-                done.map_err(|error| desk.kept(error, &line))
+        let work: Work = Box::new(move |worker| {
+            let result = worker.and_then(|worker| {
+                let done =
+                    caught(|| body(worker.context)).unwrap_or_else(|panic| Err(bug(&*panic)));
+                done.map_err(|error| worker.kept(error, &line))
             });
             line.rest();
             let _ = reply.send(result);
         });
-        self.line.push(Wish::Work(work));
+        self.line.push(Command::Work(work));
         Task::coming(receiver)
     }
 }
 
-impl Desk<'_, '_, '_> {
+impl Worker<'_, '_, '_> {
     /// Converts an error for the code. The code must not turn a full disk into a refusal.
-    fn kept(&mut self, error: Error, line: &CommandQueue<Wish>) -> Error {
+    fn kept(&mut self, error: Error, line: &CommandQueue<Command>) -> Error {
         let error = line.explain(error);
         if !error.is_of_the_machine() {
             return error;

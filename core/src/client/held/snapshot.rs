@@ -25,18 +25,18 @@ use crate::writer::{Task, bug, caught};
 /// [`Client::shutdown`](crate::Client::shutdown). Every later call returns the reason for the end.
 #[derive(Debug)]
 pub struct HeldSnapshot {
-    line: Arc<CommandQueue<Wish>>,
+    line: Arc<CommandQueue<Command>>,
 }
 
 /// A command from the handle.
-enum Wish {
+enum Command {
     Work(Work),
     Finish(oneshot::Sender<Result<()>>),
 }
 
 type Work = Box<dyn FnOnce(Result<&mut Reader>) + Send>;
 
-impl HandleCommand for Wish {
+impl HandleCommand for Command {
     fn refuse(self, error: Error) {
         match self {
             Self::Work(work) => work(Err(error)),
@@ -83,12 +83,12 @@ fn serve(
             loop {
                 match line.take() {
                     Err(ending) => return Ok((ending, None)),
-                    Ok(Wish::Finish(reply)) => return Ok((EndReason::Finished, Some(reply))),
-                    Ok(Wish::Work(work)) if reader.is_overdue() => {
+                    Ok(Command::Finish(reply)) => return Ok((EndReason::Finished, Some(reply))),
+                    Ok(Command::Work(work)) if reader.is_overdue() => {
                         work(Err(Error::TransactionTimeout));
                         return Ok((EndReason::TimedOut, None));
                     }
-                    Ok(Wish::Work(work)) => work(Ok(reader)),
+                    Ok(Command::Work(work)) => work(Ok(reader)),
                 }
             }
         })
@@ -131,7 +131,7 @@ impl HeldSnapshot {
     /// The reason for the end, if it has already ended.
     pub fn finish(&self) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
-        self.line.push(Wish::Finish(reply));
+        self.line.push(Command::Finish(reply));
         Task::coming(receiver)
     }
 
@@ -148,7 +148,7 @@ impl HeldSnapshot {
             line.rest();
             let _ = reply.send(result.map_err(|error| line.explain(error)));
         });
-        self.line.push(Wish::Work(work));
+        self.line.push(Command::Work(work));
         Task::coming(receiver)
     }
 }

@@ -32,21 +32,21 @@ use crate::writer::{Task, bug, caught};
 /// reason.
 #[derive(Debug)]
 pub struct HeldTransaction {
-    line: Arc<CommandQueue<Wish>>,
+    line: Arc<CommandQueue<Command>>,
     edited: Arc<OnceLock<MutationId>>,
 }
 
 /// A command from the handle.
-enum Wish {
+enum Command {
     Work(Work),
     /// Commit (true) or rollback (false).
     End(bool, oneshot::Sender<Result<()>>),
 }
 
-type Work = Box<dyn FnOnce(Result<&mut Desk<'_, '_>>) + Send>;
+type Work = Box<dyn FnOnce(Result<&mut Worker<'_, '_>>) + Send>;
 
 /// State of the writer's thread while it serves the transaction.
-struct Desk<'a, 'engine> {
+struct Worker<'a, 'engine> {
     tx: &'a mut EngineTransaction<'engine>,
     /// Open savepoints with their numbers, the innermost last.
     savepoints: Vec<(i64, Savepoint)>,
@@ -56,7 +56,7 @@ struct Desk<'a, 'engine> {
     broken: Option<String>,
 }
 
-impl HandleCommand for Wish {
+impl HandleCommand for Command {
     fn refuse(self, error: Error) {
         match self {
             Self::Work(work) => work(Err(error)),
@@ -86,9 +86,9 @@ fn hold(
     open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()> + Send + 'static,
 ) -> Task<HeldTransaction> {
     let (reply, receiver) = oneshot::channel();
-    let (brake, idle) = (Arc::clone(&core.brake), core.config.transaction_idle);
+    let (interrupt, idle) = (Arc::clone(&core.interrupt), core.config.transaction_idle);
     let handed_in = core.writer.hold(move |engine| match engine {
-        Ok(engine) => serve(engine, &brake, idle, reply, open),
+        Ok(engine) => serve(engine, &interrupt, idle, reply, open),
         Err(error) => drop(reply.send(Err(error))),
     });
     match handed_in {
@@ -103,14 +103,14 @@ type Body<'a> = dyn FnMut(&mut EngineTransaction<'_>) -> Result<()> + 'a;
 /// Serves one transaction, on the writer's thread.
 fn serve(
     engine: &mut Engine,
-    brake: &InterruptHandle,
+    interrupt: &InterruptHandle,
     idle: Duration,
     reply: oneshot::Sender<Result<HeldTransaction>>,
     open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>,
 ) {
     let line = CommandQueue::new(Arc::clone(&engine.host), idle);
     // Registered before it begins, so that a concurrent suspend or shutdown ends it.
-    if let Err(error) = brake.hold(Arc::clone(&line) as _) {
+    if let Err(error) = interrupt.hold(Arc::clone(&line) as _) {
         return drop(reply.send(Err(error)));
     }
     let mut begun = Some(reply);
@@ -123,7 +123,7 @@ fn serve(
             // If the caller no longer waits, the handle is dropped here, which ends the
             // transaction.
             let _ = begun.take().map(|reply| reply.send(Ok(handle)));
-            let (ending, last) = Desk::new(tx).serve(&line);
+            let (ending, last) = Worker::new(tx).serve(&line);
             let result =
                 if matches!(ending, EndReason::Committed) { Ok(()) } else { Err(ending.error()) };
             end = Some((ending, last));
@@ -131,7 +131,7 @@ fn serve(
         };
         open(engine, &mut body, &edited)
     });
-    brake.release();
+    interrupt.release();
     let served = served.unwrap_or_else(|panic| Err(bug(&*panic)));
     let (ending, last, answer) = match (end, served) {
         (Some((EndReason::Committed, last)), Err(error)) => {
@@ -152,7 +152,7 @@ fn serve(
     }
 }
 
-impl<'a, 'engine> Desk<'a, 'engine> {
+impl<'a, 'engine> Worker<'a, 'engine> {
     fn new(tx: &'a mut EngineTransaction<'engine>) -> Self {
         Self { tx, savepoints: Vec::new(), numbered: 0, broken: None }
     }
@@ -160,14 +160,14 @@ impl<'a, 'engine> Desk<'a, 'engine> {
     /// Runs commands until the end; returns the reason and who waits for the result.
     fn serve(
         mut self,
-        line: &Arc<CommandQueue<Wish>>,
+        line: &Arc<CommandQueue<Command>>,
     ) -> (EndReason, Option<oneshot::Sender<Result<()>>>) {
         loop {
             match line.take() {
                 Err(ending) => return (ending, None),
-                Ok(Wish::End(true, reply)) => return (self.at_commit(), Some(reply)),
-                Ok(Wish::End(false, reply)) => return (EndReason::RolledBack, Some(reply)),
-                Ok(Wish::Work(work)) => work(Ok(&mut self)),
+                Ok(Command::End(true, reply)) => return (self.at_commit(), Some(reply)),
+                Ok(Command::End(false, reply)) => return (EndReason::RolledBack, Some(reply)),
+                Ok(Command::Work(work)) => work(Ok(&mut self)),
             }
             if let Some(ended) = self.tx.ended() {
                 return (EndReason::Ended(ended.clone()), None);
@@ -221,7 +221,7 @@ impl HeldTransaction {
     /// the end, if it has ended.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
-        self.order(move |desk| desk.tx.execute(&sql, &params))
+        self.order(move |worker| worker.tx.execute(&sql, &params))
     }
 
     /// The rows of a statement, which may write (`RETURNING`); it sees earlier writes of the
@@ -231,7 +231,7 @@ impl HeldTransaction {
     /// As [`HeldTransaction::execute`].
     pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
-        self.order(move |desk| desk.tx.rows(&sql, &params))
+        self.order(move |worker| worker.tx.rows(&sql, &params))
     }
 
     /// The first row of a statement.
@@ -240,7 +240,7 @@ impl HeldTransaction {
     /// As [`HeldTransaction::execute`].
     pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Task<Option<Row<'static>>> {
         let (sql, params) = (sql.to_owned(), params.into_params());
-        self.order(move |desk| Ok(desk.tx.rows(&sql, &params)?.into_first()))
+        self.order(move |worker| Ok(worker.tx.rows(&sql, &params)?.into_first()))
     }
 
     /// Runs several statements, all or none; returns the number of changed rows of each.
@@ -249,7 +249,7 @@ impl HeldTransaction {
     /// [`Error::Batch`] with the failed statement: the transaction continues without all of them.
     /// Otherwise as [`HeldTransaction::execute`].
     pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Task<Vec<usize>> {
-        self.order(move |desk| desk.tx.savepoint(|tx| run_all(tx, &statements)))
+        self.order(move |worker| worker.tx.savepoint(|tx| run_all(tx, &statements)))
     }
 
     /// Begins a savepoint and returns its number, which is greater than all earlier ones of this
@@ -260,11 +260,11 @@ impl HeldTransaction {
     /// # Errors
     /// The reason for the end, if the transaction has ended.
     pub fn savepoint(&self) -> Task<i64> {
-        self.order(|desk| {
-            let savepoint = desk.tx.open_savepoint()?;
-            desk.numbered += 1;
-            desk.savepoints.push((desk.numbered, savepoint));
-            Ok(desk.numbered)
+        self.order(|worker| {
+            let savepoint = worker.tx.open_savepoint()?;
+            worker.numbered += 1;
+            worker.savepoints.push((worker.numbered, savepoint));
+            Ok(worker.numbered)
         })
     }
 
@@ -274,7 +274,7 @@ impl HeldTransaction {
     /// [`InputFault::Refused`] if it is not the innermost open one: nothing changes and the transaction
     /// continues. The reason for the end, if the transaction has ended.
     pub fn release(&self, number: i64) -> Task<()> {
-        self.order(move |desk| desk.end_savepoint(number, true))
+        self.order(move |worker| worker.end_savepoint(number, true))
     }
 
     /// Ends the savepoint with this number and rolls its writes back.
@@ -282,7 +282,7 @@ impl HeldTransaction {
     /// # Errors
     /// As [`HeldTransaction::release`].
     pub fn rollback_to(&self, number: i64) -> Task<()> {
-        self.order(move |desk| desk.end_savepoint(number, false))
+        self.order(move |worker| worker.end_savepoint(number, false))
     }
 
     /// Commits. When this completes, the writes are on disk and in the queue, and watches are
@@ -313,28 +313,28 @@ impl HeldTransaction {
 
     fn finish(&self, keep: bool) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
-        self.line.push(Wish::End(keep, reply));
+        self.line.push(Command::End(keep, reply));
         Task::coming(receiver)
     }
 
     fn order<R: Send + 'static>(
         &self,
-        body: impl FnOnce(&mut Desk<'_, '_>) -> Result<R> + Send + 'static,
+        body: impl FnOnce(&mut Worker<'_, '_>) -> Result<R> + Send + 'static,
     ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
-        let work: Work = Box::new(move |desk| {
-            let result = desk.and_then(|desk| {
-                caught(|| body(desk)).unwrap_or_else(|panic| {
+        let work: Work = Box::new(move |worker| {
+            let result = worker.and_then(|worker| {
+                caught(|| body(worker)).unwrap_or_else(|panic| {
                     let error = bug(&*panic);
-                    desk.broken = Some(error.to_string());
+                    worker.broken = Some(error.to_string());
                     Err(error)
                 })
             });
             line.rest();
             let _ = reply.send(result.map_err(|error| line.explain(error)));
         });
-        self.line.push(Wish::Work(work));
+        self.line.push(Command::Work(work));
         Task::coming(receiver)
     }
 }

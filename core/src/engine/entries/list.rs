@@ -15,7 +15,7 @@ use crate::engine::log::key::value_of;
 use crate::engine::queue::PendingCounts;
 use crate::engine::queue::history::Kept;
 use crate::engine::queue::mutation::{Basis, Mutation, MutationState, ParkReason};
-use crate::engine::queue::stance::PolicyState;
+use crate::engine::queue::policy_state::PolicyState;
 use crate::engine::queue::verdict;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::{Schema, Table};
@@ -152,7 +152,7 @@ fn mutation(schema: &Schema, record: &Record) -> Option<Mutation> {
         detail,
         effect: effect(schema, record, own),
         basis: Basis::new(),
-        stance: PolicyState::default(),
+        policy_state: PolicyState::default(),
         meant: 0,
     })
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::stance::PolicyState;
+use super::policy_state::PolicyState;
 use super::store::{damaged, id, run};
 use crate::engine::database::fault;
 use crate::error::Result;
@@ -46,6 +46,6 @@ pub(crate) fn parked_chain(
 
 /// A mutation that was derived from an action is compare-only, by its old values.
 pub(crate) fn compare_only(conn: &Connection, id: MutationId) -> Result<()> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET stance = ?2 WHERE id = ?1";
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET policy_state = ?2 WHERE id = ?1";
     run(conn, sql, params![id.0.as_bytes(), PolicyState::comparing(true).encode()])
 }

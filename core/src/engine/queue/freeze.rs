@@ -17,7 +17,7 @@ use super::offer::deletes;
 use super::record::{self, Member, Record};
 use super::store;
 use super::view::QueueView;
-use crate::engine::queue::step::old_of;
+use crate::engine::queue::pending_op::old_of;
 use crate::engine::rows::apply::takes_back;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
@@ -80,7 +80,7 @@ impl QueueView<'_> {
                     matches!(entry.state, MutationState::Sent | MutationState::Uncertain);
                 edit.doubtful = was_sent && !self.queue.records().knows(entry.seq);
                 // If the base has changed since, the server compares this edit by its own time.
-                let has_moved = mutation.stance.seen(&edit.patch.row).is_some();
+                let has_moved = mutation.policy_state.seen(&edit.patch.row).is_some();
                 edit.alone =
                     apart.contains_key(&edit.patch.row) || has_moved && mutation.is_by_time(table);
                 if !all.add(edit, || !in_base) {
@@ -138,7 +138,7 @@ impl QueueView<'_> {
         match (members.first(), earliest) {
             (Some(first), Some(earliest)) if members.iter().all(is_by_time) => {
                 let edited = time::format(earliest.saturating_mul(1000));
-                let version = match first.stance.seen(&draft.row) {
+                let version = match first.policy_state.seen(&draft.row) {
                     Some(seen) => seen.clone(),
                     None => self.base_version(&draft.row)?,
                 };
@@ -153,7 +153,7 @@ impl QueueView<'_> {
 /// create, none of a delete.
 fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> WireEdit {
     let patch = &mutation.effect.rows[index];
-    let whole = mutation.stance.brought_back(patch).filter(|_| !in_base);
+    let whole = mutation.policy_state.brought_back(patch).filter(|_| !in_base);
     let onto = in_base && mutation.is_onto(index);
     let operation = match &whole {
         Some(_) => Operation::Create,

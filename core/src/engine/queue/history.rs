@@ -6,10 +6,10 @@ use rusqlite::{Connection, Row, params};
 use sha2::{Digest as _, Sha256};
 
 use super::attempt;
-use super::stance::PolicyState;
+use super::policy_state::PolicyState;
 use super::store::{damaged, id, run};
 use crate::engine::database::fault;
-use crate::engine::queue::step::old_of;
+use crate::engine::queue::pending_op::old_of;
 use crate::engine::rows::binary::BinaryWriter;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
@@ -123,10 +123,12 @@ pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
 /// Stores what a new mutation reverses, and marks it as compare-only, as an action if it reverses
 /// one.
 pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<()> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1";
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, policy_state = ?3 WHERE seq = ?1";
     let of_action = is_of_action(conn, undoes)?;
-    let stance = PolicyState::comparing(of_action).encode();
-    conn.execute(sql, params![seq.0, undoes.0.as_bytes(), stance]).map(drop).map_err(fault::of)
+    let policy_state = PolicyState::comparing(of_action).encode();
+    conn.execute(sql, params![seq.0, undoes.0.as_bytes(), policy_state])
+        .map(drop)
+        .map_err(fault::of)
 }
 
 /// The last mutation that reverses this one, pending or accepted.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rejoin_protocol::Policy;
 
-use super::stance::PolicyState;
+use super::policy_state::PolicyState;
 use crate::engine::rows::patch::{Effect, PatchKind};
 use crate::engine::schema::model::Table;
 use crate::ids::{MutationId, Seq};
@@ -84,7 +84,7 @@ pub struct Mutation {
     /// Old values of the current attempt, where they differ from the effect's.
     pub basis: Basis,
     /// State of its tables' policies.
-    pub(crate) stance: PolicyState,
+    pub(crate) policy_state: PolicyState,
     /// Approximate number of bytes of an action's arguments and reads.
     pub(crate) meant: usize,
 }
@@ -98,7 +98,7 @@ impl Mutation {
     /// Whether the server may decide by time in this table: for plain SQL, unless an earlier epoch
     /// had accepted it.
     pub(crate) fn is_by_time(&self, table: &Table) -> bool {
-        let excepted = self.action.is_some() || self.stance.compare_only;
+        let excepted = self.action.is_some() || self.policy_state.compare_only;
         !excepted && table.policy == Policy::LastWriteWins
     }
 }

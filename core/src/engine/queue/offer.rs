@@ -14,7 +14,7 @@ use super::faults::FaultLimit;
 use super::mutation::{Mutation, MutationState};
 use super::view::QueueView;
 use super::{Intent, store};
-use crate::engine::queue::step::old_of;
+use crate::engine::queue::pending_op::old_of;
 use crate::engine::rows::apply::{soft_deletes, takes_back};
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
@@ -171,14 +171,14 @@ impl QueueView<'_> {
             let mut frozen = FrozenRow::default();
             if let Some(table) = self.schema.table(patch.row.table) {
                 frozen.version = self.version_of(table, patch, mutation)?;
-                let is_back = mutation.stance.brought_back(patch).is_some();
+                let is_back = mutation.policy_state.brought_back(patch).is_some();
                 frozen.whole = takes_back(table, patch)
                     && self.deleted_before(table, &patch.row, mutation.seq)?
                     || (is_back || takes_back(table, patch))
                         && self.base_row(&patch.row)?.is_none();
                 frozen.onto =
                     mutation.is_onto(index) && self.is_there(table, &patch.row, mutation.seq)?;
-                frozen.force = mutation.stance.insists() && table.policy.may_force();
+                frozen.force = mutation.policy_state.insists() && table.policy.may_force();
             }
             rows.push(frozen);
         }
@@ -205,7 +205,7 @@ impl QueueView<'_> {
         if table.whole_rows && self.is_above(&patch.row, mutation.seq) {
             return Ok(None);
         }
-        match mutation.stance.seen(&patch.row) {
+        match mutation.policy_state.seen(&patch.row) {
             Some(version) => Ok(version.clone()),
             None => self.base_version(&patch.row),
         }
@@ -285,7 +285,7 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
     };
     let (operation, data, old) = if deletes(table, patch) {
         (Operation::Delete, Vec::new(), olds(true))
-    } else if let Some(whole) = mutation.stance.brought_back(patch).filter(|_| frozen.whole) {
+    } else if let Some(whole) = mutation.policy_state.brought_back(patch).filter(|_| frozen.whole) {
         let news = whole.columns.iter().filter(|one| table.sends_whole(patch, one.column));
         let news = news.map(|one| (one.column, one.new.clone())).collect();
         (Operation::Create, news, Vec::new())

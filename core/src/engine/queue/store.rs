@@ -10,11 +10,11 @@ use uuid::Uuid;
 use super::intent::Reads;
 use super::mutation::{Mutation, MutationState, ParkReason};
 use super::part::DecidedRows;
-use super::stance::PolicyState;
+use super::policy_state::PolicyState;
 use super::{Awaiting, Intent, Last, NewMutation, QueueEntry, attempt, intent};
 use crate::engine::database::fault;
 use crate::engine::meta::set_meta;
-use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
+use crate::engine::queue::pending_op::{OpOutcome, Parking, PendingOp};
 use crate::engine::rows::binary::Malformed;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::Effect;
@@ -27,7 +27,7 @@ const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1, ?9)";
 
 const COLUMNS: &str = "seq, id, time_ms, counter, action, state, attempt, request, because_of, \
-    reason, detail, effect, basis, stance, \
+    reason, detail, effect, basis, policy_state, \
     coalesce(octet_length(args) + octet_length(reads), 0)";
 
 /// Metadata key of the numbers that were assigned last: number, time, counter.
@@ -224,13 +224,13 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
         detail: row.get(10).map_err(fault::of)?,
         effect: encode::decode(effect)?,
         basis: basis.map(attempt::decode_basis).transpose()?.unwrap_or_default(),
-        stance: stance(row, 13)?,
+        policy_state: policy_state(row, 13)?,
         meant: usize::try_from(get(14)?.unwrap_or(0)).unwrap_or(0),
     })
 }
 
 /// Policy state; empty for most mutations.
-fn stance(row: &Row<'_>, column: usize) -> Result<PolicyState> {
+fn policy_state(row: &Row<'_>, column: usize) -> Result<PolicyState> {
     let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
     Ok(bytes.map(PolicyState::decode).transpose()?.unwrap_or_default())
 }
@@ -238,7 +238,7 @@ fn stance(row: &Row<'_>, column: usize) -> Result<PolicyState> {
 /// Reads a mutation for a rebase.
 pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<PendingOp>> {
     let sql = "/*rejoin*/SELECT seq, id, state, action, attempt, effect, basis, frozen, undo, \
-               parts, stance, time_ms, version, args, reads FROM rejoin_mutation WHERE seq = ?1";
+               parts, policy_state, time_ms, version, args, reads FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;
     rows.next().map_err(fault::of)?.map(step).transpose()
@@ -270,7 +270,7 @@ fn step(row: &Row<'_>) -> Result<PendingOp> {
         frozen: owned(7)?,
         undo: owned(8)?,
         displaced: None,
-        stance: stance(row, 10)?,
+        policy_state: policy_state(row, 10)?,
         parts: blob(9)
             .map_err(fault::of)?
             .map(DecidedRows::decode)
@@ -280,7 +280,7 @@ fn step(row: &Row<'_>) -> Result<PendingOp> {
         rewritten: false,
         conflicted: None,
         outdated: HashSet::new(),
-        fate: OpOutcome::Stays,
+        outcome: OpOutcome::Stays,
         changed: false,
     })
 }
@@ -380,23 +380,27 @@ pub(crate) fn write_awaiting(conn: &Connection, awaiting: &Awaiting) -> Result<(
 /// Stores the state and the attempt of a mutation.
 pub(crate) fn write_attempt(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2, attempt = ?3, basis = ?4, \
-               frozen = ?5, stance = ?6, request = iif(?2 = 0, NULL, request), \
+               frozen = ?5, policy_state = ?6, request = iif(?2 = 0, NULL, request), \
                hash = iif(?2 = 0, NULL, hash) WHERE seq = ?1";
-    let (basis, stance) = (attempt::encode_basis(&step.basis), step.stance.encode());
-    run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen, stance])
+    let (basis, policy_state) = (attempt::encode_basis(&step.basis), step.policy_state.encode());
+    run(
+        conn,
+        sql,
+        params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen, policy_state],
+    )
 }
 
 /// Parks a mutation: it is no longer applied, so it has no undo.
 pub(crate) fn park(conn: &Connection, step: &PendingOp, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
-               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, stance = ?7 \
+               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, policy_state = ?7 \
                WHERE seq = ?1";
     let because_of = parking.because_of.map(|id| *id.0.as_bytes());
     let basis = attempt::encode_basis(&step.basis);
     let reason = parking.reason.number();
-    let (seq, stance) = (step.seq.0, step.stance.of_parked().encode());
+    let (seq, policy_state) = (step.seq.0, step.policy_state.of_parked().encode());
     let detail = &parking.detail;
-    run(conn, sql, params![seq, reason, because_of, detail, basis, step.attempt, stance])
+    run(conn, sql, params![seq, reason, because_of, detail, basis, step.attempt, policy_state])
 }
 
 /// Removes a mutation from the queue.

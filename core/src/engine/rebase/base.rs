@@ -15,9 +15,9 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 use rejoin_protocol::{ColumnKind, Value};
 
 use super::batch::{Batch, ServerVerdict};
+use super::context::RebaseContext;
 use super::policy;
 use super::take_over;
-use super::work::RebaseContext;
 use crate::engine::database::{OURS, fault};
 use crate::engine::meta::{PEER, PLAIN, meta};
 use crate::engine::queue::history;
@@ -124,7 +124,7 @@ impl Base<'_, '_> {
                     }
                 }
                 self.work.rows.put(&row, &positions, values.into_iter())?;
-                take_over::hand_on_filled(self.work, Seq(0), &row, &unfilled)?;
+                take_over::pass_on_filled(self.work, Seq(0), &row, &unfilled)?;
             }
         }
         self.rows += 1;
@@ -159,7 +159,7 @@ impl Base<'_, '_> {
             let unfilled = self.meet(&row)?;
             let (before, after) = (&cells[..columns.key], &cells[columns.key + 1..]);
             self.work.rows.put(&row, &columns.positions, before.iter().chain(after))?;
-            take_over::hand_on_filled(self.work, Seq(0), &row, &unfilled)
+            take_over::pass_on_filled(self.work, Seq(0), &row, &unfilled)
         });
         let count = count.map_err(|error| match error {
             RowError::Each(error) => error,

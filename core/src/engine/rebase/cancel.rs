@@ -12,16 +12,16 @@ use std::collections::HashMap;
 use rejoin_protocol::wire::push::Ending;
 
 use super::batch::Withdrawn;
+use super::context::RebaseContext;
 use super::detail;
 use super::detect;
 use super::park;
 use super::reverse::{self, reversal};
-use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::displaced;
 use crate::engine::queue::mutation::ParkReason;
-use crate::engine::queue::step::{OpOutcome, Parking};
+use crate::engine::queue::pending_op::{OpOutcome, Parking};
 use crate::engine::queue::verdict;
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::apply::soft_deletes;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::context::{RebaseContext, missing};
 use super::edit::{ExpectedRows, Replaced};
 use super::take_back::Undone;
-use super::work::{RebaseContext, missing};
 use super::{discard, edit, part, retry, take_back};
 use crate::engine::action::perform;
 use crate::engine::action::{Actions, Arguments, Performed};
@@ -24,7 +24,7 @@ use crate::engine::database::Triggers;
 use crate::engine::entries::{decide as of_log, list};
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::{MutationState, ParkReason};
-use crate::engine::queue::step::OpOutcome;
+use crate::engine::queue::pending_op::OpOutcome;
 use crate::engine::queue::{QueueEntry, again, history, store};
 use crate::engine::rows::patch::RowPatch;
 use crate::engine::transaction::Flushed;
@@ -76,7 +76,7 @@ pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<Mutation
         }
         for seq in discard::parked_for(work, id) {
             let step = work.step_mut(seq)?;
-            step.fate = OpOutcome::Discarded;
+            step.outcome = OpOutcome::Discarded;
             gone.push(step.id);
         }
         Ok(())

@@ -10,8 +10,8 @@ use rejoin_protocol::{ColumnKind, Policy, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::conflict::apply_patch;
-use super::work::RebaseContext;
-use crate::engine::queue::step::PendingOp;
+use super::context::RebaseContext;
+use crate::engine::queue::pending_op::PendingOp;
 use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Table;
 use crate::error::Result;

@@ -10,13 +10,13 @@ use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
 use super::conflict::{Conflict, apply_patch};
+use super::context::RebaseContext;
 use super::detail;
 use super::policy;
-use super::work::RebaseContext;
 use super::{park, part, replay};
 use crate::engine::queue::cancel;
 use crate::engine::queue::mutation::{ParkReason, is_onto};
-use crate::engine::queue::step::{Parking, PendingOp};
+use crate::engine::queue::pending_op::{Parking, PendingOp};
 use crate::engine::rows::apply::{soft_deletes, takes_back};
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
@@ -46,7 +46,7 @@ impl<'a> RowEdit<'a> {
         let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
         let is_outdated = step.outdated.contains(row);
         let onto = is_onto(&step.effect, &step.basis, index) && !is_outdated;
-        let whole = step.stance.brought_back(patch);
+        let whole = step.policy_state.brought_back(patch);
         let by_time = policy::is_by_time(table, step) && !is_outdated;
         Some(Self { seq: step.seq, patch, olds, onto, by_time, whole, replays: false })
     }

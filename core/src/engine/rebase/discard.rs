@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
+use super::context::RebaseContext;
 use super::footprint;
-use super::work::RebaseContext;
 use super::{cancel, park, part, record};
 use crate::engine::queue::QueueEntry;
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::step::{OpOutcome, PendingOp};
+use crate::engine::queue::pending_op::{OpOutcome, PendingOp};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
@@ -26,7 +26,7 @@ pub(super) fn give_up(work: &mut RebaseContext<'_>, entry: &QueueEntry) -> Resul
 
 /// The mutations that this rebase cancels together with a mutation, in queue order.
 pub(super) fn withdrawn_with(work: &RebaseContext<'_>, id: MutationId) -> Vec<Seq> {
-    let with = |step: &PendingOp| step.fate == OpOutcome::Withdrawn(id) && step.id != id;
+    let with = |step: &PendingOp| step.outcome == OpOutcome::Withdrawn(id) && step.id != id;
     work.steps.iter().filter(|(_, step)| with(step)).map(|(seq, _)| *seq).collect()
 }
 
@@ -49,7 +49,7 @@ pub(super) fn lift_followers(work: &mut RebaseContext<'_>, id: MutationId) -> Ve
         let lifts =
             followers.binary_search(seq).is_ok() || waits && !queue.awaiting().contains_key(seq);
         if lifts {
-            step.fate = OpOutcome::Lifted;
+            step.outcome = OpOutcome::Lifted;
         }
         lifts
     });
@@ -63,7 +63,7 @@ pub(super) fn parked_for(work: &RebaseContext<'_>, id: MutationId) -> Vec<Seq> {
     let mut found = Vec::new();
     // A dependent mutation always comes after the one that it depends on.
     for (seq, step) in &work.steps {
-        if let OpOutcome::Parked(parking) = &step.fate
+        if let OpOutcome::Parked(parking) = &step.outcome
             && parking.because_of.is_some_and(|cause| causes.contains(&cause))
         {
             causes.insert(step.id);

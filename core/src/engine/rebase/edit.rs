@@ -14,14 +14,14 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
+use super::context::{RebaseContext, missing};
 use super::detect::{self, RowEdit};
 use super::policy;
 use super::verdict;
-use super::work::{RebaseContext, missing};
 use super::{part, replay};
 use crate::engine::capture::guard::Capture;
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::step::PendingOp;
+use crate::engine::queue::pending_op::PendingOp;
 use crate::engine::queue::store;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
@@ -98,7 +98,7 @@ pub(super) fn apply_replaced(
             // edits of it.
             let mut later = work.states.steps_after(&patch.row, one.step.seq);
             let brings = present.is_none() && later.next().is_none();
-            let whole = one.step.stance.brought_back(patch).filter(|_| brings);
+            let whole = one.step.policy_state.brought_back(patch).filter(|_| brings);
             work.rows.apply_patch(whole.as_ref().unwrap_or(patch))?;
             let new = work.rows.read(&patch.row)?;
             capture.note(table, found.as_deref(), new.as_deref());

@@ -9,14 +9,14 @@
 use rejoin_protocol::equal::equal;
 use rejoin_protocol::{ColumnKind, Value, time};
 
+use super::context::RebaseContext;
 use super::park;
-use super::work::RebaseContext;
 use super::{detail, detect};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::ParkReason;
-use crate::engine::queue::step::Parking;
+use crate::engine::queue::pending_op::Parking;
 use crate::engine::queue::{Awaiting, Staged, store};
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};

@@ -9,7 +9,7 @@ use super::park;
 use crate::engine::Engine;
 use crate::engine::queue::QueueEntry;
 use crate::engine::queue::mutation::{MutationState, ParkReason};
-use crate::engine::queue::step::Parking;
+use crate::engine::queue::pending_op::Parking;
 use crate::engine::queue::store;
 use crate::engine::rows::removed::Missing;
 use crate::engine::schema::model::Schema;

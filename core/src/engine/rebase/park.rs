@@ -7,10 +7,10 @@
 
 use std::collections::HashSet;
 
-use super::work::RebaseContext;
+use super::context::RebaseContext;
 use super::{part, take_over};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
-use crate::engine::queue::step::{OpOutcome, Parking};
+use crate::engine::queue::pending_op::{OpOutcome, Parking};
 use crate::engine::queue::store;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::error::Result;
@@ -28,14 +28,14 @@ pub(crate) fn discard(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
     leave(work, seq, OpOutcome::Discarded)
 }
 
-pub(super) fn leave(work: &mut RebaseContext<'_>, seq: Seq, fate: OpOutcome) -> Result<()> {
+pub(super) fn leave(work: &mut RebaseContext<'_>, seq: Seq, outcome: OpOutcome) -> Result<()> {
     work.undo([seq])?;
     if !work.step(seq)?.stays() {
         return Ok(());
     }
     take_over::take_over(work, seq, None)?;
     let step = work.step_mut(seq)?;
-    step.fate = fate;
+    step.outcome = outcome;
     let id = step.id;
     let dependents = unsent_dependents(work, seq, None)?;
     park_dependents(work, dependents, id)
@@ -201,7 +201,7 @@ pub(super) fn parked_creator(
     let waiting = work.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
     let mut parked = waiting.filter(|one| {
         one.state == MutationState::Parked
-            || work.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, OpOutcome::Parked(_)))
+            || work.steps.get(&one.seq).is_some_and(|s| matches!(s.outcome, OpOutcome::Parked(_)))
     });
     let creator = parked.find(|one| one.kind == PatchKind::Insert)?;
     work.queue.entry(creator.seq).map(|entry| entry.id)

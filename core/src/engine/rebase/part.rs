@@ -6,11 +6,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::work::{RebaseContext, missing};
+use super::context::{RebaseContext, missing};
 use super::{park, take_over};
 use crate::engine::queue::mutation::{Basis, ParkReason, is_onto};
 use crate::engine::queue::part::{DecidedRows, Refused};
-use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
+use crate::engine::queue::pending_op::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::{Staged, store};
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::error::Result;
@@ -134,13 +134,13 @@ impl PendingOp {
             return;
         }
         if self.stays() && self.effect.rows.is_empty() {
-            self.fate = match self.parts.refused.first() {
+            self.outcome = match self.parts.refused.first() {
                 Some(refused) => OpOutcome::Parked(parking_of(refused)),
                 None if self.parts.accepted.is_empty() => OpOutcome::Discarded,
                 None => OpOutcome::Accepted,
             };
         }
-        match &mut self.fate {
+        match &mut self.outcome {
             OpOutcome::Accepted if self.parts.refused.is_empty() => {
                 // The history keeps the whole mutation.
                 let accepted = std::mem::take(&mut self.parts.accepted);
@@ -154,7 +154,7 @@ impl PendingOp {
             OpOutcome::Accepted => {
                 let rest = std::mem::take(&mut self.effect.rows);
                 self.parts.accepted.extend(rest);
-                self.fate = OpOutcome::Parked(parking_of(&self.parts.refused[0]));
+                self.outcome = OpOutcome::Parked(parking_of(&self.parts.refused[0]));
                 self.gather();
             }
             OpOutcome::Parked(_) => self.gather(),
@@ -173,12 +173,12 @@ impl PendingOp {
         self.parts = DecidedRows::default();
         self.basis.clear();
         self.reduced = true;
-        self.fate = OpOutcome::Accepted;
+        self.outcome = OpOutcome::Accepted;
     }
 
     /// Makes the refused rows the effect of the parked mutation.
     fn gather(&mut self) {
-        let OpOutcome::Parked(parking) = &mut self.fate else { return };
+        let OpOutcome::Parked(parking) = &mut self.outcome else { return };
         let refused = std::mem::take(&mut self.parts.refused);
         if !self.parts.accepted.is_empty() || refused.len() > 1 {
             parking.detail = Some(detail(&self.parts, parking, &refused));

@@ -7,9 +7,9 @@
 use rejoin_protocol::Policy;
 
 use super::conflict::Conflict;
-use super::work::RebaseContext;
+use super::context::RebaseContext;
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::step::{OpOutcome, PendingOp};
+use crate::engine::queue::pending_op::{OpOutcome, PendingOp};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
@@ -45,7 +45,7 @@ pub(super) fn is_by_time(table: &Table, step: &PendingOp) -> bool {
 /// The policy for a mutation. The table's policy applies to plain SQL only; mutations that an
 /// earlier epoch of the server had accepted are compare-only.
 pub(super) fn policy_of(table: &Table, step: &PendingOp) -> Policy {
-    let excepted = step.intent.is_some() || step.stance.compare_only;
+    let excepted = step.intent.is_some() || step.policy_state.compare_only;
     if excepted { Policy::AcceptServer } else { table.policy }
 }
 
@@ -69,9 +69,9 @@ pub(super) fn settle_by_time(
     let step = work.step_mut(seq)?;
     if let Some(present) = present {
         rebase(table, step, row, &present);
-        step.stance.saw(row, None);
+        step.policy_state.saw(row, None);
     } else {
-        step.stance.forget_expected(row);
+        step.policy_state.forget_expected(row);
         step.outdated.insert(row.clone());
     }
     step.changed = true;
@@ -91,7 +91,7 @@ pub(super) fn treat(
             let table = work.rows.table(row.table)?;
             rebase(table, work.step_mut(conflict.seq)?, row, present);
         }
-        (ConflictTreatment::BringBack, None) => step.stance.bring_back(row),
+        (ConflictTreatment::BringBack, None) => step.policy_state.bring_back(row),
         _ => return Ok(false),
     }
     work.step_mut(conflict.seq)?.changed = true;
@@ -107,8 +107,8 @@ pub(super) fn bring_back_if_kept(
 ) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let policy = policy_of(table, step);
-    if treatment(policy, false, step.stance.has_kept(row)) == ConflictTreatment::BringBack {
-        step.stance.bring_back(row);
+    if treatment(policy, false, step.policy_state.has_kept(row)) == ConflictTreatment::BringBack {
+        step.policy_state.bring_back(row);
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn chosen(
 ) -> Result<ConflictTreatment> {
     let table = work.rows.table(row.table)?;
     let step = work.step(conflict.seq)?;
-    let is_known = step.stance.has_kept(row);
+    let is_known = step.policy_state.has_kept(row);
     Ok(treatment(policy_of(table, step), conflict.present.is_some(), is_known))
 }
 
@@ -142,7 +142,7 @@ fn rebase(table: &Table, step: &mut PendingOp, row: &RowKey, present: &[Value]) 
         step.basis.remove(&(index, at));
     }
     step.basis.extend(olds);
-    step.stance.forget_expected(row);
+    step.policy_state.forget_expected(row);
 }
 
 /// Rebuilds a mutation that the server found in conflict as the next attempt, if the policy asks
@@ -159,7 +159,7 @@ pub(super) fn rebuild(
     is_repeated: bool,
 ) -> Result<bool> {
     let whole = whole_rows(work, seq)?;
-    let insists = work.step(seq)?.stance.insists();
+    let insists = work.step(seq)?.policy_state.insists();
     let is_outdated = is_repeated && can_insist(work, seq)?;
     let same = conflicts.is_empty() && whole.is_empty() && !is_outdated;
     if same || insists {
@@ -173,10 +173,10 @@ pub(super) fn rebuild(
     let step = work.step_mut(seq)?;
     step.state = MutationState::Pending;
     step.attempt += 1;
-    step.stance.conflicts += 1;
+    step.policy_state.conflicts += 1;
     step.changed = true;
     for row in &whole {
-        step.stance.forget_expected(row);
+        step.policy_state.forget_expected(row);
     }
     for (row, conflict) in conflicts {
         treat(work, row, conflict)?;
@@ -208,7 +208,7 @@ fn whole_rows(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Vec<RowKey>> {
         let table = work.rows.table(patch.row.table)?;
         if table.whole_rows
             && policy_of(table, step).may_force()
-            && let Some(version) = step.stance.seen(&patch.row)
+            && let Some(version) = step.policy_state.seen(&patch.row)
         {
             seen.push((table, patch.row.clone(), version.clone()));
         }
@@ -242,14 +242,14 @@ pub(super) fn changes(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<()> 
     let mut is_mine = false;
     for seq in steps {
         let step = work.step_mut(seq)?;
-        is_mine |= table.whole_rows && step.fate == OpOutcome::Accepted;
+        is_mine |= table.whole_rows && step.outcome == OpOutcome::Accepted;
         if !step.stays() || step.patch(row).is_none() {
             continue;
         }
         if is_mine {
-            step.stance.forget_expected(row);
+            step.policy_state.forget_expected(row);
         } else {
-            step.stance.saw(row, version.clone());
+            step.policy_state.saw(row, version.clone());
         }
         step.changed = true;
     }
@@ -271,12 +271,12 @@ pub(super) fn vanishes(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<()>
         let step = work.step_mut(seq)?;
         let edits = step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Update);
         // A sent attempt is sent again unchanged.
-        let is_settled = step.is_uncertain() && step.stance.has_kept(row);
+        let is_settled = step.is_uncertain() && step.policy_state.has_kept(row);
         if edits && step.stays() && !is_settled {
             let cells = table.columns.iter().zip(&image).enumerate();
             let others = cells.filter(|(at, _)| *at != table.key);
             let columns = others.map(|(_, (column, value))| (column.id, value.clone())).collect();
-            step.stance.keep(row, columns);
+            step.policy_state.keep(row, columns);
             step.changed = true;
         }
     }

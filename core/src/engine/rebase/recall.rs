@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::meta::set_meta;
-use crate::engine::queue::stance::PolicyState;
+use crate::engine::queue::policy_state::PolicyState;
 use crate::engine::queue::{Staged, history, store};
 use crate::error::{Error, Result};
 
@@ -31,7 +31,7 @@ pub(crate) fn recall(engine: &mut Engine, done: (&str, &str)) -> Result<usize> {
         for seq in seqs {
             let missing = || Error::Internal(format!("mutation {} was not recalled", seq.0));
             let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
-            step.stance = PolicyState::comparing(history::is_of_action(work.conn, step.id)?);
+            step.policy_state = PolicyState::comparing(history::is_of_action(work.conn, step.id)?);
             step.changed = true;
             let entry = store::read_entry(work.conn, seq)?.ok_or_else(missing)?;
             work.steps.insert(seq, step);

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::batch::Applied;
+use super::context::RebaseContext;
 use super::replay::{Replayed, replay};
-use super::work::RebaseContext;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
+use crate::engine::queue::pending_op::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::engine::queue::{QueueEntry, Staged, store};
 use crate::engine::rows::undo::{Undo, UndoRow};
@@ -36,7 +36,7 @@ pub(crate) fn redo(
             }
         }
         applied.affected += 1;
-        match step.fate {
+        match step.outcome {
             OpOutcome::Accepted => applied.accepted.push(step.id),
             OpOutcome::Parked(_) => applied.parked.push(step.id),
             OpOutcome::Stays
@@ -62,7 +62,7 @@ fn touch(work: &mut RebaseContext<'_>, step: &PendingOp) {
 fn apply_recorded(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<()> {
     let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
     for patch in &step.effect.rows {
-        let whole = step.stance.brought_back(patch);
+        let whole = step.policy_state.brought_back(patch);
         let is_gone = whole.is_some() && work.rows.read_columns(&patch.row, &[])?.is_none();
         let patch_to_apply = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
         if let Some(before) = work.rows.apply_patch(patch_to_apply)? {
@@ -81,7 +81,7 @@ fn settle(work: &mut RebaseContext<'_>, step: &PendingOp) -> Result<()> {
     if step.reduced {
         store::write_parts(work.conn, step)?;
     }
-    match &step.fate {
+    match &step.outcome {
         OpOutcome::Stays if !step.changed && !step.rewritten => return Ok(()),
         OpOutcome::Lifted => return Ok(()),
         OpOutcome::Stays => {
@@ -105,7 +105,7 @@ fn settle(work: &mut RebaseContext<'_>, step: &PendingOp) -> Result<()> {
             work.staged.extend(cancel::given_up(one));
         }
         OpOutcome::Accepted | OpOutcome::Discarded => {
-            if step.fate == OpOutcome::Accepted {
+            if step.outcome == OpOutcome::Accepted {
                 record_verdict(work, step, VerdictKind::Accepted, None)?;
                 let displaced = step.displaced.as_deref();
                 store::keep_in_history(work.conn, step.seq, work.accepted_ms, displaced)?;

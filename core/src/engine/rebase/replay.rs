@@ -10,13 +10,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 
-use super::work::{RebaseContext, Runner};
+use super::context::{RebaseContext, Runner};
 use super::{park, take_over};
 use crate::engine::action::run::{ActionRun, RunResult, run};
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{Basis, ParkReason};
+use crate::engine::queue::pending_op::{Parking, PendingOp};
 use crate::engine::queue::seen::SeenRow;
-use crate::engine::queue::step::{Parking, PendingOp};
 use crate::engine::queue::store;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::same;
@@ -240,7 +240,7 @@ fn take(
         intent.seen = seen;
     }
     if changed {
-        take_over::hand_on_run(work, step, &effect)?;
+        take_over::pass_on_run(work, step, &effect)?;
         (step.effect, step.undo, step.basis) = (effect.into(), None, Basis::new());
         step.rewritten = true;
         store::write_run(work.conn, step)?;

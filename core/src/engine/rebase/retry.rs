@@ -9,10 +9,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use super::conflict;
+use super::context::{RebaseContext, missing};
 use super::park::required_rows;
-use super::work::{RebaseContext, missing};
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::step::PendingOp;
+use crate::engine::queue::pending_op::PendingOp;
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::error::{Error, InputFault, QueueFault, Result};

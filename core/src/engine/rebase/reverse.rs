@@ -5,12 +5,12 @@ use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
 use super::conflict;
+use super::context::RebaseContext;
 use super::part;
-use super::work::RebaseContext;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::stance::PolicyState;
-use crate::engine::queue::step::PendingOp;
+use crate::engine::queue::pending_op::PendingOp;
+use crate::engine::queue::policy_state::PolicyState;
 use crate::engine::queue::{NewMutation, QueueEntry, Staged, store};
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::encode;
@@ -43,7 +43,7 @@ pub(super) fn put_reverse(
     store::insert(work.conn, &entry, (work.now_ms, 0), &NewMutation::plain(recorded))?;
     let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
-    step.stance = PolicyState::comparing(of_action); // No policy lets it overwrite newer values.
+    step.policy_state = PolicyState::comparing(of_action); // No policy lets it overwrite newer values.
     step.changed = true;
     work.steps.insert(seq, step);
     for (row, _) in entry.rows.iter() {

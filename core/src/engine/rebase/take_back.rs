@@ -7,8 +7,8 @@
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::equal;
 
+use super::context::RebaseContext;
 use super::reverse::reversal;
-use super::work::RebaseContext;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{PatchKind, RowPatch};
 use crate::engine::schema::model::Table;

@@ -8,11 +8,11 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use super::work::RebaseContext;
+use super::context::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::{Basis, is_onto};
-use crate::engine::queue::step::{PendingOp, old_of};
+use crate::engine::queue::pending_op::{PendingOp, old_of};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};
 use crate::error::Result;
@@ -41,12 +41,12 @@ pub(super) fn take_over(
 ) -> Result<()> {
     let mut left = written_by(work.step(seq)?);
     left.retain(|written| only.is_none_or(|only| *only == written.row));
-    hand_on(work, seq, &left)
+    pass_on(work, seq, &left)
 }
 
 /// Passes on what an action writes differently, or no longer, to edits based on its previous writes
 /// or reads. They would otherwise be compared with a value that no server ever had.
-pub(super) fn hand_on_run(
+pub(super) fn pass_on_run(
     work: &mut RebaseContext<'_>,
     step: &PendingOp,
     effect: &Effect,
@@ -61,7 +61,7 @@ pub(super) fn hand_on_run(
             replaced.push(one);
         }
     }
-    hand_on(work, step.seq, &replaced)
+    pass_on(work, step.seq, &replaced)
 }
 
 /// Passes on values that the server filled into columns which an accepted create does not name,
@@ -73,7 +73,7 @@ pub(super) fn hand_on_unnamed(work: &mut RebaseContext<'_>, seq: Seq) -> Result<
         let columns = table.columns.iter().map(|column| column.id);
         let is_named = |id: &ColumnId| patch.columns.iter().any(|known| known.column == *id);
         let unnamed: Vec<ColumnId> = columns.filter(|id| !is_named(id)).collect();
-        hand_on_filled(work, seq, &patch.row, &unnamed)?;
+        pass_on_filled(work, seq, &patch.row, &unnamed)?;
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ pub(super) fn hand_on_unnamed(work: &mut RebaseContext<'_>, seq: Seq) -> Result<
 /// Passes on values that the server filled into columns of a row that were empty until then. A
 /// delete or its reverse compares every column, and no device could write this one. An edit of such
 /// a column is compared with what its author saw.
-pub(super) fn hand_on_filled(
+pub(super) fn pass_on_filled(
     work: &mut RebaseContext<'_>,
     seq: Seq,
     row: &RowKey,
@@ -106,12 +106,12 @@ pub(super) fn hand_on_filled(
         is_found: false,
     });
     let filled: Vec<Written> = filled.collect();
-    hand_on(work, seq, &filled)
+    pass_on(work, seq, &filled)
 }
 
 /// Passes on values that the server stored instead of those that an accepted mutation has sent, or
 /// computed from them. `computed`: the values before it in columns that it did not write.
-pub(super) fn hand_on_left(
+pub(super) fn pass_on_left(
     work: &mut RebaseContext<'_>,
     seq: Seq,
     (left, computed): (&HashMap<RowKey, &ServerRow>, &HashMap<RowKey, &ServerRow>),
@@ -134,7 +134,7 @@ pub(super) fn hand_on_left(
             });
         }
     }
-    hand_on(work, seq, &all)
+    pass_on(work, seq, &all)
 }
 
 /// Whether the row has this value now. The value may come from another mutation: a later edit
@@ -146,7 +146,7 @@ fn is_there(work: &mut RebaseContext<'_>, one: &Written) -> Result<bool> {
     Ok(cells.any(|(column, value)| column.id == one.column && same(value, &one.new)))
 }
 
-fn hand_on(work: &mut RebaseContext<'_>, seq: Seq, all: &[Written]) -> Result<()> {
+fn pass_on(work: &mut RebaseContext<'_>, seq: Seq, all: &[Written]) -> Result<()> {
     if mutant::on(Mutant::NoTakeOver) {
         return Ok(());
     }
@@ -159,7 +159,7 @@ fn hand_on(work: &mut RebaseContext<'_>, seq: Seq, all: &[Written]) -> Result<()
             // A sent record is frozen: the mutation's own old values count for its next attempt.
             let by_rows = work.queue.records().knows(other);
             let step = work.step_mut(other)?;
-            if step.stays() && !hand_over(step, written, by_rows, &mut frozen)? {
+            if step.stays() && !pass_to(step, written, by_rows, &mut frozen)? {
                 break;
             }
         }
@@ -231,7 +231,7 @@ fn changed_writes(step: &PendingOp, effect: &Effect) -> Vec<Written> {
 
 /// Passes one value on if this mutation saw it; returns whether later mutations can still have seen
 /// it.
-fn hand_over(
+fn pass_to(
     step: &mut PendingOp,
     written: &Written,
     by_rows: bool,

@@ -12,15 +12,15 @@ use rejoin_protocol::wire::push::Ending;
 
 use super::batch::ServerVerdict;
 use super::conflict::Conflict;
+use super::context::RebaseContext;
 use super::detail;
 use super::detect::{RowBelow, RowEdit};
 use super::policy;
-use super::work::RebaseContext;
 use super::{cancel, park, replay, take_over};
 use crate::engine::queue::attempt::{Faults, Frozen};
 use crate::engine::queue::displaced;
 use crate::engine::queue::mutation::{Basis, MutationState, ParkReason, is_onto};
-use crate::engine::queue::step::{OpOutcome, Parking, PendingOp, old_of};
+use crate::engine::queue::pending_op::{OpOutcome, Parking, PendingOp, old_of};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
@@ -69,7 +69,7 @@ pub(super) fn settle<'b>(
         let step = work.step_mut(seq)?;
         match verdict.ending {
             Ending::Accepted => {
-                step.fate = OpOutcome::Accepted;
+                step.outcome = OpOutcome::Accepted;
                 if step.effect.schema_version < version {
                     open.narrow.push(seq);
                 }
@@ -148,7 +148,7 @@ pub(super) fn keep_displaced(
     for (seq, id) in known.into_iter().rev() {
         let (was, left) = (images_of(displaced, id), images_of(left, id));
         let computed = displaced::by_row(images_of(computed, id));
-        let Some(step) = work.steps.get(&seq).filter(|step| step.fate == OpOutcome::Accepted)
+        let Some(step) = work.steps.get(&seq).filter(|step| step.outcome == OpOutcome::Accepted)
         else {
             continue;
         };
@@ -159,7 +159,7 @@ pub(super) fn keep_displaced(
         for patch in &seen.rows {
             rows.extend(cancel::done(work, patch, (&was, &left))?);
         }
-        take_over::hand_on_left(work, seq, (&left, &computed))?;
+        take_over::pass_on_left(work, seq, (&left, &computed))?;
         let step = work.step_mut(seq)?;
         if rows != step.effect.rows {
             let done = Effect { schema_version: seen.schema_version, rows };
@@ -273,7 +273,7 @@ fn becomes_an_update(work: &mut RebaseContext<'_>, seq: Seq, created: &[RowKey])
         if work.rows.read_columns(row, &[])?.is_some() {
             let step = work.step_mut(seq)?;
             let index = step.patch(row).map(|(index, _)| index);
-            found |= step.stance.leaves(row);
+            found |= step.policy_state.leaves(row);
             found |= index.is_some_and(|index| is_onto(&step.effect, &step.basis, index));
         }
     }

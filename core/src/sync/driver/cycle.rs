@@ -76,7 +76,7 @@ impl Cycle {
                 Step::Suspend => {
                     self.rest(SyncState::Suspended, || Error::Suspended);
                     if self.pass.shared.lock().suspended {
-                        self.pass.shared.bell.notified().await;
+                        self.pass.shared.wake.notified().await;
                     }
                 }
                 Step::Wait(until) => self.wait(until).await,
@@ -100,9 +100,9 @@ impl Cycle {
             shared.board.set(self.before.clone());
         }
         if std::mem::take(&mut inbox.is_network_new) {
-            shared.forget_way();
+            shared.forget_listen_limit();
             shared.set_calm(0);
-            self.schedule.stirred();
+            self.schedule.keep_awake();
             if let Some((path, _)) = self.listener.take() {
                 self.listener = Some(self.listener_at(path));
             }
@@ -111,7 +111,7 @@ impl Cycle {
         if held != Metered::Allow || !inbox.network.online {
             self.listener = None;
         }
-        let is_explicit = inbox.wishes.explicit;
+        let is_explicit = inbox.requests.explicit;
         if !is_explicit && !inbox.network.online {
             let why = "the device has no network".to_owned();
             shared.board.set(SyncState::Offline { retry_at: None, reason: why });
@@ -123,20 +123,21 @@ impl Cycle {
         }
         Self::take_stream_end(&mut self.schedule, &self.pass, &mut inbox);
         let listens = shared.listens();
-        let due = self.schedule.due(&inbox.wishes, listens);
+        let due = self.schedule.due(&inbox.requests, listens);
         if due > shared.now() {
             return Step::Wait(Some(due));
         }
-        let wishes = std::mem::take(&mut inbox.wishes);
-        self.hinted = (wishes.eager || wishes.woken) && !is_explicit && wishes.wrote.is_none();
-        self.rests = listens && wishes.is_empty();
-        if wishes.wrote.is_some() {
+        let requests = std::mem::take(&mut inbox.requests);
+        self.hinted =
+            (requests.eager || requests.woken) && !is_explicit && requests.wrote.is_none();
+        self.rests = listens && requests.is_empty();
+        if requests.wrote.is_some() {
             self.schedule.push_started(shared.now());
         }
-        if is_explicit || wishes.eager {
-            self.schedule.stirred();
+        if is_explicit || requests.eager {
+            self.schedule.keep_awake();
         }
-        if wishes.eager && shared.level.load(Ordering::Acquire) > 0 {
+        if requests.eager && shared.level.load(Ordering::Acquire) > 0 {
             // After a long sleep the stream may be dead, and with few pings this is noticed late.
             self.listener = None;
         }
@@ -191,7 +192,7 @@ impl Cycle {
             }
         };
         tokio::select! {
-            () = shared.bell.notified() => {}
+            () = shared.wake.notified() => {}
             () = due => {}
         }
     }
@@ -228,7 +229,7 @@ impl Cycle {
                     return Error::Suspended;
                 }
             }
-            self.pass.shared.bell.notified().await;
+            self.pass.shared.wake.notified().await;
         }
     }
 
@@ -335,7 +336,7 @@ impl Cycle {
     }
 
     fn has_written(&self) -> bool {
-        self.pass.shared.lock().wishes.wrote.is_some()
+        self.pass.shared.lock().requests.wrote.is_some()
     }
 
     /// A time of the loop's clock as wall-clock time.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::pass::PassContext;
 use super::schedule::{CALMEST, Ended, RETRY};
-use super::shared::{Shared, Way, random};
+use super::shared::{ListenLimit, Shared, random};
 use crate::error::{Error, InputFault, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
@@ -36,7 +36,7 @@ pub(super) async fn listen(pass: PassContext, path: String) {
     let mut calm = pass.shared.calm.subscribe();
     loop {
         let begun = Instant::now();
-        let Way { most, retry } = pass.shared.way(begun);
+        let ListenLimit { most, retry } = pass.shared.listen_limit(begun);
         let level = most.min(*calm.borrow_and_update() as usize);
         let ping = PINGS[level];
         let mut asked = None;
@@ -51,11 +51,14 @@ pub(super) async fn listen(pass: PassContext, path: String) {
                     continue;
                 }
                 if ended == Ended::Lost && was_too_silent(&stream, level) {
-                    pass.shared.set_way(Way { most: level - 1, retry: Some(begun + RETRY) });
+                    pass.shared.set_listen_limit(ListenLimit {
+                        most: level - 1,
+                        retry: Some(begun + RETRY),
+                    });
                 }
                 // Before the end of `is_open`, which lets the loop poll. A stream without an event was none.
                 if is_open.is_some() {
-                    pass.shared.wish(|inbox| inbox.stream_ended = Some(ended));
+                    pass.shared.change(|inbox| inbox.stream_ended = Some(ended));
                 }
                 soon
             }
@@ -94,7 +97,7 @@ impl<'s> Listening<'s> {
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::AcqRel);
-        self.0.bell.notify_one(); // Without a stream, the next pass is due earlier.
+        self.0.wake.notify_one(); // Without a stream, the next pass is due earlier.
     }
 }
 
@@ -169,7 +172,7 @@ async fn follow<'s>(
         match event {
             // Changes between the last pull and now were not notified.
             Some(Event::Hello(_) | Event::Changed) => {
-                pass.shared.wish(|inbox| inbox.wishes.woken = true);
+                pass.shared.change(|inbox| inbox.requests.woken = true);
             }
             // The token is about to expire; reopening fetches a new one if necessary.
             Some(Event::Bye(_)) => return Ended::Bye,

@@ -124,25 +124,25 @@ impl Schedule {
     }
 
     /// When the next pass starts; now if in the past. `listens` says whether an event stream is open.
-    pub(crate) fn due(&self, wishes: &PassRequests, listens: bool) -> Duration {
-        if wishes.explicit {
+    pub(crate) fn due(&self, requests: &PassRequests, listens: bool) -> Duration {
+        if requests.explicit {
             return Duration::ZERO;
         }
         let mut wanted = if listens { self.next_calm } else { self.next };
         if !self.halted {
-            if wishes.eager {
+            if requests.eager {
                 wanted = wanted.min(self.quiet_until);
             }
-            if wishes.woken {
-                let collected = wishes.wrote.map_or(Duration::ZERO, |_| self.next_event);
+            if requests.woken {
+                let collected = requests.wrote.map_or(Duration::ZERO, |_| self.next_event);
                 wanted = wanted.min(self.quiet_until.max(collected));
             }
-            if let Some(wrote) = wishes.wrote {
+            if let Some(wrote) = requests.wrote {
                 wanted = wanted.min(wrote.max(self.next_push));
             }
         }
         let due = wanted.max(self.not_before);
-        if wishes.eager && !self.by_server { due.min(self.quiet_until) } else { due }
+        if requests.eager && !self.by_server { due.min(self.quiet_until) } else { due }
     }
 
     /// Records the start of a pass that pushes local writes; the next ones are collected.
@@ -188,7 +188,7 @@ impl Schedule {
     }
 
     /// Records that the app or the device needs news soon.
-    pub(crate) fn stirred(&mut self) {
+    pub(crate) fn keep_awake(&mut self) {
         self.calm = 0;
     }
 
@@ -321,7 +321,7 @@ mod tests {
         ];
         for (name, schedule, expected) in table {
             let due = [none, explicit, eager, woken, wrote]
-                .map(|wishes| schedule.due(&wishes, false).as_micros().div_ceil(1000));
+                .map(|requests| schedule.due(&requests, false).as_micros().div_ceil(1000));
             assert_eq!(due, expected, "{name}");
         }
     }

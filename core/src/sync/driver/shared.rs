@@ -63,16 +63,16 @@ impl From<PassReport> for SyncReport {
     }
 }
 
-/// What the way to the server allows.
+/// How long this network keeps a silent event stream open.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct ListenLimit {
     /// The highest level of calm at which a silent stream stays open.
     pub(super) most: usize,
     /// When the next higher level is tried again; `None` if there is no higher one.
     pub(super) retry: Option<Instant>,
 }
 
-impl Way {
+impl ListenLimit {
     const UNKNOWN: Self = Self { most: CALMEST as usize, retry: None };
 }
 
@@ -80,13 +80,13 @@ impl Way {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
-    pub(super) bell: Notify,
+    pub(super) wake: Notify,
     pub(super) board: StatusBoard,
     /// Number of open event streams: one, or two for a moment while one takes the place of another.
     pub(super) streams: AtomicUsize,
     /// The level of calm for which the last stream was opened.
     pub(super) level: AtomicUsize,
-    way: Mutex<Way>,
+    listen_limit: Mutex<ListenLimit>,
     /// How long nothing has happened, as a level up to [`super::schedule::CALMEST`].
     pub(super) calm: watch::Sender<u32>,
     /// The number of applied responses.
@@ -99,7 +99,7 @@ pub(crate) struct Shared {
 /// Requests to the loop.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    pub(super) wishes: PassRequests,
+    pub(super) requests: PassRequests,
     pub(super) network: Network,
     pub(super) suspended: bool,
     pub(super) stopped: bool,
@@ -126,7 +126,7 @@ impl Shared {
     pub(super) fn new(host: Arc<dyn Host>) -> Self {
         let network = Network { online: true, metered: false };
         let inbox = Inbox {
-            wishes: PassRequests::default(),
+            requests: PassRequests::default(),
             network,
             suspended: false,
             stopped: false,
@@ -137,11 +137,11 @@ impl Shared {
         };
         Self {
             inbox: Mutex::new(inbox),
-            bell: Notify::new(),
+            wake: Notify::new(),
             board: StatusBoard::new(host),
             streams: AtomicUsize::new(0),
             level: AtomicUsize::new(0),
-            way: Mutex::new(Way::UNKNOWN),
+            listen_limit: Mutex::new(ListenLimit::UNKNOWN),
             calm: watch::Sender::new(0),
             answers: watch::Sender::new(0),
             started: Instant::now(),
@@ -154,9 +154,9 @@ impl Shared {
     }
 
     /// Changes the inbox and wakes the loop.
-    pub(super) fn wish<R>(&self, change: impl FnOnce(&mut Inbox) -> R) -> R {
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Inbox) -> R) -> R {
         let result = change(&mut self.lock());
-        self.bell.notify_one();
+        self.wake.notify_one();
         result
     }
 
@@ -167,24 +167,24 @@ impl Shared {
         Task::coming(receiver)
     }
 
-    /// What the way to the server allows now.
-    pub(super) fn way(&self, now: Instant) -> Way {
-        let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
-        if way.retry.is_some_and(|retry| retry <= now) {
+    /// The limit of the current network.
+    pub(super) fn listen_limit(&self, now: Instant) -> ListenLimit {
+        let mut limit = self.listen_limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if limit.retry.is_some_and(|retry| retry <= now) {
             // One level after the other: a level that does not work delays changes until it is noticed.
-            let most = way.most + 1;
-            *way = Way { most, retry: (most < CALMEST as usize).then_some(now + RETRY) };
+            let most = limit.most + 1;
+            *limit = ListenLimit { most, retry: (most < CALMEST as usize).then_some(now + RETRY) };
         }
-        *way
+        *limit
     }
 
-    pub(super) fn set_way(&self, way: Way) {
-        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    pub(super) fn set_listen_limit(&self, limit: ListenLimit) {
+        *self.listen_limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
     }
 
-    /// Another network: another way.
-    pub(super) fn forget_way(&self) {
-        self.set_way(Way::UNKNOWN);
+    /// Another network can have another limit.
+    pub(super) fn forget_listen_limit(&self) {
+        self.set_listen_limit(ListenLimit::UNKNOWN);
     }
 
     pub(super) fn set_calm(&self, calm: u32) {

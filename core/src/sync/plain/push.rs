@@ -107,7 +107,8 @@ impl PushState {
 
     /// The maximum number of records per request, which begins with `first`.
     fn batch(&self, first: usize) -> usize {
-        let grown = first.saturating_mul(1 << self.answers.min(10)).clamp(first, RECORDS.max(first));
+        let grown =
+            first.saturating_mul(1 << self.answers.min(10)).clamp(first, RECORDS.max(first));
         self.most.unwrap_or(grown).min(grown).max(1)
     }
 
@@ -144,27 +145,27 @@ pub(crate) fn next(
     engine: &mut Engine,
     number: i64,
     limits: Limits,
-    course: &mut PushState,
+    state: &mut PushState,
 ) -> Result<PlainPushStep> {
-    if course.is_over() {
+    if state.is_over() {
         return Ok(PlainPushStep::Nothing);
     }
     if mutant::on(Mutant::RecordThawed) {
         let all: Vec<i64> = engine.queue.records().iter().map(|record| record.place).collect();
         engine.thaw(&all)?;
     }
-    let most = course.batch(limits.groups);
-    let mut frozen = ready(engine, course, 0);
-    let mut size = course.size(frozen.len());
+    let most = state.batch(limits.groups);
+    let mut frozen = ready(engine, state, 0);
+    let mut size = state.size(frozen.len());
     if frozen.is_empty() {
-        if !course.closing {
-            let step = fresh(engine, number, course.size(most), limits, course)?;
+        if !state.closing {
+            let step = fresh(engine, number, state.size(most), limits, state)?;
             if !matches!(step, PlainPushStep::Nothing) {
                 return Ok(step);
             }
         }
-        frozen = failed_before(engine, course);
-        size = if course.recovers { course.size(frozen.len()) } else { 1 };
+        frozen = failed_before(engine, state);
+        size = if state.recovers { state.size(frozen.len()) } else { 1 };
     }
     if frozen.is_empty() {
         return Ok(PlainPushStep::Nothing);
@@ -180,8 +181,8 @@ pub(crate) fn next(
 
 /// Frozen records that can be sent, without those on which the server has failed more often than
 /// `failures`: none that depends on a waiting row.
-fn ready(engine: &Engine, course: &PushState, failures: u32) -> Vec<Record> {
-    let waits = |one: &Record| failures_of(one) > failures || course.aside.contains(&one.row);
+fn ready(engine: &Engine, state: &PushState, failures: u32) -> Vec<Record> {
+    let waits = |one: &Record| failures_of(one) > failures || state.aside.contains(&one.row);
     let records = || engine.queue.records().iter();
     if !records().any(waits) {
         return records().cloned().collect();
@@ -191,9 +192,9 @@ fn ready(engine: &Engine, course: &PushState, failures: u32) -> Vec<Record> {
 }
 
 /// Frozen records on which the server has failed in earlier passes: those that failed least often.
-fn failed_before(engine: &Engine, course: &PushState) -> Vec<Record> {
+fn failed_before(engine: &Engine, state: &PushState) -> Vec<Record> {
     let counts: BTreeSet<u32> = engine.queue.records().iter().map(failures_of).collect();
-    let mut levels = counts.into_iter().map(|count| ready(engine, course, count));
+    let mut levels = counts.into_iter().map(|count| ready(engine, state, count));
     levels.find(|records| !records.is_empty()).unwrap_or_default()
 }
 
@@ -207,20 +208,20 @@ fn fresh(
     number: i64,
     most: usize,
     limits: Limits,
-    course: &mut PushState,
+    state: &mut PushState,
 ) -> Result<PlainPushStep> {
     // Frozen rows wait for the next pass here.
     let frozen = engine.queue.records().iter().map(|record| &record.row);
-    let waiting = course.aside.iter().chain(frozen).cloned().collect();
-    let drafts = engine.queue_view().drafts(most, &waiting, &course.apart)?;
+    let waiting = state.aside.iter().chain(frozen).cloned().collect();
+    let drafts = engine.queue_view().drafts(most, &waiting, &state.apart)?;
     if !drafts.nothing.is_empty() {
         let applied = accept_nothing(engine, &drafts.nothing)?;
-        course.accepted.accepted.extend(applied.accepted);
+        state.accepted.accepted.extend(applied.accepted);
     }
     let mut records = Vec::with_capacity(drafts.records.len());
     let view = engine.queue_view();
     for (after, draft) in drafts.records.into_iter().enumerate() {
-        records.push(record_of(&view, draft, after, course)?);
+        records.push(record_of(&view, draft, after, state)?);
     }
     drop(view);
     let (changes, places) = fitting(engine, records.iter().cloned(), limits.body)?;
@@ -240,11 +241,11 @@ fn record_of(
     view: &QueueView<'_>,
     draft: Draft,
     after: usize,
-    course: &PushState,
+    state: &PushState,
 ) -> Result<Record> {
-    let record = view.record_of(draft, after, &course.tombs)?;
+    let record = view.record_of(draft, after, &state.tombs)?;
     // It was part of a record that has failed.
-    let faults = course.apart.get(&record.row).copied().flatten();
+    let faults = state.apart.get(&record.row).copied().flatten();
     Ok(Record { faults, ..record })
 }
 
@@ -278,7 +279,7 @@ pub(crate) fn answered(
     engine: &mut Engine,
     sent: &PushContent,
     answer: PushResponse,
-    course: &mut PushState,
+    state: &mut PushState,
 ) -> Result<Applied> {
     let records = engine.queue.records();
     let requested: Vec<Record> =
@@ -292,24 +293,24 @@ pub(crate) fn answered(
         let was_sent = !sent.fresh.contains(&record.place);
         let meaning = answer::meaning(engine, &view, record, &result, was_sent)?;
         if let Some(settled) = meaning.settled {
-            note(course, record, settled.ending);
+            note(state, record, settled.ending);
             batch.records.push(settled);
         }
-        course.tombs.remove(&record.row);
+        state.tombs.remove(&record.row);
         if let Some(tomb) = meaning.tomb {
-            course.tombs.insert(record.row.clone(), tomb);
+            state.tombs.insert(record.row.clone(), tomb);
         }
         batch.images.extend(meaning.image);
     }
     drop(view);
     let applied = engine.apply(batch)?;
-    course.in_a_row = 0;
-    course.answers = course.answers.saturating_add(1);
-    course.recovers |= requested.iter().any(|record| record.faults.is_some());
+    state.in_a_row = 0;
+    state.answers = state.answers.saturating_add(1);
+    state.recovers |= requested.iter().any(|record| record.faults.is_some());
     // Records without a result are uncertain as before.
     engine.mark_uncertain(sent.number)?;
-    course.failing =
-        course.failing.and_then(|failing| match failing - failing.min(sent.places.len()) {
+    state.failing =
+        state.failing.and_then(|failing| match failing - failing.min(sent.places.len()) {
             0 => None,
             rest => Some(rest),
         });
@@ -317,17 +318,17 @@ pub(crate) fn answered(
 }
 
 /// Lets rows wait that would conflict repeatedly, and keeps edits apart that are sent one by one.
-fn note(course: &mut PushState, record: &Record, ending: RecordEnding) {
+fn note(state: &mut PushState, record: &Record, ending: RecordEnding) {
     match ending {
-        RecordEnding::Again => drop(course.aside.insert(record.row.clone())),
+        RecordEnding::Again => drop(state.aside.insert(record.row.clone())),
         RecordEnding::Conflict => {
-            let count = course.conflicts.entry(record.row.clone()).or_default();
+            let count = state.conflicts.entry(record.row.clone()).or_default();
             *count += 1;
             if *count >= CONFLICTS {
-                course.aside.insert(record.row.clone());
+                state.aside.insert(record.row.clone());
             }
         }
-        RecordEnding::Apart => drop(course.apart.insert(record.row.clone(), record.faults)),
+        RecordEnding::Apart => drop(state.apart.insert(record.row.clone(), record.faults)),
         RecordEnding::Accepted | RecordEnding::Stands | RecordEnding::Refused(_) => {}
     }
 }
@@ -338,21 +339,21 @@ pub(crate) fn failed(
     engine: &mut Engine,
     sent: &PushContent,
     status: u16,
-    course: &mut PushState,
+    state: &mut PushState,
 ) -> Result<()> {
     engine.mark_uncertain(sent.number)?;
-    course.answers = 0;
+    state.answers = 0;
     match sent.places.as_slice() {
         [] => {}
         [one] => {
             // The next one is sent alone: if it fails too, the server may fail on all of them.
-            course.failing = Some(1);
+            state.failing = Some(1);
             let unread = status == 400;
-            course.in_a_row += usize::from(!unread);
-            course.failures.push(Failure { place: *one, unread });
-            course.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
+            state.in_a_row += usize::from(!unread);
+            state.failures.push(Failure { place: *one, unread });
+            state.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
         }
-        many => course.failing = Some(many.len()),
+        many => state.failing = Some(many.len()),
     }
     Ok(())
 }
@@ -363,7 +364,7 @@ pub(crate) fn too_large(
     engine: &mut Engine,
     sent: &PushContent,
     unread: bool,
-    course: &mut PushState,
+    state: &mut PushState,
 ) -> Result<Applied> {
     match sent.places.as_slice() {
         [] => Ok(Applied::default()),
@@ -372,17 +373,17 @@ pub(crate) fn too_large(
                 "code": "too_large",
                 "message": "larger than the server takes in one request",
             });
-            park(engine, course, *one, ParkReason::Refused, detail.to_string())
+            park(engine, state, *one, ParkReason::Refused, detail.to_string())
         }
         [one] => {
             // It, or an earlier request, may have been applied: only a verdict can end it. It
             // blocks nothing.
             engine.mark_uncertain(sent.number)?;
-            course.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
+            state.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
             Ok(Applied::default())
         }
         many => {
-            course.most = Some((many.len() / 2).max(1));
+            state.most = Some((many.len() / 2).max(1));
             let marked = if unread { unseen(engine, sent) } else { lost(engine, sent) };
             marked.map(|()| Applied::default())
         }
@@ -403,9 +404,9 @@ pub(crate) fn lost(engine: &mut Engine, sent: &PushContent) -> Result<()> {
 /// Everything is pulled: the server works, and has not applied the records on which it failed.
 /// Counts these failures; parks each record at the limit, with its dependents. Returns what was
 /// parked: then there may be more to send.
-pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Vec<Applied>> {
+pub(crate) fn drained(engine: &mut Engine, state: &mut PushState) -> Result<Vec<Applied>> {
     let mut parked = Vec::new();
-    let mut failures = std::mem::take(&mut course.failures);
+    let mut failures = std::mem::take(&mut state.failures);
     failures.sort_by_key(|failure| failure.place);
     for Failure { place, unread } in failures {
         let Some(record) = engine.queue.records().get(place) else { continue };
@@ -422,14 +423,14 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Vec
             "code": "poison",
             "message": "the server fails on this record and does not say why",
         });
-        parked.push(park(engine, course, place, ParkReason::Rejected, detail.to_string())?);
-        course.aside.remove(&row);
-        if course.apart.contains_key(&row) {
-            freeze_first(engine, &row, place, course)?;
+        parked.push(park(engine, state, place, ParkReason::Rejected, detail.to_string())?);
+        state.aside.remove(&row);
+        if state.apart.contains_key(&row) {
+            freeze_first(engine, &row, place, state)?;
         }
     }
     if !parked.is_empty() {
-        course.in_a_row = 0;
+        state.in_a_row = 0;
     }
     Ok(parked)
 }
@@ -444,15 +445,15 @@ fn names_removed(engine: &Engine, record: &Record) -> bool {
 
 /// The first of the separated edits takes the queue position of their common record, because frozen
 /// records after it may depend on the row.
-fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &PushState) -> Result<()> {
+fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, state: &PushState) -> Result<()> {
     /// The number of no request.
     const UNSENT: i64 = 0;
     let view = engine.queue_view();
-    let drafts = view.drafts(usize::MAX, &course.aside, &course.apart)?;
+    let drafts = view.drafts(usize::MAX, &state.aside, &state.apart)?;
     let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
         return Ok(());
     };
-    let record = Record { place, ..record_of(&view, draft, 0, course)? };
+    let record = Record { place, ..record_of(&view, draft, 0, state)? };
     drop(view);
     engine.freeze_records(&[record], UNSENT)?;
     engine.mark_uncertain(UNSENT)
@@ -461,14 +462,14 @@ fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &PushStat
 /// Parks the content of a record, or the edit that causes the failure.
 fn park(
     engine: &mut Engine,
-    course: &mut PushState,
+    state: &mut PushState,
     place: i64,
     reason: ParkReason,
     detail: String,
 ) -> Result<Applied> {
     let Some(record) = engine.queue.records().get(place) else { return Ok(Applied::default()) };
     let ending = answer::refused(record, reason);
-    note(course, record, ending);
+    note(state, record, ending);
     let settled = Settled { place, ending, detail: Some(detail) };
     engine.apply(Batch { records: vec![settled], detect_conflicts: true, ..Batch::default() })
 }

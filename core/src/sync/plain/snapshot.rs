@@ -169,7 +169,7 @@ fn went_on(
 fn brings_news(engine: &Engine, mode: SnapshotMode, images: &[ServerRow]) -> Result<bool> {
     for image in images {
         let row = RowKey { table: image.table, key: image.key.clone() };
-        if !rows::is_laid(engine, mode, &row)? {
+        if !rows::has_row_of_snapshot(engine, mode, &row)? {
             return Ok(true);
         }
     }

@@ -193,7 +193,11 @@ pub(crate) fn count_stale(
 }
 
 /// Whether a row exists where this snapshot writes its rows.
-pub(crate) fn is_laid(engine: &Engine, mode: SnapshotMode, row: &RowKey) -> Result<bool> {
+pub(crate) fn has_row_of_snapshot(
+    engine: &Engine,
+    mode: SnapshotMode,
+    row: &RowKey,
+) -> Result<bool> {
     match mode {
         SnapshotMode::Staged => staging::holds(Staging::of(engine), row),
         SnapshotMode::Straight => Ok(engine.base_row(row)?.is_some()),
@@ -203,7 +207,7 @@ pub(crate) fn is_laid(engine: &Engine, mode: SnapshotMode, row: &RowKey) -> Resu
 /// Whether a row of the page is new.
 fn brings_news(engine: &Engine, mode: SnapshotMode, sets: &[RowSet]) -> Result<bool> {
     for set in sets {
-        if cell::any_key(&engine.schema, set, |row| Ok(!is_laid(engine, mode, row)?))? {
+        if cell::any_key(&engine.schema, set, |row| Ok(!has_row_of_snapshot(engine, mode, row)?))? {
             return Ok(true);
         }
     }

@@ -54,7 +54,7 @@ pub(super) struct Doctor {
     suspects: Vec<Suspect>,
     log: LogRepair,
     report: DoctorReport,
-    running: Option<Asked>,
+    running: Option<Running>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ struct Comparison {
 }
 
 #[derive(Debug)]
-enum Asked {
+enum Running {
     Slices,
     Rows(u32),
 }
@@ -146,8 +146,8 @@ impl Doctor {
         let answer: DigestAnswer = answer::read(&response.body)?;
         let Some(comparison) = &mut self.comparison else { return Err(unrequested()) };
         match running {
-            Asked::Slices => comparison.take_slices(&answer.slices)?,
-            Asked::Rows(slice) => {
+            Running::Slices => comparison.take_slices(&answer.slices)?,
+            Running::Rows(slice) => {
                 self.suspects.extend(comparison.take_rows(engine, slice, &answer.rows)?);
             }
         }
@@ -175,10 +175,10 @@ impl Doctor {
         if !comparison.is_compared {
             let rows = comparison.scan.slices.iter().map(|slice| slice.count).sum();
             self.report.tables.push(TableCheck { table, rows, ..TableCheck::default() });
-            return self.ask(engine, pass, Asked::Slices).map(Some);
+            return self.ask(engine, pass, Running::Slices).map(Some);
         }
         if let Some(slice) = comparison.listing.pop() {
-            return self.ask(engine, pass, Asked::Rows(slice)).map(Some);
+            return self.ask(engine, pass, Running::Rows(slice)).map(Some);
         }
         if !comparison.collect_next() {
             self.comparison = None;
@@ -186,15 +186,15 @@ impl Doctor {
         Ok(Some(Next::Again))
     }
 
-    fn ask(&mut self, engine: &Engine, pass: &mut Pass, asked: Asked) -> Result<Next> {
+    fn ask(&mut self, engine: &Engine, pass: &mut Pass, asked: Running) -> Result<Next> {
         pass.count_pull()?;
         let (table, slices) = match (&self.comparison, self.report.tables.last()) {
             (Some(comparison), Some(check)) => (&check.table, comparison.scan.slices.len()),
             _ => return Err(unrequested()),
         };
         let slice = match asked {
-            Asked::Slices => None,
-            Asked::Rows(slice) => Some(slice),
+            Running::Slices => None,
+            Running::Rows(slice) => Some(slice),
         };
         let ask = DigestAsk {
             table: table.clone(),

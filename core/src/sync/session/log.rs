@@ -46,11 +46,11 @@ pub(super) struct LogExchange {
     is_taken: bool,
     /// Whether corrections were sent in this pass that had no effect: the others wait for the next.
     is_corrected: bool,
-    running: Option<Asked>,
+    running: Option<Running>,
 }
 
 #[derive(Debug)]
-enum Asked {
+enum Running {
     /// A page of so many rows.
     Snapshot(u32),
     Fetch,
@@ -93,10 +93,10 @@ impl LogExchange {
                 LogRequest::Snapshot(_) if self.is_taken => return Err(self.ignored()),
                 LogRequest::Snapshot(request) => {
                     let body = body(engine, &request)?;
-                    (Asked::Snapshot(rows), Phase::Snapshot, path::LOG_SNAPSHOT, body)
+                    (Running::Snapshot(rows), Phase::Snapshot, path::LOG_SNAPSHOT, body)
                 }
                 LogRequest::Fetch(request) => {
-                    (Asked::Fetch, Phase::Pulling, path::LOG_FETCH, body(engine, &request)?)
+                    (Running::Fetch, Phase::Pulling, path::LOG_FETCH, body(engine, &request)?)
                 }
                 LogRequest::Publish(request) => {
                     let ids: Vec<EntryId> =
@@ -110,7 +110,7 @@ impl LogExchange {
                         self.deny(engine, pass, &ids, request.number)?;
                         continue;
                     }
-                    (Asked::Publish(ids, request.number), Phase::Pushing, path::LOG_PUBLISH, body)
+                    (Running::Publish(ids, request.number), Phase::Pushing, path::LOG_PUBLISH, body)
                 }
                 LogRequest::Correct(_) if self.is_corrected => return Ok(None),
                 LogRequest::Correct(request) => {
@@ -119,7 +119,7 @@ impl LogExchange {
                         self.batch = Some(count / 2);
                         continue;
                     }
-                    (Asked::Correct(request), Phase::Pushing, path::LOG_CORRECT, body)
+                    (Running::Correct(request), Phase::Pushing, path::LOG_CORRECT, body)
                 }
             };
             self.running = Some(asked);
@@ -151,7 +151,7 @@ impl LogExchange {
         }
         self.is_taken = false;
         let taken = match &running {
-            Asked::Snapshot(rows) => {
+            Running::Snapshot(rows) => {
                 let answer = read(response)?;
                 let is_awaited = exchange::is_awaited(engine, &answer)?;
                 self.is_current = is_last(&answer);
@@ -171,7 +171,7 @@ impl LogExchange {
                 }
                 exchange::take_snapshot_page(engine, &answer)?
             }
-            Asked::Fetch => {
+            Running::Fetch => {
                 let answer = read(response)?;
                 self.is_current = true;
                 let taken = exchange::take_fetched(engine, &answer)?;
@@ -180,14 +180,14 @@ impl LogExchange {
                 }
                 taken
             }
-            Asked::Publish(ids, _) => {
+            Running::Publish(ids, _) => {
                 let taken = exchange::take_published(engine, ids, &read(response)?)?;
                 if taken.accepted + taken.parked == 0 {
                     pass.count_turn(NextStep::Onward)?;
                 }
                 taken
             }
-            Asked::Correct(request) => {
+            Running::Correct(request) => {
                 let done: Corrected = read(response)?;
                 let (taken, refused) = (done.taken, done.refused.len());
                 tracing::info!(taken, refused, "the authority has corrected entries");
@@ -200,7 +200,7 @@ impl LogExchange {
 
     /// The last request has no response.
     pub(super) fn lost(&mut self, took: Duration) {
-        if let Some(Asked::Snapshot(rows)) = self.running.take() {
+        if let Some(Running::Snapshot(rows)) = self.running.take() {
             self.page.lost(rows, took);
         }
     }
@@ -225,23 +225,23 @@ impl LogExchange {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        running: &Asked,
+        running: &Running,
         response: &Response,
     ) -> Result<NextStep> {
         let sent = match running {
-            Asked::Publish(ids, _) => ids.len(),
-            Asked::Correct(request) => request.corrections.len(),
-            Asked::Snapshot(_) | Asked::Fetch => 0,
+            Running::Publish(ids, _) => ids.len(),
+            Running::Correct(request) => request.corrections.len(),
+            Running::Snapshot(_) | Running::Fetch => 0,
         };
         let refusal = answer::refusal(response);
-        if let (Asked::Snapshot(rows), Err(error)) = (running, &refusal)
+        if let (Running::Snapshot(rows), Err(error)) = (running, &refusal)
             && !matches!(error, Error::Sync(SyncFault::Unauthorized))
         {
             self.page.failed(*rows);
         }
         match (refusal, running) {
             // Dismissed since the last fetch. The next one requires a snapshot of the device's rows.
-            (Err(Error::Sync(SyncFault::Server { code, .. })), Asked::Correct(_))
+            (Err(Error::Sync(SyncFault::Server { code, .. })), Running::Correct(_))
                 if code == code::LOG_REFUSED =>
             {
                 (self.is_current, self.is_corrected) = (false, true);
@@ -253,13 +253,13 @@ impl LogExchange {
                 Ok(NextStep::Onward)
             }
             // Alone it is too large for the server, or for a proxy: no other entry may wait behind it.
-            (Ok(NextStep::Smaller), Asked::Publish(ids, number))
+            (Ok(NextStep::Smaller), Running::Publish(ids, number))
                 if answer::is_too_large(response) =>
             {
                 self.deny(engine, pass, ids, *number)?;
                 Ok(NextStep::Onward)
             }
-            (Ok(NextStep::Smaller), Asked::Publish(ids, _)) => {
+            (Ok(NextStep::Smaller), Running::Publish(ids, _)) => {
                 self.aside.extend(ids);
                 self.batch = None;
                 Ok(NextStep::Onward)

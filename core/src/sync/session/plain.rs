@@ -35,7 +35,7 @@ const BODY: usize = 1 << 20;
 
 /// A running request.
 #[derive(Debug)]
-enum What {
+enum Purpose {
     Push(push::PushContent),
     Pull(PullParameters),
     /// Checks whether the log reaches back to its beginning.
@@ -46,14 +46,14 @@ enum What {
 /// State of the exchange with a plain server.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
-    course: push::PushState,
+    state: push::PushState,
     /// A response from position 0, which is not applied before the log is known to be complete.
     held: Option<(PullParameters, Box<PullResponse>)>,
     /// Whether the device registered again in this pass because of a 500.
     again: bool,
     /// When the device registered, by the monotonic clock.
     since: Option<Duration>,
-    running: Option<What>,
+    running: Option<Purpose>,
 }
 
 impl Peer for Plain {
@@ -74,7 +74,7 @@ impl Peer for Plain {
     ) -> Result<bool> {
         register::accept(engine, config, &answer, who)?;
         // After an upgrade of the server, frozen records still use the plain protocol.
-        self.course.closing = answer.rejoin.is_some();
+        self.state.closing = answer.rejoin.is_some();
         self.since = Some(engine.host.elapsed());
         Ok(true)
     }
@@ -89,8 +89,8 @@ impl Peer for Plain {
     }
 
     fn start_pass(&mut self) {
-        let course = self.course.renewed();
-        *self = Self { course, since: self.since, ..Self::default() };
+        let state = self.state.renewed();
+        *self = Self { state, since: self.since, ..Self::default() };
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -103,12 +103,12 @@ impl Peer for Plain {
         pass: &mut Pass,
         response: &Response,
     ) -> Result<NextStep> {
-        let what = self.running.take().ok_or_else(unrequested)?;
+        let purpose = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
-            200 => self.take(engine, pass, &what, response),
-            _ => self.refused(engine, pass, &what, response),
+            200 => self.take(engine, pass, &purpose, response),
+            _ => self.refused(engine, pass, &purpose, response),
         };
-        if let (What::Page(_), Err(error)) = (&what, &taken) {
+        if let (Purpose::Page(_), Err(error)) = (&purpose, &taken) {
             rows::snapshot::failed_by(engine, error);
         }
         taken
@@ -125,13 +125,13 @@ impl Peer for Plain {
 }
 
 impl Plain {
-    fn send(&mut self, pass: &mut Pass, what: What, path: &str, body: Vec<u8>) -> Next {
-        let phase = match what {
-            What::Push(_) => Phase::Pushing,
-            What::Pull(_) | What::Reach => Phase::Pulling,
-            What::Page(_) => Phase::Snapshot,
+    fn send(&mut self, pass: &mut Pass, purpose: Purpose, path: &str, body: Vec<u8>) -> Next {
+        let phase = match purpose {
+            Purpose::Push(_) => Phase::Pushing,
+            Purpose::Pull(_) | Purpose::Reach => Phase::Pulling,
+            Purpose::Page(_) => Phase::Snapshot,
         };
-        self.running = Some(what);
+        self.running = Some(purpose);
         pass.send(phase, path, false, Some(body))
     }
 
@@ -141,19 +141,19 @@ impl Plain {
         pass.step = PassStep::Pull;
         let number = pass.number(engine)?;
         let limits = limits(pass);
-        let next = push::next(engine, number, limits, &mut self.course)?;
-        let applied = self.course.take_accepted();
+        let next = push::next(engine, number, limits, &mut self.state)?;
+        let applied = self.state.take_accepted();
         pass.report.count(&applied);
         match next {
             Push::Send { body, sent } => {
                 pass.step = PassStep::Push;
-                let what = What::Push(sent);
-                let next = self.send(pass, what, path::PUSH, body);
+                let purpose = Purpose::Push(sent);
+                let next = self.send(pass, purpose, path::PUSH, body);
                 pass.expect_pushes(engine);
                 pass.unanswered = Some(number);
                 return Ok(Some(next));
             }
-            Push::Nothing if self.course.closing && !push::frozen(engine) => {
+            Push::Nothing if self.state.closing && !push::frozen(engine) => {
                 // Every frozen record has its verdict: use the extensions from here on.
                 pass.step = PassStep::Register;
             }
@@ -165,7 +165,7 @@ impl Plain {
     fn pull(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         if self.held.is_some() {
             let (body, _) = pull::request(engine, PullStart::AtTheBeginning, 1)?;
-            return Ok(Some(self.send(pass, What::Reach, path::PULL, body)));
+            return Ok(Some(self.send(pass, Purpose::Reach, path::PULL, body)));
         }
         if pull::is_away(engine)? {
             let mut facts = fact::snapshot_due(RefetchReason::Retention);
@@ -186,8 +186,8 @@ impl Plain {
             Some(present) if !present.paged => {
                 let body = snapshot::request(engine, &present, pass.config.page_size.max(1))?;
                 let rows = u64::try_from(present.rows).unwrap_or(0);
-                let what = What::Page(present);
-                let next = self.send(pass, what, path::SNAPSHOT, body);
+                let purpose = Purpose::Page(present);
+                let next = self.send(pass, purpose, path::SNAPSHOT, body);
                 pass.progress.done = rows;
                 return Ok(Some(next));
             }
@@ -197,7 +197,7 @@ impl Plain {
         pass.count_pull()?;
         let from = PullStart::Checkpoint(checkpoint.unwrap_or(0));
         let (body, running) = pull::request(engine, from, pass.config.page_size.max(1))?;
-        Ok(Some(self.send(pass, What::Pull(running), path::PULL, body)))
+        Ok(Some(self.send(pass, Purpose::Pull(running), path::PULL, body)))
     }
 
     /// Handles a 200 response.
@@ -205,24 +205,24 @@ impl Plain {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        what: &What,
+        purpose: &Purpose,
         response: &Response,
     ) -> Result<NextStep> {
         let body = &response.body;
-        match what {
-            What::Push(sent) => {
+        match purpose {
+            Purpose::Push(sent) => {
                 let answer: PushResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(NextStep::Schema);
                 }
-                let applied = push::answered(engine, sent, answer, &mut self.course)?;
+                let applied = push::answered(engine, sent, answer, &mut self.state)?;
                 pass.unanswered = None;
                 pass.report.count(&applied);
                 pass.progress.done += (applied.accepted.len() + applied.parked.len()) as u64;
                 Ok(NextStep::Onward)
             }
-            What::Page(present) => Self::take_page(engine, pass, present, &answer::read(body)?),
-            What::Pull(running) => {
+            Purpose::Page(present) => Self::take_page(engine, pass, present, &answer::read(body)?),
+            Purpose::Pull(running) => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(NextStep::Schema);
@@ -236,7 +236,7 @@ impl Plain {
                 }
                 self.take_rows(engine, pass, running, &answer)
             }
-            What::Reach => {
+            Purpose::Reach => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(NextStep::Schema);
@@ -283,7 +283,7 @@ impl Plain {
         pass.progress.done += applied.rows as u64;
         if !answer.has_more {
             pass.step = PassStep::Done;
-            for applied in push::drained(engine, &mut self.course)? {
+            for applied in push::drained(engine, &mut self.state)? {
                 pass.report.count(&applied);
                 pass.step = PassStep::Push;
             }
@@ -313,31 +313,31 @@ impl Plain {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        what: &What,
+        purpose: &Purpose,
         response: &Response,
     ) -> Result<NextStep> {
-        let course = &mut self.course;
+        let state = &mut self.state;
         let is_foreign = answer::error_of(&response.body).is_none();
-        match (what, response.status) {
-            (What::Push(sent), 413) => {
+        match (purpose, response.status) {
+            (Purpose::Push(sent), 413) => {
                 let unread = answer::is_too_large(response);
-                let applied = push::too_large(engine, sent, unread, course)?;
+                let applied = push::too_large(engine, sent, unread, state)?;
                 pass.unanswered = None;
                 pass.report.count(&applied);
                 return Ok(NextStep::Onward);
             }
             _ if is_foreign => return Err(answer::foreign(response)),
-            (What::Push(sent), status @ (400 | 500)) => {
-                push::failed(engine, sent, status, course)?;
+            (Purpose::Push(sent), status @ (400 | 500)) => {
+                push::failed(engine, sent, status, state)?;
                 pass.unanswered = None;
                 return Ok(NextStep::Onward);
             }
-            (What::Push(sent), 401 | 409 | 426 | 429) => {
+            (Purpose::Push(sent), 401 | 409 | 426 | 429) => {
                 push::unseen(engine, sent)?;
                 pass.unanswered = None;
             }
             // An unregistered device gets a 404 for a snapshot and a 500 for a pull.
-            (What::Pull(_) | What::Reach | What::Page(_), 404 | 500) if !self.again => {
+            (Purpose::Pull(_) | Purpose::Reach | Purpose::Page(_), 404 | 500) if !self.again => {
                 self.again = true;
                 return Ok(NextStep::Register);
             }

@@ -55,20 +55,20 @@ pub(super) struct Rejoin {
     leaves_shared: bool,
     /// Pages of a pull that are not applied yet.
     gathered: pull::Gathered,
-    running: Option<Asked>,
+    running: Option<Running>,
     log: LogExchange,
     doctor: Doctor,
 }
 
 /// A running request with its number.
 #[derive(Debug)]
-struct Asked {
+struct Running {
     number: i64,
-    what: What,
+    purpose: Purpose,
 }
 
 #[derive(Debug)]
-enum What {
+enum Purpose {
     Push(Vec<SentGroup>),
     Cancel(push::cancel::RequestedCancels),
     /// A part of the upload.
@@ -141,7 +141,7 @@ impl Peer for Rejoin {
         end: &[u8],
         took: Option<Duration>,
     ) -> Result<Option<Request>> {
-        let Some(Asked { number, what: What::Page(present, rows) }) = &self.running else {
+        let Some(Running { number, purpose: Purpose::Page(present, rows) }) = &self.running else {
             return Ok(None);
         };
         let mut size = self.page;
@@ -193,7 +193,7 @@ impl Peer for Rejoin {
             200 => self.take(engine, pass, &running, response),
             _ => answer::refusal(response),
         };
-        if let What::Page(present, _) = &running.what
+        if let Purpose::Page(present, _) = &running.purpose
             && present.next_address().is_some()
             && snapshot::refuses_shared(&taken)
             && snapshot::shared_failed(engine)?
@@ -202,22 +202,22 @@ impl Peer for Rejoin {
             return Ok(NextStep::Onward);
         }
         let is_smaller = matches!(taken, Ok(NextStep::Smaller));
-        if let What::Push(sent) = &running.what
+        if let Purpose::Push(sent) = &running.purpose
             && !(is_smaller && answer::is_too_large(response))
         {
             self.mark_processed(sent);
         }
-        match (&running.what, &taken) {
-            (What::Push(sent), Ok(NextStep::Smaller)) => {
+        match (&running.purpose, &taken) {
+            (Purpose::Push(sent), Ok(NextStep::Smaller)) => {
                 self.push_less(engine, pass, sent, response)?;
                 Ok(NextStep::Onward)
             }
-            (What::Cancel(running), Ok(NextStep::Smaller)) => {
+            (Purpose::Cancel(running), Ok(NextStep::Smaller)) => {
                 pass.count_turn(NextStep::Smaller)?;
                 self.known.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(NextStep::Onward)
             }
-            (What::Page(present, rows), Err(error)) => {
+            (Purpose::Page(present, rows), Err(error)) => {
                 snapshot::failed_by(engine, error);
                 let is_shared = present.next_address().is_some();
                 if !is_shared && !matches!(error, Error::Sync(SyncFault::Unauthorized)) {
@@ -230,7 +230,7 @@ impl Peer for Rejoin {
                 }
                 taken
             }
-            (What::Stage, Ok(NextStep::Smaller)) => {
+            (Purpose::Stage, Ok(NextStep::Smaller)) => {
                 pass.forgive_turns(); // Halving terminates.
                 self.end_upload(pass, |upload| !upload.halve());
                 Ok(NextStep::Onward)
@@ -244,9 +244,9 @@ impl Peer for Rejoin {
         let took = took.unwrap_or_default();
         self.log.lost(took);
         self.doctor = Doctor::default();
-        match self.running.take().map(|asked| asked.what) {
-            Some(What::Push(sent)) => self.mark_processed(&sent),
-            Some(What::Page(present, rows)) => {
+        match self.running.take().map(|asked| asked.purpose) {
+            Some(Purpose::Push(sent)) => self.mark_processed(&sent),
+            Some(Purpose::Page(present, rows)) => {
                 self.page.lost(rows, took);
                 if was_sent && present.next_address().is_some() {
                     snapshot::shared_failed(engine)?;
@@ -276,19 +276,19 @@ impl Rejoin {
         &mut self,
         pass: &mut Pass,
         number: i64,
-        what: What,
+        purpose: Purpose,
         path: &str,
         body: impl Into<Option<Vec<u8>>>,
     ) -> Next {
-        let phase = match what {
-            What::Push(_) | What::Cancel(_) | What::Stage => Phase::Pushing,
-            What::Pull(_) => Phase::Pulling,
-            What::Page(..) | What::Tail(..) => Phase::Snapshot,
+        let phase = match purpose {
+            Purpose::Push(_) | Purpose::Cancel(_) | Purpose::Stage => Phase::Pushing,
+            Purpose::Pull(_) => Phase::Pulling,
+            Purpose::Page(..) | Purpose::Tail(..) => Phase::Snapshot,
         };
-        if matches!(what, What::Push(_)) {
+        if matches!(purpose, Purpose::Push(_)) {
             pass.unanswered = Some(number);
         }
-        self.running = Some(Asked { number, what });
+        self.running = Some(Running { number, purpose });
         self.ahead = None;
         pass.send(phase, path, true, body.into())
     }
@@ -309,7 +309,7 @@ impl Rejoin {
         if self.can(capability::CANCEL)
             && let Some((body, running)) = push::cancel::request(engine, number, &self.known.aside)?
         {
-            return Ok(Some(self.send(pass, number, What::Cancel(running), path::PUSH, body)));
+            return Ok(Some(self.send(pass, number, Purpose::Cancel(running), path::PUSH, body)));
         }
         let newest = engine.queue.entries().next_back().map_or(Seq(0), |entry| entry.seq);
         self.known.newest.get_or_insert(newest);
@@ -328,7 +328,7 @@ impl Rejoin {
             self.start_upload(engine, pass, one, content)?;
             return Ok(None);
         }
-        let next = self.send(pass, number, What::Push(sent), path::PUSH, body);
+        let next = self.send(pass, number, Purpose::Push(sent), path::PUSH, body);
         pass.expect_pushes(engine);
         Ok(Some(next))
     }
@@ -392,7 +392,7 @@ impl Rejoin {
                 return Ok(Some(self.send(
                     pass,
                     number,
-                    What::Stage,
+                    Purpose::Stage,
                     &ask.path(path::STAGE),
                     part,
                 )));
@@ -454,7 +454,7 @@ impl Rejoin {
         let number = pass.number(engine)?;
         let page = self.page(pass);
         let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
-        Ok(Some(self.send(pass, number, What::Pull(running), path::PULL, body)))
+        Ok(Some(self.send(pass, number, Purpose::Pull(running), path::PULL, body)))
     }
 
     fn snapshot(
@@ -480,7 +480,7 @@ impl Rejoin {
             pass.count_pull()?;
             let cursor = snapshot.pull_cursor.clone().unwrap_or_default();
             let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
-            self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
+            self.send(pass, number, Purpose::Tail(snapshot, running), path::PULL, body)
         } else {
             let takes_shared = !self.page.is_careful && snapshot.takes_shared();
             if !takes_shared || self.leaves_shared {
@@ -488,7 +488,7 @@ impl Rejoin {
             }
             let (witness, asked) = (fact::witness(engine)?, (rows, takes_shared));
             let (path, body) = snapshot::request(engine, number, &snapshot, asked, witness)?;
-            self.send(pass, number, What::Page(snapshot, rows), &path, body)
+            self.send(pass, number, Purpose::Page(snapshot, rows), &path, body)
         })
     }
 }

@@ -16,10 +16,10 @@ use rejoin_protocol::wire::push::Operation;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::bell::FeederSignal;
 use super::below::below;
 use super::connection::{Connection, Params};
 use super::fed::{self, TableResolver};
+use super::feeder_signal::FeederSignal;
 use super::{FINGERPRINT, Known, PostgresStore, is_of, types};
 use crate::bucket_resolver::RowWrite;
 use crate::error::Fault;
@@ -42,7 +42,7 @@ const LOCK: &str = "SELECT pg_try_advisory_lock(1380600396, 0)";
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
 
 /// A queued row as last written.
-struct Asked {
+struct QueuedRow {
     id: i64,
     table: i64,
     key: String,
@@ -57,7 +57,7 @@ type Image = Map<String, Value>;
 
 /// Results for rows, as columns of parameters.
 #[derive(Default)]
-struct Said {
+struct Answers {
     ids: Vec<i64>,
     /// A bucket, and the id of the queued row next to it.
     named: (Vec<i64>, Vec<String>),
@@ -75,8 +75,8 @@ pub(crate) struct FeedConnection<'a> {
 
 impl PostgresStore {
     /// The signal that wakes and ends the feeder.
-    pub(crate) fn bell(&self) -> &Arc<FeederSignal> {
-        &self.bell
+    pub(crate) fn signal(&self) -> &Arc<FeederSignal> {
+        &self.signal
     }
 
     /// Whether any table needs a feeder.
@@ -166,11 +166,11 @@ impl FeedConnection<'_> {
     }
 
     /// Calls the resolvers in order; `None` if the server shuts down meanwhile.
-    fn ask(&self, known: &Known, asked: &[Asked]) -> Option<Said> {
+    fn ask(&self, known: &Known, asked: &[QueuedRow]) -> Option<Answers> {
         let begun = Instant::now();
-        let mut said = Said::default();
+        let mut said = Answers::default();
         for row in asked {
-            if self.store.bell.ends() {
+            if self.store.signal.ends() {
                 return None;
             }
             if begun.elapsed() > ASKS_FOR {
@@ -190,12 +190,12 @@ impl FeedConnection<'_> {
                 }
             }
         }
-        (!self.store.bell.ends()).then_some(said)
+        (!self.store.signal.ends()).then_some(said)
     }
 }
 
 /// Queued rows as last written, in write order; whole transactions, unless they are too large.
-fn asked(connection: &Connection, tables: &[i64]) -> Result<Vec<Asked>> {
+fn asked(connection: &Connection, tables: &[i64]) -> Result<Vec<QueuedRow>> {
     let select = "WITH first AS (
         SELECT DISTINCT f.tx FROM (SELECT a.tx FROM rejoin.ask AS a WHERE a.table_number = ANY($1::bigint[])
           ORDER BY a.id LIMIT $2) AS f
@@ -215,7 +215,7 @@ fn asked(connection: &Connection, tables: &[i64]) -> Result<Vec<Asked>> {
         };
         let operation =
             if row.get::<_, &str>(3) == "create" { Operation::Create } else { Operation::Update };
-        Asked {
+        QueuedRow {
             id: row.get(0),
             table: row.get(1),
             key: row.get(2),
@@ -241,10 +241,10 @@ const READY: &str = "NOT EXISTS (SELECT FROM rejoin.ask AS a WHERE a.table_numbe
 fn answer(
     fed: &TableResolver,
     table: &Table,
-    row: &Asked,
+    row: &QueuedRow,
 ) -> std::result::Result<Vec<String>, String> {
     let Some(new) = &row.new else { return Ok(Vec::new()) };
-    let Asked { key, operation, old, .. } = row;
+    let QueuedRow { key, operation, old, .. } = row;
     let write =
         RowWrite { table: &table.name, id: key, operation: *operation, new, old: old.as_ref() };
     let said = catch_unwind(AssertUnwindSafe(|| {
@@ -272,7 +272,7 @@ const SAME: &str = "table_number = a.table_number AND x.record_id = a.record_id"
 
 /// Stores the results and writes the entries that are ready; returns their number. One snapshot:
 /// later writes wait for the next batch, and the row stays hidden until then.
-fn keep(connection: &Connection, known: &Known, said: &Said) -> Result<u64> {
+fn keep(connection: &Connection, known: &Known, said: &Answers) -> Result<u64> {
     let last = "SELECT a.id, a.table_number::bigint FROM rejoin.ask AS a WHERE a.id = ANY($1::bigint[]) AND NOT EXISTS
         (SELECT FROM rejoin.ask AS n WHERE n.table_number = a.table_number AND n.record_id = a.record_id AND n.id > a.id)";
     let rows = connection.rows(last, &[&said.ids])?;

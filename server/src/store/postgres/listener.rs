@@ -26,7 +26,7 @@ use crate::store::{NodeNotice, NoticeListener};
 const LISTEN: &str = "LISTEN rejoin";
 
 /// A statement whose result is pending.
-type Asked<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
+type Statement<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
 
 /// Listens until the callback returns `false`, as this node. Reconnects with doubling pauses when
 /// the connection is lost.
@@ -68,7 +68,7 @@ async fn run_connection(
     let connected = timeout(target.connects_within(), target.connect()).await;
     let (client, mut connection) = connected.map_err(|_| silent())?.map_err(words)?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
-    let ask = |text| -> Asked<'_> { Box::pin(client.batch_execute(text)) };
+    let ask = |text| -> Statement<'_> { Box::pin(client.batch_execute(text)) };
     // The pending statement: first LISTEN, then probes of the connection.
     let mut asked = Some(ask(LISTEN));
     loop {
@@ -101,7 +101,7 @@ async fn run_connection(
 }
 
 /// The result of the pending statement; never ready if there is none.
-async fn answer(asked: Option<&mut Asked<'_>>) -> Result<(), Error> {
+async fn answer(asked: Option<&mut Statement<'_>>) -> Result<(), Error> {
     match asked {
         Some(asked) => asked.await,
         None => pending().await,

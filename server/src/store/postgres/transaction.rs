@@ -42,7 +42,7 @@ pub(super) struct PostgresTransaction<'a> {
     takes_role: Option<&'a str>,
     writes: bool,
     /// Whether it is retried after it loses against another transaction.
-    hopes: bool,
+    is_optimistic: bool,
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
     log: RefCell<Option<LogState>>,
@@ -79,7 +79,7 @@ impl<'a> PostgresTransaction<'a> {
             known,
             takes_role,
             writes: false,
-            hopes: false,
+            is_optimistic: false,
             held: RefCell::default(),
             collided: Cell::new(false),
             log: RefCell::default(),
@@ -103,9 +103,9 @@ impl<'a> PostgresTransaction<'a> {
         known: &'a Known,
         takes_role: Option<&'a str>,
         entry: Entry,
-        hopes: bool,
+        is_optimistic: bool,
     ) -> Self {
-        Self { writes: true, hopes, ..Self::reading(connection, known, takes_role, entry) }
+        Self { writes: true, is_optimistic, ..Self::reading(connection, known, takes_role, entry) }
     }
 
     /// Operator queries see every row, so they run as a role to which no policy applies.

@@ -21,7 +21,7 @@ const BRANCHES: usize = 128;
 
 /// An access path to rows of a table.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum AccessPath {
     /// Every row.
     All,
     /// Rows without an owner.
@@ -43,8 +43,8 @@ enum Way {
 pub(super) struct AccessPaths<'a> {
     known: &'a Known,
     table: &'a Table,
-    own: Vec<Way>,
-    above: Vec<(usize, Vec<Way>)>,
+    own: Vec<AccessPath>,
+    above: Vec<(usize, Vec<AccessPath>)>,
     /// The statement's first parameters.
     lists: Vec<Vec<String>>,
     /// The visible keys of a parent table, if they are a parameter: the table, and its parameter.
@@ -91,28 +91,28 @@ impl<'a> AccessPaths<'a> {
         self.listed = Some((parent, self.lists.len()));
     }
 
-    fn found_in(&mut self, table: &Table, scope: &ReadScope) -> Vec<Way> {
+    fn found_in(&mut self, table: &Table, scope: &ReadScope) -> Vec<AccessPath> {
         let mut ways = Vec::new();
         match table.access {
-            Access::Global if scope.global => return vec![Way::All],
+            Access::Global if scope.global => return vec![AccessPath::All],
             Access::Global | Access::Denied => {}
             Access::Owner { column, global } => {
                 ways.extend(self.equals(table, column, scope.owners.iter().map(String::as_str)));
-                ways.extend((global && scope.global).then_some(Way::NoOwner { column }));
+                ways.extend((global && scope.global).then_some(AccessPath::NoOwner { column }));
             }
-            Access::Chain { column, parent } => ways.push(Way::Below { column, parent }),
+            Access::Chain { column, parent } => ways.push(AccessPath::Below { column, parent }),
         }
         if let Some(bucket) = &table.bucket {
             let column = bucket.column;
             let named = scope.buckets.iter().filter_map(|name| name.strip_prefix(&bucket.prefix));
             ways.extend(self.equals(table, column, named.filter(|value| !value.is_empty())));
-            ways.extend((bucket.global && scope.global).then_some(Way::NoBucket { column }));
+            ways.extend((bucket.global && scope.global).then_some(AccessPath::NoBucket { column }));
         }
         let Shape { function, fed, .. } = self.known.shape(table);
         if function.is_some() || fed.is_some() {
             let list = self.list(scope.buckets.iter().map(String::as_str));
             let spoken = fed.is_some() && fed::asks_spoken(&scope.buckets);
-            ways.extend(list.map(|list| Way::Members { list, spoken }));
+            ways.extend(list.map(|list| AccessPath::Members { list, spoken }));
         }
         ways
     }
@@ -123,12 +123,12 @@ impl<'a> AccessPaths<'a> {
         table: &Table,
         column: usize,
         values: impl Iterator<Item = &'v str>,
-    ) -> Option<Way> {
+    ) -> Option<AccessPath> {
         let form = self.known.shape(table).compares(column);
         let list = self.list(values.filter(|value| is_value(form, value)))?;
         Some(match form {
-            OwnerForm::Other => Way::Odd { column, list },
-            _ => Way::Equals { column, list },
+            OwnerForm::Other => AccessPath::Odd { column, list },
+            _ => AccessPath::Equals { column, list },
         })
     }
 
@@ -152,7 +152,7 @@ impl<'a> AccessPaths<'a> {
         self.known.shape(table)
     }
 
-    fn ways_above(&self, parent: usize) -> &[Way] {
+    fn ways_above(&self, parent: usize) -> &[AccessPath] {
         let found = self.above.iter().find(|(at, _)| *at == parent);
         found.map_or(&[], |(_, ways)| ways.as_slice())
     }
@@ -173,15 +173,17 @@ impl<'a> AccessPaths<'a> {
 
 /// The condition of an access path that needs only the row itself; `None` for the others. `of`
 /// returns a cell's expression.
-fn condition(way: Way, of: &dyn Fn(usize) -> String) -> Option<String> {
+fn condition(way: AccessPath, of: &dyn Fn(usize) -> String) -> Option<String> {
     Some(match way {
-        Way::All => String::from("true"),
-        Way::NoOwner { column } => format!("{} IS NULL", of(column)),
-        Way::NoBucket { column } => no_bucket(&of(column)),
-        Way::Odd { column, list } => {
+        AccessPath::All => String::from("true"),
+        AccessPath::NoOwner { column } => format!("{} IS NULL", of(column)),
+        AccessPath::NoBucket { column } => no_bucket(&of(column)),
+        AccessPath::Odd { column, list } => {
             format!("{}::text COLLATE \"C\" = ANY(${list}::text[])", of(column))
         }
-        Way::Equals { .. } | Way::Members { .. } | Way::Below { .. } => return None,
+        AccessPath::Equals { .. } | AccessPath::Members { .. } | AccessPath::Below { .. } => {
+            return None;
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::{Queue, store};
-use crate::engine::rebase::work::RebaseContext;
+use crate::engine::rebase::context::RebaseContext;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::engine::rows::undo::{Before, Undo};
 use crate::error::Error;

@@ -230,7 +230,7 @@ async fn pass_without_changes_is_followed_by_backoff() {
 async fn hints_without_changes_are_followed_by_backoff() {
     type Hint = fn(&Rig);
     let table: [(&str, bool, Hint); 4] = [
-        ("events", false, |rig| rig.driver.shared.wish(|inbox| inbox.wishes.woken = true)),
+        ("events", false, |rig| rig.driver.shared.change(|inbox| inbox.requests.woken = true)),
         ("foreground", false, |rig| rig.driver.foreground()),
         ("credentials, while there is no server", true, |rig| rig.driver.credentials_changed()),
         ("a network that flaps", true, |rig| {

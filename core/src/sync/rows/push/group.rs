@@ -49,7 +49,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, parts: ActionParts) -> Resul
         time: time::format(mutation.time_ms.saturating_mul(1000)),
         age_ms: offer.age_ms,
         schema_version: None, // Columns have their current names, as in the request's schema.
-        old_only: mutation.action.is_some() || mutation.stance.old_only,
+        old_only: mutation.action.is_some() || mutation.policy_state.old_only,
         last_try: offer.last_try,
         staged: None,
         reads: seen

@@ -9,7 +9,7 @@ use rejoin_protocol::wire::snapshot::SnapshotResponse;
 use rejoin_protocol::wire::stage::StageAnswer;
 use rejoin_protocol::wire::{RowName, code};
 
-use super::{Asked, Rejoin, What};
+use super::{Purpose, Rejoin, Running};
 use crate::engine::rebase::{Applied, Batch, ServerVerdict};
 use crate::engine::{Engine, staging};
 use crate::error::Result;
@@ -28,19 +28,19 @@ impl Rejoin {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        running: &Asked,
+        running: &Running,
         response: &Response,
     ) -> Result<NextStep> {
         let (number, body) = (running.number, &response.body);
-        match &running.what {
-            What::Push(sent) => self.take_push(engine, pass, number, sent, answer::read(body)?),
-            What::Cancel(running) => {
+        match &running.purpose {
+            Purpose::Push(sent) => self.take_push(engine, pass, number, sent, answer::read(body)?),
+            Purpose::Cancel(running) => {
                 self.take_cancel(engine, pass, number, running, answer::read(body)?)
             }
-            What::Pull(running) => {
+            Purpose::Pull(running) => {
                 self.take_pull(engine, pass, number, running, answer::read(body)?)
             }
-            What::Page(present, rows) => {
+            Purpose::Page(present, rows) => {
                 let was_shared = present.next_address().is_some();
                 let (next, page) = take_page(engine, pass, number, present, answer::read(body)?)?;
                 match page {
@@ -59,11 +59,11 @@ impl Rejoin {
                 }
                 Ok(next)
             }
-            What::Stage => {
+            Purpose::Stage => {
                 self.take_part(pass, answer::read(body)?);
                 Ok(NextStep::Onward)
             }
-            What::Tail(present, running) => {
+            Purpose::Tail(present, running) => {
                 take_tail(engine, pass, number, (present, running), answer::read(body)?)
             }
         }

@@ -21,7 +21,7 @@ impl PostgresTransaction<'_> {
     /// The fault of a transaction that lost and will be retried: it ends at once, so that
     /// transactions waiting for its rows can proceed.
     fn given_up(&self) -> Option<Fault> {
-        let is_lost = self.hopes && self.collided.get();
+        let is_lost = self.is_optimistic && self.collided.get();
         is_lost.then(|| Fault::Collision(String::from("lost against another transaction")))
     }
 
@@ -104,7 +104,7 @@ impl Batch for PostgresTransaction<'_> {
         self.refused(&error);
         match self.seen::<()>(Err(error)) {
             Err(fault) if connection.is_closed() => Err(fault),
-            Err(fault @ Fault::Collision(_)) if self.hopes => Err(fault),
+            Err(fault @ Fault::Collision(_)) if self.is_optimistic => Err(fault),
             _ => Ok(Loaded::default()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{AccessPaths, BRANCHES, Next, Way, condition};
+use super::{AccessPath, AccessPaths, BRANCHES, Next, condition};
 use crate::store::postgres::fed;
 use crate::store::postgres::types::Form;
 use crate::store::quote::cell;
@@ -53,10 +53,10 @@ impl AccessPaths<'_> {
         )
     }
 
-    fn branches(&self, way: Way, next: Next) -> Vec<String> {
+    fn branches(&self, way: AccessPath, next: Next) -> Vec<String> {
         let (table, most) = (self.table, next.most);
         match way {
-            Way::Equals { column, list } => {
+            AccessPath::Equals { column, list } => {
                 let (value, cast) = (cell(table, "t", column), self.cast(table, column));
                 let many = self.lists.get(list - 1).map_or(0, Vec::len);
                 if many > BRANCHES {
@@ -72,8 +72,8 @@ impl AccessPaths<'_> {
                     |at| self.branch(&format!("{value} = (${list}::text[])[{at}]{cast}"), next);
                 (1..=many.next_power_of_two()).map(one).collect()
             }
-            Way::Members { list, spoken } => vec![self.members(list, spoken, next)],
-            Way::Below { column, parent } => {
+            AccessPath::Members { list, spoken } => vec![self.members(list, spoken, next)],
+            AccessPath::Below { column, parent } => {
                 let Some(keys) = self.keys(parent, true) else { return Vec::new() };
                 let rows = self.branch(&format!("{} = p.key", cell(table, "t", column)), next);
                 vec![format!(

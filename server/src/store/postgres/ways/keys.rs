@@ -1,6 +1,6 @@
 //! Visible parents and the number of visible rows: per row, or as a list of keys.
 
-use super::{AccessPaths, Way, condition};
+use super::{AccessPath, AccessPaths, condition};
 use crate::model::Table;
 use crate::store::access::parent_alias;
 use crate::store::postgres::fed;
@@ -15,12 +15,12 @@ impl AccessPaths<'_> {
     pub(super) fn held(
         &self,
         table: &Table,
-        ways: &[Way],
+        ways: &[AccessPath],
         alias: &str,
         of: &dyn Fn(usize) -> String,
     ) -> String {
         let held = ways.iter().filter_map(|way| match *way {
-            Way::Equals { column, list } => Some(format!(
+            AccessPath::Equals { column, list } => Some(format!(
                 "{} = ANY(${list}::text[]{})",
                 of(column),
                 match self.cast(table, column) {
@@ -28,14 +28,14 @@ impl AccessPaths<'_> {
                     cast => format!("{cast}[]"),
                 }
             )),
-            Way::Members { list, spoken } => Some(format!(
+            AccessPath::Members { list, spoken } => Some(format!(
                 "(SELECT true FROM rejoin.member AS m WHERE m.table_number = {} AND m.record_id = {}::text \
                  AND m.bucket = ANY(${list}::text[]){} LIMIT 1)",
                 table.number,
                 of(table.key),
                 fed::spoken(spoken)
             )),
-            Way::Below { column, parent } => {
+            AccessPath::Below { column, parent } => {
                 let upper = self.table_at(parent)?;
                 let next = parent_alias(alias);
                 let held = self.held(upper, self.ways_above(parent), &next, &|at| cell(upper, &next, at));
@@ -56,7 +56,7 @@ impl AccessPaths<'_> {
     /// another table.
     pub(in super::super) fn above(&self, most: usize) -> Option<(usize, String)> {
         let parent = self.own.iter().find_map(|way| match way {
-            Way::Below { parent, .. } => Some(*parent),
+            AccessPath::Below { parent, .. } => Some(*parent),
             _ => None,
         })?;
         let keys = self.keys(parent, false)?;
@@ -68,7 +68,7 @@ impl AccessPaths<'_> {
         let keys = self.keys_of(self.table, &self.own, &self.live("t"), true)?;
         let count = format!("SELECT count(*) FROM ({keys}) AS p");
         Some(match self.own.as_slice() {
-            [Way::All] => format!("SELECT coalesce(({}), ({count}))", self.estimate()),
+            [AccessPath::All] => format!("SELECT coalesce(({}), ({count}))", self.estimate()),
             _ => count,
         })
     }
@@ -102,10 +102,17 @@ impl AccessPaths<'_> {
     }
 
     /// `distinct`: each key once, even if several access paths lead to it.
-    fn keys_of(&self, table: &Table, ways: &[Way], live: &str, distinct: bool) -> Option<String> {
+    fn keys_of(
+        &self,
+        table: &Table,
+        ways: &[AccessPath],
+        live: &str,
+        distinct: bool,
+    ) -> Option<String> {
         let found = ways.iter().filter_map(|way| self.keys_by(table, *way, live));
         let all: Vec<String> = found.collect();
-        let is_alone = !distinct || matches!(ways, [way] if !matches!(way, Way::Members { .. }));
+        let is_alone =
+            !distinct || matches!(ways, [way] if !matches!(way, AccessPath::Members { .. }));
         match all.as_slice() {
             [] => None,
             [one] if is_alone => Some(one.clone()),
@@ -114,7 +121,7 @@ impl AccessPaths<'_> {
         }
     }
 
-    fn keys_by(&self, table: &Table, way: Way, live: &str) -> Option<String> {
+    fn keys_by(&self, table: &Table, way: AccessPath, live: &str) -> Option<String> {
         let key = cell(table, "t", table.key);
         let name = &self.shape(table).name;
         // Without a limit the planner would not use the index.
@@ -124,7 +131,7 @@ impl AccessPaths<'_> {
             )
         };
         Some(match way {
-            Way::Equals { column, list } => {
+            AccessPath::Equals { column, list } => {
                 let equal =
                     format!("{} = v.v{}", cell(table, "t", column), self.cast(table, column));
                 format!(
@@ -132,7 +139,7 @@ impl AccessPaths<'_> {
                     rows(&equal)
                 )
             }
-            Way::Members { list, spoken } => {
+            AccessPath::Members { list, spoken } => {
                 let equal = format!("{key} = m.record_id::{}", self.shape(table).cast(table.key));
                 format!(
                     "SELECT c.key FROM rejoin.member AS m CROSS JOIN {} \
@@ -142,7 +149,7 @@ impl AccessPaths<'_> {
                     fed::spoken(spoken)
                 )
             }
-            Way::Below { column, parent } => {
+            AccessPath::Below { column, parent } => {
                 let keys = self.keys(parent, true)?;
                 let equal = format!("{} = p.key", cell(table, "t", column));
                 format!("SELECT c.key FROM ({keys}) AS p CROSS JOIN {}", rows(&equal))

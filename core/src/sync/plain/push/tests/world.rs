@@ -48,7 +48,7 @@ pub(super) struct World {
     pub(super) host: Arc<TestHost>,
     pub(super) engine: Engine,
     pub(super) server: Server,
-    pub(super) course: PushState,
+    pub(super) state: PushState,
     pub(super) limit: usize,
     /// The number of pushes, and of pulls after failures, since it was set to 0.
     pub(super) requests: usize,
@@ -103,7 +103,7 @@ impl World {
             host,
             engine,
             server,
-            course: PushState::default(),
+            state: PushState::default(),
             limit: 100,
             requests: 0,
             unreadable: None,
@@ -142,26 +142,26 @@ impl World {
             stages: false,
             parts: ActionParts::default(),
         };
-        next(&mut self.engine, self.number, limits, &mut self.course).unwrap()
+        next(&mut self.engine, self.number, limits, &mut self.state).unwrap()
     }
 
     fn send(&mut self, body: &[u8], sent: &PushContent, net: Net) -> bool {
         self.requests += 1;
         if self.largest.is_some_and(|largest| body.len() > largest) {
-            drop(too_large(&mut self.engine, sent, true, &mut self.course).unwrap());
+            drop(too_large(&mut self.engine, sent, true, &mut self.state).unwrap());
             return true;
         }
         let named =
             |id: &String| String::from_utf8_lossy(body).contains(&format!("\"id\":\"{id}\""));
         if self.unreadable.as_ref().is_some_and(named) {
-            failed(&mut self.engine, sent, 400, &mut self.course).unwrap();
+            failed(&mut self.engine, sent, 400, &mut self.state).unwrap();
             return true;
         }
         let answer = match net {
             Net::RequestLost | Net::Down | Net::Sick | Net::Unseen => Answer::Failed,
             _ => self.server.push(body),
         };
-        let Self { engine, course, .. } = self;
+        let Self { engine, state, .. } = self;
         match (net, answer) {
             (Net::RequestLost | Net::AnswerLost, _) => {
                 lost(engine, sent).unwrap();
@@ -172,9 +172,9 @@ impl World {
                 return false;
             }
             (Net::Ok, Answer::Push(answer)) => {
-                drop(answered(engine, sent, *answer, course).unwrap());
+                drop(answered(engine, sent, *answer, state).unwrap());
             }
-            _ => failed(engine, sent, 500, course).unwrap(),
+            _ => failed(engine, sent, 500, state).unwrap(),
         }
         true
     }
@@ -182,7 +182,7 @@ impl World {
     /// Runs a pass: pushes until nothing is left or the network fails. `nets` are the results of
     /// its first requests; the last one applies to all others.
     pub(super) fn push(&mut self, nets: &[Net]) {
-        self.course = self.course.renewed();
+        self.state = self.state.renewed();
         self.push_on(nets);
     }
 
@@ -201,11 +201,11 @@ impl World {
         for _ in 0..1_000 {
             let step = self.step();
             match step {
-                PlainPushStep::Nothing if !self.course.has_failed() || last == Net::Down => return,
+                PlainPushStep::Nothing if !self.state.has_failed() || last == Net::Down => return,
                 PlainPushStep::Nothing => {
                     self.requests += 1;
                     self.pull(usize::MAX);
-                    if drained(&mut self.engine, &mut self.course).unwrap().is_empty() {
+                    if drained(&mut self.engine, &mut self.state).unwrap().is_empty() {
                         return;
                     }
                 }
@@ -250,7 +250,7 @@ impl World {
         // A new host, because random ids must not repeat.
         self.host = Arc::new(TestHost::new(1 + self.crashes));
         self.engine = Engine::open(&options, self.host.clone()).unwrap();
-        self.course = PushState::default();
+        self.state = PushState::default();
     }
 
     /// The notes that the app sees, as `id body n`.

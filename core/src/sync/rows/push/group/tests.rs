@@ -58,7 +58,7 @@ fn mutation(rows: Vec<RowPatch>) -> Mutation {
         reason: None,
         detail: None,
         effect: Effect { schema_version: 3, rows },
-        stance: crate::engine::queue::stance::PolicyState::default(),
+        policy_state: crate::engine::queue::policy_state::PolicyState::default(),
         basis: Basis::new(),
         meant: 0,
     }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use crate::engine::queue::Intent;
 use crate::engine::queue::mutation::{Basis, MutationState, ParkReason};
 use crate::engine::queue::part::DecidedRows;
+use crate::engine::queue::policy_state::PolicyState;
 use crate::engine::queue::seen::SeenRow;
-use crate::engine::queue::stance::PolicyState;
 use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
 use crate::engine::rows::row_index::IndexedEffect;
 use crate::ids::{MutationId, Seq, TableNumber};
@@ -57,7 +57,7 @@ pub(crate) struct PendingOp {
     /// What it really changed on the server, as an effect, if that differs from what it wrote.
     pub(crate) displaced: Option<Vec<u8>>,
     /// State of the tables' policies.
-    pub(crate) stance: PolicyState,
+    pub(crate) policy_state: PolicyState,
     /// Rows that already have their verdict.
     pub(crate) parts: DecidedRows,
     /// Whether rows have left the effect in this transaction.
@@ -70,8 +70,8 @@ pub(crate) struct PendingOp {
     /// Rows in which a plain server has decided against it by time: there it is compared like any
     /// other edit.
     pub(crate) outdated: HashSet<RowKey>,
-    pub(crate) fate: OpOutcome,
-    /// Whether state, attempt, basis, stance or frozen content differ from the stored values.
+    pub(crate) outcome: OpOutcome,
+    /// Whether state, attempt, basis, policy_state or frozen content differ from the stored values.
     pub(crate) changed: bool,
 }
 
@@ -90,7 +90,7 @@ impl PendingOp {
 
     /// Whether it is an action, reverses one, or was derived from one.
     pub(crate) fn is_of_action(&self) -> bool {
-        self.intent.is_some() || self.stance.old_only
+        self.intent.is_some() || self.policy_state.old_only
     }
 
     /// The tables that its last run read.
@@ -105,7 +105,7 @@ impl PendingOp {
 
     /// Whether it is applied again.
     pub(crate) fn stays(&self) -> bool {
-        self.fate == OpOutcome::Stays
+        self.outcome == OpOutcome::Stays
     }
 
     /// Its patch of a row, with its index.

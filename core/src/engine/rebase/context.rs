@@ -16,7 +16,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::change::Touched;
 use crate::engine::database::Database;
 use crate::engine::queue::mutation::MutationState;
-use crate::engine::queue::step::PendingOp;
+use crate::engine::queue::pending_op::PendingOp;
 use crate::engine::queue::{Queue, Staged, store};
 use crate::engine::row_state::RowStates;
 use crate::engine::rows::apply::RowWriter;

@@ -147,28 +147,28 @@ impl PolicyState {
 
     /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = BinaryReader::new(bytes, "stance");
+        let mut reader = BinaryReader::new(bytes, "policy_state");
         if reader.byte()? != VERSION {
-            return Err(Malformed("stance of an unknown version"));
+            return Err(Malformed("policy_state of an unknown version"));
         }
         let (conflicts, bits) = (reader.small()?, reader.byte()?);
         let (compare_only, old_only) = (bits & 1 != 0, bits & 2 != 0);
-        let mut stance = Self { conflicts, compare_only, old_only, ..Self::default() };
+        let mut policy_state = Self { conflicts, compare_only, old_only, ..Self::default() };
         for _ in 0..reader.length()? {
             let (row, is_back) = (reader.row()?, reader.byte()? == 1);
             let mut columns = Vec::new();
             for _ in 0..reader.length()? {
                 columns.push((ColumnId(reader.small()?), reader.value()?));
             }
-            stance.vanished.insert(Ordered(row), Vanished { columns, is_back });
+            policy_state.vanished.insert(Ordered(row), Vanished { columns, is_back });
         }
         for _ in 0..reader.length()? {
             let row = reader.row()?;
             let version = reader.value()?.as_text().map(str::to_owned);
-            stance.seen.insert(Ordered(row), version);
+            policy_state.seen.insert(Ordered(row), version);
         }
         reader.end()?;
-        Ok(stance)
+        Ok(policy_state)
     }
 }
 
@@ -193,16 +193,16 @@ mod tests {
             let comparing = PolicyState::comparing(old_only);
             assert_eq!(PolicyState::decode(&comparing.encode().unwrap()).unwrap(), comparing);
         }
-        let mut stance = PolicyState { conflicts: 3, ..PolicyState::comparing(false) };
-        stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), Value::Null)]);
-        stance.keep(&row("b"), Vec::new());
-        stance.bring_back(&row("a"));
-        stance.saw(&row("a"), None);
-        stance.saw(&row("b"), Some("v1".to_owned()));
-        stance.saw(&row("b"), Some("v2".to_owned()));
-        assert_eq!(stance.seen(&row("b")), Some(&Some("v1".to_owned())), "the first counts");
-        let bytes = stance.encode().unwrap();
-        assert_eq!(PolicyState::decode(&bytes).unwrap(), stance);
+        let mut policy_state = PolicyState { conflicts: 3, ..PolicyState::comparing(false) };
+        policy_state.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), Value::Null)]);
+        policy_state.keep(&row("b"), Vec::new());
+        policy_state.bring_back(&row("a"));
+        policy_state.saw(&row("a"), None);
+        policy_state.saw(&row("b"), Some("v1".to_owned()));
+        policy_state.saw(&row("b"), Some("v2".to_owned()));
+        assert_eq!(policy_state.seen(&row("b")), Some(&Some("v1".to_owned())), "the first counts");
+        let bytes = policy_state.encode().unwrap();
+        assert_eq!(PolicyState::decode(&bytes).unwrap(), policy_state);
         for cut in 0..bytes.len() {
             assert!(PolicyState::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn restored_row_is_last_known_row_with_the_edit() {
-        let mut stance = PolicyState::default();
+        let mut policy_state = PolicyState::default();
         let column = |id, old: &str, new: &str| ColumnPatch {
             column: ColumnId(id),
             old: old.into(),
@@ -218,11 +218,11 @@ mod tests {
         };
         let columns = vec![column(2, "x", "y"), column(3, "seen", "seen")];
         let patch = RowPatch { row: row("a"), kind: PatchKind::Update, columns };
-        stance.keep(&row("a"), vec![(ColumnId(2), "older".into())]);
-        stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), "base".into())]);
-        assert_eq!(stance.brought_back(&patch), None, "only if the policy restores it");
-        stance.bring_back(&row("a"));
-        let whole = stance.brought_back(&patch).unwrap();
+        policy_state.keep(&row("a"), vec![(ColumnId(2), "older".into())]);
+        policy_state.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), "base".into())]);
+        assert_eq!(policy_state.brought_back(&patch), None, "only if the policy restores it");
+        policy_state.bring_back(&row("a"));
+        let whole = policy_state.brought_back(&patch).unwrap();
         assert_eq!(whole.kind, PatchKind::Insert);
         let news: Vec<_> = whole.columns.iter().map(|one| one.new.clone()).collect();
         assert_eq!(news, ["y".into(), "base".into()]);
@@ -230,13 +230,13 @@ mod tests {
 
     #[test]
     fn restored_row_names_a_removed_edited_column() {
-        let mut stance = PolicyState::default();
+        let mut policy_state = PolicyState::default();
         let edit = |id| ColumnPatch { column: ColumnId(id), old: Value::Null, new: "mine".into() };
         let patch =
             RowPatch { row: row("a"), kind: PatchKind::Update, columns: vec![edit(2), edit(4)] };
-        stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(7), "base".into())]);
-        stance.bring_back(&row("a"));
-        let whole = stance.brought_back(&patch).unwrap();
+        policy_state.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(7), "base".into())]);
+        policy_state.bring_back(&row("a"));
+        let whole = policy_state.brought_back(&patch).unwrap();
         let cells: Vec<_> = whole.columns.into_iter().map(|one| (one.column.0, one.new)).collect();
         assert_eq!(cells, [(2, "mine".into()), (7, "base".into()), (4, "mine".into())]);
     }
