@@ -301,9 +301,8 @@ impl PostgresStore {
         commit: impl Fn(&PostgresTransaction<'_>) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Fault> {
         if self.plan.looks {
-            return Err(Fault::Internal(String::from(
-                "opened read-only by Server::look: use Server::open",
-            )));
+            let why = "opened read-only by Server::look: use Server::open";
+            return Err(Fault::Internal(String::from(why)));
         }
         let (mut attempt, mut retries) = (1, Retries::default());
         loop {
@@ -313,8 +312,8 @@ impl PostgresStore {
             let connection = lease.connection()?;
             let entry = Entry::on(connection, None, &begin);
             let (is_optimistic, role) = (attempt < ATTEMPTS, self.takes_role());
-            let transaction =
-                PostgresTransaction::writing(connection, &known, role, entry, is_optimistic);
+            let writing = PostgresTransaction::writing;
+            let transaction = writing(connection, &known, role, entry, is_optimistic);
             let done = work(&transaction);
             if !retries.counts(self, connection, &transaction)? {
                 lease.keep();

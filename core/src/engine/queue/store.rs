@@ -382,12 +382,9 @@ pub(crate) fn write_attempt(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2, attempt = ?3, basis = ?4, \
                frozen = ?5, policy_state = ?6, request = iif(?2 = 0, NULL, request), \
                hash = iif(?2 = 0, NULL, hash) WHERE seq = ?1";
-    let (basis, policy_state) = (attempt::encode_basis(&step.basis), step.policy_state.encode());
-    run(
-        conn,
-        sql,
-        params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen, policy_state],
-    )
+    let (basis, policies) = (attempt::encode_basis(&step.basis), step.policy_state.encode());
+    let (seq, state) = (step.seq.0, step.state as i64);
+    run(conn, sql, params![seq, state, step.attempt, basis, step.frozen, policies])
 }
 
 /// Parks a mutation: it is no longer applied, so it has no undo.
