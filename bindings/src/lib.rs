@@ -15,6 +15,7 @@ mod change;
 mod client;
 mod config;
 mod detach;
+mod detail;
 mod elsewhere;
 mod error;
 mod held;

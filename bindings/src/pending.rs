@@ -3,6 +3,7 @@
 use rejoin_core as core;
 use rejoin_core::MutationId;
 
+use crate::detail::VerdictDetail;
 use crate::error::{RejoinError, Result};
 use crate::value::{SqlValue, small};
 
@@ -84,8 +85,8 @@ pub struct PendingMutation {
     pub state: MutationState,
     /// Why it is parked, if it is.
     pub reason: Option<ParkReason>,
-    /// The server's message, and both rows of a conflict, as JSON.
-    pub detail: Option<String>,
+    /// The server's message, and both rows of a conflict.
+    pub detail: Option<VerdictDetail>,
     /// The parked mutation that it depends on, if that is why it is parked.
     pub because_of: Option<String>,
     /// The earlier mutation that must be accepted first and that the server currently fails on.
@@ -137,8 +138,8 @@ pub enum Verdict {
     Parked {
         /// Why.
         reason: Option<ParkReason>,
-        /// The server's message, and both rows of a conflict, as JSON.
-        detail: Option<String>,
+        /// The server's message, and both rows of a conflict.
+        detail: Option<VerdictDetail>,
     },
     /// It is neither pending nor known as accepted: discarded, or never written here.
     Unknown,
@@ -203,7 +204,7 @@ impl From<core::PendingMutation> for PendingMutation {
             id: pending.id.to_string(),
             state: pending.state.into(),
             reason: pending.reason.map(ParkReason::from),
-            detail: pending.detail,
+            detail: pending.detail.map(VerdictDetail::from),
             because_of: pending.because_of.map(|id| id.to_string()),
             blocked_by: pending.blocked_by.map(|id| id.to_string()),
             action: pending.action,
@@ -241,9 +242,10 @@ impl From<core::Verdict> for Verdict {
     fn from(verdict: core::Verdict) -> Self {
         match verdict {
             core::Verdict::Accepted => Self::Accepted,
-            core::Verdict::Parked(it) => {
-                Self::Parked { reason: it.reason.map(ParkReason::from), detail: it.detail }
-            }
+            core::Verdict::Parked { reason, detail } => Self::Parked {
+                reason: reason.map(ParkReason::from),
+                detail: detail.map(|detail| VerdictDetail::from(*detail)),
+            },
             core::Verdict::Unknown => Self::Unknown,
         }
     }

@@ -2,6 +2,7 @@
 
 use rejoin_core as core;
 
+use crate::detail::VerdictDetail;
 use crate::error::Result;
 use crate::pending::ParkReason;
 use crate::value::small;
@@ -22,7 +23,7 @@ pub enum VerdictKind {
 }
 
 /// The verdict on one attempt of a mutation.
-#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct VerdictEntry {
     /// Rises and is never reused; for `acknowledge_verdicts`.
     pub number: i64,
@@ -38,15 +39,15 @@ pub struct VerdictEntry {
     pub because_of: Option<String>,
     /// The action's name; nothing for plain SQL.
     pub action: Option<String>,
-    /// The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
-    /// exceeds 64 KiB; the `detail` of `pending` has it in full.
-    pub detail: Option<String>,
+    /// The server's message, and both rows of a conflict. Nothing if there is none or it exceeds 64
+    /// KiB; the `detail` of `pending` has it in full.
+    pub detail: Option<VerdictDetail>,
     /// When the verdict arrived: milliseconds since 1970, by the device's clock.
     pub at_ms: i64,
 }
 
 /// Verdicts that the app has not acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Verdicts {
     /// Oldest first.
     pub entries: Vec<VerdictEntry>,
@@ -81,7 +82,7 @@ impl From<core::VerdictEntry> for VerdictEntry {
             reason,
             because_of: entry.because_of.map(|id| id.to_string()),
             action: entry.action,
-            detail: entry.detail,
+            detail: entry.detail.map(VerdictDetail::from),
             at_ms: entry.at_ms,
         }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use rejoin_core::{
-    AcceptedMutation, Inspection, MutationState, PatchKind, PendingColumn, PendingMutation,
-    PendingRow, Value,
+    AcceptedMutation, ColumnValues, ConflictedRow, Inspection, MutationState, PatchKind,
+    PendingColumn, PendingMutation, PendingRow, Value,
 };
 
 /// Maximum number of characters shown of a value.
@@ -79,9 +79,28 @@ fn pending(out: &mut String, one: &PendingMutation) -> std::fmt::Result {
         writeln!(out, "    reason: {}{because}", word(reason))?;
     }
     if let Some(detail) = &one.detail {
-        writeln!(out, "    detail: {}", harmless(detail.chars()))?;
+        let (code, message) = (detail.code.as_deref(), detail.message.as_deref());
+        let parts = [code, message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        writeln!(out, "    detail: {}", harmless(parts.chars()))?;
+        detail.rows.iter().try_for_each(|row| conflict(out, row))?;
     }
     rows(out, &one.rows)
+}
+
+/// Both values of each column in conflict.
+fn conflict(out: &mut String, row: &ConflictedRow) -> std::fmt::Result {
+    let value = |found: &Option<ColumnValues>, column: &str| match found {
+        Some(values) => values.get(column).map_or_else(|| String::from("NULL"), cell),
+        None => String::from("no row"),
+    };
+    let column = |name: &String| {
+        let (mine, theirs) = (value(&row.mine, name), value(&row.theirs, name));
+        format!("{name}: mine {mine}, theirs {theirs}")
+    };
+    let columns: Vec<String> = row.columns.iter().map(column).collect();
+    let about =
+        if columns.is_empty() { String::from("deleted or created") } else { columns.join("; ") };
+    writeln!(out, "    conflict in {} {}  {about}", row.table, cell(&row.key))
 }
 
 fn accepted(out: &mut String, one: &AcceptedMutation) -> std::fmt::Result {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::client::StorageHandle;
 use crate::engine::log::{self, LogCounts};
 use crate::engine::migrate::FORMAT;
+use crate::engine::queue::detail::VerdictDetail;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
@@ -154,8 +155,8 @@ fn parked(engine: &Engine) -> Result<Json> {
         if state != MutationState::Parked {
             continue;
         }
-        let detail: Option<Json> = detail.and_then(|detail| serde_json::from_str(&detail).ok());
-        let code = detail.as_ref().and_then(|detail| detail["code"].as_str()).unwrap_or("");
+        let detail = detail.map(|text| VerdictDetail::decode(&text, engine.schema()));
+        let code = detail.and_then(|detail| detail.code).unwrap_or_default();
         let reason =
             reason.map_or_else(String::new, |reason| format!("{reason:?} ").to_lowercase());
         *reasons.entry(format!("{reason}{code}").trim_end().to_owned()).or_default() += 1;

@@ -125,6 +125,9 @@ pub use engine::checkpoint::{CheckpointMode, Checkpointed, Durability};
 #[cfg(feature = "synchro-import")]
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::PendingCounts;
+pub use engine::queue::detail::{
+    ColumnValues, ConflictedRow, Correction, EffectRow, VerdictDetail,
+};
 pub use engine::queue::history::HistoryBounds;
 pub use engine::queue::mutation::{MutationState, ParkReason};
 pub use engine::queue::verdict::{VerdictEntry, VerdictKind, Verdicts};

@@ -296,7 +296,7 @@ function plain(value: Json, name = ''): Json {
   if (typeof value === 'string' && ['kind', 'fault', 'first_sync'].includes(name)) return snake(value);
   if (typeof value !== 'object' || value === null) return value ?? null;
   if (name === 'value') return JSON.parse(JSON.stringify(value, (_, one: unknown) => (typeof one === 'bigint' ? Number(one) : one)));
-  if (name === 'wrote' || name === 'present') return Object.fromEntries(Object.entries(value).map(([column, one]) => [column, cell(Number.isInteger(one) ? BigInt(one as number) : (one as SqlValue))]));
+  if (['wrote', 'present', 'mine', 'theirs'].includes(name)) return Object.fromEntries(Object.entries(value).map(([column, one]) => [column, cell(Number.isInteger(one) ? BigInt(one as number) : (one as SqlValue))]));
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [member(key), plain(one, key === 'value' ? key : member(key))]));
 }
 

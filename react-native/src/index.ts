@@ -35,5 +35,6 @@ export type { TokenFunction, TokenProvider } from './tokens';
 export { type AbortOptions, Snapshot, Transaction } from './transaction';
 export { type Fetch, type FetchInit, type FetchResponse, fetchTransport, type HttpRequest, type HttpResponse, type HttpTransport } from './transport';
 export { type IntegerMode, real, type SqlParam, SqlReal, type SqlValue } from './value';
+export type { ColumnValues, ConflictedRow, Correction, EffectRow, VerdictDetail } from './verdict-detail';
 export type { Verdict, VerdictEntry, Verdicts } from './verdicts';
 export { type RowDifference, Watch, type WatchedQuery, type WatchHandlers, type WatchOptions, type WatchUpdate } from './watch';

@@ -6,6 +6,7 @@
 import { ffi } from './border';
 import { raise } from './statement';
 import type { IntegerMode, SqlValue } from './value';
+import { OPERATION, raiseDetail, type VerdictDetail } from './verdict-detail';
 
 /** The state of a mutation: not sent, sent, sent without a response, or set aside with a reason. */
 export type MutationState = 'pending' | 'sent' | 'uncertain' | 'parked';
@@ -39,8 +40,8 @@ export interface PendingMutation {
   readonly state: MutationState;
   /** Why it is parked. */
   readonly reason?: ParkReason;
-  /** The message of the server or the engine for the reason. */
-  readonly detail?: string;
+  /** The server's message and, for a conflict, both versions of each row. */
+  readonly detail?: VerdictDetail;
   /** The mutation because of which it is parked. */
   readonly becauseOf?: string;
   /** While it is pending: the earlier mutation that must be accepted first and on which the server currently fails. */
@@ -82,12 +83,6 @@ const REASON: Record<ffi.ParkReason, ParkReason> = {
   [ffi.ParkReason.ServerFault]: 'server-fault',
 };
 
-const OPERATION: Record<ffi.PatchKind, PendingRow['operation']> = {
-  [ffi.PatchKind.Insert]: 'insert',
-  [ffi.PatchKind.Update]: 'update',
-  [ffi.PatchKind.Delete]: 'delete',
-};
-
 const ROW_STATE: Record<ffi.RowSyncState, RowSyncState> = {
   [ffi.RowSyncState.Synced]: 'synced',
   [ffi.RowSyncState.Pending]: 'pending',
@@ -109,7 +104,7 @@ export function raiseMutation(mutation: ffi.PendingMutation, integers: IntegerMo
     id,
     state: STATE[mutation.state],
     ...(reason === undefined ? {} : { reason: REASON[reason] }),
-    ...(detail === undefined ? {} : { detail }),
+    ...(detail === undefined ? {} : { detail: raiseDetail(detail, integers) }),
     ...(becauseOf === undefined ? {} : { becauseOf }),
     ...(blockedBy === undefined ? {} : { blockedBy }),
     ...(action === undefined ? {} : { action }),

@@ -135,7 +135,7 @@ export class QueueHandle {
 
   /** Waits for the server's verdict on a mutation. Throws OfflineError after the timeout; the mutation stays in the queue. */
   async verdict(id: string, timeoutMs?: number): Promise<Verdict> {
-    return raiseVerdict(await this.#engine.call((inner) => inner.verdict(id, lowerTimeout(timeoutMs))));
+    return raiseVerdict(await this.#engine.call((inner) => inner.verdict(id, lowerTimeout(timeoutMs))), this.#engine.integers);
   }
 
   /**
@@ -143,7 +143,7 @@ export class QueueHandle {
    * when it arrives: no crash and no restart loses one.
    */
   async verdicts(limit: number): Promise<Verdicts> {
-    return raiseVerdicts(await this.#engine.call((inner) => inner.verdicts(lowerCount(limit, 'limit'))));
+    return raiseVerdicts(await this.#engine.call((inner) => inner.verdicts(lowerCount(limit, 'limit'))), this.#engine.integers);
   }
 
   /** Acknowledges the verdicts up to this number: they are not reported again. */
@@ -171,7 +171,7 @@ export class QueueHandle {
   /** Calls `observer` with the verdicts of {@link watchVerdicts} until it is cancelled. An error that it throws is printed on the console. */
   onVerdicts(observer: (verdicts: Verdicts) => unknown): Subscription {
     return this.#engine.observe((inner, notify) => {
-      const onVerdicts = (verdicts: ffi.Verdicts): void => notify(() => observer(raiseVerdicts(verdicts)), 'an observer of verdicts');
+      const onVerdicts = (verdicts: ffi.Verdicts): void => notify(() => observer(raiseVerdicts(verdicts, this.#engine.integers)), 'an observer of verdicts');
       return inner.watchVerdicts({ onVerdicts });
     });
   }

@@ -8,11 +8,13 @@ import { asyncIterator } from './async-iterator';
 import { ffi } from './border';
 import type { Subscription } from './callback';
 import { type ParkReason, raiseReason } from './mutations';
+import type { IntegerMode } from './value';
+import { raiseDetail, type VerdictDetail } from './verdict-detail';
 
 /** The verdict on a mutation: accepted and visible in the rows, parked, or unknown to this file. */
 export type Verdict =
   | { readonly kind: 'accepted' }
-  | { readonly kind: 'parked'; readonly reason?: ParkReason; readonly detail?: string }
+  | { readonly kind: 'parked'; readonly reason?: ParkReason; readonly detail?: VerdictDetail }
   | { readonly kind: 'unknown' };
 
 /** The verdict on one attempt of a mutation. */
@@ -35,8 +37,8 @@ export interface VerdictEntry {
   readonly becauseOf?: string;
   /** The action's name. */
   readonly action?: string;
-  /** The server's message, and both rows of a conflict, as JSON. Undefined if absent or longer than 64 KiB: see `pending` then. */
-  readonly detail?: string;
+  /** The server's message, and both versions of each row in conflict. Undefined if absent or longer than 64 KiB: see `pending` then. */
+  readonly detail?: VerdictDetail;
   /** When it arrived, by the device's clock. */
   readonly atMs: number;
 }
@@ -57,11 +59,12 @@ const KIND: Record<ffi.VerdictKind, VerdictEntry['kind']> = {
 };
 
 /** @internal */
-export function raiseVerdicts({ entries, missed }: ffi.Verdicts): Verdicts {
-  return { entries: entries.map(raiseEntry), missed };
+export function raiseVerdicts({ entries, missed }: ffi.Verdicts, integers: IntegerMode): Verdicts {
+  return { entries: entries.map((entry) => raiseEntry(entry, integers)), missed };
 }
 
-function raiseEntry({ number, id, attempt, kind, reason, becauseOf, action, detail, atMs }: ffi.VerdictEntry): VerdictEntry {
+function raiseEntry(entry: ffi.VerdictEntry, integers: IntegerMode): VerdictEntry {
+  const { number, id, attempt, kind, reason, becauseOf, action, detail, atMs } = entry;
   return {
     number: Number(number),
     id,
@@ -70,13 +73,13 @@ function raiseEntry({ number, id, attempt, kind, reason, becauseOf, action, deta
     ...(reason === undefined ? {} : { reason: raiseReason(reason) }),
     ...(becauseOf === undefined ? {} : { becauseOf }),
     ...(action === undefined ? {} : { action }),
-    ...(detail === undefined ? {} : { detail }),
+    ...(detail === undefined ? {} : { detail: raiseDetail(detail, integers) }),
     atMs: Number(atMs),
   };
 }
 
 /** @internal */
-export function raiseVerdict(verdict: ffi.Verdict): Verdict {
+export function raiseVerdict(verdict: ffi.Verdict, integers: IntegerMode): Verdict {
   switch (verdict.tag) {
     case ffi.Verdict_Tags.Accepted:
       return { kind: 'accepted' };
@@ -87,7 +90,7 @@ export function raiseVerdict(verdict: ffi.Verdict): Verdict {
       return {
         kind: 'parked',
         ...(reason === undefined ? {} : { reason: raiseReason(reason) }),
-        ...(detail === undefined ? {} : { detail }),
+        ...(detail === undefined ? {} : { detail: raiseDetail(detail, integers) }),
       };
     }
   }

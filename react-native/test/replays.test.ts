@@ -74,11 +74,11 @@ describe('second run', () => {
     ['throws a non-error', () => Promise.reject(undefined as unknown as Error), 'undefined'],
     ['refuses', (context) => context.refuse('own message'), 'own message'],
     ['violates a constraint', (context) => context.execute('INSERT INTO task SELECT * FROM task'), 'task'],
-  ])('that %s parks the mutation, which can be retried', async (_, hook, detail) => {
+  ])('that %s parks the mutation, which can be retried', async (_, hook, message) => {
     let succeeds = false;
     const { user, tablet, id } = await concurrentCounts((context, run) => (run === 1 || succeeds ? undefined : hook(context, run)));
     await sync(tablet);
-    expect(await tablet.queue.all()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(detail) }]);
+    expect(await tablet.queue.all()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: { message: expect.stringContaining(message) } }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
     expect((await tablet.queue.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'parked', reason: 'unreplayable' });
     succeeds = true;

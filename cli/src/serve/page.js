@@ -104,11 +104,9 @@ function written(row) {
 /** A row of a parked mutation. The server reports its row (theirs) with a conflict only, as of the verdict. */
 function compared(row, detail) {
   const conflicts = Array.isArray(detail?.rows) ? detail.rows : [];
-  const keyText = typeof row.key === 'string' ? row.key : cell(row.key);
-  const conflict = conflicts.find(({ table, id }) => table === row.table && String(id) === keyText);
+  const conflict = conflicts.find(({ table, key }) => table === row.table && cell(key) === cell(row.key));
   if (conflict === undefined) return written(row);
   const theirs = (name) => (conflict.theirs ? cell(conflict.theirs[name]) : 'no row');
-  // In the form of the server's values, which are not those of SQLite for booleans and bytes.
   const mine = (name, one) => (row.operation === 'delete' ? 'deleted' : cell(conflict.mine?.[name] ?? one.new));
   const columns = columnsOf(row);
   const rows = columns.map(([name, one]) => [name, cell(one.old), mine(name, one), theirs(name)]);
@@ -128,7 +126,7 @@ function mutation(one, rows) {
   lines.push(times.filter(Boolean).join(', '));
   const internal = [`#${seq} ${id}`, state, `attempt ${attempt}`].filter(Boolean).join(', ');
   // The rows of a conflict are in the table.
-  const rest = detail && `Detail: ${typeof detail === 'string' ? detail : jsonText({ ...detail, rows: undefined })}`;
+  const rest = detail && `Detail: ${jsonText({ ...detail, rows: undefined })}`;
   const more = folded('Details', ...[internal, rest].filter(Boolean).map((text) => element('p', text)));
   return element('article', element('h3', title), ...lines.map((text) => element('p', text)), ...rows, more);
 }

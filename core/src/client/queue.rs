@@ -3,6 +3,7 @@
 use super::QueueHandle;
 use crate::engine::Engine;
 use crate::engine::queue::PendingCounts;
+use crate::engine::queue::detail::VerdictDetail;
 use crate::engine::queue::faults;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::row_state::RowSyncState;
@@ -24,8 +25,8 @@ pub struct PendingMutation {
     pub state: MutationState,
     /// Why it is parked, if it is.
     pub reason: Option<ParkReason>,
-    /// The server's message, and both rows of a conflict, as JSON.
-    pub detail: Option<String>,
+    /// The server's message, and both rows of a conflict.
+    pub detail: Option<VerdictDetail>,
     /// The parked mutation that it depends on, if that is why it is parked.
     pub because_of: Option<MutationId>,
     /// The earlier mutation that must be accepted first and that the server currently fails on.
@@ -138,7 +139,7 @@ pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> PendingMutation
         id: mutation.id,
         state: mutation.state,
         reason: mutation.reason,
-        detail: mutation.detail,
+        detail: mutation.detail.map(|text| VerdictDetail::decode(&text, schema)),
         because_of: mutation.because_of,
         blocked_by: None,
         action: mutation.action,

@@ -241,7 +241,7 @@ impl Engine {
 
     /// Unacknowledged verdicts after a number, oldest first, at most `most`.
     pub fn verdicts(&self, after: i64, most: usize) -> Result<Verdicts> {
-        verdict::read(self.db.conn(), after, most)
+        verdict::read(self.db.conn(), &self.schema, after, most)
     }
 
     /// Removes the verdicts up to this number: the app has read them, and `verdicts` does not

@@ -24,6 +24,7 @@ pub(crate) mod again;
 pub(crate) mod attempt;
 pub(crate) mod cancel;
 pub(crate) mod coalesce;
+pub mod detail;
 pub(crate) mod displaced;
 pub(crate) mod faults;
 pub(crate) mod freeze;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{AcceptedMutation, InspectedTable, Inspection};
 use crate::client::{PendingColumn, PendingMutation, PendingRow};
+use crate::engine::queue::detail::{ColumnValues, ConflictedRow, VerdictDetail};
 use crate::engine::rows::patch::PatchKind;
 use crate::value::Value;
 
@@ -45,11 +46,6 @@ fn table(table: &InspectedTable) -> Json {
 }
 
 fn pending(one: &PendingMutation) -> Json {
-    // The server's detail is usually JSON; other text is kept as text.
-    let detail = one
-        .detail
-        .as_ref()
-        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.clone())));
     json!({
         "seq": one.seq.0,
         "id": one.id.to_string(),
@@ -57,11 +53,39 @@ fn pending(one: &PendingMutation) -> Json {
         "reason": one.reason.as_ref().map(variant_name),
         "because_of": one.because_of.map(|id| id.to_string()),
         "blocked_by": one.blocked_by.map(|id| id.to_string()),
-        "detail": detail,
+        "detail": one.detail.as_ref().map(detail),
         "action": one.action,
         "written_ms": one.written_ms,
         "attempt": one.attempt,
         "rows": rows(&one.rows),
+    })
+}
+
+/// A queued mutation has no correction: that is in a verdict.
+fn detail(detail: &VerdictDetail) -> Json {
+    json!({
+        "code": detail.code,
+        "message": detail.message,
+        "table": detail.table,
+        "key": detail.key.as_ref().map(cell),
+        "column": detail.column,
+        "rows": detail.rows.iter().map(conflict).collect::<Vec<_>>(),
+    })
+}
+
+fn conflict(row: &ConflictedRow) -> Json {
+    let values = |found: &Option<ColumnValues>| {
+        found.as_ref().map(|found| -> Map<_, _> {
+            found.iter().map(|(column, value)| (column.clone(), cell(value))).collect()
+        })
+    };
+    json!({
+        "table": row.table,
+        "key": cell(&row.key),
+        "columns": row.columns,
+        "mine": values(&row.mine),
+        "theirs": values(&row.theirs),
+        "before": values(&row.before),
     })
 }
 

@@ -128,9 +128,8 @@ fn show(rows: &RowBuffer) -> Result<()> {
 async fn explain(client: &Client) -> Result<()> {
     for pending in client.queue().all().await? {
         if pending.state == MutationState::Parked {
-            let detail: serde_json::Value =
-                serde_json::from_str(&pending.detail.unwrap_or_default())?;
-            println!("not accepted: {}", detail["message"].as_str().unwrap_or("no reason given"));
+            let message = pending.detail.and_then(|detail| detail.message);
+            println!("not accepted: {}", message.as_deref().unwrap_or("no reason given"));
         }
     }
     Ok(())

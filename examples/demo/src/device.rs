@@ -12,8 +12,8 @@ use std::time::Instant;
 use anyhow::Result;
 use rejoin_core::SyncState as State;
 use rejoin_core::{
-    ActionFault, Actions, Client, Config, Error, InputFault, MutationId, QueueFault, Services,
-    SyncFault, Undone,
+    ActionFault, Actions, Client, ColumnValues, Config, Error, InputFault, MutationId, QueueFault,
+    Services, SyncFault, Undone, VerdictDetail,
 };
 
 use crate::control::{Order, QueueItem, Report};
@@ -106,7 +106,7 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
                     id: mutation.id.to_string(),
                     state: format!("{:?}", mutation.state).to_lowercase(),
                     reason: mutation.reason.map(|reason| format!("{reason:?}").to_lowercase()),
-                    detail: mutation.detail.as_deref().and_then(describe),
+                    detail: mutation.detail.as_ref().map(describe),
                 })
                 .collect();
             Ok(Report::Queue { mutations })
@@ -163,23 +163,32 @@ fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
 }
 
 /// The server's message, and both values of each column in conflict.
-fn describe(detail: &str) -> Option<String> {
-    let detail: serde_json::Value = serde_json::from_str(detail).ok()?;
-    let text = |name: &str| detail[name].as_str().unwrap_or_default();
-    let (code, message) = (text("code"), text("message"));
-    let mut line = match (text("table_name"), text("record_id")) {
-        ("", _) => format!("({code}): {message}"), // A precondition of an action has no row.
-        (table, row) => format!("{table} {row} ({code}): {message}"),
+fn describe(detail: &VerdictDetail) -> String {
+    let code = detail.code.as_deref().unwrap_or_default();
+    let message = detail.message.as_deref().unwrap_or_default();
+    let mut line = match (&detail.table, &detail.key) {
+        (Some(table), Some(key)) => {
+            format!("{table} {} ({code}): {message}", key.to_id().unwrap_or_default())
+        }
+        _ => format!("({code}): {message}"), // A precondition of an action has no row.
     };
-    for row in detail["rows"].as_array().into_iter().flatten() {
-        for column in
-            row["columns"].as_array().into_iter().flatten().filter_map(|name| name.as_str())
-        {
-            let (mine, theirs) = (&row["mine"][column], &row["theirs"][column]);
-            let _ = write!(line, "; {column}: mine {mine}, theirs {theirs}");
+    for row in &detail.rows {
+        for column in &row.columns {
+            let shown = |side: &Option<ColumnValues>| {
+                let value = side.as_ref().and_then(|values| values.get(column));
+                value
+                    .and_then(|value| serde_json::to_string(value).ok())
+                    .unwrap_or_else(|| "null".to_owned())
+            };
+            let _ = write!(
+                line,
+                "; {column}: mine {}, theirs {}",
+                shown(&row.mine),
+                shown(&row.theirs)
+            );
         }
     }
-    Some(line)
+    line
 }
 
 /// Prints one line. The lock keeps lines of several threads apart.

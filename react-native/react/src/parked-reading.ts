@@ -1,7 +1,6 @@
 /** Reads the parked mutations with the current rows, and groups those that are decided together. */
-import type { PendingColumn, PendingMutation, PendingRow, Row, SqlValue } from '@rejoin/react-native';
+import type { ColumnValues, PendingColumn, PendingMutation, PendingRow, Row, SqlValue } from '@rejoin/react-native';
 import { encode } from './identity';
-import { cellValue, type ConflictRow, declared, parseDetail } from './parked-detail';
 import { type ParkedColumn, type ParkedRow, type ParkedWrite, quoted } from './parked-types';
 import type { SyncedDatabase } from './provider';
 
@@ -27,18 +26,18 @@ export async function readParked(client: SyncedDatabase): Promise<ParkedWrite[]>
   };
   const covered = new Set(queue.filter(({ state }) => state !== 'parked').flatMap(({ rows }) => rows.map(nameOf)));
   const write = async ([mutation, dependents]: readonly [PendingMutation, PendingMutation[]]): Promise<ParkedWrite> => {
-    const { message, rows: conflicts } = parseDetail(mutation.detail);
+    const { detail } = mutation;
     const shown = mutation.rows.slice(0, SHOWN_ROWS).map(async (row) => {
       const table = await info(row.table);
-      const conflict = conflicts.find(({ table, id }) => table === row.table && id === String(row.key));
+      const conflict = detail?.rows.find(({ table, key }) => table === row.table && key === row.key);
       // The current row is what a retry compares with. Below a queued edit, only the detail has the server's row.
       const isCovered = conflict !== undefined && covered.has(nameOf(row));
-      const theirs = isCovered ? fromDetail(conflict, table) : await readRow(client, row, table);
+      const theirs = isCovered ? fromDetail(conflict.theirs, table) : await readRow(client, row, table);
       return parkedRow(row, table, theirs, conflict?.columns ?? []);
     });
     const { id, reason } = mutation;
     const rows = await Promise.all(shown);
-    return { id, mutation, message, isConflict: reason === 'conflicted', rows, moreRows: mutation.rows.length - rows.length, dependents };
+    return { id, mutation, message: detail?.message, isConflict: reason === 'conflicted', rows, moreRows: mutation.rows.length - rows.length, dependents };
   };
   return Promise.all(groups(queue).map(write));
 }
@@ -70,9 +69,15 @@ async function readRow(client: SyncedDatabase, { table, key }: PendingRow, { key
   return client.queryOne<Row>(`SELECT * FROM ${quoted(table)} WHERE ${quoted(keyColumn)} = ?`, [key]);
 }
 
-function fromDetail({ theirs }: ConflictRow, { types }: TableInfo): Row | undefined {
+function fromDetail(theirs: ColumnValues | null, { types }: TableInfo): Row | undefined {
   if (theirs === null) return undefined;
-  return Object.fromEntries(Object.entries(theirs).map(([name, cell]) => [name, cellValue(cell, types.get(name))]));
+  return Object.fromEntries(Object.entries(theirs).map(([name, value]) => [name, declared(value, types.get(name))]));
+}
+
+/** A value as a query returns it from a column of this declared type: 0 and 1 of BOOLEAN are booleans. */
+export function declared(value: SqlValue, type: string | undefined): SqlValue {
+  if (type === 'BOOLEAN') return value === 0 || value === 0n ? false : value === 1 || value === 1n ? true : value;
+  return typeof value === 'boolean' ? Number(value) : value;
 }
 
 function parkedRow(row: PendingRow, { key: keyColumn, types }: TableInfo, theirs: Row | undefined, conflicts: readonly string[]): ParkedRow {

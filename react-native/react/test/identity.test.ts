@@ -1,7 +1,7 @@
-/** Equality by value, kept rows, the parse of a detail, and the statement of an edit: without an engine. */
+/** Equality by value, kept rows, values by their declared type, and the statement of an edit: without an engine. */
 import { expect, test } from 'vitest';
 import { encode, keepItems, keepRows } from '../src/identity';
-import { cellValue, parseDetail } from '../src/parked-detail';
+import { declared } from '../src/parked-reading';
 import { updateRow } from '../src/parked-types';
 
 test('encode differs if and only if the values do', () => {
@@ -35,20 +35,8 @@ test('keepItems keeps the list if nothing has changed', () => {
   expect(keepItems(before, before.slice(0, 1))).toEqual([{ id: 'a', n: 1 }]);
 });
 
-test('parseDetail accepts any text', () => {
-  for (const json of [undefined, '', 'no JSON', 'null', '7', '[]', '{"rows": 7, "refused": {}}', '{"message": " "}']) {
-    expect(parseDetail(json)).toEqual({ message: undefined, rows: [] });
-  }
-  expect(parseDetail('{"message": "no", "refused": [{"message": "a"}, {"message": "b"}, {"message": "a"}]}').message).toBe('a\nb');
-  expect(parseDetail('{"rows": [{"table": "t", "id": 7, "columns": ["c", 1], "theirs": null}, 3]}').rows[0]).toEqual(
-    { table: 't', id: '7', columns: ['c'], theirs: null },
-  );
-});
-
-test('cellValue has the type of the column', () => {
-  expect(cellValue('AAE=', 'BLOB')).toEqual(new Uint8Array([0, 1]));
-  expect([cellValue(1, 'BOOLEAN'), cellValue(false, 'BOOLEAN'), cellValue(true, 'INTEGER')]).toEqual([true, false, 1]);
-  expect([cellValue('x', 'TEXT'), cellValue(undefined, 'TEXT'), cellValue({ a: 1 }, 'TEXT')]).toEqual(['x', null, '{"a":1}']);
+test('declared has the type of the column', () => {
+  expect([declared(1, 'BOOLEAN'), declared(0n, 'BOOLEAN'), declared(2, 'BOOLEAN'), declared(1, 'INTEGER')]).toEqual([true, false, 2, 1]);
 });
 
 test('updateRow quotes names and passes values as parameters', () => {

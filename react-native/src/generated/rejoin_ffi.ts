@@ -1688,6 +1688,205 @@ const FfiConverterTypeClientConfig = (() => {
 })();
 
 /**
+ * A row in which a mutation conflicts, as both sides had it at the verdict.
+ */
+export type ConflictedRow = {
+    /**
+     * The table's name.
+     */
+    table: string,
+    /**
+     * The row's key.
+     */
+    key: SqlValue,
+    /**
+     * The columns in conflict; empty if the row was deleted or created.
+     */
+    columns: Array<string>,
+    /**
+     * The row as this device showed it after the mutation; nothing if the mutation deletes it.
+     */
+    mine?: Map<string, SqlValue>,
+    /**
+     * The server's row; nothing if it has none.
+     */
+    theirs?: Map<string, SqlValue>,
+    /**
+     * In a table with the policy `manual`: the previous values of the changed columns; nothing for a
+     * create.
+     */
+    before?: Map<string, SqlValue>
+}
+
+/**
+ * Generated factory for {@link ConflictedRow} record objects.
+ */
+export const ConflictedRow = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ConflictedRow, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ConflictedRow>,
+    });
+})();
+
+const FfiConverterTypeConflictedRow = (() => {
+    type TypeName = ConflictedRow;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                key: FfiConverterTypeSqlValue.readFromCursor(c),
+                columns: FfiConverterSequenceString.readFromCursor(c),
+                mine: FfiConverterOptionalMapStringTypeSqlValue.readFromCursor(c),
+                theirs: FfiConverterOptionalMapStringTypeSqlValue.readFromCursor(c),
+                before: FfiConverterOptionalMapStringTypeSqlValue.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.key, c);
+            FfiConverterSequenceString.writeIntoCursor(value.columns, c);
+            FfiConverterOptionalMapStringTypeSqlValue.writeIntoCursor(value.mine, c);
+            FfiConverterOptionalMapStringTypeSqlValue.writeIntoCursor(value.theirs, c);
+            FfiConverterOptionalMapStringTypeSqlValue.writeIntoCursor(value.before, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterTypeSqlValue.allocationSize(value.key) +
+             FfiConverterSequenceString.allocationSize(value.columns) +
+             FfiConverterOptionalMapStringTypeSqlValue.allocationSize(value.mine) +
+             FfiConverterOptionalMapStringTypeSqlValue.allocationSize(value.theirs) +
+             FfiConverterOptionalMapStringTypeSqlValue.allocationSize(value.before);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What an action does to a row.
+ */
+export type EffectRow = {
+    /**
+     * The table's name.
+     */
+    table: string,
+    /**
+     * The row's key.
+     */
+    key: SqlValue,
+    /**
+     * The operation.
+     */
+    operation: PatchKind,
+    /**
+     * All columns for an insert, the changed ones for an update, none for a delete.
+     */
+    columns: Map<string, SqlValue>
+}
+
+/**
+ * Generated factory for {@link EffectRow} record objects.
+ */
+export const EffectRow = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<EffectRow, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<EffectRow>,
+    });
+})();
+
+const FfiConverterTypeEffectRow = (() => {
+    type TypeName = EffectRow;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                key: FfiConverterTypeSqlValue.readFromCursor(c),
+                operation: FfiConverterTypePatchKind.readFromCursor(c),
+                columns: FfiConverterMapStringTypeSqlValue.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.key, c);
+            FfiConverterTypePatchKind.writeIntoCursor(value.operation, c);
+            FfiConverterMapStringTypeSqlValue.writeIntoCursor(value.columns, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterTypeSqlValue.allocationSize(value.key) +
+             FfiConverterTypePatchKind.allocationSize(value.operation) +
+             FfiConverterMapStringTypeSqlValue.allocationSize(value.columns);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * The two effects of an action of the log that was run again.
+ */
+export type Correction = {
+    /**
+     * What it did before.
+     */
+    before: Array<EffectRow>,
+    /**
+     * What it does now; empty if it is now rejected.
+     */
+    after: Array<EffectRow>
+}
+
+/**
+ * Generated factory for {@link Correction} record objects.
+ */
+export const Correction = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<Correction, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<Correction>,
+    });
+})();
+
+const FfiConverterTypeCorrection = (() => {
+    type TypeName = Correction;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                before: FfiConverterSequenceTypeEffectRow.readFromCursor(c),
+                after: FfiConverterSequenceTypeEffectRow.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterSequenceTypeEffectRow.writeIntoCursor(value.before, c);
+            FfiConverterSequenceTypeEffectRow.writeIntoCursor(value.after, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterSequenceTypeEffectRow.allocationSize(value.before) +
+             FfiConverterSequenceTypeEffectRow.allocationSize(value.after);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * The result of a check for one table.
  */
 export type TableCheck = {
@@ -2613,6 +2812,93 @@ const FfiConverterTypeParkReason = (() => {
 })();
 
 /**
+ * What the server, or this device, reports on a mutation that was parked or corrected.
+ */
+export type VerdictDetail = {
+    /**
+     * The reason's code, for example `constraint.check`.
+     */
+    code?: string,
+    /**
+     * The reason as text; one line for each rejection of a partly accepted mutation.
+     */
+    message?: string,
+    /**
+     * The table that the reason names.
+     */
+    table?: string,
+    /**
+     * The key of the row that the reason names.
+     */
+    key?: SqlValue,
+    /**
+     * The column that the reason names.
+     */
+    column?: string,
+    /**
+     * The rows in conflict.
+     */
+    rows: Array<ConflictedRow>,
+    /**
+     * For an action of the log whose effect has changed: both effects, if they fit into 64 KiB.
+     */
+    correction?: Correction
+}
+
+/**
+ * Generated factory for {@link VerdictDetail} record objects.
+ */
+export const VerdictDetail = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<VerdictDetail, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<VerdictDetail>,
+    });
+})();
+
+const FfiConverterTypeVerdictDetail = (() => {
+    type TypeName = VerdictDetail;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                code: FfiConverterOptionalString.readFromCursor(c),
+                message: FfiConverterOptionalString.readFromCursor(c),
+                table: FfiConverterOptionalString.readFromCursor(c),
+                key: FfiConverterOptionalTypeSqlValue.readFromCursor(c),
+                column: FfiConverterOptionalString.readFromCursor(c),
+                rows: FfiConverterSequenceTypeConflictedRow.readFromCursor(c),
+                correction: FfiConverterOptionalTypeCorrection.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterOptionalString.writeIntoCursor(value.code, c);
+            FfiConverterOptionalString.writeIntoCursor(value.message, c);
+            FfiConverterOptionalString.writeIntoCursor(value.table, c);
+            FfiConverterOptionalTypeSqlValue.writeIntoCursor(value.key, c);
+            FfiConverterOptionalString.writeIntoCursor(value.column, c);
+            FfiConverterSequenceTypeConflictedRow.writeIntoCursor(value.rows, c);
+            FfiConverterOptionalTypeCorrection.writeIntoCursor(value.correction, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterOptionalString.allocationSize(value.code) +
+             FfiConverterOptionalString.allocationSize(value.message) +
+             FfiConverterOptionalString.allocationSize(value.table) +
+             FfiConverterOptionalTypeSqlValue.allocationSize(value.key) +
+             FfiConverterOptionalString.allocationSize(value.column) +
+             FfiConverterSequenceTypeConflictedRow.allocationSize(value.rows) +
+             FfiConverterOptionalTypeCorrection.allocationSize(value.correction);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * A local write that the server has not accepted: one transaction of the app.
  */
 export type PendingMutation = {
@@ -2633,9 +2919,9 @@ export type PendingMutation = {
      */
     reason?: ParkReason,
     /**
-     * The server's message, and both rows of a conflict, as JSON.
+     * The server's message, and both rows of a conflict.
      */
-    detail?: string,
+    detail?: VerdictDetail,
     /**
      * The parked mutation that it depends on, if that is why it is parked.
      */
@@ -2687,7 +2973,7 @@ const FfiConverterTypePendingMutation = (() => {
                 id: FfiConverterString.readFromCursor(c),
                 state: FfiConverterTypeMutationState.readFromCursor(c),
                 reason: FfiConverterOptionalTypeParkReason.readFromCursor(c),
-                detail: FfiConverterOptionalString.readFromCursor(c),
+                detail: FfiConverterOptionalTypeVerdictDetail.readFromCursor(c),
                 becauseOf: FfiConverterOptionalString.readFromCursor(c),
                 blockedBy: FfiConverterOptionalString.readFromCursor(c),
                 action: FfiConverterOptionalString.readFromCursor(c),
@@ -2701,7 +2987,7 @@ const FfiConverterTypePendingMutation = (() => {
             FfiConverterString.writeIntoCursor(value.id, c);
             FfiConverterTypeMutationState.writeIntoCursor(value.state, c);
             FfiConverterOptionalTypeParkReason.writeIntoCursor(value.reason, c);
-            FfiConverterOptionalString.writeIntoCursor(value.detail, c);
+            FfiConverterOptionalTypeVerdictDetail.writeIntoCursor(value.detail, c);
             FfiConverterOptionalString.writeIntoCursor(value.becauseOf, c);
             FfiConverterOptionalString.writeIntoCursor(value.blockedBy, c);
             FfiConverterOptionalString.writeIntoCursor(value.action, c);
@@ -2714,7 +3000,7 @@ const FfiConverterTypePendingMutation = (() => {
              FfiConverterString.allocationSize(value.id) +
              FfiConverterTypeMutationState.allocationSize(value.state) +
              FfiConverterOptionalTypeParkReason.allocationSize(value.reason) +
-             FfiConverterOptionalString.allocationSize(value.detail) +
+             FfiConverterOptionalTypeVerdictDetail.allocationSize(value.detail) +
              FfiConverterOptionalString.allocationSize(value.becauseOf) +
              FfiConverterOptionalString.allocationSize(value.blockedBy) +
              FfiConverterOptionalString.allocationSize(value.action) +
@@ -3881,10 +4167,10 @@ export type VerdictEntry = {
      */
     action?: string,
     /**
-     * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
-     * exceeds 64 KiB; the `detail` of `pending` has it in full.
+     * The server's message, and both rows of a conflict. Nothing if there is none or it exceeds 64
+     * KiB; the `detail` of `pending` has it in full.
      */
-    detail?: string,
+    detail?: VerdictDetail,
     /**
      * When the verdict arrived: milliseconds since 1970, by the device's clock.
      */
@@ -3919,7 +4205,7 @@ const FfiConverterTypeVerdictEntry = (() => {
                 reason: FfiConverterOptionalTypeParkReason.readFromCursor(c),
                 becauseOf: FfiConverterOptionalString.readFromCursor(c),
                 action: FfiConverterOptionalString.readFromCursor(c),
-                detail: FfiConverterOptionalString.readFromCursor(c),
+                detail: FfiConverterOptionalTypeVerdictDetail.readFromCursor(c),
                 atMs: FfiConverterInt64.readFromCursor(c)
             };
         }
@@ -3931,7 +4217,7 @@ const FfiConverterTypeVerdictEntry = (() => {
             FfiConverterOptionalTypeParkReason.writeIntoCursor(value.reason, c);
             FfiConverterOptionalString.writeIntoCursor(value.becauseOf, c);
             FfiConverterOptionalString.writeIntoCursor(value.action, c);
-            FfiConverterOptionalString.writeIntoCursor(value.detail, c);
+            FfiConverterOptionalTypeVerdictDetail.writeIntoCursor(value.detail, c);
             FfiConverterInt64.writeIntoCursor(value.atMs, c);
         }
         allocationSize(value: TypeName): number {
@@ -3942,7 +4228,7 @@ const FfiConverterTypeVerdictEntry = (() => {
              FfiConverterOptionalTypeParkReason.allocationSize(value.reason) +
              FfiConverterOptionalString.allocationSize(value.becauseOf) +
              FfiConverterOptionalString.allocationSize(value.action) +
-             FfiConverterOptionalString.allocationSize(value.detail) +
+             FfiConverterOptionalTypeVerdictDetail.allocationSize(value.detail) +
              FfiConverterInt64.allocationSize(value.atMs);
 
         }
@@ -5762,7 +6048,7 @@ export const Verdict = (() => {
     type Parked__interface = {
         tag: Verdict_Tags.Parked;
         inner:
-Readonly<{reason?: ParkReason; detail?: string}>
+Readonly<{reason?: ParkReason; detail?: VerdictDetail}>
     };
     /**
      * It was not accepted; `pending` has the details. Other writes continue.
@@ -5775,15 +6061,15 @@ Readonly<{reason?: ParkReason; detail?: string}>
         readonly [uniffiTypeNameSymbol] = "Verdict";
         readonly tag = Verdict_Tags.Parked;
         readonly inner:
-Readonly<{reason?: ParkReason; detail?: string}>;
+Readonly<{reason?: ParkReason; detail?: VerdictDetail}>;
         constructor(
-inner: {reason?: ParkReason; detail?: string }) {
+inner: {reason?: ParkReason; detail?: VerdictDetail }) {
             super("Verdict", "Parked");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason?: ParkReason; detail?: string }): Parked_ {
+inner: {reason?: ParkReason; detail?: VerdictDetail }): Parked_ {
             return new Parked_(inner);
         }
 
@@ -5846,7 +6132,7 @@ const FfiConverterTypeVerdict = (() => {
         readFromCursor(c: Cursor): TypeName {
             switch (c.readI32()) {
                 case 1: return new Verdict.Accepted();
-                case 2: return new Verdict.Parked({reason: FfiConverterOptionalTypeParkReason.readFromCursor(c), detail: FfiConverterOptionalString.readFromCursor(c) });
+                case 2: return new Verdict.Parked({reason: FfiConverterOptionalTypeParkReason.readFromCursor(c), detail: FfiConverterOptionalTypeVerdictDetail.readFromCursor(c) });
                 case 3: return new Verdict.Unknown();
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
@@ -5861,7 +6147,7 @@ const FfiConverterTypeVerdict = (() => {
                     c.writeI32(2);
                     const inner = value.inner;
                     FfiConverterOptionalTypeParkReason.writeIntoCursor(inner.reason, c);
-                    FfiConverterOptionalString.writeIntoCursor(inner.detail, c);
+                    FfiConverterOptionalTypeVerdictDetail.writeIntoCursor(inner.detail, c);
                     return;
                 }
                 case Verdict_Tags.Unknown: {
@@ -5882,7 +6168,7 @@ const FfiConverterTypeVerdict = (() => {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterOptionalTypeParkReason.allocationSize(inner.reason);
-                    size += FfiConverterOptionalString.allocationSize(inner.detail);
+                    size += FfiConverterOptionalTypeVerdictDetail.allocationSize(inner.detail);
                     return size;
                 }
                 case Verdict_Tags.Unknown: {
@@ -11851,6 +12137,15 @@ const FfiConverterOptionalTypeDurability = new FfiConverterOptional(FfiConverter
 // FfiConverter for ActionBudget | undefined
 const FfiConverterOptionalTypeActionBudget = new FfiConverterOptional(FfiConverterTypeActionBudget);
 
+// FfiConverter for Map<string, SqlValue>
+const FfiConverterMapStringTypeSqlValue = new FfiConverterMap(FfiConverterString, FfiConverterTypeSqlValue);
+
+// FfiConverter for Map<string, SqlValue> | undefined
+const FfiConverterOptionalMapStringTypeSqlValue = new FfiConverterOptional(FfiConverterMapStringTypeSqlValue);
+
+// FfiConverter for Array<EffectRow>
+const FfiConverterSequenceTypeEffectRow = new FfiConverterArray(FfiConverterTypeEffectRow);
+
 // FfiConverter for Array<TableCheck>
 const FfiConverterSequenceTypeTableCheck = new FfiConverterArray(FfiConverterTypeTableCheck);
 
@@ -11865,6 +12160,18 @@ const FfiConverterSequenceTypeLogField = new FfiConverterArray(FfiConverterTypeL
 
 // FfiConverter for ParkReason | undefined
 const FfiConverterOptionalTypeParkReason = new FfiConverterOptional(FfiConverterTypeParkReason);
+
+// FfiConverter for SqlValue | undefined
+const FfiConverterOptionalTypeSqlValue = new FfiConverterOptional(FfiConverterTypeSqlValue);
+
+// FfiConverter for Array<ConflictedRow>
+const FfiConverterSequenceTypeConflictedRow = new FfiConverterArray(FfiConverterTypeConflictedRow);
+
+// FfiConverter for Correction | undefined
+const FfiConverterOptionalTypeCorrection = new FfiConverterOptional(FfiConverterTypeCorrection);
+
+// FfiConverter for VerdictDetail | undefined
+const FfiConverterOptionalTypeVerdictDetail = new FfiConverterOptional(FfiConverterTypeVerdictDetail);
 
 // FfiConverter for Array<PendingMutation>
 const FfiConverterSequenceTypePendingMutation = new FfiConverterArray(FfiConverterTypePendingMutation);
@@ -12263,8 +12570,11 @@ export default Object.freeze({
     FfiConverterTypeClientConfig,
     FfiConverterTypeColumnValue,
     FfiConverterTypeConflictPolicy,
+    FfiConverterTypeConflictedRow,
+    FfiConverterTypeCorrection,
     FfiConverterTypeDoctorReport,
     FfiConverterTypeDurability,
+    FfiConverterTypeEffectRow,
     FfiConverterTypeFirstSync,
     FfiConverterTypeHeldSnapshot,
     FfiConverterTypeHeldTransaction,
@@ -12309,6 +12619,7 @@ export default Object.freeze({
     FfiConverterTypeTokenProvider,
     FfiConverterTypeUndone,
     FfiConverterTypeVerdict,
+    FfiConverterTypeVerdictDetail,
     FfiConverterTypeVerdictEntry,
     FfiConverterTypeVerdictKind,
     FfiConverterTypeVerdictObserver,

@@ -14,7 +14,7 @@ export async function first(client: RejoinClient, warn: (text: string) => void):
       client,
       table: 'tasks',
       key: 'id',
-      onParked: ({ reason, detail }) => warn(`not accepted: ${reason} ${detail}`),
+      onParked: ({ reason, detail }) => warn(`not accepted: ${reason} ${detail?.message ?? ''}`),
     }),
   );
 

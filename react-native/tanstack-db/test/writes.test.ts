@@ -162,7 +162,7 @@ test('rejected update returns to the value of the server with its reason', async
   await until(() => reported.length === 1, 'the report');
   const [[mutation, title]] = reported as [[PendingMutation, string]];
   expect(mutation).toMatchObject({ state: 'parked', reason: 'rejected', rows: [{ table: 'task', key: `${user}-1` }] });
-  expect(mutation.detail).toMatch(/./);
+  expect(mutation.detail?.message).toMatch(/./);
   expect(title, 'the row at the time of the report').toBe('first');
   expect((await tasks.utils.parked()).map(({ id }) => id)).toEqual([mutation.id]);
   expect(plain(tasks.get(`${user}-1`))).toEqual((await inFile(phone))[0]);

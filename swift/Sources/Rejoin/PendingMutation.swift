@@ -12,8 +12,8 @@ public struct PendingMutation: Sendable, Hashable, Identifiable {
     public let state: MutationState
     /// Why it is parked, if it is.
     public let reason: ParkReason?
-    /// The server's message and, for a conflict, both rows, as JSON.
-    public let detail: String?
+    /// The server's message and, for a conflict, both versions of each row.
+    public let detail: VerdictDetail?
     /// The parked mutation that it depends on, if that is why it is parked.
     public let becauseOf: String?
     /// While it waits: the earlier mutation that it depends on and that the server currently fails on.
@@ -121,8 +121,8 @@ public enum Verdict: Sendable, Hashable {
     /// The server accepted it, and the rows show it.
     case accepted
     /// It was not accepted; it is kept with its reason and blocks nothing. `detail` has the server's message and, for a
-    /// conflict, both rows, as JSON. ``QueueHandle/all()`` has the rest.
-    case parked(reason: ParkReason?, detail: String?)
+    /// conflict, both versions of each row. ``QueueHandle/all()`` has the rest.
+    case parked(reason: ParkReason?, detail: VerdictDetail?)
     /// Neither waiting nor in the history: discarded, or never written on this device.
     case unknown
 }

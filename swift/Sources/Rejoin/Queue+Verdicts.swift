@@ -36,9 +36,9 @@ public struct VerdictEntry: Sendable, Hashable, Identifiable {
     public let becauseOf: PendingMutation.ID?
     /// The action's name; `nil` for plain SQL.
     public let action: String?
-    /// The server's message and, for a conflict, both rows, as JSON. `nil` if there is none or it exceeds 64 KiB; then
-    /// see the `detail` of ``QueueHandle/all()``.
-    public let detail: String?
+    /// The server's message and, for a conflict, both versions of each row. `nil` if there is none or it exceeds 64 KiB;
+    /// then see the `detail` of ``QueueHandle/all()``.
+    public let detail: VerdictDetail?
     /// When it arrived, by the device's clock.
     public let date: Date
 }

@@ -6805,6 +6805,186 @@ public func FfiConverterTypeColumnValue_lower(_ value: ColumnValue) -> RustBuffe
 
 
 /**
+ * A row in which a mutation conflicts, as both sides had it at the verdict.
+ */
+public struct ConflictedRow: Equatable, Hashable {
+    /**
+     * The table's name.
+     */
+    public var table: String
+    /**
+     * The row's key.
+     */
+    public var key: SqlValue
+    /**
+     * The columns in conflict; empty if the row was deleted or created.
+     */
+    public var columns: [String]
+    /**
+     * The row as this device showed it after the mutation; nothing if the mutation deletes it.
+     */
+    public var mine: [String: SqlValue]?
+    /**
+     * The server's row; nothing if it has none.
+     */
+    public var theirs: [String: SqlValue]?
+    /**
+     * In a table with the policy `manual`: the previous values of the changed columns; nothing for a
+     * create.
+     */
+    public var before: [String: SqlValue]?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The table's name.
+         */table: String,
+        /**
+         * The row's key.
+         */key: SqlValue,
+        /**
+         * The columns in conflict; empty if the row was deleted or created.
+         */columns: [String],
+        /**
+         * The row as this device showed it after the mutation; nothing if the mutation deletes it.
+         */mine: [String: SqlValue]?,
+        /**
+         * The server's row; nothing if it has none.
+         */theirs: [String: SqlValue]?,
+        /**
+         * In a table with the policy `manual`: the previous values of the changed columns; nothing for a
+         * create.
+         */before: [String: SqlValue]?) {
+        self.table = table
+        self.key = key
+        self.columns = columns
+        self.mine = mine
+        self.theirs = theirs
+        self.before = before
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ConflictedRow: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConflictedRow: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ConflictedRow {
+        return
+            try ConflictedRow(
+                table: FfiConverterString.read(from: &buf),
+                key: FfiConverterTypeSqlValue.read(from: &buf),
+                columns: FfiConverterSequenceString.read(from: &buf),
+                mine: FfiConverterOptionDictionaryStringTypeSqlValue.read(from: &buf),
+                theirs: FfiConverterOptionDictionaryStringTypeSqlValue.read(from: &buf),
+                before: FfiConverterOptionDictionaryStringTypeSqlValue.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ConflictedRow, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.table, into: &buf)
+        FfiConverterTypeSqlValue.write(value.key, into: &buf)
+        FfiConverterSequenceString.write(value.columns, into: &buf)
+        FfiConverterOptionDictionaryStringTypeSqlValue.write(value.mine, into: &buf)
+        FfiConverterOptionDictionaryStringTypeSqlValue.write(value.theirs, into: &buf)
+        FfiConverterOptionDictionaryStringTypeSqlValue.write(value.before, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConflictedRow_lift(_ buf: RustBuffer) throws -> ConflictedRow {
+    return try FfiConverterTypeConflictedRow.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConflictedRow_lower(_ value: ConflictedRow) -> RustBuffer {
+    return FfiConverterTypeConflictedRow.lower(value)
+}
+
+
+/**
+ * The two effects of an action of the log that was run again.
+ */
+public struct Correction: Equatable, Hashable {
+    /**
+     * What it did before.
+     */
+    public var before: [EffectRow]
+    /**
+     * What it does now; empty if it is now rejected.
+     */
+    public var after: [EffectRow]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it did before.
+         */before: [EffectRow],
+        /**
+         * What it does now; empty if it is now rejected.
+         */after: [EffectRow]) {
+        self.before = before
+        self.after = after
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Correction: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCorrection: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Correction {
+        return
+            try Correction(
+                before: FfiConverterSequenceTypeEffectRow.read(from: &buf),
+                after: FfiConverterSequenceTypeEffectRow.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Correction, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeEffectRow.write(value.before, into: &buf)
+        FfiConverterSequenceTypeEffectRow.write(value.after, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCorrection_lift(_ buf: RustBuffer) throws -> Correction {
+    return try FfiConverterTypeCorrection.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCorrection_lower(_ value: Correction) -> RustBuffer {
+    return FfiConverterTypeCorrection.lower(value)
+}
+
+
+/**
  * The result of a check of this device's rows against the server's.
  */
 public struct DoctorReport: Equatable, Hashable {
@@ -6860,6 +7040,95 @@ public func FfiConverterTypeDoctorReport_lift(_ buf: RustBuffer) throws -> Docto
 #endif
 public func FfiConverterTypeDoctorReport_lower(_ value: DoctorReport) -> RustBuffer {
     return FfiConverterTypeDoctorReport.lower(value)
+}
+
+
+/**
+ * What an action does to a row.
+ */
+public struct EffectRow: Equatable, Hashable {
+    /**
+     * The table's name.
+     */
+    public var table: String
+    /**
+     * The row's key.
+     */
+    public var key: SqlValue
+    /**
+     * The operation.
+     */
+    public var operation: PatchKind
+    /**
+     * All columns for an insert, the changed ones for an update, none for a delete.
+     */
+    public var columns: [String: SqlValue]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The table's name.
+         */table: String,
+        /**
+         * The row's key.
+         */key: SqlValue,
+        /**
+         * The operation.
+         */operation: PatchKind,
+        /**
+         * All columns for an insert, the changed ones for an update, none for a delete.
+         */columns: [String: SqlValue]) {
+        self.table = table
+        self.key = key
+        self.operation = operation
+        self.columns = columns
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EffectRow: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEffectRow: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EffectRow {
+        return
+            try EffectRow(
+                table: FfiConverterString.read(from: &buf),
+                key: FfiConverterTypeSqlValue.read(from: &buf),
+                operation: FfiConverterTypePatchKind.read(from: &buf),
+                columns: FfiConverterDictionaryStringTypeSqlValue.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: EffectRow, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.table, into: &buf)
+        FfiConverterTypeSqlValue.write(value.key, into: &buf)
+        FfiConverterTypePatchKind.write(value.operation, into: &buf)
+        FfiConverterDictionaryStringTypeSqlValue.write(value.columns, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEffectRow_lift(_ buf: RustBuffer) throws -> EffectRow {
+    return try FfiConverterTypeEffectRow.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEffectRow_lower(_ value: EffectRow) -> RustBuffer {
+    return FfiConverterTypeEffectRow.lower(value)
 }
 
 
@@ -7823,9 +8092,9 @@ public struct PendingMutation: Equatable, Hashable {
      */
     public var reason: ParkReason?
     /**
-     * The server's message, and both rows of a conflict, as JSON.
+     * The server's message, and both rows of a conflict.
      */
-    public var detail: String?
+    public var detail: VerdictDetail?
     /**
      * The parked mutation that it depends on, if that is why it is parked.
      */
@@ -7867,8 +8136,8 @@ public struct PendingMutation: Equatable, Hashable {
          * Why it is parked, if it is.
          */reason: ParkReason?,
         /**
-         * The server's message, and both rows of a conflict, as JSON.
-         */detail: String?,
+         * The server's message, and both rows of a conflict.
+         */detail: VerdictDetail?,
         /**
          * The parked mutation that it depends on, if that is why it is parked.
          */becauseOf: String?,
@@ -7920,7 +8189,7 @@ public struct FfiConverterTypePendingMutation: FfiConverterRustBuffer {
                 id: FfiConverterString.read(from: &buf),
                 state: FfiConverterTypeMutationState.read(from: &buf),
                 reason: FfiConverterOptionTypeParkReason.read(from: &buf),
-                detail: FfiConverterOptionString.read(from: &buf),
+                detail: FfiConverterOptionTypeVerdictDetail.read(from: &buf),
                 becauseOf: FfiConverterOptionString.read(from: &buf),
                 blockedBy: FfiConverterOptionString.read(from: &buf),
                 action: FfiConverterOptionString.read(from: &buf),
@@ -7935,7 +8204,7 @@ public struct FfiConverterTypePendingMutation: FfiConverterRustBuffer {
         FfiConverterString.write(value.id, into: &buf)
         FfiConverterTypeMutationState.write(value.state, into: &buf)
         FfiConverterOptionTypeParkReason.write(value.reason, into: &buf)
-        FfiConverterOptionString.write(value.detail, into: &buf)
+        FfiConverterOptionTypeVerdictDetail.write(value.detail, into: &buf)
         FfiConverterOptionString.write(value.becauseOf, into: &buf)
         FfiConverterOptionString.write(value.blockedBy, into: &buf)
         FfiConverterOptionString.write(value.action, into: &buf)
@@ -8695,6 +8964,125 @@ public func FfiConverterTypeTableCheck_lower(_ value: TableCheck) -> RustBuffer 
 
 
 /**
+ * What the server, or this device, reports on a mutation that was parked or corrected.
+ */
+public struct VerdictDetail: Equatable, Hashable {
+    /**
+     * The reason's code, for example `constraint.check`.
+     */
+    public var code: String?
+    /**
+     * The reason as text; one line for each rejection of a partly accepted mutation.
+     */
+    public var message: String?
+    /**
+     * The table that the reason names.
+     */
+    public var table: String?
+    /**
+     * The key of the row that the reason names.
+     */
+    public var key: SqlValue?
+    /**
+     * The column that the reason names.
+     */
+    public var column: String?
+    /**
+     * The rows in conflict.
+     */
+    public var rows: [ConflictedRow]
+    /**
+     * For an action of the log whose effect has changed: both effects, if they fit into 64 KiB.
+     */
+    public var correction: Correction?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The reason's code, for example `constraint.check`.
+         */code: String?,
+        /**
+         * The reason as text; one line for each rejection of a partly accepted mutation.
+         */message: String?,
+        /**
+         * The table that the reason names.
+         */table: String?,
+        /**
+         * The key of the row that the reason names.
+         */key: SqlValue?,
+        /**
+         * The column that the reason names.
+         */column: String?,
+        /**
+         * The rows in conflict.
+         */rows: [ConflictedRow],
+        /**
+         * For an action of the log whose effect has changed: both effects, if they fit into 64 KiB.
+         */correction: Correction?) {
+        self.code = code
+        self.message = message
+        self.table = table
+        self.key = key
+        self.column = column
+        self.rows = rows
+        self.correction = correction
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension VerdictDetail: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerdictDetail: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> VerdictDetail {
+        return
+            try VerdictDetail(
+                code: FfiConverterOptionString.read(from: &buf),
+                message: FfiConverterOptionString.read(from: &buf),
+                table: FfiConverterOptionString.read(from: &buf),
+                key: FfiConverterOptionTypeSqlValue.read(from: &buf),
+                column: FfiConverterOptionString.read(from: &buf),
+                rows: FfiConverterSequenceTypeConflictedRow.read(from: &buf),
+                correction: FfiConverterOptionTypeCorrection.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: VerdictDetail, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.code, into: &buf)
+        FfiConverterOptionString.write(value.message, into: &buf)
+        FfiConverterOptionString.write(value.table, into: &buf)
+        FfiConverterOptionTypeSqlValue.write(value.key, into: &buf)
+        FfiConverterOptionString.write(value.column, into: &buf)
+        FfiConverterSequenceTypeConflictedRow.write(value.rows, into: &buf)
+        FfiConverterOptionTypeCorrection.write(value.correction, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictDetail_lift(_ buf: RustBuffer) throws -> VerdictDetail {
+    return try FfiConverterTypeVerdictDetail.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictDetail_lower(_ value: VerdictDetail) -> RustBuffer {
+    return FfiConverterTypeVerdictDetail.lower(value)
+}
+
+
+/**
  * The verdict on one attempt of a mutation.
  */
 public struct VerdictEntry: Equatable, Hashable {
@@ -8727,10 +9115,10 @@ public struct VerdictEntry: Equatable, Hashable {
      */
     public var action: String?
     /**
-     * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
-     * exceeds 64 KiB; the `detail` of `pending` has it in full.
+     * The server's message, and both rows of a conflict. Nothing if there is none or it exceeds 64
+     * KiB; the `detail` of `pending` has it in full.
      */
-    public var detail: String?
+    public var detail: VerdictDetail?
     /**
      * When the verdict arrived: milliseconds since 1970, by the device's clock.
      */
@@ -8761,9 +9149,9 @@ public struct VerdictEntry: Equatable, Hashable {
          * The action's name; nothing for plain SQL.
          */action: String?,
         /**
-         * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
-         * exceeds 64 KiB; the `detail` of `pending` has it in full.
-         */detail: String?,
+         * The server's message, and both rows of a conflict. Nothing if there is none or it exceeds 64
+         * KiB; the `detail` of `pending` has it in full.
+         */detail: VerdictDetail?,
         /**
          * When the verdict arrived: milliseconds since 1970, by the device's clock.
          */atMs: Int64) {
@@ -8801,7 +9189,7 @@ public struct FfiConverterTypeVerdictEntry: FfiConverterRustBuffer {
                 reason: FfiConverterOptionTypeParkReason.read(from: &buf),
                 becauseOf: FfiConverterOptionString.read(from: &buf),
                 action: FfiConverterOptionString.read(from: &buf),
-                detail: FfiConverterOptionString.read(from: &buf),
+                detail: FfiConverterOptionTypeVerdictDetail.read(from: &buf),
                 atMs: FfiConverterInt64.read(from: &buf)
         )
     }
@@ -8814,7 +9202,7 @@ public struct FfiConverterTypeVerdictEntry: FfiConverterRustBuffer {
         FfiConverterOptionTypeParkReason.write(value.reason, into: &buf)
         FfiConverterOptionString.write(value.becauseOf, into: &buf)
         FfiConverterOptionString.write(value.action, into: &buf)
-        FfiConverterOptionString.write(value.detail, into: &buf)
+        FfiConverterOptionTypeVerdictDetail.write(value.detail, into: &buf)
         FfiConverterInt64.write(value.atMs, into: &buf)
     }
 }
@@ -11315,8 +11703,8 @@ public enum Verdict: Equatable, Hashable {
          * Why.
          */reason: ParkReason?,
         /**
-         * The server's message, and both rows of a conflict, as JSON.
-         */detail: String?
+         * The server's message, and both rows of a conflict.
+         */detail: VerdictDetail?
     )
     /**
      * It is neither pending nor known as accepted: discarded, or never written here.
@@ -11345,7 +11733,7 @@ public struct FfiConverterTypeVerdict: FfiConverterRustBuffer {
 
         case 1: return .accepted
 
-        case 2: return .parked(reason: try FfiConverterOptionTypeParkReason.read(from: &buf), detail: try FfiConverterOptionString.read(from: &buf)
+        case 2: return .parked(reason: try FfiConverterOptionTypeParkReason.read(from: &buf), detail: try FfiConverterOptionTypeVerdictDetail.read(from: &buf)
         )
 
         case 3: return .unknown
@@ -11365,7 +11753,7 @@ public struct FfiConverterTypeVerdict: FfiConverterRustBuffer {
         case let .parked(reason,detail):
             writeInt(&buf, Int32(2))
             FfiConverterOptionTypeParkReason.write(reason, into: &buf)
-            FfiConverterOptionString.write(detail, into: &buf)
+            FfiConverterOptionTypeVerdictDetail.write(detail, into: &buf)
 
 
         case .unknown:
@@ -11732,6 +12120,30 @@ fileprivate struct FfiConverterOptionTypeActionBudget: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeCorrection: FfiConverterRustBuffer {
+    typealias SwiftType = Correction?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCorrection.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCorrection.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeRowDifference: FfiConverterRustBuffer {
     typealias SwiftType = RowDifference?
 
@@ -11748,6 +12160,30 @@ fileprivate struct FfiConverterOptionTypeRowDifference: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeRowDifference.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeVerdictDetail: FfiConverterRustBuffer {
+    typealias SwiftType = VerdictDetail?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeVerdictDetail.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeVerdictDetail.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -11852,6 +12288,30 @@ fileprivate struct FfiConverterOptionTypeParkReason: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeSqlValue: FfiConverterRustBuffer {
+    typealias SwiftType = SqlValue?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSqlValue.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSqlValue.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionSequenceTypeColumnValue: FfiConverterRustBuffer {
     typealias SwiftType = [ColumnValue]?
 
@@ -11940,6 +12400,30 @@ fileprivate struct FfiConverterOptionDictionaryStringTypeConflictPolicy: FfiConv
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDictionaryStringTypeConflictPolicy.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionDictionaryStringTypeSqlValue: FfiConverterRustBuffer {
+    typealias SwiftType = [String: SqlValue]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterDictionaryStringTypeSqlValue.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterDictionaryStringTypeSqlValue.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -12190,6 +12674,56 @@ fileprivate struct FfiConverterSequenceTypeColumnValue: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeColumnValue.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeConflictedRow: FfiConverterRustBuffer {
+    typealias SwiftType = [ConflictedRow]
+
+    public static func write(_ value: [ConflictedRow], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeConflictedRow.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ConflictedRow] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ConflictedRow]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeConflictedRow.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeEffectRow: FfiConverterRustBuffer {
+    typealias SwiftType = [EffectRow]
+
+    public static func write(_ value: [EffectRow], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeEffectRow.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [EffectRow] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [EffectRow]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeEffectRow.read(from: &buf))
         }
         return seq
     }
@@ -12541,6 +13075,32 @@ fileprivate struct FfiConverterDictionaryStringTypeConflictPolicy: FfiConverterR
         for _ in 0..<len {
             let key = try FfiConverterString.read(from: &buf)
             let value = try FfiConverterTypeConflictPolicy.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringTypeSqlValue: FfiConverterRustBuffer {
+    public static func write(_ value: [String: SqlValue], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterTypeSqlValue.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: SqlValue] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: SqlValue]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterTypeSqlValue.read(from: &buf)
             dict[key] = value
         }
         return dict

@@ -87,12 +87,12 @@ extension ParkedWrite {
         _ mutation: PendingMutation, dependents: [PendingMutation], _ tables: [String: TableInfo],
         _ current: [RowName: [String: SQLValue]], queued: Set<RowName>
     ) {
-        let detail = ParkDetail(mutation.detail)
         self.mutation = mutation
         self.dependents = dependents
-        message = detail.message
+        message = mutation.detail?.message
         rows = mutation.rows.prefix(Self.shownRows).enumerated().map { number, row in
-            let (name, conflict) = (RowName(row), detail.row(row.table, row.key))
+            let name = RowName(row)
+            let conflict = mutation.detail?.rows.first { $0.table == row.table && $0.key == row.key }
             // The current row is what a retry compares with. Below a queued edit, only the detail has the server's row.
             let isCovered = queued.contains(name) && conflict != nil
             let info = tables[row.table] ?? TableInfo()
@@ -104,7 +104,7 @@ extension ParkedWrite {
 
 extension ParkedRow {
     /// - Parameter current: the current row, if there is one; `nil` to take the server's row from the conflict.
-    init(_ number: Int, _ row: PendingRow, _ info: TableInfo, _ conflict: ConflictRow?, current: [String: SQLValue]??) {
+    init(_ number: Int, _ row: PendingRow, _ info: TableInfo, _ conflict: ConflictedRow?, current: [String: SQLValue]??) {
         id = number
         table = row.table
         key = row.key
@@ -116,8 +116,7 @@ extension ParkedRow {
         let writes = info.key != nil && (row.operation == .insert || (row.operation == .update && exists))
         columns = row.columns.filter { $0.name != info.key }.compactMap { column in
             let kind = FieldKind(declared: info.types[column.name], column.new == .null ? column.old : column.new)
-            let fromDetail = conflict?.theirs?[column.name]?.value(isBlob: kind == .blob)
-            let theirs = if let current { current?[column.name] } else { fromDetail }
+            let theirs = if let current { current?[column.name] } else { conflict?.theirs?[column.name] }
             let shown = ParkedColumn(
                 name: column.name, mine: row.operation == .delete ? nil : column.new, theirs: exists ? theirs ?? .null : nil,
                 isConflict: conflict?.columns.contains(column.name) ?? false, kind: kind, isEditable: writes && kind != .blob)
@@ -132,6 +131,16 @@ extension ParkedColumn {
         case .update: true
         case .insert: mine != .null || (theirs ?? .null) != .null
         case .delete: theirs.map { !$0.isSame(as: old) } ?? false
+        }
+    }
+}
+
+extension SQLValue {
+    /// Whether two values are equal; an integer equals a real of the same number.
+    func isSame(as other: SQLValue) -> Bool {
+        switch (self, other) {
+        case (.integer(let one), .real(let other)), (.real(let other), .integer(let one)): Double(one) == other
+        default: self == other
         }
     }
 }

@@ -118,18 +118,6 @@ import Testing
         try await client.shutdown()
     }
 
-    struct Detail: Decodable { let message: String?, rows: [Versions]? }
-    struct Versions: Decodable { let table: String, columns: [String], mine: [String: Value]?, theirs: [String: Value]? }
-    struct Value: Decodable {
-        let text: String
-        init(from decoder: any Decoder) throws {
-            let value = try decoder.singleValueContainer()
-            let number = (try? value.decode(Int64.self)).map { "\($0)" } ?? (try? value.decode(Double.self)).map { "\($0)" }
-            let truth = (try? value.decode(Bool.self)).map { "\($0)" }
-            text = value.decodeNil() ? "empty" : (try? value.decode(String.self)) ?? truth ?? number ?? "not shown"
-        }
-    }
-
     @Test func guideExamplesOfAScreenForConflictsRun() async throws {
         let (files, server) = (try Folder(), try StoryServer())
         let (tablet, client) = (try await device("tablet", files, server), try await device("phone", files, server))
@@ -144,14 +132,14 @@ import Testing
         for device in [tablet, client] { try await device.settle() }
         var shown: [String] = []
         func show(_ line: String) { shown.append(line) }
+        func show(_ column: String, mine: SQLValue?, theirs: SQLValue?) {
+            if case (.text(let mine), .text(let theirs)) = (mine, theirs) { show("\(column): mine \(mine), theirs \(theirs)") }
+        }
 
         for parked in try await client.queue.parked() {
-            let detail = try parked.detail.map { try JSONDecoder().decode(Detail.self, from: Data($0.utf8)) }
-            if let reason = parked.reason { show("\(reason) \(detail?.message ?? "")") }
-            for row in detail?.rows ?? [] {
-                for column in row.columns {
-                    show("\(column): mine \(row.mine?[column]?.text ?? "none"), theirs \(row.theirs?[column]?.text ?? "none")")
-                }
+            if let reason = parked.reason { show("\(reason) \(parked.detail?.message ?? "")") }
+            for row in parked.detail?.rows ?? [] {
+                for column in row.columns { show(column, mine: row.mine?[column], theirs: row.theirs?[column]) }
             }
         }
         #expect(shown.contains("title: mine mine, theirs theirs"), "\(shown)")

@@ -1,4 +1,4 @@
-// The values of a parked mutation: its detail, its groups and its fields; pure functions.
+// The values of a parked mutation: its rows, its groups and its fields; pure functions.
 
 import Foundation
 import Testing
@@ -7,34 +7,23 @@ import Testing
 @testable import RejoinUI
 
 @Suite struct ParkedWriteTests {
-    @Test func detailHasTheMessageAndBothRows() throws {
-        let detail = ParkDetail(
-            """
-            {"code": "row.conflict", "message": "changed since", "rows": [
-             {"table": "task", "id": "a", "columns": ["title"], "mine": {"title": "m"},
-              "theirs": {"title": "t", "done": true, "rank": 9007199254740993, "size": 0.5, "note": null, "data": "AAE="}}]}
-            """)
-        #expect(
-            detail.message == "changed since" && detail.row("task", .text("b")) == nil && detail.row("tag", .text("a")) == nil)
-        let row = try #require(detail.row("task", .text("a")))
-        let theirs = try #require(row.theirs)
-        #expect(row.columns == ["title"])
-        #expect(theirs["title"]?.value(isBlob: false) == .text("t") && theirs["done"]?.value(isBlob: false) == .integer(1))
-        #expect(theirs["rank"]?.value(isBlob: false) == .integer(9_007_199_254_740_993))
-        #expect(theirs["size"]?.value(isBlob: false) == .real(0.5) && theirs["note"]?.value(isBlob: false) == .null)
-        #expect(theirs["data"]?.value(isBlob: true) == .blob([0, 1]) && theirs["data"]?.value(isBlob: false) == .text("AAE="))
-    }
-
-    @Test func detailOfAPartlyAcceptedMutationHasEachMessageOnce() {
-        let json =
-            #"{"message": "in part", "refused": [{"message": "too long"}, {"message": "too long"}, {"message": "late"}, {}]}"#
-        #expect(ParkDetail(json).message == "too long\nlate")
-    }
-
-    @Test func detailOfAnotherFormIsEmpty() {
-        for json in [nil, "", "no JSON", "[]", #"{"message": ""}"#, #"{"rows": 7}"#] {
-            let detail = ParkDetail(json)
-            #expect(detail.message == nil && detail.rows.isEmpty, "\(json ?? "nil")")
+    @Test func rowBelowAQueuedEditComesFromTheDetail() throws {
+        let row = PendingRow(
+            table: "t", key: .text("a"), operation: .update,
+            columns: [PendingColumn(name: "n", old: .integer(0), new: .integer(1))])
+        let conflict = ConflictedRow(
+            table: "t", key: .text("a"), columns: ["n"], mine: ["n": .integer(1)], theirs: ["n": .integer(5)], before: nil)
+        let detail = VerdictDetail(
+            code: nil, message: "changed since", table: nil, key: nil, column: nil, rows: [conflict], correction: nil)
+        let mutation = PendingMutation(
+            seq: 1, id: "m", state: .parked, reason: .conflicted, detail: detail, becauseOf: nil, blockedBy: nil, action: nil,
+            written: .distantPast, attempt: 1, rows: [row])
+        let tables = ["t": TableInfo(key: "id", types: ["n": "INTEGER"])]
+        let current: [RowName: [String: SQLValue]] = [RowName(row): ["n": .integer(7)]]
+        for (queued, theirs) in [([], 7), ([RowName(row)], 5)] as [(Set<RowName>, Int64)] {
+            let write = ParkedWrite(mutation, dependents: [], tables, current, queued: queued)
+            let column = try #require(write.rows[0].columns.first)
+            #expect(column.theirs == .integer(theirs) && column.isConflict && write.message == "changed since")
         }
     }
 

@@ -181,7 +181,8 @@ fn rejected_write_is_parked_and_blocks_nothing() {
     assert_eq!(phone.client.queue().pending().wait().unwrap(), []);
     let [parked] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!((parked.state, parked.reason), (MutationState::Parked, Some(ParkReason::Rejected)));
-    assert!(parked.detail.as_ref().unwrap().contains("constraint.check"), "{parked:?}");
+    let detail = parked.detail.as_ref().unwrap();
+    assert_eq!(detail.code.as_deref(), Some("constraint.check"), "{parked:?}");
     let [row] = parked.rows.as_slice() else { panic!("{parked:?}") };
     assert_eq!((row.table.as_str(), &row.key), ("places", &Value::from("bad")));
     assert_eq!(row.operation, PatchKind::Insert);

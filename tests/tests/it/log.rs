@@ -9,7 +9,7 @@ use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::engine::queue::verdict::VerdictKind;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset::{Keep, reset};
-use rejoin_core::{Error, FirstSync, InputFault, Inspection, MutationId, QueueFault};
+use rejoin_core::{Correction, Error, FirstSync, InputFault, Inspection, MutationId, QueueFault};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 use serde_json::json;
@@ -358,11 +358,11 @@ fn seat_sold_twice_offline_goes_to_the_first_buyer(store: Store) {
     let outcomes: Vec<_> = verdicts.iter().map(|one| (one.id, one.attempt, one.kind)).collect();
     let parked = VerdictKind::Parked(ParkReason::Unreplayable);
     assert_eq!(outcomes, [(second, 0, VerdictKind::Accepted), (second, 1, parked)], "nothing else");
-    let detail: serde_json::Value =
-        serde_json::from_str(verdicts[1].detail.as_ref().unwrap()).unwrap();
-    assert!(detail["message"].as_str().unwrap().contains("the seat is sold"), "{detail}");
-    assert_eq!(detail["before"][0]["columns"], json!({"owner": "ben"}), "{detail}");
-    assert_eq!(detail["after"], json!([]), "{detail}");
+    let detail = verdicts[1].detail.clone().unwrap();
+    assert!(detail.message.unwrap().contains("the seat is sold"));
+    let Correction { before, after } = detail.correction.unwrap();
+    assert_eq!(before[0].columns, [("owner".to_owned(), "ben".into())].into());
+    assert_eq!(after, []);
     let accepted = phone.engine().verdicts(0, 10).unwrap().entries;
     assert!(accepted.iter().any(|one| one.id == first && one.kind == VerdictKind::Accepted));
 

@@ -8,7 +8,7 @@ use rejoin_core::engine::queue::verdict::KEPT;
 use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::reset;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::{Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
+use rejoin_core::{ColumnValues, Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
 use rejoin_tests::{Device, Fault, Store};
 
 use crate::client::{PATIENCE, served_phone};
@@ -89,9 +89,13 @@ fn each_mutation_has_one_verdict_with_its_reason(store: Store) {
             parked(ParkReason::Depends)
         ]
     );
-    let both = entries[0].detail.as_deref().unwrap();
-    assert!(both.contains("mine") && both.contains("theirs"), "{both}");
-    assert!(entries[2].detail.as_deref().unwrap().contains("constraint.check"));
+    let both = entries[0].detail.as_ref().unwrap();
+    let [row] = both.rows.as_slice() else { panic!("{both:?}") };
+    let name = |side: &Option<ColumnValues>| side.as_ref().unwrap()["name"].clone();
+    assert_eq!((row.table.as_str(), &row.key), ("places", &"p1".into()));
+    assert_eq!((name(&row.mine), name(&row.theirs)), ("mine".into(), "theirs".into()));
+    let refused = entries[2].detail.as_ref().unwrap();
+    assert_eq!(refused.code.as_deref(), Some("constraint.check"));
     assert_eq!(entries[3].because_of, Some(ids[2]));
 }
 

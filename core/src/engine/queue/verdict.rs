@@ -8,10 +8,12 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::detail::VerdictDetail;
 use super::mutation::ParkReason;
 use super::store::{damaged, id, run};
 use crate::engine::database::fault;
 use crate::engine::meta::{meta, set_meta};
+use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
@@ -39,7 +41,7 @@ pub enum VerdictKind {
 }
 
 /// The outcome of one attempt of a mutation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct VerdictEntry {
     /// Increases, and is never reused; for
     /// [`QueueHandle::acknowledge_verdicts`](crate::QueueHandle::acknowledge_verdicts).
@@ -54,16 +56,15 @@ pub struct VerdictEntry {
     pub because_of: Option<MutationId>,
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
-    /// The server's error, and both rows of a conflict, as JSON. `None` if there is none or it
-    /// exceeds 64 KiB: then it is in [`PendingMutation::detail`](crate::PendingMutation::detail). For an
-    /// action of the log whose outcome has changed, what it did `before` and does `after`, if both fit.
-    pub detail: Option<String>,
+    /// The server's message, and both rows of a conflict. `None` if there is none or it exceeds 64
+    /// KiB: then it is in [`PendingMutation::detail`](crate::PendingMutation::detail).
+    pub detail: Option<VerdictDetail>,
     /// Time of the verdict: milliseconds since 1970, by the device's clock.
     pub at_ms: i64,
 }
 
 /// Verdicts that the app has not acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Verdicts {
     /// Oldest first.
     pub entries: Vec<VerdictEntry>,
@@ -181,7 +182,12 @@ fn kind_of(number: i64) -> Result<VerdictKind> {
 }
 
 /// The unacknowledged verdicts after a number, oldest first, at most `most`.
-pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdicts> {
+pub(crate) fn read(
+    conn: &Connection,
+    schema: &Schema,
+    after: i64,
+    most: usize,
+) -> Result<Verdicts> {
     let known = acknowledged(conn)?;
     let after = after.max(known);
     let sql = "/*rejoin*/SELECT number, mutation, attempt, kind, because_of, action, detail, at_ms \
@@ -192,6 +198,7 @@ pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdict
         let mut rows = statement.query([after, most]).map_err(fault::of)?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next().map_err(fault::of)? {
+            let detail: Option<String> = row.get(6).map_err(fault::of)?;
             entries.push(VerdictEntry {
                 number: row.get(0).map_err(fault::of)?,
                 id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
@@ -199,7 +206,7 @@ pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdict
                 kind: kind_of(row.get(3).map_err(fault::of)?)?,
                 because_of: id(row, 4)?,
                 action: row.get(5).map_err(fault::of)?,
-                detail: row.get(6).map_err(fault::of)?,
+                detail: detail.map(|text| VerdictDetail::decode(&text, schema)),
                 at_ms: row.get(7).map_err(fault::of)?,
             });
         }

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::Driver;
 use crate::engine::Engine;
 use crate::engine::entries::list;
-use crate::engine::queue::mutation::{Mutation, MutationState};
+use crate::engine::queue::detail::VerdictDetail;
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
 use crate::writer::{Task, Writer};
@@ -21,7 +22,12 @@ pub enum Verdict {
     /// The server has it, and the base shows it.
     Accepted,
     /// It was not accepted; it is kept with its reason, without blocking others.
-    Parked(Box<Mutation>),
+    Parked {
+        /// Why it is parked.
+        reason: Option<ParkReason>,
+        /// The server's message, and both rows of a conflict.
+        detail: Option<Box<VerdictDetail>>,
+    },
     /// It is neither in the queue nor in the history: discarded, or never written here.
     Unknown,
 }
@@ -62,7 +68,11 @@ async fn wait(
 fn look(engine: &Engine, id: MutationId) -> Result<Option<Verdict>> {
     match engine.mutation(id)? {
         Some(mutation) if mutation.state == MutationState::Parked => {
-            Ok(Some(Verdict::Parked(Box::new(mutation))))
+            let decode = |text: String| Box::new(VerdictDetail::decode(&text, engine.schema()));
+            Ok(Some(Verdict::Parked {
+                reason: mutation.reason,
+                detail: mutation.detail.map(decode),
+            }))
         }
         Some(_) => Ok(None),
         None if engine.was_accepted(id)? => Ok(Some(Verdict::Accepted)),
@@ -78,7 +88,7 @@ mod tests {
     use futures_util::FutureExt;
     use rejoin_protocol::wire::push::Ending;
 
-    use super::{Verdict, wait};
+    use super::{ParkReason, Verdict, wait};
     use crate::engine::rebase::decide;
     use crate::engine::rebase::{Batch, ServerVerdict};
     use crate::engine::tests::{engine, table};
@@ -105,10 +115,8 @@ mod tests {
         assert_eq!(waits[0].as_mut().await.unwrap(), Verdict::Accepted);
         answer(&writer, ids[1], Ending::Rejected).await.unwrap();
         answers.send_modify(|count| *count += 1);
-        let Verdict::Parked(parked) = waits[1].as_mut().await.unwrap() else {
-            panic!("not parked")
-        };
-        assert_eq!(parked.id, ids[1]);
+        let parked = Verdict::Parked { reason: Some(ParkReason::Rejected), detail: None };
+        assert_eq!(waits[1].as_mut().await.unwrap(), parked);
         assert!((&mut waits[2]).now_or_never().is_none(), "another wait ended");
         let id = ids[2];
         writer.call(move |engine| decide::discard(engine, id)).await.unwrap();

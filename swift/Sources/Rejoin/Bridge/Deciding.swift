@@ -14,7 +14,7 @@ extension VerdictEntry {
     init(_ entry: RejoinFFI.VerdictEntry) {
         self.init(
             number: entry.number, id: entry.id, attempt: Int(entry.attempt), kind: VerdictKind(entry.kind),
-            reason: entry.reason.map(ParkReason.init), becauseOf: entry.becauseOf, action: entry.action, detail: entry.detail,
+            reason: entry.reason.map(ParkReason.init), becauseOf: entry.becauseOf, action: entry.action, detail: entry.detail.map(VerdictDetail.init),
             date: Date(millis: entry.atMs))
     }
 }
@@ -29,6 +29,39 @@ extension VerdictKind {
             case .corrected: .corrected
             }
     }
+}
+
+extension VerdictDetail {
+    init(_ detail: RejoinFFI.VerdictDetail) {
+        self.init(
+            code: detail.code, message: detail.message, table: detail.table, key: detail.key.map { SQLValue($0) },
+            column: detail.column, rows: detail.rows.map(ConflictedRow.init), correction: detail.correction.map(Correction.init))
+    }
+}
+
+extension ConflictedRow {
+    init(_ row: RejoinFFI.ConflictedRow) {
+        self.init(
+            table: row.table, key: SQLValue(row.key), columns: row.columns, mine: row.mine.map(values),
+            theirs: row.theirs.map(values), before: row.before.map(values))
+    }
+}
+
+extension Correction {
+    init(_ correction: RejoinFFI.Correction) {
+        self.init(before: correction.before.map(EffectRow.init), after: correction.after.map(EffectRow.init))
+    }
+}
+
+extension EffectRow {
+    init(_ row: RejoinFFI.EffectRow) {
+        self.init(
+            table: row.table, key: SQLValue(row.key), operation: PatchKind(row.operation), columns: values(row.columns))
+    }
+}
+
+private func values(_ columns: [String: RejoinFFI.SqlValue]) -> [String: SQLValue] {
+    columns.mapValues { SQLValue($0) }
 }
 
 extension AcceptedMutation {

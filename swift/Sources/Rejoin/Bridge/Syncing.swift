@@ -104,7 +104,7 @@ extension PendingMutation {
     init(_ mutation: RejoinFFI.PendingMutation) {
         self.init(
             seq: mutation.seq, id: mutation.id, state: MutationState(mutation.state),
-            reason: mutation.reason.map(ParkReason.init), detail: mutation.detail, becauseOf: mutation.becauseOf,
+            reason: mutation.reason.map(ParkReason.init), detail: mutation.detail.map(VerdictDetail.init), becauseOf: mutation.becauseOf,
             blockedBy: mutation.blockedBy, action: mutation.action, written: Date(millis: mutation.writtenMs), attempt: Int(mutation.attempt),
             rows: mutation.rows.map(PendingRow.init))
     }
@@ -146,7 +146,8 @@ extension Verdict {
         self =
             switch verdict {
             case .accepted: .accepted
-            case .parked(let reason, let detail): .parked(reason: reason.map(ParkReason.init), detail: detail)
+            case .parked(let reason, let detail):
+                .parked(reason: reason.map(ParkReason.init), detail: detail.map(VerdictDetail.init))
             case .unknown: .unknown
             }
     }

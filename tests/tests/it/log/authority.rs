@@ -2,6 +2,7 @@
 
 use rejoin_core::engine::action::perform::perform;
 use rejoin_core::engine::queue::verdict::VerdictKind;
+use rejoin_core::{Correction, EffectRow, PatchKind};
 use rejoin_server::{Limits, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 use serde_json::json;
@@ -82,10 +83,15 @@ fn rule_holds_while_the_author_is_away(store: Store) {
     let verdicts = phone.engine().verdicts(0, 20).unwrap().entries;
     let last = verdicts.last().unwrap();
     assert_eq!((last.id, last.kind), (sold.id.unwrap(), VerdictKind::Corrected));
-    let detail: serde_json::Value = serde_json::from_str(last.detail.as_deref().unwrap()).unwrap();
-    let row = |owner| json!([{"table": "seats", "id": "s1", "operation": "update", "columns": {"owner": owner}}]);
-    assert_eq!(detail["code"], "corrected", "{detail}");
-    assert_eq!((&detail["before"], &detail["after"]), (&row(Some("ana")), &json!([])), "{detail}");
+    let detail = last.detail.clone().unwrap();
+    assert_eq!(detail.code.as_deref(), Some("corrected"));
+    let sale = EffectRow {
+        table: "seats".into(),
+        key: "s1".into(),
+        operation: PatchKind::Update,
+        columns: [("owner".to_owned(), "ana".into())].into(),
+    };
+    assert_eq!(detail.correction, Some(Correction { before: vec![sale], after: Vec::new() }));
     settle(&server, &mut [phone, tablet, authority]);
 }
 

@@ -108,7 +108,7 @@ public data class PendingRow(val table: String, val key: Any?, val operation: Pa
  * @property id its id, here and on the server.
  * @property state its state.
  * @property reason why it is parked, if it is.
- * @property detail the server's message and, for a conflict, both rows, as JSON.
+ * @property detail the server's message and, for a conflict, both versions of each row.
  * @property becauseOf the parked mutation that it depends on, if that is why it is parked.
  * @property blockedBy while it waits: the earlier mutation that it depends on and that the server currently fails on.
  * @property action the action's name; null for plain SQL.
@@ -121,7 +121,7 @@ public data class PendingMutation(
     val id: String,
     val state: MutationState,
     val reason: ParkReason?,
-    val detail: String?,
+    val detail: VerdictDetail?,
     val becauseOf: String?,
     val blockedBy: String?,
     val action: String?,
@@ -149,9 +149,9 @@ public sealed interface Verdict {
      * It was not accepted; it is kept with its reason and blocks nothing.
      *
      * @property reason why it is parked.
-     * @property detail the server's message and, for a conflict, both rows, as JSON.
+     * @property detail the server's message and, for a conflict, both versions of each row.
      */
-    public data class Parked(val reason: ParkReason?, val detail: String?) : Verdict
+    public data class Parked(val reason: ParkReason?, val detail: VerdictDetail?) : Verdict
 
     /** Neither waiting nor in the history: discarded, or never written on this device. */
     public data object Unknown : Verdict
@@ -163,7 +163,7 @@ internal fun FfiPendingMutation.toPublic(): PendingMutation =
         id = id,
         state = state.toPublic(),
         reason = reason?.toPublic(),
-        detail = detail,
+        detail = detail?.toPublic(),
         becauseOf = becauseOf,
         blockedBy = blockedBy,
         action = action,
@@ -192,7 +192,7 @@ internal fun FfiRowSyncState.toPublic(): RowSyncState =
 internal fun FfiVerdict.toPublic(): Verdict =
     when (this) {
         is FfiVerdict.Accepted -> Verdict.Accepted
-        is FfiVerdict.Parked -> Verdict.Parked(reason?.toPublic(), detail)
+        is FfiVerdict.Parked -> Verdict.Parked(reason?.toPublic(), detail?.toPublic())
         is FfiVerdict.Unknown -> Verdict.Unknown
     }
 
@@ -215,7 +215,7 @@ internal fun FfiParkReason.toPublic(): ParkReason =
         FfiParkReason.SERVER_FAULT -> ParkReason.SERVER_FAULT
     }
 
-private fun FfiPatchKind.toPublic(): PatchKind =
+internal fun FfiPatchKind.toPublic(): PatchKind =
     when (this) {
         FfiPatchKind.INSERT -> PatchKind.INSERT
         FfiPatchKind.UPDATE -> PatchKind.UPDATE

@@ -49,8 +49,8 @@ public enum class VerdictKind {
  * @property reason why it is parked, if it is.
  * @property becauseOf the mutation that caused the parking, or that reverts this one.
  * @property action the action's name; null for plain SQL.
- * @property detail the server's message and, for a conflict, both rows, as JSON. Null if there is none or it exceeds 64
- *   KiB; then see the detail of [QueueHandle.pending].
+ * @property detail the server's message and, for a conflict, both versions of each row. Null if there is none or it
+ *   exceeds 64 KiB; then see the detail of [QueueHandle.pending].
  * @property at when it arrived, by the device's clock.
  */
 public data class VerdictEntry(
@@ -61,7 +61,7 @@ public data class VerdictEntry(
     val reason: ParkReason?,
     val becauseOf: String?,
     val action: String?,
-    val detail: String?,
+    val detail: VerdictDetail?,
     val at: Instant,
 )
 
@@ -129,6 +129,6 @@ private fun FfiVerdictEntry.toPublic(): VerdictEntry =
         reason = reason?.toPublic(),
         becauseOf = becauseOf,
         action = action,
-        detail = detail,
+        detail = detail?.toPublic(),
         at = Instant.fromEpochMilliseconds(atMs),
     )

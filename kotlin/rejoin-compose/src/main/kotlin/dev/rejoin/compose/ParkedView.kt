@@ -85,20 +85,19 @@ internal fun parkedView(
     tables: Map<String, TableInfo>,
     current: Map<PendingRow, Map<String, Any?>>,
 ): ParkedView {
-    val detail = parkDetail(mutation.detail)
     val queued = pending.filter { it.state != MutationState.PARKED }.flatMap { it.rows }.map { it.table to it.key }.toSet()
     val rows =
         mutation.rows.take(SHOWN_ROWS).map { row ->
             val info = tables[row.table] ?: TableInfo(null, emptyMap())
-            val conflict = detail.row(row.table, row.key)
+            val conflict = mutation.detail?.rows?.find { it.table == row.table && it.key == row.key }
             // The current row is what a retry compares with. Below a queued edit, only the detail has the server's row.
             val isCovered = (row.table to row.key) in queued && conflict != null
             val types = row.columns.associate { it.name to fieldType(info.types[it.name], it.newValue ?: it.oldValue) }
-            val theirs = if (isCovered) conflict?.theirs?.mapValues { (name, cell) -> cell.toValue(types[name] ?: FieldType.TEXT) } else current[row]
+            val theirs = if (isCovered) conflict?.theirs else current[row]
             ParkedRow(row.table, row.key, info.key, row.operation, theirs != null, fields(row, info, types, theirs))
         }
     val dependents = pending.count { it.state == MutationState.PARKED && it.becauseOf == mutation.id }
-    return ParkedView(mutation.id, mutation.reason, detail.message, mutation.action, rows, mutation.rows.size - rows.size, dependents)
+    return ParkedView(mutation.id, mutation.reason, mutation.detail?.message, mutation.action, rows, mutation.rows.size - rows.size, dependents)
 }
 
 private fun fields(row: PendingRow, info: TableInfo, types: Map<String, FieldType>, theirs: Map<String, Any?>?): List<ParkedField> {

@@ -1,14 +1,16 @@
 /*
- * What the sheet shows for a mutation, the parse of its detail, and the statements of an edit: without an engine.
+ * What the sheet shows for a mutation, and the statements of an edit: without an engine.
  */
 package dev.rejoin.compose
 
+import dev.rejoin.ConflictedRow
 import dev.rejoin.MutationState
 import dev.rejoin.ParkReason
 import dev.rejoin.PatchKind
 import dev.rejoin.PendingColumn
 import dev.rejoin.PendingMutation
 import dev.rejoin.PendingRow
+import dev.rejoin.VerdictDetail
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -26,7 +28,7 @@ class ParkedViewTest {
         vararg rows: PendingRow,
         state: MutationState = MutationState.PARKED,
         reason: ParkReason? = ParkReason.CONFLICTED,
-        detail: String? = null,
+        detail: VerdictDetail? = null,
         becauseOf: String? = null,
         action: String? = null,
     ) = PendingMutation(1, id, state, reason, detail, becauseOf, null, action, Instant.fromEpochMilliseconds(0), 1, rows.asList())
@@ -49,7 +51,9 @@ class ParkedViewTest {
     @Test
     fun `row below a queued edit comes from the detail`() {
         val row = update(PendingColumn("done", 0L, 1L), PendingColumn("icon", null, byteArrayOf(1)))
-        val detail = """{"rows": [{"table": "task", "id": "t1", "columns": ["done"], "mine": {}, "theirs": {"done": false, "icon": "AAE="}}]}"""
+        val theirs = mapOf("done" to 0L, "icon" to byteArrayOf(0, 1))
+        val conflict = ConflictedRow("task", "t1", listOf("done"), mine = emptyMap(), theirs = theirs, before = null)
+        val detail = VerdictDetail("row.changed", "no", "task", "t1", "done", listOf(conflict), correction = null)
         val queued = mutation("later", update(PendingColumn("done", 0L, 1L)), state = MutationState.PENDING, reason = null)
         val (done, icon) = view(mutation("m", row, detail = detail), queued, current = mapOf("done" to 1L)).rows.single().fields
         assertEquals(listOf<Any?>(0L, FieldType.BOOLEAN), listOf(done.theirs, done.type))
@@ -100,15 +104,6 @@ class ParkedViewTest {
         // A cycle cannot occur; it would not hang.
         val circle = listOf(edit.copy(becauseOf = "child"), child)
         assertEquals("edit", parkedRoot("child", circle)?.id)
-    }
-
-    @Test
-    fun `detail without a known form is empty`() {
-        for (text in listOf(null, "", "the server is full", "[]", "{\"rows\": 1}", "{\"rows\": [1, {}], \"message\": {}}")) {
-            assertEquals(ParkDetail.NONE, parkDetail(text), text)
-        }
-        assertEquals("no", parkDetail("""{"code": "x", "message": "no"}""").message)
-        assertEquals("one\ntwo", parkDetail("""{"message": "part", "refused": [{"message": "one"}, {"message": "two"}, {"message": "one"}]}""").message)
     }
 
     @Test

@@ -70,7 +70,7 @@ class FakeServerTest {
                 client.execute("DELETE FROM task")
                 val parked = client.awaitParked()
                 assertEquals(ParkReason.REJECTED, parked.reason)
-                assertTrue("this task stays" in parked.detail.orEmpty(), "${parked.detail}")
+                assertTrue("this task stays" in parked.detail?.message.orEmpty(), "${parked.detail}")
                 assertEquals(listOf("keep me"), client.titles())
                 server.acceptAll()
                 client.queue.retry(parked.id)

@@ -10354,6 +10354,133 @@ internal object FfiConverterTypeColumnValue: FfiConverterRustBuffer<ColumnValue>
 
 
 /**
+ * A row in which a mutation conflicts, as both sides had it at the verdict.
+ */
+internal data class ConflictedRow (
+    /**
+     * The table's name.
+     */
+    var `table`: kotlin.String
+    ,
+    /**
+     * The row's key.
+     */
+    var `key`: SqlValue
+    ,
+    /**
+     * The columns in conflict; empty if the row was deleted or created.
+     */
+    var `columns`: List<kotlin.String>
+    ,
+    /**
+     * The row as this device showed it after the mutation; nothing if the mutation deletes it.
+     */
+    var `mine`: Map<kotlin.String, SqlValue>?
+    ,
+    /**
+     * The server's row; nothing if it has none.
+     */
+    var `theirs`: Map<kotlin.String, SqlValue>?
+    ,
+    /**
+     * In a table with the policy `manual`: the previous values of the changed columns; nothing for a
+     * create.
+     */
+    var `before`: Map<kotlin.String, SqlValue>?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeConflictedRow: FfiConverterRustBuffer<ConflictedRow> {
+    override fun read(buf: ByteBuffer): ConflictedRow {
+        return ConflictedRow(
+            FfiConverterString.read(buf),
+            FfiConverterTypeSqlValue.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterOptionalMapStringTypeSqlValue.read(buf),
+            FfiConverterOptionalMapStringTypeSqlValue.read(buf),
+            FfiConverterOptionalMapStringTypeSqlValue.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ConflictedRow) = (
+            FfiConverterString.allocationSize(value.`table`) +
+            FfiConverterTypeSqlValue.allocationSize(value.`key`) +
+            FfiConverterSequenceString.allocationSize(value.`columns`) +
+            FfiConverterOptionalMapStringTypeSqlValue.allocationSize(value.`mine`) +
+            FfiConverterOptionalMapStringTypeSqlValue.allocationSize(value.`theirs`) +
+            FfiConverterOptionalMapStringTypeSqlValue.allocationSize(value.`before`)
+    )
+
+    override fun write(value: ConflictedRow, buf: ByteBuffer) {
+            FfiConverterString.write(value.`table`, buf)
+            FfiConverterTypeSqlValue.write(value.`key`, buf)
+            FfiConverterSequenceString.write(value.`columns`, buf)
+            FfiConverterOptionalMapStringTypeSqlValue.write(value.`mine`, buf)
+            FfiConverterOptionalMapStringTypeSqlValue.write(value.`theirs`, buf)
+            FfiConverterOptionalMapStringTypeSqlValue.write(value.`before`, buf)
+    }
+}
+
+
+
+/**
+ * The two effects of an action of the log that was run again.
+ */
+internal data class Correction (
+    /**
+     * What it did before.
+     */
+    var `before`: List<EffectRow>
+    ,
+    /**
+     * What it does now; empty if it is now rejected.
+     */
+    var `after`: List<EffectRow>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeCorrection: FfiConverterRustBuffer<Correction> {
+    override fun read(buf: ByteBuffer): Correction {
+        return Correction(
+            FfiConverterSequenceTypeEffectRow.read(buf),
+            FfiConverterSequenceTypeEffectRow.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Correction) = (
+            FfiConverterSequenceTypeEffectRow.allocationSize(value.`before`) +
+            FfiConverterSequenceTypeEffectRow.allocationSize(value.`after`)
+    )
+
+    override fun write(value: Correction, buf: ByteBuffer) {
+            FfiConverterSequenceTypeEffectRow.write(value.`before`, buf)
+            FfiConverterSequenceTypeEffectRow.write(value.`after`, buf)
+    }
+}
+
+
+
+/**
  * The result of a check of this device's rows against the server's.
  */
 internal data class DoctorReport (
@@ -10387,6 +10514,69 @@ internal object FfiConverterTypeDoctorReport: FfiConverterRustBuffer<DoctorRepor
 
     override fun write(value: DoctorReport, buf: ByteBuffer) {
             FfiConverterSequenceTypeTableCheck.write(value.`tables`, buf)
+    }
+}
+
+
+
+/**
+ * What an action does to a row.
+ */
+internal data class EffectRow (
+    /**
+     * The table's name.
+     */
+    var `table`: kotlin.String
+    ,
+    /**
+     * The row's key.
+     */
+    var `key`: SqlValue
+    ,
+    /**
+     * The operation.
+     */
+    var `operation`: PatchKind
+    ,
+    /**
+     * All columns for an insert, the changed ones for an update, none for a delete.
+     */
+    var `columns`: Map<kotlin.String, SqlValue>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeEffectRow: FfiConverterRustBuffer<EffectRow> {
+    override fun read(buf: ByteBuffer): EffectRow {
+        return EffectRow(
+            FfiConverterString.read(buf),
+            FfiConverterTypeSqlValue.read(buf),
+            FfiConverterTypePatchKind.read(buf),
+            FfiConverterMapStringTypeSqlValue.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: EffectRow) = (
+            FfiConverterString.allocationSize(value.`table`) +
+            FfiConverterTypeSqlValue.allocationSize(value.`key`) +
+            FfiConverterTypePatchKind.allocationSize(value.`operation`) +
+            FfiConverterMapStringTypeSqlValue.allocationSize(value.`columns`)
+    )
+
+    override fun write(value: EffectRow, buf: ByteBuffer) {
+            FfiConverterString.write(value.`table`, buf)
+            FfiConverterTypeSqlValue.write(value.`key`, buf)
+            FfiConverterTypePatchKind.write(value.`operation`, buf)
+            FfiConverterMapStringTypeSqlValue.write(value.`columns`, buf)
     }
 }
 
@@ -11078,9 +11268,9 @@ internal data class PendingMutation (
     var `reason`: ParkReason?
     ,
     /**
-     * The server's message, and both rows of a conflict, as JSON.
+     * The server's message, and both rows of a conflict.
      */
-    var `detail`: kotlin.String?
+    var `detail`: VerdictDetail?
     ,
     /**
      * The parked mutation that it depends on, if that is why it is parked.
@@ -11131,7 +11321,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
             FfiConverterString.read(buf),
             FfiConverterTypeMutationState.read(buf),
             FfiConverterOptionalTypeParkReason.read(buf),
-            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeVerdictDetail.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
@@ -11146,7 +11336,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
             FfiConverterString.allocationSize(value.`id`) +
             FfiConverterTypeMutationState.allocationSize(value.`state`) +
             FfiConverterOptionalTypeParkReason.allocationSize(value.`reason`) +
-            FfiConverterOptionalString.allocationSize(value.`detail`) +
+            FfiConverterOptionalTypeVerdictDetail.allocationSize(value.`detail`) +
             FfiConverterOptionalString.allocationSize(value.`becauseOf`) +
             FfiConverterOptionalString.allocationSize(value.`blockedBy`) +
             FfiConverterOptionalString.allocationSize(value.`action`) +
@@ -11160,7 +11350,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
             FfiConverterString.write(value.`id`, buf)
             FfiConverterTypeMutationState.write(value.`state`, buf)
             FfiConverterOptionalTypeParkReason.write(value.`reason`, buf)
-            FfiConverterOptionalString.write(value.`detail`, buf)
+            FfiConverterOptionalTypeVerdictDetail.write(value.`detail`, buf)
             FfiConverterOptionalString.write(value.`becauseOf`, buf)
             FfiConverterOptionalString.write(value.`blockedBy`, buf)
             FfiConverterOptionalString.write(value.`action`, buf)
@@ -11685,6 +11875,93 @@ internal object FfiConverterTypeTableCheck: FfiConverterRustBuffer<TableCheck> {
 
 
 /**
+ * What the server, or this device, reports on a mutation that was parked or corrected.
+ */
+internal data class VerdictDetail (
+    /**
+     * The reason's code, for example `constraint.check`.
+     */
+    var `code`: kotlin.String?
+    ,
+    /**
+     * The reason as text; one line for each rejection of a partly accepted mutation.
+     */
+    var `message`: kotlin.String?
+    ,
+    /**
+     * The table that the reason names.
+     */
+    var `table`: kotlin.String?
+    ,
+    /**
+     * The key of the row that the reason names.
+     */
+    var `key`: SqlValue?
+    ,
+    /**
+     * The column that the reason names.
+     */
+    var `column`: kotlin.String?
+    ,
+    /**
+     * The rows in conflict.
+     */
+    var `rows`: List<ConflictedRow>
+    ,
+    /**
+     * For an action of the log whose effect has changed: both effects, if they fit into 64 KiB.
+     */
+    var `correction`: Correction?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeVerdictDetail: FfiConverterRustBuffer<VerdictDetail> {
+    override fun read(buf: ByteBuffer): VerdictDetail {
+        return VerdictDetail(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeSqlValue.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeConflictedRow.read(buf),
+            FfiConverterOptionalTypeCorrection.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: VerdictDetail) = (
+            FfiConverterOptionalString.allocationSize(value.`code`) +
+            FfiConverterOptionalString.allocationSize(value.`message`) +
+            FfiConverterOptionalString.allocationSize(value.`table`) +
+            FfiConverterOptionalTypeSqlValue.allocationSize(value.`key`) +
+            FfiConverterOptionalString.allocationSize(value.`column`) +
+            FfiConverterSequenceTypeConflictedRow.allocationSize(value.`rows`) +
+            FfiConverterOptionalTypeCorrection.allocationSize(value.`correction`)
+    )
+
+    override fun write(value: VerdictDetail, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`code`, buf)
+            FfiConverterOptionalString.write(value.`message`, buf)
+            FfiConverterOptionalString.write(value.`table`, buf)
+            FfiConverterOptionalTypeSqlValue.write(value.`key`, buf)
+            FfiConverterOptionalString.write(value.`column`, buf)
+            FfiConverterSequenceTypeConflictedRow.write(value.`rows`, buf)
+            FfiConverterOptionalTypeCorrection.write(value.`correction`, buf)
+    }
+}
+
+
+
+/**
  * The verdict on one attempt of a mutation.
  */
 internal data class VerdictEntry (
@@ -11724,10 +12001,10 @@ internal data class VerdictEntry (
     var `action`: kotlin.String?
     ,
     /**
-     * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
-     * exceeds 64 KiB; the `detail` of `pending` has it in full.
+     * The server's message, and both rows of a conflict. Nothing if there is none or it exceeds 64
+     * KiB; the `detail` of `pending` has it in full.
      */
-    var `detail`: kotlin.String?
+    var `detail`: VerdictDetail?
     ,
     /**
      * When the verdict arrived: milliseconds since 1970, by the device's clock.
@@ -11756,7 +12033,7 @@ internal object FfiConverterTypeVerdictEntry: FfiConverterRustBuffer<VerdictEntr
             FfiConverterOptionalTypeParkReason.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeVerdictDetail.read(buf),
             FfiConverterLong.read(buf),
         )
     }
@@ -11769,7 +12046,7 @@ internal object FfiConverterTypeVerdictEntry: FfiConverterRustBuffer<VerdictEntr
             FfiConverterOptionalTypeParkReason.allocationSize(value.`reason`) +
             FfiConverterOptionalString.allocationSize(value.`becauseOf`) +
             FfiConverterOptionalString.allocationSize(value.`action`) +
-            FfiConverterOptionalString.allocationSize(value.`detail`) +
+            FfiConverterOptionalTypeVerdictDetail.allocationSize(value.`detail`) +
             FfiConverterLong.allocationSize(value.`atMs`)
     )
 
@@ -11781,7 +12058,7 @@ internal object FfiConverterTypeVerdictEntry: FfiConverterRustBuffer<VerdictEntr
             FfiConverterOptionalTypeParkReason.write(value.`reason`, buf)
             FfiConverterOptionalString.write(value.`becauseOf`, buf)
             FfiConverterOptionalString.write(value.`action`, buf)
-            FfiConverterOptionalString.write(value.`detail`, buf)
+            FfiConverterOptionalTypeVerdictDetail.write(value.`detail`, buf)
             FfiConverterLong.write(value.`atMs`, buf)
     }
 }
@@ -14024,9 +14301,9 @@ internal sealed class Verdict {
          */
         val `reason`: dev.rejoin.ffi.ParkReason?,
         /**
-         * The server's message, and both rows of a conflict, as JSON.
+         * The server's message, and both rows of a conflict.
          */
-        val `detail`: kotlin.String?) : Verdict()
+        val `detail`: dev.rejoin.ffi.VerdictDetail?) : Verdict()
 
     {
 
@@ -14059,7 +14336,7 @@ internal object FfiConverterTypeVerdict : FfiConverterRustBuffer<Verdict>{
             1 -> Verdict.Accepted
             2 -> Verdict.Parked(
                 FfiConverterOptionalTypeParkReason.read(buf),
-                FfiConverterOptionalString.read(buf),
+                FfiConverterOptionalTypeVerdictDetail.read(buf),
                 )
             3 -> Verdict.Unknown
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -14078,7 +14355,7 @@ internal object FfiConverterTypeVerdict : FfiConverterRustBuffer<Verdict>{
             (
                 4UL
                 + FfiConverterOptionalTypeParkReason.allocationSize(value.`reason`)
-                + FfiConverterOptionalString.allocationSize(value.`detail`)
+                + FfiConverterOptionalTypeVerdictDetail.allocationSize(value.`detail`)
             )
         }
         is Verdict.Unknown -> {
@@ -14098,7 +14375,7 @@ internal object FfiConverterTypeVerdict : FfiConverterRustBuffer<Verdict>{
             is Verdict.Parked -> {
                 buf.putInt(2)
                 FfiConverterOptionalTypeParkReason.write(value.`reason`, buf)
-                FfiConverterOptionalString.write(value.`detail`, buf)
+                FfiConverterOptionalTypeVerdictDetail.write(value.`detail`, buf)
                 Unit
             }
             is Verdict.Unknown -> {
@@ -14490,6 +14767,38 @@ internal object FfiConverterOptionalTypeActionBudget: FfiConverterRustBuffer<Act
 /**
  * @suppress
  */
+internal object FfiConverterOptionalTypeCorrection: FfiConverterRustBuffer<Correction?> {
+    override fun read(buf: ByteBuffer): Correction? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeCorrection.read(buf)
+    }
+
+    override fun allocationSize(value: Correction?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeCorrection.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Correction?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeCorrection.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalTypeRowDifference: FfiConverterRustBuffer<RowDifference?> {
     override fun read(buf: ByteBuffer): RowDifference? {
         if (buf.get().toInt() == 0) {
@@ -14512,6 +14821,38 @@ internal object FfiConverterOptionalTypeRowDifference: FfiConverterRustBuffer<Ro
         } else {
             buf.put(1)
             FfiConverterTypeRowDifference.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeVerdictDetail: FfiConverterRustBuffer<VerdictDetail?> {
+    override fun read(buf: ByteBuffer): VerdictDetail? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeVerdictDetail.read(buf)
+    }
+
+    override fun allocationSize(value: VerdictDetail?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeVerdictDetail.allocationSize(value)
+        }
+    }
+
+    override fun write(value: VerdictDetail?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeVerdictDetail.write(value, buf)
         }
     }
 }
@@ -14650,6 +14991,38 @@ internal object FfiConverterOptionalTypeParkReason: FfiConverterRustBuffer<ParkR
 /**
  * @suppress
  */
+internal object FfiConverterOptionalTypeSqlValue: FfiConverterRustBuffer<SqlValue?> {
+    override fun read(buf: ByteBuffer): SqlValue? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeSqlValue.read(buf)
+    }
+
+    override fun allocationSize(value: SqlValue?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeSqlValue.allocationSize(value)
+        }
+    }
+
+    override fun write(value: SqlValue?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeSqlValue.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalSequenceTypeColumnValue: FfiConverterRustBuffer<List<ColumnValue>?> {
     override fun read(buf: ByteBuffer): List<ColumnValue>? {
         if (buf.get().toInt() == 0) {
@@ -14768,6 +15141,38 @@ internal object FfiConverterOptionalMapStringTypeConflictPolicy: FfiConverterRus
         } else {
             buf.put(1)
             FfiConverterMapStringTypeConflictPolicy.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalMapStringTypeSqlValue: FfiConverterRustBuffer<Map<kotlin.String, SqlValue>?> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, SqlValue>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterMapStringTypeSqlValue.read(buf)
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, SqlValue>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterMapStringTypeSqlValue.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Map<kotlin.String, SqlValue>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterMapStringTypeSqlValue.write(value, buf)
         }
     }
 }
@@ -15048,6 +15453,62 @@ internal object FfiConverterSequenceTypeColumnValue: FfiConverterRustBuffer<List
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeColumnValue.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeConflictedRow: FfiConverterRustBuffer<List<ConflictedRow>> {
+    override fun read(buf: ByteBuffer): List<ConflictedRow> {
+        val len = buf.getInt()
+        return List<ConflictedRow>(len) {
+            FfiConverterTypeConflictedRow.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ConflictedRow>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeConflictedRow.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ConflictedRow>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeConflictedRow.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeEffectRow: FfiConverterRustBuffer<List<EffectRow>> {
+    override fun read(buf: ByteBuffer): List<EffectRow> {
+        val len = buf.getInt()
+        return List<EffectRow>(len) {
+            FfiConverterTypeEffectRow.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<EffectRow>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeEffectRow.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<EffectRow>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeEffectRow.write(it, buf)
         }
     }
 }
@@ -15462,6 +15923,45 @@ internal object FfiConverterMapStringTypeConflictPolicy: FfiConverterRustBuffer<
         value.forEach { (k, v) ->
             FfiConverterString.write(k, buf)
             FfiConverterTypeConflictPolicy.write(v, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterMapStringTypeSqlValue: FfiConverterRustBuffer<Map<kotlin.String, SqlValue>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, SqlValue> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, SqlValue>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterTypeSqlValue.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, SqlValue>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterTypeSqlValue.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, SqlValue>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterTypeSqlValue.write(v, buf)
         }
     }
 }
