@@ -195,7 +195,7 @@ fn services(
     transport: Option<Arc<dyn HttpTransport>>,
     actions: Option<Actions>,
 ) -> Services {
-    let server = config.server_url.as_deref();
+    let server = config.server.as_deref();
     Services {
         host: None,
         tokens: tokens.map(|tokens| Arc::new(ForeignTokens(tokens)) as _),

@@ -74,8 +74,8 @@ pub struct ClientConfig {
     pub path: String,
     /// The server, as `https://host/prefix`. Without one, writes stay in the queue.
     #[uniffi(default = None)]
-    pub server_url: Option<String>,
-    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+    pub server: Option<String>,
+    /// Whether `server` may be `http://` to a host that is not a loopback address. Other hosts
     /// on the network can then read and change the rows and steal the token. Default: no.
     #[uniffi(default = None)]
     pub allow_http: Option<bool>,
@@ -95,7 +95,7 @@ pub struct ClientConfig {
     /// The schema's manifest as JSON, bundled with the app, so that the first start works offline.
     /// Default: fetched from the server.
     #[uniffi(default = None)]
-    pub schema_json: Option<String>,
+    pub schema: Option<String>,
     /// Conflict policy by table. Default: the policy in the server's manifest.
     #[uniffi(default = None)]
     pub policies: Option<HashMap<String, ConflictPolicy>>,
@@ -191,13 +191,13 @@ impl TryFrom<ClientConfig> for Config {
             path => Self::new(path),
         };
         let mut converted = default.clone();
-        converted.server_url = config.server_url;
+        converted.server = config.server;
         converted.allow_http = config.allow_http.unwrap_or(default.allow_http);
         converted.user_id = config.user_id;
         converted.device_name = config.device_name.unwrap_or(default.device_name);
         converted.platform = config.platform.unwrap_or(default.platform);
         converted.app_version = config.app_version.unwrap_or(default.app_version);
-        converted.schema = config.schema_json.as_deref().map(schema).transpose()?;
+        converted.schema = config.schema.as_deref().map(schema).transpose()?;
         converted.policies = policies(config.policies.unwrap_or_default());
         converted.sync_interval = config.sync_interval_ms.map_or(default.sync_interval, millis);
         converted.push_debounce = config.push_debounce_ms.map_or(default.push_debounce, millis);
@@ -238,7 +238,6 @@ pub(crate) fn millis(count: u32) -> Duration {
 }
 
 fn schema(json: &str) -> Result<rejoin_core::Manifest> {
-    let invalid_schema =
-        |error| RejoinError::Configuration { reason: format!("schema_json: {error}") };
+    let invalid_schema = |error| RejoinError::Configuration { reason: format!("schema: {error}") };
     serde_json::from_str(json).map_err(invalid_schema)
 }

@@ -53,8 +53,8 @@ pub struct LogField {
 pub struct LogRecord {
     /// Its level.
     pub level: LogLevel,
-    /// Time in microseconds since 1970.
-    pub at: i64,
+    /// Time in milliseconds since 1970.
+    pub at_ms: i64,
     /// The module that wrote it.
     pub target: String,
     /// The message.
@@ -229,7 +229,7 @@ impl From<&Event<'_>> for LogRecord {
         let metadata = event.metadata();
         let mut record = Self {
             level: metadata.level().into(),
-            at: SystemHost::default().now_micros(),
+            at_ms: SystemHost::default().now_micros() / 1_000,
             target: metadata.target().to_owned(),
             text: String::new(),
             fields: Vec::new(),
@@ -289,7 +289,7 @@ mod tests {
             let (target, text) = (String::from("test"), text.to_owned());
             outlet.put(LogRecord {
                 level: LogLevel::Info,
-                at: 0,
+                at_ms: 0,
                 target,
                 text,
                 fields: Vec::new(),

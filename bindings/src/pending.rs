@@ -131,6 +131,7 @@ pub enum RowSyncState {
 
 /// The result of a local write.
 #[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+#[allow(clippy::large_enum_variant)] // One crosses at a time, and UniFFI copies it anyway.
 pub enum Verdict {
     /// The server has it, and the rows show it.
     Accepted,

@@ -7,7 +7,7 @@ use rejoin_core::{self as core, SyncedRows};
 use crate::error::Result;
 use crate::value::small;
 
-/// The sync state. Times are microseconds since 1970.
+/// The sync state. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum SyncState {
     /// No attempt yet.
@@ -28,14 +28,14 @@ pub enum SyncState {
     /// The server asked to retry later.
     WaitingUntil {
         /// Time of the next attempt.
-        at: i64,
+        at_ms: i64,
         /// The result of the last attempt.
         reason: String,
     },
     /// No server can be reached. Local work continues.
     Offline {
         /// The next attempt; nothing while the device reports that there is no network.
-        retry_at: Option<i64>,
+        retry_at_ms: Option<i64>,
         /// The result of the last attempt.
         reason: String,
     },
@@ -53,12 +53,12 @@ pub enum SyncState {
         /// The error.
         reason: String,
         /// The next attempt.
-        retry_at: i64,
+        retry_at_ms: i64,
     },
     /// Everything was pushed and pulled.
     UpToDate {
         /// End of the last pass.
-        since: i64,
+        since_ms: i64,
     },
     /// The app is in the background: no file, lock or connection is open.
     Suspended,
@@ -122,13 +122,13 @@ impl From<rejoin_core::SyncState> for SyncState {
                 total: total.map(small),
                 rows_per_second: small(rows_per_second),
             },
-            Core::WaitingUntil { at, reason } => Self::WaitingUntil { at, reason },
-            Core::Offline { retry_at, reason } => Self::Offline { retry_at, reason },
+            Core::WaitingUntil { at_ms, reason } => Self::WaitingUntil { at_ms, reason },
+            Core::Offline { retry_at_ms, reason } => Self::Offline { retry_at_ms, reason },
             Core::Metered => Self::Metered,
             Core::NeedsAuth => Self::NeedsAuth,
             Core::UpgradeRequired { reason } => Self::UpgradeRequired { reason },
-            Core::Failed { reason, retry_at } => Self::Failed { reason, retry_at },
-            Core::UpToDate { since } => Self::UpToDate { since },
+            Core::Failed { reason, retry_at_ms } => Self::Failed { reason, retry_at_ms },
+            Core::UpToDate { since_ms } => Self::UpToDate { since_ms },
             Core::Suspended => Self::Suspended,
             Core::Stopped => Self::Stopped,
         }

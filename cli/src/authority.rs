@@ -69,7 +69,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         actions = actions.declare(&text);
     }
     let mut config = Config::new(&options.file)
-        .server_url(options.server)
+        .server(options.server)
         .device_name("authority")
         .sync_interval(Duration::from_secs(options.every));
     config.user_id = options.user;

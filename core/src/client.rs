@@ -138,7 +138,7 @@ impl Client {
     /// each interval. Offline is a status, not an error; local work does not need a network.
     ///
     /// # Errors
-    /// [`InputFault::Refused`](crate::InputFault::Refused) without a `server_url`; [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
+    /// [`InputFault::Refused`](crate::InputFault::Refused) without a `server`; [`Error::Suspended`](crate::Error::Suspended), [`Error::Closed`](crate::Error::Closed).
     /// Starting twice is no error.
     pub fn start(&self) -> Result<()> {
         self.core().driven(|_| ())

@@ -43,10 +43,10 @@ pub enum Metered {
 ///
 /// let config = Config::new("todo.db").sync_interval(Duration::from_secs(60));
 /// assert!(config.check().is_ok());
-/// let wrong = config.server_url("ftp://host").page_size(5);
+/// let wrong = config.server("ftp://host").page_size(5);
 /// assert_eq!(
 ///     wrong.check().unwrap_err().to_string(),
-///     "configuration: server_url: ftp://host is no http or https address; page_size: 5 is not within 100 to 1000"
+///     "configuration: server: ftp://host is no http or https address; page_size: 5 is not within 100 to 1000"
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Setters)]
@@ -59,8 +59,8 @@ pub struct Config {
     /// The server, as `https://host/prefix`. Without one, writes stay in the queue. `http://` is
     /// allowed for loopback addresses only; see [`allow_http`](Self::allow_http).
     #[setters(into)]
-    pub server_url: Option<String>,
-    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+    pub server: Option<String>,
+    /// Whether `server` may be `http://` to a host that is not a loopback address. Other hosts
     /// on the network can then read and change the rows and steal the token. Default: no.
     pub allow_http: bool,
     /// The user that owns this file. Default: the user that the server reports at register; with a
@@ -144,7 +144,7 @@ impl Config {
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
-            server_url: None,
+            server: None,
             allow_http: false,
             user_id: None,
             device_name: "device".to_owned(),
@@ -177,7 +177,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let mut problems = Problems::default();
         problems.path(&self.path);
-        if let Some(url) = &self.server_url {
+        if let Some(url) = &self.server {
             problems.url(url, self.allow_http);
         }
         problems.text("user_id", self.user_id.as_deref().unwrap_or("unknown"));
@@ -216,7 +216,7 @@ impl Config {
         // separately, and a temporary file has its own.
         let Self {
             path: _,
-            server_url,
+            server,
             allow_http,
             user_id,
             device_name,
@@ -241,7 +241,7 @@ impl Config {
             temporary_folder: _,
         } = self;
         [
-            ("server_url", *server_url == other.server_url),
+            ("server", *server == other.server),
             ("allow_http", *allow_http == other.allow_http),
             ("user_id", *user_id == other.user_id),
             ("device_name", *device_name == other.device_name),
@@ -282,18 +282,12 @@ mod tests {
     const WRONG: &[Case] = &[
         (|config| config.path = "".into(), "path:  names no file"),
         (|config| config.path = ":memory:".into(), "path: :memory: names no file"),
-        (|config| config.server_url = Some("host:80".into()), "server_url: host:80 is no http"),
-        (|config| config.server_url = Some("http://".into()), "server_url: http:// is no http"),
-        (|config| config.server_url = Some("http://u:p@h".into()), "server_url: it may carry no"),
-        (|config| config.server_url = Some("http://h?a=1".into()), "server_url: it may carry no"),
-        (
-            |config| config.server_url = Some("http://h/p".into()),
-            "server_url: http://h/p is not encr",
-        ),
-        (
-            |config| config.server_url = Some("http://10.0.2.2:1".into()),
-            "server_url: http://10.0.2.2",
-        ),
+        (|config| config.server = Some("host:80".into()), "server: host:80 is no http"),
+        (|config| config.server = Some("http://".into()), "server: http:// is no http"),
+        (|config| config.server = Some("http://u:p@h".into()), "server: it may carry no"),
+        (|config| config.server = Some("http://h?a=1".into()), "server: it may carry no"),
+        (|config| config.server = Some("http://h/p".into()), "server: http://h/p is not encr"),
+        (|config| config.server = Some("http://10.0.2.2:1".into()), "server: http://10.0.2.2"),
         (|config| config.user_id = Some(String::new()), "user_id: 1 to 255"),
         (|config| config.device_name = "x".repeat(256), "device_name: 1 to 255"),
         (|config| config.platform = "a\nb".into(), "platform: 1 to 255"),
@@ -339,7 +333,7 @@ mod tests {
     fn http_to_other_hosts_requires_allow_http() {
         let check = |url: &str, allow_http| {
             let url = Some(url.to_owned());
-            Config { server_url: url, allow_http, ..Config::new("a.db") }.check().is_ok()
+            Config { server: url, allow_http, ..Config::new("a.db") }.check().is_ok()
         };
         for url in ["http://localhost:80/x", "http://127.0.0.2", "http://[::1]:8080"] {
             assert!(check(url, false), "{url}");
@@ -398,7 +392,7 @@ mod tests {
     #[test]
     fn limit_values_are_accepted() {
         let config = Config {
-            server_url: Some("http://localhost:8080/prefix".into()),
+            server: Some("http://localhost:8080/prefix".into()),
             page_size: 100,
             batch_size: 1000,
             max_retries: 0,

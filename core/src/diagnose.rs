@@ -64,7 +64,7 @@ impl StorageHandle<'_> {
             "transitions": client.transitions(),
             "slow": client.sync().slow(),
             "config": {
-                "server_url": config.server_url,
+                "server": config.server,
                 "device_name": config.device_name,
                 "platform": config.platform,
                 "app_version": config.app_version,

@@ -18,7 +18,7 @@
 //! # let file = folder.path().join("app.db");
 //! # block_on(async {
 //! let schema = serde_json::from_str(SCHEMA).unwrap(); // Bundled, so that the first start works offline.
-//! let config = Config::new(file).schema(schema); // With `server_url` it syncs.
+//! let config = Config::new(file).schema(schema); // With `server` it syncs.
 //! let client = Client::open(config).await?;
 //! let mut tasks = client.watch("SELECT id, title FROM tasks", (), &["id"]).await?;
 //! assert!(tasks.next().await.unwrap()?.rows.is_empty());

@@ -117,7 +117,7 @@ export class Device {
 
   async #open(step: Json): Promise<void> {
     const { path, url, user, schema, token, fresh, actions, config = {} } = step;
-    const given = { path, serverUrl: url, userId: user, schema };
+    const given = { path, server: url, userId: user, schema };
     const pace = url === undefined ? {} : { syncIntervalMs: 3_600_000, pushDebounceMs: 0 };
     const tokens: Tokens = { token, fresh, asked: [] };
     const provider = {

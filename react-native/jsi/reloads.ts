@@ -38,8 +38,8 @@ async function begun(): Promise<State> {
 }
 
 const opened = (name: string, services: Services = {}, config: Partial<RejoinConfig> = {}): Promise<RejoinClient> => {
-  const { folder, url: serverUrl, schema } = state;
-  return within(Rejoin.open({ path: join(folder, name), serverUrl, schema, userId: 'u1', syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services), `opening ${name}`, 8000);
+  const { folder, url, schema } = state;
+  return within(Rejoin.open({ path: join(folder, name), server: url, schema, userId: 'u1', syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services), `opening ${name}`, 8000);
 };
 
 async function write(client: RejoinClient, title: string): Promise<void> {

@@ -1,15 +1,17 @@
 /**
- * Follows what React Native reports about the app and the network. The modules of React Native are parameters, so this file needs none.
+ * Follows what React Native reports about the app and the network. `native.ts` provides the modules of React Native, so this file imports none.
  */
 import { Subscription, report } from './callback';
 import type { RejoinClient } from './client';
-import { ClosedError } from './errors';
+import { ClosedError, InvalidInputError } from './errors';
 
-/** What {@link followApp} needs: `AppState` and `Platform` of react-native, and `NetInfo` of @react-native-community/netinfo. */
+/** What {@link followApp} observes. */
 export interface AppModules {
-  readonly AppState: { addEventListener(type: 'change', listener: (state: string) => void): { remove(): void } };
-  readonly Platform: { readonly OS: string };
-  /** Optional: without it the client finds out by its own attempts; if nothing has happened for a while, after minutes. */
+  /** Default in React Native: `AppState` of react-native. */
+  readonly AppState?: { addEventListener(type: 'change', listener: (state: string) => void): { remove(): void } };
+  /** Default in React Native: `Platform` of react-native. */
+  readonly Platform?: { readonly OS: string };
+  /** `NetInfo` of @react-native-community/netinfo. Without it the client finds out by its own attempts; if nothing has happened for a while, after minutes. */
   readonly NetInfo?: { addEventListener(listener: (state: NetworkState) => void): () => void };
 }
 
@@ -19,20 +21,30 @@ export interface NetworkState {
   readonly details?: { readonly isConnectionExpensive?: boolean } | null;
 }
 
+let ofReactNative: AppModules = {};
+
+/** Sets the modules of React Native. @internal */
+export function provideApp(modules: AppModules): void {
+  ofReactNative = modules;
+}
+
 /**
  * Passes the state of the app and of the network to the client until the subscription is cancelled or the client is shut down.
  *
  * ```ts
  * import NetInfo from '@react-native-community/netinfo';
- * import { AppState, Platform } from 'react-native';
  *
- * followApp(client, { AppState, Platform, NetInfo });
+ * followApp(client, { NetInfo }); // Or `followApp(client)`, without the module for the network.
  * ```
  *
  * In the foreground the client syncs at once. On iOS it is suspended in the background: iOS ends an app that holds the lock of a file
  * while it is suspended. Calls then throw SuspendedError; watches deliver afterwards what they missed. Errors are printed on the console.
  */
-export function followApp(client: RejoinClient, { AppState, Platform, NetInfo }: AppModules): Subscription {
+export function followApp(client: RejoinClient, modules: AppModules = {}): Subscription {
+  const { AppState, Platform, NetInfo } = { ...ofReactNative, ...modules };
+  if (AppState === undefined || Platform === undefined) {
+    throw new InvalidInputError('followApp: outside of React Native, pass AppState and Platform');
+  }
   let last: Promise<unknown> = Promise.resolve();
   const ended = (error: unknown): void => void (error instanceof ClosedError ? subscription.cancel() : report(error, 'followApp'));
   // In the order of the events.

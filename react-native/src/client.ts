@@ -36,7 +36,7 @@ export interface Services {
  * A local SQLite database that syncs with a server.
  *
  * ```ts
- * const client = await RejoinClient.open({ path, serverUrl: 'https://sync.example.com' }, { tokens });
+ * const client = await RejoinClient.open({ path, server: 'https://sync.example.com' }, { tokens });
  * await client.start();
  * await client.execute('INSERT INTO task (id, title) VALUES (?, ?)', [id, 'buy milk']); // also offline
  * const tasks = await client.query<Task>('SELECT * FROM task');

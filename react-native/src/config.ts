@@ -69,9 +69,9 @@ export interface RejoinConfig {
   /** The path of the database file, which is created if absent. Its folder must exist. */
   readonly path: string;
   /** The server, as `https://host/prefix`. Without one the client works offline and queues writes. */
-  readonly serverUrl?: string | undefined;
+  readonly server?: string | undefined;
   /**
-   * Whether `serverUrl` may be `http://` to a host that is not a loopback address. Others on the network can then read and change the
+   * Whether `server` may be `http://` to a host that is not a loopback address. Others on the network can then read and change the
    * rows, and steal the token. For development in a local network or from an emulator. Default: no.
    */
   readonly allowHttp?: boolean | undefined;
@@ -183,7 +183,7 @@ export function lowerConfig(config: RejoinConfig): ffi.ClientConfig {
   if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
   const durability = config.durability === undefined ? undefined : DURABILITY[config.durability];
   if (config.durability !== undefined && durability === undefined) problems.push(`durability is ${String(config.durability)}`);
-  const schemaJson = lowerSchema(config.schema, problems);
+  const schema = lowerSchema(config.schema, problems);
   const policies = new Map<string, ffi.ConflictPolicy>();
   for (const [table, policy] of Object.entries(config.policies ?? {})) {
     const known = POLICY[policy];
@@ -193,7 +193,7 @@ export function lowerConfig(config: RejoinConfig): ffi.ClientConfig {
   if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
   const { integers: _, policies: __, schema: ___, ...rest } = config;
   // The generated type allows absent members but not undefined ones; its code accepts both.
-  return ffi.ClientConfig.create({ ...rest, ...durations, schemaJson, actionBudget, metered, durability, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
+  return ffi.ClientConfig.create({ ...rest, ...durations, schema, actionBudget, metered, durability, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
 }
 
 /** The JSON text of a schema. */

@@ -13,8 +13,8 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 /** A line of the log. */
 export interface LogRecord {
   readonly level: LogLevel;
-  /** The time, in milliseconds since 1970 with a fraction. */
-  readonly at: number;
+  /** The time, in milliseconds since 1970. */
+  readonly atMs: number;
   /** The module of the engine. */
   readonly target: string;
   /** The message. */
@@ -56,10 +56,10 @@ export function setLogger(level: LogLevel, logger?: RejoinLogger): void {
   directly(() => ffi.setLogSink(LEVELS[level], logger === undefined ? undefined : { onLog }));
 }
 
-function raiseRecord({ level, at, target, text, fields }: ffi.LogRecord): LogRecord {
+function raiseRecord({ level, atMs, target, text, fields }: ffi.LogRecord): LogRecord {
   return {
     level: NAMES[level],
-    at: Number(at) / 1000,
+    atMs: Number(atMs),
     target,
     text,
     fields: Object.fromEntries(fields.map(({ name, value }) => [name, value])),

@@ -15,10 +15,10 @@ export type SyncState =
   | { readonly kind: 'pushing' }
   /** Applying rows of the server; `total` if known. */
   | { readonly kind: 'applying'; readonly done: number; readonly total?: number; readonly rowsPerSecond: number }
-  /** The server has requested a pause until `at`. */
-  | { readonly kind: 'waiting'; readonly at: number; readonly reason: string }
-  /** No response; the next attempt is at `retryAt` or when the network is available again. */
-  | { readonly kind: 'offline'; readonly retryAt?: number; readonly reason: string }
+  /** The server has requested a pause until `atMs`. */
+  | { readonly kind: 'waiting'; readonly atMs: number; readonly reason: string }
+  /** No response; the next attempt is at `retryAtMs` or when the network is available again. */
+  | { readonly kind: 'offline'; readonly retryAtMs?: number; readonly reason: string }
   /** The metered policy prevents syncing. */
   | { readonly kind: 'metered' }
   /** The user must sign in; then call `credentialsChanged`. */
@@ -26,12 +26,12 @@ export type SyncState =
   /** The server requires a newer version of the app. */
   | { readonly kind: 'upgrade-required'; readonly reason: string }
   /** `maxRetries` attempts have failed; attempts continue. */
-  | { readonly kind: 'failed'; readonly reason: string; readonly retryAt: number }
+  | { readonly kind: 'failed'; readonly reason: string; readonly retryAtMs: number }
   /**
-   * The last pass, which ended at `since`, pushed and pulled everything. After `resume`, only a pass that began
+   * The last pass, which ended at `sinceMs`, pushed and pulled everything. After `resume`, only a pass that began
    * after it sets this state. Later writes and remote changes wait for the next pass; `sync.run` waits for one.
    */
-  | { readonly kind: 'up-to-date'; readonly since: number }
+  | { readonly kind: 'up-to-date'; readonly sinceMs: number }
   /** The client is suspended. */
   | { readonly kind: 'suspended' }
   /** Syncing was not started, or was stopped. */
@@ -79,9 +79,6 @@ export function raiseStatus(status: ffi.SyncStatus): SyncStatus {
   return { state: raiseState(status.state), firstSync: FIRST_SYNC[status.firstSync], leftOut };
 }
 
-/** Converts the engine's microseconds. */
-const milliseconds = (micros: bigint): number => Number(micros) / 1000;
-
 function raiseState(state: ffi.SyncState): SyncState {
   switch (state.tag) {
     case ffi.SyncState_Tags.Idle:
@@ -95,10 +92,10 @@ function raiseState(state: ffi.SyncState): SyncState {
       return { kind: 'applying', done, rowsPerSecond, ...(total === undefined ? {} : { total }) };
     }
     case ffi.SyncState_Tags.WaitingUntil:
-      return { kind: 'waiting', at: milliseconds(state.inner.at), reason: state.inner.reason };
+      return { kind: 'waiting', atMs: Number(state.inner.atMs), reason: state.inner.reason };
     case ffi.SyncState_Tags.Offline: {
-      const { retryAt, reason } = state.inner;
-      return { kind: 'offline', reason, ...(retryAt === undefined ? {} : { retryAt: milliseconds(retryAt) }) };
+      const { retryAtMs, reason } = state.inner;
+      return { kind: 'offline', reason, ...(retryAtMs === undefined ? {} : { retryAtMs: Number(retryAtMs) }) };
     }
     case ffi.SyncState_Tags.Metered:
       return { kind: 'metered' };
@@ -107,9 +104,9 @@ function raiseState(state: ffi.SyncState): SyncState {
     case ffi.SyncState_Tags.UpgradeRequired:
       return { kind: 'upgrade-required', reason: state.inner.reason };
     case ffi.SyncState_Tags.Failed:
-      return { kind: 'failed', reason: state.inner.reason, retryAt: milliseconds(state.inner.retryAt) };
+      return { kind: 'failed', reason: state.inner.reason, retryAtMs: Number(state.inner.retryAtMs) };
     case ffi.SyncState_Tags.UpToDate:
-      return { kind: 'up-to-date', since: milliseconds(state.inner.since) };
+      return { kind: 'up-to-date', sinceMs: Number(state.inner.sinceMs) };
     case ffi.SyncState_Tags.Suspended:
       return { kind: 'suspended' };
     case ffi.SyncState_Tags.Stopped:

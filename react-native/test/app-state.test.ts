@@ -1,6 +1,6 @@
 /** `followApp` on what the guide's test does not have: Android, no NetInfo, and its own end. */
 import { expect, test } from 'vitest';
-import { followApp } from '../src/index';
+import { followApp, InvalidInputError } from '../src/index';
 import { opened } from './support/world';
 
 test('followApp does not suspend on Android, needs no NetInfo, and removes its listener', async () => {
@@ -19,6 +19,13 @@ test('followApp does not suspend on Android, needs no NetInfo, and removes its l
   expect(listeners.size).toBe(1);
   followed.cancel();
   expect(listeners.size).toBe(0);
+  await client.shutdown();
+});
+
+test('followApp outside of React Native names what to pass', async () => {
+  const client = await opened();
+  expect(() => followApp(client)).toThrow(InvalidInputError);
+  expect(() => followApp(client, { Platform: { OS: 'ios' } })).toThrow('pass AppState and Platform');
   await client.shutdown();
 });
 

@@ -69,7 +69,7 @@ class Run {
   ) {}
 
   async open(): Promise<void> {
-    const config = { path: this.path, readers: 2, serverUrl: 'http://127.0.0.1:9', userId: 'u1' };
+    const config = { path: this.path, readers: 2, server: 'http://127.0.0.1:9', userId: 'u1' };
     const tokens = { token: () => this.#handler().then(() => 'token') };
     const transport: HttpTransport = {
       send: () => this.#handler().then(() => ({ status: 503, headers: [], body: new Uint8Array() })),

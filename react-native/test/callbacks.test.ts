@@ -92,9 +92,9 @@ type Kind = (act: Action) => Promise<void>;
 
 async function open(services: Services = {}, config: Partial<RejoinConfig> = {}): Promise<RejoinClient> {
   const path = join(place, `${(number += 1)}.db`);
-  const unreachable = services.tokens ?? services.transport ? { serverUrl: 'http://127.0.0.1:9', userId: 'u1' } : {};
+  const unreachable = services.tokens ?? services.transport ? { server: 'http://127.0.0.1:9', userId: 'u1' } : {};
   const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 150, ...unreachable, ...config }, services);
-  if (config.serverUrl !== undefined) return client; // The schema has the table `task`.
+  if (config.server !== undefined) return client; // The schema has the table `task`.
   await client.schema.createTable('task', 'id TEXT PRIMARY KEY, title TEXT, rank INTEGER DEFAULT 0');
   return client;
 }
@@ -219,7 +219,7 @@ const KINDS: Record<string, Kind> = {
   },
   'an observer of verdicts': async (action) => {
     const user = `user-${(number += 1)}`;
-    const client = await open({}, { serverUrl: server.url, schema: server.schema, userId: user });
+    const client = await open({}, { server: server.url, schema: server.schema, userId: user });
     const { act, done } = once();
     const subscription: Subscription = client.queue.onVerdicts(() => act(action, { client, subscription }));
     await client.execute("INSERT INTO task (id, user_id, title) VALUES (?, ?, 'refused')", [user, user]);

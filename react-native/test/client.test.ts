@@ -180,7 +180,7 @@ describe('observers', () => {
 
   test('status observer gets the current and each later status', async () => {
     // No server listens at this address.
-    const client = await opened({ serverUrl: 'http://127.0.0.1:9', userId: 'u1' });
+    const client = await opened({ server: 'http://127.0.0.1:9', userId: 'u1' });
     const received: SyncStatus[] = [];
     client.onStatus((status) => received.push(status));
     await until(() => received.length > 0, 'the current status');

@@ -15,7 +15,7 @@ const WARM = ROUNDS / 5;
 async function openAndShutDown(path: string, round: number): Promise<void> {
   const tokens = { token: () => 'token' };
   const transport = { send: () => Promise.reject(new OfflineError('no server')) };
-  const client = await RejoinClient.open({ path, serverUrl: 'http://127.0.0.1:9', userId: 'u1' }, { tokens, transport });
+  const client = await RejoinClient.open({ path, server: 'http://127.0.0.1:9', userId: 'u1' }, { tokens, transport });
   await client.schema.createTable('task', 'id TEXT PRIMARY KEY, title TEXT');
   client.onChange([], () => undefined);
   client.onStatus(() => undefined);

@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { provideApp } from '../src/app-state';
 import { followApp, type PendingMutation, RejoinClient, RejoinConfig, type RejoinDatabase, SuspendedError } from '../src/index';
 import { device, newUser, sync } from './support/devices';
 import { FakeDatabase } from './support/fake';
@@ -42,7 +43,7 @@ class Events<T> {
 test('examples of start, background and shipping run', async () => {
   const printed = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const server = await StoryServer.start();
-  const { url: serverUrl, schema } = server;
+  const { url, schema } = server;
   const [folder, userId] = [newFolder(), 'ana'];
   const backup = join(folder, 'backup');
   mkdirSync(backup);
@@ -50,10 +51,10 @@ test('examples of start, background and shipping run', async () => {
   const networks = new Events<{ isConnected: boolean | null; details: { isConnectionExpensive: boolean } | null }>();
   const AppState = { addEventListener: (_: 'change', listener: (state: string) => void) => ({ remove: states.listen(listener) }) };
   const NetInfo = { addEventListener: networks.listen.bind(networks) };
-  const Platform = { OS: 'ios' };
+  provideApp({ AppState, Platform: { OS: 'ios' } });
 
   const path = `${folder}/user-${userId}.db`;
-  const client = await RejoinClient.open({ path, serverUrl, userId, schema });
+  const client = await RejoinClient.open({ path, server: url, userId, schema });
   await client.start(); // Syncs in the background from now on.
   await client.execute('INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)', ['buy milk']);
   const tasks = await client.query<{ title: string }>('SELECT title FROM tasks ORDER BY position');
@@ -65,7 +66,8 @@ test('examples of start, background and shipping run', async () => {
   await until(() => list.items()[0]?.state === 'synced', 'the server accepts the write');
   expect(changes).toBeGreaterThan(0);
 
-  const followed = followApp(client, { AppState, Platform, NetInfo });
+  const followed = followApp(client, { NetInfo });
+  provideApp({});
 
   states.report('active');
   states.report('background');
@@ -117,10 +119,10 @@ test('examples of start, background and shipping run', async () => {
 
 test('example of a token provider signs in', async () => {
   const server = await StoryServer.start({ tokens: true });
-  const [path, { url: serverUrl, schema }] = [join(newFolder(), 'a.db'), server];
+  const [path, { url, schema }] = [join(newFolder(), 'a.db'), server];
   const session = { token: (_refresh: boolean): Promise<string> => server.token('ana') };
 
-  const client = await RejoinClient.open({ path, serverUrl, schema }, { tokens: (refresh) => session.token(refresh) });
+  const client = await RejoinClient.open({ path, server: url, schema }, { tokens: (refresh) => session.token(refresh) });
 
   await client.execute("INSERT INTO tasks (id, title) VALUES ('t1', 'buy milk')");
   expect((await client.sync.run()).accepted).toBe(1);

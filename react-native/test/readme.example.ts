@@ -5,14 +5,14 @@ import { places, type PlacesRow, takePart } from './generated/rejoin-schema';
 /** Runs the first example until the watch has shown a result. */
 export async function tenLines(
   path: string,
-  serverUrl: string,
+  url: string,
   schema: string,
   userId: string,
   shown: { promise: Promise<unknown>; open: (tasks: unknown[]) => void },
 ): Promise<void> {
   const show = shown.open;
 
-  const client = await RejoinClient.open({ path, serverUrl, userId, schema });
+  const client = await RejoinClient.open({ path, server: url, userId, schema });
   await client.start(); // Syncs in the background from now on; being offline is a status, not an error.
   await client.execute('INSERT INTO tasks (id, title) VALUES (rejoin_new_id(), ?)', ['buy milk']);
   const subscription = client.watch('SELECT id, title FROM tasks ORDER BY position', [], {
@@ -28,11 +28,11 @@ export async function tenLines(
 /** Runs the examples and returns what they read. */
 export async function examples(
   path: string,
-  serverUrl: string,
+  url: string,
   schema: string,
   render: (tasks: unknown[]) => void,
 ): Promise<unknown> {
-  const client = await RejoinClient.open({ path, serverUrl, userId: 'ana', schema });
+  const client = await RejoinClient.open({ path, server: url, userId: 'ana', schema });
   await client.start();
 
   type Task = { id: string; title: string; done: boolean };
@@ -73,7 +73,7 @@ export async function examples(
 }
 
 /** Runs the examples of actions and verdicts and returns what they read. */
-export async function decisions(path: string, serverUrl: string, schema: string, userId: string): Promise<unknown> {
+export async function decisions(path: string, url: string, schema: string, userId: string): Promise<unknown> {
   type Task = { id: string; title: string; done: boolean };
 
   const actions = new Actions()
@@ -92,7 +92,7 @@ export async function decisions(path: string, serverUrl: string, schema: string,
         await context.execute('UPDATE tasks SET title = ? WHERE id = ?', [title, id]);
       },
     );
-  const client = await RejoinClient.open({ path, serverUrl, userId, schema }, { actions });
+  const client = await RejoinClient.open({ path, server: url, userId, schema }, { actions });
 
   await client.execute('INSERT INTO tasks (id, title) VALUES (?, ?)', ['t2', 'buy nails']);
   const moved = await client.perform<{ position: number }>('move', { id: 't2', by: 2 }); // moved.value: { position: 2 }

@@ -12,14 +12,14 @@ test('each README example is part of the compiled examples', () => expectExample
 test('first README example writes, watches and lists parked ones', async () => {
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
   const server = await StoryServer.start();
-  const { url: serverUrl, schema } = server;
+  const { url, schema } = server;
   const [path, userId] = [join(folder(), 'a.db'), 'ana'];
-  const before = await RejoinClient.open({ path, serverUrl, userId, schema });
+  const before = await RejoinClient.open({ path, server: url, userId, schema });
   await before.execute("INSERT INTO tasks (id, title) VALUES ('t1', ?)", ['x'.repeat(201)]);
   await before.sync.run();
   await before.shutdown();
   const shown = gate<unknown[]>();
-  await within(tenLines(path, serverUrl, schema, userId, shown), 'the first example');
+  await within(tenLines(path, url, schema, userId, shown), 'the first example');
   expect(await shown.promise).toEqual([{ id: expect.any(String), title: 'buy milk' }]);
   expect(warned.mock.calls).toEqual([[expect.stringMatching(/^\S+ is parked: rejected$/)]]);
   warned.mockRestore();

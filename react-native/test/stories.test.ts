@@ -34,9 +34,9 @@ const newUser = (): string => `user-${(users += 1)}`;
 
 /** A device of a user with a bundled schema. */
 function device(user: string, config: Partial<RejoinConfig> = {}, services: Services = {}): Promise<RejoinClient> {
-  const { url: serverUrl, schema } = server;
+  const { url, schema } = server;
   const more = { syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config };
-  return opened({ serverUrl, schema, userId: user, ...more }, services);
+  return opened({ server: url, schema, userId: user, ...more }, services);
 }
 
 const titles = async (client: RejoinClient): Promise<string[]> =>
@@ -61,7 +61,7 @@ describe('syncing', () => {
 describe('tokens', () => {
   test('faulty token provider stops only syncing', async () => {
     const user = newUser();
-    const more = { serverUrl: locked.url, schema: locked.schema };
+    const more = { server: locked.url, schema: locked.schema };
     const providers = {
       throws: () => Promise.reject(new Error('keychain is locked')),
       'throws undefined': () => Promise.reject(undefined as unknown as Error),
@@ -84,7 +84,7 @@ describe('tokens', () => {
       asked.push([refresh, signal.aborted]);
       return locked.token(user);
     };
-    const phone = await device(user, { serverUrl: locked.url, schema: locked.schema }, { tokens });
+    const phone = await device(user, { server: locked.url, schema: locked.schema }, { tokens });
     await phone.execute(INSERT, [`${user}-1`, user, 'with a function']);
     expect((await within(phone.sync.run(), 'syncing')).accepted).toBe(1);
     expect(asked[0]).toEqual([false, false]);

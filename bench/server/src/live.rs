@@ -112,7 +112,7 @@ impl Device {
         let transport = Counting { inner, pushes: Arc::clone(&pushes) };
         let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
         let file = folder.path().join(format!("{name}.db"));
-        let config = Config::new(file).server_url(url).user_id("live".to_owned());
+        let config = Config::new(file).server(url).user_id("live".to_owned());
         let client = Client::open_with(config, services).wait()?;
         client.start()?;
         client.sync().first_sync(Some(PATIENCE)).wait()?;

@@ -96,7 +96,7 @@ pub(crate) fn run(url: &str, file: &Path, step: &Step) -> Result<()> {
 
 fn config(url: &str, file: &Path) -> Config {
     let mut config = Config::new(file);
-    config.server_url = Some(url.to_owned());
+    config.server = Some(url.to_owned());
     config.user_id = Some(String::from("ana"));
     config
 }

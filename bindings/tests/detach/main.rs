@@ -56,8 +56,8 @@ const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"ta
 
 fn synced(path: &Path) -> ClientConfig {
     let mut config = config(&path.to_string_lossy());
-    config.server_url = Some("https://nowhere.invalid".to_owned());
-    config.schema_json = Some(SCHEMA.to_owned());
+    config.server = Some("https://nowhere.invalid".to_owned());
+    config.schema = Some(SCHEMA.to_owned());
     config.transaction_idle_ms = Some(60_000);
     config
 }

@@ -13,13 +13,13 @@ fn unusual() -> ClientConfig {
     let schema = r#"{"schema_version": 1, "schema_hash": "", "tables": []}"#;
     ClientConfig {
         path: "other.db".to_owned(),
-        server_url: Some("https://host".to_owned()),
+        server: Some("https://host".to_owned()),
         allow_http: Some(true),
         user_id: Some("user".to_owned()),
         device_name: Some("tablet".to_owned()),
         platform: Some("plan9".to_owned()),
         app_version: Some("1.2.3".to_owned()),
-        schema_json: Some(schema.to_owned()),
+        schema: Some(schema.to_owned()),
         policies: Some(HashMap::from([("task".to_owned(), ConflictPolicy::Manual)])),
         sync_interval_ms: Some(2001),
         push_debounce_ms: Some(2002),

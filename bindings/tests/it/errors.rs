@@ -123,7 +123,7 @@ fn undeclared_exception_becomes_a_callback_error() {
 #[test]
 fn open_reports_all_configuration_problems_at_once() {
     let mut config = crate::home::config(":memory:");
-    config.server_url = Some("ftp://host".to_owned());
+    config.server = Some("ftp://host".to_owned());
     config.user_id = Some(String::new());
     config.device_name = Some(String::new());
     config.platform = Some(String::new());
@@ -142,7 +142,7 @@ fn open_reports_all_configuration_problems_at_once() {
     let RejoinError::Configuration { reason } = error else { panic!("{error:?}") };
     // All settings but the policy are converted and checked.
     assert_eq!(reason.matches("; ").count() + 1, 15, "{reason}");
-    config.schema_json = Some("{".to_owned());
+    config.schema = Some("{".to_owned());
     let error = block_on(RejoinClient::open(config, None, None, None)).unwrap_err();
-    assert!(error.to_string().starts_with("schema_json: "), "{error}");
+    assert!(error.to_string().starts_with("schema: "), "{error}");
 }

@@ -22,13 +22,13 @@ pub(crate) struct Home {
 pub(crate) fn config(path: &str) -> ClientConfig {
     ClientConfig {
         path: path.to_owned(),
-        server_url: None,
+        server: None,
         allow_http: None,
         user_id: None,
         device_name: None,
         platform: None,
         app_version: None,
-        schema_json: None,
+        schema: None,
         policies: None,
         sync_interval_ms: None,
         push_debounce_ms: None,

@@ -58,7 +58,8 @@ fn record_has_level_time_target_text_and_fields() {
     assert_eq!(record.text, "a batch failed");
     let fields: Vec<_> = record.fields.iter().map(|it| (&*it.name, &*it.value)).collect();
     assert_eq!(fields, [("error", "no bars"), ("rows", "3"), ("name", "a")]);
-    assert!(record.at > 1_700_000_000_000_000, "microseconds since 1970");
+    assert!(record.at_ms > 1_700_000_000_000, "milliseconds since 1970");
+    assert!(record.at_ms < 100_000_000_000_000, "milliseconds since 1970");
 }
 
 #[test]

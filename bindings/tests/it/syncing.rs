@@ -12,7 +12,7 @@ use crate::home::Home;
 const TIMEOUT_MS: Option<u32> = Some(60_000);
 
 fn synced(cloud: &Arc<Cloud>) -> Home {
-    let url = |config: &mut rejoin_ffi::ClientConfig| config.server_url = Some(URL.to_owned());
+    let url = |config: &mut rejoin_ffi::ClientConfig| config.server = Some(URL.to_owned());
     let home = Home::opened(url, Some(Arc::clone(cloud) as _));
     block_on(home.client.wait_for_first_sync(TIMEOUT_MS)).unwrap();
     home

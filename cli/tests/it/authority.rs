@@ -44,7 +44,7 @@ impl World {
     }
 
     fn device(&self, name: &str) -> Client {
-        let mut config = Config::new(self.folder.path().join(name)).server_url(self.url.clone());
+        let mut config = Config::new(self.folder.path().join(name)).server(self.url.clone());
         config.user_id = Some(String::from("ana"));
         let actions = Some(Arc::new(Actions::new().declare(COUNT)));
         let services = Services { actions, ..Services::default() };

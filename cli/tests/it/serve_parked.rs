@@ -35,7 +35,7 @@ async fn conflict(folder: &TempDir) -> PathBuf {
 
     let device = async |name: &str| {
         let file = folder.path().join(name);
-        let client = Client::open(Config::new(file).server_url(&url).user_id("ana")).await.unwrap();
+        let client = Client::open(Config::new(file).server(&url).user_id("ana")).await.unwrap();
         client.sync().run(None).await.unwrap();
         client
     };

@@ -23,7 +23,7 @@ pub struct Services {
     /// Provides the token that identifies the user. Without one, requests carry the configured
     /// `user_id`, which a server accepts on loopback only, or nothing.
     pub tokens: Option<Arc<dyn TokenProvider>>,
-    /// Sends bytes to the server. Default: HTTP to the configured `server_url`.
+    /// Sends bytes to the server. Default: HTTP to the configured `server`.
     pub transport: Option<Arc<dyn Transport>>,
     /// The actions for [`Client::perform`](crate::Client::perform). Default: none.
     pub actions: Option<Arc<Actions>>,

@@ -181,7 +181,7 @@ impl Syncing {
         host: Arc<dyn Host>,
     ) -> Result<Arc<Self>> {
         let is_ours = transport.is_none();
-        let transport = match (&config.server_url, transport) {
+        let transport = match (&config.server, transport) {
             (_, Some(transport)) => Some(transport),
             (Some(url), None) => {
                 Some(Arc::new(HttpTransport::new(url, ANSWER_LIMIT)?) as Arc<dyn Transport>)
@@ -235,7 +235,7 @@ impl Syncing {
         let transport = self.transport.clone().ok_or_else(|| {
             Error::InvalidInput(InputFault::Refused {
                 what: "syncing".to_owned(),
-                reason: "the configuration has no server_url".to_owned(),
+                reason: "the configuration has no server".to_owned(),
             })
         })?;
         let runtime = Runtime::beside(&self.foreign)?;

@@ -25,12 +25,12 @@ impl Problems {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
         if host.is_empty() || url.contains(char::is_whitespace) {
-            self.0.push(format!("server_url: {url} is no http or https address"));
+            self.0.push(format!("server: {url} is no http or https address"));
         } else if url.contains(['?', '#', '@']) {
-            self.0.push("server_url: it may carry no query, fragment or credentials".to_owned());
+            self.0.push("server: it may carry no query, fragment or credentials".to_owned());
         } else if url.starts_with("http://") && !allow_http && !is_loopback(host) {
             self.0.push(format!(
-                "server_url: {url} is not encrypted: use https, or set allow_http for development"
+                "server: {url} is not encrypted: use https, or set allow_http for development"
             ));
         }
     }

@@ -1,7 +1,7 @@
 //! The sync status as a watchable value, and its last changes for diagnosis.
 //!
 //! The state includes the next action and its time; being offline is a state, not an error. Times
-//! are wall-clock microseconds since 1970, for display.
+//! are wall-clock milliseconds since 1970, for display.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -31,14 +31,14 @@ pub enum SyncState {
     /// The server asked to retry later.
     WaitingUntil {
         /// Time of the next attempt.
-        at: i64,
+        at_ms: i64,
         /// The result of the last attempt.
         reason: String,
     },
     /// No server can be reached. Local work continues.
     Offline {
         /// The next attempt; `None` while the device reports that there is no network.
-        retry_at: Option<i64>,
+        retry_at_ms: Option<i64>,
         /// The result of the last attempt.
         reason: String,
     },
@@ -57,13 +57,13 @@ pub enum SyncState {
         /// The error.
         reason: String,
         /// The next attempt.
-        retry_at: i64,
+        retry_at_ms: i64,
     },
     /// The last pass pushed and pulled everything. After a resume, only a pass that began after it sets
     /// this state. Later writes and remote changes wait for the next pass; `sync().run` waits for one.
     UpToDate {
         /// End of the last pass.
-        since: i64,
+        since_ms: i64,
     },
     /// The app is in the background: no file, lock or connection is open.
     Suspended,
@@ -135,7 +135,7 @@ impl SyncStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transition {
     /// The time.
-    pub at: i64,
+    pub at_ms: i64,
     /// The new state.
     #[serde(flatten)]
     pub state: SyncState,
@@ -176,7 +176,8 @@ impl StatusBoard {
             if history.len() == REMEMBERED {
                 history.pop_front();
             }
-            history.push_back(Transition { at: self.host.now_micros(), state: state.clone() });
+            let at_ms = self.host.now_micros() / 1_000;
+            history.push_back(Transition { at_ms, state: state.clone() });
             drop(history);
             tracing::debug!(?state, "sync");
         }
@@ -201,15 +202,19 @@ impl StatusBoard {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::{FirstSync, REMEMBERED, StatusBoard, SyncState, SyncedRows};
     use crate::host::TestHost;
 
     #[test]
     fn board_keeps_the_last_transitions_without_progress() {
-        let board = StatusBoard::new(Arc::new(TestHost::new(1)));
+        let host = Arc::new(TestHost::new(1));
+        let board = StatusBoard::new(Arc::clone(&host) as _);
         for round in 0..100 {
+            host.advance(Duration::from_millis(1));
             board.set(SyncState::Connecting);
+            host.advance(Duration::from_millis(1));
             for done in 0..10 {
                 board.set(SyncState::Applying(SyncedRows {
                     done,
@@ -217,12 +222,13 @@ mod tests {
                     rows_per_second: 1,
                 }));
             }
-            board.set(SyncState::UpToDate { since: round });
+            host.advance(Duration::from_millis(1));
+            board.set(SyncState::UpToDate { since_ms: round });
         }
         let history = board.history();
         assert_eq!(history.len(), REMEMBERED);
-        assert_eq!(history.last().unwrap().state, SyncState::UpToDate { since: 99 });
-        assert!(history.windows(2).all(|pair| pair[0].at < pair[1].at));
+        assert_eq!(history.last().unwrap().state, SyncState::UpToDate { since_ms: 99 });
+        assert!(history.windows(2).all(|pair| pair[0].at_ms < pair[1].at_ms));
         assert!(history.windows(3).all(|three| three[0].state != three[1].state));
     }
 

@@ -48,11 +48,11 @@ impl fmt::Debug for HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport to `server_url` (`https://host/prefix`, or `http://` for development) that
+    /// A transport to `server` (`https://host/prefix`, or `http://` for development) that
     /// accepts responses of at most `answer_limit` bytes ([`ANSWER_LIMIT`]). Opens no connection.
     /// [`Error::Configuration`] describes an invalid URL.
-    pub fn new(server_url: &str, answer_limit: u64) -> Result<Self> {
-        let base = checked(server_url).map_err(|why| Error::Configuration(vec![why]))?;
+    pub fn new(server: &str, answer_limit: u64) -> Result<Self> {
+        let base = checked(server).map_err(|why| Error::Configuration(vec![why]))?;
         let client = client().map_err(Error::Internal)?;
         Ok(Self { base: base.into(), limit: answer_limit, client: Arc::new(RwLock::new(client)) })
     }
@@ -137,10 +137,9 @@ impl Transport for HttpTransport {
 }
 
 /// The base of all URLs, without a trailing slash, or why the URL is invalid.
-fn checked(server_url: &str) -> Result<String, String> {
-    let url = reqwest::Url::parse(server_url).map_err(|error| {
-        format!("server_url: {error}; write https://host or https://host/prefix")
-    })?;
+fn checked(server: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(server)
+        .map_err(|error| format!("server: {error}; write https://host or https://host/prefix"))?;
     let wrong = match url.scheme() {
         "http" | "https" if !url.has_host() => Some("it names no host"),
         "http" | "https" if url.query().is_some() || url.fragment().is_some() => {
@@ -150,7 +149,7 @@ fn checked(server_url: &str) -> Result<String, String> {
         _ => Some("only http and https are spoken"),
     };
     match wrong {
-        Some(why) => Err(format!("server_url: {why}")),
+        Some(why) => Err(format!("server: {why}")),
         None => Ok(url.as_str().trim_end_matches('/').to_owned()),
     }
 }

@@ -188,7 +188,7 @@ impl TokenProvider for Provider {
 fn asking(behaviour: Behaviour) -> (World, Receiver<()>) {
     let folder = tempfile::tempdir().unwrap();
     let (called, receiver) = mpsc::channel();
-    let config = Config::new(folder.path().join("app.db")).server_url("http://127.0.0.1:9");
+    let config = Config::new(folder.path().join("app.db")).server("http://127.0.0.1:9");
     let provider = Provider { called: Mutex::new(called), behaviour };
     let services = Services { tokens: Some(Arc::new(provider)), ..Services::default() };
     let client = within(Client::open_with(config, services)).unwrap();

@@ -100,7 +100,7 @@ fn services_of_a_later_open_replace_those_of_the_first() {
         let action = format!(r#"{{"name": "{name}", "statements": ["SELECT 1"]}}"#);
         Some(Arc::new(Actions::new().declare(&action)))
     };
-    let config = Config::temporary().server_url("http://127.0.0.1:9");
+    let config = Config::temporary().server("http://127.0.0.1:9");
     let open = |tokens: &Arc<Counted>, actions| {
         let tokens = Some(Arc::clone(tokens) as Arc<dyn TokenProvider>);
         let services = Services { tokens, actions, ..Services::default() };
@@ -151,7 +151,7 @@ fn on_thread<T: Send + 'static>(
 /// A long-running transaction delays the suspension, but no other call of the client.
 #[test]
 fn calls_during_a_suspension_return_at_once() {
-    let world = World::with(|config| config.server_url = Some("http://127.0.0.1:9".into()));
+    let world = World::with(|config| config.server = Some("http://127.0.0.1:9".into()));
     let (sender, receiver) = mpsc::channel();
     let _statuses = world.client.on_status(move |status| drop(sender.send(status.state)));
     let reach = |is_reached: fn(&SyncState) -> bool| while !is_reached(&next(&receiver)) {};

@@ -77,7 +77,7 @@ async fn main() -> Result<()> {
 async fn open() -> Result<Client> {
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let config = Config::new(variable("TODO_FILE", "todo.db"))
-        .server_url(variable("TODO_SERVER", "http://127.0.0.1:7878"))
+        .server(variable("TODO_SERVER", "http://127.0.0.1:7878"))
         .user_id(variable("TODO_USER", "me"))
         .schema(serde_json::from_str(include_str!("../schema.json"))?);
     Ok(Client::open(config).await?)

@@ -23,7 +23,7 @@ use crate::stock::TAKE_PART;
 /// Executes commands until stdin closes.
 pub(crate) fn run(name: &str, user: &str, file: &Path, url: &str) -> Result<()> {
     let config = Config::new(file)
-        .server_url(url.to_owned())
+        .server(url.to_owned())
         .user_id(user.to_owned())
         .device_name(name.to_owned())
         .page_size(250);

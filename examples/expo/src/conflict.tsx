@@ -12,7 +12,7 @@ import { columnOf, parseField, valueText } from './values';
 /** The edited values of a row by column; null stands for NULL. */
 type Draft = Readonly<Record<string, string | null>>;
 
-export function ConflictSheet({ id, onClose }: { id: string; onClose: () => void }): ReactElement {
+export function ParkedSheet({ id, onClose }: { id: string; onClose: () => void }): ReactElement {
   const { writes, ...decisions } = useParkedWrites();
   const write = writes.find((one) => one.id === id);
   return (

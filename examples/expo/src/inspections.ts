@@ -26,7 +26,7 @@ export const PLACES = `SELECT id, name, ifnull(country, '') AS country, status I
 export async function openInspections(): Promise<RejoinClient> {
   // The demo's tokens cannot be renewed: after a rejection, the status asks the user to sign in again.
   // `allowHttp` is for development: remove it, and use https, before you ship.
-  const config = { path: `${folder()}/todo.db`, serverUrl: serverUrl(), allowHttp: true, schema };
+  const config = { path: `${folder()}/todo.db`, server: serverUrl(), allowHttp: true, schema };
   const client = await RejoinClient.open(config, { tokens: () => tokens.read() });
   followApp(client, modules());
   await client.start();

@@ -3,7 +3,7 @@ import { usePendingWrites, useRejoin, useSyncStatus } from '@rejoin/react';
 import { RejoinInspector } from '@rejoin/react/inspector';
 import { type ReactElement, useEffect, useState } from 'react';
 import { View } from 'react-native';
-import { ConflictSheet } from './conflict';
+import { ParkedSheet } from './conflict';
 import { signIn } from './inspections';
 import { type Act, Button, Failure, Note, Row, styles, Title, useAct } from './parts';
 import { PlacesScreen } from './places';
@@ -83,7 +83,7 @@ function Tabs({ act, onSignIn }: TabsProps): ReactElement {
         <QueueScreen act={act} isOffline={isOffline} onOffline={goOffline} onReview={setReviewed} onSignedOut={onSignIn} />
       )}
       {tab === 'Developer' && <RejoinInspector />}
-      {reviewed !== undefined && <ConflictSheet id={reviewed} onClose={() => setReviewed(undefined)} />}
+      {reviewed !== undefined && <ParkedSheet id={reviewed} onClose={() => setReviewed(undefined)} />}
     </View>
   );
 }

@@ -7,7 +7,7 @@ import NetInfo from '@react-native-community/netinfo';
 import type { AppModules } from '@rejoin/react-native';
 import { Paths } from 'expo-file-system';
 import * as SecureStore from 'expo-secure-store';
-import { AppState, Platform } from 'react-native';
+import { Platform } from 'react-native';
 
 /** The path of the app's folder for documents. */
 export function folder(): string {
@@ -18,7 +18,7 @@ export function folder(): string {
 export const serverUrl = (): string => `http://${Platform.OS === 'android' ? '10.0.2.2' : '127.0.0.1'}:7878`;
 
 /** What `followApp` observes. */
-export const modules = (): AppModules => ({ AppState, Platform, NetInfo });
+export const modules = (): AppModules => ({ NetInfo });
 
 const NAME = 'token';
 // As the database file, so that a sync in the background can read it after the first unlock; never in a backup.

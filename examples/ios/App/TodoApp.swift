@@ -26,7 +26,7 @@ struct AppScreen: View {
             }
         }
         .task { await inspections.restore() }
-        .sheet(item: $reviewed) { ConflictSheet($0.id) }
+        .sheet(item: $reviewed) { ParkedSheet($0.id) }
         .alert(inspections.failure ?? "", isPresented: $inspections.isFailureShown) { Button("OK") {} }
     }
 

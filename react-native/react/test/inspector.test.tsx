@@ -116,7 +116,7 @@ test('history undoes a mutation', async () => {
 
 test('buttons are disabled while one runs, and show its error', async () => {
   const refusal = gate<never>();
-  const client = await opened({ serverUrl: server.url, schema: server.schema }, { tokens: () => refusal.promise });
+  const client = await opened({ server: server.url, schema: server.schema }, { tokens: () => refusal.promise });
   show(client);
   press('Status', 'Sync now');
   await until(() => button('Status', 'Sync now').getAttribute('aria-disabled') === 'true', 'the run');

@@ -1466,9 +1466,9 @@ export type ClientConfig = {
     /**
      * The server, as `https://host/prefix`. Without one, writes stay in the queue.
      */
-    serverUrl?: string,
+    server?: string,
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+     * Whether `server` may be `http://` to a host that is not a loopback address. Other hosts
      * on the network can then read and change the rows and steal the token. Default: no.
      */
     allowHttp?: boolean,
@@ -1493,7 +1493,7 @@ export type ClientConfig = {
      * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
      * Default: fetched from the server.
      */
-    schemaJson?: string,
+    schema?: string,
     /**
      * Conflict policy by table. Default: the policy in the server's manifest.
      */
@@ -1569,13 +1569,13 @@ export type ClientConfig = {
  */
 export const ClientConfig = (() => {
     const defaults = () => ({
-        serverUrl: undefined,
+        server: undefined,
         allowHttp: undefined,
         userId: undefined,
         deviceName: undefined,
         platform: undefined,
         appVersion: undefined,
-        schemaJson: undefined,
+        schema: undefined,
         policies: undefined,
         syncIntervalMs: undefined,
         pushDebounceMs: undefined,
@@ -1608,13 +1608,13 @@ const FfiConverterTypeClientConfig = (() => {
         readFromCursor(c: Cursor): TypeName {
             return {
                 path: FfiConverterString.readFromCursor(c),
-                serverUrl: FfiConverterOptionalString.readFromCursor(c),
+                server: FfiConverterOptionalString.readFromCursor(c),
                 allowHttp: FfiConverterOptionalBoolean.readFromCursor(c),
                 userId: FfiConverterOptionalString.readFromCursor(c),
                 deviceName: FfiConverterOptionalString.readFromCursor(c),
                 platform: FfiConverterOptionalString.readFromCursor(c),
                 appVersion: FfiConverterOptionalString.readFromCursor(c),
-                schemaJson: FfiConverterOptionalString.readFromCursor(c),
+                schema: FfiConverterOptionalString.readFromCursor(c),
                 policies: FfiConverterOptionalMapStringTypeConflictPolicy.readFromCursor(c),
                 syncIntervalMs: FfiConverterOptionalUInt32.readFromCursor(c),
                 pushDebounceMs: FfiConverterOptionalUInt32.readFromCursor(c),
@@ -1634,13 +1634,13 @@ const FfiConverterTypeClientConfig = (() => {
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
             FfiConverterString.writeIntoCursor(value.path, c);
-            FfiConverterOptionalString.writeIntoCursor(value.serverUrl, c);
+            FfiConverterOptionalString.writeIntoCursor(value.server, c);
             FfiConverterOptionalBoolean.writeIntoCursor(value.allowHttp, c);
             FfiConverterOptionalString.writeIntoCursor(value.userId, c);
             FfiConverterOptionalString.writeIntoCursor(value.deviceName, c);
             FfiConverterOptionalString.writeIntoCursor(value.platform, c);
             FfiConverterOptionalString.writeIntoCursor(value.appVersion, c);
-            FfiConverterOptionalString.writeIntoCursor(value.schemaJson, c);
+            FfiConverterOptionalString.writeIntoCursor(value.schema, c);
             FfiConverterOptionalMapStringTypeConflictPolicy.writeIntoCursor(value.policies, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.syncIntervalMs, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.pushDebounceMs, c);
@@ -1659,13 +1659,13 @@ const FfiConverterTypeClientConfig = (() => {
         }
         allocationSize(value: TypeName): number {
             return FfiConverterString.allocationSize(value.path) +
-             FfiConverterOptionalString.allocationSize(value.serverUrl) +
+             FfiConverterOptionalString.allocationSize(value.server) +
              FfiConverterOptionalBoolean.allocationSize(value.allowHttp) +
              FfiConverterOptionalString.allocationSize(value.userId) +
              FfiConverterOptionalString.allocationSize(value.deviceName) +
              FfiConverterOptionalString.allocationSize(value.platform) +
              FfiConverterOptionalString.allocationSize(value.appVersion) +
-             FfiConverterOptionalString.allocationSize(value.schemaJson) +
+             FfiConverterOptionalString.allocationSize(value.schema) +
              FfiConverterOptionalMapStringTypeConflictPolicy.allocationSize(value.policies) +
              FfiConverterOptionalUInt32.allocationSize(value.syncIntervalMs) +
              FfiConverterOptionalUInt32.allocationSize(value.pushDebounceMs) +
@@ -2565,9 +2565,9 @@ export type LogRecord = {
      */
     level: LogLevel,
     /**
-     * Time in microseconds since 1970.
+     * Time in milliseconds since 1970.
      */
-    at: bigint,
+    atMs: bigint,
     /**
      * The module that wrote it.
      */
@@ -2604,7 +2604,7 @@ const FfiConverterTypeLogRecord = (() => {
         readFromCursor(c: Cursor): TypeName {
             return {
                 level: FfiConverterTypeLogLevel.readFromCursor(c),
-                at: FfiConverterInt64.readFromCursor(c),
+                atMs: FfiConverterInt64.readFromCursor(c),
                 target: FfiConverterString.readFromCursor(c),
                 text: FfiConverterString.readFromCursor(c),
                 fields: FfiConverterSequenceTypeLogField.readFromCursor(c)
@@ -2612,14 +2612,14 @@ const FfiConverterTypeLogRecord = (() => {
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
             FfiConverterTypeLogLevel.writeIntoCursor(value.level, c);
-            FfiConverterInt64.writeIntoCursor(value.at, c);
+            FfiConverterInt64.writeIntoCursor(value.atMs, c);
             FfiConverterString.writeIntoCursor(value.target, c);
             FfiConverterString.writeIntoCursor(value.text, c);
             FfiConverterSequenceTypeLogField.writeIntoCursor(value.fields, c);
         }
         allocationSize(value: TypeName): number {
             return FfiConverterTypeLogLevel.allocationSize(value.level) +
-             FfiConverterInt64.allocationSize(value.at) +
+             FfiConverterInt64.allocationSize(value.atMs) +
              FfiConverterString.allocationSize(value.target) +
              FfiConverterString.allocationSize(value.text) +
              FfiConverterSequenceTypeLogField.allocationSize(value.fields);
@@ -3320,7 +3320,7 @@ export enum SyncState_Tags {
     Stopped = "Stopped"
 }
 /**
- * The sync state. Times are microseconds since 1970.
+ * The sync state. Times are milliseconds since 1970.
  */
 export const SyncState = (() => {
 
@@ -3442,7 +3442,7 @@ inner: {done: number; total?: number; rowsPerSecond: number }): Applying_ {
     type WaitingUntil__interface = {
         tag: SyncState_Tags.WaitingUntil;
         inner:
-Readonly<{at: bigint; reason: string}>
+Readonly<{atMs: bigint; reason: string}>
     };
     /**
      * The server asked to retry later.
@@ -3455,15 +3455,15 @@ Readonly<{at: bigint; reason: string}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.WaitingUntil;
         readonly inner:
-Readonly<{at: bigint; reason: string}>;
+Readonly<{atMs: bigint; reason: string}>;
         constructor(
-inner: {at: bigint; reason: string }) {
+inner: {atMs: bigint; reason: string }) {
             super("SyncState", "WaitingUntil");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {at: bigint; reason: string }): WaitingUntil_ {
+inner: {atMs: bigint; reason: string }): WaitingUntil_ {
             return new WaitingUntil_(inner);
         }
 
@@ -3476,7 +3476,7 @@ inner: {at: bigint; reason: string }): WaitingUntil_ {
     type Offline__interface = {
         tag: SyncState_Tags.Offline;
         inner:
-Readonly<{retryAt?: bigint; reason: string}>
+Readonly<{retryAtMs?: bigint; reason: string}>
     };
     /**
      * No server can be reached. Local work continues.
@@ -3489,15 +3489,15 @@ Readonly<{retryAt?: bigint; reason: string}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.Offline;
         readonly inner:
-Readonly<{retryAt?: bigint; reason: string}>;
+Readonly<{retryAtMs?: bigint; reason: string}>;
         constructor(
-inner: {retryAt?: bigint; reason: string }) {
+inner: {retryAtMs?: bigint; reason: string }) {
             super("SyncState", "Offline");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {retryAt?: bigint; reason: string }): Offline_ {
+inner: {retryAtMs?: bigint; reason: string }): Offline_ {
             return new Offline_(inner);
         }
 
@@ -3598,7 +3598,7 @@ inner: {reason: string }): UpgradeRequired_ {
     type Failed__interface = {
         tag: SyncState_Tags.Failed;
         inner:
-Readonly<{reason: string; retryAt: bigint}>
+Readonly<{reason: string; retryAtMs: bigint}>
     };
     /**
      * An error that a quick retry does not resolve; it is retried later.
@@ -3611,15 +3611,15 @@ Readonly<{reason: string; retryAt: bigint}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.Failed;
         readonly inner:
-Readonly<{reason: string; retryAt: bigint}>;
+Readonly<{reason: string; retryAtMs: bigint}>;
         constructor(
-inner: {reason: string; retryAt: bigint }) {
+inner: {reason: string; retryAtMs: bigint }) {
             super("SyncState", "Failed");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason: string; retryAt: bigint }): Failed_ {
+inner: {reason: string; retryAtMs: bigint }): Failed_ {
             return new Failed_(inner);
         }
 
@@ -3632,7 +3632,7 @@ inner: {reason: string; retryAt: bigint }): Failed_ {
     type UpToDate__interface = {
         tag: SyncState_Tags.UpToDate;
         inner:
-Readonly<{since: bigint}>
+Readonly<{sinceMs: bigint}>
     };
     /**
      * Everything was pushed and pulled.
@@ -3645,15 +3645,15 @@ Readonly<{since: bigint}>
         readonly [uniffiTypeNameSymbol] = "SyncState";
         readonly tag = SyncState_Tags.UpToDate;
         readonly inner:
-Readonly<{since: bigint}>;
+Readonly<{sinceMs: bigint}>;
         constructor(
-inner: {since: bigint }) {
+inner: {sinceMs: bigint }) {
             super("SyncState", "UpToDate");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {since: bigint }): UpToDate_ {
+inner: {sinceMs: bigint }): UpToDate_ {
             return new UpToDate_(inner);
         }
 
@@ -3740,7 +3740,7 @@ inner: {since: bigint }): UpToDate_ {
 
 })();
 /**
- * The sync state. Times are microseconds since 1970.
+ * The sync state. Times are milliseconds since 1970.
  */
 export type SyncState = InstanceType<
     typeof SyncState['Idle' | 'Connecting' | 'Pushing' | 'Applying' | 'WaitingUntil' | 'Offline' | 'Metered' | 'NeedsAuth' | 'UpgradeRequired' | 'Failed' | 'UpToDate' | 'Suspended' | 'Stopped']
@@ -3756,13 +3756,13 @@ const FfiConverterTypeSyncState = (() => {
                 case 2: return new SyncState.Connecting();
                 case 3: return new SyncState.Pushing();
                 case 4: return new SyncState.Applying({done: FfiConverterUInt32.readFromCursor(c), total: FfiConverterOptionalUInt32.readFromCursor(c), rowsPerSecond: FfiConverterUInt32.readFromCursor(c) });
-                case 5: return new SyncState.WaitingUntil({at: FfiConverterInt64.readFromCursor(c), reason: FfiConverterString.readFromCursor(c) });
-                case 6: return new SyncState.Offline({retryAt: FfiConverterOptionalInt64.readFromCursor(c), reason: FfiConverterString.readFromCursor(c) });
+                case 5: return new SyncState.WaitingUntil({atMs: FfiConverterInt64.readFromCursor(c), reason: FfiConverterString.readFromCursor(c) });
+                case 6: return new SyncState.Offline({retryAtMs: FfiConverterOptionalInt64.readFromCursor(c), reason: FfiConverterString.readFromCursor(c) });
                 case 7: return new SyncState.Metered();
                 case 8: return new SyncState.NeedsAuth();
                 case 9: return new SyncState.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
-                case 10: return new SyncState.Failed({reason: FfiConverterString.readFromCursor(c), retryAt: FfiConverterInt64.readFromCursor(c) });
-                case 11: return new SyncState.UpToDate({since: FfiConverterInt64.readFromCursor(c) });
+                case 10: return new SyncState.Failed({reason: FfiConverterString.readFromCursor(c), retryAtMs: FfiConverterInt64.readFromCursor(c) });
+                case 11: return new SyncState.UpToDate({sinceMs: FfiConverterInt64.readFromCursor(c) });
                 case 12: return new SyncState.Suspended();
                 case 13: return new SyncState.Stopped();
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
@@ -3793,14 +3793,14 @@ const FfiConverterTypeSyncState = (() => {
                 case SyncState_Tags.WaitingUntil: {
                     c.writeI32(5);
                     const inner = value.inner;
-                    FfiConverterInt64.writeIntoCursor(inner.at, c);
+                    FfiConverterInt64.writeIntoCursor(inner.atMs, c);
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case SyncState_Tags.Offline: {
                     c.writeI32(6);
                     const inner = value.inner;
-                    FfiConverterOptionalInt64.writeIntoCursor(inner.retryAt, c);
+                    FfiConverterOptionalInt64.writeIntoCursor(inner.retryAtMs, c);
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
@@ -3822,13 +3822,13 @@ const FfiConverterTypeSyncState = (() => {
                     c.writeI32(10);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
-                    FfiConverterInt64.writeIntoCursor(inner.retryAt, c);
+                    FfiConverterInt64.writeIntoCursor(inner.retryAtMs, c);
                     return;
                 }
                 case SyncState_Tags.UpToDate: {
                     c.writeI32(11);
                     const inner = value.inner;
-                    FfiConverterInt64.writeIntoCursor(inner.since, c);
+                    FfiConverterInt64.writeIntoCursor(inner.sinceMs, c);
                     return;
                 }
                 case SyncState_Tags.Suspended: {
@@ -3866,14 +3866,14 @@ const FfiConverterTypeSyncState = (() => {
                 case SyncState_Tags.WaitingUntil: {
                     const inner = value.inner;
                     let size = 4;
-                    size += FfiConverterInt64.allocationSize(inner.at);
+                    size += FfiConverterInt64.allocationSize(inner.atMs);
                     size += FfiConverterString.allocationSize(inner.reason);
                     return size;
                 }
                 case SyncState_Tags.Offline: {
                     const inner = value.inner;
                     let size = 4;
-                    size += FfiConverterOptionalInt64.allocationSize(inner.retryAt);
+                    size += FfiConverterOptionalInt64.allocationSize(inner.retryAtMs);
                     size += FfiConverterString.allocationSize(inner.reason);
                     return size;
                 }
@@ -3893,13 +3893,13 @@ const FfiConverterTypeSyncState = (() => {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.reason);
-                    size += FfiConverterInt64.allocationSize(inner.retryAt);
+                    size += FfiConverterInt64.allocationSize(inner.retryAtMs);
                     return size;
                 }
                 case SyncState_Tags.UpToDate: {
                     const inner = value.inner;
                     let size = 4;
-                    size += FfiConverterInt64.allocationSize(inner.since);
+                    size += FfiConverterInt64.allocationSize(inner.sinceMs);
                     return size;
                 }
                 case SyncState_Tags.Suspended: {

@@ -10,8 +10,8 @@ export const newUser = (): string => `user-${(users += 1)}`;
 
 /** A device of a user with a bundled schema. */
 export function device(server: StoryServer, user: string, config: Partial<RejoinConfig> = {}, services: Services = {}): Promise<RejoinClient> {
-  const { url: serverUrl, schema } = server;
-  return opened({ serverUrl, schema, userId: user, syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services);
+  const { url, schema } = server;
+  return opened({ server: url, schema, userId: user, syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services);
 }
 
 /** Syncs the devices in order and stops their syncing. */

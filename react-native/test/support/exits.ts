@@ -2,7 +2,7 @@
 import { RejoinClient, setLogger } from '../../node/index';
 
 const [path = '', how] = process.argv.slice(2);
-const client = await RejoinClient.open({ path, serverUrl: 'http://127.0.0.1:9', userId: 'u1' }, { tokens: { token: () => 'token' } });
+const client = await RejoinClient.open({ path, server: 'http://127.0.0.1:9', userId: 'u1' }, { tokens: { token: () => 'token' } });
 await client.schema.createTable('task', 'id INTEGER PRIMARY KEY');
 let calls = 0;
 setLogger('trace', () => (calls += 1));

@@ -326,7 +326,7 @@ extension JSON {
         configuration.userID = self["user"].text
         if self["schema"] != .null { configuration.schema = self["schema"].line }
         if let url = self["url"].text {
-            configuration.serverURL = URL(string: url)
+            configuration.server = URL(string: url)
             configuration.syncInterval = .seconds(3600)
             configuration.pushDebounce = .zero
         }

@@ -109,7 +109,7 @@ private func payload(_ mirror: Mirror) -> [String: JSON] {
 
 /// The members of a struct or a tuple.
 func members(_ mirror: Mirror) -> [String: JSON] {
-    let members = mirror.children.map { (($0.label == "date") ? "at" : snake($0.label ?? ""), JSON(of: $0.value)) }
+    let members = mirror.children.map { (snake($0.label ?? ""), JSON(of: $0.value)) }
     return Dictionary(members) { $1 }
 }
 

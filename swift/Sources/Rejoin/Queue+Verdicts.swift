@@ -40,7 +40,7 @@ public struct VerdictEntry: Sendable, Hashable, Identifiable {
     /// then see the `detail` of ``QueueHandle/all()``.
     public let detail: VerdictDetail?
     /// When it arrived, by the device's clock.
-    public let date: Date
+    public let at: Date
 }
 
 /// Verdicts that the app has not acknowledged.

@@ -12,7 +12,7 @@ internal import RejoinFFI
 /// ```swift
 /// let client = try await RejoinClient.open(.init(
 ///     path: folder.appendingPathComponent("todo.db"),
-///     serverURL: URL(string: "https://sync.example.com"),
+///     server: URL(string: "https://sync.example.com"),
 ///     tokens: session))
 /// try await client.start()
 ///

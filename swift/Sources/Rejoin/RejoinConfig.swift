@@ -10,7 +10,7 @@ import Foundation
 ///
 /// ```swift
 /// var config = RejoinConfig(path: folder.appendingPathComponent("todo.db"))
-/// config.serverURL = URL(string: "https://sync.example.com")
+/// config.server = URL(string: "https://sync.example.com")
 /// config.syncInterval = .seconds(60)
 /// ```
 public struct RejoinConfig: Sendable {
@@ -18,8 +18,8 @@ public struct RejoinConfig: Sendable {
     public var path: URL
     /// The server. Without it the client works offline and keeps all writes. `http://` is accepted for loopback
     /// addresses only; see ``allowHTTP``.
-    public var serverURL: URL?
-    /// Whether ``serverURL`` may be `http://` to a host that is not a loopback address. Others on the network can then
+    public var server: URL?
+    /// Whether ``server`` may be `http://` to a host that is not a loopback address. Others on the network can then
     /// read and change rows and steal the token. For development in a local network. Default: false.
     public var allowHTTP = false
     /// The user whose data this file holds. Default: the user that the server returns at registration. A plain Synchro
@@ -80,25 +80,25 @@ public struct RejoinConfig: Sendable {
     /// Default settings for this file.
     ///
     /// - Parameter path: the database's file.
-    /// - Parameter serverURL: the server, if there is one.
+    /// - Parameter server: the server, if there is one.
     /// - Parameter tokens: identifies the user to the server.
-    public init(path: URL, serverURL: URL? = nil, tokens: (any TokenProvider)? = nil) {
+    public init(path: URL, server: URL? = nil, tokens: (any TokenProvider)? = nil) {
         self.path = path
-        self.serverURL = serverURL
+        self.server = server
         self.tokens = tokens
     }
 
     /// Default settings for this file, with a closure in place of a ``TokenProvider``.
     ///
     /// ```swift
-    /// let config = RejoinConfig(path: file, serverURL: url) { refresh in try await session.token(renew: refresh) }
+    /// let config = RejoinConfig(path: file, server: url) { refresh in try await session.token(renew: refresh) }
     /// ```
     ///
     /// - Parameter path: the file.
-    /// - Parameter serverURL: the server; without it, the client works offline.
+    /// - Parameter server: the server; without it, the client works offline.
     /// - Parameter tokens: as ``TokenProvider/token(refresh:)``.
-    public init(path: URL, serverURL: URL? = nil, tokens: @escaping TokenClosure.Body) {
-        self.init(path: path, serverURL: serverURL, tokens: TokenClosure(tokens))
+    public init(path: URL, server: URL? = nil, tokens: @escaping TokenClosure.Body) {
+        self.init(path: path, server: server, tokens: TokenClosure(tokens))
     }
 
     /// Default settings for a new file, for tests and previews: `RejoinClient.open(.temporary())`.

@@ -22,7 +22,7 @@ public struct LogRecord: Sendable {
     /// The log level.
     public let level: LogLevel
     /// The time of the record.
-    public let date: Date
+    public let at: Date
     /// The part of the engine that logs.
     public let target: String
     /// The message.

@@ -51,7 +51,7 @@ public enum SyncState: Sendable, Hashable {
     /// and the rate.
     case applying(done: Int, total: Int?, rowsPerSecond: Int)
     /// The server is temporarily unavailable; the next attempt is at this time.
-    case waiting(until: Date, reason: String)
+    case waiting(at: Date, reason: String)
     /// No server is reachable. `retryAt` is `nil` while the device reports no network.
     case offline(retryAt: Date?, reason: String)
     /// The network is metered, and the policy defers the remaining work.

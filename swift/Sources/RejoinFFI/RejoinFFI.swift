@@ -6444,9 +6444,9 @@ public struct ClientConfig: Equatable, Hashable {
     /**
      * The server, as `https://host/prefix`. Without one, writes stay in the queue.
      */
-    public var serverUrl: String?
+    public var server: String?
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+     * Whether `server` may be `http://` to a host that is not a loopback address. Other hosts
      * on the network can then read and change the rows and steal the token. Default: no.
      */
     public var allowHttp: Bool?
@@ -6471,7 +6471,7 @@ public struct ClientConfig: Equatable, Hashable {
      * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
      * Default: fetched from the server.
      */
-    public var schemaJson: String?
+    public var schema: String?
     /**
      * Conflict policy by table. Default: the policy in the server's manifest.
      */
@@ -6550,9 +6550,9 @@ public struct ClientConfig: Equatable, Hashable {
          */path: String,
         /**
          * The server, as `https://host/prefix`. Without one, writes stay in the queue.
-         */serverUrl: String? = nil,
+         */server: String? = nil,
         /**
-         * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+         * Whether `server` may be `http://` to a host that is not a loopback address. Other hosts
          * on the network can then read and change the rows and steal the token. Default: no.
          */allowHttp: Bool? = nil,
         /**
@@ -6571,7 +6571,7 @@ public struct ClientConfig: Equatable, Hashable {
         /**
          * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
          * Default: fetched from the server.
-         */schemaJson: String? = nil,
+         */schema: String? = nil,
         /**
          * Conflict policy by table. Default: the policy in the server's manifest.
          */policies: [String: ConflictPolicy]? = nil,
@@ -6626,13 +6626,13 @@ public struct ClientConfig: Equatable, Hashable {
          * Limits of actions. Default: see its fields.
          */actionBudget: ActionBudget? = nil) {
         self.path = path
-        self.serverUrl = serverUrl
+        self.server = server
         self.allowHttp = allowHttp
         self.userId = userId
         self.deviceName = deviceName
         self.platform = platform
         self.appVersion = appVersion
-        self.schemaJson = schemaJson
+        self.schema = schema
         self.policies = policies
         self.syncIntervalMs = syncIntervalMs
         self.pushDebounceMs = pushDebounceMs
@@ -6667,13 +6667,13 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         return
             try ClientConfig(
                 path: FfiConverterString.read(from: &buf),
-                serverUrl: FfiConverterOptionString.read(from: &buf),
+                server: FfiConverterOptionString.read(from: &buf),
                 allowHttp: FfiConverterOptionBool.read(from: &buf),
                 userId: FfiConverterOptionString.read(from: &buf),
                 deviceName: FfiConverterOptionString.read(from: &buf),
                 platform: FfiConverterOptionString.read(from: &buf),
                 appVersion: FfiConverterOptionString.read(from: &buf),
-                schemaJson: FfiConverterOptionString.read(from: &buf),
+                schema: FfiConverterOptionString.read(from: &buf),
                 policies: FfiConverterOptionDictionaryStringTypeConflictPolicy.read(from: &buf),
                 syncIntervalMs: FfiConverterOptionUInt32.read(from: &buf),
                 pushDebounceMs: FfiConverterOptionUInt32.read(from: &buf),
@@ -6694,13 +6694,13 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
 
     public static func write(_ value: ClientConfig, into buf: inout [UInt8]) {
         FfiConverterString.write(value.path, into: &buf)
-        FfiConverterOptionString.write(value.serverUrl, into: &buf)
+        FfiConverterOptionString.write(value.server, into: &buf)
         FfiConverterOptionBool.write(value.allowHttp, into: &buf)
         FfiConverterOptionString.write(value.userId, into: &buf)
         FfiConverterOptionString.write(value.deviceName, into: &buf)
         FfiConverterOptionString.write(value.platform, into: &buf)
         FfiConverterOptionString.write(value.appVersion, into: &buf)
-        FfiConverterOptionString.write(value.schemaJson, into: &buf)
+        FfiConverterOptionString.write(value.schema, into: &buf)
         FfiConverterOptionDictionaryStringTypeConflictPolicy.write(value.policies, into: &buf)
         FfiConverterOptionUInt32.write(value.syncIntervalMs, into: &buf)
         FfiConverterOptionUInt32.write(value.pushDebounceMs, into: &buf)
@@ -7813,9 +7813,9 @@ public struct LogRecord: Equatable, Hashable {
      */
     public var level: LogLevel
     /**
-     * Time in microseconds since 1970.
+     * Time in milliseconds since 1970.
      */
-    public var at: Int64
+    public var atMs: Int64
     /**
      * The module that wrote it.
      */
@@ -7836,8 +7836,8 @@ public struct LogRecord: Equatable, Hashable {
          * Its level.
          */level: LogLevel,
         /**
-         * Time in microseconds since 1970.
-         */at: Int64,
+         * Time in milliseconds since 1970.
+         */atMs: Int64,
         /**
          * The module that wrote it.
          */target: String,
@@ -7848,7 +7848,7 @@ public struct LogRecord: Equatable, Hashable {
          * The structured fields.
          */fields: [LogField]) {
         self.level = level
-        self.at = at
+        self.atMs = atMs
         self.target = target
         self.text = text
         self.fields = fields
@@ -7871,7 +7871,7 @@ public struct FfiConverterTypeLogRecord: FfiConverterRustBuffer {
         return
             try LogRecord(
                 level: FfiConverterTypeLogLevel.read(from: &buf),
-                at: FfiConverterInt64.read(from: &buf),
+                atMs: FfiConverterInt64.read(from: &buf),
                 target: FfiConverterString.read(from: &buf),
                 text: FfiConverterString.read(from: &buf),
                 fields: FfiConverterSequenceTypeLogField.read(from: &buf)
@@ -7880,7 +7880,7 @@ public struct FfiConverterTypeLogRecord: FfiConverterRustBuffer {
 
     public static func write(_ value: LogRecord, into buf: inout [UInt8]) {
         FfiConverterTypeLogLevel.write(value.level, into: &buf)
-        FfiConverterInt64.write(value.at, into: &buf)
+        FfiConverterInt64.write(value.atMs, into: &buf)
         FfiConverterString.write(value.target, into: &buf)
         FfiConverterString.write(value.text, into: &buf)
         FfiConverterSequenceTypeLogField.write(value.fields, into: &buf)
@@ -11352,7 +11352,7 @@ public func FfiConverterTypeSqlValue_lower(_ value: SqlValue) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * The sync state. Times are microseconds since 1970.
+ * The sync state. Times are milliseconds since 1970.
  */
 
 public enum SyncState: Equatable, Hashable {
@@ -11389,7 +11389,7 @@ public enum SyncState: Equatable, Hashable {
     case waitingUntil(
         /**
          * Time of the next attempt.
-         */at: Int64,
+         */atMs: Int64,
         /**
          * The result of the last attempt.
          */reason: String
@@ -11400,7 +11400,7 @@ public enum SyncState: Equatable, Hashable {
     case offline(
         /**
          * The next attempt; nothing while the device reports that there is no network.
-         */retryAt: Int64?,
+         */retryAtMs: Int64?,
         /**
          * The result of the last attempt.
          */reason: String
@@ -11430,7 +11430,7 @@ public enum SyncState: Equatable, Hashable {
          */reason: String,
         /**
          * The next attempt.
-         */retryAt: Int64
+         */retryAtMs: Int64
     )
     /**
      * Everything was pushed and pulled.
@@ -11438,7 +11438,7 @@ public enum SyncState: Equatable, Hashable {
     case upToDate(
         /**
          * End of the last pass.
-         */since: Int64
+         */sinceMs: Int64
     )
     /**
      * The app is in the background: no file, lock or connection is open.
@@ -11478,10 +11478,10 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
         case 4: return .applying(done: try FfiConverterUInt32.read(from: &buf), total: try FfiConverterOptionUInt32.read(from: &buf), rowsPerSecond: try FfiConverterUInt32.read(from: &buf)
         )
 
-        case 5: return .waitingUntil(at: try FfiConverterInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
+        case 5: return .waitingUntil(atMs: try FfiConverterInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
         )
 
-        case 6: return .offline(retryAt: try FfiConverterOptionInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
+        case 6: return .offline(retryAtMs: try FfiConverterOptionInt64.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
         )
 
         case 7: return .metered
@@ -11491,10 +11491,10 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
         case 9: return .upgradeRequired(reason: try FfiConverterString.read(from: &buf)
         )
 
-        case 10: return .failed(reason: try FfiConverterString.read(from: &buf), retryAt: try FfiConverterInt64.read(from: &buf)
+        case 10: return .failed(reason: try FfiConverterString.read(from: &buf), retryAtMs: try FfiConverterInt64.read(from: &buf)
         )
 
-        case 11: return .upToDate(since: try FfiConverterInt64.read(from: &buf)
+        case 11: return .upToDate(sinceMs: try FfiConverterInt64.read(from: &buf)
         )
 
         case 12: return .suspended
@@ -11528,15 +11528,15 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
             FfiConverterUInt32.write(rowsPerSecond, into: &buf)
 
 
-        case let .waitingUntil(at,reason):
+        case let .waitingUntil(atMs,reason):
             writeInt(&buf, Int32(5))
-            FfiConverterInt64.write(at, into: &buf)
+            FfiConverterInt64.write(atMs, into: &buf)
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .offline(retryAt,reason):
+        case let .offline(retryAtMs,reason):
             writeInt(&buf, Int32(6))
-            FfiConverterOptionInt64.write(retryAt, into: &buf)
+            FfiConverterOptionInt64.write(retryAtMs, into: &buf)
             FfiConverterString.write(reason, into: &buf)
 
 
@@ -11553,15 +11553,15 @@ public struct FfiConverterTypeSyncState: FfiConverterRustBuffer {
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .failed(reason,retryAt):
+        case let .failed(reason,retryAtMs):
             writeInt(&buf, Int32(10))
             FfiConverterString.write(reason, into: &buf)
-            FfiConverterInt64.write(retryAt, into: &buf)
+            FfiConverterInt64.write(retryAtMs, into: &buf)
 
 
-        case let .upToDate(since):
+        case let .upToDate(sinceMs):
             writeInt(&buf, Int32(11))
-            FfiConverterInt64.write(since, into: &buf)
+            FfiConverterInt64.write(sinceMs, into: &buf)
 
 
         case .suspended:

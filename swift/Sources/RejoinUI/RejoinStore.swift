@@ -42,12 +42,12 @@ public final class RejoinStore: SyncedDatabase, @unchecked Sendable {
     ) {
         open = { @Sendable in
             let file = try folder.url().appendingPathComponent(name, isDirectory: false)
-            var config = RejoinConfig(path: file, serverURL: server, tokens: tokens)
+            var config = RejoinConfig(path: file, server: server, tokens: tokens)
             config.schema = try schema?.json()
             config.appVersion = threePartVersion(Bundle.main.infoDictionary?["CFBundleShortVersionString"] as? String)
             configure(&config)
             let client = try await RejoinClient.open(config)
-            if config.serverURL != nil { try await client.start() }
+            if config.server != nil { try await client.start() }
             let (lifecycle, kept) = await lifecycle.follow(client)
             return Opened(client: client, lifecycle: lifecycle, kept: kept)
         }

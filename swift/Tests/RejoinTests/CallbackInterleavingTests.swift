@@ -35,7 +35,7 @@ private struct One: Sendable {
     func run() async throws {
         let provider = Provider(answer)
         // No server listens on this port: requests after the token callback are offline.
-        let configuration = RejoinConfig(path: path, serverURL: URL(string: "http://127.0.0.1:9"), tokens: provider)
+        let configuration = RejoinConfig(path: path, server: URL(string: "http://127.0.0.1:9"), tokens: provider)
         let client = try await RejoinClient.open(configuration)
         await provider.use(client)
         try await client.schema.createTable("item", "id TEXT PRIMARY KEY")

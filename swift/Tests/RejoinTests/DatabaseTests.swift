@@ -46,7 +46,7 @@ import Testing
     @Test func tokensOfAClosureIdentifyTheUser() async throws {
         let server = try StoryServer(tokens: true)
         let asked = Locked<[Bool]>([])
-        let config = RejoinConfig(path: folder.file("closure.db"), serverURL: server.url) { refresh in
+        let config = RejoinConfig(path: folder.file("closure.db"), server: server.url) { refresh in
             asked.with { $0.append(refresh) }
             return try server.token()
         }

@@ -89,7 +89,7 @@ import Testing
         #expect(news.missed == 0 && news.entries.map(\.id) == [create, edit])
         #expect(news.entries.map(\.kind) == [.parked, .parked] && news.entries.map(\.reason) == [.rejected, .depends])
         let (first, second) = (news.entries[0], news.entries[1])
-        #expect(first.detail != nil && first.attempt == 1 && abs(first.date.timeIntervalSinceNow) < 60)
+        #expect(first.detail != nil && first.attempt == 1 && abs(first.at.timeIntervalSinceNow) < 60)
         #expect(second.becauseOf == create && second.action == nil)
         #expect(try await client.queue.verdicts(1).entries == [first])
         #expect(kind(await thrown { _ = try await client.queue.verdicts(-1) }) == "invalidInput")
@@ -138,7 +138,7 @@ import Testing
             let entries = numbers.map {
                 VerdictEntry(
                     number: Int64($0), id: "\($0)", attempt: 1, kind: .accepted, reason: nil, becauseOf: nil, action: nil, detail: nil,
-                    date: .distantPast)
+                    at: .distantPast)
             }
             return Verdicts(entries: entries, missed: missed)
         }

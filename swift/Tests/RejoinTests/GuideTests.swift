@@ -42,7 +42,7 @@ import Testing
         try FileManager.default.createDirectory(at: backup, withIntermediateDirectories: true)
         let (schema, title, time) = (try server.schema(), "buy milk", FakeTime())
 
-        var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), serverURL: url)
+        var config = RejoinConfig(path: folder.appendingPathComponent("user-\(user).db"), server: url)
         config.userID = user
         config.schema = schema
         let client = try await RejoinClient.open(config)
@@ -109,7 +109,7 @@ import Testing
     @Test func guideExampleOfATokenProviderRuns() async throws {
         let (folder, server) = (try Folder(), try StoryServer(tokens: true))
         @Sendable func signIn(again: Bool) async throws -> String { try server.token() }
-        var config = RejoinConfig(path: folder.file("tasks.db"), serverURL: server.url)
+        var config = RejoinConfig(path: folder.file("tasks.db"), server: server.url)
         config.schema = try server.schema()
         config.tokens = TokenClosure { refresh in try await signIn(again: refresh) }
         let client = try await RejoinClient.open(config)

@@ -18,7 +18,7 @@ import Testing
             Task { await wasShown.set() }
         }
 
-        var config = RejoinConfig(path: file, serverURL: url)
+        var config = RejoinConfig(path: file, server: url)
         config.userID = "ana"
         config.schema = schema
         let client = try await RejoinClient.open(config)
@@ -40,7 +40,7 @@ import Testing
 
     /// Leaves a file with a parked mutation.
     private func prepare(_ file: URL, _ url: URL, _ schema: String) async throws {
-        var config = RejoinConfig(path: file, serverURL: url)
+        var config = RejoinConfig(path: file, server: url)
         config.userID = "ana"
         config.schema = schema
         let client = try await RejoinClient.open(config)
@@ -60,7 +60,7 @@ import Testing
             let done: Bool
         }
 
-        var config = RejoinConfig(path: folder.appendingPathComponent("tasks.db"), serverURL: url)
+        var config = RejoinConfig(path: folder.appendingPathComponent("tasks.db"), server: url)
         config.tokens = session
         config.schema = try server.schema()
         let client = try await RejoinClient.open(config)
@@ -135,7 +135,7 @@ import Testing
 
     @Test func readmeExamplesOfActionsAndDecisionsRun() async throws {
         let (folder, server) = (try Folder(), try StoryServer())
-        var config = RejoinConfig(path: folder.file("tasks.db"), serverURL: server.url)
+        var config = RejoinConfig(path: folder.file("tasks.db"), server: server.url)
         config.schema = try server.schema()
         config.userID = "u1"
         config.syncInterval = .seconds(3600)

@@ -42,11 +42,11 @@ import Testing
 
     @Test func configurationProblemsAreReportedTogether() async throws {
         var wrong = RejoinConfig(path: folder.file("x.db"))
-        wrong.serverURL = URL(string: "ftp://a.example")
+        wrong.server = URL(string: "ftp://a.example")
         wrong.pageSize = 5
         let error = try #require(await thrown { _ = try await RejoinClient.open(wrong) })
         #expect(kind(error) == "configuration")
-        #expect("\(error)".contains("server_url") && "\(error)".contains("page_size"))
+        #expect("\(error)".contains("server: ") && "\(error)".contains("page_size"))
         wrong.pageSize = -1
         wrong.syncInterval = .seconds(1_000_000_000_000)
         let outside = try #require(await thrown { _ = try await RejoinClient.open(wrong) })

@@ -129,7 +129,7 @@ import Testing
     /// server.
     private func openAndShutDown(_ number: Int) async throws {
         var configuration = RejoinConfig(path: folder.file("\(number % 4).db"))
-        if number % 4 == 3 { configuration.serverURL = URL(string: "http://127.0.0.1:9") }
+        if number % 4 == 3 { configuration.server = URL(string: "http://127.0.0.1:9") }
         let client = try await RejoinClient.open(configuration)
         if number % 4 == 3 { try await client.start() }
         try await client.schema.createTable("item", "id TEXT PRIMARY KEY, n INTEGER, body TEXT")

@@ -87,7 +87,7 @@ import Testing
             (.applying(done: 1, total: 4, rowsPerSecond: 1), "Syncing 25 %", .active),
             (.applying(done: 9, total: 4, rowsPerSecond: 1), "Syncing 100 %", .active),
             (.offline(retryAt: nil, reason: ""), "Offline", .waiting),
-            (.waiting(until: now, reason: ""), "Server unavailable", .waiting),
+            (.waiting(at: now, reason: ""), "Server unavailable", .waiting),
             (.metered, "Waiting for Wi-Fi", .waiting), (.needsAuth, "Sign in to sync", .alert),
             (.upgradeRequired(reason: ""), "Update required", .alert),
             (.failed(reason: "", retryAt: now), "Sync failed", .alert),

@@ -100,7 +100,7 @@ struct Load {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let name = format!("device-{}", options.number);
     let config = Config::new(file_of(&options.folder, options.number))
-        .server_url(options.url.clone())
+        .server(options.url.clone())
         .user_id(USER.to_owned())
         .device_name(name.clone())
         .page_size(100)

@@ -93,7 +93,7 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
     let client = Client::open_with(
         Config::new(&life.file)
             .schema(schema)
-            .server_url(life.url.clone())
+            .server(life.url.clone())
             .user_id("ana")
             .sync_interval(Duration::from_hours(1))
             .push_debounce(Duration::ZERO)

@@ -123,7 +123,7 @@ fn client_drops_oversized_responses_and_continues() {
         door.plain(|plain| plain.insert("places", &row));
         let folder = TempDir::new().unwrap();
         let mut config = Config::new(folder.path().join("app.db"));
-        config.server_url = Some(door.url.clone());
+        config.server = Some(door.url.clone());
         config.user_id = Some("ana".to_owned());
         config.schema = (path != "/sync/schema").then(|| door.plain(PlainBackend::manifest));
         config.sync_interval = Duration::from_hours(1);

@@ -81,7 +81,7 @@ impl Phone {
     ) -> Self {
         let folder = TempDir::new().unwrap();
         let mut config = Config::new(folder.path().join("app.db"));
-        config.server_url = url.map(str::to_owned);
+        config.server = url.map(str::to_owned);
         config.user_id = Some(user.to_owned());
         config.sync_interval = Duration::from_hours(1);
         config.push_debounce = Duration::ZERO;
@@ -228,7 +228,7 @@ fn client_without_server_refuses_only_sync() {
     phone.client.schema().create_table("draft", "id TEXT PRIMARY KEY").wait().unwrap();
     phone.run("INSERT INTO draft VALUES ('a')");
     let refused = phone.client.start().unwrap_err().to_string();
-    assert_eq!(refused, "refused syncing: the configuration has no server_url");
+    assert_eq!(refused, "refused syncing: the configuration has no server");
     assert!(phone.client.sync().run(None).wait().is_err());
     phone.client.stop().wait().unwrap();
     assert_eq!(phone.client.status().state, SyncState::Idle);
@@ -241,7 +241,7 @@ fn network_state_set_before_start_is_applied() {
     let (sender, updates) = mpsc::channel();
     let _subscription = phone.client.on_status(move |status| drop(sender.send(status)));
     phone.client.start().unwrap();
-    while !matches!(next(&updates).state, SyncState::Offline { retry_at: None, .. }) {}
+    while !matches!(next(&updates).state, SyncState::Offline { retry_at_ms: None, .. }) {}
     phone.client.sync().set_network(Network { online: true, metered: false });
     while !matches!(next(&updates).state, SyncState::UpToDate { .. }) {}
 }
@@ -283,7 +283,7 @@ fn missing_token_is_reported_and_writes_are_kept() {
     let served = Served::new(&backend);
     let folder = TempDir::new().unwrap();
     let config = Config::new(folder.path().join("app.db"))
-        .server_url(served.url.clone())
+        .server(served.url.clone())
         .schema(backend.manifest());
     let sign_in = Arc::new(SignIn::default());
     let services = Services { tokens: Some(sign_in.clone()), ..Services::default() };

@@ -62,7 +62,7 @@ impl Story {
 
     fn open(&self) -> App {
         let mut config = Config::new(self.path("app.db"));
-        config.server_url = Some(self.door.url.clone());
+        config.server = Some(self.door.url.clone());
         config.user_id = Some("ana".to_owned());
         config.schema = Some(self.door.plain(PlainBackend::manifest));
         config.sync_interval = Duration::from_hours(1);

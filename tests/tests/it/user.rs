@@ -105,7 +105,7 @@ impl Phone {
 
     fn open(&self) -> Client {
         let config = Config::new(self.folder.path().join("app.db"))
-            .server_url(self.url.clone())
+            .server(self.url.clone())
             .sync_interval(std::time::Duration::from_hours(1));
         let inner = HttpTransport::new(&self.url, 1 << 20).unwrap();
         let services = Services {

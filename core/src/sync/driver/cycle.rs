@@ -114,7 +114,7 @@ impl Cycle {
         let is_explicit = inbox.requests.explicit;
         if !is_explicit && !inbox.network.online {
             let why = "the device has no network".to_owned();
-            shared.board.set(SyncState::Offline { retry_at: None, reason: why });
+            shared.board.set(SyncState::Offline { retry_at_ms: None, reason: why });
             return Step::Wait(None);
         }
         if !is_explicit && held == Metered::Never {
@@ -255,11 +255,11 @@ impl Cycle {
                 // The server asked to retry some mutations; they must not wait for the interval.
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let why = format!("{} mutations wait to be sent again", report.still_pending);
-                SyncState::WaitingUntil { at: self.wall(at), reason: why }
+                SyncState::WaitingUntil { at_ms: self.wall_ms(at), reason: why }
             }
             Ok(PassResult::Finished(_)) => {
                 self.schedule.succeeded(now);
-                SyncState::UpToDate { since: self.pass.host.now_micros() }
+                SyncState::UpToDate { since_ms: self.pass.host.now_micros() / 1_000 }
             }
             Ok(PassResult::HeldBack) => {
                 self.schedule.succeeded(now);
@@ -282,15 +282,15 @@ impl Cycle {
         Some(match course(error) {
             Course::Away => {
                 let at = self.schedule.failed(now, random(&*self.pass.host), None);
-                SyncState::Offline { retry_at: Some(self.wall(at)), reason: why }
+                SyncState::Offline { retry_at_ms: Some(self.wall_ms(at)), reason: why }
             }
             Course::Unwell => {
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
-                let at = self.wall(at);
+                let at_ms = self.wall_ms(at);
                 if self.schedule.is_tired() {
-                    SyncState::Failed { reason: why, retry_at: at }
+                    SyncState::Failed { reason: why, retry_at_ms: at_ms }
                 } else {
-                    SyncState::WaitingUntil { at, reason: why }
+                    SyncState::WaitingUntil { at_ms, reason: why }
                 }
             }
             Course::Halt(halt) => {
@@ -303,7 +303,7 @@ impl Cycle {
             }
             Course::Broken => {
                 let at = self.schedule.broke(now);
-                SyncState::Failed { reason: why, retry_at: self.wall(at) }
+                SyncState::Failed { reason: why, retry_at_ms: self.wall_ms(at) }
             }
             Course::Gone => {
                 // The loop is usually about to be stopped or suspended; otherwise it retries.
@@ -339,11 +339,11 @@ impl Cycle {
         self.pass.shared.lock().requests.wrote.is_some()
     }
 
-    /// A time of the loop's clock as wall-clock time.
-    fn wall(&self, at: Duration) -> i64 {
+    /// A time of the loop's clock as wall-clock time: milliseconds since 1970.
+    fn wall_ms(&self, at: Duration) -> i64 {
         let ahead = at.saturating_sub(self.pass.shared.now());
         let ahead = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);
-        self.pass.host.now_micros().saturating_add(ahead)
+        self.pass.host.now_micros().saturating_add(ahead) / 1_000
     }
 }
 

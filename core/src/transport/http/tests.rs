@@ -282,7 +282,7 @@ async fn silent_connection_is_not_probed() {
 }
 
 #[test]
-fn invalid_server_url_is_refused_with_the_reason() {
+fn invalid_server_is_refused_with_the_reason() {
     let table = [
         ("https://sync.example.org", None),
         ("https://sync.example.org/a/b/", None),

@@ -9,7 +9,7 @@ import { rejoinCollectionOptions } from '@rejoin/tanstack-db';
 import { createCollection } from '@tanstack/db';
 import { Kysely } from 'kysely';
 import type { ReactElement } from 'react';
-import { AppState, Platform, Text, View } from 'react-native';
+import { Text, View } from 'react-native';
 
 type Task = { id: string; title: string };
 
@@ -20,7 +20,7 @@ const actions = new Actions().handler({ name: 'rename', parameters: [{ name: 'ti
 
 export async function open(path: string, schema: object): Promise<[RejoinClient, Subscription]> {
   const client = await RejoinClient.open({ path, schema }, { actions, tokens: async (refresh) => (refresh ? undefined : 'token') });
-  return [client, followApp(client, { AppState, Platform, NetInfo })];
+  return [client, followApp(client, { NetInfo })];
 }
 
 export async function write(database: RejoinDatabase): Promise<Row[]> {

@@ -39,7 +39,7 @@ export function RejoinInspector(): ReactElement {
   );
 }
 
-const TIMES = new Set(['at', 'retryAt', 'since']);
+const TIMES = new Set(['atMs', 'retryAtMs', 'sinceMs']);
 
 function StatusSection(): ReactElement {
   const client = useRejoin<RejoinClient>();

@@ -18,13 +18,13 @@ extension RejoinConfig {
         if !path.isFileURL { problems.append("path: \(path) names no file") }
         let config = ClientConfig(
             path: path == Self.temporaryPath ? ":temporary:" : path.path,
-            serverUrl: serverURL?.absoluteString,
+            server: server?.absoluteString,
             allowHttp: allowHTTP,
             userId: userID,
             deviceName: deviceName,
             platform: platform,
             appVersion: appVersion,
-            schemaJson: schema,
+            schema: schema,
             policies: policies.mapValues(\.ffi),
             syncIntervalMs: fitting("syncInterval", syncInterval?.milliseconds),
             pushDebounceMs: fitting("pushDebounce", pushDebounce?.milliseconds),

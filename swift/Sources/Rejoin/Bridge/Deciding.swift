@@ -15,7 +15,7 @@ extension VerdictEntry {
         self.init(
             number: entry.number, id: entry.id, attempt: Int(entry.attempt), kind: VerdictKind(entry.kind),
             reason: entry.reason.map(ParkReason.init), becauseOf: entry.becauseOf, action: entry.action, detail: entry.detail.map(VerdictDetail.init),
-            date: Date(millis: entry.atMs))
+            at: Date(millis: entry.atMs))
     }
 }
 

@@ -49,13 +49,13 @@ extension SyncState {
             case .pushing: .pushing
             case .applying(let done, let total, let pace):
                 .applying(done: Int(done), total: total.map(Int.init), rowsPerSecond: Int(pace))
-            case .waitingUntil(let at, let reason): .waiting(until: Date(micros: at), reason: reason)
-            case .offline(let retryAt, let reason): .offline(retryAt: retryAt.map(Date.init(micros:)), reason: reason)
+            case .waitingUntil(let atMs, let reason): .waiting(at: Date(millis: atMs), reason: reason)
+            case .offline(let retryAtMs, let reason): .offline(retryAt: retryAtMs.map(Date.init(millis:)), reason: reason)
             case .metered: .metered
             case .needsAuth: .needsAuth
             case .upgradeRequired(let reason): .upgradeRequired(reason: reason)
-            case .failed(let reason, let retryAt): .failed(reason: reason, retryAt: Date(micros: retryAt))
-            case .upToDate(let since): .upToDate(since: Date(micros: since))
+            case .failed(let reason, let retryAtMs): .failed(reason: reason, retryAt: Date(millis: retryAtMs))
+            case .upToDate(let sinceMs): .upToDate(since: Date(millis: sinceMs))
             case .suspended: .suspended
             case .stopped: .stopped
             }

@@ -82,7 +82,7 @@ extension LogLevel {
 extension LogRecord {
     init(_ record: RejoinFFI.LogRecord) {
         self.init(
-            level: LogLevel(record.level), date: Date(micros: record.at), target: record.target, text: record.text,
+            level: LogLevel(record.level), at: Date(millis: record.atMs), target: record.target, text: record.text,
             fields: record.fields.map { ($0.name, $0.value) })
     }
 }

@@ -46,7 +46,7 @@ func offlineClient(_ folder: Folder, _ change: (inout RejoinConfig) -> Void = { 
 func device(
     _ name: String, _ folder: Folder, _ server: StoryServer, _ change: (inout RejoinConfig) -> Void = { _ in }
 ) async throws -> RejoinClient {
-    var configuration = RejoinConfig(path: folder.file("\(name).db"), serverURL: server.url)
+    var configuration = RejoinConfig(path: folder.file("\(name).db"), server: server.url)
     configuration.userID = "u1"
     configuration.deviceName = name
     configuration.schema = try server.schema()

@@ -57,7 +57,7 @@ struct Open {
 impl Open {
     fn run(self) -> Result<Client> {
         let mut config = Config::new(self.path)
-            .server_url(self.url)
+            .server(self.url)
             .user_id(self.user)
             .sync_interval(Duration::from_hours(1))
             .push_debounce(Duration::ZERO);

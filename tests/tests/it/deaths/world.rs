@@ -263,7 +263,7 @@ impl World {
     fn sync(&self) -> rejoin_core::SyncReport {
         let served = Served::new(&self.backend);
         let mut config = Config::new(self.file());
-        config.server_url = Some(served.url.clone());
+        config.server = Some(served.url.clone());
         config.user_id = Some("ana".to_owned());
         config.sync_interval = Duration::from_hours(1);
         config.page_size = 100;

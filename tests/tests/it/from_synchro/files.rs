@@ -228,7 +228,7 @@ fn import_is_atomic_across_a_crash() {
     for number in 0..7 {
         let mut config = story.config(None);
         config.path = story.path(&format!("copy{number}.db"));
-        config.server_url = None;
+        config.server = None;
         let app = App(Client::open(config).wait().unwrap());
         if number < 6 {
             assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()), "{number}");
@@ -250,7 +250,7 @@ fn concurrent_imports_take_each_row_once() {
     let other = {
         let mut config = story.config(Some(story.backend.manifest()));
         config.path = story.path("other.db");
-        config.server_url = None;
+        config.server = None;
         App(Client::open(config).wait().unwrap())
     };
     let calls = [&app, &app, &app, &other, &other].map(|app| app.0.storage().import_synchro(&path));

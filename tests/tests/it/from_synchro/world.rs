@@ -65,7 +65,7 @@ impl Move {
 
     pub(super) fn config(&self, schema: Option<Manifest>) -> Config {
         let mut config = Config::new(self.path("app.db"));
-        config.server_url = Some(self.served.url.clone());
+        config.server = Some(self.served.url.clone());
         config.user_id = Some("ana".to_owned());
         config.schema = schema;
         config.sync_interval = Duration::from_hours(1);

@@ -114,7 +114,7 @@ async fn pass_ends_at_suspend_even_if_resume_follows_at_once() {
     after.await.unwrap();
     rig.run_until(20_000).await;
     assert_eq!(rig.take_pulls(), [0, 6000], "one pass after the resume: register, pull");
-    assert_eq!(rig.state(), SyncState::UpToDate { since: NEW_YEAR + 11_000_000 });
+    assert_eq!(rig.state(), SyncState::UpToDate { since_ms: NEW_YEAR / 1_000 + 11_000 });
     let states = rig.driver.transitions();
     let is_end = |state: &SyncState| matches!(state, SyncState::UpToDate { .. });
     assert_eq!(states.iter().filter(|one| is_end(&one.state)).count(), 2);
@@ -180,11 +180,11 @@ async fn offline_device_tries_only_explicit_syncs() {
     rig.driver.foreground();
     rig.run_until(200_000).await;
     assert_eq!(rig.take("").len(), 0);
-    assert!(matches!(rig.state(), SyncState::Offline { retry_at: None, .. }));
+    assert!(matches!(rig.state(), SyncState::Offline { retry_at_ms: None, .. }));
     // The network state is only a hint.
     assert_eq!(rig.driver.sync_and_wait(None).await.unwrap().accepted, 1);
     rig.run_until(200_001).await;
-    assert!(matches!(rig.state(), SyncState::Offline { retry_at: None, .. }));
+    assert!(matches!(rig.state(), SyncState::Offline { retry_at_ms: None, .. }));
 }
 
 #[tokio::test(start_paused = true)]

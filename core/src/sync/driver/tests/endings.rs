@@ -295,7 +295,7 @@ async fn progress_reports_rows_and_rows_per_second() {
         states[1..4],
         [applying(0, None, 0), applying(100, Some(300), 50), applying(200, Some(300), 50)]
     );
-    assert_eq!(states[4], SyncState::UpToDate { since: super::NEW_YEAR + 8_000_000 });
+    assert_eq!(states[4], SyncState::UpToDate { since_ms: super::NEW_YEAR / 1_000 + 8_000 });
 }
 
 #[tokio::test(start_paused = true)]

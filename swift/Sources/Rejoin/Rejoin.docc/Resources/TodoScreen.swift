@@ -20,7 +20,7 @@ struct TodoScreen: View {
                 }
             }
         }
-        .sheet(item: $parked) { ConflictSheet($0.id) }
+        .sheet(item: $parked) { ParkedSheet($0.id) }
     }
 
     private func firstParked() async throws -> PendingMutation? {

@@ -42,9 +42,9 @@ public fun main(arguments: Array<String>) {
     val config =
         RejoinConfig(
             file,
-            serverUrl = url,
+            server = url,
             deviceName = "sample",
-            schemaJson = File(schema).readText(),
+            schema = File(schema).readText(),
             syncInterval = 1.hours,
             pushDebounce = Duration.ZERO,
         )

@@ -95,7 +95,7 @@ internal object EngineThreads {
 }
 
 private fun FfiLogRecord.toPublic(): LogRecord =
-    LogRecord(level.toPublic(), instant(at), target, text, fields.associate { it.name to it.value })
+    LogRecord(level.toPublic(), Instant.fromEpochMilliseconds(atMs), target, text, fields.associate { it.name to it.value })
 
 private fun FfiLogLevel.toPublic(): LogLevel =
     when (this) {

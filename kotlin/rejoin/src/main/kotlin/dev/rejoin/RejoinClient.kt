@@ -36,7 +36,7 @@ import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
  * last committed state and never wait; writes run one at a time.
  *
  * ```kotlin
- * val client = RejoinClient.open(RejoinConfig("notes.db", serverUrl = "https://sync.example.org"), tokens)
+ * val client = RejoinClient.open(RejoinConfig("notes.db", server = "https://sync.example.org"), tokens)
  * client.start()
  * client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
  * client.watch("SELECT title FROM task") { it.string("title") }.collect(::show)

@@ -68,7 +68,7 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * ```kotlin
  * val config = RejoinConfig(
  *     path = "notes.db",
- *     serverUrl = "https://sync.example.org",
+ *     server = "https://sync.example.org",
  *     syncInterval = 1.minutes,
  * )
  * ```
@@ -78,9 +78,9 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * milliseconds.
  *
  * @property path the database file, created if it does not exist. Its directory must exist.
- * @property serverUrl the server, as `https://host/prefix`. Without it the client works offline and keeps all writes.
+ * @property server the server, as `https://host/prefix`. Without it the client works offline and keeps all writes.
  *   `http://` is accepted for loopback addresses only; see [allowHttp].
- * @property allowHttp whether [serverUrl] may be `http://` to a host that is not a loopback address. Others on the
+ * @property allowHttp whether [server] may be `http://` to a host that is not a loopback address. Others on the
  *   network can then read and change rows and steal the token. For development in a local network or from an
  *   emulator. Default: false.
  * @property userId the user whose data this file holds. Default: the user that the server returns at registration. A
@@ -88,7 +88,7 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * @property deviceName this device's name in the server's list. Default `device`.
  * @property platform the kind of device. Default: the name of the operating system.
  * @property appVersion the app's version, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
- * @property schemaJson the schema manifest, bundled with the app so that the first start works offline. Default:
+ * @property schema the schema manifest, bundled with the app so that the first start works offline. Default:
  *   fetched from the server.
  * @property policies the conflict policy per table. Default: the policy in the server's manifest.
  * @property syncInterval pause between two background sync passes. Default 30 s; 1 s to 1 day. While the server's event
@@ -115,12 +115,12 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  */
 public data class RejoinConfig(
     val path: String,
-    val serverUrl: String? = null,
+    val server: String? = null,
     val userId: String? = null,
     val deviceName: String? = null,
     val platform: String? = null,
     val appVersion: String? = null,
-    val schemaJson: String? = null,
+    val schema: String? = null,
     val policies: Map<String, ConflictPolicy>? = null,
     val syncInterval: Duration? = null,
     val pushDebounce: Duration? = null,
@@ -140,7 +140,7 @@ public data class RejoinConfig(
 ) {
     public companion object {
         /**
-         * A new file, for tests and previews: `RejoinConfig.temporary().copy(schemaJson = schema)`.
+         * A new file, for tests and previews: `RejoinConfig.temporary().copy(schema = schema)`.
          *
          * It is a real database in a new folder within the system's folder for temporary files, and works offline.
          * Every open creates a database of its own; [RejoinClient.path] is its file. [RejoinClient.shutdown] removes
@@ -167,12 +167,12 @@ internal fun RejoinConfig.toFfi(): ClientConfig {
     val config =
         ClientConfig(
             path = path,
-            serverUrl = serverUrl,
+            server = server,
             userId = userId,
             deviceName = deviceName,
             platform = platform,
             appVersion = appVersion,
-            schemaJson = schemaJson,
+            schema = schema,
             policies = policies?.mapValues { it.value.toFfi() },
             syncIntervalMs = millis("syncInterval", syncInterval),
             pushDebounceMs = millis("pushDebounce", pushDebounce),

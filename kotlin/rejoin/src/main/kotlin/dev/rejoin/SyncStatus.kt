@@ -172,17 +172,13 @@ private fun FfiSyncState.toPublic(): SyncState =
         is FfiSyncState.Connecting -> SyncState.Connecting
         is FfiSyncState.Pushing -> SyncState.Pushing
         is FfiSyncState.Applying -> SyncState.Applying(done.toLong(), total?.toLong(), rowsPerSecond.toLong())
-        is FfiSyncState.WaitingUntil -> SyncState.WaitingUntil(instant(at), reason)
-        is FfiSyncState.Offline -> SyncState.Offline(retryAt?.let(::instant), reason)
+        is FfiSyncState.WaitingUntil -> SyncState.WaitingUntil(Instant.fromEpochMilliseconds(atMs), reason)
+        is FfiSyncState.Offline -> SyncState.Offline(retryAtMs?.let(Instant::fromEpochMilliseconds), reason)
         is FfiSyncState.Metered -> SyncState.Metered
         is FfiSyncState.NeedsAuth -> SyncState.NeedsAuth
         is FfiSyncState.UpgradeRequired -> SyncState.UpgradeRequired(reason)
-        is FfiSyncState.Failed -> SyncState.Failed(reason, instant(retryAt))
-        is FfiSyncState.UpToDate -> SyncState.UpToDate(instant(since))
+        is FfiSyncState.Failed -> SyncState.Failed(reason, Instant.fromEpochMilliseconds(retryAtMs))
+        is FfiSyncState.UpToDate -> SyncState.UpToDate(Instant.fromEpochMilliseconds(sinceMs))
         is FfiSyncState.Suspended -> SyncState.Suspended
         is FfiSyncState.Stopped -> SyncState.Stopped
     }
-
-/** From microseconds since 1970. */
-internal fun instant(micros: Long): Instant =
-    Instant.fromEpochSeconds(Math.floorDiv(micros, 1_000_000L), Math.floorMod(micros, 1_000_000L) * 1_000)

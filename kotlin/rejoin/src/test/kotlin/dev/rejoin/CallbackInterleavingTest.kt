@@ -41,7 +41,7 @@ class CallbackInterleavingTest {
         private lateinit var client: RejoinClient
 
         /** No server listens on this port: requests after the token callback are offline. */
-        private val config = RejoinConfig(file, serverUrl = "http://127.0.0.1:9")
+        private val config = RejoinConfig(file, server = "http://127.0.0.1:9")
 
         suspend fun run() {
             client = RejoinClient.open(config, tokens = { token() })

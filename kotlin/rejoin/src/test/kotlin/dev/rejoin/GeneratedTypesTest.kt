@@ -46,7 +46,7 @@ class GeneratedTypesTest {
     @Test
     fun `row is inserted, read, updated and deleted`() =
         story {
-            val client = offline { copy(schemaJson = generatedFrom("schema.json")) }
+            val client = offline { copy(schema = generatedFrom("schema.json")) }
             assertEquals(1, client.execute(full.insert()))
             assertEquals(1, client.execute(sparse.insert()))
             assertEquals(listOf(full, sparse), client.places())
@@ -65,7 +65,7 @@ class GeneratedTypesTest {
     fun `statement runs in a transaction, an action and a batch`() =
         story {
             val actions = Actions { handler("mark") { context, _ -> context.execute(FavoriteMarksRow("m1").insert()) } }
-            val client = offline(actions) { copy(schemaJson = generatedFrom("schema.json")) }
+            val client = offline(actions) { copy(schema = generatedFrom("schema.json")) }
             client.transaction { tx ->
                 assertEquals(1, tx.execute(full.insert()))
                 assertEquals(1, tx.execute(PlacesRow.delete("p1")))
@@ -84,7 +84,7 @@ class GeneratedTypesTest {
                     declare(generatedFrom("take_part.json"))
                     declare(generatedFrom("reset_all.json"))
                 }
-            val client = offline(actions) { copy(schemaJson = generatedFrom("schema.json")) }
+            val client = offline(actions) { copy(schema = generatedFrom("schema.json")) }
             client.execute(sparse.insert())
             val taken = client.takePart("p2", quantity = Long.MAX_VALUE, class_ = true, photo = byteArrayOf(0, -1), extra = JsonPrimitive("x"))
             assertEquals(mapOf("visits" to Long.MAX_VALUE), taken.decode<Map<String, Long>>())
@@ -108,7 +108,7 @@ class GeneratedTypesTest {
                 )
             val given = mutableListOf<ActionArguments>()
             val actions = Actions { handler("take_part", *parameters) { _, arguments -> given += arguments } }
-            val client = offline(actions) { copy(schemaJson = generatedFrom("schema.json")) }
+            val client = offline(actions) { copy(schema = generatedFrom("schema.json")) }
             val extra = buildJsonArray { add(JsonPrimitive(1)) }
 
             client.takePart("\$part", Long.MIN_VALUE, class_ = false, photo = byteArrayOf(0, -1), extra = extra)

@@ -69,7 +69,7 @@ class GuideTest {
             val user = "u1"
             val viewModelScope = CoroutineScope(Dispatchers.Default)
 
-            val config = RejoinConfig(File(folder, "user-$user.db").path, serverUrl = url, schemaJson = schema)
+            val config = RejoinConfig(File(folder, "user-$user.db").path, server = url, schema = schema)
             val client = RejoinClient.open(config, tokens = { refresh -> session.token(refresh) })
             client.start() // From now on it syncs in the background.
             client.adds("t1", "buy milk", "tasks")
@@ -172,7 +172,7 @@ class GuideTest {
             val items = TaskList(fake, scope).items.first { it.isNotEmpty() }
             assertEquals(listOf(TaskItem("t1", "buy milk", "pending")), items)
 
-            val client = RejoinClient.open(RejoinConfig.temporary().copy(schemaJson = schema))
+            val client = RejoinClient.open(RejoinConfig.temporary().copy(schema = schema))
             client.execute("INSERT INTO tasks(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
             assertEquals(1, client.queue.all().size)
             client.shutdown() // Removes the file.

@@ -41,7 +41,7 @@ class ReadmeTest {
             val server = server(withTokens = false)
             val (file, url, schema) = Triple(file(), server.url, server.schema)
             // Setup: one mutation is parked.
-            val before = RejoinClient.open(RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema))
+            val before = RejoinClient.open(RejoinConfig(file, server = url, userId = "ana", schema = schema))
             before.adds("t1", tooLong, "tasks")
             before.sync.run()
             before.shutdown()
@@ -53,7 +53,7 @@ class ReadmeTest {
 
             fun println(line: String) = printed.add(line)
 
-            val config = RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema)
+            val config = RejoinConfig(file, server = url, userId = "ana", schema = schema)
             val client = RejoinClient.open(config)
             client.start() // Syncs in the background from now on; being offline is a status, not an exception.
             client.execute("INSERT INTO tasks(id, title) VALUES (rejoin_new_id(), ?)", "buy milk")
@@ -78,7 +78,7 @@ class ReadmeTest {
             val (file, url, schema) = Triple(file(), server.url, server.schema)
             val session = Session { server.token("u1") }
             val more = listOf("call Ben", "read the guide")
-            val config = RejoinConfig(file, serverUrl = url, schemaJson = schema)
+            val config = RejoinConfig(file, server = url, schema = schema)
 
             val client = RejoinClient.open(config, tokens = { refresh -> session.token(refresh) })
 
@@ -126,7 +126,7 @@ class ReadmeTest {
     @Test
     fun `README examples of generated types run`() =
         story {
-            val client = offline(Actions { declare(generatedFrom("take_part.json")) }) { copy(schemaJson = generatedFrom("schema.json")) }
+            val client = offline(Actions { declare(generatedFrom("take_part.json")) }) { copy(schema = generatedFrom("schema.json")) }
 
             val quay = PlacesRow(id = "p1", name = "Quay", in_ = true, height = 1.5, visits = 0)
             client.execute(quay.insert())

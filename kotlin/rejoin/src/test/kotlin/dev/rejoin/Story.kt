@@ -52,7 +52,7 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
         actions: Actions? = null,
         file: String = file(),
         change: RejoinConfig.() -> RejoinConfig = { this },
-    ): RejoinClient = RejoinClient.open(RejoinConfig(file, schemaJson = TASKS).change(), actions = actions).also(opened::add)
+    ): RejoinClient = RejoinClient.open(RejoinConfig(file, schema = TASKS).change(), actions = actions).also(opened::add)
 
     /** A server that is stopped at the end of the test. */
     fun server(withTokens: Boolean = true): StoryServer = StoryServer(withTokens).also(opened::add)
@@ -69,7 +69,7 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
 
     /** The configuration of such a device. */
     fun StoryServer.config(file: String): RejoinConfig =
-        RejoinConfig(file, serverUrl = url, schemaJson = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+        RejoinConfig(file, server = url, schema = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
 
     private companion object {
         /** A manifest with one table, as bundled with an app. */

@@ -141,7 +141,7 @@ class StoryTest {
 
             suspend fun open(number: Int): RejoinClient {
                 val server = "http://127.0.0.1:9".takeIf { number % 4 == 3 }
-                return RejoinClient.open(RejoinConfig(files[number % 4], serverUrl = server))
+                return RejoinClient.open(RejoinConfig(files[number % 4], server = server))
             }
 
             // Every fourth client syncs without a server. Of three, one is shut down, one closed, one left to the garbage

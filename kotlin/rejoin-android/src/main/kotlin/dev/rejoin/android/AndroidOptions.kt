@@ -78,9 +78,9 @@ public class AndroidOptions internal constructor(private val context: Context) {
 
     /** The engine's configuration of the database in [file]. */
     internal fun toConfig(file: File): RejoinConfig {
-        val device = RejoinConfig(file.path, server, deviceName = Build.MODEL, platform = "android", appVersion = appVersion(), schemaJson = schema)
+        val device = RejoinConfig(file.path, server, deviceName = Build.MODEL, platform = "android", appVersion = appVersion(), schema = schema)
         val config = change(device)
-        if (config.serverUrl != null && context.checkSelfPermission(INTERNET) != PERMISSION_GRANTED) {
+        if (config.server != null && context.checkSelfPermission(INTERNET) != PERMISSION_GRANTED) {
             throw RejoinException.Configuration(
                 "server: the app may not use the network; remove tools:node=\"remove\" of android.permission.INTERNET from its manifest",
             )

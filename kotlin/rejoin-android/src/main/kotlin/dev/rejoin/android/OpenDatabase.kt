@@ -36,7 +36,7 @@ internal class OpenDatabase private constructor(
                 }
             val client = RejoinClient.open(config, options.tokens, options.transport, options.actions)
             try {
-                if (config.serverUrl != null && options.autoStart) client.start()
+                if (config.server != null && options.autoStart) client.start()
                 val monitor = if (options.monitorNetwork) NetworkMonitor(context, client) else null
                 return OpenDatabase(client, options.lifecycle(client, context, scope), monitor)
             } catch (error: Throwable) {

@@ -24,7 +24,7 @@ class BadInputTest {
 
     @Test
     fun `missing native library names the packages that have it`() {
-        val printed = child("count", RejoinConfig("unused.db", schemaJson = "{}"), library = "/nowhere")
+        val printed = child("count", RejoinConfig("unused.db", schema = "{}"), library = "/nowhere")
         assertTrue("$printed", printed.single().startsWith("Configuration: the native library rejoin_ffi cannot be loaded: "))
         assertTrue("$printed", "jniLibs" in printed.single() && "jna.library.path" in printed.single())
     }
@@ -32,7 +32,7 @@ class BadInputTest {
     @Test
     fun `full disk refuses the write, keeps the earlier ones, and the file opens again`() =
         androidStory {
-            val config = RejoinConfig(app.noBackupFilesDir.resolve("full.db").path, schemaJson = server().schema)
+            val config = RejoinConfig(app.noBackupFilesDir.resolve("full.db").path, schema = server().schema)
             // No file may exceed 2 MB.
             val printed = child("fill", config, shell = "ulimit -f 4000;")
             val written = printed.dropLast(1)

@@ -16,7 +16,7 @@ object Child {
     @JvmStatic
     fun main(arguments: Array<String>) {
         val (task, path, server, schema) = arguments
-        val config = RejoinConfig(path, serverUrl = server.ifEmpty { null }, schemaJson = File(schema).readText())
+        val config = RejoinConfig(path, server = server.ifEmpty { null }, schema = File(schema).readText())
         try {
             runBlocking {
                 val client = RejoinClient.open(config)
@@ -42,12 +42,12 @@ object Child {
 
 /** Runs [task] on a file in a new JVM and returns what it printed. [shell] precedes its command line. */
 internal fun child(task: String, config: RejoinConfig, shell: String = "", library: String? = System.getProperty("jna.library.path")): List<String> {
-    val schema = File.createTempFile("schema", ".json").apply { writeText(config.schemaJson.orEmpty()) }
+    val schema = File.createTempFile("schema", ".json").apply { writeText(config.schema.orEmpty()) }
     try {
         val java = File(System.getProperty("java.home"), "bin/java").path
         val words =
             listOf(java, "-Djna.library.path=$library", "-cp", System.getProperty("java.class.path"), Child::class.java.name) +
-                listOf(task, config.path, config.serverUrl.orEmpty(), schema.path)
+                listOf(task, config.path, config.server.orEmpty(), schema.path)
         val command = if (shell.isEmpty()) words else listOf("sh", "-c", "$shell exec \"$@\"", "sh") + words
         val builder = ProcessBuilder(command).redirectErrorStream(true)
         // Cargo names the folder of the library there.

@@ -45,7 +45,7 @@ class WorkerTest {
         androidStory {
             val server = providing()
             val file = File(app.noBackupFilesDir, "todo.db")
-            writeAndDie(RejoinConfig(file.path, serverUrl = server.url, schemaJson = server.schema))
+            writeAndDie(RejoinConfig(file.path, server = server.url, schema = server.schema))
             RejoinSyncWorker.schedule(app)
             val work = works().single()
             assertEquals(WorkInfo.State.ENQUEUED, work.state)

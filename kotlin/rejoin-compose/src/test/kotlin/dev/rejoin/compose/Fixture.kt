@@ -34,7 +34,7 @@ class Fixture : AutoCloseable {
     fun device(): RejoinClient =
         run {
             val config =
-                RejoinConfig(file(), serverUrl = server.url, schemaJson = server.schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+                RejoinConfig(file(), server = server.url, schema = server.schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
             RejoinClient.open(config, { server.token("u1") }).also(clients::add)
         }
 

@@ -24,7 +24,7 @@ import dev.rejoin.Transaction
  * Call it after opening the client, before the first query.
  *
  * One transaction: after an error nothing was changed. Works offline with a bundled manifest
- * ([dev.rejoin.RejoinConfig.schemaJson]); without one the synced tables do not exist yet, and the schema would create them
+ * ([dev.rejoin.RejoinConfig.schema]); without one the synced tables do not exist yet, and the schema would create them
  * as the app's own.
  *
  * ```kotlin

@@ -26,7 +26,7 @@ class PageTest {
             val (file, url, schema) = Triple(file(), server.url, server.schema)
             val log = mutableListOf<String>()
 
-            val client = RejoinClient.open(RejoinConfig(file, serverUrl = url, userId = "ana", schemaJson = schema))
+            val client = RejoinClient.open(RejoinConfig(file, server = url, userId = "ana", schema = schema))
             client.createOrMigrate(NotesDatabase.Schema)
             val database = NotesDatabase(RejoinSqlDriver(client))
             client.start()

@@ -51,14 +51,14 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
 
     /** A client without a server, with the synced table `task`. */
     suspend fun offline(file: String = file(), change: RejoinConfig.() -> RejoinConfig = { this }): RejoinClient =
-        RejoinClient.open(RejoinConfig(file, schemaJson = TASKS).change()).also(opened::add)
+        RejoinClient.open(RejoinConfig(file, schema = TASKS).change()).also(opened::add)
 
     /** A server that is stopped at the end of the test. */
     fun server(withTokens: Boolean = true): StoryServer = StoryServer(withTokens).also(opened::add)
 
     /** A device of a user that syncs only on request. */
     suspend fun StoryServer.device(user: String = "u1"): RejoinClient {
-        val config = RejoinConfig(file(), serverUrl = url, schemaJson = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+        val config = RejoinConfig(file(), server = url, schema = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
         return RejoinClient.open(config, TokenProvider { token(user) }).also(opened::add)
     }
 

@@ -58,14 +58,14 @@ import kotlin.time.Duration.Companion.seconds
  *
  * Use the embedded `rejoin-server` for a test that depends on one of these.
  *
- * @param schemaJson the server's `GET /sync/schema`, unchanged: the file that the app bundles.
+ * @param schema the server's `GET /sync/schema`, unchanged: the file that the app bundles.
  * @param userOf the user of a token; for tokens that an app's own provider makes.
  */
-public class FakeServer(public val schemaJson: String, private val userOf: (token: String) -> String = { it }) : HttpTransport {
-    private val schema = Json.parseToJsonElement(schemaJson).jsonObject
-    private val rows = FakeRows(schema)
+public class FakeServer(public val schema: String, private val userOf: (token: String) -> String = { it }) : HttpTransport {
+    private val manifest = Json.parseToJsonElement(schema).jsonObject
+    private val rows = FakeRows(manifest)
     private val push = FakePush(rows)
-    private val protocol = FakeProtocol(schema, rows, push)
+    private val protocol = FakeProtocol(manifest, rows, push)
     private val counts = HashMap<String, Int>()
 
     /** Whether no request reaches the server. */
@@ -93,7 +93,7 @@ public class FakeServer(public val schemaJson: String, private val userOf: (toke
 
     /** The configuration of a client of this server, for an app's own call of [RejoinClient.open]. Pulls each second. */
     public fun config(): RejoinConfig =
-        RejoinConfig.temporary().copy(serverUrl = "http://127.0.0.1", schemaJson = schemaJson, syncInterval = 1.seconds, pushDebounce = Duration.ZERO)
+        RejoinConfig.temporary().copy(server = "http://127.0.0.1", schema = schema, syncInterval = 1.seconds, pushDebounce = Duration.ZERO)
 
     /**
      * Rejects mutations that write or delete a row of [table] for which [rejects] is true, from now on. They are parked

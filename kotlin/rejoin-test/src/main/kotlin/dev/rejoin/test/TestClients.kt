@@ -13,14 +13,14 @@ import kotlinx.coroutines.withContext
  * Opens a client on a temporary file, without a server. Call [RejoinClient.shutdown], which removes the file;
  * [testClient] does so itself.
  *
- * @param schemaJson the schema that the app bundles; null for local-only tables.
+ * @param schema the schema that the app bundles; null for local-only tables.
  * @param change further settings.
  */
 public suspend fun temporaryClient(
-    schemaJson: String? = null,
+    schema: String? = null,
     actions: Actions? = null,
     change: RejoinConfig.() -> RejoinConfig = { this },
-): RejoinClient = RejoinClient.open(RejoinConfig.temporary().copy(schemaJson = schemaJson).change(), actions = actions)
+): RejoinClient = RejoinClient.open(RejoinConfig.temporary().copy(schema = schema).change(), actions = actions)
 
 /**
  * Runs [body] with a client on a temporary file, without a server; then shuts it down and removes the file, also if [body]
@@ -39,11 +39,11 @@ public suspend fun temporaryClient(
  * Parameters as for [temporaryClient].
  */
 public suspend fun <T> testClient(
-    schemaJson: String? = null,
+    schema: String? = null,
     actions: Actions? = null,
     change: RejoinConfig.() -> RejoinConfig = { this },
     body: suspend (RejoinClient) -> T,
-): T = temporaryClient(schemaJson, actions, change).use(body)
+): T = temporaryClient(schema, actions, change).use(body)
 
 /**
  * Runs [body] with a client of this server, not started; then shuts it down and removes the file, also if [body] throws or

@@ -161,7 +161,7 @@ class FakeServerTest {
         test {
             val server = FakeServer(storySchema) { it.removePrefix("token of ") }
             server.changeRow("task", "t1", "title" to "of bob", "user_id" to "bob")
-            val bob = RejoinClient.open(server.config().copy(schemaJson = null), { "token of bob" }, server)
+            val bob = RejoinClient.open(server.config().copy(schema = null), { "token of bob" }, server)
             bob.awaitUpToDate()
             assertEquals(listOf("of bob"), bob.titles())
             assertEquals(1, server.requests("schema"))

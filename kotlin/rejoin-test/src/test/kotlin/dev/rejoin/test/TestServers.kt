@@ -62,7 +62,7 @@ class RealTestServer : TestServer {
     private val server = StoryServer()
 
     override suspend fun device(user: String, actions: Actions?): RejoinClient {
-        val config = RejoinConfig.temporary().copy(serverUrl = server.url, schemaJson = server.schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+        val config = RejoinConfig.temporary().copy(server = server.url, schema = server.schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
         return RejoinClient.open(config, { server.token(user) }, actions = actions)
     }
 

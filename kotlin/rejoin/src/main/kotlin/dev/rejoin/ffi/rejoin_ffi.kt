@@ -10092,10 +10092,10 @@ internal data class ClientConfig (
     /**
      * The server, as `https://host/prefix`. Without one, writes stay in the queue.
      */
-    var `serverUrl`: kotlin.String? = null
+    var `server`: kotlin.String? = null
     ,
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+     * Whether `server` may be `http://` to a host that is not a loopback address. Other hosts
      * on the network can then read and change the rows and steal the token. Default: no.
      */
     var `allowHttp`: kotlin.Boolean? = null
@@ -10125,7 +10125,7 @@ internal data class ClientConfig (
      * The schema's manifest as JSON, bundled with the app, so that the first start works offline.
      * Default: fetched from the server.
      */
-    var `schemaJson`: kotlin.String? = null
+    var `schema`: kotlin.String? = null
     ,
     /**
      * Conflict policy by table. Default: the policy in the server's manifest.
@@ -10253,13 +10253,13 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
 
     override fun allocationSize(value: ClientConfig) = (
             FfiConverterString.allocationSize(value.`path`) +
-            FfiConverterOptionalString.allocationSize(value.`serverUrl`) +
+            FfiConverterOptionalString.allocationSize(value.`server`) +
             FfiConverterOptionalBoolean.allocationSize(value.`allowHttp`) +
             FfiConverterOptionalString.allocationSize(value.`userId`) +
             FfiConverterOptionalString.allocationSize(value.`deviceName`) +
             FfiConverterOptionalString.allocationSize(value.`platform`) +
             FfiConverterOptionalString.allocationSize(value.`appVersion`) +
-            FfiConverterOptionalString.allocationSize(value.`schemaJson`) +
+            FfiConverterOptionalString.allocationSize(value.`schema`) +
             FfiConverterOptionalMapStringTypeConflictPolicy.allocationSize(value.`policies`) +
             FfiConverterOptionalUInt.allocationSize(value.`syncIntervalMs`) +
             FfiConverterOptionalUInt.allocationSize(value.`pushDebounceMs`) +
@@ -10279,13 +10279,13 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
 
     override fun write(value: ClientConfig, buf: ByteBuffer) {
             FfiConverterString.write(value.`path`, buf)
-            FfiConverterOptionalString.write(value.`serverUrl`, buf)
+            FfiConverterOptionalString.write(value.`server`, buf)
             FfiConverterOptionalBoolean.write(value.`allowHttp`, buf)
             FfiConverterOptionalString.write(value.`userId`, buf)
             FfiConverterOptionalString.write(value.`deviceName`, buf)
             FfiConverterOptionalString.write(value.`platform`, buf)
             FfiConverterOptionalString.write(value.`appVersion`, buf)
-            FfiConverterOptionalString.write(value.`schemaJson`, buf)
+            FfiConverterOptionalString.write(value.`schema`, buf)
             FfiConverterOptionalMapStringTypeConflictPolicy.write(value.`policies`, buf)
             FfiConverterOptionalUInt.write(value.`syncIntervalMs`, buf)
             FfiConverterOptionalUInt.write(value.`pushDebounceMs`, buf)
@@ -11064,9 +11064,9 @@ internal data class LogRecord (
     var `level`: LogLevel
     ,
     /**
-     * Time in microseconds since 1970.
+     * Time in milliseconds since 1970.
      */
-    var `at`: kotlin.Long
+    var `atMs`: kotlin.Long
     ,
     /**
      * The module that wrote it.
@@ -11108,7 +11108,7 @@ internal object FfiConverterTypeLogRecord: FfiConverterRustBuffer<LogRecord> {
 
     override fun allocationSize(value: LogRecord) = (
             FfiConverterTypeLogLevel.allocationSize(value.`level`) +
-            FfiConverterLong.allocationSize(value.`at`) +
+            FfiConverterLong.allocationSize(value.`atMs`) +
             FfiConverterString.allocationSize(value.`target`) +
             FfiConverterString.allocationSize(value.`text`) +
             FfiConverterSequenceTypeLogField.allocationSize(value.`fields`)
@@ -11116,7 +11116,7 @@ internal object FfiConverterTypeLogRecord: FfiConverterRustBuffer<LogRecord> {
 
     override fun write(value: LogRecord, buf: ByteBuffer) {
             FfiConverterTypeLogLevel.write(value.`level`, buf)
-            FfiConverterLong.write(value.`at`, buf)
+            FfiConverterLong.write(value.`atMs`, buf)
             FfiConverterString.write(value.`target`, buf)
             FfiConverterString.write(value.`text`, buf)
             FfiConverterSequenceTypeLogField.write(value.`fields`, buf)
@@ -13808,7 +13808,7 @@ internal object FfiConverterTypeSqlValue : FfiConverterRustBuffer<SqlValue>{
 
 
 /**
- * The sync state. Times are microseconds since 1970.
+ * The sync state. Times are milliseconds since 1970.
  */
 internal sealed class SyncState {
 
@@ -13860,7 +13860,7 @@ internal sealed class SyncState {
         /**
          * Time of the next attempt.
          */
-        val `at`: kotlin.Long,
+        val `atMs`: kotlin.Long,
         /**
          * The result of the last attempt.
          */
@@ -13879,7 +13879,7 @@ internal sealed class SyncState {
         /**
          * The next attempt; nothing while the device reports that there is no network.
          */
-        val `retryAt`: kotlin.Long?,
+        val `retryAtMs`: kotlin.Long?,
         /**
          * The result of the last attempt.
          */
@@ -13929,7 +13929,7 @@ internal sealed class SyncState {
         /**
          * The next attempt.
          */
-        val `retryAt`: kotlin.Long) : SyncState()
+        val `retryAtMs`: kotlin.Long) : SyncState()
 
     {
 
@@ -13944,7 +13944,7 @@ internal sealed class SyncState {
         /**
          * End of the last pass.
          */
-        val `since`: kotlin.Long) : SyncState()
+        val `sinceMs`: kotlin.Long) : SyncState()
 
     {
 
@@ -14046,7 +14046,7 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterLong.allocationSize(value.`at`)
+                + FfiConverterLong.allocationSize(value.`atMs`)
                 + FfiConverterString.allocationSize(value.`reason`)
             )
         }
@@ -14054,7 +14054,7 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterOptionalLong.allocationSize(value.`retryAt`)
+                + FfiConverterOptionalLong.allocationSize(value.`retryAtMs`)
                 + FfiConverterString.allocationSize(value.`reason`)
             )
         }
@@ -14082,14 +14082,14 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             (
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
-                + FfiConverterLong.allocationSize(value.`retryAt`)
+                + FfiConverterLong.allocationSize(value.`retryAtMs`)
             )
         }
         is SyncState.UpToDate -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterLong.allocationSize(value.`since`)
+                + FfiConverterLong.allocationSize(value.`sinceMs`)
             )
         }
         is SyncState.Suspended -> {
@@ -14129,13 +14129,13 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             }
             is SyncState.WaitingUntil -> {
                 buf.putInt(5)
-                FfiConverterLong.write(value.`at`, buf)
+                FfiConverterLong.write(value.`atMs`, buf)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is SyncState.Offline -> {
                 buf.putInt(6)
-                FfiConverterOptionalLong.write(value.`retryAt`, buf)
+                FfiConverterOptionalLong.write(value.`retryAtMs`, buf)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
@@ -14155,12 +14155,12 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
             is SyncState.Failed -> {
                 buf.putInt(10)
                 FfiConverterString.write(value.`reason`, buf)
-                FfiConverterLong.write(value.`retryAt`, buf)
+                FfiConverterLong.write(value.`retryAtMs`, buf)
                 Unit
             }
             is SyncState.UpToDate -> {
                 buf.putInt(11)
-                FfiConverterLong.write(value.`since`, buf)
+                FfiConverterLong.write(value.`sinceMs`, buf)
                 Unit
             }
             is SyncState.Suspended -> {

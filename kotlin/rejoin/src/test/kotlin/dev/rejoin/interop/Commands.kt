@@ -243,9 +243,9 @@ private fun JsonObject.configuration(): RejoinConfig {
     val url = textOrNull("url")
     return RejoinConfig(
         path = text("path"),
-        serverUrl = url,
+        server = url,
         userId = textOrNull("user"),
-        schemaJson = get("schema")?.toString(),
+        schema = get("schema")?.toString(),
         policies = more["policies"]?.jsonObject?.mapValues { ConflictPolicy.valueOf(it.value.jsonPrimitive.content.uppercase()) },
         syncInterval = url?.let { 1.hours },
         pushDebounce = url?.let { Duration.ZERO },

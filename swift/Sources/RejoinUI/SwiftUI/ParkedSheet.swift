@@ -7,7 +7,7 @@ import SwiftUI
 /// A sheet in which the user decides about a parked mutation: keep their values, take the server's, or edit.
 ///
 /// ```swift
-/// .sheet(item: $reviewed) { ConflictSheet($0.id) }
+/// .sheet(item: $reviewed) { ParkedSheet($0.id) }
 /// ```
 ///
 /// It shows why the mutation is parked and both values of each column, which follow later changes. A mutation that
@@ -16,7 +16,7 @@ import SwiftUI
 ///
 /// An action can be sent again or discarded here; to correct its arguments call `queue.performAgain`.
 @available(iOS 17, macOS 14, *)
-public struct ConflictSheet: View {
+public struct ParkedSheet: View {
     @Environment(\.rejoin) private var database
     @Environment(\.dismiss) private var dismiss
     @State private var parked: ParkedWrites?
