@@ -57,8 +57,10 @@ impl Sender {
 
     /// The first 8 hexadecimal digits of the SHA-256 of the user's id: enough to follow one user.
     pub(crate) fn is_user(&self, user: &str) {
-        let digits =
-            || Sha256::digest(user).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let digits = || {
+            let digest = Sha256::digest(user);
+            format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+        };
         self.0.0.get_or_init(digits);
     }
 

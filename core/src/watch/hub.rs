@@ -27,7 +27,7 @@ pub(crate) struct Query {
 
 /// Receives commits and keeps the watches current.
 pub(crate) struct Hub {
-    hub_state: Mutex<HubState>,
+    inner: Mutex<HubState>,
     wake: Condvar,
     /// The number of watches and listeners; commits without any are skipped cheaply.
     followers: AtomicUsize,
@@ -93,7 +93,7 @@ impl Hub {
     /// Starts the thread with its own connection.
     pub(crate) fn start(reader: Reader, dispatcher: Arc<Dispatcher>) -> Result<Arc<Self>> {
         let hub = Arc::new(Self {
-            hub_state: Mutex::default(),
+            inner: Mutex::default(),
             wake: Condvar::new(),
             followers: AtomicUsize::new(0),
             stop: Arc::default(),
@@ -110,16 +110,16 @@ impl Hub {
         if self.followers.load(Ordering::Acquire) == 0 {
             return;
         }
-        let mut hub_state = self.hub_state();
+        let mut inner = self.inner();
         for table in change.tables.keys() {
             let table = table.to_ascii_lowercase();
-            hub_state.touched.all |= table == "sqlite_schema";
-            hub_state.touched.tables.insert(table);
+            inner.touched.all |= table == "sqlite_schema";
+            inner.touched.tables.insert(table);
         }
-        hub_state.touched.queue |= change.queue;
+        inner.touched.queue |= change.queue;
         let wanting: Vec<_> =
-            hub_state.listeners.iter().filter(|listener| listener.wants(change)).cloned().collect();
-        drop(hub_state);
+            inner.listeners.iter().filter(|listener| listener.wants(change)).cloned().collect();
+        drop(inner);
         self.wake.notify_all();
         if !wanting.is_empty() {
             let change = Arc::new(change.clone());
@@ -132,7 +132,7 @@ impl Hub {
     /// Receives commits of another process, whose tables are not known.
     pub(crate) fn committed_elsewhere(&self) {
         if self.followers.load(Ordering::Acquire) > 0 {
-            self.hub_state().touched.all = true;
+            self.inner().touched.all = true;
             self.wake.notify_all();
         }
     }
@@ -142,32 +142,32 @@ impl Hub {
     pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Task<()>) {
         let slot = Slot::new(key, Arc::clone(&self.dispatcher));
         let (reply, receiver) = oneshot::channel();
-        let mut hub_state = self.hub_state();
-        if hub_state.state == State::Ended {
+        let mut inner = self.inner();
+        if inner.state == State::Ended {
             return (slot, Task::ready(Err(Error::Closed)));
         }
         // Counted before its first run, so that no later commit is missed.
         self.followers.fetch_add(1, Ordering::AcqRel);
-        hub_state.arriving.push(Arriving { query, slot: Arc::clone(&slot), reply });
-        drop(hub_state);
+        inner.arriving.push(Arriving { query, slot: Arc::clone(&slot), reply });
+        drop(inner);
         self.wake.notify_all();
         (slot, Task::coming(receiver))
     }
 
     /// Adds a listener for commits.
     pub(crate) fn listen(&self, listener: Arc<Listener>) {
-        let mut hub_state = self.hub_state();
-        if hub_state.state == State::Ended {
-            drop(hub_state);
+        let mut inner = self.inner();
+        if inner.state == State::Ended {
+            drop(inner);
             return listener.cancel();
         }
         self.followers.fetch_add(1, Ordering::AcqRel);
-        hub_state.listeners.push(listener);
+        inner.listeners.push(listener);
     }
 
     /// Drops the app's callbacks after the last commit, which signals that no more calls follow.
     pub(crate) fn hang_up(&self) {
-        let listeners = std::mem::take(&mut self.hub_state().listeners);
+        let listeners = std::mem::take(&mut self.inner().listeners);
         self.followers.fetch_sub(listeners.len(), Ordering::AcqRel);
         for listener in listeners {
             listener.cancel();
@@ -176,12 +176,12 @@ impl Hub {
 
     /// Removes a listener.
     pub(crate) fn forget(&self, listener: &Arc<Listener>) {
-        let mut hub_state = self.hub_state();
-        let before = hub_state.listeners.len();
+        let mut inner = self.inner();
+        let before = inner.listeners.len();
         let gone: Vec<_> =
-            hub_state.listeners.extract_if(.., |other| Arc::ptr_eq(other, listener)).collect();
-        self.followers.fetch_sub(before - hub_state.listeners.len(), Ordering::AcqRel);
-        drop(hub_state);
+            inner.listeners.extract_if(.., |other| Arc::ptr_eq(other, listener)).collect();
+        self.followers.fetch_sub(before - inner.listeners.len(), Ordering::AcqRel);
+        drop(inner);
         drop(gone);
     }
 
@@ -197,17 +197,17 @@ impl Hub {
 
     /// Continues with a new connection; every watch and listener of the queue runs once to catch up.
     pub(crate) fn resume(&self, mut reader: Reader) -> Result<()> {
-        let mut hub_state = self.hub_state();
-        if hub_state.state == State::Ended {
+        let mut inner = self.inner();
+        if inner.state == State::Ended {
             return Ok(());
         }
         self.stop.set_all(false);
         reader.stop_when(Arc::clone(&self.stop))?;
-        hub_state.reader = Some(reader);
-        hub_state.state = State::Open;
-        hub_state.touched.all = true;
-        let listeners = hub_state.listeners.clone();
-        drop(hub_state);
+        inner.reader = Some(reader);
+        inner.state = State::Open;
+        inner.touched.all = true;
+        let listeners = inner.listeners.clone();
+        drop(inner);
         self.wake.notify_all();
         for listener in listeners {
             listener.catch_up();
@@ -217,21 +217,21 @@ impl Hub {
 
     fn leave(&self, state: State) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
-        let mut hub_state = self.hub_state();
-        if hub_state.state != State::Ended {
-            hub_state.state = state;
+        let mut inner = self.inner();
+        if inner.state != State::Ended {
+            inner.state = state;
         } else if state == State::Ended {
             return Task::ready(Err(Error::Closed));
         }
         self.stop.set_all(true);
-        hub_state.leaving.push(reply);
-        drop(hub_state);
+        inner.leaving.push(reply);
+        drop(inner);
         self.wake.notify_all();
         Task::coming(receiver)
     }
 
-    fn hub_state(&self) -> MutexGuard<'_, HubState> {
-        self.hub_state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, HubState> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Main loop of the thread.
@@ -239,16 +239,15 @@ impl Hub {
         let mut watches = Watches::default();
         let mut reader: Option<Reader> = None;
         loop {
-            let mut hub_state = self.hub_state();
-            while hub_state.is_idle(reader.is_some()) {
-                hub_state = self.wake.wait(hub_state).unwrap_or_else(PoisonError::into_inner);
+            let mut inner = self.inner();
+            while inner.is_idle(reader.is_some()) {
+                inner = self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner);
             }
-            let ended = hub_state.state == State::Ended;
-            if hub_state.state != State::Open {
-                let (leaving, spare) =
-                    (std::mem::take(&mut hub_state.leaving), hub_state.reader.take());
-                let arriving = ended.then(|| std::mem::take(&mut hub_state.arriving));
-                drop(hub_state);
+            let ended = inner.state == State::Ended;
+            if inner.state != State::Open {
+                let (leaving, spare) = (std::mem::take(&mut inner.leaving), inner.reader.take());
+                let arriving = ended.then(|| std::mem::take(&mut inner.arriving));
+                drop(inner);
                 drop((reader.take(), spare, arriving));
                 if ended {
                     for running in watches.running.values() {
@@ -263,14 +262,14 @@ impl Hub {
                 }
                 continue;
             }
-            reader = hub_state.reader.take().or(reader);
+            reader = inner.reader.take().or(reader);
             let (touched, arriving) =
-                (std::mem::take(&mut hub_state.touched), std::mem::take(&mut hub_state.arriving));
-            drop(hub_state);
+                (std::mem::take(&mut inner.touched), std::mem::take(&mut inner.arriving));
+            drop(inner);
             if let Some(reader) = &mut reader {
                 let gone = watches.sweep() + watches.run(reader, &touched, arriving);
                 self.followers.fetch_sub(gone, Ordering::AcqRel);
-                self.hub_state().arriving.append(&mut watches.cut);
+                self.inner().arriving.append(&mut watches.cut);
             }
         }
     }

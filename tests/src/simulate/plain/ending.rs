@@ -257,15 +257,17 @@ impl World<'_> {
         edit.cells.iter().any(|cell| over.contains(&cell.0))
     }
 
-    /// Whether it deletes a row that the device created and the server never had: the two cancel
-    /// out.
+    /// Whether it deletes a row that the device created and the server never had, or that the device
+    /// created to reverse a discarded delete: the two cancel out.
     fn is_nothing(&self, place: usize) -> bool {
         let edit = &self.written[place];
-        let mut earlier = self.written[..place].iter().rev();
-        let create = earlier
-            .find(|one| one.at == edit.at && one.name == edit.name && one.kind == Kind::Create);
-        edit.kind == Kind::Delete
-            && create.is_some_and(|create| landed(&self.site.history(), create).is_none())
+        let of_row = |one: &&Written| one.at == edit.at && one.name == edit.name;
+        let mut earlier = self.written[..place].iter().rev().filter(of_row);
+        let reverses = earlier.clone().any(|one| one.kind == Kind::Delete && one.given_up);
+        let create = earlier.find(|one| one.kind == Kind::Create);
+        let is_unknown =
+            create.is_some_and(|create| landed(&self.site.history(), create).is_none());
+        edit.kind == Kind::Delete && (reverses || is_unknown)
     }
 
     /// A discarded value is not on the server in the end, unless another writer changed the row.
