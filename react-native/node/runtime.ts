@@ -56,7 +56,7 @@ function existing(variable: string, name: string, path: (set: string) => string)
   const found = set === undefined ? prebuilt(name) : path(set);
   if (existsSync(found)) return found;
   const what = set === undefined ? `the package has no ${name} for ${HOST} and ${variable} is not set` : `${variable} leads to no file: ${found}`;
-  throw new ConfigurationError(`${what}; build it in the Rejoin repository, where \`cargo xtask test --only javascript\` sets the variable`);
+  throw new ConfigurationError(`${what}; build it: \`cargo xtask package npm\` in a checkout of Rejoin makes a package with it`);
 }
 
 function prebuilt(name: string): string {

@@ -69,7 +69,11 @@ const origins = new WeakMap<Error, ffi.RejoinError>();
 
 /** Converts an error of the bindings to a class of `errors.ts`; such an error is returned unchanged. */
 export function translated(error: unknown): Error {
-  if (error instanceof errors.RejoinError) return error;
+  if (error instanceof errors.RejoinError) {
+    // Unless NODE_ENV is `production`, the bindings replace the stack of an error that was thrown in them by one without its message.
+    if (error.stack !== undefined) error.stack = error.stack.replace(/^Error(: )?(?=\n)/, () => `${error.name}: ${error.message}`);
+    return error;
+  }
   if (!isRecord(error) || !ffi.RejoinError.instanceOf(error)) {
     return new errors.InternalError(`the call into the engine failed: ${messageOf(error)}`, { cause: error });
   }

@@ -1,6 +1,6 @@
 /** Each way in which an app can lack the native part is an error that names what to run, and the next call tries again. */
 import { afterEach, expect, test } from 'vitest';
-import { ConfigurationError } from '../src/index';
+import { ConfigurationError, RejoinClient, RejoinConfig } from '../src/index';
 import ffi from '../src/generated/rejoin_ffi';
 import { type AppGlobals, loadFrom, missing, REBUILD } from '../src/jsi';
 import { provide } from '../src/native-module';
@@ -48,6 +48,14 @@ test('functions are loaded by the first use, and again after an error', () => {
   expect(app.NativeRejoinFfi).toEqual(working);
   expect(app.NativeRejoinFfi).toBe(app.NativeRejoinFfi);
   expect(loads).toEqual(['load', 'load']);
+});
+
+test('stack of an error of the native part begins with its message', async () => {
+  provide(() => {
+    throw new ConfigurationError('Expo Go has no native part');
+  }, REBUILD);
+  const error = await RejoinClient.open(RejoinConfig.temporary()).catch((error: unknown) => error);
+  expect((error as Error).stack).toMatch(/^ConfigurationError: Expo Go has no native part\n +at /);
 });
 
 test('a library of another version is an error with the remedy, also if the functions are installed once only', () => {
