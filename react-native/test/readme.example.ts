@@ -1,5 +1,5 @@
 /** The examples of the README in order: compiled and run by the tests. */
-import { ActionError, Actions, ChangedError, ConstraintError, real, RejoinClient } from '../src/index';
+import { ActionError, Actions, ChangedError, ConstraintError, OfflineError, real, RejoinClient } from '../src/index';
 import { places, type PlacesRow, takePart } from './generated/rejoin-schema';
 
 /** Runs the first example until the watch has shown a result. */
@@ -55,6 +55,15 @@ export async function examples(
     if (tasks.length > 0) break; // Leaving the loop ends the watch.
   }
   subscription.cancel();
+
+  const status = client.onStatus(({ state }) => console.info(state.kind)); // connecting, up-to-date, offline ...
+  try {
+    const report = await client.sync.run(10_000);
+    console.info(`${report.parked} writes were not accepted`);
+  } catch (error) {
+    if (!(error instanceof OfflineError)) throw error; // The queue is unchanged, and syncing continues in the background.
+  }
+  status.cancel();
 
   const row = await client.queryOne('SELECT 9007199254740993 AS big, 1 AS small, typeof(?) AS kind', [real(1)]);
   // { big: 9007199254740993n, small: 1, kind: 'real' }

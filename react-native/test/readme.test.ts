@@ -7,7 +7,7 @@ import { expectExamples, text } from './support/pages';
 import { StoryServer } from './support/server';
 import { folder, gate, within } from './support/world';
 
-test('each README example is part of the compiled examples', () => expectExamples('../README.md', 'readme.example.ts', 14, true));
+test('each README example is part of the compiled examples', () => expectExamples('../README.md', 'readme.example.ts', 15, true));
 
 test('first README example writes, watches and lists parked ones', async () => {
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
@@ -27,6 +27,7 @@ test('first README example writes, watches and lists parked ones', async () => {
 });
 
 test('README examples return the documented results', async () => {
+  const informed = vi.spyOn(console, 'info').mockImplementation(() => undefined);
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
   const server = await StoryServer.start();
   const seen = await within(examples(join(folder(), 'a.db'), server.url, server.schema, () => undefined), 'the examples');
@@ -35,6 +36,8 @@ test('README examples return the documented results', async () => {
     row: { big: 9007199254740993n, small: 1, kind: 'real' },
   });
   expect(warned).toHaveBeenCalledWith('tasks.id is taken');
+  expect(informed).toHaveBeenCalledWith('0 writes were not accepted');
+  informed.mockRestore();
   const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schema, 'ben'), 'the examples of verdicts');
   expect(decided).toEqual({ moved: { position: 2 }, undone: ['delete'] });
   expect(warned).toHaveBeenCalledWith('refused', 'it is gone');
