@@ -59,7 +59,7 @@ export async function examples(
   const status = client.onStatus(({ state }) => console.info(state.kind)); // connecting, up-to-date, offline ...
   try {
     const report = await client.sync.run(10_000);
-    console.info(`${report.parked} writes were not accepted`);
+    console.info(`${report.stillPending} writes wait`);
   } catch (error) {
     if (!(error instanceof OfflineError)) throw error; // The queue is unchanged, and syncing continues in the background.
   }

@@ -36,7 +36,7 @@ test('README examples return the documented results', async () => {
     row: { big: 9007199254740993n, small: 1, kind: 'real' },
   });
   expect(warned).toHaveBeenCalledWith('tasks.id is taken');
-  expect(informed).toHaveBeenCalledWith('0 writes were not accepted');
+  expect(informed).toHaveBeenCalledWith('0 writes wait');
   informed.mockRestore();
   const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schema, 'ben'), 'the examples of verdicts');
   expect(decided).toEqual({ moved: { position: 2 }, undone: ['delete'] });
