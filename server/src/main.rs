@@ -362,7 +362,9 @@ fn serve_on(
 ) -> anyhow::Result<()> {
     let server = Server::open(config)?;
     let done = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
+        let listen = server.config().listen;
+        let listener = tokio::net::TcpListener::bind(listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
         tracing::info!(tables = tables(server.config()), "serving");
         // Before the address is printed: the reader may send a signal at once.
         let stopped = stop_signal()?;

@@ -181,3 +181,17 @@ fn missing_database_file_is_named_and_not_created() {
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["rejoin.toml"]);
 }
+
+#[test]
+fn taken_port_is_named_with_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)";
+    Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tasks).unwrap();
+    assert!(run(folder.path(), &["init"]).status.success());
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let output = rejoin(folder.path(), &["serve"]).env("REJOIN_LISTEN", &taken).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(words.contains(&format!("cannot listen on {taken}")), "{words}");
+}
