@@ -215,12 +215,12 @@ import Testing
     private func decide(_ client: RejoinClient) async throws {
         try await watched {
             for await news in client.queue.watchVerdicts() {
-                for verdict in news.entries where verdict.kind == .parked {
-                    switch verdict.reason {
-                    case .conflicted: try await client.queue.retry(verdict.id)  // Keep the local edit.
+                for parked in try await client.queue.parked() {  // A reported mutation may have been decided before a restart.
+                    switch parked.reason {
+                    case .conflicted: try await client.queue.retry(parked.id)  // Keep the local edit.
                     case .depends: continue  // Resolved with the mutation in becauseOf.
                     default:
-                        let edited = try await client.queue.edit(verdict.id) { tx in
+                        let edited = try await client.queue.edit(parked.id) { tx in
                             try await tx.execute("UPDATE tasks SET title = substr(title, 1, 200)")
                         }
                         if let edited { try await client.queue.retryChain(edited) }

@@ -183,12 +183,12 @@ class ReadmeTest {
             val scope = CoroutineScope(Dispatchers.Default + CoroutineExceptionHandler { _, failure -> failures += failure })
             scope.launch {
                 client.queue.watchVerdicts().collect { news ->
-                    for (verdict in news.entries.filter { it.kind == VerdictKind.PARKED }) {
-                        when (verdict.reason) {
-                            ParkReason.CONFLICTED -> client.queue.retry(verdict.id) // Keep the local edit.
+                    for (parked in client.queue.parked()) { // A reported mutation may have been decided before a restart.
+                        when (parked.reason) {
+                            ParkReason.CONFLICTED -> client.queue.retry(parked.id) // Keep the local edit.
                             ParkReason.DEPENDS -> Unit // Resolved with the mutation in becauseOf.
                             else -> {
-                                val edited = client.queue.edit(verdict.id) { tx -> tx.execute("UPDATE tasks SET title = substr(title, 1, 200)") }
+                                val edited = client.queue.edit(parked.id) { tx -> tx.execute("UPDATE tasks SET title = substr(title, 1, 200)") }
                                 edited?.let { client.queue.retryChain(it) } // Those parked because of it.
                             }
                         }
