@@ -26,11 +26,12 @@ impl QueueHandle<'_> {
 
     /// [`QueueHandle::retry`] of a mutation, if it is parked, and of all mutations that were parked
     /// because of it ([`PendingMutation::because_of`](crate::PendingMutation::because_of)), in queue order. Returns
-    /// them: none if nothing is parked, as after an edit of a mutation that blocked no other.
+    /// them: none if nothing is parked, as after an edit of a mutation that blocked no other, whether the server
+    /// has accepted that edit meanwhile or not.
     ///
     /// # Errors
-    /// As [`QueueHandle::retry`]; [`QueueFault::Unknown`](crate::QueueFault::Unknown) if the
-    /// queue has neither the mutation nor any that was parked because of it.
+    /// As [`QueueHandle::retry`]; [`QueueFault::Unknown`](crate::QueueFault::Unknown) if neither queue nor
+    /// history has the mutation, and none was parked because of it.
     pub fn retry_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
         self.0.core().writer.call(move |engine| decide::retry_chain(engine, id))
     }

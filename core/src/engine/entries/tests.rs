@@ -124,6 +124,17 @@ fn action_that_takes_too_long_in_a_rebase_of_the_log_rejects_until_retry() {
     assert_eq!(left(&mut engine), 8);
 }
 
+/// Apps call `retry_chain` after each edit, whose entry waits or is with the server already.
+#[test]
+fn retry_chain_of_an_entry_that_is_not_parked_retries_nothing() {
+    let (_folder, mut engine) = shop();
+    let counted = perform::perform(&mut engine, "count", &Json::Null).unwrap().id.unwrap();
+    assert_eq!(decide::retry_chain(&mut engine, counted).unwrap(), []);
+    publish(&mut engine);
+    assert_eq!(decide::retry_chain(&mut engine, counted).unwrap(), []);
+    assert_eq!(left(&mut engine), 6);
+}
+
 /// A page without entries, after `from` others: nothing is left to fetch.
 fn nothing(from: u64) -> Fetched {
     let (from, items) = (Cursor(from), Vec::new());

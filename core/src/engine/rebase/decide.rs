@@ -111,18 +111,22 @@ fn is_of_log(engine: &Engine, id: MutationId) -> Result<bool> {
 /// Returns their ids in their new order: none if nothing is parked, as after an edit that had no followers. Works offline.
 ///
 /// # Errors
-/// As [`retry`]; `UnknownMutation` if the queue has neither it nor anything that is parked because of it.
+/// As [`retry`]; `UnknownMutation` if neither queue nor history has it, and nothing is parked because of it.
 pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     if is_of_log(engine, id)? {
-        return of_log::retry(engine, id).map(|()| vec![id]);
+        let entry = engine.mutation(id)?;
+        let is_parked = entry.is_some_and(|entry| entry.state == MutationState::Parked);
+        return if is_parked {
+            of_log::retry(engine, id).map(|()| vec![id])
+        } else {
+            Ok(Vec::new())
+        };
     }
     let chain = parked_chain(engine, id)?;
     if chain.is_empty() {
-        return engine
-            .queue
-            .find(id)
-            .map(|_| Vec::new())
-            .ok_or(Error::Queue(QueueFault::Unknown(id)));
+        // The server may have accepted an edit since.
+        let is_known = engine.queue.find(id).is_some() || engine.was_accepted(id)?;
+        return if is_known { Ok(Vec::new()) } else { Err(Error::Queue(QueueFault::Unknown(id))) };
     }
     let seqs: Vec<Seq> = chain.iter().map(|(seq, _)| *seq).collect();
     retry_all(engine, &seqs)?;
