@@ -238,6 +238,7 @@ pub(crate) fn millis(count: u32) -> Duration {
 }
 
 fn schema(json: &str) -> Result<rejoin_core::Manifest> {
-    let invalid_schema = |error| RejoinError::Configuration { reason: format!("schema: {error}") };
-    serde_json::from_str(json).map_err(invalid_schema)
+    serde_json::from_str(json).map_err(|error| RejoinError::Configuration {
+        reason: format!("schema: this text is not the content of schema.json: {error}"),
+    })
 }

@@ -142,7 +142,8 @@ fn open_reports_all_configuration_problems_at_once() {
     let RejoinError::Configuration { reason } = error else { panic!("{error:?}") };
     // All settings but the policy are converted and checked.
     assert_eq!(reason.matches("; ").count() + 1, 15, "{reason}");
-    config.schema = Some("{".to_owned());
+    config.schema = Some("schema.json".to_owned());
     let error = block_on(RejoinClient::open(config, None, None, None)).unwrap_err();
-    assert!(error.to_string().starts_with("schema: "), "{error}");
+    let start = "schema: this text is not the content of schema.json: ";
+    assert!(error.to_string().starts_with(start), "{error}");
 }
