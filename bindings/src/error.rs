@@ -227,6 +227,32 @@ pub enum RejoinError {
 /// The result of the exported methods.
 pub(crate) type Result<T, E = RejoinError> = std::result::Result<T, E>;
 
+/// Whether the text of an error is the engine's own, and may name its calls.
+fn is_refused(error: &Error) -> bool {
+    match error {
+        Error::Batch { error, .. } => is_refused(error),
+        _ => matches!(error, Error::InvalidInput(core::InputFault::Refused { .. })),
+    }
+}
+
+/// A text with its calls named as in Kotlin, Swift and TypeScript: `executeScript()` instead of
+/// `execute_script()`. SQL functions keep their names.
+fn with_camel_case_calls(text: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let renamed = |part: &str| {
+        let before = part.strip_suffix("()")?.trim_end_matches(is_name);
+        let mut words = part[before.len()..].split('_');
+        let first = words.next().filter(|word| *word != "rejoin")?;
+        let others = words.map(|word| {
+            let (initial, rest) = word.split_at(word.len().min(1));
+            initial.to_ascii_uppercase() + rest
+        });
+        Some(format!("{before}{first}{}()", others.collect::<String>()))
+    };
+    let parts = text.split_inclusive("()");
+    parts.map(|part| renamed(part).unwrap_or_else(|| part.to_owned())).collect()
+}
+
 impl From<Error> for RejoinError {
     fn from(error: Error) -> Self {
         Self::from(&error)
@@ -235,7 +261,11 @@ impl From<Error> for RejoinError {
 
 impl From<&Error> for RejoinError {
     fn from(error: &Error) -> Self {
-        let reason = error.to_string();
+        let reason = if is_refused(error) {
+            with_camel_case_calls(&error.to_string())
+        } else {
+            error.to_string()
+        };
         match error {
             Error::InvalidInput(_) => Self::InvalidInput { reason },
             Error::Constraint { table, column, rule } => {

@@ -114,6 +114,17 @@ fn error_carries_typed_fields_beside_the_message() {
 }
 
 #[test]
+fn refused_call_names_others_as_the_languages_do() {
+    let home = Home::new();
+    let scripts = "DELETE FROM note; DELETE FROM note".to_owned();
+    let error = block_on(home.client.execute(scripts, vec![])).unwrap_err();
+    assert!(error.to_string().contains("executeScript()"), "{error}");
+    let insert = "INSERT INTO note (id, body) VALUES (NULL, 'x')".to_owned();
+    let error = block_on(home.client.execute(insert, vec![])).unwrap_err();
+    assert!(error.to_string().contains("rejoin_new_id()"), "{error}");
+}
+
+#[test]
 fn undeclared_exception_becomes_a_callback_error() {
     let thrown = uniffi::UnexpectedUniFFICallbackError::new("boom");
     let foreign = RejoinError::from(thrown);

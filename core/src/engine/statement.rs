@@ -319,9 +319,7 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
     if matches!(error, rusqlite::Error::MultipleStatement) {
         return Error::InvalidInput(InputFault::Refused {
             what: String::from("several statements at once"),
-            reason: String::from(
-                "run one at a time, or all of them with execute_script() (executeScript())",
-            ),
+            reason: String::from("run one at a time, or all of them with execute_script()"),
         });
     }
     // SQLite compiles an empty text to nothing, which cannot be run.
