@@ -240,7 +240,8 @@ fn is_refused(error: &Error) -> bool {
 fn with_camel_case_calls(text: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let renamed = |part: &str| {
-        let before = part.strip_suffix("()")?.trim_end_matches(is_name);
+        let part = part.strip_suffix("()")?;
+        let before = part.trim_end_matches(is_name);
         let mut words = part[before.len()..].split('_');
         let first = words.next().filter(|word| *word != "rejoin")?;
         let others = words.map(|word| {
