@@ -227,11 +227,18 @@ pub enum RejoinError {
 /// The result of the exported methods.
 pub(crate) type Result<T, E = RejoinError> = std::result::Result<T, E>;
 
-/// Whether the text of an error is the engine's own, and may name its calls.
-fn is_refused(error: &Error) -> bool {
+/// The text of an error. The engine's reasons for a refusal may name other calls; what was refused
+/// may be an SQL function.
+fn text_of(error: &Error) -> String {
     match error {
-        Error::Batch { error, .. } => is_refused(error),
-        _ => matches!(error, Error::InvalidInput(core::InputFault::Refused { .. })),
+        Error::InvalidInput(core::InputFault::Refused { what, reason }) => {
+            let reason = with_camel_case_calls(reason);
+            core::InputFault::Refused { what: what.clone(), reason }.to_string()
+        }
+        Error::Batch { error: inner, .. } => {
+            error.to_string().replace(&inner.to_string(), &text_of(inner))
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -262,11 +269,7 @@ impl From<Error> for RejoinError {
 
 impl From<&Error> for RejoinError {
     fn from(error: &Error) -> Self {
-        let reason = if is_refused(error) {
-            with_camel_case_calls(&error.to_string())
-        } else {
-            error.to_string()
-        };
+        let reason = text_of(error);
         match error {
             Error::InvalidInput(_) => Self::InvalidInput { reason },
             Error::Constraint { table, column, rule } => {

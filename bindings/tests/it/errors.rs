@@ -120,12 +120,12 @@ fn refused_call_names_others_as_the_languages_do() {
     let error = block_on(home.client.execute(scripts, vec![])).unwrap_err();
     assert!(error.to_string().contains("executeScript()"), "{error}");
     let fault = InputFault::Refused {
-        what: "a key".to_owned(),
+        what: "last_insert_rowid()".to_owned(),
         reason: "set it by rejoin_new_id(), or drop_search_index() of my_table".to_owned(),
     };
     let text = RejoinError::from(Error::from(fault)).to_string();
-    let end = "set it by rejoin_new_id(), or dropSearchIndex() of my_table";
-    assert!(text.ends_with(end), "{text}");
+    let reason = "set it by rejoin_new_id(), or dropSearchIndex() of my_table";
+    assert_eq!(text, format!("refused last_insert_rowid(): {reason}"));
 }
 
 #[test]

@@ -93,8 +93,9 @@ const isParked = ({ state }) => state === 'parked';
 
 const caption = ({ operation, table, key }) => `${operation} ${table} ${cell(key)}`;
 
-/** The columns of a row; of an insert, those with a value. */
-const columnsOf = ({ operation, columns }) => Object.entries(columns).filter(([, one]) => operation !== 'insert' || one.new !== null);
+/** The columns of a row; of an insert, those with a value and those in conflict. */
+const columnsOf = ({ operation, columns }, conflicting = []) =>
+  Object.entries(columns).filter(([name, one]) => operation !== 'insert' || one.new !== null || conflicting.includes(name));
 
 function written(row) {
   const rows = columnsOf(row).map(([name, one]) => [name, cell(one.old), cell(one.new)]);
@@ -108,10 +109,10 @@ function compared(row, detail) {
   if (conflict === undefined) return written(row);
   const theirs = (name) => (conflict.theirs ? cell(conflict.theirs[name]) : 'no row');
   const mine = (name, one) => (row.operation === 'delete' ? 'deleted' : cell(conflict.mine?.[name] ?? one.new));
-  const columns = columnsOf(row);
+  const columns = columnsOf(row, conflict.columns);
   const rows = columns.map(([name, one]) => [name, cell(one.old), mine(name, one), theirs(name)]);
   const made = table(caption(row), ['column', 'before', 'mine', 'theirs, at the verdict'], rows);
-  columns.forEach(([name], at) => made.rows[at + 1].classList.toggle('conflict', (conflict.columns ?? []).includes(name)));
+  columns.forEach(([name], at) => made.rows[at + 1].classList.toggle('conflict', conflict.columns.includes(name)));
   return made;
 }
 

@@ -70,6 +70,16 @@ test('parked writes come first, with the reason and both values', async () => {
   expect(cells(rejected!)).toEqual([['column', 'old', 'new'], ['title', '', "'refused'"]]);
 });
 
+test('a column in conflict is shown although the insert has no value for it', async () => {
+  const found = JSON.parse(recorded) as { queue: { detail: Record<string, unknown> }[] };
+  const rows = [{ table: 'tasks', key: 'b', columns: ['n'], mine: { n: null }, theirs: { n: 7 }, before: null }];
+  found.queue[1]!.detail['rows'] = rows;
+  await open(JSON.stringify(found));
+  const insert = section(PARKED).querySelectorAll('article')[1]!;
+  expect(cells(insert)).toContainEqual(['n', '', 'NULL', '7']);
+  expect(insert.querySelectorAll('tr.conflict')).toHaveLength(1);
+});
+
 test('tables, pending and accepted writes and the file are shown', async () => {
   await open(recorded);
   expect(cells(section('Tables'))[1]).toEqual(['tasks', '2', '1', '2', 'yes']);

@@ -38,8 +38,7 @@ const CONFLICTS: u32 = 3;
 const FAILURES: usize = 3;
 
 /// Maximum number of records per request. Each answer decodes and rolls back the whole mutations of
-/// its records, so a large mutation costs less in few requests: 10,000 rows take 3.2 s in requests of
-/// 1,000 records, and 17 s in requests of 100.
+/// its records, so a large mutation costs less in few requests.
 const RECORDS: usize = 1_000;
 
 /// The content of a running push.

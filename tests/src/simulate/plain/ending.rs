@@ -263,7 +263,8 @@ impl World<'_> {
         let edit = &self.written[place];
         let of_row = |one: &&Written| one.at == edit.at && one.name == edit.name;
         let mut earlier = self.written[..place].iter().rev().filter(of_row);
-        let reverses = earlier.clone().any(|one| one.kind == Kind::Delete && one.given_up);
+        let mut discarded = earlier.clone().take_while(|one| one.given_up);
+        let reverses = discarded.any(|one| one.kind == Kind::Delete);
         let create = earlier.find(|one| one.kind == Kind::Create);
         let is_unknown =
             create.is_some_and(|create| landed(&self.site.history(), create).is_none());
