@@ -81,10 +81,15 @@ CREATE TABLE rejoin.written(
   at bigint NOT NULL, PRIMARY KEY(table_number, record_id)
 );
 
--- Buckets that a user may read beside `user:<id>` and `global`; the operator writes here by SQL.
+-- Buckets that a user may read or write beside `user:<id>` and `global`; the operator writes here by SQL.
 CREATE TABLE rejoin.bucket(
-  user_id text COLLATE "C" NOT NULL, bucket text COLLATE "C" NOT NULL, PRIMARY KEY(user_id, bucket)
+  user_id text COLLATE "C" NOT NULL, bucket text COLLATE "C" NOT NULL,
+  reads boolean NOT NULL DEFAULT true, writes boolean NOT NULL DEFAULT true, PRIMARY KEY(user_id, bucket)
 );
+
+-- The buckets of a user by the configured membership query; a server with a query replaces it. The planner removes this one.
+CREATE FUNCTION rejoin.membership(member text) RETURNS TABLE(bucket text, writes boolean) LANGUAGE sql STABLE
+AS $$ SELECT NULL::text, false WHERE false $$;
 
 -- A user who gets or loses a bucket is notified, whichever program wrote it. The entry names no row.
 CREATE FUNCTION rejoin.subscribed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

@@ -18,10 +18,6 @@ CREATE TABLE IF NOT EXISTS rejoin.log_final(id bytea PRIMARY KEY, author bytea N
 CREATE INDEX IF NOT EXISTS log_final_author ON rejoin.log_final(author);
 CREATE TABLE IF NOT EXISTS rejoin.log_author(id bytea PRIMARY KEY, body text COLLATE "C" NOT NULL);
 CREATE TABLE IF NOT EXISTS rejoin.log_member(user_id text COLLATE "C" PRIMARY KEY, body text COLLATE "C" NOT NULL);
--- Buckets that a user writes without reading them; the operator may write here.
-CREATE TABLE IF NOT EXISTS rejoin.log_write_grant(
-  user_id text COLLATE "C" NOT NULL, bucket text COLLATE "C" NOT NULL, PRIMARY KEY(user_id, bucket)
-);
 
 -- An entry concerns several users, so no policy can show it in part: with row level security and no policy, only the owner
 -- of these tables reads them, whatever is granted on the schema.
@@ -32,4 +28,3 @@ ALTER TABLE rejoin.log_link ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rejoin.log_final ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rejoin.log_author ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rejoin.log_member ENABLE ROW LEVEL SECURITY;
-ALTER TABLE rejoin.log_write_grant ENABLE ROW LEVEL SECURITY;

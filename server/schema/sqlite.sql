@@ -62,17 +62,22 @@ CREATE TABLE rejoin_written(
   PRIMARY KEY(table_number, record_id)
 ) WITHOUT ROWID;
 
--- Buckets that a user may read beside `user:<id>` and `global`; the operator writes here by SQL.
+-- Buckets that a user may read or write beside `user:<id>` and `global`; the operator writes here by SQL.
 CREATE TABLE rejoin_bucket(
-  user_id TEXT NOT NULL, bucket TEXT NOT NULL, PRIMARY KEY(user_id, bucket)
+  user_id TEXT NOT NULL, bucket TEXT NOT NULL, reads INTEGER NOT NULL DEFAULT 1, writes INTEGER NOT NULL DEFAULT 1,
+  PRIMARY KEY(user_id, bucket)
 ) WITHOUT ROWID;
 
 -- A user who gets or loses a bucket is notified, whichever program wrote it. The entry names no row.
-CREATE TRIGGER rejoin_subscribed AFTER INSERT ON rejoin_bucket BEGIN
+CREATE TRIGGER rejoin_granted AFTER INSERT ON rejoin_bucket BEGIN
   INSERT INTO rejoin_changelog(bucket, table_number, record_id) VALUES('user:' || NEW.user_id, 0, '');
 END;
-CREATE TRIGGER rejoin_unsubscribed AFTER DELETE ON rejoin_bucket BEGIN
+CREATE TRIGGER rejoin_revoked AFTER DELETE ON rejoin_bucket BEGIN
   INSERT INTO rejoin_changelog(bucket, table_number, record_id) VALUES('user:' || OLD.user_id, 0, '');
+END;
+CREATE TRIGGER rejoin_regranted AFTER UPDATE ON rejoin_bucket BEGIN
+  INSERT INTO rejoin_changelog(bucket, table_number, record_id)
+    SELECT 'user:' || OLD.user_id, 0, '' UNION SELECT 'user:' || NEW.user_id, 0, '';
 END;
 
 -- Parts of a group that is larger than one request; at most one content for each device.

@@ -15,5 +15,3 @@ CREATE TABLE IF NOT EXISTS rejoin_log_final(id BLOB PRIMARY KEY, author BLOB NOT
 CREATE INDEX IF NOT EXISTS rejoin_log_final_author ON rejoin_log_final(author);
 CREATE TABLE IF NOT EXISTS rejoin_log_author(id BLOB PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rejoin_log_member(user_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
--- Buckets that a user writes without reading them; the operator may write here.
-CREATE TABLE IF NOT EXISTS rejoin_log_write_grant(user_id TEXT NOT NULL, bucket TEXT NOT NULL, PRIMARY KEY(user_id, bucket)) WITHOUT ROWID;

@@ -17,6 +17,7 @@ mod auth;
 mod check;
 mod file;
 mod init;
+mod membership;
 mod postgres_url;
 mod reader;
 mod registry;
@@ -26,6 +27,7 @@ mod table;
 pub use action::{ActionConfig, Check, USER};
 pub use auth::{Auth, Jwks, JwtAlgorithm, JwtConfig};
 pub use init::TEMPLATE;
+pub use membership::MembershipConfig;
 pub use postgres_url::PostgresUrl;
 pub(crate) use postgres_url::{DatabaseAddress, Roots, Trust};
 pub use row_security::RowSecurity;
@@ -60,6 +62,8 @@ pub struct Config {
     /// Whether a start refuses a table, or a part of one, that cannot be synced. Off by default: a server
     /// that has served from its database before leaves it out, and starts with the others.
     pub strict: bool,
+    /// The buckets of users, from the application's own tables; none by default.
+    pub membership: Option<MembershipConfig>,
     /// The database function that names further buckets, for tables that are not public and name no
     /// function of their own.
     pub bucket_function: Option<String>,
@@ -228,6 +232,7 @@ impl Config {
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
             strict: false,
+            membership: None,
             bucket_function: None,
             bucket_resolver: None,
             drop_resolvers: Vec::new(),
@@ -288,6 +293,13 @@ impl Config {
     #[must_use]
     pub fn with_table(mut self, table: TableConfig) -> Self {
         self.tables.push(table);
+        self
+    }
+
+    /// Reads the buckets of users from the application's tables.
+    #[must_use]
+    pub fn with_membership(mut self, membership: MembershipConfig) -> Self {
+        self.membership = Some(membership);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::config::{Limits, Retention};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
 use crate::log_limit::LogLimit;
-use crate::model::{Client, GLOBAL, own_bucket};
+use crate::model::{Client, Rights};
 use crate::share::HourlyShares;
 use crate::store::{Reading, Store, write};
 
@@ -164,15 +164,14 @@ impl Engine {
     }
 }
 
-/// The user's buckets: the user's own, the public one, and the subscribed ones.
+/// The buckets that the user reads: the user's own, the public one, and granted ones.
 pub(crate) fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
-    let mut held = vec![own_bucket(user), String::from(GLOBAL)];
-    for bucket in reading.granted(user)? {
-        if !held.contains(&bucket) {
-            held.push(bucket);
-        }
-    }
-    Ok(held)
+    Ok(rights(reading, user)?.reads)
+}
+
+/// The buckets that the user reads, and those that the user writes.
+fn rights(reading: &dyn Reading, user: &str) -> Result<Rights, Fault> {
+    Ok(Rights::of(user, reading.grants(user)?))
 }
 
 /// v0.1.2's schema check: version and hash must both match the server's. Register admits a device

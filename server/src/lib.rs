@@ -72,14 +72,17 @@ pub use admission::{Admission, Endpoint, Gatekeeper, Incoming};
 pub use bucket_resolver::{BucketResolver, RowWrite};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ActionConfig, Auth, Check, Config, Jwks, JwtAlgorithm, JwtConfig, Limits, ParentConfig,
-    PostgresUrl, Retention, RowSecurity, TableConfig,
+    ActionConfig, Auth, Check, Config, Jwks, JwtAlgorithm, JwtConfig, Limits, MembershipConfig,
+    ParentConfig, PostgresUrl, Retention, RowSecurity, TableConfig,
 };
 use error::Fault;
 pub use error::{Bypass, Problem, ProblemKind, RowSecurityProblem, SchemaProblem, ServerError};
 pub use hooks::Hooks;
 pub use model::resolver::{Contention, Resolution, Resolve, Resolver};
-pub use model::{BucketFailure, Compaction, Feed, LeftOut, ManifestVersion, PushPolicy, Replayed};
+pub use model::{
+    BucketFailure, Compaction, Feed, Grant, LeftOut, ManifestVersion, PlanStep, PushPolicy,
+    Replayed,
+};
 
 pub use auth::User;
 
@@ -139,7 +142,9 @@ pub struct Server {
 fn plan(config: &Config, looks: bool) -> ServedTables {
     let (tables, dropped) = (config.served_tables(), config.drop_resolvers.clone());
     let security = config.row_security.clone().filter(|_| !looks);
-    ServedTables { tables, dropped, looks, strictness: Strictness::of(config.strict), security }
+    let membership = config.membership.clone();
+    let strictness = Strictness::of(config.strict);
+    ServedTables { tables, dropped, looks, strictness, security, membership }
 }
 
 /// Opens the page store, if there is one.
@@ -222,7 +227,13 @@ impl Server {
             store
         } else {
             let start = (now.as_str(), Strictness::of(config.strict));
-            let store = SqliteStore::open_with(&config.database, &config.tables, wait, start)?;
+            let store = SqliteStore::open_with(
+                &config.database,
+                &config.tables,
+                wait,
+                start,
+                config.membership.as_ref(),
+            )?;
             Arc::new(store.with_clock(clock.clone()))
         };
         let (problems, is_whole) = store::read(&*store, |reading| {
@@ -372,23 +383,48 @@ impl Server {
         self.shared.feeder.get().inspect(|feeder| feeder.end());
     }
 
-    /// Subscribes a user to a bucket, besides the user's own and the public one; returns whether it
-    /// was added. The user's devices get its rows with their next pull. Same as a row in
-    /// `rejoin_bucket` (in PostgreSQL `rejoin.bucket`).
-    pub fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        check_bucket(bucket)?;
-        self.change(|writing| writing.subscribe(user, bucket))
+    /// Lets a user read the rows of a bucket, and write those of the tables whose rows are written by
+    /// their bucket. It replaces an earlier right of the user to the bucket; returns whether anything
+    /// changed. The user's devices get the rows with their next pull. Same as a row in `rejoin_bucket`
+    /// (in PostgreSQL `rejoin.bucket`). An error for a name that no bucket has.
+    pub fn grant(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
+        self.set_grant(user, Grant { bucket: bucket.to_owned(), reads: true, writes: true })
     }
 
-    /// Removes a user's subscription to a bucket; returns whether it existed. At the next pull,
-    /// devices drop rows that only this bucket gave.
-    pub fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        self.change(|writing| writing.unsubscribe(user, bucket))
+    /// Like [`grant`](Self::grant), for reading only. Tables of the log know no such right: the user
+    /// neither reads nor writes their rows of this bucket.
+    pub fn grant_read(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
+        self.set_grant(user, Grant { bucket: bucket.to_owned(), reads: true, writes: false })
     }
 
-    /// The buckets a user is subscribed to, besides the user's own and the public one.
-    pub fn subscriptions(&self, user: &str) -> Result<Vec<String>, ServerError> {
-        Ok(store::read(&*self.shared.engine.store, |reading| reading.granted(user))?)
+    /// Like [`grant`](Self::grant), for writing only. In tables of rows the user creates rows in the
+    /// bucket, which leave the device when the server has accepted them; in tables of the log, the user
+    /// writes its rows without reading them.
+    pub fn grant_write(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
+        self.set_grant(user, Grant { bucket: bucket.to_owned(), reads: false, writes: true })
+    }
+
+    fn set_grant(&self, user: &str, grant: Grant) -> Result<bool, ServerError> {
+        check_bucket(&grant.bucket)?;
+        self.change(|writing| writing.put_grant(user, &grant))
+    }
+
+    /// Removes a user's right to a bucket; returns whether there was one. At the next pull, devices drop
+    /// rows that only this bucket gave. Edits that the server has accepted stay; later ones are refused.
+    pub fn revoke(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
+        self.change(|writing| writing.remove_grant(user, bucket))
+    }
+
+    /// A user's rights to buckets besides the user's own and the public one, by name.
+    pub fn grants(&self, user: &str) -> Result<Vec<Grant>, ServerError> {
+        Ok(store::read(&*self.shared.engine.store, |reading| reading.grants(user))?)
+    }
+
+    /// The steps in which the database reads the memberships of a user by
+    /// [`Config::membership`]; empty without one.
+    pub fn membership_plan(&self) -> Result<Vec<PlanStep>, ServerError> {
+        let Some(membership) = &self.shared.config.membership else { return Ok(Vec::new()) };
+        Ok(self.shared.engine.store.membership_plan(membership)?)
     }
 
     /// The rows for which the bucket function failed: they are in none of its buckets.

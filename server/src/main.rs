@@ -22,7 +22,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::{
-    Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, Server, TableConfig,
+    Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, PlanStep, PushPolicy, Server,
+    TableConfig,
 };
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -176,7 +177,8 @@ fn run() -> anyhow::Result<()> {
         Command::Init { config } => init(&config),
         Command::Serve { .. } => Ok(()),
         Command::Check { config } => {
-            let left_out = Server::open(load(&config, None)?)?.left_out()?;
+            let server = Server::open(load(&config, None)?)?;
+            let left_out = server.left_out()?;
             for left_out in &left_out {
                 eprintln!("{left_out}");
             }
@@ -185,6 +187,12 @@ fn run() -> anyhow::Result<()> {
                 "{} parts of the tables are not served",
                 left_out.len()
             );
+            for PlanStep { text, is_scan } in server.membership_plan()? {
+                writeln!(stdout(), "membership: {text}")?;
+                if is_scan {
+                    eprintln!("membership.query reads a whole table for each user: add an index");
+                }
+            }
             writeln!(stdout(), "{} and its database are good", config.display())?;
             Ok(())
         }
@@ -347,6 +355,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
 fn tables(config: &Config) -> String {
     let whose = |table: &TableConfig| match (&table.owner_column, &table.parent) {
         _ if table.allow_global_read => String::from("all users"),
+        _ if table.push == Some(PushPolicy::Bucket) => String::from("by bucket"),
         (Some(owner), _) => format!("the user in {owner}"),
         (None, Some(parent)) => format!("as {}", parent.table),
         (None, None) => String::from("by bucket"),

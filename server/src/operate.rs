@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use crate::engine::log_import::{self, Imported};
 use crate::engine::log_model;
 use crate::error::ServerError;
-use crate::model::{Compaction, KnownClient, ManifestVersion, Touched, own_bucket};
+use crate::model::{Compaction, KnownClient, ManifestVersion, Touched};
 use crate::store;
 use crate::{Server, Shared};
 
@@ -86,41 +86,6 @@ impl Server {
     /// authority did not have it. Fails if the id is not a UUID.
     pub fn release_entry(&self, entry: &str) -> Result<bool, ServerError> {
         Ok(log_model::release(&self.shared.engine, log_model::entry_of(entry)?)?)
-    }
-
-    /// Lets a user write the rows of a bucket in the tables of the log without reading them; returns
-    /// whether that is new. A subscription of the bucket grants both. The user's devices learn it
-    /// with their next exchange of the log, which they begin at once if they listen. A row in
-    /// `rejoin_log_write_grant` (in PostgreSQL `rejoin.log_write_grant`) grants the same and wakes no
-    /// device. An error without a table of the log, and for a name that no bucket has.
-    pub fn grant_write(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        crate::check_bucket(bucket)?;
-        self.write_granted(user, bucket, true)
-    }
-
-    /// Ends [`grant_write`](Self::grant_write); returns whether it was granted. Entries that the server
-    /// accepted stay; later ones are denied.
-    pub fn revoke_write(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        self.write_granted(user, bucket, false)
-    }
-
-    /// The buckets that [`grant_write`](Self::grant_write) gave a user, in name order.
-    pub fn write_grants(&self, user: &str) -> Result<Vec<String>, ServerError> {
-        Ok(log_model::write_grants(&self.shared.engine, user)?)
-    }
-
-    fn write_granted(
-        &self,
-        user: &str,
-        bucket: &str,
-        is_granted: bool,
-    ) -> Result<bool, ServerError> {
-        let changed = log_model::set_write_grant(&self.shared.engine, user, bucket, is_granted)?;
-        if changed {
-            let touched = Touched { bucket: own_bucket(user), is_grant: false };
-            self.shared.hub.log_moved(&[touched]);
-        }
-        Ok(changed)
     }
 
     /// Imports the log of a Synchrotron database from a file: all of it, or nothing. Entries keep

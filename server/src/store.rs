@@ -6,8 +6,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crate::config::MembershipConfig;
 use crate::error::Fault;
-use crate::model::{Connections, Feed, ReplicaReads, Touched};
+use crate::model::{Connections, Feed, PlanStep, ReplicaReads, Touched};
 
 pub(crate) use admit::Strictness;
 pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
@@ -79,6 +80,12 @@ pub trait Store: Send + Sync + Debug {
     /// The store's connections to its database; `None` if their number is not limited.
     fn connections(&self) -> Option<Connections> {
         None
+    }
+
+    /// The steps of the membership query for one user.
+    fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
+        let _ = membership;
+        Ok(Vec::new())
     }
 
     /// The backlog of bucket resolvers, and whether a feeder is active.

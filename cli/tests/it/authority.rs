@@ -34,7 +34,7 @@ impl World {
         let config = rejoin_server::Config::new(&file)
             .with_table(TableConfig::log("seats", "event", "event:"));
         let server = Server::open(config).unwrap();
-        server.subscribe("ana", "event:e1").unwrap();
+        server.grant("ana", "event:e1").unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -24,6 +24,7 @@ impl Config {
             action.check(&self.actions[..at], &mut problems);
         }
         self.check_tables(&mut problems);
+        self.membership.iter().for_each(|membership| membership.check(&mut problems));
         problems
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::{ConfigReader, TableMembers};
-use super::{Config, Limits, PostgresUrl, Retention, RowSecurity, auth};
+use super::{Config, Limits, MembershipConfig, PostgresUrl, Retention, RowSecurity, auth};
 use crate::error::Problem;
 
 mod action;
@@ -69,6 +69,13 @@ fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
     if let Some(mut telemetry) = reader.table(&mut root, "telemetry") {
         config.otlp = reader.truth(&mut telemetry, "otlp").unwrap_or(false);
         reader.leftover(&telemetry);
+    }
+    if let Some(mut membership) = reader.table(&mut root, "membership") {
+        config.membership = Some(MembershipConfig {
+            query: reader.text(&mut membership, "query").unwrap_or_default(),
+            tables: reader.texts(&mut membership, "tables"),
+        });
+        reader.leftover(&membership);
     }
     for table in reader.tables(&mut root, "tables") {
         let table = table::read(reader, table, &config.tables);

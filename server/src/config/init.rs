@@ -103,11 +103,11 @@ owner_column = "owner_id"
 # parent_fk_col = "task_id"
 # protected = ["score"]             # further columns that devices may not write
 # sync_columns = ["body"]           # the columns that devices get, beside those that the server needs; all by default
-# bucket_by_column = "team_id"      # users subscribed to the bucket `team:<team_id>` read the row, too
+# bucket_by_column = "team_id"      # users with the bucket `team:<team_id>` read the row, too
 # bucket_prefix = "team:"           # "user:" by default
 # dependencies = ["tasks"]          # a hint to Synchro SDKs, beside the parent and foreign keys
 # id_column = "id"                  # the primary key, if you want it checked
-# push = "owner_only"               # or "disabled"
+# write = "owner"                   # or "bucket": all users with the right to write the bucket; push = "disabled": no device
 # policy = "accept_server"          # or "rebase", "keep_local", "manual", "last_write_wins": an edit meets another
 # resolver = "column_merge"         # or "server_wins": nothing merges
 # infer_rules = true                # carry NOT NULL, references and indexes to devices; CHECKs never are
@@ -119,6 +119,11 @@ owner_column = "owner_id"
 # global_when_bucket_null = false   # with bucket_by_column: rows that name no bucket are public
 # updated_at_column = "updated_at"
 # deleted_at_column = "deleted_at"
+
+# The buckets of users, from a table of your own: beside those of the table `rejoin_bucket`.
+# [membership]
+# query = "SELECT user_id, 'team:' || team_id AS bucket, role <> 'viewer' AS writes FROM team_member"
+# tables = ["team_member"]          # their changes wake the users concerned
 
 # What is asked before an action of the app is taken: queries that must give a number other than 0, in the transaction of the
 # push. They name the action's parameters, and :user. See docs/actions.md.

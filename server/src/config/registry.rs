@@ -72,6 +72,18 @@ impl Config {
                        parent_table";
             found.report(ProblemKind::MissingOwnership, "push", why);
         }
+        if table.push == Some(PushPolicy::Bucket) {
+            if table.parent.is_some() {
+                let why = "the users who write the parent write its rows: leave out write or parent_table";
+                found.report(ProblemKind::TwoOwners, "write", why);
+            } else if table.bucket_by_column.is_none() {
+                let why = "no column names the bucket of a row: set bucket_by_column";
+                found.report(ProblemKind::MissingOwnership, "write", why);
+            } else if table.bucket_by_column == table.owner_column {
+                let why = "the owner's column cannot name the bucket: name another column";
+                found.report(ProblemKind::InvalidBucketConfig, "bucket_by_column", why);
+            }
+        }
         if table.parent.as_ref().is_some_and(|parent| parent.column.is_empty()) {
             let why = "missing: name the column that holds the parent's key";
             found.report(ProblemKind::MissingParentColumn, "parent_fk_col", why);
@@ -86,7 +98,9 @@ impl Config {
         let mut present = table;
         for _ in 0..=self.tables.len() {
             let Some(parent) = &present.parent else {
-                let ends = present.owner_column.is_some() || present.name == table.name;
+                let ends = present.owner_column.is_some()
+                    || present.push == Some(PushPolicy::Bucket)
+                    || present.name == table.name;
                 let why =
                     format!("the chain ends at '{}', which has no owner_column", present.name);
                 return (!ends).then_some((ProblemKind::OrphanedChain, why));

@@ -17,7 +17,9 @@ pub struct TableConfig {
     /// How it is synced. A table of the log has a bucket column or an owner column and no other
     /// setting. Default: rows.
     pub sync: SyncModel,
-    /// Whether devices may write; by default only if rows have an owner or a parent.
+    /// Who may write from a device: by default the owner, if rows have an owner or a parent, else no
+    /// user. With [`PushPolicy::Bucket`], a row is in the bucket that `bucket_by_column` names and in
+    /// no other, and all users with the right to write that bucket write it.
     pub push: Option<PushPolicy>,
     /// The conflict policy of devices for their edits of rows that changed. Default `AcceptServer`.
     pub policy: Policy,
@@ -27,7 +29,8 @@ pub struct TableConfig {
     /// still win. For a plain peer, the larger of this and `limits.plain_clock_ms` applies. Default
     /// 0.
     pub skew_tolerance_ms: u32,
-    /// The column that names the owner's user id.
+    /// The column that names the owner's user id. With [`PushPolicy::Bucket`] it only says who created
+    /// the row.
     pub owner_column: Option<String>,
     /// The parent table, whose rows own these rows, and the column with the parent's key.
     pub parent: Option<ParentConfig>,

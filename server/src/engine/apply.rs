@@ -81,7 +81,7 @@ impl UserTransaction<'_> {
         mut cells: Cells,
     ) -> Result<(), WriteError> {
         cells.push((table.key, key.clone()));
-        cells.extend(table.owner().map(|owner| (owner, Value::from(self.user))));
+        cells.extend(table.owner.map(|owner| (owner, Value::from(self.user))));
         let times = table.created_at.into_iter().chain([table.updated_at]);
         cells.extend(times.map(|at| (at, Value::from(self.now))));
         cells.sort_by_key(|(at, _)| *at);

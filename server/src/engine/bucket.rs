@@ -1,55 +1,63 @@
-//! Buckets named by row contents: a device may only write rows into buckets that its user reads.
+//! Buckets named by row contents: a device may only write rows into buckets that its user reads, and in
+//! tables whose rows are written by their bucket, into those that its user writes.
 //!
-//! Otherwise a device could show rows to other users. Operators publish rows by SQL, or by
-//! subscribing the user to the bucket first. The cells of a change are checked before the write, and
+//! Otherwise a device could show rows to other users. Operators publish rows by SQL, or by granting
+//! the user the bucket first. The cells of a change are checked before the write, and
 //! the row afterwards, because defaults and triggers may name a bucket too.
 
 use rejoin_protocol::{ColumnKind, Value, equal};
 
-use crate::model::{BucketColumn, GLOBAL, Row, Table};
+use crate::model::{BucketColumn, GLOBAL, PushPolicy, Rights, Row, Table};
 
 /// The column that names a bucket. Owner and parent columns have rules of their own.
 pub(super) fn column(table: &Table) -> Option<&BucketColumn> {
     let bucket = table.bucket.as_ref()?;
-    let has_rules = [table.owner(), table.parent_column()].contains(&Some(bucket.column));
+    let has_rules = [table.owner, table.parent_column()].contains(&Some(bucket.column));
     (!has_rules).then_some(bucket)
 }
 
 /// The position of the bucket column, if one of these cells moves the row (`None`: a new or deleted
-/// row) into a bucket that the user does not read.
+/// row) into a bucket that the user may not put rows into.
 pub(super) fn foreign(
     table: &Table,
     row: Option<&Row>,
     cells: &[(usize, Value)],
-    held: &[String],
+    rights: &Rights,
 ) -> Option<usize> {
     let bucket = column(table)?;
     let (at, value) = cells.iter().find(|(at, _)| *at == bucket.column)?;
-    is_foreign(table, bucket, row.map(|row| row.cell(*at)), value, held).then_some(*at)
+    is_foreign(table, bucket, row.map(|row| row.cell(*at)), value, rights).then_some(*at)
 }
 
 /// Whether this value of the bucket column moves the row from its former bucket (`None`: a new or
-/// deleted row) into one that the user does not read.
+/// deleted row) into one that the user may not put rows into.
 pub(super) fn is_foreign(
     table: &Table,
     bucket: &BucketColumn,
     former: Option<&Value>,
     value: &Value,
-    held: &[String],
+    rights: &Rights,
 ) -> bool {
     let kind = table.columns.get(bucket.column).map(|column| column.kind);
     let stays = former
         .is_some_and(|former| equal::equal(former, value, kind.unwrap_or(ColumnKind::String)));
-    !stays && !may_name(bucket, kind, value, held)
+    !stays && !may_name(table, (bucket, kind), value, rights)
 }
 
-/// Whether this value names no bucket, or one that the user reads. Devices cannot write to the
-/// public bucket.
+/// The bucket whose users write the row, if the table's rows are written by their bucket.
+pub(super) fn written(table: &Table, row: &Row) -> Option<String> {
+    let bucket = table.bucket.as_ref().filter(|_| table.push == PushPolicy::Bucket)?;
+    let value = row.cell(bucket.column);
+    (!value.is_null()).then(|| format!("{}{}", bucket.prefix, value.to_id().unwrap_or_default()))
+}
+
+/// Whether this value names a bucket that the user may put rows into, or none. Devices cannot write to
+/// the public bucket, and where the bucket decides who writes, they cannot write rows without one.
 fn may_name(
-    bucket: &BucketColumn,
-    kind: Option<ColumnKind>,
+    table: &Table,
+    (bucket, kind): (&BucketColumn, Option<ColumnKind>),
     value: &Value,
-    held: &[String],
+    rights: &Rights,
 ) -> bool {
     let name = match (kind, value) {
         (_, Value::Null) => String::new(),
@@ -58,9 +66,10 @@ fn may_name(
         // The database formats such a value differently.
         _ => return false,
     };
+    let is_writers = table.push == PushPolicy::Bucket;
     if name.is_empty() {
-        return !bucket.global;
+        return !bucket.global && !is_writers;
     }
     let name = format!("{}{name}", bucket.prefix);
-    name != GLOBAL && held.contains(&name)
+    name != GLOBAL && if is_writers { &rights.writes } else { &rights.reads }.contains(&name)
 }

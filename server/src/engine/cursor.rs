@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::verdict::word;
 use crate::error::Fault;
-use crate::model::LogState;
+use crate::model::{LogState, own_bucket};
 use crate::store::Reading;
 use rejoin_protocol::mutant::{self, Mutant};
 
@@ -206,7 +206,7 @@ pub(super) fn stand_of(
     reading: &dyn Reading,
     cursor: Cursor,
 ) -> Result<CursorCheck, Fault> {
-    let own = super::own_bucket(user);
+    let own = own_bucket(user);
     Ok(match check_position(reading, cursor)? {
         // A hash is compared with this user's buckets when the cursor is opened.
         CursorCheck::Good(cursor) if !cursor.is_hashed() && !cursor.held.contains(&own) => {

@@ -191,8 +191,8 @@ impl Evaluator<'_> {
         let data = sent_cells(table, &key, &sent)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
         let before = before.map(|stored| &stored.row);
-        let held = transaction.held;
-        check_bucket(table, bucket::foreign(table, before, &data, held))?;
+        let rights = transaction.rights;
+        check_bucket(table, bucket::foreign(table, before, &data, rights))?;
         let image = before_image(table, &change.id, before, &data)?;
         if self.budget.keeps_image(image.data.as_ref().map_or(0, |data| data.get().len())) {
             displaced.push(image);
@@ -338,7 +338,10 @@ impl Evaluator<'_> {
             None => Ok(()),
             Some(stored) if stored.writable => Ok(()),
             Some(stored) if stored.readable => {
-                let message = "the row is not this user's to change";
+                let message = match bucket::written(table, &stored.row) {
+                    Some(bucket) => format!("the user has no right to write the bucket {bucket}"),
+                    None => String::from("the row is not this user's to change"),
+                };
                 reject(Ending::Refused, code::OWNERSHIP, None, message)
             }
             Some(_) => self.transaction.missing(table, change),
@@ -411,7 +414,7 @@ impl Evaluator<'_> {
     }
 }
 
-/// Rejects a row in a bucket that the user does not read, named by this column.
+/// Rejects a row in a bucket that the user may not put rows into, named by this column.
 fn check_bucket(table: &Table, foreign: Option<usize>) -> Result<(), ChangeError> {
     let Some(at) = foreign else { return Ok(()) };
     let column = table.columns.get(at).map(|column| column.name.as_str());

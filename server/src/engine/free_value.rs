@@ -20,7 +20,7 @@ const HOUR: i64 = 3_600_000_000;
 pub(super) fn free_value(schema: &Schema, table: &Table, at: usize, place: usize) -> Option<Value> {
     let column = table.columns.get(at)?;
     let bucket = table.bucket.as_ref().map(|bucket| bucket.column);
-    let fixed = [Some(table.key), table.deleted_at, table.owner(), table.parent_column(), bucket];
+    let fixed = [Some(table.key), table.deleted_at, table.owner, table.parent_column(), bucket];
     if fixed.contains(&Some(at)) || column.protected {
         return None;
     }

@@ -22,9 +22,9 @@ use rejoin_log::store::StoreError;
 use rejoin_protocol::wire::code;
 use uuid::Uuid;
 
-use super::{Caller, Engine, held};
+use super::{Caller, Engine, rights};
 use crate::error::{Fault, Refusal};
-use crate::model::{LogTable, Touched, own_bucket};
+use crate::model::{GLOBAL, LogTable, Touched, own_bucket};
 use crate::store::{LogTables, ReadHint, Reading, fits, read, write};
 
 /// The state machine in a transaction.
@@ -221,29 +221,6 @@ pub(crate) fn release(engine: &Engine, id: EntryId) -> Result<bool, Fault> {
     operate_log(engine, |log| correct::release(log, id, now))
 }
 
-/// The buckets that a user writes without reading them, in name order.
-pub(crate) fn write_grants(engine: &Engine, user: &str) -> Result<Vec<String>, Fault> {
-    read(&*engine.store, |reading| {
-        served(reading)?;
-        let store = reading.log();
-        store.write_grants(user).map_err(|error| store.fault(error))
-    })
-}
-
-/// Lets a user write a bucket without reading it, or ends that; returns whether it changed.
-pub(crate) fn set_write_grant(
-    engine: &Engine,
-    user: &str,
-    bucket: &str,
-    is_granted: bool,
-) -> Result<bool, Fault> {
-    write(&*engine.store, &engine.now(), |writing| {
-        served(writing)?;
-        let store = writing.log();
-        store.set_write_grant(user, bucket, is_granted).map_err(|error| store.fault(error))
-    })
-}
-
 fn operate_log<T>(
     engine: &Engine,
     mut work: impl FnMut(&mut Log<'_>) -> Result<T, StoreError>,
@@ -311,11 +288,14 @@ fn member(
     let client_id = client_id.as_str();
     reading.expect(&ReadHint { user, client_id, positions: &[], entries: None })?;
     engine.registered(reading, caller, client_id)?;
-    let buckets: Buckets = held(reading, user)?.into_iter().collect();
+    let rights = rights(reading, user)?;
     let log = reading.log();
-    let granted = log.expect_request(user, author, entries).and_then(|()| log.write_grants(user));
-    let granted = granted.map_err(|error| log.fault(error))?;
-    let write_only = granted.into_iter().filter(|bucket| !buckets.contains(bucket)).collect();
+    log.expect_request(user, author, entries).map_err(|error| log.fault(error))?;
+    // Each device runs the entries of the buckets that it reads, and every member may write there: a
+    // bucket that the user only reads is none of the log's.
+    let is_members = |bucket: &String| bucket == GLOBAL || rights.writes.contains(bucket);
+    let buckets: Buckets = rights.reads.into_iter().filter(is_members).collect();
+    let write_only = rights.writes.into_iter().filter(|bucket| !buckets.contains(bucket)).collect();
     Ok(Membership { buckets, write_only, version: 0 })
 }
 

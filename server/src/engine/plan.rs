@@ -16,7 +16,7 @@ use rejoin_protocol::Value;
 
 use super::bucket;
 use crate::error::Fault;
-use crate::model::{Access, ReadScope, Schema, StoredRow, StoredVerdict, Table};
+use crate::model::{Access, ReadScope, Rights, Schema, StoredRow, StoredVerdict, Table};
 use crate::store::{ApplyError, Batch, Load, Planned, PlannedWrite, RowIds, StoreWrite};
 
 /// Rows by table position and id; `None` if the row is missing.
@@ -27,6 +27,7 @@ pub(super) struct PushPlan<'a> {
     batch: &'a dyn Batch,
     schema: &'a Schema,
     user: &'a str,
+    rights: &'a Rights,
     scope: ReadScope,
     own: ReadScope,
     state: RefCell<State>,
@@ -101,10 +102,11 @@ impl<'a> PushPlan<'a> {
         batch: &'a dyn Batch,
         schema: &'a Schema,
         user: &'a str,
-        held: &[String],
+        rights: &'a Rights,
     ) -> Self {
-        let (scope, own) = (ReadScope::of(held), ReadScope::owned_by(user));
-        Self { batch, schema, user, scope, own, state: RefCell::default() }
+        let scope = ReadScope::of(&rights.reads);
+        let own = ReadScope::written_by(user, &rights.writes);
+        Self { batch, schema, user, rights, scope, own, state: RefCell::default() }
     }
 
     /// Loads these verdicts and rows.
@@ -291,7 +293,7 @@ impl<'a> PushPlan<'a> {
         true
     }
 
-    /// In a batch: whether all written rows are in buckets that the user reads, by one query. If not,
+    /// In a batch: whether all written rows are in buckets that the user may put rows into, by one query. If not,
     /// the group of the first other one has failed; so has that of a large row, which is not loaded.
     pub(super) fn check_buckets(&self) -> Result<(), Fault> {
         let mut state = self.state.borrow_mut();
@@ -315,8 +317,7 @@ impl<'a> PushPlan<'a> {
             };
             let named = bucket::column(table)?;
             let (former, value) = (written.former.as_ref(), stored.row.cell(named.column));
-            let held = &self.scope.buckets;
-            let is_foreign = bucket::is_foreign(table, named, former, value, held);
+            let is_foreign = bucket::is_foreign(table, named, former, value, self.rights);
             Some(stored.row.is_deleted(table) || !is_foreign)
         };
         match written.iter().find(|written| is_own(written) != Some(true)) {

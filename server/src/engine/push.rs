@@ -23,7 +23,7 @@ use super::own_writes::OwnWrites;
 use super::stage;
 use super::user_transaction::UserTransaction;
 use super::verdict::unfinished;
-use super::{Caller, Engine, encode, held};
+use super::{Caller, Engine, encode, rights};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Conflict;
 use crate::model::{Client, LogState, ReadScope, Row};
@@ -133,7 +133,8 @@ fn push_part(
         }
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
-        let held = held(writing, &caller.user)?;
+        let rights = rights(writing, &caller.user)?;
+        let held = &rights.reads;
         let (number, epoch) = (ask.request, log.epoch.clone());
         let mut answer =
             PushAnswer { request: number, epoch, held: held.clone(), ..PushAnswer::default() };
@@ -142,9 +143,9 @@ fn push_part(
         if ask.epoch == log.epoch {
             let user = caller.user.as_str();
             load::lock_keys(writing, groups)?;
-            let plan = load::plan_of(writing, &engine.checks, (user, &held), (cancels, groups))?;
+            let plan = load::plan_of(writing, &engine.checks, (user, &rights), (cancels, groups))?;
             let plan = plan.as_ref();
-            let transaction = UserTransaction::new(writing, plan, user, (&held, &now));
+            let transaction = UserTransaction::new(writing, plan, user, (&rights, &now));
             let own = OwnWrites::default();
             let evaluator = Evaluator {
                 transaction,
@@ -159,9 +160,9 @@ fn push_part(
             ended = session.into_ended();
             is_last = found.len() == cancels.len() + groups.len() || budget.is_over();
             if is_last {
-                answer.rows = rows_of(writing, &held, ask, (budget, &own))?;
+                answer.rows = rows_of(writing, held, ask, (budget, &own))?;
             } else {
-                left::compare(writing, &held, &own)?;
+                left::compare(writing, held, &own)?;
             }
             left::report(&transaction, &own, budget, (groups, &mut found))?;
             if is_last {

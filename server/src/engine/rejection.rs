@@ -1,5 +1,6 @@
 //! Why a change is not applied: a rejection that becomes the group's verdict, or a fault of the request.
 
+use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 
 use crate::error::Fault;
@@ -40,7 +41,9 @@ impl From<WriteError> for ChangeError {
         match error {
             WriteError::Fault(fault) => Self::Fault(fault),
             WriteError::Rule(Violation { code, column, message, is_among_rows }) => {
-                let ending = Ending::Rejected;
+                // A policy of the database says what the engine says of a right that is missing.
+                let is_right = code == code::OWNERSHIP;
+                let ending = if is_right { Ending::Refused } else { Ending::Rejected };
                 let why = Rejection { ending, code, column, message, is_among_rows };
                 Self::Rejected(Box::new(why))
             }

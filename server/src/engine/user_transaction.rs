@@ -12,7 +12,7 @@ use super::plan::{Lookup, PushPlan};
 use super::rejection::ChangeError;
 use super::write_set::WriteSet;
 use crate::error::Fault;
-use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
+use crate::model::{ReadScope, Rights, Row, Schema, StoredRow, StoredVerdict, Table};
 use crate::store::{ApplyError, Planned, PlannedWrite, StoreWrite, WriteError, Writing};
 
 /// The transaction, its user and its time.
@@ -23,7 +23,7 @@ pub(super) struct UserTransaction<'a> {
     pub(super) plan: Option<&'a PushPlan<'a>>,
     pub(super) user: &'a str,
     /// The user's buckets.
-    pub(super) held: &'a [String],
+    pub(super) rights: &'a Rights,
     /// The time in canonical text, used for all writes of the transaction.
     pub(super) now: &'a str,
     /// The writes of the group, if it is applied as a set.
@@ -33,14 +33,14 @@ pub(super) struct UserTransaction<'a> {
 }
 
 impl<'a> UserTransaction<'a> {
-    /// The transaction of this user, who holds these buckets, at this time.
+    /// The transaction of this user, who has these buckets, at this time.
     pub(super) fn new(
         writing: &'a dyn Writing,
         plan: Option<&'a PushPlan<'a>>,
         user: &'a str,
-        (held, now): (&'a [String], &'a str),
+        (rights, now): (&'a Rights, &'a str),
     ) -> Self {
-        Self { writing, plan, user, held, now, set: None, rows: None }
+        Self { writing, plan, user, rights, now, set: None, rows: None }
     }
 
     pub(super) fn schema(&self) -> &'a Schema {
@@ -59,7 +59,8 @@ impl<'a> UserTransaction<'a> {
         if let Some(Lookup(row)) = known.flatten() {
             return Ok(row);
         }
-        let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
+        let Rights { reads, writes } = self.rights;
+        let (scope, own) = (ReadScope::of(reads), ReadScope::written_by(self.user, writes));
         self.settled()?.stored(table, key, &scope, &own)
     }
 
@@ -150,7 +151,7 @@ impl<'a> UserTransaction<'a> {
         }
     }
 
-    /// The bucket column, if the written row is in a bucket that the user does not read, named by a
+    /// The bucket column, if the written row is in a bucket that the user may not put rows into, named by a
     /// default or a trigger. `before`: the live row that was there. With other groups in a batch
     /// this is checked at its end.
     pub(super) fn foreign_bucket(
@@ -167,14 +168,14 @@ impl<'a> UserTransaction<'a> {
         let written = self.stored(table, key)?.filter(|stored| !stored.row.is_deleted(table));
         let is_foreign = written.is_some_and(|StoredRow { row, .. }| {
             let value = row.cell(named.column);
-            bucket::is_foreign(table, named, former.as_ref(), value, self.held)
+            bucket::is_foreign(table, named, former.as_ref(), value, self.rights)
         });
         Ok(is_foreign.then_some(named.column))
     }
 
     /// The live row of this key, if the user may read it.
     pub(super) fn image(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {
-        self.settled()?.image(table, key, &ReadScope::of(self.held))
+        self.settled()?.image(table, key, &ReadScope::of(&self.rights.reads))
     }
 
     /// Result of a change whose row is missing. A create refers to no earlier row.
@@ -188,6 +189,10 @@ impl<'a> UserTransaction<'a> {
     /// Rejection for a missing row: deleted if the log shows that the user could read it, otherwise
     /// not found.
     pub(super) fn not_there(&self, table: &Table, id: &str) -> Result<(), ChangeError> {
-        if self.settled()?.was_seen(table, id, self.held)? { is_gone() } else { not_found() }
+        if self.settled()?.was_seen(table, id, &self.rights.reads)? {
+            is_gone()
+        } else {
+            not_found()
+        }
     }
 }

@@ -56,6 +56,14 @@ pub struct StoredRow {
     pub writable: bool,
 }
 
+impl StoredRow {
+    /// A row whose buckets give the user these rights. A row that the user may not read is not written
+    /// either: its values would show in the verdict.
+    pub(crate) fn new(row: Row, readable: bool, may_write: bool) -> Self {
+        Self { row, readable, writable: readable && may_write }
+    }
+}
+
 /// The size limit of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {

@@ -60,6 +60,8 @@ impl std::fmt::Display for LeftOut {
 pub enum PushPolicy {
     /// The owner may.
     OwnerOnly,
+    /// Users with the right to write the row's bucket may.
+    Bucket,
     /// No device may.
     Disabled,
 }
@@ -81,8 +83,10 @@ pub struct Table {
     pub deleted_at: Option<usize>,
     /// The column with the creation time, if there is one; written by the server.
     pub created_at: Option<usize>,
-    /// Who may read and write a row.
+    /// Who may read a row, and with [`PushPolicy::OwnerOnly`] write it.
     pub access: Access,
+    /// The column with the user who created the row; written by the server.
+    pub owner: Option<usize>,
     /// The column that names a further bucket of a row.
     pub bucket: Option<BucketColumn>,
     /// Whether devices may write.
@@ -149,7 +153,7 @@ pub enum Access {
     Denied,
 }
 
-/// A bucket named in a column: its users may read the row, only the owner may write it.
+/// A bucket named in a column: its users may read the row, and with [`PushPolicy::Bucket`] write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketColumn {
     /// The column's position.
@@ -185,14 +189,6 @@ impl Table {
     /// Positions of the columns that are sent: all except generated ones.
     pub fn travelling(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|at| self.columns.get(*at).is_some_and(|c| !c.generated))
-    }
-
-    /// The position of the column that names the owner, if the table has one.
-    pub fn owner(&self) -> Option<usize> {
-        match self.access {
-            Access::Owner { column, .. } => Some(column),
-            _ => None,
-        }
     }
 
     /// The position of the column that names the parent, if the table has one.

@@ -43,8 +43,46 @@ impl ReadScope {
         }
     }
 
-    /// The rows that the user owns and may write: buckets grant no write access.
-    pub(crate) fn owned_by(user: &str) -> Self {
-        Self { owners: vec![user.to_owned()], global: false, buckets: Vec::new() }
+    /// The rows that the user owns, and those whose bucket the user may write.
+    pub(crate) fn written_by(user: &str, buckets: &[String]) -> Self {
+        Self { owners: vec![user.to_owned()], global: false, buckets: buckets.to_vec() }
+    }
+}
+
+/// A user's right to a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Whether the user reads its rows.
+    pub reads: bool,
+    /// Whether the user writes its rows, in tables whose rows are written by their bucket.
+    pub writes: bool,
+}
+
+/// The buckets that a user may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// To read: the user's own, the public one, and granted ones.
+    pub(crate) reads: Vec<String>,
+    /// To write: the user's own, and granted ones.
+    pub(crate) writes: Vec<String>,
+}
+
+impl Rights {
+    pub(crate) fn of(user: &str, grants: Vec<Grant>) -> Self {
+        let own = own_bucket(user);
+        let mut rights = Self { reads: vec![own.clone(), GLOBAL.to_owned()], writes: vec![own] };
+        // A query of the application may name anything: what begins with # is reserved.
+        let named = |grant: &Grant| !grant.bucket.is_empty() && !grant.bucket.starts_with('#');
+        for Grant { bucket, reads, writes } in grants.into_iter().filter(named) {
+            if writes && !rights.writes.contains(&bucket) {
+                rights.writes.push(bucket.clone());
+            }
+            if reads && !rights.reads.contains(&bucket) {
+                rights.reads.push(bucket);
+            }
+        }
+        rights
     }
 }

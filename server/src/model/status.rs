@@ -74,3 +74,12 @@ pub struct Compaction {
     /// Whether another server on this database was compacting and does the rest.
     pub elsewhere: bool,
 }
+
+/// A step in which the database runs a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanStep {
+    /// The database's words.
+    pub text: String,
+    /// Whether it reads a whole table.
+    pub is_scan: bool,
+}

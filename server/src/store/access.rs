@@ -3,7 +3,14 @@
 //! Pages, pushes and the change log use the same rules. A [`Dialect`] writes the comparisons for one database.
 
 use super::quote::{cell, literal};
-use crate::model::{Access, BucketColumn, GLOBAL, Schema, Table};
+use crate::model::{Access, BucketColumn, GLOBAL, OWN_PREFIX, PushPolicy, Schema, Table};
+
+/// What a user wants of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Read,
+    Write,
+}
 
 /// SQL of one database for the parts of an access rule. `alias` is the name of the row in the statement.
 pub(super) trait Dialect {
@@ -23,7 +30,7 @@ pub(super) trait Dialect {
     /// Whether the column names one of the buckets. Buckets are case-sensitive.
     fn is_in_bucket(&self, table: &Table, alias: &str, bucket: &BucketColumn) -> String;
 
-    /// Other conditions under which the row is visible; none by default.
+    /// Other conditions under which the row is visible; none by default. They grant no right to write.
     fn others(&self, table: &Table, alias: &str) -> Vec<String> {
         let _ = (table, alias);
         Vec::new()
@@ -36,15 +43,36 @@ pub(super) trait Dialect {
     fn no_bucket(cell: &str) -> String;
 }
 
-/// Whether the row `alias` is visible.
-pub(super) fn seen<D: Dialect>(dialect: &D, schema: &Schema, table: &Table, alias: &str) -> String {
-    let mut ways = vec![owned(dialect, schema, table, alias)];
-    ways.extend(table.bucket.as_ref().map(|bucket| in_bucket(dialect, table, alias, bucket)));
-    ways.extend(dialect.others(table, alias));
-    if ways.len() == 1 { ways.remove(0) } else { format!("({})", ways.join(" OR ")) }
+/// Whether the user has this right to the row `alias`.
+pub(super) fn allowed<D: Dialect>(
+    dialect: &D,
+    schema: &Schema,
+    (table, alias): (&Table, &str),
+    right: Right,
+) -> String {
+    let mut ways = Vec::new();
+    if table.access != Access::Denied {
+        ways.push(owned(dialect, schema, (table, alias), right));
+    }
+    if right == Right::Read || table.push == PushPolicy::Bucket {
+        ways.extend(table.bucket.as_ref().map(|bucket| in_bucket(dialect, table, alias, bucket)));
+    }
+    if right == Right::Read {
+        ways.extend(dialect.others(table, alias));
+    }
+    match ways.len() {
+        0 => D::NEVER.to_owned(),
+        1 => ways.remove(0),
+        _ => format!("({})", ways.join(" OR ")),
+    }
 }
 
-fn owned<D: Dialect>(dialect: &D, schema: &Schema, table: &Table, alias: &str) -> String {
+fn owned<D: Dialect>(
+    dialect: &D,
+    schema: &Schema,
+    (table, alias): (&Table, &str),
+    right: Right,
+) -> String {
     match table.access {
         Access::Denied => D::NEVER.to_owned(),
         Access::Global => dialect.sees_global(),
@@ -64,7 +92,7 @@ fn owned<D: Dialect>(dialect: &D, schema: &Schema, table: &Table, alias: &str) -
                 dialect.name(above),
                 cell(above, &next, above.key),
                 cell(table, alias, column),
-                seen(dialect, schema, above, &next)
+                allowed(dialect, schema, (above, &next), right)
             )
         }
     }
@@ -95,6 +123,27 @@ pub(super) fn owner_bucket<D: Dialect>(table: &Table, alias: &str) -> Option<Str
             Some(format!("CASE WHEN {owner} IS NULL THEN {default} ELSE 'user:' || {text} END"))
         }
     }
+}
+
+/// The bucket whose users write the row `alias`; `None` if the table has none, or the parent's.
+pub(super) fn writers_bucket<D: Dialect>(table: &Table, alias: &str) -> Option<String> {
+    if table.push == PushPolicy::Bucket {
+        named_bucket::<D>(table, alias)
+    } else {
+        owner_bucket::<D>(table, alias)
+    }
+}
+
+/// The prefix of the buckets whose users write the rows of a table or of its ancestors.
+pub(super) fn writers_prefix<'a>(schema: &'a Schema, table: &'a Table) -> &'a str {
+    let mut present = table;
+    for _ in &schema.tables {
+        let Access::Chain { parent, .. } = present.access else { break };
+        let Some(above) = schema.tables.get(parent) else { break };
+        present = above;
+    }
+    let named = present.bucket.as_ref().filter(|_| present.push == PushPolicy::Bucket);
+    named.map_or(OWN_PREFIX, |bucket| bucket.prefix.as_str())
 }
 
 /// The bucket that the row `alias` names in a column of its own.

@@ -101,6 +101,7 @@ pub(super) fn table(
         deleted_at: at(&config.deleted_at_column),
         created_at: at("created_at"),
         access: access(config, at, configs),
+        owner: config.owner_column.as_deref().and_then(at),
         bucket: config.bucket().and_then(|(column, prefix)| {
             let (column, global) = (at(column)?, config.global_when_bucket_null);
             Some(BucketColumn { column, prefix: prefix.to_owned(), global })
@@ -132,7 +133,9 @@ fn access(
     at: impl Fn(&str) -> Option<usize>,
     configs: &[&TableConfig],
 ) -> Access {
-    if let Some(column) = config.owner_column.as_deref().and_then(&at) {
+    // Where a bucket grants the right to write, the owner's column only says who created the row.
+    let owner = config.owner_column.as_deref().filter(|_| config.push != Some(PushPolicy::Bucket));
+    if let Some(column) = owner.and_then(&at) {
         return Access::Owner { column, global: config.allow_global_read };
     }
     if let Some(parent) = &config.parent {
@@ -191,7 +194,8 @@ pub(super) fn table_manifest(
 ) -> TableManifest {
     let has_delete = found.columns.iter().any(|column| column.name == config.deleted_at_column);
     let push = match config.push_policy() {
-        PushPolicy::OwnerOnly => "owner_only",
+        // A plain peer knows these two words.
+        PushPolicy::OwnerOnly | PushPolicy::Bucket => "owner_only",
         PushPolicy::Disabled => "disabled",
     };
     // With a bucket function, v0.1.2 does not use the owner column as the bucket.

@@ -156,7 +156,6 @@ impl<'t> LogTables<'t> {
             (sql.facts.into(), vec![Vec::new()]),
             (sql.author.into(), vec![vec![author.0.into()]]),
             (sql.membership.into(), vec![vec![user.into()]]),
-            (sql.write_grants.into(), vec![vec![user.into()]]),
         ];
         asked.extend(self.among(entries).map(|(sql, cells)| (sql.into(), vec![cells])));
         let found = self.database.query_all(&asked).map_err(|fault| self.failed(fault))?;
@@ -174,23 +173,6 @@ impl<'t> LogTables<'t> {
         let marks: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
         let sql = self.sql().stored_among.replace("$1", &marks.join(", "));
         Some((sql, cells))
-    }
-
-    /// The buckets that a user writes without reading them, in name order.
-    pub fn write_grants(&self, user: &str) -> Result<Vec<String>> {
-        let found = self.rows(self.sql().write_grants, &[user.into()])?;
-        found.iter().map(|row| text(row.first())).collect()
-    }
-
-    /// Lets a user write a bucket without reading it, or ends that; returns whether it changed.
-    pub fn set_write_grant(&self, user: &str, bucket: &str, is_granted: bool) -> Result<bool> {
-        if self.write_grants(user)?.iter().any(|granted| granted == bucket) == is_granted {
-            return Ok(false);
-        }
-        let sql = self.sql();
-        let statement = if is_granted { sql.put_write_grant } else { sql.remove_write_grant };
-        self.put(statement, &[user.into(), bucket.into()])?;
-        Ok(true)
     }
 
     /// Puts the rows of an application's table into the base, unless the log has rows of it. Returns

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use super::{End, NoticeListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{PostgresUrl, RowSecurity, TableConfig};
+use crate::config::{MembershipConfig, PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
-use crate::model::{Connections, Feed, LogTable, ReplicaReads, Schema, Table, Touched};
+use crate::model::{Connections, Feed, LogTable, PlanStep, ReplicaReads, Schema, Table, Touched};
 use crate::store::admit;
 use crate::store::quote::literal;
 
@@ -45,6 +45,7 @@ mod load;
 mod log;
 mod log_tables;
 mod member;
+mod membership;
 mod migrate;
 mod notifier;
 mod operate;
@@ -482,6 +483,16 @@ impl Store for PostgresStore {
     fn unnumbered(&self) -> Result<Option<u64>, Fault> {
         let waiting = self.number(changelog::UNNUMBERED)?;
         Ok(Some(u64::try_from(waiting).unwrap_or(0)))
+    }
+
+    fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
+        let lease = self.pool.take()?;
+        let connection = lease.connection()?;
+        connection.batch("BEGIN READ ONLY")?;
+        let plan = membership::plan(connection, membership);
+        connection.roll_back()?;
+        lease.keep();
+        Ok(plan?)
     }
 
     fn connections(&self) -> Option<Connections> {

@@ -8,8 +8,8 @@ use super::log::LogTables;
 use super::prefetch::Prefetch;
 use crate::error::Fault;
 use crate::model::{
-    BucketFailure, ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page,
-    PageLimit, ReadScope, Row, Schema, StagedSize, StoredRow, StoredVerdict, Table,
+    BucketFailure, ChangeEntry, Client, Grant, KnownClient, LogState, LogTable, ManifestVersion,
+    Page, PageLimit, ReadScope, Row, Schema, StagedSize, StoredRow, StoredVerdict, Table,
 };
 
 /// Called with the image of each key; returns whether there is room for more.
@@ -139,8 +139,8 @@ pub trait ReadRows {
 
 /// Devices, subscriptions, and verdicts.
 pub trait ReadDevices {
-    /// The buckets that the user is subscribed to, besides the user's own.
-    fn granted(&self, user: &str) -> Result<Vec<String>, Fault>;
+    /// The user's rights to buckets besides the user's own and the public one, by name.
+    fn grants(&self, user: &str) -> Result<Vec<Grant>, Fault>;
 
     /// The device.
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault>;

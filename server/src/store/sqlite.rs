@@ -17,9 +17,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::admit::{self, Strictness};
 use super::{Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
-use crate::config::TableConfig;
+use crate::config::{MembershipConfig, TableConfig};
 use crate::error::{Fault, ServerError};
-use crate::model::{LogTable, Schema, Touched};
+use crate::model::{LogTable, PlanStep, Schema, Touched};
 
 mod access;
 mod changelog;
@@ -32,6 +32,7 @@ mod install;
 mod introspect;
 mod log;
 mod log_tables;
+mod membership;
 mod migrate;
 mod records;
 mod room;
@@ -51,6 +52,7 @@ pub struct SqliteStore {
     path: PathBuf,
     wait: Duration,
     tables: Vec<TableConfig>,
+    membership: Option<MembershipConfig>,
     /// In the order of arrival: a push of several transactions leaves it to others in between.
     writer: FairMutex<Connection>,
     /// Threads that wait for `writer`.
@@ -68,6 +70,8 @@ struct Known {
     version: i64,
     schema: Arc<Schema>,
     log: Arc<[LogTable]>,
+    /// The query for the grants of a user.
+    grants: Arc<str>,
 }
 
 impl SqliteStore {
@@ -83,7 +87,7 @@ impl SqliteStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        Self::open_with(path, tables, wait, (now, Strictness::First))
+        Self::open_with(path, tables, wait, (now, Strictness::First), None)
     }
 
     /// Like [`open`](Self::open), with what the start refuses.
@@ -92,6 +96,7 @@ impl SqliteStore {
         tables: &[TableConfig],
         wait: Duration,
         (now, strictness): (&str, Strictness),
+        membership: Option<&MembershipConfig>,
     ) -> Result<Self, ServerError> {
         let writer = connect(path, wait).map_err(|error| match path.try_exists() {
             Ok(false) => ServerError::NoDatabase { path: path.to_owned() },
@@ -99,12 +104,13 @@ impl SqliteStore {
         })?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
-        let known = install::refresh(&writer, tables, now, Some(strictness))?;
+        let known = install::refresh(&writer, (tables, membership), now, Some(strictness))?;
         admit::log_changes(&[], &known.schema.left_out);
         Ok(Self {
             path: path.to_owned(),
             wait,
             tables: tables.to_vec(),
+            membership: membership.cloned(),
             pulse: Mutex::new(connect(path, wait)?),
             writer: FairMutex::new(writer),
             waiting: AtomicUsize::new(0),
@@ -141,8 +147,9 @@ impl SqliteStore {
             return Ok(known);
         }
         let now = time::format(self.clock.now());
+        let configured = (self.tables.as_slice(), self.membership.as_ref());
         let fresh =
-            install::refresh(writer, &self.tables, &now, None).map_err(error::fault_of_refresh)?;
+            install::refresh(writer, configured, &now, None).map_err(error::fault_of_refresh)?;
         admit::log_changes(&known.schema.left_out, &fresh.schema.left_out);
         fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
         Ok(fresh)
@@ -178,6 +185,13 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
+        let reader = self.reader()?;
+        let plan = membership::plan(&reader, membership)?;
+        self.give_back(reader);
+        Ok(plan)
+    }
+
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
         let reader = self.reader()?;
         let done = self.read_on(&reader, work);

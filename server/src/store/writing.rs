@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::reading::Reading;
 use crate::error::Fault;
 use crate::hooks::HookSql;
-use crate::model::{Client, KeyLock, Replayed, StagedPart, StoredVerdict, Table, Violation};
+use crate::model::{Client, Grant, KeyLock, Replayed, StagedPart, StoredVerdict, Table, Violation};
 
 /// An exclusive transaction.
 pub trait Writing: Reading + Savepoints + WriteRows + WriteDevices + Maintain + HookSql {}
@@ -152,11 +152,12 @@ pub trait WriteDevices {
     /// Stores a device.
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
 
-    /// Subscribes a user to a bucket; returns whether it was added. Listening devices are notified.
-    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+    /// Sets a user's right to a bucket; returns whether anything changed. Listening devices are
+    /// notified.
+    fn put_grant(&self, user: &str, grant: &Grant) -> Result<bool, Fault>;
 
-    /// Ends a user's subscription to a bucket; returns whether it existed.
-    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+    /// Removes a user's right to a bucket; returns whether there was one.
+    fn remove_grant(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
 }
 
 /// Epochs, compaction and bucket functions.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
-use rejoin_server::{Config, ServerError, TableConfig};
+use rejoin_server::{Config, Grant, ServerError, TableConfig};
 use serde_json::{Value, json};
 
 use crate::world::{Backend, Device, World, create, record};
@@ -77,11 +77,11 @@ async fn row_in_any_readable_bucket_is_delivered(backend: Backend) {
         ("user:anna", &["comments/c1", "tasks/t1"]),
         ("%", &[]),
     ] {
-        assert!(world.server.subscribe("cleo", bucket).unwrap());
+        assert!(world.server.grant("cleo", bucket).unwrap());
         let mut expected: Vec<&str> = more.iter().copied().chain(["tasks/t5"]).collect();
         expected.sort_unstable();
         assert_eq!(sees(&world, "cleo").await, expected, "{bucket}");
-        assert!(world.server.unsubscribe("cleo", bucket).unwrap());
+        assert!(world.server.revoke("cleo", bucket).unwrap());
     }
 }
 
@@ -108,9 +108,9 @@ async fn rows_move_between_buckets_and_take_their_children_along(backend: Backen
         "DELETE FROM boards WHERE id = 1",
         "DELETE FROM tasks WHERE team = 'blue'",
     ];
-    world.server.subscribe("cleo", "team:red").unwrap();
-    world.server.subscribe("dora", "team:blue").unwrap();
-    world.server.subscribe("dora", "room:70").unwrap();
+    world.server.grant("cleo", "team:red").unwrap();
+    world.server.grant("dora", "team:blue").unwrap();
+    world.server.grant("dora", "room:70").unwrap();
     let mut devices = Vec::new();
     for user in ["anna", "ben", "cleo", "dora"] {
         let mut device = world.device(user, "d").await;
@@ -129,31 +129,34 @@ async fn rows_move_between_buckets_and_take_their_children_along(backend: Backen
 
 /// Through the API: the next pull brings the rows of added buckets and drops those of removed ones.
 #[apply(secured_stores!)]
-async fn next_pull_applies_changed_subscriptions(backend: Backend) {
+async fn next_pull_applies_changed_grants(backend: Backend) {
     let world = world(backend);
     let mut cleo = world.device("cleo", "c1").await;
     let mut base = cleo.snapshot_rows().await;
-    assert!(world.server.subscribe("cleo", "team:red").unwrap());
-    assert!(!world.server.subscribe("cleo", "team:red").unwrap(), "already subscribed");
-    assert_eq!(world.server.subscriptions("cleo").unwrap(), ["team:red"]);
+    assert!(world.server.grant("cleo", "team:red").unwrap());
+    assert!(!world.server.grant("cleo", "team:red").unwrap(), "already granted");
+    let red = |reads, writes| vec![Grant { bucket: String::from("team:red"), reads, writes }];
+    assert_eq!(world.server.grants("cleo").unwrap(), red(true, true));
+    assert!(world.server.grant_read("cleo", "team:red").unwrap(), "it replaces the other");
+    assert_eq!(world.server.grants("cleo").unwrap(), red(true, false));
     catch_up(&mut cleo, &mut base).await;
     assert!(base.contains_key("comments/c2"));
-    world.server.subscribe("cleo", "room:7").unwrap();
-    world.server.unsubscribe("cleo", "team:red").unwrap();
+    world.server.grant("cleo", "room:7").unwrap();
+    world.server.revoke("cleo", "team:red").unwrap();
     world.write("UPDATE tasks SET team = 'blue' WHERE id = 't1'");
     catch_up(&mut cleo, &mut base).await;
     assert_eq!(base.keys().collect::<Vec<_>>(), ["boards/1", "tasks/t5"]);
-    assert!(!world.server.unsubscribe("cleo", "team:red").unwrap(), "it is gone");
+    assert!(!world.server.revoke("cleo", "team:red").unwrap(), "it is gone");
     // A row that is readable through another bucket stays when one is removed.
-    world.server.subscribe("cleo", "team:red").unwrap();
-    world.server.subscribe("cleo", "user:ben").unwrap();
+    world.server.grant("cleo", "team:red").unwrap();
+    world.server.grant("cleo", "user:ben").unwrap();
     catch_up(&mut cleo, &mut base).await;
-    world.server.unsubscribe("cleo", "team:red").unwrap();
+    world.server.revoke("cleo", "team:red").unwrap();
     catch_up(&mut cleo, &mut base).await;
     assert!(base.contains_key("tasks/t2"));
     for name in ["", "#hash", "two\nlines", "nul\0"] {
         assert!(
-            matches!(world.server.subscribe("cleo", name), Err(ServerError::Bucket { .. })),
+            matches!(world.server.grant("cleo", name), Err(ServerError::Bucket { .. })),
             "{name:?}"
         );
     }
@@ -166,24 +169,24 @@ async fn bucket_change_during_a_walk_leaves_no_row_behind(backend: Backend) {
     let world = world(backend);
     let mut cleo = world.device("cleo", "c1").await;
     let mut base = cleo.snapshot_rows().await;
-    world.server.subscribe("cleo", "team:red").unwrap();
+    world.server.grant("cleo", "team:red").unwrap();
     for _ in 0..2 {
         assert!(cleo.pull_into(&mut base, 1).await);
     }
-    world.server.unsubscribe("cleo", "team:red").unwrap();
+    world.server.revoke("cleo", "team:red").unwrap();
     // The page that starts to remove its rows.
     assert!(cleo.pull_into(&mut base, 1).await);
-    world.server.subscribe("cleo", "room:7").unwrap();
+    world.server.grant("cleo", "room:7").unwrap();
     catch_up(&mut cleo, &mut base).await;
     assert_eq!(base.keys().collect::<Vec<_>>(), ["boards/1", "tasks/t5"]);
     // The row leaves its bucket before the bucket is removed: only the log shows that.
-    world.server.subscribe("cleo", "team:red").unwrap();
+    world.server.grant("cleo", "team:red").unwrap();
     catch_up(&mut cleo, &mut base).await;
     world.write("UPDATE tasks SET team = 'blue' WHERE id = 't2'");
-    world.server.unsubscribe("cleo", "team:red").unwrap();
+    world.server.revoke("cleo", "team:red").unwrap();
     // The walk has ended; the log is not read yet.
     assert!(cleo.pull_into(&mut base, 100).await);
-    world.server.unsubscribe("cleo", "room:7").unwrap();
+    world.server.revoke("cleo", "room:7").unwrap();
     catch_up(&mut cleo, &mut base).await;
     assert_eq!(base.keys().collect::<Vec<_>>(), ["tasks/t5"]);
 }
@@ -196,7 +199,7 @@ fn update(id: &str, old: &Value, new: &Value) -> Value {
 #[apply(secured_stores!)]
 async fn bucket_grants_no_write_access_and_cannot_be_forged(backend: Backend) {
     let world = world(backend);
-    world.server.subscribe("ben", "team:red").unwrap();
+    world.server.grant("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
     let (verdict, _) =
         ben.push("m1", update("t1", &json!({"title": "a"}), &json!({"title": "x"}))).await;
@@ -231,7 +234,7 @@ async fn bucket_grants_no_write_access_and_cannot_be_forged(backend: Backend) {
 #[apply(secured_stores!)]
 async fn plain_peer_cannot_forge_a_bucket(backend: Backend) {
     let world = world(backend);
-    world.server.subscribe("ben", "team:red").unwrap();
+    world.server.grant("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
     let record = |id: &str, team: &str| {
         let mut record = record("create", id, &json!({"team": team}), "2026-11-20T08:00:00Z");
@@ -247,8 +250,8 @@ async fn plain_peer_cannot_forge_a_bucket(backend: Backend) {
 #[apply(secured_stores!)]
 async fn former_bucket_readers_do_not_learn_the_new_key(backend: Backend) {
     let world = world(backend);
-    world.server.subscribe("cleo", "team:red").unwrap();
-    world.server.subscribe("dora", "team:blue").unwrap();
+    world.server.grant("cleo", "team:red").unwrap();
+    world.server.grant("dora", "team:blue").unwrap();
     let mut cleo = world.device("cleo", "d").await;
     let mut dora = world.device("dora", "d").await;
     let mut anna = world.device("anna", "d").await;
@@ -291,7 +294,7 @@ async fn reader_of_child_rows_cannot_write_them(backend: Backend) {
     world.write("INSERT INTO comments(id, task_id, deleted_at) VALUES('c8', 't1', '2026-11-20')");
     let before = world.one("SELECT count(*) FROM comments WHERE body IS NULL");
     for bucket in ["team:red", "task:t3"] {
-        world.server.subscribe("cleo", bucket).unwrap();
+        world.server.grant("cleo", bucket).unwrap();
     }
     let mut cleo = world.device("cleo", "d").await;
     assert!(cleo.snapshot(9).await.contains(&String::from("comments/c1")), "it is read");

@@ -3,7 +3,7 @@
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::Value;
-use rejoin_server::model::Touched;
+use rejoin_server::model::{Grant, Touched};
 use rejoin_server::store::{read, write};
 
 use stores::{Fresh, buckets, put};
@@ -95,7 +95,7 @@ fn touched_buckets_are_complete_or_unknown(fresh: Fresh) {
     put(store, "t1", "x");
     put(store, "t2", "x");
     let rows = store.pulse().unwrap();
-    write(store, NOW, |writing| writing.subscribe("ben", "team")).unwrap();
+    write(store, NOW, |writing| writing.put_grant("ben", &grant("team"))).unwrap();
     let grant = store.pulse().unwrap();
     let touched = |bucket: &str, is_grant| Touched { bucket: bucket.into(), is_grant };
     let (anna, ben) = (touched("user:anna", false), touched("user:ben", true));
@@ -115,18 +115,26 @@ fn touched_buckets_are_complete_or_unknown(fresh: Fresh) {
     assert_eq!(store.touched(rows, grant + 1).unwrap(), None, "some of it is not there yet");
 }
 
+fn grant(bucket: &str) -> Grant {
+    Grant { bucket: bucket.to_owned(), reads: true, writes: true }
+}
+
 #[apply(stores!)]
 fn bucket_name_may_contain_any_text(fresh: Fresh) {
     let store = &*fresh.store;
-    let held = || read(store, |reading| reading.granted("anna")).unwrap();
+    let held = || read(store, |reading| reading.grants("anna")).unwrap();
     let (before, name) = (held(), "team:\u{10ffff}0 and\0more");
     let change = |gives: bool| {
         write(store, NOW, |writing| {
-            if gives { writing.subscribe("anna", name) } else { writing.unsubscribe("anna", name) }
+            if gives {
+                writing.put_grant("anna", &grant(name))
+            } else {
+                writing.remove_grant("anna", name)
+            }
         })
     };
     assert_eq!((change(true).unwrap(), change(true).unwrap()), (true, false));
-    assert!(held().iter().any(|bucket| bucket == name), "{:?}", held());
+    assert!(held().contains(&grant(name)), "{:?}", held());
     assert_eq!((change(false).unwrap(), change(false).unwrap()), (true, false));
     assert_eq!(held(), before);
 }

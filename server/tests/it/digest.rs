@@ -23,7 +23,7 @@ impl From<Backend> for WithLog {
                 .with_table(TableConfig::log("seats", "event", "event:"))
                 .with_table(TableConfig::owned("places", "owner_id"))
         });
-        world.server.subscribe("anna", "event:e1").unwrap();
+        world.server.grant("anna", "event:e1").unwrap();
         Self(world)
     }
 }

@@ -297,7 +297,7 @@ async fn assert_current_rows(device: &mut Device<'_>, answer: PushAnswer) {
 async fn devices(world: &World) -> Vec<Device<'_>> {
     let mut devices = Vec::new();
     for (user, bucket) in [("anna", "team:red"), ("ben", "team:red"), ("ben", "team:blue")] {
-        world.server.subscribe(user, bucket).unwrap();
+        world.server.grant(user, bucket).unwrap();
     }
     for user in USERS {
         let mut device = world.device(user, user).await;

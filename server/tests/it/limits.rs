@@ -172,11 +172,11 @@ async fn pages_of_large_rows_are_short_and_complete(backend: Backend) {
     let enormous = place("q", &"x".repeat(50_000));
     one.accept("m99", json!([enormous])).await;
     assert_eq!(two.pull().await, ["places/q"]);
-    world.write("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')");
+    world.write("INSERT INTO rejoin_bucket(user_id, bucket) VALUES('ben', 'user:anna')");
     let mut ben = world.device("ben", "b1").await;
     world.write("DELETE FROM rejoin_bucket");
     ben.snapshot(100).await;
-    world.write("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')");
+    world.write("INSERT INTO rejoin_bucket(user_id, bucket) VALUES('ben', 'user:anna')");
     assert_eq!(ben.pull().await.len(), 21, "a walk through heavy rows");
 }
 

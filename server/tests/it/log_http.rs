@@ -5,7 +5,7 @@ use rejoin_log::effect::{Effect, Effects};
 use rejoin_log::message::{Cursor, EntryVerdict, Fetch, Fetched, Verdict};
 use rejoin_log::replica::{ReplicaEvent, fetch, publish};
 use rejoin_protocol::Value;
-use rejoin_server::{Config, Limits, Server, TableConfig};
+use rejoin_server::{Config, Grant, Limits, Server, TableConfig};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -34,7 +34,7 @@ fn with_log(config: Config) -> Config {
 fn world(backend: Backend) -> World {
     let world = World::with(backend, TABLES, with_log);
     for user in ["anna", "ben", "cleo"] {
-        world.server.subscribe(user, "event:e1").unwrap();
+        world.server.grant(user, "event:e1").unwrap();
     }
     world
 }
@@ -122,16 +122,16 @@ async fn user_sees_rows_of_held_buckets_only(log: Log) {
     anna.sync().await;
     dora.sync().await;
     assert_eq!(rows(&dora), "", "not a member");
-    world.server.subscribe("dora", "event:e1").unwrap();
+    world.server.grant("dora", "event:e1").unwrap();
     dora.sync().await;
     assert_eq!(rows(&dora), table(world), "after joining");
     dora.act("append", "r0", "hello").unwrap();
-    world.server.unsubscribe("dora", "event:e1").unwrap();
+    world.server.revoke("dora", "event:e1").unwrap();
     dora.fetch().await;
     assert!(!rows(&dora).contains("r1"), "after leaving: {}", rows(&dora));
     anna.act("append", "r1", "new").unwrap();
     anna.sync().await;
-    world.server.subscribe("dora", "event:e1").unwrap();
+    world.server.grant("dora", "event:e1").unwrap();
     let mut devices = [anna, dora];
     settle(&mut devices).await;
     assert_eq!(rows(&devices[1]), table(world), "after returning");
@@ -147,7 +147,8 @@ async fn granted_bucket_is_written_and_not_read(log: Log) {
     anna.sync().await;
     assert!(world.server.grant_write("dora", "event:e1").unwrap());
     assert!(!world.server.grant_write("dora", "event:e1").unwrap(), "granted already");
-    assert_eq!(world.server.write_grants("dora").unwrap(), ["event:e1"]);
+    let expected = Grant { bucket: "event:e1".into(), reads: false, writes: true };
+    assert_eq!(world.server.grants("dora").unwrap(), [expected]);
     dora.fetch().await;
     assert_eq!(rows(&dora), "", "it is not read");
     dora.act("create", "r1", "e1").unwrap();
@@ -159,7 +160,7 @@ async fn granted_bucket_is_written_and_not_read(log: Log) {
     assert_eq!(rows(&anna), table(world));
     assert!(table(world).contains("r0") && table(world).contains("seen"), "{}", table(world));
     assert_eq!(rows(&dora), "");
-    assert!(world.server.revoke_write("dora", "event:e1").unwrap());
+    assert!(world.server.revoke("dora", "event:e1").unwrap());
     dora.fetch().await;
     assert!(dora.act("create", "r2", "e1").is_err(), "revoked");
     assert!(world.server.grant_write("dora", "#1").is_err(), "no bucket has this name");
@@ -171,7 +172,7 @@ async fn entries_of_a_user_are_limited_per_hour(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
         with_log(config).with_limits(Limits { log_entries_per_user: 60, ..Limits::default() })
     });
-    world.server.subscribe("anna", "event:e1").unwrap();
+    world.server.grant("anna", "event:e1").unwrap();
     let mut anna = Device::new(&world, "anna", 1).await;
     anna.act("create", "r0", "e1").unwrap();
     for number in 1..100 {
@@ -342,7 +343,7 @@ async fn publish_without_time_leaves_the_rest_for_the_next(backend: Backend) {
         with_log(config).with_limits(Limits { push_ms: 20, ..Limits::default() })
     });
     world.server = Server::open_at(world.config.clone(), Ticking::new()).unwrap();
-    world.server.subscribe("anna", "event:e1").unwrap();
+    world.server.grant("anna", "event:e1").unwrap();
     let mut anna = Device::new(&world, "anna", 1).await;
     for number in 0..60 {
         anna.act("create", &format!("r{number}"), "e1").unwrap();

@@ -33,6 +33,7 @@ mod limits;
 mod log_capture;
 mod log_http;
 mod log_store;
+mod membership;
 mod observed;
 mod operate;
 mod operator_page;
@@ -55,6 +56,7 @@ mod shared_pages;
 mod snapshot;
 mod staged;
 #[cfg(feature = "otel")]
+mod teams;
 mod telemetry;
 mod tokens;
 mod transient;

@@ -205,7 +205,7 @@ async fn schema_is_dated_by_the_servers_clock(world: World) {
         if reads {
             assert_eq!(world.server.manifests(10).unwrap().len(), 2);
         } else {
-            world.server.subscribe("anna", "b").unwrap();
+            world.server.grant("anna", "b").unwrap();
         }
         device.register().await;
         dates.push(rejoin_protocol::time::format(world.clock.now()));

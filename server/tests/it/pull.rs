@@ -158,13 +158,13 @@ async fn granted_buckets_fill_and_revoked_buckets_drop_rows(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut base: BTreeMap<String, Option<Value>> = anna.snapshot_rows().await;
     let statements = [
-        "INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')",
+        "INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:ben')",
         "UPDATE places SET name = 'changed in the middle' WHERE id = 'b5'",
         "UPDATE places SET owner_id = 'cleo' WHERE id = 'b1'",
         "DELETE FROM rejoin_bucket",
         "INSERT INTO places(id, owner_id, name) VALUES('b9', 'ben', 'not hers')",
         "UPDATE places SET owner_id = 'anna' WHERE id = 'b2'",
-        "INSERT INTO rejoin_bucket VALUES('anna', 'user:cleo'), ('anna', 'user:ben')",
+        "INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:cleo'), ('anna', 'user:ben')",
         "DELETE FROM rejoin_bucket WHERE bucket = 'user:ben'",
     ];
     for statement in statements {
@@ -185,7 +185,7 @@ async fn granted_bucket_fills_beside_rows_asked_for_by_name(world: World) {
     anna.snapshot(10).await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.pull().await;
-    world.write("INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')");
+    world.write("INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:ben')");
     let recheck = json!([{"table_name": "places", "id": "p1"}]);
     let mut found = Vec::new();
     loop {
@@ -206,7 +206,7 @@ async fn granted_bucket_fills_beside_rows_asked_for_by_name(world: World) {
 #[apply(secured_stores!)]
 async fn push_response_names_the_readable_buckets(world: World) {
     let mut anna = world.device("anna", "a1").await;
-    world.write("INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')");
+    world.write("INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:ben')");
     let group = anna.group("m1", &json!([place("p1", "x")]));
     let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
     assert_eq!(answer.held, ["user:anna", "global", "user:ben"]);
@@ -236,7 +236,7 @@ async fn empty_polls_write_nothing(world: World) {
 async fn cursor_stays_short_with_many_buckets(world: World) {
     for number in 0..200 {
         world.write(&format!(
-            "INSERT INTO rejoin_bucket VALUES('anna', 'user:someone-with-a-long-name-{number}')"
+            "INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:someone-with-a-long-name-{number}')"
         ));
     }
     let mut anna = world.device("anna", "a1").await;

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::{Policy, time};
 use rejoin_server::hooks::{AcceptedChanges, Hooks, Veto, Within};
-use rejoin_server::{ActionConfig, BucketResolver, Config, RowWrite, TableConfig};
+use rejoin_server::{ActionConfig, BucketResolver, Config, PushPolicy, RowWrite, TableConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,6 +29,8 @@ const MORE_TABLES: &str = "
       id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, place_id TEXT REFERENCES places(id), title TEXT, updated_at TEXT);
     CREATE TABLE papers(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, team TEXT, body TEXT, updated_at TEXT);
     CREATE TABLE dossiers(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, readers TEXT, body TEXT, updated_at TEXT);
+    CREATE TABLE reports(id TEXT PRIMARY KEY, team TEXT, author TEXT, body TEXT, updated_at TEXT);
+    CREATE TABLE remarks(id TEXT PRIMARY KEY, report_id TEXT, body TEXT, updated_at TEXT);
     CREATE TABLE \"bens-hidden\"(id TEXT PRIMARY KEY, body TEXT);
 ";
 
@@ -36,7 +38,12 @@ const MORE_TABLES: &str = "
 const ROWS: &str = "
     DELETE FROM photos; DELETE FROM tags; DELETE FROM visits; DELETE FROM places; DELETE FROM countries;
     DELETE FROM secrets; DELETE FROM notes; DELETE FROM drafts; DELETE FROM marks; DELETE FROM papers; DELETE FROM dossiers;
-    DELETE FROM rejoin_bucket; INSERT INTO rejoin_bucket(user_id, bucket) VALUES('eve', 'team:blue');
+    DELETE FROM reports; DELETE FROM remarks;
+    DELETE FROM rejoin_bucket; INSERT INTO rejoin_bucket(user_id, bucket, writes) VALUES
+      ('eve', 'team:blue', '1'), ('eve', 'team:green', '0');
+    INSERT INTO reports(id, team, author, body) VALUES('bens-report', 'red', 'ben', 'hush report'), ('bens-green', 'green', 'ben', 'for reading'),
+      ('bens-blue', 'blue', 'ben', 'for the team'), ('eves-lost', 'red', 'eve', 'hush lost');
+    INSERT INTO remarks(id, report_id, body) VALUES('bens-remark', 'bens-report', 'hush remark'), ('eves-remark', 'bens-blue', 'for the team');
     INSERT INTO places(id, owner_id, name, deleted_at) VALUES('bens-place', 'ben', 'hush place', NULL),
       ('bens-gone', 'ben', 'hush gone', '2026-11-20T07:00:00.000000Z'), ('eves-place', 'eve', 'mine', NULL);
     INSERT INTO visits(id, place_id, note, deleted_at) VALUES('bens-visit', 'bens-place', 'hush visit', NULL),
@@ -75,8 +82,10 @@ const THEIRS: &str = "
       WHERE owner_id <> 'eve' OR team = 'red'
     UNION ALL SELECT 'dossier ' || id || owner_id || coalesce(readers, '') || body || updated_at FROM dossiers
       WHERE owner_id <> 'eve'
+    UNION ALL SELECT 'report ' || id || coalesce(team, '') || author || body || updated_at FROM reports WHERE coalesce(team, '') <> 'blue'
+    UNION ALL SELECT 'remark ' || id || report_id || body || updated_at FROM remarks WHERE report_id IN ('bens-report', 'bens-green')
     UNION ALL SELECT 'verdict ' || mutation_id || ending || attempt FROM rejoin_verdict WHERE user_id = 'ben'
-    UNION ALL SELECT 'bucket ' || user_id || bucket FROM rejoin_bucket
+    UNION ALL SELECT 'bucket ' || user_id || bucket || CASE WHEN writes THEN 'w' ELSE '' END FROM rejoin_bucket
 ";
 
 #[derive(Deserialize)]
@@ -163,6 +172,11 @@ fn configure(config: Config) -> Config {
         .with_table(TableConfig::owned("photos", "owner_id"))
         .with_table(TableConfig::owned("papers", "owner_id").with_bucket("team", "team:"))
         .with_table(dossiers)
+        .with_table(TableConfig {
+            owner_column: Some(String::from("author")),
+            ..TableConfig::new("reports").with_bucket("team", "team:").with_push(PushPolicy::Bucket)
+        })
+        .with_table(TableConfig::child("remarks", "reports", "report_id"))
         .with_hooks(Arc::new(Quoting))
         .with_action(
             ActionConfig::new("enter").with_parameter(place).with_check(check, "another's place"),

@@ -32,7 +32,7 @@ enum Step {
 async fn change_wakes_affected_listeners_only(backend: Backend) {
     use Step::{Give, Take, Write};
     let world = world(backend);
-    world.server.subscribe("eve", "team:x").unwrap();
+    world.server.grant("eve", "team:x").unwrap();
     let users = ["anna", "ben", "eve"];
     let mut listeners = Vec::new();
     for user in users {
@@ -66,8 +66,8 @@ async fn change_wakes_affected_listeners_only(backend: Backend) {
         let before = world.server.wakes();
         match step {
             Write(statement) => world.write(statement),
-            Give(user, bucket) => assert!(world.server.subscribe(user, bucket).unwrap()),
-            Take(user, bucket) => assert!(world.server.unsubscribe(user, bucket).unwrap()),
+            Give(user, bucket) => assert!(world.server.grant(user, bucket).unwrap()),
+            Take(user, bucket) => assert!(world.server.revoke(user, bucket).unwrap()),
         }
         let mut count = 0;
         for (user, listening) in users.iter().zip(&mut listeners) {

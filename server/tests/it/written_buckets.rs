@@ -38,7 +38,7 @@ fn world(backend: Backend) -> World {
     });
     world.write(ROWS);
     world.write(if world.database.is_some() { MOVES_IN_POSTGRES } else { MOVES_IN_SQLITE });
-    world.server.subscribe("ben", "team:blue").unwrap();
+    world.server.grant("ben", "team:blue").unwrap();
     world
 }
 
@@ -59,7 +59,7 @@ fn changes() -> [(&'static str, &'static str, &'static str, Value, bool); 9] {
 
 async fn assert_in_no_foreign_bucket(world: &World) {
     let mut eve = world.device("eve", "e1").await;
-    world.server.subscribe("eve", "team:red").unwrap();
+    world.server.grant("eve", "team:red").unwrap();
     assert_eq!(eve.snapshot(100).await, ["posts/left"]);
 }
 

@@ -77,7 +77,7 @@ impl Served {
                 self.ask(&user, &format!("/sync/digest?table={table}")).await
             }
             Order::Subscribe { user, bucket } => {
-                self.server.subscribe(&user, &bucket)?;
+                self.server.grant(&user, &bucket)?;
                 Ok(json!({"ok": true}))
             }
             Order::Schema => Ok(json!({"schema": self.ask("anybody", "/sync/schema").await?})),

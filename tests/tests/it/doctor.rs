@@ -25,7 +25,7 @@ fn world(store: Store) -> (Backend, Device) {
         TableConfig::owned("halls & rooms", "owner_id"),
     ];
     let server = Backend::made(store, TABLES, tables, Limits::default());
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     let mut device = Device::with("ana", 1, None, |config| config.page_size = 7);
     device.sync(&server);
     for at in 0..40 {

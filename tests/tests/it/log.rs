@@ -42,7 +42,7 @@ fn server(store: Store) -> Backend {
         vec![TableConfig::log("seats", "event", "event:"), TableConfig::owned("halls", "owner_id")];
     let server = Backend::made(store, TABLES, tables, Limits::default());
     for user in ["ana", "ben"] {
-        server.server().subscribe(user, "event:e1").unwrap();
+        server.server().grant(user, "event:e1").unwrap();
     }
     server
 }
@@ -173,7 +173,7 @@ fn entry_of_a_member_who_has_left_is_parked_and_can_be_retried_or_discarded(stor
     phone.sync(&server);
     phone.write("INSERT INTO seats VALUES ('s2', 'e1', NULL, 'one', 2)");
     phone.write("INSERT INTO seats VALUES ('s3', 'e1', NULL, 'two', 3)");
-    server.server().unsubscribe("ana", "event:e1").unwrap();
+    server.server().revoke("ana", "event:e1").unwrap();
     phone.sync(&server);
     assert_eq!(phone.see(SEATS), "");
     assert_eq!(phone.waiting(), "Parked:Refused/0 Parked:Refused/0");
@@ -182,7 +182,7 @@ fn entry_of_a_member_who_has_left_is_parked_and_can_be_retried_or_discarded(stor
     assert!(parked[0].detail.as_deref().unwrap().contains("outside of the user's buckets"));
     let written = parked.iter().map(|one| one.effect.rows[0].columns.len());
     assert_eq!(written.collect::<Vec<_>>(), [4, 4], "what was written is shown");
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     phone.crash().sync(&server);
     assert_eq!(phone.see(SEATS), "s1|e1|-||1", "parked entries are left out");
     decide::retry(phone.engine(), parked[0].id).unwrap();

@@ -63,7 +63,24 @@ pub(super) fn read(
     (!is_second).then_some(table)
 }
 
+/// Reads who may write: `write`, or `push`, the word of v0.1.2.
 fn read_push(reader: &mut ConfigReader<'_>, members: &mut TableMembers) -> Option<PushPolicy> {
+    if let Some(word) = reader.text(members, "write") {
+        let place = format!("{}.write", members.place);
+        if members.has("push") {
+            reader.problem(&place, "set `write` or `push`, not both");
+            reader.text(members, "push");
+        }
+        return match word.as_str() {
+            "owner" => Some(PushPolicy::OwnerOnly),
+            "bucket" => Some(PushPolicy::Bucket),
+            _ => {
+                let why = "\"owner\" or \"bucket\"";
+                reader.problem_of(ProblemKind::InvalidPushPolicy, &place, why);
+                None
+            }
+        };
+    }
     match reader.text(members, "push")?.as_str() {
         "owner_only" => Some(PushPolicy::OwnerOnly),
         "disabled" => Some(PushPolicy::Disabled),

@@ -233,7 +233,7 @@ impl RecordEvaluator<'_> {
             let Some(cells) = columns(table, record.data.as_deref(), true) else {
                 return Ok(RecordOutcome::terminal("invalid_data", "invalid data format"));
             };
-            if bucket::foreign(table, None, &cells, self.transaction.held).is_some() {
+            if bucket::foreign(table, None, &cells, self.transaction.rights).is_some() {
                 return Ok(no_access());
             }
             match self.transaction.check_parent(table, &cells) {
@@ -290,7 +290,7 @@ impl RecordEvaluator<'_> {
             return Ok(RecordOutcome::terminal("invalid_data", "invalid data format"));
         };
         let before = (!revive).then_some(&row);
-        if bucket::foreign(table, before, &cells, self.transaction.held).is_some() {
+        if bucket::foreign(table, before, &cells, self.transaction.rights).is_some() {
             return Ok(no_access());
         }
         if let (Resolve::Custom(resolver), true) =

@@ -17,7 +17,7 @@ use crate::engine::budget::check_size;
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::push::load::{self, ChangedRow};
 use crate::engine::user_transaction::UserTransaction;
-use crate::engine::{Caller, Engine, held, window};
+use crate::engine::{Caller, Engine, rights, window};
 use crate::error::{Fault, Refusal};
 use crate::store::{ReadHint, Reading, write};
 
@@ -49,12 +49,12 @@ pub(crate) fn push_plain(
         writing.expect(&ReadHint { user, client_id, positions: &[], entries: None })?;
         let mut client = engine.registered(writing, caller, &request.client_id)?;
         let tolerance = i64::from(engine.limits.plain_clock_ms) * 1_000;
-        let held = held(writing, &caller.user)?;
+        let rights = rights(writing, &caller.user)?;
         let conflicts = ConflictLog::new(hooks);
         let rows = request.changes.iter().map(changed_row);
-        let plan = load::plan(writing, &engine.checks, (user, &held), &[], rows)?;
+        let plan = load::plan(writing, &engine.checks, (user, &rights), &[], rows)?;
         let plan = plan.as_ref();
-        let transaction = UserTransaction::new(writing, plan, user, (&held, &now));
+        let transaction = UserTransaction::new(writing, plan, user, (&rights, &now));
         let evaluator = RecordEvaluator {
             transaction,
             tolerance,
@@ -70,7 +70,7 @@ pub(crate) fn push_plain(
         client.last_push_at = Some(now.clone());
         client.seen_at.clone_from(&now);
         writing.put_client(user, client_id, &client)?;
-        let rejoin = request.rejoin.as_ref().map(|ask| answer(writing, ask.request, &held));
+        let rejoin = request.rejoin.as_ref().map(|ask| answer(writing, ask.request, &rights.reads));
         let manifest = &writing.schema().manifest;
         let mut served = (manifest.schema_version, manifest.schema_hash.clone());
         if let Some(older) = older {

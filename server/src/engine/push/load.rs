@@ -16,7 +16,7 @@ use crate::engine::cursor::{self, Cursor};
 use crate::engine::naming::Naming;
 use crate::engine::plan::PushPlan;
 use crate::error::Fault;
-use crate::model::{Access, KeyLock, Schema, Table};
+use crate::model::{Access, KeyLock, Rights, Schema, Table};
 use crate::store::{ReadHint, Reading, RowIds, Writing};
 
 /// Prefetches what a push reads before its groups.
@@ -38,7 +38,7 @@ pub(super) fn announce(
 pub(super) fn plan_of<'a>(
     writing: &'a dyn Writing,
     checks: &Checks,
-    user: (&'a str, &[String]),
+    user: (&'a str, &'a Rights),
     (cancels, groups): (&[Cancel], &[Group]),
 ) -> Result<Option<PushPlan<'a>>, Fault> {
     let cancelled = cancels.iter().map(|cancel| cancel.id.as_str());
@@ -69,7 +69,7 @@ pub(in crate::engine) struct ChangedRow<'a> {
 pub(in crate::engine) fn plan<'a, 'c>(
     writing: &'a dyn Writing,
     checks: &Checks,
-    (user, held): (&'a str, &[String]),
+    (user, rights): (&'a str, &'a Rights),
     mutations: &[&str],
     changes: impl Iterator<Item = ChangedRow<'c>>,
 ) -> Result<Option<PushPlan<'a>>, Fault> {
@@ -82,7 +82,7 @@ pub(in crate::engine) fn plan<'a, 'c>(
             rows.entry(place).or_default().insert(id);
         }
     }
-    let plan = PushPlan::new(batch, schema, user, held);
+    let plan = PushPlan::new(batch, schema, user, rights);
     plan.load(mutations, &rows)?;
     Ok(Some(plan))
 }

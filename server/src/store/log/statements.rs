@@ -48,9 +48,6 @@ pub(in crate::store) struct Statements {
     pub(super) remove_finals: &'static str,
     pub(super) membership: &'static str,
     pub(super) put_membership: &'static str,
-    pub(super) write_grants: &'static str,
-    pub(super) put_write_grant: &'static str,
-    pub(super) remove_write_grant: &'static str,
 }
 
 macro_rules! statements {
@@ -200,21 +197,6 @@ macro_rules! statements {
                 $prefix,
                 "member(user_id, body) VALUES ($1, $2)
                  ON CONFLICT(user_id) DO UPDATE SET body = excluded.body"
-            ),
-            write_grants: concat!(
-                "SELECT bucket FROM ",
-                $prefix,
-                "write_grant WHERE user_id = $1 ORDER BY bucket"
-            ),
-            put_write_grant: concat!(
-                "INSERT INTO ",
-                $prefix,
-                "write_grant(user_id, bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-            ),
-            remove_write_grant: concat!(
-                "DELETE FROM ",
-                $prefix,
-                "write_grant WHERE user_id = $1 AND bucket = $2"
             ),
         }
     };

@@ -3,7 +3,7 @@
 use super::types::OwnerForm;
 use super::{Known, Shape, fed, member};
 use crate::model::{Access, BucketColumn, Table};
-use crate::store::access::{self, Dialect, named_bucket, owner_bucket};
+use crate::store::access::{self, Dialect, Right, named_bucket, owner_bucket, writers_bucket};
 use crate::store::quote::{cell, literal};
 
 /// The parameter numbers of a query: the owners as a list of texts, whether public rows are
@@ -65,9 +65,14 @@ impl Dialect for Viewer<'_> {
     }
 }
 
-/// Whether the row `alias` is visible.
-pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: AccessParams) -> String {
-    access::seen(&Viewer { known, eyes }, &known.schema, table, alias)
+/// Whether the user of these parameters has this right to the row `alias`.
+pub(super) fn allowed(
+    known: &Known,
+    (table, alias): (&Table, &str),
+    eyes: AccessParams,
+    right: Right,
+) -> String {
+    access::allowed(&Viewer { known, eyes }, &known.schema, (table, alias), right)
 }
 
 /// Whether a cell names no bucket.
@@ -110,13 +115,13 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
 }
 
-/// The bucket of the row `alias` by its owner or by that of its parents, as an expression.
-pub(super) fn owned(known: &Known, table: &Table, alias: &str) -> Option<String> {
+/// The bucket whose users write the row `alias`, by itself or by its parents, as an expression.
+pub(super) fn writers(known: &Known, table: &Table, alias: &str) -> Option<String> {
     match table.access {
         Access::Chain { .. } => {
-            of_parent(known, table, alias, |above, next| owned(known, above, next))
+            of_parent(known, table, alias, |above, next| writers(known, above, next))
         }
-        _ => owner_bucket::<Viewer<'_>>(table, alias),
+        _ => writers_bucket::<Viewer<'_>>(table, alias),
     }
 }
 

@@ -13,11 +13,11 @@ use tokio_postgres::types::ToSql;
 
 use super::changelog::PageEntry;
 use super::connection::{Connection, Params, Sql};
-use super::records::{self, kept, meant};
+use super::records::{self, kept};
 use super::rows::{CHUNK, RowQuery};
 use super::{FINGERPRINT, Known, changelog, policies};
 use crate::error::Fault;
-use crate::model::{Client, ReadScope, Table};
+use crate::model::{Client, Grant, ReadScope, Table};
 use crate::store::ReadHint;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -31,7 +31,7 @@ pub(super) struct Answers {
     /// The user of the transaction, and the user's former buckets.
     pub(super) acting: Option<(String, Vec<String>)>,
     client: Option<(String, String, Client)>,
-    granted: Option<(String, Vec<String>)>,
+    grants: Option<(String, Vec<Grant>)>,
     tags: HashMap<i64, i64>,
     entries: Option<(Span, Vec<PageEntry>)>,
     images: HashMap<i64, Images>,
@@ -54,17 +54,17 @@ impl Answers {
         self.client.take_if(|kept| is_it(kept)).map(|(_, _, client)| client)
     }
 
-    pub(super) fn granted(&self, user: &str) -> Option<Vec<String>> {
-        let granted = self.granted.as_ref().filter(|(owner, _)| owner == user);
-        granted.map(|(_, buckets)| buckets.clone())
+    pub(super) fn grants(&self, user: &str) -> Option<Vec<Grant>> {
+        let grants = self.grants.as_ref().filter(|(owner, _)| owner == user);
+        grants.map(|(_, grants)| grants.clone())
     }
 
-    pub(super) fn forget_granted(&mut self) {
-        self.granted = None;
+    pub(super) fn forget_grants(&mut self) {
+        self.grants = None;
     }
 
-    pub(super) fn keep_granted(&mut self, user: &str, buckets: &[String]) {
-        self.granted = Some((user.to_owned(), buckets.to_vec()));
+    pub(super) fn keep_grants(&mut self, user: &str, grants: &[Grant]) {
+        self.grants = Some((user.to_owned(), grants.to_vec()));
     }
 
     pub(super) fn tag(&self, position: i64) -> Option<i64> {
@@ -125,11 +125,10 @@ type Send<'s> =
 pub(super) static STATE: LazyLock<String> = LazyLock::new(|| {
     let (log, page) = (changelog::LIFE, changelog::PAGE);
     let client = records::CLIENT.replace("$2", "$5").replace("$1", "$4");
-    let (granted, tags) =
-        (records::GRANTED.replace("$1", "$4"), changelog::TAGS.replace("$1", "$6"));
+    let (grants, tags) = (records::GRANTS.replace("$1", "$4"), changelog::TAGS.replace("$1", "$6"));
     let arrays = changelog::PAGE_ARRAYS;
     format!(
-        "SELECT client.*, log.*, tags.*, ARRAY({granted}), page.* FROM ({log}) AS log
+        "SELECT client.*, log.*, tags.*, ARRAY({grants}), page.* FROM ({log}) AS log
          CROSS JOIN (SELECT array_agg(t.position), array_agg(t.tag) FROM ({tags}) AS t(position, tag)) AS tags
          CROSS JOIN (SELECT {arrays} FROM ({page}) AS p) AS page
          LEFT JOIN ({client}) AS client ON true"
@@ -145,8 +144,8 @@ pub(super) static BEGIN: LazyLock<String> = LazyLock::new(|| {
 /// Where the parts of its row begin, after the device.
 const LOG: usize = 13;
 const TAGS: usize = LOG + 6;
-const BUCKETS: usize = TAGS + 2;
-const ENTRIES: usize = BUCKETS + 1;
+const GRANTS: usize = TAGS + 2;
+const ENTRIES: usize = GRANTS + 1;
 
 /// Sends what is expected to be read in one round trip.
 pub(super) fn ask(
@@ -181,8 +180,8 @@ pub(super) fn ask(
     let client = row.get::<_, Option<&str>>(0).map(|_| records::of_row(row));
     answers.client =
         client.map(|client| (ahead.user.to_owned(), ahead.client_id.to_owned(), client));
-    let granted = row.get::<_, Vec<String>>(BUCKETS).into_iter().map(meant);
-    answers.granted = Some((ahead.user.to_owned(), granted.collect()));
+    let grants = row.get::<_, Vec<&str>>(GRANTS).into_iter().map(records::grant_of);
+    answers.grants = Some((ahead.user.to_owned(), grants.collect()));
     let positions = row.get::<_, Option<Vec<i64>>>(TAGS).unwrap_or_default();
     let tags = row.get::<_, Option<Vec<Option<i64>>>>(TAGS + 1).unwrap_or_default();
     let known = positions.into_iter().zip(tags);

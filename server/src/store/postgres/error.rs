@@ -10,7 +10,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
 use crate::error::Fault;
-use crate::model::{Table, Violation};
+use crate::model::{PushPolicy, Table, Violation};
 use crate::store::WriteError;
 
 /// The error for the log: code and message, without the detail, which may contain row values.
@@ -130,7 +130,11 @@ pub(super) fn of_write(
             Some(at) => {
                 (code::CONSTRAINT_REFERENCES, table.columns.get(at).map(|c| c.name.clone()))
             }
-            None => (code::OWNERSHIP, None),
+            None => {
+                let bucket = table.bucket.as_ref().filter(|_| table.push == PushPolicy::Bucket);
+                let column = bucket.and_then(|bucket| table.columns.get(bucket.column));
+                (code::OWNERSHIP, column.map(|column| column.name.clone()))
+            }
         },
         (_, "23" | "44") => (code::CONSTRAINT_CHECK, written(columns_of(&named))),
         // Class 54: too long for an index, or nested too deeply.

@@ -5,7 +5,7 @@ use super::Known;
 use super::connection::Connection;
 use super::fed::PREFIX;
 use super::triggers;
-use crate::config::{RowSecurity, TableConfig};
+use crate::config::{MembershipConfig, RowSecurity, TableConfig};
 use crate::error::{SchemaProblem, ServerError};
 use crate::store::admit::Strictness;
 
@@ -21,6 +21,8 @@ pub(crate) struct ServedTables {
     pub(crate) looks: bool,
     /// What a start refuses.
     pub(crate) strictness: Strictness,
+    /// The buckets of users, from the application's tables.
+    pub(crate) membership: Option<MembershipConfig>,
     /// A table whose policies do not hold is left out.
     pub(crate) security: Option<RowSecurity>,
 }

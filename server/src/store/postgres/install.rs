@@ -20,8 +20,8 @@ use super::member::Function;
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
 use super::{
-    Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member, policies,
-    rewritten,
+    Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member, membership,
+    policies, rewritten,
 };
 use crate::config::TableConfig;
 use crate::error::{RowSecurityProblem, SchemaProblem, ServerError};
@@ -174,6 +174,9 @@ fn refresh_in(
     if !plan.looks {
         plan.check(connection, &known)?;
         install(connection, &known, (refuses, is_rewritten))?;
+        if starts {
+            membership::install(connection, plan.membership.as_ref())?;
+        }
         // A start refuses policies that do not hold, for all tables.
         if !starts {
             check_policies(connection, plan, &known)?;
@@ -268,7 +271,8 @@ fn effects(connection: &Connection, relation: i64) -> Result<Effects, tokio_post
     let select = "SELECT coalesce(bool_or(does.bits & 4 <> 0), false), coalesce(bool_or(does.bits & 16 <> 0), false),
         coalesce(bool_or(does.bits & 8 <> 0), false) FROM (
           SELECT g.tgtype::integer AS bits FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid
-          WHERE g.tgrelid = $1::bigint::oid AND NOT starts_with(g.tgname::text, '~rejoin_') AND NOT (g.tgisinternal
+          WHERE g.tgrelid = $1::bigint::oid AND NOT starts_with(g.tgname::text, '~rejoin_')
+            AND NOT starts_with(g.tgname::text, 'rejoin_membership_') AND NOT (g.tgisinternal
             AND p.proname IN ('RI_FKey_check_ins', 'RI_FKey_check_upd', 'RI_FKey_noaction_del', 'RI_FKey_noaction_upd',
               'RI_FKey_restrict_del', 'RI_FKey_restrict_upd', 'unique_key_recheck'))
           UNION ALL SELECT 28 FROM pg_rewrite AS r WHERE r.ev_class = $1::bigint::oid) AS does";

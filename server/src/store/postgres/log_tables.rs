@@ -71,8 +71,7 @@ pub(super) fn refresh(
 }
 
 fn make(connection: &Connection) -> Result<(), ServerError> {
-    // The newest of the tables: a database of an older server lacks it.
-    let exists = "SELECT to_regclass('rejoin.log_write_grant') IS NOT NULL";
+    let exists = "SELECT to_regclass('rejoin.log_member') IS NOT NULL";
     if !connection.first(exists, &[])?.is_some_and(|row| row.get(0)) {
         connection.batch(TABLES)?;
     }

@@ -9,13 +9,14 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::access::{AccessParams, seen};
+use super::access::{AccessParams, allowed};
 use super::connection::Connection;
 use super::records::kept;
 use super::{Known, Shape, types};
 use crate::config::RowSecurity;
 use crate::error::{Bypass, RowSecurityProblem, ServerError};
 use crate::model::{Access, PushPolicy, Table};
+use crate::store::access::Right;
 use crate::store::quote::{literal, quoted};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -56,28 +57,30 @@ const READER: Held = Held {
     buckets: "(SELECT nullif(current_setting('rejoin.buckets', true), ''))::text[]",
 };
 
-/// For writes: the user's own rows. Buckets grant no write access.
+/// For writes: the user's own rows, and the buckets that the user may write.
 const WRITER: Held = Held {
     owners: "ARRAY[nullif(current_setting('rejoin.user', true), '')]",
     global: "false",
-    buckets: "ARRAY[]::text[]",
+    buckets: "(SELECT nullif(current_setting('rejoin.writes', true), ''))::text[]",
 };
 
 /// The engine's predicate with these expressions.
-fn predicate(known: &Known, table: &Table, held: &Held) -> String {
+fn predicate(known: &Known, table: &Table, held: &Held, right: Right) -> String {
     // Numbers that no statement has, so that nothing else is replaced.
     let eyes = AccessParams { owners: 900_001, global: 900_002, buckets: 900_003 };
-    seen(known, table, &quoted(&table.name), eyes)
+    allowed(known, (table, &quoted(&table.name)), eyes, right)
         .replace("$900001::text[]", held.owners)
         .replace("$900002::boolean", held.global)
         .replace("$900003::text[]", held.buckets)
 }
 
 fn policies(known: &Known, table: &Table) -> Vec<Policy> {
-    let read = predicate(known, table, &READER);
+    let read = predicate(known, table, &READER, Right::Read);
     let own = match table.push {
         PushPolicy::Disabled => String::from("false"),
-        PushPolicy::OwnerOnly => predicate(known, table, &WRITER),
+        PushPolicy::OwnerOnly | PushPolicy::Bucket => {
+            predicate(known, table, &WRITER, Right::Write)
+        }
     };
     let policy = |name, of, rule| Policy { name, of, rule };
     vec![
@@ -222,16 +225,22 @@ pub(super) fn taking_role(security: &RowSecurity) -> String {
     format!("SET LOCAL ROLE {}", quoted(&security.role))
 }
 
-/// Sets the user of the transaction until its end or the next call, and the buckets that the user
-/// may read: the user's own, the public one, subscribed ones, and those of `$2`. Without a user, no
-/// row is visible.
+/// Sets the user of the transaction until its end or the next call, the buckets that the user may
+/// read: the user's own, the public one, granted ones, and those of `$2`, and those that the user may
+/// write. Without a user, no row is visible.
 pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, true), \
       set_config('rejoin.buckets', held.buckets::text, true), \
+      set_config('rejoin.writes', held.writes::text, true), \
       set_config('rejoin.owners', ARRAY(SELECT substr(b, 6) FROM unnest(held.buckets) AS b \
         WHERE starts_with(b COLLATE \"C\", 'user:'))::text, true) \
     FROM (SELECT CASE WHEN $1::text = '' THEN '{}'::text[] \
       ELSE ARRAY['user:' || $1::text, 'global'] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b \
-        WHERE b.user_id = $1::text) || $2::text[] END AS buckets OFFSET 0) AS held";
+        WHERE b.user_id = $1::text AND b.reads) \
+        || ARRAY(SELECT m.bucket FROM rejoin.membership($1::text) AS m) || $2::text[] END AS buckets, \
+      CASE WHEN $1::text = '' THEN '{}'::text[] \
+      ELSE ARRAY['user:' || $1::text] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b \
+        WHERE b.user_id = $1::text AND b.writes) \
+        || ARRAY(SELECT m.bucket FROM rejoin.membership($1::text) AS m WHERE m.writes) END AS writes OFFSET 0) AS held";
 
 pub(super) fn act_for(connection: &Connection, user: &str, former: &[String]) -> Result<()> {
     let former: Vec<&str> =

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::{Connection, Params};
-use crate::model::Client;
+use crate::model::{Client, Grant};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -154,21 +154,35 @@ pub(super) fn put_written_at(
     connection.execute(put, &[&table, &kept(id).as_ref(), &version, &at]).map(drop)
 }
 
-pub(super) fn granted(connection: &Connection, user: &str) -> Result<Vec<String>> {
-    let rows = connection.rows(GRANTED, &[&kept(user).as_ref()])?;
-    Ok(rows.iter().map(|row| meant(row.get(0))).collect())
+pub(super) fn grants(connection: &Connection, user: &str) -> Result<Vec<Grant>> {
+    let rows = connection.rows(GRANTS, &[&kept(user).as_ref()])?;
+    Ok(rows.iter().map(|row| grant_of(row.get(0))).collect())
 }
 
-pub(super) const GRANTED: &str =
-    "SELECT bucket FROM rejoin.bucket WHERE user_id = $1 ORDER BY bucket";
+/// A user's grants and memberships as texts: the right in the first character, then the bucket. They travel in one
+/// array with what else a request reads first.
+pub(super) const GRANTS: &str =
+    "SELECT CASE WHEN reads AND writes THEN 'b' WHEN reads THEN 'r' WHEN writes THEN 'w' ELSE '-' END || bucket
+     FROM rejoin.bucket WHERE user_id = $1
+     UNION ALL SELECT CASE WHEN m.writes THEN 'b' ELSE 'r' END || m.bucket FROM rejoin.membership($1) AS m";
 
-pub(super) fn subscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
-    let insert =
-        "INSERT INTO rejoin.bucket(user_id, bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    Ok(connection.execute(insert, &[&kept(user).as_ref(), &kept(bucket).as_ref()])? > 0)
+/// A grant of [`GRANTS`].
+pub(super) fn grant_of(text: &str) -> Grant {
+    let bucket = meant(text.get(1..).unwrap_or_default().to_owned());
+    Grant { bucket, reads: text.starts_with(['b', 'r']), writes: text.starts_with(['b', 'w']) }
 }
 
-pub(super) fn unsubscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
+pub(super) fn put_grant(connection: &Connection, user: &str, grant: &Grant) -> Result<bool> {
+    let put =
+        "INSERT INTO rejoin.bucket AS b (user_id, bucket, reads, writes) VALUES ($1, $2, $3, $4)
+        ON CONFLICT(user_id, bucket) DO UPDATE SET reads = excluded.reads, writes = excluded.writes
+        WHERE b.reads <> excluded.reads OR b.writes <> excluded.writes";
+    let Grant { bucket, reads, writes } = grant;
+    let (user, bucket) = (kept(user), kept(bucket));
+    Ok(connection.execute(put, &[&user.as_ref(), &bucket.as_ref(), reads, writes])? > 0)
+}
+
+pub(super) fn remove_grant(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
     let delete = "DELETE FROM rejoin.bucket WHERE user_id = $1 AND bucket = $2";
     Ok(connection.execute(delete, &[&kept(user).as_ref(), &kept(bucket).as_ref()])? > 0)
 }

@@ -11,13 +11,14 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::access::{AccessParams, seen};
+use super::access::{AccessParams, allowed};
 use super::batch::Write;
 use super::connection::{Connection, Params, Sql};
 use super::error;
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::model::{ReadScope, Row, StoredRow, Table, Violation};
+use crate::store::access::Right;
 use crate::store::quote::{cell, quoted};
 use crate::store::{Images, StoreWrite, WriteError, WriteKind};
 
@@ -158,7 +159,7 @@ impl RowQuery<'_> {
         format!(
             "SELECT {what} FROM {} AS t WHERE {}{live}{condition}",
             self.shape().name,
-            seen(self.known, self.table, "t", SEE),
+            allowed(self.known, (self.table, "t"), SEE, Right::Read),
         )
     }
 
@@ -260,8 +261,8 @@ impl RowQuery<'_> {
 
     /// Whether the user may read the row `t`, and whether the user may write it.
     pub(super) fn access(&self) -> String {
-        let seen = |eyes| seen(self.known, self.table, "t", eyes);
-        format!("{}, {}", seen(SEE), seen(WRITE))
+        let allowed = |eyes, right| allowed(self.known, (self.table, "t"), eyes, right);
+        format!("{}, {}", allowed(SEE, Right::Read), allowed(WRITE, Right::Write))
     }
 
     /// The row of this key, live or deleted.
@@ -303,11 +304,8 @@ impl RowQuery<'_> {
     /// Decodes a row of [`stored_query`](Self::stored_query).
     pub(super) fn stored_of(&self, row: &tokio_postgres::Row) -> Result<StoredRow> {
         let width = self.shape().columns.len();
-        Ok(StoredRow {
-            row: self.row(row)?,
-            readable: row.get::<_, Option<bool>>(width).unwrap_or(false),
-            writable: row.get::<_, Option<bool>>(width + 1).unwrap_or(false),
-        })
+        let right = |at| row.get::<_, Option<bool>>(at).unwrap_or(false);
+        Ok(StoredRow::new(self.row(row)?, right(width), right(width + 1)))
     }
 
     fn name(&self, at: usize) -> String {

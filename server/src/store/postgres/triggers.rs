@@ -9,10 +9,11 @@
 
 use std::fmt::Write as _;
 
-use super::access::{buckets, owned};
+use super::access::{buckets, writers};
 use super::below::{TableBelow, below};
 use super::{Known, fed, member};
 use crate::model::{Access, Table};
+use crate::store::access::writers_prefix;
 use crate::store::quote::{cell, literal, quoted};
 
 /// The prefix of trigger names; sorts after nearly all names of application triggers.
@@ -239,9 +240,9 @@ END",
         text
     }
 
-    /// Whether an inserted row has rows below it, and the refusal of a push that inserts it: the owner
-    /// of a parent owns its rows. If a parent was removed without them (without a foreign key, or by a
-    /// replica session), a push may create it again only for the user who owned it last.
+    /// Whether an inserted row has rows below it, and the refusal of a push that inserts it: the users
+    /// who write a parent write its rows. If a parent was removed without them (without a foreign key,
+    /// or by a replica session), a push may create it again only in the bucket whose users wrote it last.
     fn adopted(&self) -> String {
         // Testing for one row is much cheaper than collecting them.
         let cast = self.known.shape(self.table).cast(self.table.key);
@@ -252,13 +253,14 @@ END",
             return String::new();
         }
         let of_row = format!(
-            "table_number = {} AND record_id = new_key AND (starts_with(bucket, 'user:') OR bucket = 'global')",
-            self.table.number
+            "table_number = {} AND record_id = new_key AND (starts_with(bucket, {}) OR bucket = 'global')",
+            self.table.number,
+            literal(writers_prefix(&self.known.schema, self.table))
         );
-        let refusal = |owner: String| {
+        let refusal = |writers: String| {
             format!(
                 "    IF adopts AND coalesce(current_setting('rejoin.now', true), '') <> ''
-      AND coalesce((SELECT e.bucket = 'global' OR e.bucket IS DISTINCT FROM {owner}
+      AND coalesce((SELECT e.bucket = 'global' OR e.bucket IS DISTINCT FROM {writers}
         FROM (SELECT bucket, 1 AS part, id AS at FROM rejoin.inbox WHERE {of_row}
           UNION ALL SELECT bucket, 0, position FROM rejoin.changelog WHERE {of_row}) AS e
         ORDER BY e.part DESC, e.at DESC LIMIT 1), true) THEN
@@ -268,7 +270,7 @@ END",
                 literal(self.table.columns.get(self.table.key).map_or("", |key| &key.name)),
             )
         };
-        let refusal = owned(self.known, self.table, "NEW").map(refusal).unwrap_or_default();
+        let refusal = writers(self.known, self.table, "NEW").map(refusal).unwrap_or_default();
         format!("  IF TG_OP = 'INSERT' THEN\n    adopts := {has_rows};\n{refusal}  END IF;\n")
     }
 

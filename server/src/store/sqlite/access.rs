@@ -3,7 +3,7 @@
 use rejoin_protocol::ColumnKind;
 
 use crate::model::{Access, BucketColumn, Schema, Table};
-use crate::store::access::{self, Dialect, named_bucket, owner_bucket};
+use crate::store::access::{self, Dialect, Right, named_bucket, owner_bucket, writers_bucket};
 use crate::store::quote::{cell, literal, quoted};
 
 /// The owners in the JSON array `:{who}_owners`, rows without an owner if `:{who}_global` is 1, and rows that name a
@@ -47,9 +47,14 @@ impl Dialect for Viewer<'_> {
     }
 }
 
-/// Whether the row `alias` is visible to [`Viewer`].
-pub(super) fn seen(schema: &Schema, table: &Table, alias: &str, who: &str) -> String {
-    access::seen(&Viewer(who), schema, table, alias)
+/// Whether the row `alias` is visible, by the parameters that begin with `see`.
+pub(super) fn seen(schema: &Schema, table: &Table, alias: &str) -> String {
+    access::allowed(&Viewer("see"), schema, (table, alias), Right::Read)
+}
+
+/// Whether the user may write the row `alias`, by the parameters that begin with `own`.
+pub(super) fn written(schema: &Schema, table: &Table, alias: &str) -> String {
+    access::allowed(&Viewer("own"), schema, (table, alias), Right::Write)
 }
 
 fn by_bytes(table: &Table, alias: &str, column: usize) -> String {
@@ -72,14 +77,14 @@ pub(super) fn buckets(schema: &Schema, table: &Table, alias: &str) -> Vec<String
     all
 }
 
-/// The bucket of the row `alias` by its owner or by that of its parents, as an expression.
-pub(super) fn owned(schema: &Schema, table: &Table, alias: &str) -> Option<String> {
+/// The bucket whose users write the row `alias`, by itself or by its parents, as an expression.
+pub(super) fn writers(schema: &Schema, table: &Table, alias: &str) -> Option<String> {
     let Access::Chain { column, parent } = table.access else {
-        return owner_bucket::<Viewer<'_>>(table, alias);
+        return writers_bucket::<Viewer<'_>>(table, alias);
     };
     let above = schema.tables.get(parent)?;
     let next = format!("{}p", alias.to_ascii_lowercase());
-    let bucket = owned(schema, above, &next)?;
+    let bucket = writers(schema, above, &next)?;
     Some(of_parent((table, alias, column), (above, &next), &bucket))
 }
 

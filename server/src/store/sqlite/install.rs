@@ -11,8 +11,8 @@ use rejoin_protocol::manifest::{SyncModel, TableManifest};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::introspect;
-use super::{Known, changelog, log_tables, schema_version, triggers};
-use crate::config::TableConfig;
+use super::{Known, changelog, log_tables, membership, schema_version, triggers};
+use crate::config::{MembershipConfig, TableConfig};
 use crate::error::{SchemaProblem, ServerError};
 use crate::model::{LogTable, Schema, Table};
 use crate::store::admit::{self, Strictness};
@@ -35,7 +35,7 @@ impl<E: Into<ServerError>> From<E> for Stop {
 /// `None` while the server runs.
 pub(super) fn refresh(
     connection: &Connection,
-    tables: &[TableConfig],
+    (tables, membership): (&[TableConfig], Option<&MembershipConfig>),
     now: &str,
     starts: Option<Strictness>,
 ) -> Result<Known, ServerError> {
@@ -44,9 +44,16 @@ pub(super) fn refresh(
         connection.execute_batch("BEGIN IMMEDIATE")?;
         match refresh_in(connection, tables, (now, starts), &broken) {
             Ok((schema, log)) => {
+                let grants = match membership::install(connection, membership, starts.is_some()) {
+                    Ok(grants) => grants.into(),
+                    Err(error) => {
+                        connection.execute_batch("ROLLBACK")?;
+                        return Err(error);
+                    }
+                };
                 connection.execute_batch("COMMIT")?;
                 let version = schema_version(connection)?;
-                return Ok(Known { version, schema: Arc::new(schema), log: log.into() });
+                return Ok(Known { version, schema: Arc::new(schema), log: log.into(), grants });
             }
             Err(stop) => {
                 connection.execute_batch("ROLLBACK")?;

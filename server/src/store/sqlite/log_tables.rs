@@ -23,9 +23,7 @@ pub(super) fn refresh(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    // The newest of the tables: a database of an older server lacks it.
-    let exists =
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'rejoin_log_write_grant')";
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'rejoin_log_member')";
     if !connection.query_row(exists, [], |row| row.get::<_, bool>(0))? {
         connection.execute_batch(TABLES)?;
     }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::changelog::put_meta;
-use crate::model::{Client, KnownClient, ManifestVersion, StoredVerdict};
+use crate::model::{Client, Grant, KnownClient, ManifestVersion, StoredVerdict};
 
 pub(super) fn client(
     connection: &Connection,
@@ -206,23 +206,30 @@ pub(super) fn forget_written(
     )
 }
 
-pub(super) fn granted(connection: &Connection, user: &str) -> rusqlite::Result<Vec<String>> {
-    connection
-        .prepare_cached("SELECT bucket FROM rejoin_bucket WHERE user_id = ?1 ORDER BY bucket")?
-        .query_map([user], |row| row.get(0))?
-        .collect()
+/// The grants of a user, by this statement.
+pub(super) fn grants(
+    connection: &Connection,
+    select: &str,
+    user: &str,
+) -> rusqlite::Result<Vec<Grant>> {
+    let grant =
+        |row: &Row<'_>| Ok(Grant { bucket: row.get(0)?, reads: row.get(1)?, writes: row.get(2)? });
+    connection.prepare_cached(select)?.query_map([user], grant)?.collect()
 }
 
-pub(super) fn subscribe(
+pub(super) fn put_grant(
     connection: &Connection,
     user: &str,
-    bucket: &str,
+    grant: &Grant,
 ) -> rusqlite::Result<bool> {
-    let insert = "INSERT OR IGNORE INTO rejoin_bucket(user_id, bucket) VALUES(?1, ?2)";
-    Ok(connection.prepare_cached(insert)?.execute((user, bucket))? > 0)
+    let put = "INSERT INTO rejoin_bucket(user_id, bucket, reads, writes) VALUES(?1, ?2, ?3, ?4)
+        ON CONFLICT(user_id, bucket) DO UPDATE SET reads = excluded.reads, writes = excluded.writes
+        WHERE reads <> excluded.reads OR writes <> excluded.writes";
+    let Grant { bucket, reads, writes } = grant;
+    Ok(connection.prepare_cached(put)?.execute((user, bucket, reads, writes))? > 0)
 }
 
-pub(super) fn unsubscribe(
+pub(super) fn remove_grant(
     connection: &Connection,
     user: &str,
     bucket: &str,

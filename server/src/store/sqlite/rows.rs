@@ -9,7 +9,7 @@ use rejoin_protocol::wire::code;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ffi};
 
-use super::access::seen;
+use super::access::{seen, written};
 use super::error::is_transient;
 use super::{ddl, decimals, triggers};
 use crate::model::{Page, PageLimit, ReadScope, Row, Schema, StoredRow, Table, Violation};
@@ -96,7 +96,7 @@ fn select_live(schema: &Schema, table: &Table, what: &str, condition: &str) -> S
     format!(
         "SELECT {what} FROM {} AS t WHERE {}{}{condition}",
         quoted(&table.name),
-        seen(schema, table, "t", "see"),
+        seen(schema, table, "t"),
         live(table),
     )
 }
@@ -201,8 +201,8 @@ pub(super) fn stored(
     let sql = format!(
         "SELECT {}, {}, {} FROM {} AS t WHERE {} = :key",
         columns(table, "t"),
-        seen(schema, table, "t", "see"),
-        seen(schema, table, "t", "own"),
+        seen(schema, table, "t"),
+        written(schema, table, "t"),
         quoted(&table.name),
         cell(table, "t", table.key)
     );
@@ -213,11 +213,9 @@ pub(super) fn stored(
     let mut rows = statement.raw_query();
     let Some(row) = rows.next()? else { return Ok(None) };
     let width = table.columns.len();
-    Ok(Some(StoredRow {
-        row: row_of(row, table)?,
-        readable: row.get::<_, Option<bool>>(width)?.unwrap_or(false),
-        writable: row.get::<_, Option<bool>>(width + 1)?.unwrap_or(false),
-    }))
+    let readable = row.get::<_, Option<bool>>(width)?.unwrap_or(false);
+    let writable = row.get::<_, Option<bool>>(width + 1)?.unwrap_or(false);
+    Ok(Some(StoredRow::new(row_of(row, table)?, readable, writable)))
 }
 
 pub(super) fn insert(

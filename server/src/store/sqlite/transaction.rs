@@ -11,7 +11,7 @@ use super::{Known, changelog, check, hook, records, rows, staged};
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{
-    ChangeEntry, Client, KnownClient, LogState, LogTable, ManifestVersion, Page, PageLimit,
+    ChangeEntry, Client, Grant, KnownClient, LogState, LogTable, ManifestVersion, Page, PageLimit,
     ReadScope, Row, Schema, StagedPart, StagedSize, StoredRow, StoredVerdict, Table,
 };
 use crate::store::log::LogSession;
@@ -26,6 +26,8 @@ pub(super) struct SqliteTransaction<'a> {
     pub(super) connection: &'a Connection,
     schema: Arc<Schema>,
     pub(super) log_tables: Arc<[LogTable]>,
+    /// The query for the grants of a user.
+    grants: Arc<str>,
     /// The number of writes that wait for this one; `None` for a read.
     pub(super) waiting: Option<&'a AtomicUsize>,
     pub(super) log_session: LogSession,
@@ -39,10 +41,10 @@ impl<'a> SqliteTransaction<'a> {
         known: Known,
         waiting: Option<&'a AtomicUsize>,
     ) -> Self {
-        let Known { schema, log, .. } = known;
+        let Known { schema, log, grants, .. } = known;
         let log_session = LogSession::default();
         let defers = Cell::new(false);
-        Self { connection, schema, log_tables: log, waiting, log_session, defers }
+        Self { connection, schema, log_tables: log, grants, waiting, log_session, defers }
     }
 
     /// Defers no foreign key any more.
@@ -185,8 +187,8 @@ impl ReadRows for SqliteTransaction<'_> {
 }
 
 impl ReadDevices for SqliteTransaction<'_> {
-    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        Ok(records::granted(self.connection, user)?)
+    fn grants(&self, user: &str) -> Result<Vec<Grant>, Fault> {
+        Ok(records::grants(self.connection, &self.grants, user)?)
     }
 
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
@@ -312,12 +314,12 @@ impl WriteDevices for SqliteTransaction<'_> {
         Ok(records::put_client(self.connection, user, client_id, client)?)
     }
 
-    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
-        Ok(records::subscribe(self.connection, user, bucket)?)
+    fn put_grant(&self, user: &str, grant: &Grant) -> Result<bool, Fault> {
+        Ok(records::put_grant(self.connection, user, grant)?)
     }
 
-    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
-        Ok(records::unsubscribe(self.connection, user, bucket)?)
+    fn remove_grant(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
+        Ok(records::remove_grant(self.connection, user, bucket)?)
     }
 }
 

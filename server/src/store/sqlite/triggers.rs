@@ -8,8 +8,9 @@
 
 use std::fmt::Write as _;
 
-use super::access::{buckets, owned};
+use super::access::{buckets, writers};
 use crate::model::{Access, Schema, Table};
+use crate::store::access::writers_prefix;
 use crate::store::quote::{cell, literal, quoted};
 
 /// A trigger: its name and its whole text.
@@ -103,8 +104,8 @@ impl Text<'_> {
         self.trigger("before_key", &event, &taken, &body)
     }
 
-    /// The owner of a parent owns its rows. If a parent was removed without them, a push may create
-    /// it again only for the user who owned it last.
+    /// The users who write a parent write its rows. If a parent was removed without them, a push may
+    /// create it again only in the bucket whose users wrote it last.
     fn adopted(&self) -> Option<SqliteTrigger> {
         let key = self.key("NEW");
         let direct = self.below.iter().filter_map(|below| match below.path.as_slice() {
@@ -116,17 +117,20 @@ impl Text<'_> {
             _ => None,
         });
         let has_rows = direct.collect::<Vec<_>>().join(" OR ");
-        let owner = owned(self.schema, self.table, "NEW")?;
+        let writers = writers(self.schema, self.table, "NEW")?;
+        let prefix = writers_prefix(self.schema, self.table);
         let last = format!(
             "(SELECT bucket FROM rejoin_changelog WHERE table_number = {} \
-             AND record_id = CAST({key} AS TEXT) AND (bucket GLOB 'user:*' OR bucket = 'global') \
+             AND record_id = CAST({key} AS TEXT) AND (substr(bucket, 1, {}) = {} OR bucket = 'global') \
              ORDER BY seq DESC LIMIT 1)",
-            self.table.number
+            self.table.number,
+            prefix.chars().count(),
+            literal(prefix)
         );
         // Only the server sets a time.
         let when = format!(
             "(SELECT now FROM rejoin_clock) IS NOT NULL AND ({has_rows}) \
-             AND ({last} = 'global' OR {last} IS NOT {owner})"
+             AND ({last} = 'global' OR {last} IS NOT {writers})"
         );
         let body = vec![format!("SELECT RAISE(ABORT, {})", literal(ADOPTED))];
         let is_parent = !has_rows.is_empty();

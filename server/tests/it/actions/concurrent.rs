@@ -17,7 +17,7 @@ fn world(backend: Backend) -> World {
         config.with_table(TableConfig::owned("shifts", "owner").with_bucket("team", "team:"))
     });
     for user in ["anna", "bert"] {
-        world.server.subscribe(user, "team:red").unwrap();
+        world.server.grant(user, "team:red").unwrap();
     }
     world
 }

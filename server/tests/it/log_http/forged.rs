@@ -78,7 +78,7 @@ async fn forged_bucket_is_denied(log: Log) {
 #[apply(secured_stores!)]
 async fn backdated_insert_takes_no_row_of_another_bucket(log: Log) {
     let world = &log.0;
-    world.server.subscribe("dora", "event:e2").unwrap();
+    world.server.grant("dora", "event:e2").unwrap();
     let mut anna = Device::new(world, "anna", 1).await;
     let mut dora = Device::new(world, "dora", 4).await;
     let start = anna.wall();
@@ -120,7 +120,7 @@ async fn backdated_insert_takes_no_row_of_another_bucket(log: Log) {
 #[apply(stores!)]
 async fn backdated_entry_changes_no_row_that_left_the_bucket(log: Log) {
     let world = &log.0;
-    world.server.subscribe("anna", "event:e2").unwrap();
+    world.server.grant("anna", "event:e2").unwrap();
     let mut anna = Device::new(world, "anna", 1).await;
     let mut ben = Device::new(world, "ben", 2).await;
     anna.act("create", "r0", "e1").unwrap();
@@ -148,7 +148,7 @@ async fn backdated_entry_changes_no_row_that_left_the_bucket(log: Log) {
 #[apply(stores!)]
 async fn authority_is_no_way_to_rows_of_others(log: Log) {
     let world = &log.0;
-    world.server.subscribe("dora", "event:e2").unwrap();
+    world.server.grant("dora", "event:e2").unwrap();
     let mut anna = Device::new(world, "anna", 1).await;
     let mut dora = Device::new(world, "dora", 4).await;
     let start = anna.wall();

@@ -106,7 +106,7 @@ impl Source {
     /// The filled log after an import, and a device with an edit that it has not sent.
     async fn edited(&self) -> Device<'_> {
         self.filled();
-        self.world.server.subscribe("anna", "event:e1").unwrap();
+        self.world.server.grant("anna", "event:e1").unwrap();
         self.world.server.import_log(&self.export()).unwrap();
         let mut anna = Device::new(&self.world, "anna", 1).await;
         anna.fetch().await;
@@ -152,7 +152,7 @@ const ROWS: &str = "r1=e1,second,2 r2=e2,-,7 r4=e1,old,9";
 #[apply(stores!)]
 async fn rows_of_the_source_are_in_the_table_and_on_devices(source: Source) {
     source.filled();
-    source.world.server.subscribe("anna", "event:e1").unwrap();
+    source.world.server.grant("anna", "event:e1").unwrap();
     let done = source.world.server.import_log(&source.export()).unwrap();
     assert_eq!(
         done,

@@ -12,8 +12,8 @@ use crate::world::Backend;
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_entry_wakes_only_members_at_the_other_node() {
     let one = world(Backend::Postgres);
-    one.server.subscribe("anna", "event:e2").unwrap();
-    one.server.subscribe("eve", "event:e2").unwrap();
+    one.server.grant("anna", "event:e2").unwrap();
+    one.server.grant("eve", "event:e2").unwrap();
     let two = one.node();
     let mut anna = Device::new(&one, "anna", 1).await;
     let mut ben = Listening::start(&two.server, ("X-User-ID", "ben")).await;
@@ -40,7 +40,7 @@ async fn postgres_entry_wakes_only_members_at_the_other_node() {
 #[apply(stores!)]
 async fn entry_wakes_members_only(log: Log) {
     let world = &log.0;
-    world.server.subscribe("eve", "event:e2").unwrap();
+    world.server.grant("eve", "event:e2").unwrap();
     let mut anna = Device::new(world, "anna", 1).await;
     let mut ben = Listening::start(&world.server, ("X-User-ID", "ben")).await;
     let mut eve = Listening::start(&world.server, ("X-User-ID", "eve")).await;

@@ -56,7 +56,7 @@ fn put(world: &World, readers: &str) {
 async fn readers(world: &World) -> Vec<&'static str> {
     let mut seen = Vec::new();
     for user in ["x", "y", "z", "w"] {
-        world.server.subscribe(user, &format!("doc:{user}")).unwrap();
+        world.server.grant(user, &format!("doc:{user}")).unwrap();
         if !world.device(user, "look").await.snapshot(5).await.is_empty() {
             seen.push(user);
         }
@@ -138,7 +138,7 @@ async fn existing_rows_get_their_buckets_at_start() {
 async fn failing_function_fails_closed_and_is_replayed() {
     let world = world();
     put(&world, "x");
-    world.server.subscribe("x", "doc:x").unwrap();
+    world.server.grant("x", "doc:x").unwrap();
     let mut x = world.device("x", "d").await;
     let name = format!("documents/{A}");
     assert_eq!(x.snapshot(5).await, [name.as_str()]);
@@ -174,9 +174,9 @@ pub(super) async fn serves_all_tables(world: &World) {
     assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
     let mut ben = world.device("ben", "d").await;
     assert_eq!(ben.snapshot(9).await, ["c/1"]);
-    world.server.subscribe("ben", "b:2").unwrap();
+    world.server.grant("ben", "b:2").unwrap();
     assert_eq!(ben.pull().await, ["b/2"]);
-    world.server.subscribe("ben", "a:1").unwrap();
+    world.server.grant("ben", "a:1").unwrap();
     assert_eq!(ben.pull().await, ["a/1", "b/1", "b/2"], "children of readable rows are readable");
     world.write("UPDATE a SET id = '9'");
     super::feeder::fed(&world.server);

@@ -128,7 +128,7 @@ pub(crate) fn world(backend: Backend) -> (World, Arc<Readers>) {
 /// Subscribes these users to their buckets.
 pub(crate) fn give(world: &World, users: &[&str]) {
     for user in users {
-        world.server.subscribe(user, &format!("doc:{user}")).unwrap();
+        world.server.grant(user, &format!("doc:{user}")).unwrap();
     }
 }
 

@@ -225,7 +225,7 @@ async fn page_ahead_of_the_log_is_followed_by_a_page_of_the_primary() {
 async fn rows_of_a_bucket_that_is_removed_with_them_are_gone() {
     let all = replicated();
     let world = &all.node.world;
-    world.server.subscribe("anna", "user:ben").unwrap();
+    world.server.grant("anna", "user:ben").unwrap();
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('b1', 'ben', 'x'), ('b2', 'ben', 'x')",
     );

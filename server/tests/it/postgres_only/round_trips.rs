@@ -66,7 +66,7 @@ async fn pull_takes_one_or_two_round_trips(backend: Backend) {
     }
     assert_eq!(fewest_by(4, &proxy, &mut anna, 4).await, 2);
     // Queries that are not prefetched still work: added buckets are walked first.
-    world.server.subscribe("anna", "user:ben").unwrap();
+    world.server.grant("anna", "user:ben").unwrap();
     assert!(fewest(&proxy, &mut anna, 0).await > 2);
 }
 

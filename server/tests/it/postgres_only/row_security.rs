@@ -123,7 +123,7 @@ fn policies_alone_isolate_users() {
         "INSERT INTO places(id, owner_id, name) VALUES('pa', 'anna', 'x'), ('pb', 'ben', 'x'), ('pc', 'cleo', 'x');
          INSERT INTO visits(id, place_id) VALUES('va', 'pa'), ('vb', 'pb'), ('vc', 'pc');
          INSERT INTO countries(code) VALUES('NO'); INSERT INTO secrets(id) VALUES('s');
-         INSERT INTO rejoin_bucket VALUES('anna', 'user:cleo')",
+         INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:cleo')",
     );
     let database = world.database.as_ref().unwrap();
     let session = database.session();
@@ -186,7 +186,7 @@ fn policy_cost_is_equal_for_hidden_and_missing_rows() {
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('pb', 'ben', 'x');
          INSERT INTO visits(id, place_id) VALUES('vb', 'pb');
-         INSERT INTO rejoin_bucket VALUES('anna', 'user:cleo')",
+         INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:cleo')",
     );
     let database = world.database();
     let session = database.session();

@@ -270,7 +270,7 @@ impl<'t> World<'t> {
         if may {
             self.granted.insert((who.to_owned(), whose.to_owned()));
             self.outside_sql(&format!(
-                "INSERT INTO rejoin_bucket VALUES ('{who}', 'user:{whose}')"
+                "INSERT INTO rejoin_bucket(user_id, bucket) VALUES ('{who}', 'user:{whose}')"
             ));
         } else {
             self.outside_sql(&format!(

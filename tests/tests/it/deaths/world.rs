@@ -139,7 +139,7 @@ impl World {
         let sql = format!("{};{};{SEATS}", tables::SERVER, tables::BOOK);
         let backend = Backend::made(Store::Sqlite, &sql, tables, Limits::default());
         for user in ["ana", "ben"] {
-            backend.server().subscribe(user, "event:e1").unwrap();
+            backend.server().grant(user, "event:e1").unwrap();
         }
         let schema = serde_json::to_vec(&backend.manifest()).unwrap();
         std::fs::write(folder.path().join(SCHEMA), schema).unwrap();

@@ -19,7 +19,7 @@ fn seat(store: Store) -> (Backend, [Device; 2]) {
 
 fn one_seat(server: &Backend) -> [Device; 2] {
     for user in ["ana", "ben"] {
-        server.server().subscribe(user, "event:e1").unwrap();
+        server.server().grant(user, "event:e1").unwrap();
     }
     let [mut phone, mut tablet] = devices(server, ["ana", "ben"]);
     with_actions(&mut phone);

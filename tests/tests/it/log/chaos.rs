@@ -119,9 +119,9 @@ impl Chaos {
                 self.has_ben = !self.has_ben;
                 let server = self.server.server();
                 if self.has_ben {
-                    server.subscribe("ben", "event:e1").unwrap();
+                    server.grant("ben", "event:e1").unwrap();
                 } else {
-                    server.unsubscribe("ben", "event:e1").unwrap();
+                    server.revoke("ben", "event:e1").unwrap();
                 }
             }
             4 => match self.backup.take() {
@@ -141,7 +141,7 @@ impl Chaos {
         // What was made by a clock that was ahead is acceptable now.
         self.server.clock.advance(2 * JUMP);
         if !self.has_ben {
-            self.server.server().subscribe("ben", "event:e1").unwrap();
+            self.server.server().grant("ben", "event:e1").unwrap();
         }
         rounds(&self.server, &mut self.devices);
         for device in &mut self.devices {

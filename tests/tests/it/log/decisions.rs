@@ -124,8 +124,8 @@ fn denied_entry_is_edited(store: Store) {
     let server = server(store);
     let [mut phone] = devices(&server, ["ana"]);
     phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, 'mine', 1)");
-    server.server().unsubscribe("ana", "event:e1").unwrap();
-    server.server().subscribe("ana", "event:e2").unwrap();
+    server.server().revoke("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e2").unwrap();
     phone.sync(&server);
     let denied = phone.queue()[0].id;
     let undo = decide::undo(phone.engine(), denied).unwrap_err();
@@ -191,12 +191,12 @@ fn undo_of_an_entry_in_a_bucket_that_the_user_left_is_refused(store: Store) {
     let server = server(store);
     let [mut phone] = devices(&server, ["ana"]);
     phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
-    server.server().subscribe("ana", "event:e2").unwrap();
+    server.server().grant("ana", "event:e2").unwrap();
     phone.sync(&server);
     phone.sync(&server);
     let moved = write(&mut phone, "UPDATE seats SET event = 'e2' WHERE id = 's1'");
     phone.sync(&server);
-    server.server().unsubscribe("ana", "event:e1").unwrap();
+    server.server().revoke("ana", "event:e1").unwrap();
     phone.sync(&server);
     phone.sync(&server);
     assert_eq!(phone.see(SEATS), "s1|e2|-||1");
@@ -210,11 +210,11 @@ fn edit_of_a_denied_update_keeps_all_its_columns(store: Store) {
     let server = server(store);
     let [mut phone] = devices(&server, ["ana"]);
     phone.write("INSERT INTO seats VALUES ('s1', 'e1', 'ana', '', 1)");
-    server.server().subscribe("ana", "event:e2").unwrap();
+    server.server().grant("ana", "event:e2").unwrap();
     phone.sync(&server);
     phone.sync(&server);
     phone.write("UPDATE seats SET event = 'e2', owner = NULL WHERE id = 's1'");
-    server.server().unsubscribe("ana", "event:e2").unwrap();
+    server.server().revoke("ana", "event:e2").unwrap();
     phone.sync(&server);
     phone.sync(&server);
     assert_eq!(

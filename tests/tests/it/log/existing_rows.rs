@@ -13,7 +13,7 @@ const ROWS: &str = "INSERT INTO seats VALUES ('s0', 'e2', NULL, 'hidden', 0),
 fn rows_from_before_the_log_reach_devices_and_take_entries(store: Store) {
     let tables = vec![TableConfig::log("seats", "event", "event:")];
     let server = Backend::made(store, &format!("{TABLES}; {ROWS}"), tables, Limits::default());
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     let [mut phone, mut second] = devices(&server, ["ana", "ana"]);
     assert_eq!(phone.see(SEATS), "s1|e1|ana|it's|1 s2|e1|-|-|-");
     phone.write("UPDATE seats SET note = 'new' WHERE id = 's2'");
@@ -32,7 +32,7 @@ fn table_with_many_rows_is_whole(store: Store) {
     let sql = format!("{TABLES}; INSERT INTO seats VALUES {}", rows.join(", "));
     let tables = vec![TableConfig::log("seats", "event", "event:")];
     let server = Backend::made(store, &sql, tables, Limits::default());
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     let [mut phone] = devices(&server, ["ana"]);
     let sum = "SELECT count(*), sum(number) FROM seats";
     assert_eq!(phone.see(sum), "1000|499500");
@@ -79,7 +79,7 @@ fn row_without_a_usable_key_is_left_out() {
         let sql = format!("{TABLES}; {rows}{further}");
         let tables = vec![TableConfig::log("seats", "event", "event:")];
         let server = Backend::of(&sql, tables, Limits::default());
-        server.server().subscribe("ana", "event:e1").unwrap();
+        server.server().grant("ana", "event:e1").unwrap();
         let [mut phone] = devices(&server, ["ana"]);
         let expected = if further.is_empty() { "" } else { "s1|e1|ana||2" };
         assert_eq!(phone.see(SEATS), expected);

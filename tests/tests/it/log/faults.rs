@@ -59,7 +59,7 @@ fn other_server_that_lacks_one_table_replaces_no_row_of_another(store: Store) {
         let tables =
             ["arenas", "seats"].map(|table| TableConfig::log(table, "event", "event:")).into();
         let server = Backend::made(store, &sql, tables, Limits::default());
-        server.server().subscribe("ana", "event:e1").unwrap();
+        server.server().grant("ana", "event:e1").unwrap();
         server
     };
     let mut server = with("SELECT 'here' AS event");
@@ -91,7 +91,7 @@ fn entry_that_is_too_large_for_the_server_blocks_no_other(store: Store) {
     let limits = Limits { body: 64 << 10, ..Limits::default() };
     let tables = vec![TableConfig::log("seats", "event", "event:")];
     let server = Backend::made(store, TABLES, tables, limits);
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     let [mut phone] = devices(&server, ["ana"]);
     let large = "x".repeat(100_000);
     phone.write(&format!("INSERT INTO seats VALUES ('s1', 'e1', NULL, '{large}', 1)"));

@@ -25,7 +25,7 @@ fn server_with(store: Store, rows: usize) -> Backend {
     let sql = format!("{TABLES}; INSERT INTO seats VALUES {}", rows.join(", "));
     let tables = vec![TableConfig::log("seats", "event", "event:")];
     let server = Backend::made(store, &sql, tables, Limits::default());
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     server
 }
 
@@ -80,8 +80,8 @@ fn app_that_ends_after_every_page_continues_a_later_snapshot(store: Store) {
     device.write("INSERT INTO seats VALUES ('other', 'e1', NULL, 'synced', 1)");
     device.sync(&server);
     let first = pages(&device);
-    server.server().subscribe("ana", "event:e9").unwrap();
-    server.server().subscribe("ben", "event:e9").unwrap();
+    server.server().grant("ana", "event:e9").unwrap();
+    server.server().grant("ben", "event:e9").unwrap();
     let mut others = Device::with("ben", 2, None, |_| {});
     others.sync(&server);
     others.write("INSERT INTO seats VALUES ('s9', 'e9', NULL, '', 9)");
@@ -185,7 +185,7 @@ fn table_that_is_added_amid_the_pages_is_complete(store: Store) {
         let mut device = new_device(&server, 1);
         if !is_first {
             device.sync(&server);
-            server.server().subscribe("ana", "event:e9").unwrap();
+            server.server().grant("ana", "event:e9").unwrap();
         }
         let before = pages(&device);
         while pages(&device) < before + 2 {
@@ -218,7 +218,7 @@ fn snapshot_that_changes_a_row_fires_no_insert_trigger(store: Store) {
     tablet.sync(&server);
     later(&server, &[&phone, &tablet], 400 * 24 * 3_600);
     server.compact();
-    server.server().subscribe("ana", "event:e2").unwrap();
+    server.server().grant("ana", "event:e2").unwrap();
     let before = pages(&phone);
     phone.sync(&server);
     assert!(pages(&phone) > before, "it takes a snapshot");

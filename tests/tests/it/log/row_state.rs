@@ -23,9 +23,9 @@ fn state(device: &mut Device, id: &str) -> &'static str {
 fn denied(server: &Backend) -> Device {
     let [mut phone] = devices(server, ["ana"]);
     phone.write("INSERT INTO seats VALUES ('s1', 'e1', NULL, '', 1)");
-    server.server().unsubscribe("ana", "event:e1").unwrap();
+    server.server().revoke("ana", "event:e1").unwrap();
     phone.sync(server);
-    server.server().subscribe("ana", "event:e1").unwrap();
+    server.server().grant("ana", "event:e1").unwrap();
     phone.sync(server);
     phone
 }

@@ -96,6 +96,13 @@ impl Connection {
         self.named(Sql { text, types: &[] }).map(drop)
     }
 
+    /// The columns of a query, with the names of their types.
+    pub(in super::super) fn columns(&self, text: &str) -> Result<Vec<(String, String)>, Error> {
+        let named = self.named(Sql { text, types: &[] })?;
+        let column = |of: &Column| (of.name().to_owned(), of.type_().name().to_owned());
+        Ok(named.columns().iter().map(column).collect())
+    }
+
     /// Prepares this statement again the next time.
     pub(in super::super) fn forget(&self, text: &str) {
         self.statements.borrow_mut().remove(text);

@@ -1,25 +1,25 @@
-//! Reads of devices, subscriptions, verdicts and staged parts.
+//! Reads of devices, grants, verdicts and staged parts.
 
 use super::super::{operate, records, staged, verdicts};
 use super::PostgresTransaction;
 use crate::error::Fault;
-use crate::model::{Client, KnownClient, StagedSize, StoredVerdict};
+use crate::model::{Client, Grant, KnownClient, StagedSize, StoredVerdict};
 use crate::store::ReadDevices;
 
 impl ReadDevices for PostgresTransaction<'_> {
-    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        let granted = self.answers.borrow().granted(user);
-        if let Some(granted) = granted {
+    fn grants(&self, user: &str) -> Result<Vec<Grant>, Fault> {
+        let grants = self.answers.borrow().grants(user);
+        if let Some(grants) = grants {
             if self.writes {
-                self.answers.borrow_mut().forget_granted(); // A hook may subscribe the user.
+                self.answers.borrow_mut().forget_grants(); // A hook may grant the user a bucket.
             }
-            return Ok(granted);
+            return Ok(grants);
         }
-        let granted = self.seen(records::granted(self.asked()?, user))?;
+        let grants = self.seen(records::grants(self.asked()?, user))?;
         if !self.writes {
-            self.answers.borrow_mut().keep_granted(user, &granted);
+            self.answers.borrow_mut().keep_grants(user, &grants);
         }
-        Ok(granted)
+        Ok(grants)
     }
 
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {

@@ -11,7 +11,7 @@ use super::super::{
 use super::PostgresTransaction;
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
-use crate::model::{Client, KeyLock, Replayed, StagedPart, StoredVerdict, Table};
+use crate::model::{Client, Grant, KeyLock, Replayed, StagedPart, StoredVerdict, Table};
 use crate::store::{
     ApplyError, Batch, Load, Loaded, Maintain, Planned, PlannedWrite, Savepoints, StoreWrite,
     WriteDevices, WriteError, WriteKind, WriteRows, Writing,
@@ -179,12 +179,12 @@ impl WriteDevices for PostgresTransaction<'_> {
         Ok(())
     }
 
-    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
-        self.seen(records::subscribe(self.asked()?, user, bucket))
+    fn put_grant(&self, user: &str, grant: &Grant) -> Result<bool, Fault> {
+        self.seen(records::put_grant(self.asked()?, user, grant))
     }
 
-    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
-        self.seen(records::unsubscribe(self.asked()?, user, bucket))
+    fn remove_grant(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
+        self.seen(records::remove_grant(self.asked()?, user, bucket))
     }
 }
 

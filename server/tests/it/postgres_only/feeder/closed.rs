@@ -56,7 +56,7 @@ async fn revoked_bucket_also_removes_unresolved_rows(backend: Backend) {
     readers.set_gate(true);
     put(&world, A, "x", "stop");
     readers.wait_at_gate();
-    world.server.unsubscribe("x", "doc:x").unwrap();
+    world.server.revoke("x", "doc:x").unwrap();
     let mut received = x.pull().await;
     readers.set_gate(false);
     fed(&world.server);
