@@ -144,7 +144,7 @@ fn plan(config: &Config, looks: bool) -> ServedTables {
     let security = config.row_security.clone().filter(|_| !looks);
     let membership = config.membership.clone();
     let strictness = Strictness::of(config.strict);
-    ServedTables { tables, dropped, looks, strictness, security, membership }
+    ServedTables { tables, dropped, looks, strictness, membership, security }
 }
 
 /// Opens the page store, if there is one.
@@ -388,25 +388,25 @@ impl Server {
     /// changed. The user's devices get the rows with their next pull. Same as a row in `rejoin_bucket`
     /// (in PostgreSQL `rejoin.bucket`). An error for a name that no bucket has.
     pub fn grant(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        self.set_grant(user, Grant { bucket: bucket.to_owned(), reads: true, writes: true })
+        self.set_grant(user, &Grant { bucket: bucket.to_owned(), reads: true, writes: true })
     }
 
     /// Like [`grant`](Self::grant), for reading only. Tables of the log know no such right: the user
     /// neither reads nor writes their rows of this bucket.
     pub fn grant_read(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        self.set_grant(user, Grant { bucket: bucket.to_owned(), reads: true, writes: false })
+        self.set_grant(user, &Grant { bucket: bucket.to_owned(), reads: true, writes: false })
     }
 
     /// Like [`grant`](Self::grant), for writing only. In tables of rows the user creates rows in the
     /// bucket, which leave the device when the server has accepted them; in tables of the log, the user
     /// writes its rows without reading them.
     pub fn grant_write(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
-        self.set_grant(user, Grant { bucket: bucket.to_owned(), reads: false, writes: true })
+        self.set_grant(user, &Grant { bucket: bucket.to_owned(), reads: false, writes: true })
     }
 
-    fn set_grant(&self, user: &str, grant: Grant) -> Result<bool, ServerError> {
+    fn set_grant(&self, user: &str, grant: &Grant) -> Result<bool, ServerError> {
         check_bucket(&grant.bucket)?;
-        self.change(|writing| writing.put_grant(user, &grant))
+        self.change(|writing| writing.put_grant(user, grant))
     }
 
     /// Removes a user's right to a bucket; returns whether there was one. At the next pull, devices drop

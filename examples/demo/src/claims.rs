@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
 use crate::scene::{Scene, TABLES, cell, number, rows, tamper};
 use crate::stock::claims::{DEEDS, KOTLIN, RUST};
-use crate::{digests, stock};
+use crate::{digests, stock, team};
 
 /// A claim: its text, its check, and the fault that `--sabotage` injects.
 pub(crate) struct Claim {
@@ -17,7 +17,7 @@ pub(crate) struct Claim {
 }
 
 /// In the order in which the demo checks them.
-pub(crate) const CLAIMS: [Claim; 21] = [
+pub(crate) const CLAIMS: [Claim; 25] = [
     Claim {
         says: "The first sync copied every place to both devices.",
         proof: first_sync_is_whole,
@@ -132,6 +132,28 @@ pub(crate) const CLAIMS: [Claim; 21] = [
         says: "Each edit was accepted once by the server or is parked on its device.",
         proof: all_accounted_for,
         sabotage: |scene| tamper(&scene.device("tablet"), "DELETE FROM rejoin_history"),
+    },
+    Claim {
+        says: "The app's own table of members decided who got the inspections of the team: two members and a viewer.",
+        proof: team::rows_reach_the_team,
+        sabotage: |scene| tamper(&scene.device("vera"), "DELETE FROM inspections"),
+    },
+    Claim {
+        says: "Offline edits of one inspection by two members, in different columns, reached the whole team.",
+        proof: team::members_are_merged,
+        sabotage: |scene| tamper(&scene.device("ana"), "UPDATE inspections SET note = NULL"),
+    },
+    Claim {
+        says: "The viewer's edit is parked with the name of the bucket, and changed nothing.",
+        proof: team::viewer_is_parked,
+        sabotage: |scene| {
+            tamper(&scene.server(), "UPDATE inspections SET state = 'mine' WHERE id = 'roof'")
+        },
+    },
+    Claim {
+        says: "A member who left the team while offline: the edit is parked, the rows left the device.",
+        proof: team::left_member_is_parked,
+        sabotage: |scene| tamper(&scene.device("ben"), "DELETE FROM rejoin_mutation"),
     },
     Claim {
         says: "Kotlin: both devices performed the same declared action offline, and each sees only its own.",

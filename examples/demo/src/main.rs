@@ -21,6 +21,7 @@ mod server;
 mod site;
 mod stock;
 mod story;
+mod team;
 mod tell;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use crate::site::Site;
 use rejoin_postgres::Database;
 
 /// The synced tables, parents first.
-pub(crate) const TABLES: [&str; 4] = ["places", "visits", "notes", "parts"];
+pub(crate) const TABLES: [&str; 5] = ["places", "visits", "notes", "parts", "inspections"];
 
 /// The user of both devices.
 pub(crate) const USER: &str = "inspectors";
@@ -30,6 +30,11 @@ CREATE TABLE notes (
     created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
 CREATE TABLE parts (
     id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, name TEXT NOT NULL, stock INTEGER,
+    created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
+CREATE TABLE team_member (
+    user_id TEXT NOT NULL, team TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (user_id, team));
+CREATE TABLE inspections (
+    id TEXT PRIMARY KEY NOT NULL, team TEXT, created_by TEXT, place TEXT, state TEXT, note TEXT,
     created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
 ";
 

@@ -10,6 +10,7 @@ use anyhow::Result;
 use rejoin_server::{Config, Server, TableConfig};
 
 use crate::log::TABLES;
+use crate::team;
 
 /// Serves the PostgreSQL database of this URL, or the file at this path without one; with `log`,
 /// also the tables of the log.
@@ -34,7 +35,9 @@ pub(crate) fn open(file: &Path, postgres: Option<&str>, log: bool) -> Result<Ser
         .with_table(TableConfig::owned("places", "owner_id"))
         .with_table(TableConfig::child("visits", "places", "place_id"))
         .with_table(TableConfig::child("notes", "visits", "visit_id"))
-        .with_table(TableConfig::owned("parts", "owner_id"));
+        .with_table(TableConfig::owned("parts", "owner_id"))
+        .with_table(team::inspections())
+        .with_membership(team::membership());
     for table in TABLES.into_iter().filter(|_| log) {
         config = config.with_table(TableConfig::log(table, "country", "country:"));
     }

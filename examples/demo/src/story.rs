@@ -47,7 +47,9 @@ impl Story {
         self.come_back(&mut tablet, &mut phone)?;
         self.share_a_stock(&mut tablet, &mut phone, &RUST)?;
         self.account(&mut tablet, &mut phone)?;
+        let team = self.work_as_a_team(address)?;
         let mut devices = vec![tablet, phone];
+        devices.extend(team);
         if let Some(program) = &self.kotlin {
             self.teller.chapter("A device in Kotlin joins");
             let mut device = self.foreign("kotlin", address, program)?;

@@ -134,10 +134,9 @@ fn push_part(
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
         let rights = rights(writing, &caller.user)?;
-        let held = &rights.reads;
-        let (number, epoch) = (ask.request, log.epoch.clone());
+        let (held, epoch) = (&rights.reads, log.epoch.clone());
         let mut answer =
-            PushAnswer { request: number, epoch, held: held.clone(), ..PushAnswer::default() };
+            PushAnswer { request: ask.request, epoch, held: held.clone(), ..PushAnswer::default() };
         let conflicts = ConflictLog::new(hooks);
         let (mut found, mut ended, mut is_last) = (Vec::new(), Ended::default(), true);
         if ask.epoch == log.epoch {

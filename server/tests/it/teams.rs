@@ -44,7 +44,7 @@ fn retitle(id: &str, old: &str, new: &str) -> Value {
     update("reports", id, &json!({"title": old}), &json!({"title": new}))
 }
 
-fn moved(id: &str, from: &str, to: Value) -> Value {
+fn moved(id: &str, from: &str, to: &Value) -> Value {
     update("reports", id, &json!({"team": from}), &json!({"team": to}))
 }
 
@@ -112,11 +112,11 @@ async fn row_enters_and_leaves_only_teams_that_its_writer_writes(backend: Backen
     let world = world(backend);
     let mut anna = world.device("anna", "a").await;
     for (id, change, expected) in [
-        ("m1", moved("red", "red", json!("blue")), "refused ownership"),
-        ("m2", moved("blue", "blue", json!("red")), "refused ownership"),
-        ("m3", moved("red", "red", json!("green")), "refused ownership"),
+        ("m1", moved("red", "red", &json!("blue")), "refused ownership"),
+        ("m2", moved("blue", "blue", &json!("red")), "refused ownership"),
+        ("m3", moved("red", "red", &json!("green")), "refused ownership"),
         // No user could read the row.
-        ("m4", moved("red", "red", Value::Null), "refused ownership"),
+        ("m4", moved("red", "red", &Value::Null), "refused ownership"),
         ("m5", create("reports", "new", &json!({"title": "in none"})), "refused ownership"),
         ("m6", create("reports", "new", &json!({"title": "x", "team": ""})), "refused ownership"),
         ("m7", create("reports", "new", &json!({"team": "blue"})), "refused ownership"),
@@ -127,7 +127,7 @@ async fn row_enters_and_leaves_only_teams_that_its_writer_writes(backend: Backen
         assert_eq!(push(&mut anna, id, change).await, expected, "{id}");
     }
     world.server.grant("anna", "team:blue").unwrap();
-    assert_eq!(push(&mut anna, "m10", moved("red", "red", json!("blue"))).await, "accepted -");
+    assert_eq!(push(&mut anna, "m10", moved("red", "red", &json!("blue"))).await, "accepted -");
     let mut ben = world.device("ben", "b").await;
     assert_eq!(ben.snapshot(9).await, [""; 0], "it has left team red, with its remark");
     assert_eq!(push(&mut ben, "m11", retitle("red", "a", "x")).await, "conflict row.deleted");

@@ -126,16 +126,15 @@ pub(super) fn of_write(
         }
         // Row level security: the parent is not visible to the user, or the row would belong to
         // another user.
-        (state, _) if is_policy(database, state) => match table.parent_column() {
-            Some(at) => {
-                (code::CONSTRAINT_REFERENCES, table.columns.get(at).map(|c| c.name.clone()))
-            }
-            None => {
-                let bucket = table.bucket.as_ref().filter(|_| table.push == PushPolicy::Bucket);
-                let column = bucket.and_then(|bucket| table.columns.get(bucket.column));
-                (code::OWNERSHIP, column.map(|column| column.name.clone()))
-            }
-        },
+        (state, _) if is_policy(database, state) => {
+            let bucket = table.bucket.as_ref().filter(|_| table.push == PushPolicy::Bucket);
+            let parent = table.parent_column();
+            let named = parent.or(bucket.map(|bucket| bucket.column));
+            let column = named.and_then(|at| table.columns.get(at));
+            let is_child = parent.is_some();
+            let code = if is_child { code::CONSTRAINT_REFERENCES } else { code::OWNERSHIP };
+            (code, column.map(|column| column.name.clone()))
+        }
         (_, "23" | "44") => (code::CONSTRAINT_CHECK, written(columns_of(&named))),
         // Class 54: too long for an index, or nested too deeply.
         (_, "22" | "54") => (code::VALUE_INVALID, only(table, cells)),
