@@ -66,7 +66,7 @@ use capture::function;
 use capture::guard::Capture;
 use change::Touched;
 use counters::Counters;
-use database::{Database, fault};
+use database::Database;
 use entries::DeviceLog;
 use queue::Queue;
 use queue::faults::FaultLimit;
@@ -154,11 +154,11 @@ impl Engine {
         let db = Database::open(&options.path)?;
         db.watch.set_clock(Arc::clone(&host));
         let capture = Arc::default();
-        function::register(db.conn(), &capture).map_err(fault::of)?;
-        function::of_apps(db.conn(), &host, Some(&capture)).map_err(fault::of)?;
+        function::register(db.conn(), &capture)?;
+        function::of_apps(db.conn(), &host, Some(&capture))?;
         let schema = Arc::new(Schema::default());
         let queue = Queue::load(db.conn(), &schema)?;
-        function::row_state(db.conn(), queue.states()).map_err(fault::of)?;
+        function::row_state(db.conn(), queue.states())?;
         let mut engine = Self {
             db,
             schema,
@@ -199,7 +199,7 @@ impl Engine {
     /// application.
     pub(crate) fn open_to_read(path: &Path, host: Arc<dyn Host>) -> Result<Self> {
         let db = Database::open_to_read(path)?;
-        db.conn().execute_batch("BEGIN").map_err(fault::of)?;
+        db.conn().execute_batch("BEGIN")?;
         let schema = Arc::new(Schema::default());
         let queue = Queue::look(db.conn(), &schema)?;
         let capture = Arc::default();

@@ -13,7 +13,6 @@ use serde_json::Value as Json;
 
 use crate::client::{PendingMutation, PendingRow, pending_of, to_pending_rows};
 use crate::engine::Engine;
-use crate::engine::database::fault;
 use crate::engine::entries::list;
 use crate::engine::log;
 use crate::engine::queue::PendingCounts;
@@ -186,7 +185,7 @@ fn look(engine: &Engine, table: &Table) -> Result<InspectedTable> {
 
 fn number(engine: &Engine, sql: &str) -> Result<i64> {
     let sql = format!("/*rejoin*/{sql}");
-    engine.db.conn().query_row(&sql, [], |row| row.get(0)).map_err(fault::of)
+    Ok(engine.db.conn().query_row(&sql, [], |row| row.get(0))?)
 }
 
 #[cfg(test)]

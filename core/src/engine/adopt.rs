@@ -15,7 +15,7 @@ use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
-use crate::engine::database::{Database, fault};
+use crate::engine::database::Database;
 use crate::engine::log;
 use crate::engine::rebase::missing;
 use crate::engine::schema::app_trigger;
@@ -190,11 +190,11 @@ fn repair_triggers(engine: &mut Engine) -> Result<()> {
     let schema = Arc::clone(&engine.schema);
     for table in sorted(&schema) {
         let triggers = triggers_of(&engine.db, &schema, table)?;
-        if !trigger::are_as(engine.db.conn(), table, &triggers).map_err(fault::of)? {
+        if !trigger::are_as(engine.db.conn(), table, &triggers)? {
             tracing::warn!(table = table.name, "triggers differ and are created again");
             engine.write(Origin::Local, |engine| {
                 let conn = engine.db.conn();
-                conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
+                conn.execute_batch(&trigger::drop_all(table))?;
                 triggers.iter().try_for_each(|sql| run(conn, table, sql))
             })?;
         }
@@ -253,7 +253,7 @@ fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopte
     let _guard = db.gate.schema_change();
     let conn = db.conn();
     for table in old.tables.values() {
-        conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
+        conn.execute_batch(&trigger::drop_all(table))?;
     }
     for table in sorted(old) {
         if let Some(after) = new.named(&table.name) {

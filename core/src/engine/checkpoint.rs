@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::death::{self, Failpoint};
 use crate::engine::Engine;
-use crate::engine::database::{Database, OURS, fault};
+use crate::engine::database::{Database, OURS};
 use crate::error::Result;
 
 /// Which failures an acknowledged local write survives. With either setting it survives the end of
@@ -95,9 +95,8 @@ pub(crate) fn log_in_use(engine: &Engine, at_least: u64) -> Result<LogUse> {
     // On the writing connection: another connection's view of the log is as old as its last
     // read.
     let (pages, moved): (i64, i64) = (engine.db.conn())
-        .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))
-        .and_then(|mut noop| noop.query_row([], |row| Ok((row.get(1)?, row.get(2)?))))
-        .map_err(fault::of)?;
+        .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))?
+        .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
     Ok(LogUse { bytes: u64::try_from(pages).unwrap_or(0) * PAGE, is_moved: moved >= pages })
 }
 
@@ -118,7 +117,7 @@ impl Database {
         };
         let conn = match self.maintenance.take() {
             Some(conn) => conn,
-            None => open(self).map_err(fault::of)?,
+            None => open(self)?,
         };
         death::pass(Failpoint::Checkpoint);
         let result = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
@@ -126,7 +125,7 @@ impl Database {
         });
         death::pass(Failpoint::Checkpoint);
         self.maintenance = Some(conn);
-        result.map_err(fault::of)
+        Ok(result?)
     }
 }
 

@@ -78,11 +78,11 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
+        let conn = Connection::open_with_flags(path, flags)?;
         let number = |conn: &Connection, name: &str| {
-            conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
+            conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
         };
-        if conn.is_readonly("main").map_err(fault::of)? {
+        if conn.is_readonly("main")? {
             return Err(StorageFault::ReadOnly(path.display().to_string()).into());
         }
         let application = number(&conn, "application_id")?;
@@ -90,7 +90,7 @@ impl Database {
             not_of_synchro(&conn, path)?;
         }
         migrate::check(application, number(&conn, "user_version")?)?;
-        settings(&conn).map_err(fault::of)?;
+        settings(&conn)?;
         migrate::migrate(&conn)?;
         Self::around(conn, path, Some(lock))
     }
@@ -101,30 +101,30 @@ impl Database {
         // The header is not read here: closing the file would release the locks that SQLite holds on
         // it for the rest of this process.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
-        let number = |name: &str| {
-            conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
-        };
+        let conn = Connection::open_with_flags(path, flags)?;
+        let number = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
         migrate::check_to_read(path, number("application_id")?, number("user_version")?)?;
-        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(fault::of)?;
+        conn.busy_timeout(std::time::Duration::from_secs(5))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         // Even the last connection to close makes no checkpoint.
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
-        conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        conn.execute_batch("PRAGMA query_only = ON")?;
         Self::around(conn, path, None)
     }
 
     fn around(mut conn: Connection, path: &Path, lock: Option<lock::Lock>) -> Result<Self> {
         let gate = Arc::new(Authorizer::default());
-        authorizer::install(&mut conn, &gate).map_err(fault::of)?;
+        authorizer::install(&mut conn, &gate)?;
         conn.set_prepared_statement_cache_capacity(256);
         let suspended = Arc::<AtomicBool>::default();
         let flag = Arc::clone(&suspended);
         let watch = Arc::<ActionDeadline>::default();
         let timed = Arc::clone(&watch);
         // An interrupt is lost if the connection is idle at that moment; a flag is not.
-        conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire) || timed.is_over()))
-            .map_err(fault::of)?;
+        conn.progress_handler(
+            STEPS,
+            Some(move || flag.load(Ordering::Acquire) || timed.is_over()),
+        )?;
         let path = path.to_owned();
         Ok(Self {
             conn,
@@ -143,7 +143,7 @@ impl Database {
     pub(crate) fn close(self) -> Result<()> {
         let Self { conn, maintenance, lock, .. } = self;
         drop(maintenance);
-        let closed = conn.close().map_err(|(_, error)| fault::of(error));
+        let closed = conn.close().map_err(|(_, error)| error.into());
         drop(lock);
         closed
     }
@@ -159,11 +159,10 @@ impl Database {
             "{OURS}SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'
              UNION ALL SELECT name FROM sqlite_temp_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'"
         );
-        let mut statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+        let mut statement = self.conn.prepare_cached(&sql)?;
         let names = statement
             .query_map([], |row| row.get(0))
-            .and_then(Iterator::collect::<rusqlite::Result<Vec<String>>>)
-            .map_err(fault::of)?;
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<String>>>)?;
         self.gate.set_ours(names.into_iter());
         Ok(())
     }
@@ -189,7 +188,7 @@ impl Database {
         };
         if rest != self.triggers_rest.get() {
             let config = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
-            self.conn.set_db_config(config, !rest).map_err(fault::of)?;
+            self.conn.set_db_config(config, !rest)?;
             self.triggers_rest.set(rest);
         }
         Ok(())
@@ -200,7 +199,7 @@ impl Database {
             let mut statement = self.conn.prepare_cached(&format!("{OURS}{sql}"))?;
             statement.query_row([], |row| row.get(0))
         };
-        let version = one("PRAGMA schema_version").map_err(fault::of)?;
+        let version = one("PRAGMA schema_version")?;
         if let Some((known, has)) = self.app_triggers.get()
             && known == version
         {
@@ -208,7 +207,7 @@ impl Database {
         }
         let found = one("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' \
              AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\')");
-        let has = found.map_err(fault::of)? != 0_i64;
+        let has = found? != 0_i64;
         self.app_triggers.set(Some((version, has)));
         Ok(has)
     }
@@ -229,11 +228,11 @@ pub(crate) fn is_synchro(conn: &Connection) -> rusqlite::Result<bool> {
 /// Rejects an app's old Synchro database, which an app that keeps its file name would open: its
 /// triggers would continue to write.
 fn not_of_synchro(conn: &Connection, path: &Path) -> Result<()> {
-    if !is_synchro(conn).map_err(fault::of)? {
+    if !is_synchro(conn)? {
         return Ok(());
     }
     // Otherwise closing the last connection would checkpoint its log.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Err(Error::InvalidInput(InputFault::Refused {
         what: path.display().to_string(),
         reason: String::from(

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::engine::database::authorizer::Footprint;
-use crate::engine::database::{Database, fault};
 use crate::engine::schema::app_trigger::raises;
 use crate::engine::schema::sql::quoted;
 use crate::engine::{firing, search, statement};
@@ -68,18 +68,14 @@ fn found_index(
     let found: Option<String> = conn
         .prepare_cached(
             "/*rejoin*/SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE",
-        )
-        .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
-        .map_err(fault::of)?;
+        )?.query_row([name], |row| row.get(0)).optional()?;
     let Some(found) = found else { return Ok(None) };
     let names: Vec<Option<String>> = conn
         .prepare_cached(
             "/*rejoin*/SELECT i.name FROM pragma_index_info(?1) AS i
              WHERE NOT EXISTS (SELECT 1 FROM pragma_index_list(?2) AS l WHERE l.name = ?1 COLLATE NOCASE
              AND l.partial) ORDER BY i.seqno",
-        )
-        .and_then(|mut statement| statement.query_map([name, table], |row| row.get(0))?.collect())
-        .map_err(fault::of)?;
+        )?.query_map([name, table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let is_same = |(one, other): (&Option<String>, &&str)| {
         one.as_ref().is_some_and(|one| one.eq_ignore_ascii_case(other))
     };
@@ -124,9 +120,9 @@ pub(super) fn verify(db: &Database, footprint: &Footprint) -> Result<()> {
 
 fn one_synced_table(conn: &Connection, table: &str) -> Result<()> {
     let first = |sql: &str| -> Result<Option<String>> {
-        let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-        let mut rows = statement.query([table]).map_err(fault::of)?;
-        rows.next().and_then(|row| row.map(|row| row.get(0)).transpose()).map_err(fault::of)
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query([table])?;
+        Ok(rows.next().and_then(|row| row.map(|row| row.get(0)).transpose())?)
     };
     if let Some(index) = first(
         "/*rejoin*/SELECT name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk'",
@@ -172,8 +168,7 @@ pub(super) fn no_temporary(db: &Database) -> Result<()> {
         return Ok(());
     }
     let first = "/*rejoin*/SELECT name FROM sqlite_temp_schema WHERE name NOT LIKE 'rejoin#_%' ESCAPE '#' LIMIT 1";
-    let name: Option<String> =
-        db.conn().query_row(first, [], |row| row.get(0)).optional().map_err(fault::of)?;
+    let name: Option<String> = db.conn().query_row(first, [], |row| row.get(0)).optional()?;
     match name {
         None => Ok(()),
         Some(name) => refuse(
@@ -189,38 +184,36 @@ fn names(conn: &Connection, db: &Database) -> Result<()> {
         .prepare_cached(
             "/*rejoin*/SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'
              UNION ALL SELECT name FROM sqlite_temp_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'",
-        )
-        .map_err(fault::of)?;
+        )?;
     let names = statement
         .query_map([], |row| row.get::<_, String>(0))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-        .map_err(fault::of)?;
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)?;
     match names.into_iter().find(|name| !db.gate.is_ours(name)) {
         Some(name) => refuse(name, "names that begin with rejoin_ are the engine's"),
         None => Ok(()),
     }
 }
 
+/// A trigger of the app on this table that calls RAISE.
+fn raising_trigger(conn: &Connection, table: &str) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached(
+        "/*rejoin*/SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'
+         AND tbl_name = ?1 COLLATE NOCASE AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\'",
+    )?;
+    let mut rows = statement.query([table])?;
+    while let Some(row) = rows.next()? {
+        if raises(&row.get::<_, String>(1)?) {
+            return Ok(Some(row.get(0)?));
+        }
+    }
+    Ok(None)
+}
+
 /// CREATE TRIGGER does not compile the body: statements that would fire it are compiled here,
 /// otherwise the first pull would fail.
 fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
     let conn = db.conn();
-    let raises: Option<String> = conn
-        .prepare_cached(
-            "/*rejoin*/SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'
-             AND tbl_name = ?1 COLLATE NOCASE AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\'",
-        )
-        .and_then(|mut statement| {
-            let mut rows = statement.query([table])?;
-            while let Some(row) = rows.next()? {
-                if raises(&row.get::<_, String>(1)?) {
-                    return Ok(Some(row.get(0)?));
-                }
-            }
-            Ok(None)
-        })
-        .map_err(fault::of)?;
-    if let Some(trigger) = raises
+    if let Some(trigger) = raising_trigger(conn, table)?
         && db.gate.is_synced(table)
     {
         return refuse(
@@ -228,7 +221,7 @@ fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
             "it calls RAISE; a trigger of the app may not refuse a row of a synced table",
         );
     }
-    let statements = firing::statements(conn, table).map_err(fault::of)?;
+    let statements = firing::statements(conn, table)?;
     let _app = db.gate.app();
     for sql in statements {
         conn.prepare(&sql)

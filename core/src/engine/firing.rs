@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use rusqlite::Connection;
 
 use crate::engine::database::authorizer::Authorizer;
-use crate::engine::database::{Database, OURS, fault};
+use crate::engine::database::{Database, OURS};
 use crate::engine::schema::sql::quoted;
 use crate::engine::statement::is_internal;
 use crate::error::Result;
@@ -69,9 +69,9 @@ fn local(db: &Database, tables: BTreeSet<String>) -> Vec<String> {
 }
 
 fn names(conn: &Connection, sql: &str) -> Result<BTreeSet<String>> {
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut statement = conn.prepare_cached(sql)?;
     let names = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
-    names.map_err(fault::of)
+    Ok(names?)
 }
 
 /// Statements that fire every trigger of a table or view, to be compiled.

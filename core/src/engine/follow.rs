@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::engine::database::{Database, fault};
+use crate::engine::database::Database;
 use crate::engine::row_state::SharedRowStates;
 use crate::error::Result;
 use crate::host::Host;
@@ -52,5 +52,5 @@ impl Follower {
 }
 
 fn version(db: &Database) -> Result<i64> {
-    db.conn().query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(fault::of)
+    Ok(db.conn().query_row("PRAGMA data_version", [], |row| row.get(0))?)
 }

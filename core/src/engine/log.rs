@@ -21,7 +21,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::engine::change::Touched;
-use crate::engine::database::fault;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result, StorageFault};
 use key::{from_bytes, id_of};
@@ -100,8 +99,9 @@ impl<'c> SqliteReplica<'c> {
     }
 
     /// Keeps the error for the caller, and passes its text on.
-    fn kept<T>(&self, result: Result<T>) -> Result<T, StoreError> {
+    fn kept<T>(&self, result: Result<T, impl Into<Error>>) -> Result<T, StoreError> {
         result.map_err(|error| {
+            let error = error.into();
             let text = error.to_string();
             self.failure.set(Some(self.failure.take().unwrap_or(error)));
             StoreError(text)
@@ -111,7 +111,7 @@ impl<'c> SqliteReplica<'c> {
     /// Runs a fixed statement.
     fn run(&self, sql: &str, params: impl Params) -> Result<(), StoreError> {
         let run = || self.conn.prepare_cached(sql)?.execute(params);
-        self.kept(run().map(drop).map_err(fault::of))
+        self.kept(run().map(drop))
     }
 
     /// All rows of a fixed query.
@@ -123,7 +123,7 @@ impl<'c> SqliteReplica<'c> {
     ) -> Result<Vec<T>, StoreError> {
         let list = || self.conn.prepare_cached(sql)?.query_map(params, read)?.collect();
         let list: rusqlite::Result<Vec<T>> = list();
-        self.kept(list.map_err(fault::of))
+        self.kept(list)
     }
 
     /// The JSON value of a fixed query.
@@ -134,7 +134,7 @@ impl<'c> SqliteReplica<'c> {
         params: impl Params,
     ) -> Result<Option<T>, StoreError> {
         let text = || self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional();
-        let text: Option<String> = self.kept(text().map_err(fault::of))?;
+        let text: Option<String> = self.kept(text())?;
         let read =
             |text: String| serde_json::from_str(&text).map_err(|error| corrupt(what, &error));
         self.kept(text.map(read).transpose())
@@ -296,10 +296,10 @@ pub(crate) fn each_waiting(
     mut each: impl FnMut(EntryId, &Record),
 ) -> Result<()> {
     let sql = "/*rejoin*/SELECT id, record FROM rejoin_log_entry WHERE own IN (-1, 1, 2, 3)";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let mut statement = conn.prepare(sql)?;
     let read = |row: &Row<'_>| Ok((id_of(row)?, row.get::<_, String>(1)?));
-    for row in statement.query_map([], read).map_err(fault::of)? {
-        let (id, text) = row.map_err(fault::of)?;
+    for row in statement.query_map([], read)? {
+        let (id, text) = row?;
         each(id, &serde_json::from_str(&text).map_err(|error| corrupt("entry", &error))?);
     }
     Ok(())
@@ -312,7 +312,8 @@ pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_log_facts \
                SET facts = json_replace(facts, '$.needs_snapshot', json('true'), \
                '$.loading.stamp.membership', 9223372036854775807)";
-    conn.execute(sql, []).map(drop).map_err(fault::of)
+    conn.execute(sql, [])?;
+    Ok(())
 }
 
 /// The next snapshot is taken as that of another epoch: even if it is older than what the device has
@@ -320,13 +321,14 @@ pub(crate) fn require_snapshot(conn: &Connection) -> Result<()> {
 pub(crate) fn forget_epoch(conn: &Connection) -> Result<()> {
     let sql =
         "/*rejoin*/UPDATE rejoin_log_facts SET facts = json_replace(facts, '$.stamp.epoch', ?1)";
-    conn.execute(sql, [uuid::Uuid::nil().to_string()]).map(drop).map_err(fault::of)
+    conn.execute(sql, [uuid::Uuid::nil().to_string()])?;
+    Ok(())
 }
 
 /// Removes the log, without its rows.
 pub(crate) fn clear(conn: &Connection) -> Result<()> {
     let empty = |table| conn.execute(&format!("/*rejoin*/DELETE FROM {table}"), []).map(drop);
-    TABLES.iter().try_for_each(empty).map_err(fault::of)
+    Ok(TABLES.iter().try_for_each(empty)?)
 }
 
 /// Numbers of entries, for diagnosis.
@@ -349,5 +351,5 @@ pub(crate) fn counts(conn: &Connection) -> Result<Option<LogCounts>> {
         let counts = LogCounts { entries: row.get(0)?, pending: row.get(1)?, parked: row.get(2)? };
         Ok(row.get::<_, bool>(3)?.then_some(counts))
     };
-    conn.query_row(sql, [], read).map_err(fault::of)
+    Ok(conn.query_row(sql, [], read)?)
 }

@@ -6,11 +6,9 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
-
-use super::database::fault;
 use crate::death::{self, Failpoint};
 use crate::error::{Error, InputFault, Result, StorageFault};
+use rusqlite::Connection;
 
 /// "RJN1", in the header of each of our files.
 pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
@@ -59,12 +57,12 @@ pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64)
 /// Migrates the engine's tables to this release.
 pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     let number = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
-    let format: i64 = number("user_version").map_err(fault::of)?;
-    check(number("application_id").map_err(fault::of)?, format)?;
+    let format: i64 = number("user_version")?;
+    check(number("application_id")?, format)?;
     if format == FORMAT {
         return Ok(());
     }
-    conn.execute_batch("BEGIN IMMEDIATE").map_err(fault::of)?;
+    conn.execute_batch("BEGIN IMMEDIATE")?;
     let done = usize::try_from(format).unwrap_or(0);
     let each = |sql: &&str| {
         conn.execute_batch(sql)?;
@@ -77,7 +75,7 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
         ))
     });
     if result.is_err() && !conn.is_autocommit() {
-        conn.execute_batch("ROLLBACK").map_err(fault::of)?;
+        conn.execute_batch("ROLLBACK")?;
     }
-    result.map_err(fault::of)
+    Ok(result?)
 }

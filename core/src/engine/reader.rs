@@ -11,7 +11,7 @@ use crate::engine::capture::function;
 #[cfg(test)]
 use crate::engine::change::Change;
 use crate::engine::database::authorizer::{self, Authorizer};
-use crate::engine::database::{OURS, fault, module};
+use crate::engine::database::{OURS, module};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
@@ -95,16 +95,16 @@ impl Reader {
         host: &Arc<dyn Host>,
     ) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
-        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
+        let mut conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(std::time::Duration::from_secs(5))?;
         // Large enough for all watched queries of a screen.
         conn.set_prepared_statement_cache_capacity(256);
-        conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
-        function::row_state(&conn, states).map_err(fault::of)?;
-        function::of_apps(&conn, host, None).map_err(fault::of)?;
+        conn.execute_batch("PRAGMA query_only = ON")?;
+        function::row_state(&conn, states)?;
+        function::of_apps(&conn, host, None)?;
         let gate = Arc::new(Authorizer::of_reader());
         gate.set_synced(schema.by_name.keys().map(String::as_str));
-        authorizer::install(&mut conn, &gate).map_err(fault::of)?;
+        authorizer::install(&mut conn, &gate)?;
         let (stop, begun) = Default::default();
         Ok(Self { conn, gate, footprints: Footprints::default(), last_length: 0, stop, begun })
     }
@@ -200,7 +200,7 @@ impl Reader {
         self.stop = Arc::clone(&stop);
         let begun = Arc::clone(&self.begun);
         let ends = move || stop.all.load(Ordering::Acquire) || stop.is_overdue(&begun);
-        self.conn.progress_handler(1000, Some(ends)).map_err(fault::of)
+        Ok(self.conn.progress_handler(1000, Some(ends))?)
     }
 
     /// Starts a read.
@@ -221,9 +221,9 @@ impl Reader {
     }
 
     fn run_ours(&self, sql: &str) -> Result<()> {
-        let mut statement = self.conn.prepare_cached(&format!("{OURS}{sql}")).map_err(fault::of)?;
+        let mut statement = self.conn.prepare_cached(&format!("{OURS}{sql}"))?;
         let mut rows = statement.raw_query();
-        while rows.next().map_err(fault::of)?.is_some() {}
+        while rows.next()?.is_some() {}
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Reader {
         let (tables, row_state) = (footprint.reads.clone(), footprint.row_state);
         let mut any = false;
         for table in &tables {
-            any |= module::is_written_unseen(&self.conn, table).map_err(fault::of)?;
+            any |= module::is_written_unseen(&self.conn, table)?;
         }
         Ok(ReadSet { tables, row_state, any })
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::database::{OURS, Triggers, fault};
+use super::database::{OURS, Triggers};
 use super::entries::list;
 use super::log;
 use super::queue::mutation::Mutation;
@@ -177,7 +177,7 @@ fn empty<'t>(conn: &Connection, tables: impl Iterator<Item = &'t Arc<Table>>) ->
     for table in tables {
         let sql = format!("{OURS}DELETE FROM {}", quoted(&table.name));
         let attempt = || conn.execute(&sql, []);
-        let gone = match attempt().map_err(fault::of) {
+        let gone = match attempt().map_err(Error::from) {
             Ok(gone) => gone,
             Err(error) => app_trigger::without_failing(conn, &table.name, error, attempt)?,
         };
@@ -193,11 +193,9 @@ fn local_tables(conn: &Connection, schema: &Schema) -> Result<Vec<String>> {
         "{OURS}SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')
          AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\' ORDER BY name"
     );
-    let names = |statement: &mut rusqlite::Statement<'_>| {
-        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
-    };
-    let all = conn.prepare(&sql).and_then(|mut statement| names(&mut statement));
-    let mut all = all.map_err(fault::of)?;
+    let mut statement = conn.prepare(&sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    let mut all = names.collect::<rusqlite::Result<Vec<String>>>()?;
     all.retain(|name| schema.named(name).is_none());
     Ok(all)
 }
@@ -205,7 +203,7 @@ fn local_tables(conn: &Connection, schema: &Schema) -> Result<Vec<String>> {
 /// Empties tables in an order that their FOREIGN KEYs allow: repeats until no further table can be
 /// emptied.
 fn empty_local(conn: &Connection, tables: &[String]) -> Result<u64> {
-    conn.execute_batch(&format!("{OURS}PRAGMA defer_foreign_keys = ON")).map_err(fault::of)?;
+    conn.execute_batch(&format!("{OURS}PRAGMA defer_foreign_keys = ON"))?;
     let (mut rows, mut left) = (0, tables.to_vec());
     while !left.is_empty() {
         let (before, mut refused) = (left.len(), None);
@@ -220,7 +218,7 @@ fn empty_local(conn: &Connection, tables: &[String]) -> Result<u64> {
             }
         });
         if let (true, Some(error)) = (left.len() == before, refused) {
-            return Err(fault::of(error));
+            return Err(error.into());
         }
     }
     Ok(rows)
@@ -250,10 +248,12 @@ fn is_index(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
 fn keep_log_position(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) \
                SELECT 'witness', value FROM rejoin_meta WHERE key = 'cursor' ON CONFLICT (key) DO NOTHING";
-    conn.execute(sql, []).map(drop).map_err(fault::of)
+    conn.execute(sql, [])?;
+    Ok(())
 }
 
 fn forget(conn: &Connection, which: &str) -> Result<()> {
     let sql = format!("{OURS}DELETE FROM rejoin_meta WHERE {which}");
-    conn.execute(&sql, []).map(drop).map_err(fault::of)
+    conn.execute(&sql, [])?;
+    Ok(())
 }

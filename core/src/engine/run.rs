@@ -15,7 +15,7 @@ use crate::engine::capture::rule;
 use crate::engine::change::Touched;
 use crate::engine::database::authorizer::{Footprint, Recursion};
 use crate::engine::database::user_version::USER_VERSION;
-use crate::engine::database::{Database, OURS, fault, module};
+use crate::engine::database::{Database, OURS, module};
 use crate::engine::meta::set_meta;
 use crate::engine::{ddl, statement};
 use crate::error::{Error, Result};
@@ -145,9 +145,6 @@ impl Run<'_> {
 
 /// Runs a fixed statement of the engine.
 pub(super) fn ours(db: &Database, sql: &str) -> Result<()> {
-    db.conn()
-        .prepare_cached(&[OURS, sql].concat())
-        .and_then(|mut statement| statement.raw_execute())
-        .map(drop)
-        .map_err(fault::of)
+    db.conn().prepare_cached(&[OURS, sql].concat())?.raw_execute()?;
+    Ok(())
 }

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
-use crate::engine::database::fault;
 use crate::engine::meta::meta;
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::model::Table;
@@ -246,8 +245,7 @@ fn is_whole(conn: &Connection, known: &Definition) -> Result<bool> {
     let sql = "/*rejoin*/SELECT count(*) FROM sqlite_schema \
                WHERE type = 'trigger' AND name IN (?1, ?2, ?3) OR type = 'table' AND name IN (?4, ?5)";
     let names = trigger_names(known).into_iter().chain(tables(known));
-    let count: u32 =
-        conn.query_row(sql, params_from_iter(names), |row| row.get(0)).map_err(fault::of)?;
+    let count: u32 = conn.query_row(sql, params_from_iter(names), |row| row.get(0))?;
     Ok(count == 5)
 }
 
@@ -256,7 +254,7 @@ fn drop_objects(conn: &Connection, old: &Definition) -> Result<()> {
         trigger_names(old).map(|name| format!("DROP TRIGGER IF EXISTS {};", quoted(&name)));
     let tables = tables(old).map(|name| format!("DROP TABLE IF EXISTS {};", quoted(&name)));
     let sql = [triggers.concat(), tables.concat()].concat();
-    conn.execute_batch(&sql).map_err(fault::of)
+    Ok(conn.execute_batch(&sql)?)
 }
 
 fn make(engine: &mut Engine, all: &Definitions, number: u32) -> Result<()> {

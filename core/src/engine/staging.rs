@@ -13,12 +13,12 @@ use std::fmt::Write as _;
 use rejoin_protocol::wire::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 use rejoin_protocol::{ColumnKind, codec};
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
 pub(crate) use search::Search;
 
 use crate::engine::Engine;
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
@@ -53,7 +53,7 @@ pub(crate) fn begin(at: Staging<'_>) -> Result<()> {
             let _ = write!(sql, "{comma}c{} {}{key}", column.id.0, column.kind.sqlite_type());
         }
         sql.push_str(") WITHOUT ROWID");
-        at.conn.execute_batch(&format!("{OURS}{sql}")).map_err(fault::of)?;
+        at.conn.execute_batch(&format!("{OURS}{sql}"))?;
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ pub(crate) fn begin(at: Staging<'_>) -> Result<()> {
 /// Drops all staging tables. Call inside [`Engine::write`].
 pub(crate) fn clear(at: Staging<'_>) -> Result<()> {
     for table in present(at)? {
-        at.conn.execute_batch(&format!("{OURS}DROP TABLE {table}")).map_err(fault::of)?;
+        at.conn.execute_batch(&format!("{OURS}DROP TABLE {table}"))?;
     }
     Ok(())
 }
@@ -70,10 +70,8 @@ fn present(at: Staging<'_>) -> Result<Vec<String>> {
     let sql = format!(
         "{OURS}SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB '{PREFIX}*'"
     );
-    let names = |statement: &mut rusqlite::Statement<'_>| {
-        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
-    };
-    at.conn.prepare_cached(&sql).and_then(|mut statement| names(&mut statement)).map_err(fault::of)
+    let mut statement = at.conn.prepare_cached(&sql)?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Whether a snapshot is being staged.
@@ -81,10 +79,7 @@ pub(crate) fn active(at: Staging<'_>) -> Result<bool> {
     let sql = format!(
         "{OURS}SELECT 1 FROM sqlite_master WHERE type = 'table' AND name GLOB '{PREFIX}*' LIMIT 1"
     );
-    let found = |statement: &mut rusqlite::Statement<'_>| {
-        statement.query_row([], |_| Ok(())).optional().map(|found| found.is_some())
-    };
-    at.conn.prepare_cached(&sql).and_then(|mut statement| found(&mut statement)).map_err(fault::of)
+    Ok(at.conn.prepare_cached(&sql)?.exists([])?)
 }
 
 /// Writes a page, or a part of the tail: empties the ranges, then inserts the rows. Call inside
@@ -288,11 +283,8 @@ fn execute<'a>(
     sql: &str,
     values: impl IntoIterator<Item = &'a Value>,
 ) -> Result<()> {
-    at.conn
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.execute(params_from_iter(values)))
-        .map(drop)
-        .map_err(fault::of)
+    at.conn.prepare_cached(sql)?.execute(params_from_iter(values))?;
+    Ok(())
 }
 
 fn query<'a, T>(
@@ -301,8 +293,6 @@ fn query<'a, T>(
     values: impl IntoIterator<Item = &'a Value>,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>> {
-    let rows = |statement: &mut rusqlite::Statement<'_>| {
-        statement.query_map(params_from_iter(values), read)?.collect::<rusqlite::Result<Vec<T>>>()
-    };
-    at.conn.prepare_cached(sql).and_then(|mut statement| rows(&mut statement)).map_err(fault::of)
+    let mut statement = at.conn.prepare_cached(sql)?;
+    Ok(statement.query_map(params_from_iter(values), read)?.collect::<rusqlite::Result<_>>()?)
 }

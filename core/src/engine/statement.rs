@@ -14,7 +14,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::capture::replace;
 use crate::engine::change::Touched;
 use crate::engine::database::authorizer::{Authorizer, Footprint, Recursion, TRIGGER_FUNCTIONS};
-use crate::engine::database::{Database, OURS, fault, user_version};
+use crate::engine::database::{Database, OURS, user_version};
 use crate::engine::firing::AppTriggers;
 use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
@@ -110,7 +110,7 @@ impl Footprints {
         };
         if let (Recursion::Replace, Some(capture)) = (footprint.recursion, &self.capture) {
             for table in capture.among(&footprint.writes) {
-                is_changed |= replace::create_triggers(db.conn(), &table).map_err(fault::of)?;
+                is_changed |= replace::create_triggers(db.conn(), &table)?;
             }
             if is_changed {
                 db.note_ours()?;
@@ -125,7 +125,7 @@ impl Footprints {
         }
         let value = if wanted { "ON" } else { "OFF" };
         let sql = format!("PRAGMA recursive_triggers = {value}");
-        db.conn().execute_batch(&sql).map_err(fault::of)?;
+        db.conn().execute_batch(&sql)?;
         self.is_recursive = wanted;
         Ok(true)
     }
@@ -296,13 +296,12 @@ pub(crate) fn prepare<'c>(
 pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()> {
     let wanted = statement.parameter_count();
     if wanted != params.len() {
-        return Err(fault::of(rusqlite::Error::InvalidParameterCount(params.len(), wanted)));
+        return Err(rusqlite::Error::InvalidParameterCount(params.len(), wanted).into());
     }
-    params
+    Ok(params
         .iter()
         .enumerate()
-        .try_for_each(|(index, value)| statement.raw_bind_parameter(index + 1, value))
-        .map_err(fault::of)
+        .try_for_each(|(index, value)| statement.raw_bind_parameter(index + 1, value))?)
 }
 
 /// Translates an error of a statement of the app.
@@ -326,7 +325,7 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
     if error.sqlite_error_code() == Some(ErrorCode::ApiMisuse) {
         return InputFault::Sql(String::from("the text contains no statement")).into();
     }
-    fault::of(error)
+    error.into()
 }
 
 /// Translates a compile error: explains an UPSERT that names more than the key of a synced table.

@@ -28,7 +28,6 @@ use rejoin_protocol::manifest::{
 use tempfile::TempDir;
 
 use super::change::Origin;
-use super::database::fault;
 use super::queue::store;
 use super::rows::patch::PatchKind;
 use super::schema::model::{Column, Table};
@@ -183,9 +182,7 @@ pub(crate) fn settle(engine: &Engine) {
 
 /// Writes as the engine does for rows from the server.
 pub(crate) fn base(engine: &mut Engine, sql: &str) {
-    engine
-        .write(Origin::Remote, |engine| engine.db.conn().execute_batch(sql).map_err(fault::of))
-        .unwrap();
+    engine.write(Origin::Remote, |engine| Ok(engine.db.conn().execute_batch(sql)?)).unwrap();
 }
 
 /// The first column of a query's rows, as text.

@@ -12,9 +12,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::keyed::key_of;
 use super::token::{Token, tokens};
+use crate::engine::database::OURS;
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::fit::{ActionStatement, CLOCK, CLOCKS, KeySource, KeyedRead, NEVER};
-use crate::engine::database::{OURS, fault};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, InputFault, Result};
@@ -242,10 +242,7 @@ impl Statement<'_> {
 
     fn kind_of(&self, name: &str) -> Result<Option<String>> {
         let sql = format!("{OURS}SELECT type FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE");
-        self.conn
-            .prepare_cached(&sql)
-            .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
-            .map_err(fault::of)
+        Ok(self.conn.prepare_cached(&sql)?.query_row([name], |row| row.get(0)).optional()?)
     }
 }
 

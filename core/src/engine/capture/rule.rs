@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::engine::capture::guard::Capture;
-use crate::engine::database::{Database, fault};
+use crate::engine::database::Database;
 use crate::engine::rows::patch::{PatchKind, RowPatch};
 use crate::engine::schema::guarded::{AfterStatement, GuardedTable};
 use crate::error::{Error, Result};
@@ -30,11 +30,7 @@ pub(crate) fn check(db: &Database, capture: &Capture, mark: usize) -> Result<()>
             &question.table.after_change
         };
         let rule = &rules[question.position];
-        let found = db
-            .conn()
-            .prepare_cached(&rule.sql)
-            .and_then(|mut statement| statement.exists([&question.key]))
-            .map_err(fault::of)?;
+        let found = db.conn().prepare_cached(&rule.sql)?.exists([&question.key])?;
         if found {
             return Err(Error::Constraint {
                 table: rule.table.clone(),

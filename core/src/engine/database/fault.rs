@@ -6,33 +6,39 @@ use rusqlite::ffi::SQLITE_CORRUPT_VTAB;
 use crate::engine::database::authorizer::LARGEST;
 use crate::error::{Error, InputFault, StorageFault};
 
-/// Translates an error of SQLite.
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
-pub(crate) fn of(error: rusqlite::Error) -> Error {
-    let code = error.sqlite_error_code();
-    // A module of SQLite reports damage of its own tables by this code.
-    let is_of_module =
-        error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_CORRUPT_VTAB);
-    let words = with_remedy(error.to_string());
-    let Some(code) = code else { return InputFault::Sql(words).into() };
-    if is_of_module {
-        let table = String::from("(unknown)");
-        return InputFault::CorruptIndex { table, reason: words }.into();
-    }
-    match code {
-        ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => StorageFault::Corrupt(words).into(),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageFault::ReadOnly(words).into(),
-        ErrorCode::DiskFull => StorageFault::Full.into(),
-        ErrorCode::OutOfMemory => StorageFault::OutOfMemory.into(),
-        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StorageFault::Io(words).into(),
-        ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed => {
-            StorageFault::Locked { path: String::from("the database") }.into()
+/// Hidden, because the version of rusqlite is not part of the public API.
+#[doc(hidden)]
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        // A module of SQLite reports damage of its own tables by this code.
+        let is_of_module =
+            error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_CORRUPT_VTAB);
+        let words = with_remedy(error.to_string());
+        let Some(code) = code else { return InputFault::Sql(words).into() };
+        if is_of_module {
+            let table = String::from("(unknown)");
+            return InputFault::CorruptIndex { table, reason: words }.into();
         }
-        ErrorCode::OperationInterrupted => Error::Suspended,
-        ErrorCode::ConstraintViolation => {
-            broken_rule(&words).unwrap_or_else(|| InputFault::Sql(words).into())
+        match code {
+            ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => {
+                StorageFault::Corrupt(words).into()
+            }
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+                StorageFault::ReadOnly(words).into()
+            }
+            ErrorCode::DiskFull => StorageFault::Full.into(),
+            ErrorCode::OutOfMemory => StorageFault::OutOfMemory.into(),
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StorageFault::Io(words).into(),
+            ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed => {
+                StorageFault::Locked { path: String::from("the database") }.into()
+            }
+            ErrorCode::OperationInterrupted => Error::Suspended,
+            ErrorCode::ConstraintViolation => {
+                broken_rule(&words).unwrap_or_else(|| InputFault::Sql(words).into())
+            }
+            _ => InputFault::Sql(words).into(),
         }
-        _ => InputFault::Sql(words).into(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::engine::action::budget::Bounds;
 use crate::engine::action::run::{ActionRun, RunResult, run};
 use crate::engine::capture::guard::Capture;
 use crate::engine::change::Touched;
-use crate::engine::database::{Database, Triggers, fault};
+use crate::engine::database::{Database, Triggers};
 use crate::engine::log::RunAction;
 use crate::engine::queue;
 use crate::engine::run::ours;
@@ -120,7 +120,7 @@ fn hide(db: &Database, schema: &Schema, buckets: &Buckets) -> Result<()> {
              AND {column} <> '' AND ?1 || {column} IN (SELECT value FROM json_each(?2))) IS NOT TRUE"
         );
         let hidden = db.conn().execute(&sql, (prefix.unwrap_or_default(), &shown));
-        hidden.map_err(fault::of)?;
+        hidden?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ impl OldFile {
             }
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&target, flags).map_err(fault::of)?;
+        let conn = Connection::open_with_flags(&target, flags)?;
         let file = Self { conn, name, _copy: copy };
         file.run(|conn| {
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -65,7 +65,7 @@ impl OldFile {
         &self,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        body(&self.conn).map_err(|error| match fault::of(error) {
+        body(&self.conn).map_err(|error| match Error::from(error) {
             Error::Storage(StorageFault::Corrupt(words)) => {
                 Error::Storage(StorageFault::Corrupt(format!("{}: {words}", self.name)))
             }

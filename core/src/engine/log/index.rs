@@ -9,7 +9,6 @@ use rejoin_log::store::StoreError;
 use rusqlite::{OptionalExtension as _, Row};
 
 use super::{SqliteReplica, from_bytes};
-use crate::engine::database::fault;
 
 impl SqliteReplica<'_> {
     /// Whether steps may be after this key. Most entries come last, and need no look at the index.
@@ -85,7 +84,7 @@ impl StepIndex for SqliteReplica<'_> {
         }
         let sql = "/*rejoin*/SELECT key FROM rejoin_log_row ORDER BY key DESC LIMIT 1";
         let last = || self.conn.prepare_cached(sql)?.query_row([], from_bytes).optional();
-        let last = self.kept(last().map_err(fault::of))?;
+        let last = self.kept(last())?;
         self.last_step.set(Some(last.unwrap_or(Key::FIRST)));
         Ok(last)
     }

@@ -20,7 +20,7 @@ use rusqlite::{OptionalExtension as _, Row, params_from_iter};
 
 use super::SqliteReplica;
 use super::key::value_of;
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::model::{Column, Table};
 use crate::engine::schema::sql::{listed, quoted};
@@ -215,7 +215,7 @@ impl SqliteReplica<'_> {
     /// Runs a statement on a row, if need be without the app's trigger that makes it fail.
     fn write(&self, table: &Table, sql: &str, values: &[&Value]) -> Result<usize> {
         let cached = || self.conn.prepare_cached(sql)?.execute(params_from_iter(values));
-        cached().map_err(fault::of).or_else(|error| {
+        cached().map_err(Error::from).or_else(|error| {
             app_trigger::without_failing(self.conn, &table.name, error, || {
                 self.conn.prepare(sql)?.execute(params_from_iter(values))
             })
@@ -269,7 +269,7 @@ impl LogRows for SqliteReplica<'_> {
             let mut statement = self.conn.prepare_cached(&known.read)?;
             statement.query_row([key], |row| known.image(row)).optional()
         };
-        let found = self.kept(read().map_err(fault::of))?;
+        let found = self.kept(read())?;
         self.last_read.replace(Some((row.clone(), found.clone())));
         Ok(found)
     }

@@ -4,7 +4,6 @@ use rusqlite::{Connection, params};
 
 use super::policy_state::PolicyState;
 use super::store::{damaged, id, run};
-use crate::engine::database::fault;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
@@ -34,12 +33,12 @@ pub(crate) fn parked_chain(
                SELECT seq, id, because_of FROM rejoin_mutation WHERE because_of = ?1 AND state = 3 UNION \
                SELECT m.seq, m.id, m.because_of FROM rejoin_mutation m JOIN chain c ON m.because_of = c.id \
                WHERE m.state = 3) SELECT seq, id, cause FROM chain ORDER BY seq";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let mut rows = statement.query([id.0.as_bytes()]).map_err(fault::of)?;
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([id.0.as_bytes()])?;
     let mut chain = Vec::new();
-    while let Some(row) = rows.next().map_err(fault::of)? {
+    while let Some(row) = rows.next()? {
         let found = |at| self::id(row, at)?.ok_or_else(|| damaged("mutation id"));
-        chain.push((Seq(row.get(0).map_err(fault::of)?), found(1)?, found(2)?));
+        chain.push((Seq(row.get(0)?), found(1)?, found(2)?));
     }
     Ok(chain)
 }

@@ -13,7 +13,6 @@ use super::mutation::MutationState;
 use super::store::{damaged, id, run};
 use super::view::QueueView;
 use super::{Staged, store};
-use crate::engine::database::fault;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::rows::row_index::IndexedEffect;
@@ -48,18 +47,18 @@ pub(crate) fn is_open_at(cancels: &Cancels, answered: &HashSet<Seq>, row: &RowKe
 pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
     let sql = "/*rejoin*/SELECT seq, id, root, effect, attempt, of_action \
                FROM rejoin_cancel ORDER BY seq";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    let mut rows = statement.query([]).map_err(fault::of)?;
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([])?;
     let mut all = Vec::new();
-    while let Some(row) = rows.next().map_err(fault::of)? {
-        let effect: Vec<u8> = row.get(3).map_err(fault::of)?;
+    while let Some(row) = rows.next()? {
+        let effect: Vec<u8> = row.get(3)?;
         all.push(Cancelled {
-            seq: Seq(row.get(0).map_err(fault::of)?),
+            seq: Seq(row.get(0)?),
             id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
             root: id(row, 2)?.ok_or_else(|| damaged("mutation id"))?,
             effect: encode::decode(&effect)?.into(),
-            attempt: row.get(4).map_err(fault::of)?,
-            of_action: row.get(5).map_err(fault::of)?,
+            attempt: row.get(4)?,
+            of_action: row.get(5)?,
         });
     }
     Ok(all)

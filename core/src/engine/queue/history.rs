@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 use super::attempt;
 use super::policy_state::PolicyState;
 use super::store::{damaged, id, run};
-use crate::engine::database::fault;
 use crate::engine::queue::pending_op::old_of;
 use crate::engine::rows::binary::BinaryWriter;
 use crate::engine::rows::encode;
@@ -59,18 +58,18 @@ pub(crate) struct Kept {
 pub(crate) fn read_newest(conn: &Connection, most: usize) -> Result<Vec<Kept>> {
     let sql = "/*rejoin*/SELECT seq, id, time_ms, action, attempt, accepted_ms, effect, displaced, \
                basis, undoes FROM rejoin_history ORDER BY seq DESC LIMIT ?1";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let mut statement = conn.prepare(sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut rows = statement.query([most]).map_err(fault::of)?;
+    let mut rows = statement.query([most])?;
     let mut all = Vec::new();
-    while let Some(row) = rows.next().map_err(fault::of)? {
+    while let Some(row) = rows.next()? {
         all.push(Kept {
-            seq: Seq(row.get(0).map_err(fault::of)?),
+            seq: Seq(row.get(0)?),
             id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
-            time_ms: row.get(2).map_err(fault::of)?,
-            action: row.get(3).map_err(fault::of)?,
-            attempt: row.get(4).map_err(fault::of)?,
-            accepted_ms: row.get(5).map_err(fault::of)?,
+            time_ms: row.get(2)?,
+            action: row.get(3)?,
+            attempt: row.get(4)?,
+            accepted_ms: row.get(5)?,
             undoes: id(row, 9)?,
             done: done(row, 6)?,
         });
@@ -81,7 +80,7 @@ pub(crate) fn read_newest(conn: &Connection, most: usize) -> Result<Vec<Kept>> {
 /// What a mutation changed: according to the server's before-images, else as its accepted attempt
 /// expected. Columns: effect, displaced, basis.
 fn done(row: &Row<'_>, from: usize) -> Result<Effect> {
-    let bytes = |at: usize| -> Result<Option<Vec<u8>>> { row.get(from + at).map_err(fault::of) };
+    let bytes = |at: usize| -> Result<Option<Vec<u8>>> { Ok(row.get(from + at)?) };
     if let Some(displaced) = bytes(1)? {
         return Ok(encode::decode(&displaced)?);
     }
@@ -100,9 +99,9 @@ fn done(row: &Row<'_>, from: usize) -> Result<Effect> {
 /// What an accepted mutation changed; `None` if the history does not have it.
 pub(crate) fn read_done(conn: &Connection, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
     let sql = "/*rejoin*/SELECT effect, displaced, basis FROM rejoin_history WHERE id = ?1";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    let mut rows = statement.query([id.0.as_bytes()]).map_err(fault::of)?;
-    let found = rows.next().map_err(fault::of)?;
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([id.0.as_bytes()])?;
+    let found = rows.next()?;
     found.map(|row| done(row, 0).map(|done| done.rows)).transpose()
 }
 
@@ -116,8 +115,8 @@ pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
             UNION SELECT k.id, k.action, k.undoes FROM chain AS c JOIN known AS k ON k.id = c.undoes) \
         SELECT EXISTS (SELECT 1 FROM chain WHERE action IS NOT NULL OR undoes IS NOT NULL \
             AND undoes NOT IN (SELECT id FROM known))";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
+    let mut statement = conn.prepare(sql)?;
+    Ok(statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0))?)
 }
 
 /// Stores what a new mutation reverses, and marks it as compare-only, as an action if it reverses
@@ -126,9 +125,8 @@ pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Resu
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, policy_state = ?3 WHERE seq = ?1";
     let of_action = is_of_action(conn, undoes)?;
     let policy_state = PolicyState::comparing(of_action).encode();
-    conn.execute(sql, params![seq.0, undoes.0.as_bytes(), policy_state])
-        .map(drop)
-        .map_err(fault::of)
+    conn.execute(sql, params![seq.0, undoes.0.as_bytes(), policy_state])?;
+    Ok(())
 }
 
 /// The last mutation that reverses this one, pending or accepted.
@@ -136,28 +134,28 @@ pub(crate) fn undo_of(conn: &Connection, of: MutationId) -> Result<Option<Mutati
     let sql = "/*rejoin*/SELECT id FROM (SELECT seq, id FROM rejoin_mutation WHERE undoes = ?1 \
                UNION ALL SELECT seq, id FROM rejoin_history WHERE undoes = ?1) \
                ORDER BY seq DESC LIMIT 1";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    let mut rows = statement.query([of.0.as_bytes()]).map_err(fault::of)?;
-    rows.next().map_err(fault::of)?.map_or(Ok(None), |row| id(row, 0))
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([of.0.as_bytes()])?;
+    rows.next()?.map_or(Ok(None), |row| id(row, 0))
 }
 
 /// Whether the history has this mutation.
 pub(crate) fn is_in_history(conn: &Connection, id: MutationId) -> Result<bool> {
     let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE id = ?1)";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0))?)
 }
 
 /// Whether the history has a mutation with this number.
 pub(crate) fn is_number_in_history(conn: &Connection, seq: Seq) -> Result<bool> {
     let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE seq = ?1)";
-    conn.query_row(sql, [seq.0], |row| row.get(0)).map_err(fault::of)
+    Ok(conn.query_row(sql, [seq.0], |row| row.get(0))?)
 }
 
 /// The lowest number in the history.
 pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
     let sql = "/*rejoin*/SELECT min(seq) FROM rejoin_history";
-    conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
+    Ok(conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq)))?)
 }
 
 /// Removes the oldest entries beyond these bounds; returns how many. The age is measured from the
@@ -172,7 +170,7 @@ pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds) -> Result<usize> 
         FROM rejoin_history WINDOW newest AS (ORDER BY seq DESC)) WHERE place > ?2 OR bytes > ?3)";
     let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
     let bounds = [bounds.age_ms(), bounds.count.into(), bytes];
-    conn.prepare_cached(sql).and_then(|mut it| it.execute(bounds)).map_err(fault::of)
+    Ok(conn.prepare_cached(sql)?.execute(bounds)?)
 }
 
 /// Whether the history has an edit of this row.
@@ -191,8 +189,8 @@ pub(crate) fn note_gone(conn: &Connection, row: &RowKey) -> Result<()> {
 /// rows may have the same hash: then a create is compared that need not be.
 pub(crate) fn was_gone(conn: &Connection, row: &RowKey) -> Result<bool> {
     let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_gone WHERE hash = ?1)";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    statement.query_row([hash_of(row)], |row| row.get(0)).map_err(fault::of)
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row([hash_of(row)], |row| row.get(0))?)
 }
 
 fn hash_of(row: &RowKey) -> i64 {
@@ -206,7 +204,7 @@ fn hash_of(row: &RowKey) -> i64 {
 pub(crate) fn is_over_age(conn: &Connection) -> Result<bool> {
     let sql = "/*rejoin*/SELECT (SELECT accepted_ms FROM rejoin_history ORDER BY seq DESC LIMIT 1) \
                - min(accepted_ms) FROM rejoin_history";
-    let span = conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map_err(fault::of)?;
+    let span = conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
     Ok(span.is_some_and(|span| span > HistoryBounds::default().age_ms()))
 }
 
@@ -223,12 +221,11 @@ pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
          basis, frozen, undoes, 1 \
          FROM rejoin_history WHERE {OTHER} ORDER BY seq RETURNING seq"
     );
-    let mut statement = conn.prepare(&sql).map_err(fault::of)?;
+    let mut statement = conn.prepare(&sql)?;
     let seqs = statement
         .query_map([], |row| row.get(0).map(Seq))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<Seq>>>)
-        .map_err(fault::of)?;
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<Seq>>>)?;
     let sql = format!("/*rejoin*/DELETE FROM rejoin_history WHERE {OTHER}");
-    conn.execute(&sql, []).map_err(fault::of)?;
+    conn.execute(&sql, [])?;
     Ok(seqs)
 }

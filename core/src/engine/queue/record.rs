@@ -11,7 +11,6 @@ use rejoin_protocol::wire::push::Operation;
 use rusqlite::{Connection, params};
 
 use super::attempt::Faults;
-use crate::engine::database::fault;
 use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::encode::{read_patch, write_patch};
 use crate::engine::rows::patch::{RowKey, RowPatch};
@@ -148,11 +147,11 @@ impl Records {
     pub(super) fn load(conn: &Connection) -> Result<Self> {
         let mut records = Self::default();
         let sql = "/*rejoin*/SELECT place, content FROM rejoin_record ORDER BY place";
-        let mut statement = conn.prepare(sql).map_err(fault::of)?;
-        let mut rows = statement.query([]).map_err(fault::of)?;
-        while let Some(row) = rows.next().map_err(fault::of)? {
-            let content: Vec<u8> = row.get(1).map_err(fault::of)?;
-            let place = row.get(0).map_err(fault::of)?;
+        let mut statement = conn.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let content: Vec<u8> = row.get(1)?;
+            let place = row.get(0)?;
             records.put(Record::decode(place, &content)?);
         }
         Ok(records)
@@ -216,15 +215,17 @@ impl Records {
 pub(crate) fn write(conn: &Connection, record: &Record) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_record (place, content) VALUES (?1, ?2) \
                ON CONFLICT (place) DO UPDATE SET content = excluded.content";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    statement.execute(params![record.place, record.encode()]).map(drop).map_err(fault::of)
+    let mut statement = conn.prepare_cached(sql)?;
+    statement.execute(params![record.place, record.encode()])?;
+    Ok(())
 }
 
 /// Removes a record that has its verdict or was never sent.
 pub(crate) fn remove(conn: &Connection, place: i64) -> Result<()> {
     let sql = "/*rejoin*/DELETE FROM rejoin_record WHERE place = ?1";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    statement.execute([place]).map(drop).map_err(fault::of)
+    let mut statement = conn.prepare_cached(sql)?;
+    statement.execute([place])?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use super::mutation::{Mutation, MutationState, ParkReason};
 use super::part::DecidedRows;
 use super::policy_state::PolicyState;
 use super::{Awaiting, Intent, Last, NewMutation, QueueEntry, attempt, intent};
-use crate::engine::database::fault;
 use crate::engine::meta::set_meta;
 use crate::engine::queue::pending_op::{OpOutcome, Parking, PendingOp};
 use crate::engine::rows::binary::Malformed;
@@ -47,30 +46,26 @@ pub(crate) fn insert(
     (time_ms, counter): (i64, i64),
     new: &NewMutation,
 ) -> Result<()> {
-    let mut statement = conn.prepare_cached(INSERT).map_err(fault::of)?;
+    let mut statement = conn.prepare_cached(INSERT)?;
     let intent = new.intent.as_ref();
     let effect = &new.recorded.effect;
     let is_large = effect.len() > LARGE_EFFECT;
     let bound: &dyn ToSql = if is_large { &ZeroBlob(effect.len() as u64) } else { effect };
-    statement
-        .execute(params![
-            entry.seq.0,
-            entry.id.0.as_bytes(),
-            time_ms,
-            counter,
-            intent.map(|intent| &intent.action),
-            intent.map(|intent| intent.version),
-            intent.map(|intent| &intent.args),
-            intent.map(|intent| intent::encode_reads(&intent.reads, &intent.seen)),
-            bound
-        ])
-        .map_err(fault::of)?;
+    statement.execute(params![
+        entry.seq.0,
+        entry.id.0.as_bytes(),
+        time_ms,
+        counter,
+        intent.map(|intent| &intent.action),
+        intent.map(|intent| intent.version),
+        intent.map(|intent| &intent.args),
+        intent.map(|intent| intent::encode_reads(&intent.reads, &intent.seen)),
+        bound
+    ])?;
     if is_large {
-        let mut blob = conn
-            .blob_open("main", "rejoin_mutation", "effect", entry.seq.0, false)
-            .map_err(fault::of)?;
-        blob.write_all_at(effect, 0).map_err(fault::of)?;
-        blob.close().map_err(fault::of)?;
+        let mut blob = conn.blob_open("main", "rejoin_mutation", "effect", entry.seq.0, false)?;
+        blob.write_all_at(effect, 0)?;
+        blob.close()?;
     }
     Ok(())
 }
@@ -83,15 +78,13 @@ pub(super) fn last(conn: &Connection) -> Result<Last> {
             [],
             |row| Ok(Last { seq: row.get(0)?, time_ms: row.get(1)?, counter: row.get(2)? }),
         )
-        .optional()
-        .map_err(fault::of)?
+        .optional()?
         .unwrap_or_default();
     let given: Option<String> = conn
         .query_row("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1", [LAST_GIVEN], |row| {
             row.get(0)
         })
-        .optional()
-        .map_err(fault::of)?;
+        .optional()?;
     let given = given.as_deref().and_then(parse_given).unwrap_or_default();
     Ok(if given.seq >= newest.seq { given } else { newest })
 }
@@ -110,23 +103,21 @@ pub(crate) fn keep_last(conn: &Connection, last: Last) -> Result<()> {
 /// Marks mutations that were sent when the last process ended as uncertain.
 pub(super) fn recover(conn: &Connection) -> Result<()> {
     let sent = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_mutation WHERE state = 1)";
-    if conn.query_row(sent, [], |row| row.get(0)).map_err(fault::of)? {
+    if conn.query_row(sent, [], |row| row.get(0))? {
         let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 WHERE state = 1";
-        conn.execute(sql, []).map_err(fault::of)?;
+        conn.execute(sql, [])?;
     }
     Ok(())
 }
 
 /// Reads every mutation as kept in memory, in order.
 pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(QueueEntry)) -> Result<()> {
-    let mut statement = conn
-        .prepare(
-            "/*rejoin*/SELECT seq, id, state, attempt, effect, reads \
+    let mut statement = conn.prepare(
+        "/*rejoin*/SELECT seq, id, state, attempt, effect, reads \
              FROM rejoin_mutation ORDER BY seq",
-        )
-        .map_err(fault::of)?;
-    let mut rows = statement.query([]).map_err(fault::of)?;
-    while let Some(row) = rows.next().map_err(fault::of)? {
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
         each(entry(row)?);
     }
     Ok(())
@@ -136,25 +127,25 @@ pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(QueueEntry)) ->
 pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<QueueEntry>> {
     let sql = "/*rejoin*/SELECT seq, id, state, attempt, effect, reads FROM rejoin_mutation \
                WHERE seq = ?1";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
-    rows.next().map_err(fault::of)?.map(entry).transpose()
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([seq.0])?;
+    rows.next()?.map(entry).transpose()
 }
 
 fn entry(row: &Row<'_>) -> Result<QueueEntry> {
-    let effect = row.get_ref(4).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
+    let effect = row.get_ref(4)?.as_blob().map_err(|_| damaged("effect"))?;
     Ok(QueueEntry {
-        seq: Seq(row.get(0).map_err(fault::of)?),
+        seq: Seq(row.get(0)?),
         id: id(row, 1)?.ok_or_else(|| damaged("id"))?,
-        state: state(row.get(2).map_err(fault::of)?)?,
-        attempt: row.get(3).map_err(fault::of)?,
+        state: state(row.get(2)?)?,
+        attempt: row.get(3)?,
         rows: encode::rows_of(effect)?.into(),
         reads: reads(row, 5)?.tables.into(),
     })
 }
 
 fn reads(row: &Row<'_>, column: usize) -> Result<Reads> {
-    let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
+    let bytes = row.get_ref(column)?.as_blob_or_null().unwrap_or(None);
     Ok(bytes.map(intent::decode_reads).transpose()?.unwrap_or_default())
 }
 
@@ -163,7 +154,7 @@ pub(super) fn damaged(what: &'static str) -> Error {
 }
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> Result<Option<MutationId>> {
-    let bytes: Option<Vec<u8>> = row.get(column).map_err(fault::of)?;
+    let bytes: Option<Vec<u8>> = row.get(column)?;
     bytes
         .map(|bytes| Uuid::from_slice(&bytes).map(MutationId).map_err(|_| damaged("mutation id")))
         .transpose()
@@ -189,39 +180,39 @@ fn reason(number: Option<i64>) -> Result<Option<ParkReason>> {
 /// Reads one whole mutation.
 pub(crate) fn read(conn: &Connection, seq: Seq) -> Result<Option<Mutation>> {
     let sql = format!("/*rejoin*/SELECT {COLUMNS} FROM rejoin_mutation WHERE seq = ?1");
-    let mut statement = conn.prepare_cached(&sql).map_err(fault::of)?;
-    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
-    rows.next().map_err(fault::of)?.map(mutation).transpose()
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([seq.0])?;
+    rows.next()?.map(mutation).transpose()
 }
 
 /// Reads every whole mutation, in order.
 pub(crate) fn read_all(conn: &Connection) -> Result<Vec<Mutation>> {
     let sql = format!("/*rejoin*/SELECT {COLUMNS} FROM rejoin_mutation ORDER BY seq");
-    let mut statement = conn.prepare_cached(&sql).map_err(fault::of)?;
-    let mut rows = statement.query([]).map_err(fault::of)?;
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
     let mut all = Vec::new();
-    while let Some(row) = rows.next().map_err(fault::of)? {
+    while let Some(row) = rows.next()? {
         all.push(mutation(row)?);
     }
     Ok(all)
 }
 
 fn mutation(row: &Row<'_>) -> Result<Mutation> {
-    let get = |column: usize| -> Result<Option<i64>> { row.get(column).map_err(fault::of) };
-    let effect = row.get_ref(11).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
-    let basis = row.get_ref(12).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
+    let get = |column: usize| -> Result<Option<i64>> { Ok(row.get(column)?) };
+    let effect = row.get_ref(11)?.as_blob().map_err(|_| damaged("effect"))?;
+    let basis = row.get_ref(12)?.as_blob_or_null().unwrap_or(None);
     Ok(Mutation {
-        seq: Seq(row.get(0).map_err(fault::of)?),
+        seq: Seq(row.get(0)?),
         id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
-        time_ms: row.get(2).map_err(fault::of)?,
-        counter: row.get(3).map_err(fault::of)?,
-        action: row.get(4).map_err(fault::of)?,
-        state: state(row.get(5).map_err(fault::of)?)?,
-        attempt: row.get(6).map_err(fault::of)?,
+        time_ms: row.get(2)?,
+        counter: row.get(3)?,
+        action: row.get(4)?,
+        state: state(row.get(5)?)?,
+        attempt: row.get(6)?,
         request: get(7)?,
         because_of: id(row, 8)?,
         reason: reason(get(9)?)?,
-        detail: row.get(10).map_err(fault::of)?,
+        detail: row.get(10)?,
         effect: encode::decode(effect)?,
         basis: basis.map(attempt::decode_basis).transpose()?.unwrap_or_default(),
         policy_state: policy_state(row, 13)?,
@@ -231,7 +222,7 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
 
 /// Policy state; empty for most mutations.
 fn policy_state(row: &Row<'_>, column: usize) -> Result<PolicyState> {
-    let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
+    let bytes = row.get_ref(column)?.as_blob_or_null().unwrap_or(None);
     Ok(bytes.map(PolicyState::decode).transpose()?.unwrap_or_default())
 }
 
@@ -239,43 +230,38 @@ fn policy_state(row: &Row<'_>, column: usize) -> Result<PolicyState> {
 pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<PendingOp>> {
     let sql = "/*rejoin*/SELECT seq, id, state, action, attempt, effect, basis, frozen, undo, \
                parts, policy_state, time_ms, version, args, reads FROM rejoin_mutation WHERE seq = ?1";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
-    rows.next().map_err(fault::of)?.map(step).transpose()
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([seq.0])?;
+    rows.next()?.map(step).transpose()
 }
 
 fn step(row: &Row<'_>) -> Result<PendingOp> {
     let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
-    let owned = |column| blob(column).map(|bytes| bytes.map(<[u8]>::to_vec)).map_err(fault::of);
-    let state = state(row.get(2).map_err(fault::of)?)?;
-    let action: Option<String> = row.get(3).map_err(fault::of)?;
+    let owned = |column| blob(column).map(|bytes| bytes.map(<[u8]>::to_vec));
+    let state = state(row.get(2)?)?;
+    let action: Option<String> = row.get(3)?;
     let intent = action.map(|action| -> Result<Intent> {
-        let version: Option<i64> = row.get(12).map_err(fault::of)?;
-        let args: Option<String> = row.get(13).map_err(fault::of)?;
+        let version: Option<i64> = row.get(12)?;
+        let args: Option<String> = row.get(13)?;
         let (version, args) = (version.unwrap_or(1), args.unwrap_or_default());
         let Reads { tables, seen } = reads(row, 14)?;
         Ok(Intent { action, version, args, reads: tables, seen })
     });
-    let basis = blob(6).map_err(fault::of)?.map(attempt::decode_basis).transpose()?;
+    let basis = blob(6)?.map(attempt::decode_basis).transpose()?;
     Ok(PendingOp {
-        seq: Seq(row.get(0).map_err(fault::of)?),
+        seq: Seq(row.get(0)?),
         id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
         state,
-        time_ms: row.get(11).map_err(fault::of)?,
+        time_ms: row.get(11)?,
         intent: intent.transpose()?,
-        attempt: row.get(4).map_err(fault::of)?,
-        effect: encode::decode(blob(5).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?)?
-            .into(),
+        attempt: row.get(4)?,
+        effect: encode::decode(blob(5)?.ok_or_else(|| damaged("effect"))?)?.into(),
         basis: basis.unwrap_or_default(),
         frozen: owned(7)?,
         undo: owned(8)?,
         displaced: None,
         policy_state: policy_state(row, 10)?,
-        parts: blob(9)
-            .map_err(fault::of)?
-            .map(DecidedRows::decode)
-            .transpose()?
-            .unwrap_or_default(),
+        parts: blob(9)?.map(DecidedRows::decode).transpose()?.unwrap_or_default(),
         reduced: false,
         rewritten: false,
         conflicted: None,
@@ -288,22 +274,23 @@ fn step(row: &Row<'_>) -> Result<PendingOp> {
 /// The before-images of a mutation, as they are applied now.
 pub(super) fn read_undo(conn: &Connection, seq: Seq) -> Result<Option<Undo>> {
     let sql = "/*rejoin*/SELECT undo, iif(undo IS NULL, effect, NULL) FROM rejoin_mutation WHERE seq = ?1";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
-    let Some(row) = rows.next().map_err(fault::of)? else { return Ok(None) };
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([seq.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
     let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
-    Ok(Some(if let Some(undo) = blob(0).map_err(fault::of)? {
+    Ok(Some(if let Some(undo) = blob(0)? {
         Undo::decode(undo)?
     } else {
-        let effect = blob(1).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?;
+        let effect = blob(1)?.ok_or_else(|| damaged("effect"))?;
         Undo::of(&encode::decode(effect)?)
     }))
 }
 
 /// Runs one of the statements below.
 pub(super) fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()> {
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    statement.execute(params).map(drop).map_err(fault::of)
+    let mut statement = conn.prepare_cached(sql)?;
+    statement.execute(params)?;
+    Ok(())
 }
 
 /// Stores the new undo of a mutation.
@@ -358,8 +345,7 @@ pub(super) fn read_awaiting(conn: &Connection) -> Result<Awaiting> {
         .query_row("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1", [AWAITING], |row| {
             row.get(0)
         })
-        .optional()
-        .map_err(fault::of)?;
+        .optional()?;
     let Some(json) = json else { return Ok(Awaiting::new()) };
     let known: std::collections::BTreeMap<i64, Option<String>> = serde_json::from_str(&json)
         .map_err(|error| Error::Storage(StorageFault::Corrupt(format!("{AWAITING}: {error}"))))?;
@@ -429,11 +415,9 @@ pub(crate) fn keep_in_history(
 
 /// Reads all metadata of the file.
 pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
-    let read = |conn: &Connection| -> rusqlite::Result<Vec<_>> {
-        let mut statement = conn.prepare("/*rejoin*/SELECT key, value FROM rejoin_meta")?;
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-    };
-    read(conn).map_err(fault::of)
+    let mut statement = conn.prepare("/*rejoin*/SELECT key, value FROM rejoin_meta")?;
+    let facts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(facts.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The bytes of an attempt.
@@ -448,18 +432,18 @@ pub(super) struct Content {
 pub(super) fn read_content(conn: &Connection, seq: Seq) -> Result<Option<Content>> {
     let sql = "/*rejoin*/SELECT iif(action IS NULL, effect, CAST(json_array(action, version, args) AS BLOB)), \
                frozen FROM rejoin_mutation WHERE seq = ?1";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut statement = conn.prepare_cached(sql)?;
     let content = |row: &Row<'_>| Ok(Content { hashed: row.get(0)?, frozen: row.get(1)? });
-    statement.query_row([seq.0], content).optional().map_err(fault::of)
+    Ok(statement.query_row([seq.0], content).optional()?)
 }
 
 /// What a mutation wrote.
 pub(crate) fn read_effect(conn: &Connection, seq: Seq) -> Result<Option<Effect>> {
     let sql = "/*rejoin*/SELECT effect FROM rejoin_mutation WHERE seq = ?1";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
-    let Some(row) = rows.next().map_err(fault::of)? else { return Ok(None) };
-    let bytes = row.get_ref(0).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([seq.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let bytes = row.get_ref(0)?.as_blob().map_err(|_| damaged("effect"))?;
     Ok(Some(encode::decode(bytes)?))
 }
 
@@ -492,7 +476,7 @@ pub(crate) fn write_state(conn: &Connection, seq: Seq, state: MutationState) -> 
 pub(crate) fn lost(conn: &Connection, request: Option<i64>) -> Result<Vec<(Seq, i64)>> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 \
                WHERE state = 1 AND (?1 IS NULL OR request = ?1) RETURNING seq, attempt";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut statement = conn.prepare_cached(sql)?;
     let lost = statement.query_map([request], |row| Ok((Seq(row.get(0)?), row.get(1)?)));
-    lost.and_then(Iterator::collect).map_err(fault::of)
+    Ok(lost.and_then(Iterator::collect)?)
 }

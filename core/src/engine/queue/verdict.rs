@@ -11,7 +11,6 @@ use rusqlite::{Connection, params};
 use super::detail::VerdictDetail;
 use super::mutation::ParkReason;
 use super::store::{damaged, id, run};
-use crate::engine::database::fault;
 use crate::engine::meta::{meta, set_meta};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
@@ -128,12 +127,12 @@ pub(crate) fn write_of_log(
 pub(crate) fn accepted_times(conn: &Connection) -> Result<HashMap<MutationId, i64>> {
     let sql = "/*rejoin*/SELECT mutation, max(at_ms) FROM rejoin_verdict WHERE kind = ?1 \
                GROUP BY mutation";
-    let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    let mut rows = statement.query([number_of(VerdictKind::Accepted)]).map_err(fault::of)?;
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([number_of(VerdictKind::Accepted)])?;
     let mut times = HashMap::new();
-    while let Some(row) = rows.next().map_err(fault::of)? {
+    while let Some(row) = rows.next()? {
         let id = id(row, 0)?.ok_or_else(|| damaged("mutation id"))?;
-        times.insert(id, row.get(1).map_err(fault::of)?);
+        times.insert(id, row.get(1)?);
     }
     Ok(times)
 }
@@ -159,7 +158,7 @@ fn acknowledge(conn: &Connection, through: i64) -> Result<()> {
 fn last_given(conn: &Connection) -> Result<i64> {
     let sql = "/*rejoin*/SELECT coalesce((SELECT seq FROM sqlite_sequence \
                WHERE name = 'rejoin_verdict'), 0)";
-    conn.query_row(sql, [], |row| row.get(0)).map_err(fault::of)
+    Ok(conn.query_row(sql, [], |row| row.get(0))?)
 }
 
 fn number_of(kind: VerdictKind) -> i64 {
@@ -193,21 +192,21 @@ pub(crate) fn read(
     let sql = "/*rejoin*/SELECT number, mutation, attempt, kind, because_of, action, detail, at_ms \
                FROM rejoin_verdict WHERE number > ?1 ORDER BY number LIMIT ?2";
     let entries = {
-        let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+        let mut statement = conn.prepare_cached(sql)?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let mut rows = statement.query([after, most]).map_err(fault::of)?;
+        let mut rows = statement.query([after, most])?;
         let mut entries = Vec::new();
-        while let Some(row) = rows.next().map_err(fault::of)? {
-            let detail: Option<String> = row.get(6).map_err(fault::of)?;
+        while let Some(row) = rows.next()? {
+            let detail: Option<String> = row.get(6)?;
             entries.push(VerdictEntry {
-                number: row.get(0).map_err(fault::of)?,
+                number: row.get(0)?,
                 id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
-                attempt: row.get(2).map_err(fault::of)?,
-                kind: kind_of(row.get(3).map_err(fault::of)?)?,
+                attempt: row.get(2)?,
+                kind: kind_of(row.get(3)?)?,
                 because_of: id(row, 4)?,
-                action: row.get(5).map_err(fault::of)?,
+                action: row.get(5)?,
                 detail: detail.map(|text| VerdictDetail::decode(&text, schema)),
-                at_ms: row.get(7).map_err(fault::of)?,
+                at_ms: row.get(7)?,
             });
         }
         entries

@@ -18,7 +18,7 @@ use super::batch::{Batch, ServerVerdict};
 use super::context::RebaseContext;
 use super::policy;
 use super::take_over;
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::meta::{PEER, PLAIN, meta};
 use crate::engine::queue::history;
 use crate::engine::rows::ServerRow;
@@ -216,14 +216,14 @@ impl Base<'_, '_> {
             "{OURS}SELECT {key} FROM {} WHERE {key} {lower} AND {key} {upper}",
             quoted(&table.name)
         );
-        let mut statement = self.work.conn.prepare_cached(&sql).map_err(fault::of)?;
+        let mut statement = self.work.conn.prepare_cached(&sql)?;
         for (at, value) in [(1, &after), (2, &through)] {
-            statement.raw_bind_parameter(at, value).map_err(fault::of)?;
+            statement.raw_bind_parameter(at, value)?;
         }
         let mut rows = statement.raw_query();
         let mut keys = BTreeSet::new();
-        while let Some(row) = rows.next().map_err(fault::of)? {
-            let key = row.get(0).map_err(fault::of)?;
+        while let Some(row) = rows.next()? {
+            let key = row.get(0)?;
             keys.insert(Ordered(RowKey { table: table.number, key }));
         }
         // Rows in memory are newer than those in the file.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, params_from_iter};
 
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::rows::key_order::in_key_order;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch, same};
 use crate::engine::rows::undo::Before;
@@ -134,10 +134,10 @@ impl<'c> RowWriter<'c> {
             return Ok(None);
         }
         let statement = self.statement(row.table, Verb::Read, positions)?;
-        let mut rows = statement.query([&row.key]).map_err(fault::of)?;
-        let Some(found) = rows.next().map_err(fault::of)? else { return Ok(None) };
+        let mut rows = statement.query([&row.key])?;
+        let Some(found) = rows.next()? else { return Ok(None) };
         let read = (0..positions.len()).map(|at| found.get(at)).collect::<rusqlite::Result<_>>();
-        read.map(Some).map_err(fault::of)
+        Ok(read.map(Some)?)
     }
 
     /// Sets columns of a row and creates it if it does not exist. The key is not among the
@@ -289,9 +289,8 @@ impl<'c> RowWriter<'c> {
     ) -> Result<usize> {
         // A trigger that names something removed fails already when the statement is compiled.
         let statement = self.statement(number, verb, positions);
-        let first = statement.and_then(|statement| {
-            statement.execute(params_from_iter(values.clone())).map_err(fault::of)
-        });
+        let first = statement
+            .and_then(|statement| Ok(statement.execute(params_from_iter(values.clone()))?));
         let error = match first {
             Ok(rows) => return Ok(rows),
             Err(error) => error,
@@ -318,7 +317,7 @@ impl<'c> RowWriter<'c> {
             at
         } else {
             let sql = verb.sql(self.table(number)?, positions);
-            let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+            let statement = self.conn.prepare_cached(&sql)?;
             let positions = positions.to_vec();
             self.statements.push(Known { table: number, verb, positions, statement });
             self.statements.len() - 1

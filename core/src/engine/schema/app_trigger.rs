@@ -8,7 +8,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::meta::{meta, set_meta};
 use crate::engine::schema::left_out::LeftOutPart;
 use crate::engine::schema::model::Schema;
@@ -60,11 +60,11 @@ const SAVEPOINT: &str = "rejoin_without_trigger";
 /// release has created them. The file can be opened nevertheless.
 pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()> {
     for table in schema.tables.values() {
-        let mut raising = triggers_of(conn, &table.name).map_err(fault::of)?;
+        let mut raising = triggers_of(conn, &table.name)?;
         raising.retain(|(_, sql)| raises(sql));
         for (name, _) in &raising {
             let drop = format!("DROP TRIGGER {}", quoted(name));
-            conn.execute_batch(&drop).map_err(fault::of)?;
+            conn.execute_batch(&drop)?;
         }
         record(conn, &table.name, &raising, RAISES, Measure::Dropped)?;
     }
@@ -74,7 +74,7 @@ pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()
 /// Whether there is any such trigger.
 pub(crate) fn is_any_raising(conn: &Connection, schema: &Schema) -> Result<bool> {
     for table in schema.tables.values() {
-        let triggers = triggers_of(conn, &table.name).map_err(fault::of)?;
+        let triggers = triggers_of(conn, &table.name)?;
         if triggers.iter().any(|(_, sql)| raises(sql)) {
             return Ok(true);
         }
@@ -103,15 +103,15 @@ pub(crate) fn without_failing(
     {
         return Err(first);
     }
-    let triggers = triggers_of(conn, table).map_err(fault::of)?;
+    let triggers = triggers_of(conn, table)?;
     for one in triggers.chunks(1) {
-        if let Some(rows) = try_without(conn, one, &mut attempt, true).map_err(fault::of)? {
+        if let Some(rows) = try_without(conn, one, &mut attempt, true)? {
             record(conn, table, one, &why, Measure::Disabling)?;
             return Ok(rows);
         }
     }
-    let failing = failing(conn, triggers, &mut attempt).map_err(fault::of)?;
-    let done = try_without(conn, &failing, &mut attempt, true).map_err(fault::of)?;
+    let failing = failing(conn, triggers, &mut attempt)?;
+    let done = try_without(conn, &failing, &mut attempt, true)?;
     match done.filter(|_| !failing.is_empty()) {
         Some(rows) => {
             record(conn, table, &failing, &why, Measure::Disabling)?;
@@ -231,9 +231,9 @@ pub(crate) fn failed(conn: &Connection) -> Result<Vec<LeftOutPart>> {
         let now: Option<String> = conn
             .prepare_cached(&format!(
                 "{OURS}SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1"
-            ))
-            .and_then(|mut statement| statement.query_row([&trigger], |row| row.get(0)).optional())
-            .map_err(fault::of)?;
+            ))?
+            .query_row([&trigger], |row| row.get(0))
+            .optional()?;
         if measure == Measure::Disabled && now == Some(sql) {
             let reason = format!(
                 "rows of the server were written without it ({times} times), because it failed: {error}; drop it, or \

@@ -4,15 +4,13 @@
 //! rows with their rowids, and keeps the app's own indexes and triggers: SQLite would fill an added
 //! column with its default, but only the server may fill it.
 
-use rusqlite::Connection;
-
-use crate::engine::database::fault;
 use crate::engine::schema::app_trigger::{self, Measure};
 use crate::engine::schema::build::refused;
 use crate::engine::schema::model::{Column, Table};
 use crate::engine::schema::sql::{self, listed, quoted};
 use crate::error::{Error, InputFault, Result};
 use crate::ids::ColumnId;
+use rusqlite::Connection;
 
 /// Changes the table, whose engine triggers must be dropped. Returns the added columns.
 pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<ColumnId>> {
@@ -129,7 +127,7 @@ pub(crate) fn replace(
     new: &Table,
     kept: &[(&str, &str)],
 ) -> Result<()> {
-    let objects = objects_of_the_app(conn, old).map_err(fault::of)?;
+    let objects = objects_of_the_app(conn, old)?;
     let (from, to) = (quoted(&old.name), quoted(&new.name));
     run(conn, new, &sql::create_table(new, "rejoin_rebuilt"))?;
     if !kept.is_empty() {
@@ -216,7 +214,7 @@ pub(crate) fn create_indexes(conn: &Connection, new: &Table) -> Result<()> {
 /// Runs one statement that changes a table; SQLite's error is the reason why the schema is refused.
 /// Trailing text is an error, so that text of a manifest never becomes a statement.
 pub(crate) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
-    conn.execute(sql, []).map(drop).map_err(|error| match fault::of(error) {
+    conn.execute(sql, []).map(drop).map_err(|error| match Error::from(error) {
         Error::InvalidInput(InputFault::Sql(message)) => refused(&table.name, message),
         other => other,
     })

@@ -5,15 +5,15 @@
 
 use rusqlite::Connection;
 
+use crate::engine::database::OURS;
 use crate::engine::database::module::Module;
-use crate::engine::database::{OURS, fault};
 use crate::engine::schema::app_trigger::{self, Measure};
 use crate::engine::schema::sql::quoted;
 use crate::error::Result;
 
 /// Rebuilds the indexes that differ from their tables. One that cannot be rebuilt is recorded.
 pub(crate) fn rebuild_stale(conn: &Connection) -> Result<()> {
-    for (name, sql) in virtual_tables(conn).map_err(fault::of)? {
+    for (name, sql) in virtual_tables(conn)? {
         let Some(module) = Module::of(&sql).filter(Module::is_full_text) else { continue };
         let Some(content) = module.content.filter(|content| !content.is_empty()) else { continue };
         let index = quoted(&name);
@@ -35,7 +35,7 @@ pub(crate) fn rebuild_stale(conn: &Connection) -> Result<()> {
 
 /// Runs a statement that may fail, which changes nothing then.
 fn run(conn: &Connection, sql: &str) -> Result<Result<(), String>> {
-    let ours = |sql: &str| conn.execute_batch(sql).map_err(fault::of);
+    let ours = |sql: &str| -> Result<()> { Ok(conn.execute_batch(sql)?) };
     ours("SAVEPOINT rejoin_index")?;
     let done = match ours(sql) {
         Err(error) if error.is_of_the_machine() => return Err(error),

@@ -7,7 +7,7 @@ use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{Manifest, TableManifest};
 use rusqlite::Connection;
 
-use crate::engine::database::{Database, fault};
+use crate::engine::database::Database;
 use crate::engine::schema::build::refused;
 use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::{self, listed, quoted};
@@ -21,11 +21,7 @@ pub(crate) fn clash(
     table: &str,
     taken: &HashSet<String>,
 ) -> Result<Option<&'static str>> {
-    let exists = |sql: &str| {
-        conn.prepare_cached(sql)
-            .and_then(|mut statement| statement.exists([table]))
-            .map_err(fault::of)
-    };
+    let exists = |sql: &str| conn.prepare_cached(sql)?.exists([table]);
     if taken.contains(&table.to_ascii_lowercase())
         || exists("/*rejoin*/SELECT 1 FROM sqlite_temp_schema WHERE name = ?1 COLLATE NOCASE")?
     {
@@ -43,13 +39,11 @@ pub(crate) fn clash(
 /// The names of the app's tables, views and indexes, lower case: a new table or index of the manifest cannot
 /// have them.
 pub(crate) fn names_of_the_app(conn: &Connection, schema: &Schema) -> Result<HashSet<String>> {
-    let read = |statement: &mut rusqlite::Statement<'_>| {
-        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<HashSet<String>>>()
-    };
+    let sql = "/*rejoin*/SELECT lower(name) FROM sqlite_schema WHERE type <> 'trigger'";
     let mut names = conn
-        .prepare_cached("/*rejoin*/SELECT lower(name) FROM sqlite_schema WHERE type <> 'trigger'")
-        .and_then(|mut statement| read(&mut statement))
-        .map_err(fault::of)?;
+        .prepare_cached(sql)?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<HashSet<String>>>()?;
     for table in schema.tables.values() {
         names.remove(&table.name.to_ascii_lowercase());
         for (index, _) in sql::indexes(table) {
@@ -77,12 +71,10 @@ pub(crate) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(Str
     let mut out = Vec::new();
     for table in manifest.tables.iter().filter(local) {
         let name = quoted(&table.table_name);
-        let known: Vec<String> = conn
-            .prepare("SELECT name FROM pragma_table_xinfo(?1)")
-            .and_then(|mut statement| {
-                statement.query_map([&table.table_name], |row| row.get(0))?.collect()
-            })
-            .map_err(fault::of)?;
+        let known = conn
+            .prepare("SELECT name FROM pragma_table_xinfo(?1)")?
+            .query_map([&table.table_name], |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<String>>>()?;
         let mut definitions = definitions(table)?;
         if known.is_empty() {
             let mut parts: Vec<String> = definitions.drain(..).map(|(_, sql)| sql).collect();

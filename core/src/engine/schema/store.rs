@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rejoin_protocol::ColumnKind;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::meta::set_meta;
 use crate::engine::schema::build::{Numbers, refused};
 use crate::engine::schema::model::{Column, Removed, Schema};
@@ -23,10 +23,8 @@ const UNFILLED: &str = "unfilled";
 /// Columns that have no server values yet.
 pub(crate) fn unfilled(conn: &Connection) -> Result<Vec<(TableNumber, ColumnId)>> {
     let sql = format!("{OURS}SELECT value FROM rejoin_meta WHERE key = ?1");
-    let json: Option<String> = conn
-        .prepare_cached(&sql)
-        .and_then(|mut statement| statement.query_row([UNFILLED], |row| row.get(0)).optional())
-        .map_err(fault::of)?;
+    let json: Option<String> =
+        conn.prepare_cached(&sql)?.query_row([UNFILLED], |row| row.get(0)).optional()?;
     let Some(json) = json else { return Ok(Vec::new()) };
     let pairs: Vec<(u32, u32)> = serde_json::from_str(&json).map_err(|error| {
         Error::Storage(StorageFault::Corrupt(format!("fact {UNFILLED}: {error}")))
@@ -106,7 +104,7 @@ impl Catalogue {
             }
             Ok(())
         };
-        read().map_err(fault::of)?;
+        read()?;
         Ok(out)
     }
 
@@ -134,27 +132,24 @@ impl Catalogue {
                 known.removed_default = default_of(conn, &table.columns[at]);
             }
         }
-        let write = || -> rusqlite::Result<()> {
-            let mut table = conn.prepare_cached(&format!(
-                "{OURS}INSERT OR IGNORE INTO rejoin_table (number, name) VALUES (?1, ?2)"
-            ))?;
-            for (number, name) in &self.tables {
-                table.execute((number, name))?;
-            }
-            let mut column = conn.prepare_cached(&format!(
-                "{OURS}INSERT INTO rejoin_column (table_number, id, name, identity, kind, gone, removed_default)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (table_number, id) DO UPDATE SET
-                 name = excluded.name, identity = excluded.identity, kind = excluded.kind,
-                 gone = excluded.gone, removed_default = excluded.removed_default"
-            ))?;
-            for ((number, id), known) in &self.columns {
-                let Known { name, identity, kind, gone, removed_default, .. } = known;
-                column.execute((number, id, name, identity, kind, gone, removed_default))?;
-            }
-            Ok(())
-        };
-        write().map_err(fault::of)
+        let mut table = conn.prepare_cached(&format!(
+            "{OURS}INSERT OR IGNORE INTO rejoin_table (number, name) VALUES (?1, ?2)"
+        ))?;
+        for (number, name) in &self.tables {
+            table.execute((number, name))?;
+        }
+        let mut column = conn.prepare_cached(&format!(
+            "{OURS}INSERT INTO rejoin_column (table_number, id, name, identity, kind, gone, removed_default)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (table_number, id) DO UPDATE SET
+             name = excluded.name, identity = excluded.identity, kind = excluded.kind,
+             gone = excluded.gone, removed_default = excluded.removed_default"
+        ))?;
+        for ((number, id), known) in &self.columns {
+            let Known { name, identity, kind, gone, removed_default, .. } = known;
+            column.execute((number, id, name, identity, kind, gone, removed_default))?;
+        }
+        Ok(())
     }
 
     /// The table has another key: from now on it is another table.

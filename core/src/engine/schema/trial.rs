@@ -9,8 +9,8 @@ use rejoin_protocol::{ColumnKind, functions};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
+use crate::engine::database::Database;
 use crate::engine::database::authorizer::LARGEST;
-use crate::engine::database::{Database, fault};
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::build::refused;
 use crate::engine::schema::change::run;
@@ -83,7 +83,7 @@ struct Limited<'a>(&'a Connection);
 
 impl<'a> Limited<'a> {
     fn begin(conn: &'a Connection) -> Result<Self> {
-        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST_IN_TRIAL).map_err(fault::of)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST_IN_TRIAL)?;
         Ok(Self(conn))
     }
 }
@@ -170,7 +170,7 @@ fn evaluate(db: &Database, table: &Table, expression: &Expression<'_>) -> Result
 
 /// SQLite's error as the reason why the schema is refused.
 fn failed(table: &Table, place: &str, error: rusqlite::Error) -> Error {
-    match fault::of(error) {
+    match Error::from(error) {
         Error::InvalidInput(InputFault::Sql(why)) => {
             refused(&table.name, format!("the {place} fails: {why}"))
         }

@@ -171,11 +171,7 @@ fn foreign_trigger_cannot_write_a_synced_table() {
         "{local:?}"
     );
     let base = engine.write(crate::engine::change::Origin::Remote, |engine| {
-        engine
-            .db
-            .conn()
-            .execute("INSERT INTO notes (id) VALUES ('b')", [])
-            .map_err(crate::engine::database::fault::of)
+        Ok(engine.db.conn().execute("INSERT INTO notes (id) VALUES ('b')", [])?)
     });
     assert!(base.is_err(), "it fails for engine writes as well");
     assert_eq!(all(&mut engine, "SELECT id FROM notes"), ["'a'"]);

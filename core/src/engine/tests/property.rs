@@ -16,7 +16,6 @@ use rusqlite::Connection;
 
 use super::{engine, queued, settle, table, text_of};
 use crate::engine::change::Origin;
-use crate::engine::database::fault;
 use crate::engine::{Engine, EngineTransaction};
 use crate::error::{Error, InputFault, Result};
 use crate::value::Value;
@@ -243,7 +242,7 @@ fn base(engine: &mut Engine, rng: &mut Rng, seen: &mut Coverage) -> Result<(), S
                 }
                 Err(key) => format!("DELETE FROM {table} WHERE id = {key}"),
             };
-            conn.execute(&format!("/*rejoin*/{sql}"), []).map_err(fault::of)?;
+            conn.execute(&format!("/*rejoin*/{sql}"), [])?;
         }
         Ok(())
     });

@@ -3,7 +3,6 @@
 use rejoin_protocol::Manifest;
 
 use super::{all, engine, notes, open, table};
-use crate::engine::database::fault;
 use crate::engine::reset::{self, Keep};
 use crate::engine::{Engine, Reader, adopt};
 use crate::error::Error;
@@ -165,6 +164,6 @@ fn rename_that_a_broken_view_prevents_has_a_remedy() {
 fn read_only_folder_is_named_as_the_cause() {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
     let words = Some(String::from("attempt to write a readonly database"));
-    let error = fault::of(rusqlite::Error::SqliteFailure(code, words)).to_string();
+    let error = Error::from(rusqlite::Error::SqliteFailure(code, words)).to_string();
     assert!(error.contains("its folder must be writable"), "{error}");
 }

@@ -11,7 +11,7 @@ use serde_json::to_vec;
 use super::{pull, push};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
@@ -49,10 +49,10 @@ fn base_is_empty(engine: &Engine) -> Result<bool> {
             waiting.iter().filter(|row| row.table == table.number).collect();
         let (key, name) = (quoted(&table.key_column().name), quoted(&table.name));
         let sql = format!("{OURS}SELECT {key} FROM {name} LIMIT {}", touched.len() + 1);
-        let mut statement = engine.db.conn().prepare_cached(&sql).map_err(fault::of)?;
-        let mut present = statement.query([]).map_err(fault::of)?;
-        while let Some(row) = present.next().map_err(fault::of)? {
-            let row = RowKey { table: table.number, key: row.get(0).map_err(fault::of)? };
+        let mut statement = engine.db.conn().prepare_cached(&sql)?;
+        let mut present = statement.query([])?;
+        while let Some(row) = present.next()? {
+            let row = RowKey { table: table.number, key: row.get(0)? };
             if !waiting.contains(&row) {
                 return Ok(false);
             }

@@ -11,7 +11,7 @@ use rejoin_protocol::digest::{self, Digest, covered};
 use rejoin_protocol::limits::DIGEST_SLICES;
 
 use crate::engine::Engine;
-use crate::engine::database::{OURS, fault};
+use crate::engine::database::OURS;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::quoted;
@@ -50,25 +50,18 @@ fn add_untouched(
     digest: &mut Digest,
 ) -> Result<()> {
     let sql = format!("{OURS}SELECT {} FROM {}", names(table), quoted(&table.name));
-    let mut scan = |statement: &mut rusqlite::Statement<'_>| -> rusqlite::Result<()> {
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let key = RowKey { table: table.number, key: row.get(table.key)? };
-            if touched.contains(&key) {
-                continue;
-            }
-            let values: Vec<Value> =
-                cells.iter().map(|(at, _)| row.get(*at)).collect::<rusqlite::Result<_>>()?;
-            digest.add(values.iter().zip(cells.iter().map(|(_, kind)| *kind)));
+    let mut statement = engine.db.conn().prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let key = RowKey { table: table.number, key: row.get(table.key)? };
+        if touched.contains(&key) {
+            continue;
         }
-        Ok(())
-    };
-    engine
-        .db
-        .conn()
-        .prepare_cached(&sql)
-        .and_then(|mut statement| scan(&mut statement))
-        .map_err(fault::of)
+        let values: Vec<Value> =
+            cells.iter().map(|(at, _)| row.get(*at)).collect::<rusqlite::Result<_>>()?;
+        digest.add(values.iter().zip(cells.iter().map(|(_, kind)| *kind)));
+    }
+    Ok(())
 }
 
 /// The hash of a base row of either model; `None` if there is none.
@@ -101,7 +94,7 @@ impl Scan {
     pub(crate) fn new(engine: &Engine, table: &Table) -> Result<Self> {
         let sql = format!("{OURS}SELECT count(*) FROM {}", quoted(&table.name));
         let conn = engine.db.conn();
-        let rows: i64 = conn.query_row(&sql, [], |row| row.get(0)).map_err(fault::of)?;
+        let rows: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
         let slices = u64::try_from(rows).unwrap_or_default().div_ceil(SLICE_ROWS);
         let slices = slices.clamp(1, u64::from(DIGEST_SLICES));
         Ok(Self::over(table.number, usize::try_from(slices).unwrap_or(1), HashSet::new()))
@@ -149,8 +142,8 @@ impl Scan {
             Ok(())
         };
         let conn = engine.db.conn();
-        let mut statement = conn.prepare_cached(&sql).map_err(fault::of)?;
-        scan(&mut statement).map_err(fault::of)?;
+        let mut statement = conn.prepare_cached(&sql)?;
+        scan(&mut statement)?;
         Ok(read == most)
     }
 
