@@ -10,10 +10,10 @@
 #![allow(clippy::missing_panics_doc)] // A scenario that cannot be set up fails its test.
 
 pub mod backend;
+pub mod crash_device;
 pub mod device;
 pub mod door;
 pub mod fault;
-pub mod mortal;
 pub mod nginx;
 pub mod peer;
 pub mod plain;

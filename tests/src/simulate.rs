@@ -2,18 +2,20 @@
 //!
 //! A [`Model`] defines a run: the steps that follow from a seed, and how they are executed. This
 //! module has what all models share: threads, counts, limits, shrinking, and the check that each
-//! mutation switch is noticed. It depends on no device, server or SQLite.
+//! mutation switch is noticed. It depends on no device, server or SQLite; only `exchange` and `wire`
+//! do, which the models `rows` and `plain` share.
 //!
 //! The same seed and steps give the same run on every machine. Each step works without the others,
 //! so that shrinking can leave out steps one by one. A run fails by a named invariant or by another
 //! error; only a named invariant notices a mutant.
 
 mod claims;
+mod exchange;
+mod executor;
 pub mod log;
 pub mod plain;
 mod report;
 pub mod rows;
-mod run;
 mod shrink;
 mod wire;
 
@@ -24,13 +26,13 @@ use std::fmt;
 
 use rejoin_protocol::mutant::Mutant;
 
-pub use claims::{Order, simulate};
+pub use claims::{SimulationOptions, simulate};
+pub use executor::{FailedRun, RunTotals, execute_run, execute_runs};
 pub use report::RunReport;
-pub use run::{Broken, Sum, tell, worlds};
 pub use shrink::shrink;
 
-/// How often each expected event must happen in [`Model::enough`] runs.
-pub const RARELY: u64 = 5;
+/// How often each expected event must happen in [`Model::coverage_runs`] runs.
+pub const MIN_OCCURRENCES: u64 = 5;
 
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,25 +119,25 @@ pub trait Model: Sync {
     }
 
     /// The steps of a run. The rest of the run (how many devices, which server) follows from the
-    /// seed in [`Model::live`], so that a subset of the steps belongs to the same run.
+    /// seed in [`Model::execute`], so that a subset of the steps belongs to the same run.
     fn steps(&self, seed: u64) -> Vec<Self::Step>;
 
     /// Executes a run to its end and checks the invariants. May panic, which fails the run as well.
     ///
     /// # Errors
     /// Why it failed.
-    fn live(&self, seed: u64, steps: &[Self::Step], report: &mut RunReport) -> Checked;
+    fn execute(&self, seed: u64, steps: &[Self::Step], report: &mut RunReport) -> Checked;
 
     /// Events that must happen at least once in all runs together; without them the runs would not
     /// cover the rules.
-    fn expected(&self) -> &'static [&'static str];
+    fn expected_events(&self) -> &'static [&'static str];
 
-    /// The number of runs in which each of them must happen [`RARELY`] times, and within which each
-    /// must happen at all.
-    fn enough(&self) -> u64;
+    /// The number of runs in which each of them must happen [`MIN_OCCURRENCES`] times, and within
+    /// which each must happen at all.
+    fn coverage_runs(&self) -> u64;
 
     /// Events that may happen in few runs only: the name, and the limit per thousand runs.
-    fn limited(&self) -> &'static [(&'static str, u64)] {
+    fn limited_events(&self) -> &'static [(&'static str, u64)] {
         &[]
     }
 

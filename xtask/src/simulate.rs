@@ -38,8 +38,8 @@ pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
 /// Every model with the fixed seeds of the gate, and some new ones. Claims are counted, not runs.
 pub(crate) fn gate() -> Result<Count> {
     let mut count = Count::default();
-    for (model, worlds) in GATE {
-        let mut simulation = worlds_of(model, worlds)?;
+    for (model, runs) in GATE {
+        let mut simulation = simulation_of(model, runs)?;
         simulation.args(["--events", "--mutants"]);
         count += claims::hold(simulation)?.0;
     }
@@ -51,8 +51,8 @@ pub(crate) fn gate() -> Result<Count> {
 /// Every model with a few fixed seeds.
 pub(crate) fn daily() -> Result<Count> {
     let mut count = Count::default();
-    for (model, worlds) in DAILY {
-        let mut simulation = worlds_of(model, worlds)?;
+    for (model, runs) in DAILY {
+        let mut simulation = simulation_of(model, runs)?;
         simulation.arg("--mutants");
         count += claims::hold(simulation)?.0;
     }
@@ -71,17 +71,17 @@ fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
     let cluster = match rust_tests::postgres() {
         Ok(cluster) => cluster,
         Err(error @ StartError::NoPrograms) => {
-            return Ok(Count::skipped(&format!("worlds over PostgreSQL: {error}")));
+            return Ok(Count::skipped(&format!("runs over PostgreSQL: {error}")));
         }
         Err(error) => return Err(error.into()),
     };
     let mut count = Count::default();
-    for (worlds, is_fresh) in [(fixed, false), (fresh, true)] {
-        if worlds == 0 {
+    for (runs, is_fresh) in [(fixed, false), (fresh, true)] {
+        if runs == 0 {
             continue;
         }
         for model in ["rows", "log"] {
-            let mut simulation = worlds_of(model, worlds)?;
+            let mut simulation = simulation_of(model, runs)?;
             simulation.args(["--store", "postgres"]);
             if is_fresh {
                 simulation.args(["--from", &fresh_seed()?, "--every"]);
@@ -95,11 +95,11 @@ fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
 
 /// Every model with new seeds, which the first line of the output names. Continues after a broken
 /// run.
-fn fresh(worlds: u32) -> Result<Count> {
+fn fresh(runs: u32) -> Result<Count> {
     let from = fresh_seed()?;
     let mut count = Count::default();
     for (model, _) in GATE {
-        let mut simulation = worlds_of(model, worlds)?;
+        let mut simulation = simulation_of(model, runs)?;
         simulation.args(["--from", &from, "--every"]);
         count += claims::hold(simulation)?.0;
     }
@@ -112,8 +112,8 @@ fn fresh_seed() -> Result<String> {
     Ok((now * u64::from(DEEP_FRESH)).to_string())
 }
 
-fn worlds_of(model: &str, worlds: u32) -> Result<Command> {
+fn simulation_of(model: &str, runs: u32) -> Result<Command> {
     let mut simulation = Built::now()?.program("rejoin-simulate")?;
-    simulation.args(["--model", model, "--seeds", &worlds.to_string()]);
+    simulation.args(["--model", model, "--seeds", &runs.to_string()]);
     Ok(simulation)
 }

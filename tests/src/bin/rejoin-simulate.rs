@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rejoin_postgres::Database;
 use rejoin_tests::Store;
-use rejoin_tests::simulate::{Order, log::Log, plain::Plain, rows::Rows, simulate};
+use rejoin_tests::simulate::{SimulationOptions, log::Log, plain::Plain, rows::Rows, simulate};
 
 /// Simulated runs of a model, by seed.
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let order = Order {
+    let simulation = SimulationOptions {
         from: options.from,
         seeds: options.seeds,
         events: options.events,
@@ -82,9 +82,9 @@ fn main() -> ExitCode {
     let mut print = |line: &str| println!("{line}");
     // One arm per model.
     let holds = match options.model.as_str() {
-        "plain" => simulate(&Plain, &order, &mut print),
-        "rows" => simulate(&Rows { store }, &order, &mut print),
-        "log" => simulate(&Log { store }, &order, &mut print),
+        "plain" => simulate(&Plain, &simulation, &mut print),
+        "rows" => simulate(&Rows { store }, &simulation, &mut print),
+        "log" => simulate(&Log { store }, &simulation, &mut print),
         _ => false,
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -9,24 +9,24 @@
 //! all actions in one place in the order in which they were taken. The expected state is computed
 //! by `oracle` alone.
 
-mod central;
-mod deed;
+mod actions;
+mod authority;
+mod database_log;
 mod device;
-mod forge;
-mod happening;
-mod heal;
-mod judge;
-mod laws;
-mod mirror;
+mod device_invariants;
+mod events;
+mod expected_server;
+mod ids;
+mod modified_client;
 mod network;
 mod oracle;
-mod rights;
+mod recovery;
+mod run;
+mod server;
 mod setting;
 mod step;
 mod store;
-mod tables;
-mod words;
-mod world;
+mod write_access;
 
 use rejoin_protocol::mutant::Mutant::{
     KeyBelowSeen, NoFloor, NotToldGone, NothingVoid, OwnNotSent, PastUnguarded, RevisionKept,
@@ -35,9 +35,9 @@ use rejoin_protocol::mutant::Mutant::{
 
 use super::{Checked, Model, RunReport, Switch, switches};
 use crate::Store;
+use run::LogRun;
 use setting::Setting;
-use step::{Step, What};
-use world::World;
+use step::{Step, StepKind};
 
 /// The log model.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,40 +64,40 @@ impl Model for Log {
     fn steps(&self, seed: u64) -> Vec<Step> {
         let setting = Setting::of(seed);
         let leaves = u32::from(setting.leaves);
-        step::steps(seed, |what| match what {
-            What::Judge => setting.authority.into(),
+        step::steps(seed, |kind| match kind {
+            StepKind::RunAuthority => setting.authority.into(),
             // Where entries are denied, users have decisions to make.
-            What::Decide => 1 + 5 * leaves,
-            What::Compact => setting.compaction.into(),
-            What::Member => u32::from(setting.joins) + leaves,
-            What::Leave => setting.leavers.into(),
-            What::Backup => setting.backups.into(),
-            What::Copy => 3 * u32::from(setting.copies),
-            What::Upgrade => setting.upgrades.into(),
-            What::Forge => setting.forgers.into(),
-            What::Arrive if setting.is_slow() => 3,
+            StepKind::Decide => 1 + 5 * leaves,
+            StepKind::Compact => setting.compaction.into(),
+            StepKind::ChangeMembership => u32::from(setting.joins) + leaves,
+            StepKind::RemoveDevice => setting.leavers.into(),
+            StepKind::Backup => setting.backups.into(),
+            StepKind::Copy => 3 * u32::from(setting.copies),
+            StepKind::Upgrade => setting.upgrades.into(),
+            StepKind::PublishForged => setting.forgers.into(),
+            StepKind::DeliverDelayed if setting.is_slow() => 3,
             _ => 1,
         })
     }
 
-    fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
+    fn execute(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
         let mut setting = Setting::of(seed);
         if self.store == Store::Postgres {
             setting.database = Some(Store::Postgres);
         }
-        let mut world = World::new(setting, seed, report)?;
+        let mut run = LogRun::new(setting, seed, report)?;
         for step in steps {
-            world.step(step)?;
+            run.step(step)?;
         }
-        world.heal()?;
-        world.judge_all()
+        run.recover()?;
+        run.check_final_state()
     }
 
-    fn expected(&self) -> &'static [&'static str] {
+    fn expected_events(&self) -> &'static [&'static str] {
         &EXPECTED
     }
 
-    fn enough(&self) -> u64 {
+    fn coverage_runs(&self) -> u64 {
         8_000
     }
 

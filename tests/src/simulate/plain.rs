@@ -8,45 +8,46 @@
 //! has a policy: only a policy that allows it overwrites a foreign value, and a conflict that the
 //! policy resolves is not left to the app.
 
-mod edits;
-mod ending;
+mod final_checks;
 mod history;
-mod site;
+mod run;
+mod server;
 mod step;
-mod world;
+mod user_operations;
 mod written;
 
 use rejoin_protocol::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept, TwoRecordsOfARow};
 
+use super::exchange::Step;
 use super::{Checked, Model, RunReport, Switch, switches};
-use step::Step;
-use world::World;
+use run::PlainRun;
+use step::StepKind;
 
 /// Devices and a plain server.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain;
 
 impl Model for Plain {
-    type Step = Step;
+    type Step = Step<StepKind>;
 
     fn name(&self) -> &'static str {
         "plain"
     }
 
-    fn steps(&self, seed: u64) -> Vec<Step> {
+    fn steps(&self, seed: u64) -> Vec<Step<StepKind>> {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
-        let mut world = World::new(seed, report);
+    fn execute(&self, seed: u64, steps: &[Step<StepKind>], report: &mut RunReport) -> Checked {
+        let mut run = PlainRun::new(seed, report);
         for step in steps {
-            world.happen(step)?;
+            run.execute(step)?;
         }
-        world.settle()?;
-        world.detect_conflicts()
+        run.settle()?;
+        run.check_outcomes()
     }
 
-    fn expected(&self) -> &'static [&'static str] {
+    fn expected_events(&self) -> &'static [&'static str] {
         &[
             "500 after the commit",
             "500 without a commit",
@@ -85,12 +86,12 @@ impl Model for Plain {
         ]
     }
 
-    fn enough(&self) -> u64 {
+    fn coverage_runs(&self) -> u64 {
         2_000
     }
 
-    fn limited(&self) -> &'static [(&'static str, u64)] {
-        &[(world::RESIDUE, 20), (world::ALIVE, 5)]
+    fn limited_events(&self) -> &'static [(&'static str, u64)] {
+        &[(run::RESIDUE, 20), (run::ALIVE, 5)]
     }
 
     fn switches(&self) -> &'static [Switch] {

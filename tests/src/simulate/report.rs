@@ -11,12 +11,12 @@ pub struct RunReport {
 
 impl RunReport {
     /// A report that also keeps every trace line.
-    pub fn telling() -> Self {
+    pub fn with_trace() -> Self {
         Self { lines: Some(Vec::new()), ..Self::default() }
     }
 
     /// Adds a line to the trace; the closure runs only if the trace is kept.
-    pub fn say(&mut self, line: impl FnOnce() -> String) {
+    pub fn trace(&mut self, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines.push(line());
         }

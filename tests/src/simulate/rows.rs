@@ -9,34 +9,36 @@
 //! nothing. After a whole pass without other writers, device and server agree. After some quiet
 //! passes nothing is pending and all devices agree.
 
-mod book;
-mod death;
-mod decide;
-mod ending;
+mod crash_point;
+mod device_state;
+mod edit_times;
 mod exceptions;
-mod expected;
+mod expected_events;
+mod final_checks;
 mod history;
-mod keeping;
-mod laws;
-mod meaning;
-mod offers;
+mod invariants;
+mod later_writes;
+mod mutant_switches;
+mod mutations;
 mod parked;
 mod pass;
-mod rules;
+mod push_content;
+mod push_invariants;
+mod pushes;
+mod run;
+mod scenarios;
 mod schema;
-mod seat;
-mod served;
+mod server;
+mod server_schema;
 mod setting;
-mod sight;
-mod site;
+mod slot;
 mod step;
-mod tales;
-mod time;
-mod world;
+mod user_operations;
 
+use super::exchange::Step;
 use super::{Checked, Model, RunReport, Switch};
-use step::Step;
-use world::World;
+use run::RowsRun;
+use step::StepKind;
 
 use crate::Store;
 
@@ -48,7 +50,7 @@ pub struct Rows {
 }
 
 impl Model for Rows {
-    type Step = Step;
+    type Step = Step<StepKind>;
 
     fn name(&self) -> &'static str {
         "rows"
@@ -61,32 +63,32 @@ impl Model for Rows {
         }
     }
 
-    fn steps(&self, seed: u64) -> Vec<Step> {
+    fn steps(&self, seed: u64) -> Vec<Step<StepKind>> {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
-        let mut world = World::new(seed, self.store, report)?;
+    fn execute(&self, seed: u64, steps: &[Step<StepKind>], report: &mut RunReport) -> Checked {
+        let mut run = RowsRun::new(seed, self.store, report)?;
         for step in steps {
-            world.happen(step)?;
+            run.execute(step)?;
         }
-        world.settle()?;
-        world.detect_conflicts()
+        run.settle()?;
+        run.check_outcomes()
     }
 
-    fn expected(&self) -> &'static [&'static str] {
-        expected::THINGS
+    fn expected_events(&self) -> &'static [&'static str] {
+        expected_events::EXPECTED_EVENTS
     }
 
-    fn enough(&self) -> u64 {
+    fn coverage_runs(&self) -> u64 {
         450
     }
 
-    fn limited(&self) -> &'static [(&'static str, u64)] {
-        &[(ending::RESIDUE, 30)]
+    fn limited_events(&self) -> &'static [(&'static str, u64)] {
+        &[(final_checks::RESIDUE, 30)]
     }
 
     fn switches(&self) -> &'static [Switch] {
-        rules::SWITCHES
+        mutant_switches::SWITCHES
     }
 }

@@ -2,7 +2,7 @@
 
 use rejoin_protocol::mutant::Mutant;
 
-use super::{Model, RunReport, tell};
+use super::{Model, RunReport, execute_run};
 
 /// Leaves out steps while the run still fails by the same invariant: first halves, then quarters,
 /// in the end single steps. Executes at most `most` runs. Steps that do not fail are returned
@@ -15,7 +15,7 @@ pub fn shrink<M: Model>(
     most: usize,
 ) -> Vec<M::Step> {
     let fails = |steps: &[M::Step]| {
-        let failed = tell(model, seed, steps, mutant, &mut RunReport::default());
+        let failed = execute_run(model, seed, steps, mutant, &mut RunReport::default());
         failed.err().map(|why| why.name())
     };
     let mut kept = steps.to_vec();

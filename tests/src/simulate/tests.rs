@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rejoin_protocol::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept};
 use rejoin_protocol::mutant::on;
 
-use super::claims::NOTICED;
-use super::{Checked, Model, Order, RunReport, Switch, broken, shrink, simulate};
+use super::claims::MAX_MUTANT_RUNS;
+use super::{Checked, Model, RunReport, SimulationOptions, Switch, broken, shrink, simulate};
 
 #[derive(Default)]
 struct Numbers {
@@ -27,18 +27,18 @@ impl Model for Numbers {
         (seed..seed + 9).collect()
     }
 
-    fn enough(&self) -> u64 {
+    fn coverage_runs(&self) -> u64 {
         500
     }
 
-    fn live(&self, _: u64, steps: &[u64], report: &mut RunReport) -> Checked {
+    fn execute(&self, _: u64, steps: &[u64], report: &mut RunReport) -> Checked {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         if self.drifts {
-            report.say(|| RUNS.fetch_add(1, Ordering::Relaxed).to_string());
+            report.trace(|| RUNS.fetch_add(1, Ordering::Relaxed).to_string());
         }
         let mut three = false;
         for step in steps {
-            report.say(|| format!("met {step}"));
+            report.trace(|| format!("met {step}"));
             report.count(if step % 2 == 0 { "even" } else { "odd" });
             three |= *step == 3;
             if *step == 150 {
@@ -55,11 +55,11 @@ impl Model for Numbers {
         Ok(())
     }
 
-    fn expected(&self) -> &'static [&'static str] {
+    fn expected_events(&self) -> &'static [&'static str] {
         self.expected
     }
 
-    fn limited(&self) -> &'static [(&'static str, u64)] {
+    fn limited_events(&self) -> &'static [(&'static str, u64)] {
         &[("odd", 1000)]
     }
 
@@ -75,7 +75,7 @@ impl Model for Numbers {
 }
 
 /// The claims of so many runs.
-const FEW: Order = Order {
+const FEW: SimulationOptions = SimulationOptions {
     from: 0,
     seeds: 100,
     events: false,
@@ -86,12 +86,12 @@ const FEW: Order = Order {
 };
 
 fn simulated(model: &Numbers, mutants: bool) -> (bool, String) {
-    simulated_by(model, &Order { seeds: 600, mutants, ..FEW })
+    simulated_by(model, &SimulationOptions { seeds: 600, mutants, ..FEW })
 }
 
-fn simulated_by(model: &Numbers, order: &Order) -> (bool, String) {
+fn simulated_by(model: &Numbers, options: &SimulationOptions) -> (bool, String) {
     let mut text = String::new();
-    let holds = simulate(model, order, &mut |line| text = format!("{text}{line}\n"));
+    let holds = simulate(model, options, &mut |line| text = format!("{text}{line}\n"));
     (holds, text)
 }
 
@@ -123,9 +123,9 @@ fn mutant_is_noticed_by_a_named_invariant_only() {
     ] {
         assert!(text.contains(found), "{text}");
     }
-    let missed = format!("P4 without it (BaseNotFolded): not noticed in {NOTICED} runs");
+    let missed = format!("P4 without it (BaseNotFolded): not noticed in {MAX_MUTANT_RUNS} runs");
     assert!(text.contains(&missed), "{text}");
-    let panics = format!("P2 without it (RecordThawed): not noticed in {NOTICED} runs");
+    let panics = format!("P2 without it (RecordThawed): not noticed in {MAX_MUTANT_RUNS} runs");
     assert!(text.contains(&panics) && text.contains(r#"{"unexpected": 9}"#), "{text}");
 }
 
@@ -141,7 +141,7 @@ fn expected_event_that_never_happens_breaks_a_claim() {
 #[test]
 fn missing_event_is_searched_in_further_runs() {
     let with = |expected| Numbers { expected, ..Numbers::default() };
-    let events = Order { events: true, ..FEW };
+    let events = SimulationOptions { events: true, ..FEW };
     let (holds, text) = simulated_by(&with(&["odd", "150"]), &events);
     assert!(holds && text.contains("the invariants hold in 160 runs"), "{text}");
     assert!(text.contains("all 2 expected events happened at least 1 times"), "{text}");
@@ -161,9 +161,9 @@ fn run_with_another_trace_when_repeated_is_named() {
 #[test]
 fn option_every_names_each_failed_run() {
     let model = Numbers { breaks: true, ..Numbers::default() };
-    let order = Order { seeds: 20, every: true, ..FEW };
+    let options = SimulationOptions { seeds: 20, every: true, ..FEW };
     let mut lines = Vec::new();
-    assert!(!simulate(&model, &order, &mut |line| lines.push(line.to_owned())));
+    assert!(!simulate(&model, &options, &mut |line| lines.push(line.to_owned())));
     // The runs of seeds 0 to 3 contain a 3, and then a 5.
     assert_eq!(lines.len(), 6, "{lines:?}");
     assert!(

@@ -41,7 +41,7 @@ fn server_with_three(store: Store) -> Backend {
 }
 
 /// A synced device of Ana's with the action `take`.
-fn taker(server: &Backend, seed: u64) -> Device {
+fn device_with_take(server: &Backend, seed: u64) -> Device {
     let mut device = Device::new("ana", seed);
     device.sync(server);
     perform::set_actions(device.engine(), Arc::new(Actions::new().declare(TAKE)), true).unwrap();
@@ -57,7 +57,7 @@ fn take(device: &mut Device, n: i64) {
 fn two_devices_take_from_one_stock_until_it_is_empty(store: Store) {
     for (stock, left, reason) in [(5, "1", None), (3, "1", Some(ParkReason::Unreplayable))] {
         let server = server_with(store, stock);
-        let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
+        let [mut one, mut two] = [1, 2].map(|seed| device_with_take(&server, seed));
         take(&mut one, 2);
         take(&mut two, 2);
         one.sync(&server);
@@ -75,7 +75,7 @@ fn two_devices_take_from_one_stock_until_it_is_empty(store: Store) {
 fn policy_does_not_apply_to_action_writes(store: Store) {
     let mut server = server_with(store, 5);
     server.govern("places", |table| table.policy = Policy::Rebase);
-    let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
+    let [mut one, mut two] = [1, 2].map(|seed| device_with_take(&server, seed));
     take(&mut one, 2);
     take(&mut two, 1);
     one.sync(&server);
@@ -95,7 +95,7 @@ const SCORE_IT: &str = r#"{"name": "score it", "statements": [
 fn edit_of_action_row_follows_the_action_rerun(store: Store) {
     for (score, notes) in [(4, "mine n"), (1, "n mine")] {
         let server = server_with_three(store);
-        let mut device = taker(&server, 1);
+        let mut device = device_with_take(&server, 1);
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
         perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
         server.outside(&format!("UPDATE places SET score = {score} WHERE id = 'p1'"));
@@ -115,7 +115,7 @@ fn edit_of_action_row_follows_the_action_rerun(store: Store) {
 fn value_not_written_by_action_rerun_is_reverted(store: Store) {
     let server = server_with_three(store);
     let outcome = |meets: bool| {
-        let mut device = taker(&server, if meets { 2 } else { 1 });
+        let mut device = device_with_take(&server, if meets { 2 } else { 1 });
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
         perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
         server.outside("UPDATE places SET score = 1 WHERE id = 'p1'");
@@ -140,7 +140,7 @@ fn value_not_written_by_action_rerun_is_reverted(store: Store) {
 fn action_is_applied_once_after_each_fault(store: Store) {
     for fault in faults(store) {
         let server = server_with(store, 5);
-        let mut device = taker(&server, 1);
+        let mut device = device_with_take(&server, 1);
         take(&mut device, 2);
         device.faults.push_back(fault);
         let _ = device.pass(&server);
@@ -158,8 +158,8 @@ fn action_is_applied_once_after_each_fault(store: Store) {
 }
 
 /// Takes two of five, which the server accepts.
-fn took_two(server: &Backend) -> (Device, MutationId) {
-    let mut device = taker(server, 1);
+fn accepted_take(server: &Backend) -> (Device, MutationId) {
+    let mut device = device_with_take(server, 1);
     let id = perform::perform(device.engine(), "take", &json!({"n": 2})).unwrap().id.unwrap();
     device.sync(server);
     assert_eq!(server.see(SCORE), "3");
@@ -169,7 +169,7 @@ fn took_two(server: &Backend) -> (Device, MutationId) {
 #[apply(each_store)]
 fn undo_of_action_compares_old_values_only(store: Store) {
     let server = server_with(store, 5);
-    let (mut device, id) = took_two(&server);
+    let (mut device, id) = accepted_take(&server);
     // Two others were added: that there are five does not mean that the two are back.
     server.outside("UPDATE places SET score = 5");
     assert!(matches!(decide::undo(device.engine(), id), Ok(Undone::NewMutation(_))));
@@ -181,7 +181,7 @@ fn undo_of_action_compares_old_values_only(store: Store) {
 #[apply(each_store)]
 fn action_is_undone_and_redone(store: Store) {
     let server = server_with(store, 5);
-    let (mut device, id) = took_two(&server);
+    let (mut device, id) = accepted_take(&server);
     for (undo, score) in [(true, "5"), (false, "3")] {
         let done = if undo {
             decide::undo(device.engine(), id)
@@ -201,7 +201,7 @@ fn action_is_undone_and_redone(store: Store) {
 fn edit_of_an_action_overwrites_nothing(store: Store) {
     let mut server = server_with(store, 5);
     server.govern("places", |table| table.policy = Policy::Rebase);
-    let mut device = taker(&server, 1);
+    let mut device = device_with_take(&server, 1);
     let id = perform::perform(device.engine(), "take", &json!({"n": 2})).unwrap().id.unwrap();
     let edit =
         |tx: &mut EngineTransaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
@@ -218,7 +218,7 @@ fn edit_of_an_action_overwrites_nothing(store: Store) {
 #[apply(each_store)]
 fn actions_only_table_is_corrected_by_new_arguments_only(store: Store) {
     let server = server_with(store, 5);
-    let mut device = taker(&server, 1);
+    let mut device = device_with_take(&server, 1);
     let actions = Actions::new().declare(TAKE).only_by_actions("places");
     perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
     // The server refuses scores above five.
@@ -252,7 +252,7 @@ fn actions_only_table_is_corrected_by_new_arguments_only(store: Store) {
 #[apply(each_store)]
 fn perform_again_of_pending_action_or_plain_edit(store: Store) {
     let server = server_with(store, 5);
-    let mut device = taker(&server, 1);
+    let mut device = device_with_take(&server, 1);
     let first = perform::perform(device.engine(), "take", &json!({"n": 2})).unwrap().id.unwrap();
     take(&mut device, 1);
     assert_eq!(device.see(SCORE), "2");

@@ -12,7 +12,7 @@ use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, InputFault, StorageFault};
 use rejoin_tests::{Backend, Device, Moment};
 
-use crate::hostile::imprint;
+use crate::hostile::state_of;
 
 const SEE: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
@@ -20,7 +20,7 @@ const SEE: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const LARGE: &str = "hex(randomblob(200000))";
 
 #[track_caller]
-fn in_step(device: &mut Device, server: &Backend, what: &str) {
+fn check_in_sync(device: &mut Device, server: &Backend, what: &str) {
     assert_eq!(device.waiting(), "", "{what}");
     for table in ["places", "visits"] {
         let (ours, theirs) =
@@ -40,7 +40,7 @@ fn one_place() -> Backend {
 }
 
 /// A device that synced before and has pending writes, and a server with large changes.
-fn apart() -> (Backend, Device) {
+fn diverged_device() -> (Backend, Device) {
     let server = one_place();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -56,12 +56,12 @@ fn apart() -> (Backend, Device) {
 /// Continues until a step fails, which must change nothing, or the pass is over.
 fn first_error(device: &mut Device, server: &Backend, what: &str) -> Option<Error> {
     for _ in 0..200 {
-        let before = imprint(device);
+        let before = state_of(device);
         match device.step(server) {
             Ok(Moment::Finished(_)) => return None,
             Ok(Moment::Leaving(_)) => {}
             Err(error) => {
-                assert_eq!(imprint(device), before, "{what}: in part");
+                assert_eq!(state_of(device), before, "{what}: in part");
                 return Some(error.downcast().unwrap_or_else(|error| panic!("{what}: {error:#}")));
             }
         }
@@ -72,7 +72,7 @@ fn first_error(device: &mut Device, server: &Backend, what: &str) -> Option<Erro
 #[test]
 fn full_disk_at_any_page_loses_nothing() {
     let rebuilt = || {
-        let (mut server, mut device) = apart();
+        let (mut server, mut device) = diverged_device();
         device.sync(&server);
         device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
         server.alter(&format!(
@@ -81,8 +81,8 @@ fn full_disk_at_any_page_loses_nothing() {
         (server, device)
     };
     let table: [(&str, Begin<'_>); 3] = [
-        ("a first sync", &|| (apart().0, Device::new("ana", 2))),
-        ("push and pull", &apart),
+        ("a first sync", &|| (diverged_device().0, Device::new("ana", 2))),
+        ("push and pull", &diverged_device),
         ("a rebuild beside the tables", &rebuilt),
     ];
     for (what, begin) in table {
@@ -102,7 +102,7 @@ fn full_disk_at_any_page_loses_nothing() {
         assert!(full > 5, "{what}: it was full {full} times only");
         shortage::limit_room(device.engine(), None).unwrap();
         device.sync(&server);
-        in_step(&mut device, &server, what);
+        check_in_sync(&mut device, &server, what);
         let mine = server.see("SELECT count(*) FROM places WHERE id = 'mine'");
         assert_eq!(mine, if what == "a first sync" { "0" } else { "1" }, "{what}");
     }
@@ -115,8 +115,8 @@ fn file_locked_by_another_program_is_a_temporary_error() {
         ("registering", &new, Phase::Registering),
         ("the schema", &new, Phase::FetchingSchema),
         ("the first page", &new, Phase::Snapshot),
-        ("an answer to a push", &apart, Phase::Pushing),
-        ("a pull", &apart, Phase::Pulling),
+        ("an answer to a push", &diverged_device, Phase::Pushing),
+        ("a pull", &diverged_device, Phase::Pulling),
     ];
     for (what, begin, phase) in table {
         let (server, mut device) = begin();
@@ -135,7 +135,7 @@ fn file_locked_by_another_program_is_a_temporary_error() {
         );
         other.execute_batch("COMMIT").unwrap();
         device.sync(&server);
-        in_step(&mut device, &server, what);
+        check_in_sync(&mut device, &server, what);
     }
 }
 
@@ -173,8 +173,8 @@ fn wrong_device_clock_loses_nothing_and_wins_nothing() {
         wrong.write("UPDATE places SET name = 'Later' WHERE id = 'p1'");
         wrong.sync(&server);
         right.sync(&server);
-        in_step(&mut wrong, &server, what);
-        in_step(&mut right, &server, what);
+        check_in_sync(&mut wrong, &server, what);
+        check_in_sync(&mut right, &server, what);
         assert_eq!(server.see("SELECT name FROM places ORDER BY name"), "Later New", "{what}");
     }
 }
@@ -195,8 +195,8 @@ fn sync_continues_after_server_clock_jumps() {
         two.write(&format!("UPDATE places SET note = 'note {number}' WHERE id = 'p1'"));
         two.sync(&server);
         one.sync(&server);
-        in_step(&mut one, &server, &format!("clock {clock}"));
-        in_step(&mut two, &server, &format!("clock {clock}"));
+        check_in_sync(&mut one, &server, &format!("clock {clock}"));
+        check_in_sync(&mut two, &server, &format!("clock {clock}"));
     }
 }
 
@@ -210,17 +210,17 @@ fn ten_megabyte_rows_sync_in_both_directions() {
         "INSERT INTO places (id, name, note, user_id) VALUES ('big', 'Big', {ten}, 'ana'), ('small', 'S', 'n', 'ana')"
     ));
     device.sync(&server);
-    in_step(&mut device, &server, "pulled");
+    check_in_sync(&mut device, &server, "pulled");
     let mut other = Device::new("ana", 2);
     other.sync(&server);
-    in_step(&mut other, &server, "in a snapshot");
+    check_in_sync(&mut other, &server, "in a snapshot");
 
     device.write(&format!("INSERT INTO places (id, name, note) VALUES ('mine', 'M', {ten})"));
     device.write("UPDATE places SET name = 'Other' WHERE id = 'small'");
     device.sync(&server);
     assert_eq!(device.waiting(), "", "it is sent in parts");
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'small'"), "Other");
-    in_step(&mut device, &server, "pushed");
+    check_in_sync(&mut device, &server, "pushed");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn unsyncable_local_write_is_refused_whole() {
     }
     device.write("UPDATE places SET name = 'Good'");
     device.sync(&server);
-    in_step(&mut device, &server, "the next write");
+    check_in_sync(&mut device, &server, "the next write");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn invalid_server_rows_stop_no_device() {
         server.outside("DELETE FROM places WHERE id NOT IN ('p1', 'good')");
         for device in [&mut device, &mut new] {
             device.sync(&server);
-            in_step(device, &server, what);
+            check_in_sync(device, &server, what);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::PATIENCE;
-use crate::hostile::{Side, sides};
+use crate::hostile::{TestServer, sides};
 use crate::junk::changed;
 
 const SEE: &str = "SELECT id, name FROM places ORDER BY id";
@@ -64,7 +64,7 @@ fn partial_transaction_is_dropped_with_the_pass() {
 }
 
 /// Pages that always announce more and contain nothing.
-fn endless(side: &Side) {
+fn endless(side: &TestServer) {
     let mut device = Device::new("ana", 1);
     device.sync(&*side.server);
     device.until(&*side.server, Phase::Pulling).unwrap();

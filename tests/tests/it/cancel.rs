@@ -182,7 +182,7 @@ const BOOK: &str = r#"{"name": "book", "parameters": [{"name": "id", "type": "te
         "INSERT INTO visits (id, place_id, day) VALUES (:id, 'p1', 'monday')"]}"#;
 
 /// A discarded action that the server accepted without the device receiving the verdict.
-fn action_given_up(store: Store, others: &str) -> (Backend, Device) {
+fn discarded_accepted_action(store: Store, others: &str) -> (Backend, Device) {
     let (server, mut device) = one_place(store);
     perform::set_actions(device.engine(), Arc::new(Actions::new().declare(BOOK)), true).unwrap();
     perform::perform(device.engine(), "book", &json!({"id": "v1"})).unwrap();
@@ -201,7 +201,7 @@ const VISITS: &str = "SELECT id FROM visits WHERE deleted_at IS NULL";
 fn withdrawn_action_is_reversed_whole(store: Store) {
     // A column that the action did not write is no obstacle.
     for others in ["", "UPDATE places SET name = 'theirs' WHERE id = 'p1'"] {
-        let (server, mut device) = action_given_up(store, others);
+        let (server, mut device) = discarded_accepted_action(store, others);
         device.sync(&server);
         let name = if others.is_empty() { "A" } else { "theirs" };
         assert_eq!(
@@ -226,7 +226,7 @@ fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
         ),
     ];
     for (others, places, visits) in cases {
-        let (server, mut device) = action_given_up(store, others);
+        let (server, mut device) = discarded_accepted_action(store, others);
         device.sync(&server);
         device.sync(&server);
         assert_eq!(device.waiting(), "Parked:Conflicted/1", "{others}");
@@ -264,7 +264,7 @@ fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
 #[apply(each_store)]
 fn retried_reverse_of_an_action_goes_by_old_values_alone(store: Store) {
     let score = "UPDATE places SET score = 1 WHERE id = 'p1'";
-    let (server, mut device) = action_given_up(store, score);
+    let (server, mut device) = discarded_accepted_action(store, score);
     device.sync(&server);
     let id = device.queue()[0].id;
     decide::retry(device.engine(), id).unwrap();

@@ -1,19 +1,19 @@
 //! Crash tests: a device that is killed at each named point, and at random moments, loses nothing
 //! and doubles nothing.
 //!
-//! The device is a separate process with a real file and real sockets (`rejoin-mortal`). SIGKILL
-//! ends it, and only its output into a pipe is used. Then the file is opened again and synced, and
-//! server, file and pipe must agree. The counts are printed and checked.
+//! The device is a separate process with a real file and real sockets (`rejoin-crash-device`).
+//! SIGKILL ends it, and only its output into a pipe is used. Then the file is opened again and
+//! synced, and server, file and pipe must agree. The counts are printed and checked.
 
 #![allow(clippy::print_stdout)] // The counts are for the reader of the output.
 
-mod world;
+mod harness;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use harness::{CrashHarness, Ended, KillMoment};
 use rejoin_core::death::Failpoint;
-use world::{Death, Ended, World};
 
 /// Kills at each named point.
 const EACH: u32 = 5;
@@ -34,7 +34,7 @@ fn kill_at_each_named_point_loses_and_doubles_nothing() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(place) = { waiting.lock().unwrap().next() } {
-                    die_at(*place);
+                    kill_at(*place);
                 }
             });
         }
@@ -42,41 +42,41 @@ fn kill_at_each_named_point_loses_and_doubles_nothing() {
 }
 
 /// Kills a device at this point, at passes from the first to the last of a run.
-fn die_at(place: Failpoint) {
-    let mut world = World::new();
-    world.live(None, Some(Death::never()));
-    let usual = world.live(None, Some(Death::never()));
+fn kill_at(place: Failpoint) {
+    let mut harness = CrashHarness::new();
+    harness.run_process(None, Some(KillMoment::never()));
+    let usual = harness.run_process(None, Some(KillMoment::never()));
     let passings = usual.passed(place).max(1);
-    let (mut died, mut missed) = (0, 0);
-    while died < EACH {
-        assert!(missed < 3, "{place:?} is not passed: {died} kills");
+    let (mut killed, mut missed) = (0, 0);
+    while killed < EACH {
+        assert!(missed < 3, "{place:?} is not passed: {killed} kills");
         // The engine's own tables are created once for a file.
-        let is_new = place == Failpoint::MidMigration && died + 1 < EACH && missed == 0;
+        let is_new = place == Failpoint::MidMigration && killed + 1 < EACH && missed == 0;
         if is_new {
-            world.another_device();
+            harness.another_device();
         }
         let nth = match (missed, is_new) {
-            (0, true) => died + 1,
-            (0, false) => 1 + died * passings / EACH,
+            (0, true) => killed + 1,
+            (0, false) => 1 + killed * passings / EACH,
             _ => 1,
         };
-        let life = world.live(Some((place, nth)), None);
-        match life.ended {
-            Ended::Killed => died += 1,
+        let run = harness.run_process(Some((place, nth)), None);
+        match run.ended {
+            Ended::Killed => killed += 1,
             Ended::ByItself => missed += 1,
         }
-        world.settle(&life);
+        harness.settle(&run);
     }
 }
 
 /// Kills by the point that was passed last, if any, and the number of runs.
 #[derive(Debug, Default)]
-struct Deaths {
+struct KillCounts {
     at: BTreeMap<Option<Failpoint>, u32>,
-    lives: u32,
+    runs: u32,
 }
 
-impl Deaths {
+impl KillCounts {
     fn count(&self, place: Failpoint) -> u32 {
         self.at.get(&Some(place)).copied().unwrap_or(0)
     }
@@ -95,32 +95,33 @@ impl Deaths {
 fn kills_at_random_moments_lose_and_double_nothing() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let deaths = Mutex::new(Deaths::default());
+    let kills = Mutex::new(KillCounts::default());
     std::thread::scope(|scope| {
         for worker in 0..2 {
-            let deaths = &deaths;
-            scope.spawn(move || die_anywhere(&mut fastrand::Rng::with_seed(seed ^ worker), deaths));
+            let kills = &kills;
+            scope
+                .spawn(move || kill_at_random(&mut fastrand::Rng::with_seed(seed ^ worker), kills));
         }
     });
-    let deaths = deaths.into_inner().unwrap();
-    println!("{deaths:?}");
-    assert!(deaths.is_enough(), "{deaths:?}");
+    let kills = kills.into_inner().unwrap();
+    println!("{kills:?}");
+    assert!(kills.is_enough(), "{kills:?}");
 }
 
 /// Kills devices at random, until there are enough kills and each point has some.
-fn die_anywhere(rng: &mut fastrand::Rng, deaths: &Mutex<Deaths>) {
+fn kill_at_random(rng: &mut fastrand::Rng, kills: &Mutex<KillCounts>) {
     loop {
-        let mut world = World::new();
+        let mut harness = CrashHarness::new();
         for _ in 0..OF_ONE_FILE {
-            let rarest = deaths.lock().unwrap().rarest();
-            let life = world.live(None, Some(Death::random(rng, rarest)));
-            world.settle(&life);
-            let mut deaths = deaths.lock().unwrap();
-            deaths.lives += 1;
-            if life.ended == Ended::Killed {
-                *deaths.at.entry(life.last()).or_default() += 1;
+            let rarest = kills.lock().unwrap().rarest();
+            let run = harness.run_process(None, Some(KillMoment::random(rng, rarest)));
+            harness.settle(&run);
+            let mut kills = kills.lock().unwrap();
+            kills.runs += 1;
+            if run.ended == Ended::Killed {
+                *kills.at.entry(run.last()).or_default() += 1;
             }
-            if deaths.is_enough() || deaths.lives >= PATIENCE {
+            if kills.is_enough() || kills.runs >= PATIENCE {
                 return;
             }
         }
@@ -136,10 +137,10 @@ fn oracle_reports_lost_doubled_and_different_rows() {
         "INSERT INTO book VALUES ('life9-9', 'place')",
         "UPDATE seats SET number = number + 1 WHERE id = 'counter0'",
     ] {
-        let mut world = World::new();
-        let life = world.live(None, Some(Death::never()));
-        assert_eq!(world.problems(&life), None);
-        world.outside(sql);
-        assert!(world.problems(&life).is_some(), "{sql}");
+        let mut harness = CrashHarness::new();
+        let run = harness.run_process(None, Some(KillMoment::never()));
+        assert_eq!(harness.problems(&run), None);
+        harness.outside(sql);
+        assert!(harness.problems(&run).is_some(), "{sql}");
     }
 }

@@ -47,7 +47,7 @@ fn retry_compares_with_current_rows(store: Store) {
 }
 
 /// A create that met another user's row, which has been deleted since.
-fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
+fn create_over_deleted_row(store: Store) -> (Backend, Device, MutationId) {
     let (server, mut device) = one_place(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
@@ -61,7 +61,7 @@ fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
 
 #[apply(each_store)]
 fn retried_create_over_pending_create_becomes_an_edit(store: Store) {
-    let (server, mut device, id) = over_a_row_that_went(store);
+    let (server, mut device, id) = create_over_deleted_row(store);
     device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
     decide::retry(device.engine(), id).unwrap();
     device.sync(&server);

@@ -19,7 +19,7 @@ const SEATS: &str = "SELECT id, note, number FROM seats ORDER BY id";
 const HALLS: &str = "SELECT id, name FROM \"halls & rooms\" ORDER BY id";
 
 /// A server with 40 rows of each model, and a device of their user.
-fn world(store: Store) -> (Backend, Device) {
+fn server_and_device(store: Store) -> (Backend, Device) {
     let tables = vec![
         TableConfig::log("seats", "event", "event:"),
         TableConfig::owned("halls & rooms", "owner_id"),
@@ -66,7 +66,7 @@ fn table(table: &str, rows: u64, differing: u64, repaired: u64) -> TableCheck {
 
 #[apply(each_store)]
 fn damaged_rows_are_found_and_repaired_by_row(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     let sound = [table("halls & rooms", 40, 0, 0), table("seats", 40, 0, 0)];
     assert_eq!(check(&mut device, &server).tables, sound);
 
@@ -107,7 +107,7 @@ fn requests(device: &Device, path: &str) -> usize {
 
 #[apply(each_store)]
 fn damaged_rows_of_the_log_are_found_and_repaired_by_row(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     let snapshots = requests(&device, "/log/snapshot");
     damage(device.path(), "UPDATE seats SET note = 'lost' WHERE id = 's03'");
     damage(device.path(), "DELETE FROM seats WHERE id = 's05'");
@@ -122,7 +122,7 @@ fn damaged_rows_of_the_log_are_found_and_repaired_by_row(store: Store) {
 
 #[apply(each_store)]
 fn rows_of_the_log_with_a_long_history_are_repaired_by_a_snapshot(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     for letter in 'a'..='e' {
         let long = format!("printf('%.*c', 1000000, '{letter}')");
         device.write(&format!("UPDATE seats SET note = {long} WHERE id = 's03'"));
@@ -138,7 +138,7 @@ fn rows_of_the_log_with_a_long_history_are_repaired_by_a_snapshot(store: Store) 
 
 #[apply(each_store)]
 fn very_many_rows_of_the_log_are_repaired_by_a_snapshot(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     device.write(
         "INSERT INTO seats WITH RECURSIVE many(n) AS (SELECT 40 UNION ALL SELECT n + 1 FROM many LIMIT 1060)
          SELECT 's' || n, 'e1', 'free', n FROM many",
@@ -153,7 +153,7 @@ fn very_many_rows_of_the_log_are_repaired_by_a_snapshot(store: Store) {
 
 #[apply(each_store)]
 fn edits_amid_a_check_are_no_damage_and_survive_the_repair(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     damage(device.path(), "UPDATE \"halls & rooms\" SET name = 'lost' WHERE id IN (3, 4)");
     damage(device.path(), "UPDATE seats SET note = 'lost', number = -1 WHERE id = 's03'");
     let number = doctor::request(device.engine()).unwrap();
@@ -186,7 +186,7 @@ fn edits_amid_a_check_are_no_damage_and_survive_the_repair(store: Store) {
 
 #[apply(each_store)]
 fn rows_that_are_newer_on_the_server_are_no_damage(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     let mut other = Device::with("ana", 2, None, |_| {});
     other.sync(&server);
     let number = doctor::request(device.engine()).unwrap();
@@ -211,7 +211,7 @@ fn rows_that_are_newer_on_the_server_are_no_damage(store: Store) {
 
 #[apply(each_store)]
 fn check_that_is_cut_off_does_not_stop_the_sync_and_can_be_repeated(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     server.outside(
         "WITH RECURSIVE n(n) AS (SELECT 100 UNION ALL SELECT n + 1 FROM n WHERE n < 4600)
          INSERT INTO \"halls & rooms\"(id, owner_id, name, updated_at)
@@ -276,7 +276,7 @@ fn check_within_a_transaction_is_refused() {
 
 #[apply(each_store)]
 fn refused_check_fails_once_and_later_passes_sync(store: Store) {
-    let (server, mut device) = world(store);
+    let (server, mut device) = server_and_device(store);
     doctor::request(device.engine()).unwrap();
     let refuse = |answer: Response| {
         let is_digest = answer.body.windows(8).any(|part| part == b"\"slices\"");

@@ -59,7 +59,7 @@ const IDS: usize = 6;
 
 /// A table as it was drawn.
 #[derive(Debug)]
-struct Drawn {
+struct RandomTable {
     name: String,
     columns: Vec<(String, Kind)>,
     /// A unique column, whose values are `u0` to `u3`, or NULL.
@@ -73,7 +73,7 @@ struct Drawn {
     after: String,
 }
 
-fn drawn(rng: &mut Rng, store: Store, at: usize) -> Drawn {
+fn drawn(rng: &mut Rng, store: Store, at: usize) -> RandomTable {
     let (name, is_soft) = (format!("t{at}"), rng.u8(0..3) == 0);
     let kinds = if store == Store::Postgres { POSTGRES } else { SQLITE };
     let mut body = String::new();
@@ -114,11 +114,11 @@ fn drawn(rng: &mut Rng, store: Store, at: usize) -> Drawn {
              CREATE TRIGGER w BEFORE INSERT OR UPDATE ON {{t}} FOR EACH ROW EXECUTE FUNCTION {{t}}_f();"
         );
     }
-    Drawn { name, columns, is_unique, above, is_soft, body, after }
+    RandomTable { name, columns, is_unique, above, is_soft, body, after }
 }
 
 /// The statements that create the tables; in a schema of that name, if it is not empty.
-fn tables_sql(tables: &[Drawn], store: Store, schema: &str) -> String {
+fn tables_sql(tables: &[RandomTable], store: Store, schema: &str) -> String {
     let within = |name: &str| match (schema, store) {
         ("", _) => name.to_owned(),
         _ => format!("{schema}.{name}"),
@@ -155,7 +155,7 @@ fn tables_sql(tables: &[Drawn], store: Store, schema: &str) -> String {
     sql
 }
 
-impl Drawn {
+impl RandomTable {
     /// The columns of the app, for a query.
     fn cells(&self) -> Vec<&str> {
         let mut cells: Vec<&str> = vec!["id"];
@@ -213,18 +213,18 @@ impl Drawn {
     }
 }
 
-struct World {
+struct TablesRun {
     store: Store,
-    tables: Vec<Drawn>,
+    tables: Vec<RandomTable>,
     server: Backend,
     side: SideSession,
     device: Device,
 }
 
-impl World {
+impl TablesRun {
     fn new(store: Store, rng: &mut Rng, seed: u64) -> Self {
         let count = rng.usize(1..4);
-        let tables: Vec<Drawn> = (0..count).map(|at| drawn(rng, store, at)).collect();
+        let tables: Vec<RandomTable> = (0..count).map(|at| drawn(rng, store, at)).collect();
         let configured =
             tables.iter().map(|table| TableConfig::owned(&table.name, "user_id")).collect();
         let sql = tables_sql(&tables, store, "");
@@ -350,7 +350,7 @@ impl World {
         self.side.query(&queries).into_iter().map(|set| set.rows).collect()
     }
 
-    fn round(&mut self, rng: &mut Rng, story: &mut String) {
+    fn round(&mut self, rng: &mut Rng, trace: &mut String) {
         let before = self.stored("", false);
         let (mut all_hold, mut written) = (true, 0);
         for _ in 0..rng.usize(1..3) {
@@ -361,39 +361,39 @@ impl World {
             let done = self.device.engine().transaction(|tx| {
                 statements.iter().try_for_each(|sql| tx.execute(sql, &[]).map(drop))
             });
-            let _ = writeln!(story, "{}: {done:?}", statements.join("; "));
+            let _ = writeln!(trace, "{}: {done:?}", statements.join("; "));
             if done.is_err() || self.device.queue().len() == written {
                 continue;
             }
             written += 1;
             let rows = self.local();
             all_hold &= self.holds(&rows, &before);
-            let _ = writeln!(story, "  holds: {all_hold}");
+            let _ = writeln!(trace, "  holds: {all_hold}");
         }
-        let stands = self.rows("");
+        let rows_before = self.rows("");
         self.device.sync(&self.server);
         let waiting = self.device.waiting();
         if all_hold {
             let why: Vec<_> = self.device.queue().iter().map(|one| one.detail.clone()).collect();
-            assert_eq!(waiting, "", "{story}\n{why:?}");
+            assert_eq!(waiting, "", "{trace}\n{why:?}");
             if written > 0 {
-                assert_eq!(self.rows(""), self.rows("trial."), "{story}");
+                assert_eq!(self.rows(""), self.rows("trial."), "{trace}");
             }
         } else if written == 1 {
-            assert!(waiting.starts_with("Parked"), "{waiting} {story}");
-            assert_eq!(self.rows(""), stands, "{story}");
+            assert!(waiting.starts_with("Parked"), "{waiting} {trace}");
+            assert_eq!(self.rows(""), rows_before, "{trace}");
         }
         for mutation in self.device.queue().into_iter().rev() {
             decide::discard(self.device.engine(), mutation.id).expect("it is discarded");
         }
         self.device.sync(&self.server);
-        assert_eq!(self.device.waiting(), "", "{story}");
+        assert_eq!(self.device.waiting(), "", "{trace}");
         let mut other = Device::new("ana", 7);
         other.sync(&self.server);
         for table in &self.tables {
             let sql =
                 format!("SELECT {} FROM {} ORDER BY id", table.cells().join(", "), table.name);
-            assert_eq!(self.device.see(&sql), other.see(&sql), "{story}");
+            assert_eq!(self.device.see(&sql), other.see(&sql), "{trace}");
         }
     }
 }
@@ -417,11 +417,11 @@ fn server_accepts_what_its_database_would_accept(store: Store) {
     };
     for seed in seeds {
         let mut rng = Rng::with_seed(seed);
-        let mut world = World::new(store, &mut rng, seed);
-        let mut story = format!("seed {seed}\n{}\n", tables_sql(&world.tables, store, ""));
+        let mut run = TablesRun::new(store, &mut rng, seed);
+        let mut trace = format!("seed {seed}\n{}\n", tables_sql(&run.tables, store, ""));
         for _ in 0..6 {
-            world.round(&mut rng, &mut story);
+            run.round(&mut rng, &mut trace);
         }
-        world.server.remove();
+        run.server.remove();
     }
 }

@@ -8,7 +8,7 @@ use rejoin_core::{Error, InputFault, Policy};
 use rejoin_tests::{Backend, Device, Fault, Store};
 use serde_json::json;
 
-use crate::places::{PLACES, in_step, one_place};
+use crate::places::{PLACES, check_in_sync, one_place};
 use crate::plain_story::{notes, with_a_note};
 use crate::{apply, each_store};
 
@@ -43,7 +43,7 @@ fn settled(device: &mut Device, server: &Backend) {
     device.sync(server);
     device.sync(server);
     assert_eq!(device.waiting(), "");
-    in_step(device, server);
+    check_in_sync(device, server);
 }
 
 #[apply(each_store)]

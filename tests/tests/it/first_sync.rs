@@ -9,7 +9,7 @@ use rejoin_protocol::wire::snapshot::SnapshotResponse;
 use rejoin_tests::{Backend, Device, Fault, Moment, Peer, Store, cases};
 use serde_json::Value;
 
-use crate::places::{IDS, in_step, outlive_the_log, pages, places};
+use crate::places::{IDS, check_in_sync, compact_past_cursor, pages, places};
 use crate::{apply, each_store};
 
 /// A server with nine places of Ana's, and a device with a page size of three.
@@ -30,7 +30,7 @@ fn pages_are_applied_directly_and_status_is_partial(store: Store) {
     assert!(report.first_sync_done);
     assert_eq!(report.pulled, 9);
     assert_eq!(device.engine().meta("first_sync").unwrap().as_deref(), Some("done"));
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -41,7 +41,7 @@ fn first_sync_resumes_after_crash_between_any_two_pages(store: Store) {
         let before = device.sent.len();
         device.crash();
         device.sync(&server);
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
         let asked = device.sent[before..].iter().filter(|one| one.phase == Phase::Snapshot);
         assert!(
             asked.count() <= 4 - crash_after,
@@ -62,7 +62,7 @@ fn first_sync_survives_every_fault_in_every_exchange(store: Store) {
             device.crash();
             device.deliver_late(&server);
             device.sync(&server);
-            in_step(&mut device, &server);
+            check_in_sync(&mut device, &server);
         }
     }
 }
@@ -83,7 +83,7 @@ fn local_writes_during_first_sync_are_kept_and_pushed(store: Store) {
     assert_eq!(report.parked, 0, "{}", device.waiting());
     device.sync(&server);
     assert_eq!(device.waiting(), "");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'p2'"), "mine");
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p4'"), "mine too");
     assert_eq!(device.see(IDS), "p0 p1 p2 p4 p45 p5 p6 p7 p8 p9");
@@ -113,7 +113,7 @@ fn pull_starts_at_the_cursor_of_the_first_page(store: Store) {
         .unwrap();
     }
     device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -126,7 +126,7 @@ fn each_page_deletes_missing_rows_of_its_key_range(store: Store) {
     // The log entry is compacted before the first page is read: only the page shows the change.
     server.outside("DELETE FROM places WHERE id = 'p33'");
     device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -143,13 +143,13 @@ fn restarted_first_sync_is_staged(store: Store) {
     assert_eq!(device.raw(staged), "1");
     let report = device.sync(&server);
     assert!(report.first_sync_done);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(device.see("SELECT name, stars FROM places WHERE id = 'p1'"), "mine|2");
 }
 
 /// A server behind a network on which each page takes `took`. It records the rows that pages were asked
 /// for, and a gateway refuses the pages with these numbers.
-pub(crate) struct Far<'a> {
+pub(crate) struct SlowServer<'a> {
     pub(crate) server: &'a Backend,
     /// The endpoint of its pages.
     pub(crate) path: &'a str,
@@ -158,7 +158,7 @@ pub(crate) struct Far<'a> {
     pub(crate) asked: RefCell<Vec<u64>>,
 }
 
-impl Peer for Far<'_> {
+impl Peer for SlowServer<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let answer = self.server.exchange(user, request)?;
         if request.path != self.path {
@@ -183,20 +183,20 @@ fn pages_follow_the_network_and_each_snapshot_begins_again() {
     ];
     for (took, refused, expected) in table {
         let (server, mut device) = places(Store::Sqlite, 1_450, 400);
-        let far = Far {
+        let slow = SlowServer {
             server: &server,
             path: "/sync/snapshot",
             took,
             refused,
             asked: RefCell::default(),
         };
-        device.sync(&far);
-        assert_eq!(*far.asked.borrow(), expected, "{took:?}, refused {refused:?}");
-        in_step(&mut device, &server);
+        device.sync(&slow);
+        assert_eq!(*slow.asked.borrow(), expected, "{took:?}, refused {refused:?}");
+        check_in_sync(&mut device, &server);
         // Another snapshot, in which no page was slow or refused before.
-        far.asked.take();
-        outlive_the_log(&server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
-        device.sync(&far);
-        assert_eq!(far.asked.borrow()[0], 400, "{took:?}");
+        slow.asked.take();
+        compact_past_cursor(&server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
+        device.sync(&slow);
+        assert_eq!(slow.asked.borrow()[0], 400, "{took:?}");
     }
 }

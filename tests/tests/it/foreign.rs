@@ -10,7 +10,7 @@ use rejoin_plain::Column;
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_tests::{Backend, Device, Fault, Moment, Peer, PlainBackend};
 
-use crate::hostile::{PHASES, SEE, Side, device_before, imprint, sides};
+use crate::hostile::{PHASES, SEE, TestServer, device_before, sides, state_of};
 
 const PAGE: &str = "<!doctype html><html><body>Please sign in to this network</body></html>";
 /// JSON bodies that gateways write.
@@ -69,7 +69,7 @@ fn foreign(status: u16, body: &'static str) -> Response {
 
 /// The next passes deliver everything that was written to the server, once.
 #[track_caller]
-fn ends_well(side: &Side, phase: Phase, mut device: Device) {
+fn check_recovery(side: &TestServer, phase: Phase, mut device: Device) {
     for _ in 0..3 {
         device.sync(&*side.server);
     }
@@ -86,7 +86,7 @@ fn foreign_answer_is_a_transport_fault_at_every_endpoint() {
     for side in sides() {
         for phase in PHASES {
             let mut device = device_before(&side, phase);
-            let before = imprint(&device);
+            let before = state_of(&device);
             for (status, body) in FOREIGN {
                 let name = format!("{} {phase:?} {status} {body:?}", side.name);
                 device
@@ -97,9 +97,9 @@ fn foreign_answer_is_a_transport_fault_at_every_endpoint() {
                     Err(Ok(Error::Sync(SyncFault::Offline(_)))) => {}
                     other => panic!("{name}: {other:?}"),
                 }
-                assert_eq!(imprint(&device), before, "{name}");
+                assert_eq!(state_of(&device), before, "{name}");
             }
-            ends_well(&side, phase, device);
+            check_recovery(&side, phase, device);
             if phase == Phase::Pushing {
                 break; // It changed the rows of its server.
             }
@@ -121,7 +121,7 @@ fn snapshot_resumes_after_any_number_of_foreign_responses() {
             device.step_with(&*side.server, |_| foreign(status, body)).unwrap_err();
         }
         assert_eq!(device.engine().meta("snapshot").unwrap(), progress, "{}", side.name);
-        ends_well(&side, Phase::Snapshot, device);
+        check_recovery(&side, Phase::Snapshot, device);
     }
 }
 
@@ -149,7 +149,7 @@ fn proxy_413_makes_pushes_smaller_and_parks_nothing() {
             serde_json::from_slice(last.unwrap().body.as_ref().unwrap()).unwrap();
         let size = last.changes.len() + last.rejoin.map_or(0, |ask| ask.groups.len());
         assert_eq!(size, 1, "{}: halved to one", side.name);
-        ends_well(&side, Phase::Pushing, device);
+        check_recovery(&side, Phase::Pushing, device);
     }
 }
 

@@ -1,28 +1,29 @@
 //! Migration from the Synchro SDK: the unsent edits of a device reach the companion server.
 
 mod files;
-pub(crate) mod world;
+pub(crate) mod fixture;
 
 use rejoin_core::{
     Client, Error, InputFault, LeftOut, MutationState, ParkReason, PatchKind, Value,
 };
 use rejoin_tests::synchro::connect;
 
-use world::{App, Move, counts};
+use fixture::{App, Migration, counts};
 
 #[test]
 fn unsent_edits_survive_offline_migration_and_are_pushed() {
-    let (story, old) = Move::with(&["a", "b", "c", "d"]);
+    let (migration, old) = Migration::with(&["a", "b", "c", "d"]);
     old.run("INSERT INTO places (id, name, note) VALUES ('n', 'New', 'of the road')");
     old.run("INSERT INTO visits (id, place_id, day) VALUES ('v', 'n', '2026-01-02')");
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     old.run("UPDATE places SET note = NULL, score = 5 WHERE id = 'b'; UPDATE places SET score = 4 WHERE id = 'b'");
     old.run("UPDATE places SET name = 'Gone'  WHERE id = 'c'; DELETE FROM places WHERE id = 'c'");
     let path = old.end();
-    let before = [std::fs::read(&path).unwrap(), std::fs::read(story.path("old.db-wal")).unwrap()];
+    let before =
+        [std::fs::read(&path).unwrap(), std::fs::read(migration.path("old.db-wal")).unwrap()];
 
     // Without a network: the old rows are there, as the user left them.
-    let app = story.open();
+    let app = migration.open();
     let report = app.import(&path);
     assert_eq!(counts(&report, "places"), (4, 1, 2, 1));
     assert_eq!(counts(&report, "visits"), (0, 1, 0, 0));
@@ -35,23 +36,24 @@ fn unsent_edits_survive_offline_migration_and_are_pushed() {
 
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked, synced.still_pending), (5, 0, 0));
-    assert_eq!(story.see(), seen);
-    assert_eq!(story.backend.see("SELECT id, place_id, day FROM visits"), "v|n|2026-01-02");
+    assert_eq!(migration.see(), seen);
+    assert_eq!(migration.backend.see("SELECT id, place_id, day FROM visits"), "v|n|2026-01-02");
     assert_eq!(app.places(), seen);
     assert_eq!(app.pending(), []);
-    let after = [std::fs::read(&path).unwrap(), std::fs::read(story.path("old.db-wal")).unwrap()];
+    let after =
+        [std::fs::read(&path).unwrap(), std::fs::read(migration.path("old.db-wal")).unwrap()];
     assert!(before == after, "the old file was changed");
-    assert!(!story.holds_a_copy(), "the copy stays");
+    assert!(!migration.holds_a_copy(), "the copy stays");
 }
 
 #[test]
 fn import_after_first_sync_sends_only_changed_columns() {
-    let (story, old) = Move::with(&["a", "b", "c"]);
+    let (migration, old) = Migration::with(&["a", "b", "c"]);
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
     old.run("UPDATE places SET name = name WHERE id = 'c'");
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     app.sync();
     app.0.stop().wait().unwrap();
 
@@ -70,34 +72,34 @@ fn import_after_first_sync_sends_only_changed_columns() {
     assert!(delete.rows[0].columns.iter().any(|column| column.name == "deleted_at"));
 
     // An outside writer edits another column meanwhile: both edits remain.
-    story.backend.outside("UPDATE places SET note = 'Theirs' WHERE id = 'a'");
+    migration.backend.outside("UPDATE places SET note = 'Theirs' WHERE id = 'a'");
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked), (2, 0));
-    assert_eq!(story.see(), "a|Renamed|Theirs|3 c|Name|Note|3");
+    assert_eq!(migration.see(), "a|Renamed|Theirs|3 c|Name|Note|3");
 }
 
 #[test]
 fn imported_edit_of_changed_row_is_parked_with_both_rows() {
-    let (story, old) = Move::with(&["a", "b", "c", "d", "e"]);
+    let (migration, old) = Migration::with(&["a", "b", "c", "d", "e"]);
     old.run("UPDATE places SET name = 'Mine', note = NULL WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
     old.run("UPDATE places SET name = 'Same' WHERE id = 'c'");
     old.run("UPDATE places SET name = 'Lost' WHERE id = 'd'");
     old.run("DELETE FROM places WHERE id = 'e'");
     let path = old.end();
-    story.backend.clock.advance(60_000_000);
-    story.backend.outside("UPDATE places SET score = 1 WHERE id IN ('a', 'b')");
-    story.backend.outside("UPDATE places SET name = 'Same' WHERE id = 'c'");
-    story.backend.outside("DELETE FROM places WHERE id IN ('d', 'e')");
+    migration.backend.clock.advance(60_000_000);
+    migration.backend.outside("UPDATE places SET score = 1 WHERE id IN ('a', 'b')");
+    migration.backend.outside("UPDATE places SET name = 'Same' WHERE id = 'c'");
+    migration.backend.outside("DELETE FROM places WHERE id IN ('d', 'e')");
 
-    let app = story.open();
+    let app = migration.open();
     app.import(&path);
     // Later, in the old app: an edit of a row without foreign changes is accepted on its own.
     app.0.execute("UPDATE places SET note = 'After' WHERE id = 'c'", ()).wait().unwrap();
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked, synced.still_pending), (1, 3, 0));
-    assert_eq!(story.see(), "a|Name|Note|1 b|Name|Note|1 c|Same|After|3");
-    assert_eq!(app.places(), story.see());
+    assert_eq!(migration.see(), "a|Name|Note|1 b|Name|Note|1 c|Same|After|3");
+    assert_eq!(app.places(), migration.see());
     let pending = app.pending();
     let parked: Vec<_> =
         pending.iter().map(|it| (it.rows[0].key.to_id().unwrap(), it.state, it.reason)).collect();
@@ -116,11 +118,11 @@ fn imported_edit_of_changed_row_is_parked_with_both_rows() {
 
 #[test]
 fn repeated_import_adds_only_new_edits() {
-    let (story, old) = Move::with(&["a"]);
+    let (migration, old) = Migration::with(&["a"]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     app.import(&path);
     let again = app.import(&path);
     assert_eq!((again.taken_before, counts(&again, "places")), (2, (0, 0, 0, 0)));
@@ -137,12 +139,12 @@ fn repeated_import_adds_only_new_edits() {
     let again = app.import(&path);
     assert_eq!((again.taken_before, counts(&again, "places")), (2, (0, 1, 0, 0)));
     app.sync();
-    assert_eq!(story.see(), "a|Renamed|Note|3 m|More|-|- n|New|-|-");
+    assert_eq!(migration.see(), "a|Renamed|Note|3 m|More|-|- n|New|-|-");
 }
 
 #[test]
 fn sdk_queue_quirks_are_imported_as_the_user_meant() {
-    let (story, old) = Move::with(&["a", "b", "c"]);
+    let (migration, old) = Migration::with(&["a", "b", "c"]);
     // Deleted twice: the SDK would have sent an edit, and the row would have remained.
     old.run("DELETE FROM places WHERE id = 'a'; DELETE FROM places WHERE id = 'a'");
     // Deleted and undeleted.
@@ -159,7 +161,7 @@ fn sdk_queue_quirks_are_imported_as_the_user_meant() {
     );
     old.run("UPDATE places SET name = 'Still never' WHERE id = 'm'");
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     let report = app.import(&path);
     let [LeftOut { record_id, reason: why, .. }] = report.left_out.as_slice() else {
         panic!("{report:?}")
@@ -168,32 +170,32 @@ fn sdk_queue_quirks_are_imported_as_the_user_meant() {
     assert_eq!(why, "it was created and deleted before it was sent");
     let synced = app.sync();
     assert_eq!((synced.parked, synced.still_pending), (0, 0));
-    assert_eq!(story.see(), "b|Name|Note|3 c|Name|Note|3 n|New|-|-");
-    assert_eq!(app.places(), story.see());
+    assert_eq!(migration.see(), "b|Name|Note|3 c|Name|Note|3 n|New|-|-");
+    assert_eq!(app.places(), migration.see());
 }
 
 #[test]
 fn imported_child_is_sent_after_its_parent() {
-    let (story, old) = Move::with(&[]);
+    let (migration, old) = Migration::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('p', 'Parent')");
     old.run("INSERT INTO visits (id, place_id) VALUES ('v', 'p')");
     old.run("UPDATE _synchro_pending_changes SET client_updated_at = '2026-01-01T00:00:00.000Z'");
     old.run("UPDATE places SET name = 'Edited' WHERE id = 'p'");
     assert_eq!(old.queue()[0], "visits v create -");
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     app.import(&path);
     let written: Vec<i64> = app.pending().iter().map(|mutation| mutation.written_ms).collect();
     assert_eq!(written[1], 1_767_225_600_000, "it is as old as the edit");
     assert!(written[0] > written[1]);
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked, synced.still_pending), (2, 0, 0));
-    assert_eq!(story.backend.see("SELECT id, place_id FROM visits"), "v|p");
+    assert_eq!(migration.backend.see("SELECT id, place_id FROM visits"), "v|p");
 }
 
 #[test]
 fn import_leaves_out_unsupported_parts_by_name() {
-    let (story, old) = Move::with(&["a"]);
+    let (migration, old) = Migration::with(&["a"]);
     old.run("CREATE TABLE \"recipes\" (id TEXT PRIMARY KEY, name TEXT, updated_at TEXT, deleted_at TEXT)");
     old.watch_over("recipes");
     old.run("INSERT INTO recipes (id, name) VALUES ('r', 'Soup'), ('s', 'Salad')");
@@ -204,7 +206,7 @@ fn import_leaves_out_unsupported_parts_by_name() {
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
 
-    let app = story.open();
+    let app = migration.open();
     let report = app.import(&path);
     assert_eq!(counts(&report, "places"), (1, 1, 0, 0));
     assert_eq!(report.tables[0].columns_left_out, ["colour"]);
@@ -233,18 +235,22 @@ fn import_leaves_out_unsupported_parts_by_name() {
         ]
     );
     app.sync();
-    assert_eq!(story.see(), "a|Name|Note|3 n|New|-|-");
-    assert_eq!(app.places(), story.see(), "a row that cannot be sent is not shown as if it were");
+    assert_eq!(migration.see(), "a|Name|Note|3 n|New|-|-");
+    assert_eq!(
+        app.places(),
+        migration.see(),
+        "a row that cannot be sent is not shown as if it were"
+    );
 }
 
 #[test]
 fn imported_rows_missing_on_server_go_with_first_sync() {
-    let (story, old) = Move::with(&["a", "b"]);
+    let (migration, old) = Migration::with(&["a", "b"]);
     old.pulled("INSERT INTO places (id, name, updated_at) VALUES ('ghost', 'Revoked', '2026-01-01T00:00:00+00:00')");
     old.pulled("INSERT INTO visits (id, place_id) VALUES ('alone', 'ghost')");
     old.pulled("UPDATE places SET deleted_at = '2026-01-01T00:00:00Z' WHERE id = 'b'");
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     let report = app.import(&path);
     assert_eq!(counts(&report, "places"), (2, 0, 0, 0));
     assert_eq!(app.places(), "a|Name|Note|3 ghost|Revoked|-|-");
@@ -255,23 +261,23 @@ fn imported_rows_missing_on_server_go_with_first_sync() {
 
 #[test]
 fn import_requires_a_schema() {
-    let (story, old) = Move::with(&[]);
+    let (migration, old) = Migration::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
-    let app = App(Client::open(story.config(None)).wait().unwrap());
+    let app = App(Client::open(migration.config(None)).wait().unwrap());
     let error = app.0.storage().import_synchro(&path).wait().unwrap_err().to_string();
     assert!(error.contains("bundle a schema, or wait for the first sync"), "{error}");
     app.sync();
     assert_eq!(counts(&app.import(&path), "places"), (0, 1, 0, 0));
     app.sync();
-    assert_eq!(story.see(), "n|New|-|-");
+    assert_eq!(migration.see(), "n|New|-|-");
 }
 
 #[test]
 fn import_inside_a_transaction_is_refused() {
-    let (story, old) = Move::with(&[]);
+    let (migration, old) = Migration::with(&[]);
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     let inside = app.0.clone();
     let refused = app.0.transaction(move |_| inside.storage().import_synchro(&path).wait());
     assert!(matches!(refused.wait(), Err(Error::InvalidInput(InputFault::Reentrant))));
@@ -279,15 +285,15 @@ fn import_inside_a_transaction_is_refused() {
 
 #[test]
 fn imported_edit_waits_for_first_sync_across_restart() {
-    let (story, old) = Move::with(&["a"]);
+    let (migration, old) = Migration::with(&["a"]);
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     let path = old.end();
-    let app = story.open();
+    let app = migration.open();
     app.import(&path);
     app.0.shutdown().wait().unwrap();
-    let app = story.open();
+    let app = migration.open();
     app.0.execute("UPDATE places SET score = 5 WHERE id = 'a'", ()).wait().unwrap();
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked, synced.still_pending), (2, 0, 0));
-    assert_eq!(story.see(), "a|Renamed|Note|5");
+    assert_eq!(migration.see(), "a|Renamed|Note|5");
 }

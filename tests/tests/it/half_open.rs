@@ -15,7 +15,7 @@ use crate::client::{Phone, Served};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A device behind a proxy, with this deadline for requests.
-fn behind(url: &str, deadline: Duration) -> (Proxy, Phone) {
+fn phone_behind_proxy(url: &str, deadline: Duration) -> (Proxy, Phone) {
     let proxy = Proxy::before(url);
     let phone = Phone::with("ana", Some(&proxy.url), |config| config.ack_deadline = deadline);
     (proxy, phone)
@@ -34,7 +34,7 @@ fn attempt(phone: &Phone) -> Duration {
 fn request_on_silent_network_ends_within_its_deadline() {
     let backend = Backend::new();
     let served = Served::new(&backend);
-    let (proxy, phone) = behind(&served.url, SECOND);
+    let (proxy, phone) = phone_behind_proxy(&served.url, SECOND);
     phone.sync();
     let flows = [Flow::NothingUp, Flow::NothingDown, Flow::HeadOnly, Flow::Drip];
     for (number, flow) in flows.into_iter().enumerate() {
@@ -60,7 +60,7 @@ fn push_in_flight_at_stop_is_sent_again_after_start() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     for flow in [Flow::NothingUp, Flow::NothingDown] {
-        let (proxy, phone) = behind(&served.url, 30 * SECOND);
+        let (proxy, phone) = phone_behind_proxy(&served.url, 30 * SECOND);
         phone.sync();
         proxy.set(flow.clone());
         let before = proxy.requests();
@@ -84,7 +84,7 @@ fn push_in_flight_at_stop_is_sent_again_after_start() {
 fn silence_within_a_pull_ends_it_early() {
     let backend = Backend::new();
     let served = Served::new(&backend);
-    let (proxy, phone) = behind(&served.url, SECOND);
+    let (proxy, phone) = phone_behind_proxy(&served.url, SECOND);
     phone.sync();
     for flow in [Flow::HeadOnly, Flow::NothingDown] {
         proxy.set(flow.clone());
@@ -141,7 +141,7 @@ fn proxy_responses_park_nothing_on_either_wire() {
     let door = Door::before(PlainBackend::new());
     for url in [&served.url, &door.url] {
         // The proxy is never silent: only a loaded machine needs the time.
-        let (proxy, phone) = behind(url, 15 * SECOND);
+        let (proxy, phone) = phone_behind_proxy(url, 15 * SECOND);
         phone.sync();
         let mut expected = Vec::new();
         for (number, (name, answer)) in answers().into_iter().enumerate() {

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::junk::{changed, twisted};
 
 /// A test server of one kind, with two places of Ana's.
-pub(crate) struct Side {
+pub(crate) struct TestServer {
     pub(crate) name: &'static str,
     pub(crate) server: Box<dyn Peer>,
 }
 
-pub(crate) fn sides() -> [Side; 2] {
+pub(crate) fn sides() -> [TestServer; 2] {
     let ours = Backend::new();
     ours.outside(
         "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
@@ -22,7 +22,10 @@ pub(crate) fn sides() -> [Side; 2] {
     for (id, name) in [("p1", "A"), ("p2", "B")] {
         plain.insert("places", &json!({"id": id, "name": name, "user_id": "ana"}));
     }
-    [Side { name: "ours", server: Box::new(ours) }, Side { name: "plain", server: Box::new(plain) }]
+    [
+        TestServer { name: "ours", server: Box::new(ours) },
+        TestServer { name: "plain", server: Box::new(plain) },
+    ]
 }
 
 /// A push comes last: it changes the rows of its server.
@@ -36,7 +39,7 @@ fn new_device() -> Device {
 }
 
 /// A device whose next request is of this phase. A push carries an edit, a create and a delete.
-pub(crate) fn device_before(side: &Side, phase: Phase) -> Device {
+pub(crate) fn device_before(side: &TestServer, phase: Phase) -> Device {
     let mut device = new_device();
     if matches!(phase, Phase::Pulling | Phase::Pushing) {
         device.sync(&*side.server);
@@ -51,7 +54,7 @@ pub(crate) fn device_before(side: &Side, phase: Phase) -> Device {
 }
 
 /// The state that a refused response must not change: rows, queue, metadata without request numbers.
-pub(crate) fn imprint(device: &Device) -> String {
+pub(crate) fn state_of(device: &Device) -> String {
     let tables = device.raw("SELECT name FROM sqlite_schema WHERE name IN ('places', 'visits')");
     let rows = tables.split_whitespace().map(|table| {
         let columns = if table == "places" { "id, name, length(note), score" } else { "id, day" };
@@ -69,16 +72,16 @@ pub(crate) fn imprint(device: &Device) -> String {
 
 /// Replaces the response of a phase; returns the error if it is refused. Later passes must succeed.
 pub(crate) fn meet(
-    side: &Side,
+    side: &TestServer,
     phase: Phase,
     what: &str,
     change: &dyn Fn(Response) -> Response,
 ) -> Option<Error> {
     let mut device = device_before(side, phase);
     let name = format!("{} {phase:?} {what}", side.name);
-    let before = imprint(&device);
+    let before = state_of(&device);
     let refused = device.step_with(&*side.server, change).err().map(|error| {
-        assert_eq!(imprint(&device), before, "{name}: applied in part");
+        assert_eq!(state_of(&device), before, "{name}: applied in part");
         error.downcast::<Error>().unwrap_or_else(|error| panic!("{name}: {error}"))
     });
     for _ in 0..2 {
@@ -95,7 +98,7 @@ pub(crate) fn meet(
 /// Checks that the response is refused as a protocol error.
 #[track_caller]
 pub(crate) fn refuses(
-    side: &Side,
+    side: &TestServer,
     phase: Phase,
     what: &str,
     change: &dyn Fn(Response) -> Response,
@@ -108,7 +111,7 @@ pub(crate) fn refuses(
 
 /// Checks that the response is refused; if it is not even JSON, it counts as a lost response.
 #[track_caller]
-fn ignores(side: &Side, phase: Phase, what: &str, change: &dyn Fn(Response) -> Response) {
+fn ignores(side: &TestServer, phase: Phase, what: &str, change: &dyn Fn(Response) -> Response) {
     match meet(side, phase, what, change) {
         Some(Error::Sync(SyncFault::Offline(_) | SyncFault::Protocol(_))) => {}
         other => panic!("{} {phase:?} {what}: {other:?}", side.name),
@@ -336,7 +339,7 @@ fn page_without_progress_ends_the_pass() {
 }
 
 /// Runs passes against a server with an endless snapshot until one fails; returns the page count.
-fn endless(side: &Side, answer: impl Fn(u64, Response) -> Response) -> (u64, String) {
+fn endless(side: &TestServer, answer: impl Fn(u64, Response) -> Response) -> (u64, String) {
     let mut device = new_device();
     let mut pages = 0;
     loop {
@@ -450,12 +453,12 @@ fn junk_values_in_responses_do_no_lasting_harm() {
             let value = junk[rng.usize(..junk.len())].clone();
             let name = format!("{} seed {seed} {phase:?} {value}", side.name);
             let mut device = device_before(&side, phase);
-            let before = imprint(&device);
+            let before = state_of(&device);
             let place = rng.usize(..);
             let stepped = device
                 .step_with(&*side.server, |response| twisted(&response, place, value.clone()));
             if stepped.is_err() {
-                assert_eq!(imprint(&device), before, "{name}");
+                assert_eq!(state_of(&device), before, "{name}");
             }
             // The first successful pass may be the rest of this one; other mutations wait.
             assert!((0..4).filter(|_| device.pass(&*side.server).is_ok()).count() >= 2, "{name}");

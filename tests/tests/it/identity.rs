@@ -37,9 +37,9 @@ fn beginning(store: Store, batch: u32) -> (Backend, Device) {
 
 /// Every mutation that these devices ever queued.
 #[derive(Default)]
-struct Book(BTreeSet<String>);
+struct MutationSet(BTreeSet<String>);
 
-impl Book {
+impl MutationSet {
     fn note(&mut self, device: &mut Device) {
         self.0.extend(device.queue().into_iter().map(|mutation| mutation.id.to_string()));
     }
@@ -105,22 +105,28 @@ fn two_running_copies_of_a_file_become_two_devices(store: Store) {
 
 /// The queue of the device when it is copied: five mutations, one that the server refuses and one
 /// that depends on it.
-fn queue(device: &mut Device, book: &mut Book) {
+fn queue(device: &mut Device, mutations: &mut MutationSet) {
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'first')");
     device.write("UPDATE places SET name = 'renamed' WHERE id = 'p0'");
     device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'refused', 9)");
     device.write("UPDATE places SET note = 'stands on it' WHERE id = 'p2'");
     device.write("UPDATE places SET note = 'last' WHERE id = 'p1'");
-    book.note(device);
+    mutations.note(device);
 }
 
 /// Both copies continue and write more, in this order.
-fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Book, swapped: bool) {
+fn both_run(
+    server: &Backend,
+    one: &mut Device,
+    two: &mut Device,
+    mutations: &mut MutationSet,
+    swapped: bool,
+) {
     one.write("INSERT INTO places (id, name) VALUES ('p3', 'by the first')");
     two.write("INSERT INTO places (id, name) VALUES ('p4', 'by the second')");
     two.write("UPDATE places SET note = 'by the second' WHERE id = 'p0'");
-    book.note(one);
-    book.note(two);
+    mutations.note(one);
+    mutations.note(two);
     let (first, second) = if swapped { (two, one) } else { (one, two) };
     for _ in 0..2 {
         first.sync(server);
@@ -129,7 +135,7 @@ fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Boo
         second.deliver_late(server);
     }
     first.sync(server);
-    book.balance(server, &mut [first, second], 2);
+    mutations.balance(server, &mut [first, second], 2);
 }
 
 #[apply(each_store)]
@@ -145,8 +151,8 @@ fn file_copy_during_push_loses_and_doubles_nothing(store: Store) {
             (Some(Fault::Late), true),
         ] {
             let (server, mut one) = beginning(store, 2);
-            let mut book = Book::default();
-            queue(&mut one, &mut book);
+            let mut mutations = MutationSet::default();
+            queue(&mut one, &mut mutations);
             for _ in 0..step {
                 if matches!(one.prepare().unwrap(), Moment::Finished(_)) {
                     break;
@@ -160,7 +166,7 @@ fn file_copy_during_push_loses_and_doubles_nothing(store: Store) {
             uncertain += usize::from(two.waiting().contains("Uncertain"));
             midway += usize::from((1..5).contains(&two.queue().len()));
             one.faults.extend(fault);
-            both_run(&server, &mut one, &mut two, &mut book, swapped);
+            both_run(&server, &mut one, &mut two, &mut mutations, swapped);
         }
     }
     let least = if store == Store::Postgres { 2 } else { 5 };
@@ -175,8 +181,8 @@ fn copy_does_not_repeat_an_edit_undone_since(store: Store) {
     let (server, mut one) = beginning(store, 100);
     one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
     let mut two = one.copy(2);
-    let mut book = Book::default();
-    book.note(&mut one);
+    let mut mutations = MutationSet::default();
+    mutations.note(&mut one);
     one.crash();
     one.sync(&server);
     assert_eq!(server.see("SELECT name FROM places"), "mine");
@@ -186,7 +192,7 @@ fn copy_does_not_repeat_an_edit_undone_since(store: Store) {
     one.sync(&server);
     assert_eq!(server.see("SELECT name FROM places"), "there");
     assert_eq!((one.waiting(), two.waiting()), (String::new(), String::new()));
-    book.balance(&server, &mut [&mut one, &mut two], 0);
+    mutations.balance(&server, &mut [&mut one, &mut two], 0);
 }
 
 #[apply(each_store)]
@@ -217,36 +223,36 @@ fn retry_in_one_copy_finds_push_of_the_other(store: Store) {
 fn restored_server_accepts_lost_edits_of_two_copies_once(store: Store) {
     let (mut server, mut one) = beginning(store, 100);
     let backup = server.backup();
-    let mut book = Book::default();
+    let mut mutations = MutationSet::default();
     one.write("INSERT INTO places (id, name) VALUES ('p1', 'lost by the restore')");
-    book.note(&mut one);
+    mutations.note(&mut one);
     one.sync(&server);
     one.write("UPDATE places SET note = 'pending' WHERE id = 'p1'");
-    book.note(&mut one);
+    mutations.note(&mut one);
     let mut two = one.copy(2);
     one.crash();
     server.restore(&backup);
     one.sync(&server);
     two.write("UPDATE places SET name = 'renamed by the copy' WHERE id = 'p0'");
-    book.note(&mut two);
+    mutations.note(&mut two);
     two.sync(&server);
     one.sync(&server);
-    book.balance(&server, &mut [&mut one, &mut two], 0);
+    mutations.balance(&server, &mut [&mut one, &mut two], 0);
     assert_eq!(server.see(PLACES), "p0|renamed by the copy|- p1|lost by the restore|pending");
 }
 
 #[apply(each_store)]
 fn older_file_copy_pushes_its_queue_and_catches_up(store: Store) {
     let (server, mut device) = beginning(store, 100);
-    let mut book = Book::default();
+    let mut mutations = MutationSet::default();
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'in the backup, sent later')");
     device.write("UPDATE places SET name = 'in the backup' WHERE id = 'p0'");
-    book.note(&mut device);
+    mutations.note(&mut device);
     let backup = device.backup();
     device.sync(&server);
     device.write("UPDATE places SET note = 'after the backup' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'after the backup')");
-    book.note(&mut device);
+    mutations.note(&mut device);
     device.sync(&server);
     device.write("DELETE FROM places WHERE id = 'p2'");
     let old = id_of(&mut device);
@@ -255,12 +261,12 @@ fn older_file_copy_pushes_its_queue_and_catches_up(store: Store) {
     // verdicts.
     device.write("INSERT INTO places (id, name) VALUES ('p3', 'under a number given before')");
     device.write("UPDATE places SET note = 'of the restored' WHERE id = 'p0'");
-    book.note(&mut device);
+    mutations.note(&mut device);
     device.sync(&server);
     device.sync(&server);
     assert_ne!(id_of(&mut device), old, "the server knows a later opening");
     assert_eq!(device.waiting(), "");
-    book.balance(&server, &mut [&mut device], 0);
+    mutations.balance(&server, &mut [&mut device], 0);
     // Only mutations that had never been sent are lost with the file.
     assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "p0 p1 p2 p3");
 }

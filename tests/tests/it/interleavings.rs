@@ -6,11 +6,11 @@
 
 use rejoin_tests::cases;
 
+mod fixture;
 mod model;
-mod stage;
 
+use fixture::Fixture;
 use model::*;
-use stage::Stage;
 
 /// Every possible step.
 const STEPS: [Step; 16] = [
@@ -60,29 +60,29 @@ impl Orders {
 /// Runs every order of `length` steps after the first ones; returns the number of orders.
 fn run_all(length: usize, first: &[Step]) -> usize {
     let mut orders = Orders::default();
-    let mut stage = Stage::new();
+    let mut fixture = Fixture::new();
     let mut count = 0;
     loop {
         let mut model = Model::new();
         let mut printed = PrintedOrder(Vec::new());
         for step in first {
             printed.0.push(*step);
-            stage.take(&mut model, *step);
+            fixture.execute(&mut model, *step);
         }
         let mut after_end = 0;
         for place in 0..length {
             let possible: Vec<Step> = STEPS.into_iter().filter(|step| model.can(*step)).collect();
             let step = orders.choose(place, &possible);
             printed.0.push(step);
-            stage.take(&mut model, step);
-            after_end += usize::from(model.life == Life::Ended);
+            fixture.execute(&mut model, step);
+            after_end += usize::from(model.state == ClientState::Ended);
             // After the client has ended, one response is as good as several.
             if after_end == 2 {
                 break;
             }
         }
-        if !stage.clear(&mut model) {
-            stage = Stage::new();
+        if !fixture.clear(&mut model) {
+            fixture = Fixture::new();
         }
         printed.0.clear();
         count += 1;

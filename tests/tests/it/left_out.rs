@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use crate::client::{PATIENCE, served_phone};
 use crate::junk::changed;
-use crate::places::{PLACES, in_step, one_place, places};
+use crate::places::{PLACES, check_in_sync, one_place, places};
 use crate::{apply, each_store};
 
 const VISITS: &str = "SELECT id, place_id, day FROM visits ORDER BY id";
 const PLACES_IDS: &str = "SELECT count(*) FROM places";
 
 /// A server whose table of visits no device can build: it computes a column that fails for every row.
-struct Unbuildable<'s>(&'s Backend);
+struct UnbuildableServer<'s>(&'s Backend);
 
-impl Peer for Unbuildable<'_> {
+impl Peer for UnbuildableServer<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let response = self.0.exchange(user, request)?;
         let change = |json: &mut Value| match request.phase {
@@ -54,7 +54,7 @@ fn bad_table_stops_no_other_until_it_heals(store: Store) {
     device.write("UPDATE visits SET day = 'tuesday' WHERE id = 'v1'");
     device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
     server.outside("INSERT INTO visits (id, place_id, day) VALUES ('v2', 'p1', 'outside')");
-    let report = device.crash().pass(&Unbuildable(&server)).unwrap();
+    let report = device.crash().pass(&UnbuildableServer(&server)).unwrap();
     assert_eq!((report.accepted, report.parked), (1, 1));
     assert_eq!(left_out(&device), "visits/table");
     assert_eq!(
@@ -67,10 +67,10 @@ fn bad_table_stops_no_other_until_it_heals(store: Store) {
     server.outside("UPDATE places SET note = 'outside' WHERE id = 'p1'");
     server.outside("DELETE FROM visits WHERE id = 'v2'");
     device.write("UPDATE places SET score = 4 WHERE id = 'p1'");
-    device.sync(&Unbuildable(&server));
+    device.sync(&UnbuildableServer(&server));
     assert_eq!(device.see(PLACES), "p1|Mine|outside|4");
     // With a snapshot, too.
-    device.resync().sync(&Unbuildable(&server));
+    device.resync().sync(&UnbuildableServer(&server));
     assert_eq!(
         (device.see(PLACES), left_out(&device)),
         (server.see(PLACES), "visits/table".into())
@@ -78,7 +78,7 @@ fn bad_table_stops_no_other_until_it_heals(store: Store) {
     device.crash().sync(&server);
     assert_eq!(left_out(&device), "");
     assert_eq!(device.see(VISITS), "v1|p1|monday v4|p1|outside");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     // The edit is kept with its values.
     assert_eq!(device.waiting(), "Parked:Refused/1");
     let kept = device.queue()[0].effect.rows[0]
@@ -93,15 +93,15 @@ fn new_device_skips_the_pages_of_a_bad_table(store: Store) {
     let (server, mut device) = places(store, 3, 2);
     let visits = (1..=9).map(|number| format!("('v{number}', 'p1')")).collect::<Vec<_>>();
     server.outside(&format!("INSERT INTO visits (id, place_id) VALUES {}", visits.join(", ")));
-    device.sync(&Unbuildable(&server));
+    device.sync(&UnbuildableServer(&server));
     assert_eq!(
         (device.see(PLACES), left_out(&device)),
         (server.see(PLACES), "visits/table".into())
     );
     device.write("UPDATE places SET name = 'Mine' WHERE id = 'p1'");
-    assert_eq!(device.sync(&Unbuildable(&server)).accepted, 1);
+    assert_eq!(device.sync(&UnbuildableServer(&server)).accepted, 1);
     device.crash().sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 /// Regression: pages with rows of that table only counted as pages without news.
@@ -112,7 +112,7 @@ fn snapshot_ends_after_many_pages_of_a_bad_table() {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1010)
          INSERT INTO visits (id, place_id) SELECT 'v' || i, 'p1' FROM n",
     );
-    device.pass(&Unbuildable(&server)).unwrap();
+    device.pass(&UnbuildableServer(&server)).unwrap();
     assert_eq!(device.see(PLACES), server.see(PLACES));
 }
 
@@ -152,7 +152,7 @@ fn table_waits_while_the_app_uses_its_name(store: Store) {
         let paths: Vec<&str> = device.sent[fetched..].iter().map(|one| one.path.as_str()).collect();
         assert!(paths.contains(&"/sync/schema"), "{free}: {paths:?}");
         assert_eq!(left_out(&device), "", "{free}");
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
         assert_eq!(device.see(VISITS), "v1|p1|monday v2|p2|friday");
         device.write("UPDATE visits SET day = 'sunday' WHERE id = 'v2'");
         assert_eq!(device.sync(&server).accepted, 1, "{free}");

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::client::PATIENCE;
 
 /// A server that decides nothing while `decides` is false, and the number of pushes sent to it.
-fn reluctant(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<AtomicUsize>) {
+fn undecided_server(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (server, decides) = (backend.server().clone(), Arc::new(AtomicBool::new(true)));
     let sent = Arc::new(AtomicUsize::new(0));
     let (says, counts) = (Arc::clone(&decides), Arc::clone(&sent));
@@ -54,7 +54,7 @@ fn settled(transport: MemoryTransport) -> (TempDir, Client) {
 #[test]
 fn accepted_push_starts_no_second_pass() {
     let backend = Backend::new();
-    let (transport, _, _) = reluctant(&backend);
+    let (transport, _, _) = undecided_server(&backend);
     let (_folder, client) = settled(transport.clone());
     transport.take_seen();
     client.execute("INSERT INTO places (id, name) VALUES ('p1', 'A')", ()).wait().unwrap();
@@ -68,7 +68,7 @@ fn accepted_push_starts_no_second_pass() {
 #[test]
 fn undecided_push_is_sent_with_backoff_by_the_client() {
     let backend = Backend::new();
-    let (transport, decides, sent) = reluctant(&backend);
+    let (transport, decides, sent) = undecided_server(&backend);
     let (_folder, client) = settled(transport);
     decides.store(false, Ordering::SeqCst);
     sent.store(0, Ordering::SeqCst);

@@ -60,15 +60,15 @@ impl Writer {
         }
     }
 
-    fn end(&self) -> Ends<'_> {
-        Ends(&self.is_over)
+    fn end(&self) -> StopGuard<'_> {
+        StopGuard(&self.is_over)
     }
 }
 
 /// Ends the writer at the end of a scope.
-struct Ends<'a>(&'a AtomicBool);
+struct StopGuard<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for StopGuard<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -165,7 +165,7 @@ fn while_writer_runs(server: &Backend, body: impl FnOnce(&Writer)) {
 }
 
 /// Compacts the server's log past the device's cursor.
-fn outlive_the_log(server: &Backend) {
+fn compact_past_cursor(server: &Backend) {
     server.outside("UPDATE halves SET part = 50");
     server.clock.advance(400 * 86_400_000_000);
     Device::new("ana", 99).sync(server);
@@ -178,7 +178,7 @@ fn rebuild(store: Store, faults: impl IntoIterator<Item = Fault>) -> (Vec<String
     let server = server(store);
     let mut device = Device::with("ana", 1, None, |config| config.page_size = 4);
     device.sync(&server);
-    outlive_the_log(&server);
+    compact_past_cursor(&server);
     let seen = watch(&mut device);
     device.faults.extend(faults);
     while_writer_runs(&server, |writer| {
@@ -187,11 +187,11 @@ fn rebuild(store: Store, faults: impl IntoIterator<Item = Fault>) -> (Vec<String
         pass(&mut device, &server, writer);
     });
     device.sync(&server);
-    let in_step =
+    let check_in_sync =
         digest::digest(device.engine(), "halves").unwrap() == server.digest("ana", "halves");
     let seen = seen.lock().unwrap();
     assert!(seen.0 > 0, "it has committed something");
-    (seen.1.clone(), in_step)
+    (seen.1.clone(), check_in_sync)
 }
 
 #[apply(each_store)]

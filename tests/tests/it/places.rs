@@ -40,7 +40,7 @@ pub(crate) fn pages(device: &mut Device, server: &Backend, count: usize) {
 }
 
 /// Compacts the server's log past devices that have not read it by now.
-pub(crate) fn outlive_the_log(server: &Backend, change: &str) {
+pub(crate) fn compact_past_cursor(server: &Backend, change: &str) {
     server.outside(change);
     server.clock.advance(400 * 86_400_000_000);
     Device::new("ana", 99).sync(server);
@@ -63,7 +63,7 @@ pub(crate) fn each(store: Store, other: usize) -> usize {
 
 /// The device has the rows that the server has for its user.
 #[track_caller]
-pub(crate) fn in_step(device: &mut Device, server: &Backend) {
+pub(crate) fn check_in_sync(device: &mut Device, server: &Backend) {
     let user = device.user.clone();
     for table in ["places", "visits"] {
         assert_eq!(

@@ -13,11 +13,11 @@ use rejoin_tests::{Backend, Device, Fault, PlainClient, cases};
 /// 2026-01-01T00:00:00Z, where the server's clock begins.
 const NOW: i64 = 1_767_225_600_000_000;
 
-struct World {
+struct ClientsRun {
     rng: Rng,
     server: Backend,
     apps: Vec<PlainClient>,
-    ours: Device,
+    device: Device,
     now: i64,
     /// The error of each SDK's clock, in microseconds.
     skews: Vec<i64>,
@@ -27,7 +27,7 @@ struct World {
     tokens: u32,
 }
 
-impl World {
+impl ClientsRun {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let server = Backend::new();
@@ -38,18 +38,18 @@ impl World {
             .map(|(at, sdk)| PlainClient::new(*sdk, "ana", &format!("sdk{at}"), rng.i64(1..5)));
         let apps = apps.collect();
         let skews = sdks.iter().map(|_| rng.i64(-20_000_000..20_000_000)).collect();
-        let ours = Device::with("ana", seed, rng.bool().then(|| server.manifest()), |config| {
+        let device = Device::with("ana", seed, rng.bool().then(|| server.manifest()), |config| {
             config.page_size = 3;
             config.batch_size = 2;
         });
         let (inserted, trace) = (Vec::new(), Vec::new());
-        let mut world =
-            Self { rng, server, apps, ours, now: NOW, skews, inserted, trace, tokens: 0 };
-        world.pass_time(0);
-        world
+        let mut run =
+            Self { rng, server, apps, device, now: NOW, skews, inserted, trace, tokens: 0 };
+        run.advance_clocks(0);
+        run
     }
 
-    fn pass_time(&mut self, micros: i64) {
+    fn advance_clocks(&mut self, micros: i64) {
         self.now += micros;
         self.server.clock.advance(micros);
         for (app, skew) in self.apps.iter_mut().zip(&self.skews) {
@@ -62,7 +62,7 @@ impl World {
         format!("t{}", self.tokens)
     }
 
-    fn app_edits(&mut self, at: usize) {
+    fn edit_in_app(&mut self, at: usize) {
         if !self.apps[at].runs() || self.apps[at].request().is_some() {
             return;
         }
@@ -107,7 +107,7 @@ impl World {
         self.inserted.retain(|(by, table, id)| *by != at || !gone(table, id));
     }
 
-    fn app_talks(&mut self, at: usize) {
+    fn exchange_app(&mut self, at: usize) {
         let fault = self.fault();
         let app = &mut self.apps[at];
         if !app.runs() {
@@ -125,7 +125,7 @@ impl World {
         faulty.then(|| self.rng.choice(Fault::ALL)).flatten()
     }
 
-    fn we_edit(&mut self) {
+    fn edit_on_device(&mut self) {
         let (token, row, score) = (self.token(), self.rng.usize(..6), self.rng.u8(..6));
         let pick = format!("(SELECT id FROM places ORDER BY id LIMIT 1 OFFSET {row})");
         let sql = match self.rng.u8(..8) {
@@ -142,50 +142,50 @@ impl World {
                 "DELETE FROM places WHERE id = {pick} AND id NOT IN (SELECT place_id FROM visits)"
             ),
         };
-        if self.ours.try_write(&sql) {
+        if self.device.try_write(&sql) {
             self.trace.push(format!("device writes {sql}"));
         }
     }
 
-    fn we_talk(&mut self) {
+    fn exchange_device(&mut self) {
         let fault = self.fault();
-        self.ours.faults.clear();
-        self.ours.faults.extend(fault);
-        let moment = self.ours.step(&self.server).map_err(|error| error.to_string());
+        self.device.faults.clear();
+        self.device.faults.extend(fault);
+        let moment = self.device.step(&self.server).map_err(|error| error.to_string());
         self.trace.push(format!("device {fault:?}: {moment:?}"));
     }
 
-    fn happen(&mut self) {
+    fn execute_step(&mut self) {
         let seconds = self.rng.i64(0..5_000_000);
-        self.pass_time(seconds);
+        self.advance_clocks(seconds);
         let at = self.rng.usize(..self.apps.len());
         match self.rng.u8(..100) {
-            0..25 => self.app_edits(at),
-            25..70 => self.app_talks(at),
-            70..80 => self.we_edit(),
-            80..98 => self.we_talk(),
+            0..25 => self.edit_in_app(at),
+            25..70 => self.exchange_app(at),
+            70..80 => self.edit_on_device(),
+            80..98 => self.exchange_device(),
             98 => {
-                self.ours.crash();
+                self.device.crash();
                 self.trace.push("device crashes".to_owned());
             }
             _ => {
-                self.ours.deliver_late(&self.server);
+                self.device.deliver_late(&self.server);
                 self.trace.push("late requests of the device arrive".to_owned());
             }
         }
     }
 
     fn settle(&mut self) {
-        self.ours.faults.clear();
-        self.ours.deliver_late(&self.server);
+        self.device.faults.clear();
+        self.device.deliver_late(&self.server);
         for _ in 0..4 {
-            self.pass_time(1_000_000);
+            self.advance_clocks(1_000_000);
             for app in &mut self.apps {
                 // A running exchange ends, and a failed start is tried again.
                 while app.step(&self.server, None).is_some_and(|done| done.is_ok()) {}
                 app.cycle(&self.server).unwrap();
             }
-            self.ours.sync(&self.server);
+            self.device.sync(&self.server);
         }
     }
 
@@ -199,7 +199,7 @@ impl World {
                 assert_eq!(app.see(sql), server, "sdk {at}");
             }
             assert_eq!(
-                self.ours.see(&sql.replace(" WHERE deleted_at IS NULL", "")),
+                self.device.see(&sql.replace(" WHERE deleted_at IS NULL", "")),
                 server,
                 "device"
             );
@@ -216,21 +216,21 @@ impl World {
             assert_eq!(self.server.see(&sql), "1", "sdk {at} inserted {id} into {table}");
         }
         let open =
-            self.ours.queue().iter().filter(|one| one.state != MutationState::Parked).count();
+            self.device.queue().iter().filter(|one| one.state != MutationState::Parked).count();
         assert_eq!(open, 0, "device still waits");
     }
 }
 
 fn run(seed: u64) {
-    let mut world = World::new(seed);
+    let mut run = ClientsRun::new(seed);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        for _ in 0..world.rng.usize(40..160) {
-            world.happen();
+        for _ in 0..run.rng.usize(40..160) {
+            run.execute_step();
         }
-        world.settle();
-        world.check();
+        run.settle();
+        run.check();
     }));
-    let trace = world.trace.join("\n");
+    let trace = run.trace.join("\n");
     assert!(outcome.is_ok(), "{trace}\nrepeat with REJOIN_SEED={seed}");
 }
 

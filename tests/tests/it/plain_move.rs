@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Served};
-use crate::from_synchro::world::App;
+use crate::from_synchro::fixture::App;
 
 /// A device with an old app, and its plain server.
-struct Story {
+struct PlainMigration {
     folder: TempDir,
     door: Door,
 }
@@ -21,7 +21,7 @@ struct Story {
 const COLUMNS: [&str; 4] = ["id", "name", "note", "score"];
 const VISITS: [&str; 3] = ["id", "place_id", "day"];
 
-impl Story {
+impl PlainMigration {
     fn new() -> Self {
         Self { folder: TempDir::new().unwrap(), door: Door::before(PlainBackend::new()) }
     }
@@ -100,23 +100,27 @@ const VISITS_AFTER: &str = "v|n|2026-01-02";
 fn network_faults_lose_and_double_nothing_of_an_import() {
     for path in ["/sync/register", "/sync/snapshot", "/sync/push", "/sync/pull"] {
         for loss in [Loss::Request, Loss::Answer] {
-            let story = Story::new();
-            let old = story.old();
-            let app = story.open();
+            let migration = PlainMigration::new();
+            let old = migration.old();
+            let app = migration.open();
             app.import(&old);
-            story.door.lose(loss, path);
+            migration.door.lose(loss, path);
             let lost = app.0.sync().run(Some(PATIENCE)).wait();
             assert!(
                 matches!(lost, Err(Error::Sync(SyncFault::Offline(_)))),
                 "{loss:?} of {path}: {lost:?}"
             );
-            assert!(story.door.has_lost());
+            assert!(migration.door.has_lost());
             // Written while the outcome of the rest is unknown.
             app.0.execute("UPDATE places SET score = 1 WHERE id = 'a'", ()).wait().unwrap();
             app.import(&old);
             assert_eq!(app.sync().parked, 0, "{loss:?} of {path}");
             let places = PLACES_AFTER.replace("a|Renamed|Note|3", "a|Renamed|Note|1");
-            assert_eq!(story.see(), (places.clone(), VISITS_AFTER.into()), "{loss:?} of {path}");
+            assert_eq!(
+                migration.see(),
+                (places.clone(), VISITS_AFTER.into()),
+                "{loss:?} of {path}"
+            );
             assert_eq!((app.places(), app.pending()), (places, vec![]), "{loss:?} of {path}");
         }
     }
@@ -125,16 +129,16 @@ fn network_faults_lose_and_double_nothing_of_an_import() {
 #[test]
 fn lost_response_before_upgrade_applies_import_once() {
     for loss in [Loss::Request, Loss::Answer] {
-        let story = Story::new();
-        let old = story.old();
-        let app = story.open();
+        let migration = PlainMigration::new();
+        let old = migration.old();
+        let app = migration.open();
         app.import(&old);
-        story.door.lose(loss, "/sync/push");
+        migration.door.lose(loss, "/sync/push");
         assert!(app.0.sync().run(Some(PATIENCE)).wait().is_err());
         app.0.execute("UPDATE places SET note = 'Later' WHERE id = 'd'", ()).wait().unwrap();
         app.0.shutdown().wait().unwrap();
-        let (ours, _served) = story.upgrade();
-        let app = story.open();
+        let (ours, _served) = migration.upgrade();
+        let app = migration.open();
         let synced = app.sync();
         assert_eq!((synced.parked, synced.still_pending), (0, 0), "{loss:?}");
         let places = PLACES_AFTER.replace("d|Name|Note", "d|Name|Later");

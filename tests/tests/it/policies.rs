@@ -14,14 +14,14 @@ use crate::{apply, each_store};
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A server with one place of Ana's under this policy, and her two synced devices.
-fn governed(store: Store, policy: Policy) -> (Backend, Device, Device) {
+fn server_with_policy(store: Store, policy: Policy) -> (Backend, Device, Device) {
     let mut server = Backend::on(store);
     server.govern("places", |table| table.policy = policy);
-    let two = in_step(&server);
+    let two = check_in_sync(&server);
     (server, two.0, two.1)
 }
 
-fn in_step(server: &Backend) -> (Device, Device) {
+fn check_in_sync(server: &Backend) -> (Device, Device) {
     // Not by an outside writer, whose clock is the machine's and not the test server's.
     let mut third = Device::new("ana", 3);
     third.sync(server);
@@ -35,7 +35,7 @@ fn in_step(server: &Backend) -> (Device, Device) {
 
 /// Syncs all, and checks that they have the server's rows.
 #[track_caller]
-fn agree(server: &Backend, devices: [&mut Device; 2]) -> String {
+fn sync_and_compare(server: &Backend, devices: [&mut Device; 2]) -> String {
     let [one, two] = devices;
     for _ in 0..2 {
         one.sync(server);
@@ -74,9 +74,9 @@ fn conflict_on_a_column_is_resolved_by_policy(store: Store) {
     ];
     assert_eq!(table.map(|(policy, ..)| policy), Policy::ALL);
     for (policy, rows, waiting) in table {
-        let (server, mut one, mut two) = governed(store, policy);
+        let (server, mut one, mut two) = server_with_policy(store, policy);
         both_rename(&server, &mut one, &mut two);
-        assert_eq!(agree(&server, [&mut one, &mut two]), rows, "{policy:?}");
+        assert_eq!(sync_and_compare(&server, [&mut one, &mut two]), rows, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
         // The values that an app needs to merge.
         for parked in two.queue() {
@@ -96,7 +96,7 @@ fn detail(parked: Option<String>) -> serde_json::Value {
 
 /// An outside writer changes the column before each push of the device arrives; returns the number
 /// of pushes, eight at most.
-fn beset(server: &Backend, device: &mut Device) -> usize {
+fn conflict_at_each_push(server: &Backend, device: &mut Device) -> usize {
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     let mut pushes = 0;
     while pushes < 8 && device.until(server, Phase::Pushing).is_ok() {
@@ -115,20 +115,20 @@ fn last_push(device: &Device) -> PushRequest {
 #[apply(each_store)]
 fn edit_with_repeated_conflicts_is_forced_in_the_end(store: Store) {
     for policy in [Policy::Rebase, Policy::KeepLocal] {
-        let (server, mut one, mut two) = governed(store, policy);
-        assert_eq!(beset(&server, &mut one), 4, "{policy:?}");
+        let (server, mut one, mut two) = server_with_policy(store, policy);
+        assert_eq!(conflict_at_each_push(&server, &mut one), 4, "{policy:?}");
         assert!(last_push(&one).rejoin.unwrap().groups[0].changes[0].force);
-        assert_eq!(agree(&server, [&mut one, &mut two]), "p1|mine|n|3", "{policy:?}");
+        assert_eq!(sync_and_compare(&server, [&mut one, &mut two]), "p1|mine|n|3", "{policy:?}");
     }
 }
 
 #[apply(each_store)]
 fn force_against_server_policy_is_compared_and_parked(store: Store) {
-    let (server, mut one, mut two) = governed(store, Policy::AcceptServer);
+    let (server, mut one, mut two) = server_with_policy(store, Policy::AcceptServer);
     one.engine().set_policies([("places".to_owned(), Policy::Rebase)].into()).unwrap();
-    assert_eq!(beset(&server, &mut one), 4);
+    assert_eq!(conflict_at_each_push(&server, &mut one), 4);
     assert_eq!(one.waiting(), "Parked:Conflicted/4");
-    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|t4|n|3");
+    assert_eq!(sync_and_compare(&server, [&mut one, &mut two]), "p1|t4|n|3");
 }
 
 /// The clocks of the two devices, in microseconds since 1970: right, at 1970, at 2100.
@@ -143,7 +143,7 @@ const CLOCKS: [(i64, i64); 4] = [
 fn later_edit_wins_whatever_the_clocks_and_push_order(store: Store) {
     for (one_shows, two_shows) in CLOCKS.into_iter().step_by(each(store, 2)) {
         for first in [1, 2] {
-            let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
+            let (server, mut one, mut two) = server_with_policy(store, Policy::LastWriteWins);
             one.host.set(one_shows);
             two.host.set(two_shows);
             pass(&server, [&one, &two]);
@@ -155,7 +155,7 @@ fn later_edit_wins_whatever_the_clocks_and_push_order(store: Store) {
             if first == 2 {
                 two.sync(&server);
             }
-            assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3", "{name}");
+            assert_eq!(sync_and_compare(&server, [&mut one, &mut two]), "p1|later|n|3", "{name}");
             let lost = if first == 1 { "" } else { "Parked:Conflicted/1" };
             assert_eq!((one.waiting().as_str(), two.waiting().as_str()), (lost, ""), "{name}");
             for parked in one.queue() {
@@ -172,7 +172,7 @@ fn later_edit_wins_whatever_the_clocks_and_push_order(store: Store) {
 /// A pull between the write and the push does not make an older edit the later one.
 #[apply(each_store)]
 fn earlier_edit_loses_to_a_pulled_later_edit(store: Store) {
-    let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
+    let (server, mut one, mut two) = server_with_policy(store, Policy::LastWriteWins);
     pass(&server, [&one, &two]);
     one.until(&server, Phase::Pulling).unwrap();
     one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
@@ -181,7 +181,7 @@ fn earlier_edit_loses_to_a_pulled_later_edit(store: Store) {
     two.sync(&server);
     one.step(&server).unwrap();
     pass(&server, [&one, &two]);
-    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3");
+    assert_eq!(sync_and_compare(&server, [&mut one, &mut two]), "p1|later|n|3");
 }
 
 #[apply(each_store)]
@@ -195,12 +195,12 @@ fn server_wins_policy_parks_or_rebases_the_second_edit(store: Store) {
             table.policy = policy;
             table.resolver = Resolve::ServerWins;
         });
-        let (mut one, mut two) = in_step(&server);
+        let (mut one, mut two) = check_in_sync(&server);
         one.write("UPDATE places SET name = 'one' WHERE id = 'p1'");
         two.write("UPDATE places SET note = 'two' WHERE id = 'p1'");
         one.sync(&server);
         two.sync(&server);
-        assert_eq!(agree(&server, [&mut one, &mut two]), rows, "{policy:?}");
+        assert_eq!(sync_and_compare(&server, [&mut one, &mut two]), rows, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
     }
 }

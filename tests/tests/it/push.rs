@@ -306,9 +306,9 @@ fn concurrent_pushes_of_one_user_accept_one_edit_of_a_value(store: Store) {
 
 /// A server that has time for three groups of a push.
 #[derive(Debug)]
-struct Hurried<'a>(&'a Backend);
+struct BusyServer<'a>(&'a Backend);
 
-impl Peer for Hurried<'_> {
+impl Peer for BusyServer<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let mut request = request.clone();
         let body = request.body.as_deref().unwrap_or_default();
@@ -338,7 +338,7 @@ fn unfinished_groups_are_sent_again_in_the_same_pass() {
     for number in 0..10 {
         device.write(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'new')"));
     }
-    let report = device.pass(&Hurried(&server)).unwrap();
+    let report = device.pass(&BusyServer(&server)).unwrap();
     assert_eq!((report.accepted, device.waiting()), (10, String::new()));
     let sent: Vec<usize> =
         pushes(&device).iter().map(|push| push.rejoin.as_ref().unwrap().groups.len()).collect();

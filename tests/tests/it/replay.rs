@@ -62,7 +62,7 @@ fn listed() -> BTreeMap<String, Vec<String>> {
 }
 
 /// One difference in the format of the table: members and results in backticks, a status without.
-fn as_listed(difference: &str) -> String {
+fn format_difference(difference: &str) -> String {
     let is_written = difference.starts_with(char::is_numeric) || difference.contains('`');
     if is_written { difference.to_owned() } else { format!("`{difference}`") }
 }
@@ -90,7 +90,7 @@ fn recorded_exchanges_differ_as_protocol_page_lists() {
     let mut expected = listed();
     let mut wrong = Vec::new();
     for (name, differences) in &found {
-        let found: Vec<String> = differences.iter().map(|one| as_listed(one)).collect();
+        let found: Vec<String> = differences.iter().map(|one| format_difference(one)).collect();
         let listed = expected.remove(run::number(name)).unwrap_or_default();
         if !is_as_listed(&found, &listed) {
             wrong.push(format!("{name}: differs in {found:?}, listed are {listed:?}"));

@@ -7,7 +7,7 @@ use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, QueueFault};
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
-use crate::places::{each, in_step};
+use crate::places::{check_in_sync, each};
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
@@ -52,7 +52,7 @@ fn next_user_starts_empty_after_a_reset(store: Store) {
     device.write("INSERT INTO places (id, name) VALUES ('b2', 'of bob too')");
     device.sync(&server);
     assert_eq!(device.see(PLACES), "b1|of bob|- b2|of bob too|-");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_ne!(device.engine().meta("client_id").unwrap(), before, "another device");
     let sent = device.sent[from..].iter().filter_map(|one| one.body.clone());
     assert!(sent.into_iter().all(|body| !String::from_utf8_lossy(&body).contains("not sent")));
@@ -97,7 +97,7 @@ fn response_to_request_before_a_reset_is_ignored(store: Store) {
             "bob".clone_into(&mut device.user);
             device.sync(&server);
             assert_eq!(device.see(PLACES), "b1|of bob|-", "{phase:?}");
-            in_step(&mut device, &server);
+            check_in_sync(&mut device, &server);
         }
     }
 }
@@ -171,7 +171,7 @@ fn edits_kept_by_a_reset_get_their_verdicts(store: Store) {
             device.see(PLACES),
             server.see("SELECT id, name, note FROM places WHERE user_id = 'ana' ORDER BY id")
         );
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
         let doubled = "SELECT count(*) - count(DISTINCT mutation_id) FROM rejoin_verdict WHERE ending = 'accepted'";
         assert_eq!(server.see(doubled), "0");
     }
@@ -190,7 +190,7 @@ fn reset_that_keeps_the_queue_still_detects_a_restore(store: Store) {
     device.sync(&server);
     device.sync(&server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'a4'"), "accepted");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -210,7 +210,7 @@ fn push_in_flight_is_sent_again_after_reset_keeping_queue(store: Store) {
         device.sync(&server);
         assert_eq!(device.waiting(), "", "lost: {lost}");
         assert_eq!(server.see("SELECT note FROM places WHERE id = 'a1'"), "in flight");
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
     }
 }
 
@@ -242,5 +242,5 @@ fn reset_after_rejected_push_still_detects_a_restore(store: Store) {
     device.sync(&server);
     device.sync(&server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'a4'"), "accepted");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }

@@ -7,13 +7,13 @@ use rejoin_core::sync::session::{PassReport, Phase};
 use rejoin_core::{Error, InputFault};
 use rejoin_tests::{Backend, Device, Store};
 
-use crate::places::{PLACES, in_step, outlive_the_log, pages, places};
+use crate::places::{PLACES, check_in_sync, compact_past_cursor, pages, places};
 use crate::{apply, each_store};
 
 const ALL: &str = "UPDATE places SET score = 5";
 
 /// A server with nine places, and a synced device that has added one after the backup.
-fn with_one_place_more(store: Store) -> (Backend, Device, rejoin_tests::Backup) {
+fn device_ahead_of_backup(store: Store) -> (Backend, Device, rejoin_tests::Backup) {
     let (server, mut device) = places(store, 9, 100);
     device.sync(&server);
     let backup = server.backup();
@@ -23,12 +23,12 @@ fn with_one_place_more(store: Store) -> (Backend, Device, rejoin_tests::Backup) 
 }
 
 #[track_caller]
-fn has_it_back(server: &Backend, device: &mut Device) {
+fn check_restored(server: &Backend, device: &mut Device) {
     device.sync(server);
     device.sync(server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
     assert_eq!(device.waiting(), "");
-    in_step(device, server);
+    check_in_sync(device, server);
 }
 
 /// The position of the cursor is assigned again, to another entry, and compacted: no tag can show
@@ -36,47 +36,47 @@ fn has_it_back(server: &Backend, device: &mut Device) {
 #[apply(each_store)]
 fn restore_and_compaction_past_the_cursor_lose_no_edit(store: Store) {
     for edits_before in [false, true] {
-        let (mut server, mut device, backup) = with_one_place_more(store);
+        let (mut server, mut device, backup) = device_ahead_of_backup(store);
         server.restore(&backup);
-        outlive_the_log(&server, ALL);
+        compact_past_cursor(&server, ALL);
         if edits_before {
             device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
         }
-        has_it_back(&server, &mut device);
+        check_restored(&server, &mut device);
     }
 }
 
 /// The same with a snapshot in between, whose cursor is newer than the edit.
 #[apply(each_store)]
 fn snapshot_keeps_the_log_tip_of_accepted_edits(store: Store) {
-    let (mut server, mut device, _) = with_one_place_more(store);
+    let (mut server, mut device, _) = device_ahead_of_backup(store);
     let early = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('q2', 'accepted, then lost')");
     device.sync(&server);
-    outlive_the_log(&server, ALL);
+    compact_past_cursor(&server, ALL);
     device.sync(&server);
     assert!(device.sent.iter().filter(|one| one.phase == Phase::Snapshot).count() > 1);
     server.restore(&early);
-    outlive_the_log(&server, ALL);
+    compact_past_cursor(&server, ALL);
     server.outside(ALL);
-    outlive_the_log(&server, ALL);
+    compact_past_cursor(&server, ALL);
     device.sync(&server);
     device.sync(&server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'q2'"), "accepted, then lost");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 /// A device that was away for long, with a server that was never restored, rebuilds and starts no
 /// epoch.
 #[apply(each_store)]
 fn absence_alone_starts_no_epoch(store: Store) {
-    let (server, mut device, _) = with_one_place_more(store);
+    let (server, mut device, _) = device_ahead_of_backup(store);
     let epoch = device.engine().meta("epoch").unwrap();
     for _ in 0..2 {
-        outlive_the_log(&server, ALL);
+        compact_past_cursor(&server, ALL);
         device.sync(&server);
         assert_eq!(device.engine().meta("epoch").unwrap(), epoch);
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
     }
 }
 
@@ -88,7 +88,7 @@ fn restore_between_a_push_and_a_later_page_is_detected(store: Store) {
         let (mut server, mut device) = places(store, 3, 1);
         if !is_first {
             device.sync(&server);
-            outlive_the_log(&server, ALL);
+            compact_past_cursor(&server, ALL);
         }
         pages(&mut device, &server, 1);
         device.write("INSERT INTO places (id, name) VALUES ('q1', 'pushed')");
@@ -101,7 +101,7 @@ fn restore_between_a_push_and_a_later_page_is_detected(store: Store) {
         server.outside("UPDATE places SET note = 'new' WHERE id = 'p3'");
         device.sync(&server);
         device.sync(&server);
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
         assert_eq!(device.see("SELECT name FROM places WHERE id = 'p2'"), "A", "{is_first}");
     }
 }
@@ -118,14 +118,14 @@ fn restore_to_before_a_push_between_pages_is_detected(store: Store) {
     device.step(&server).unwrap();
     server.restore(&backup);
     server.outside("UPDATE places SET note = 'new' WHERE id = 'p3'");
-    has_it_back(&server, &mut device);
+    check_restored(&server, &mut device);
 }
 
 /// The device keeps its rows and offers nothing until its app resets it, or the old server is back.
 #[apply(each_store)]
 fn empty_server_at_the_same_url_removes_no_device_rows(store: Store) {
     for resets in [false, true] {
-        let (mut server, mut device, _) = with_one_place_more(store);
+        let (mut server, mut device, _) = device_ahead_of_backup(store);
         device.write("UPDATE places SET note = 'waits' WHERE id = 'p1'");
         let lost = server.backup();
         let rows = device.see(PLACES);
@@ -154,17 +154,17 @@ fn empty_server_at_the_same_url_removes_no_device_rows(store: Store) {
             assert_eq!(device.waiting(), "");
             assert_eq!(server.see("SELECT note FROM places WHERE id = 'p1'"), "waits");
         }
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
     }
 }
 
 /// Another server whose tables are filled is accepted: only what it lacks is lost.
 #[apply(each_store)]
 fn other_server_with_filled_tables_is_accepted(store: Store) {
-    let (mut server, mut device, _) = with_one_place_more(store);
+    let (mut server, mut device, _) = device_ahead_of_backup(store);
     let (other, _) = places(store, 9, 100);
     server.restore(&other.backup());
-    has_it_back(&server, &mut device);
+    check_restored(&server, &mut device);
 }
 
 /// A server whose backup lacks `columns`, restored and given the column `again`; and the report of

@@ -7,7 +7,7 @@ use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
 use rejoin_tests::{Backend, Fault, Store};
 
-use crate::places::{one_place, outlive_the_log};
+use crate::places::{compact_past_cursor, one_place};
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
@@ -235,7 +235,7 @@ fn snapshot_skips_edits_of_a_removed_table(store: Store) {
     device.write("INSERT INTO tags (id, label) VALUES ('t1', 'first')");
     server.remove_table("tags");
     device.sync(&server);
-    outlive_the_log(&server, "UPDATE places SET note = 'later' WHERE id = 'p1'");
+    compact_past_cursor(&server, "UPDATE places SET note = 'later' WHERE id = 'p1'");
     device.sync(&server);
     assert_eq!(
         (device.see(PLACES).as_str(), device.waiting().as_str()),

@@ -9,7 +9,7 @@ use rejoin_core::engine::search;
 
 const WORDS: [&str; 6] = ["milk", "oats", "honey", "bread", "salt", "tea"];
 
-struct World {
+struct SearchRun {
     rng: Rng,
     server: Backend,
     devices: Vec<Device>,
@@ -17,7 +17,7 @@ struct World {
     remote: usize,
 }
 
-impl World {
+impl SearchRun {
     fn new(store: Store, seed: u64) -> Self {
         let server = Backend::on(store);
         let mut devices: Vec<Device> =
@@ -74,7 +74,7 @@ const ROWS: &str = "SELECT id, name, note FROM places ORDER BY id";
 const ENTRIES: &str = "SELECT id, name, note FROM search_places ORDER BY id";
 
 /// Checks that the index equals a newly built one.
-fn is_right(device: &mut Device, when: &str) {
+fn check_index(device: &mut Device, when: &str) {
     assert_eq!(device.see(ENTRIES), device.see(ROWS), "{when}");
     for word in WORDS {
         let found =
@@ -90,14 +90,14 @@ fn is_right(device: &mut Device, when: &str) {
 fn index_equals_a_rebuilt_one_after_every_step(store: Store) {
     let mut remote = 0;
     for seed in 0..cases(if store == Store::Sqlite { 20 } else { 6 }) {
-        let mut world = World::new(store, seed);
+        let mut run = SearchRun::new(store, seed);
         for step in 0..30 {
-            world.step();
-            for device in &mut world.devices {
-                is_right(device, &format!("seed {seed}, step {step}"));
+            run.step();
+            for device in &mut run.devices {
+                check_index(device, &format!("seed {seed}, step {step}"));
             }
         }
-        remote += world.remote;
+        remote += run.remote;
     }
     assert!(remote > 5, "only {remote} passes pulled rows");
 }

@@ -35,7 +35,7 @@ fn countries(store: Store) -> (Backend, Device) {
 }
 
 #[track_caller]
-fn in_step(device: &mut Device, server: &Backend) {
+fn check_in_sync(device: &mut Device, server: &Backend) {
     for table in ["countries", "places"] {
         let ours = digest::digest(device.engine(), table).unwrap();
         assert_eq!(ours, server.digest("ana", table), "{table}");
@@ -43,12 +43,12 @@ fn in_step(device: &mut Device, server: &Backend) {
 }
 
 /// Counts the requests of a snapshot that arrive.
-struct Counted<'a> {
+struct RequestCounter<'a> {
     server: &'a Backend,
     pages: Cell<usize>,
 }
 
-impl Peer for Counted<'_> {
+impl Peer for RequestCounter<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let is_page = request.path == path::SNAPSHOT || request.path.starts_with(path::PAGES);
         self.pages.set(self.pages.get() + usize::from(is_page));
@@ -65,14 +65,14 @@ fn pages(device: &Device) -> (usize, usize) {
 #[apply(each_store)]
 fn first_sync_gets_the_rows_of_all_users_in_shared_pages(store: Store) {
     let (server, mut device) = countries(store);
-    let counted = Counted { server: &server, pages: Cell::new(0) };
+    let counted = RequestCounter { server: &server, pages: Cell::new(0) };
     let report = device.sync(&counted);
     assert_eq!((report.pulled, pages(&device)), (10, (3, 2)));
     assert_eq!(counted.pages.get(), 5, "the requests made early were used");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     server.outside("UPDATE countries SET name = 'y' WHERE code = 'FI'");
     device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -88,7 +88,7 @@ fn shared_pages_survive_every_fault_and_crash_in_every_exchange(store: Store) {
             device.crash();
             device.deliver_late(&server);
             device.sync(&server);
-            in_step(&mut device, &server);
+            check_in_sync(&mut device, &server);
         }
     }
 }
@@ -107,18 +107,18 @@ fn later_snapshot_removes_rows_that_shared_pages_lack(store: Store) {
     let before = pages(&device);
     device.sync(&server);
     assert!(pages(&device).0 > before.0, "from shared pages");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 type Answer = Box<dyn Fn(&Request) -> Option<Response>>;
 
 /// A proxy that treats the paths of shared pages on its own.
-struct Proxied<'a> {
+struct PageProxy<'a> {
     server: &'a Backend,
     answer: Answer,
 }
 
-impl Peer for Proxied<'_> {
+impl Peer for PageProxy<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         if request.path.starts_with(path::PAGES) {
             return (self.answer)(request);
@@ -158,15 +158,15 @@ fn first_sync_passes_a_proxy_that_does_not_know_shared_pages() {
         let body = body.replace("HASH", &server.manifest().schema_hash);
         let page = Response { status, body: body.clone().into(), ..Response::default() };
         let answer = Box::new(move |_: &Request| Some(page.clone()));
-        let report = device.pass(&Proxied { server: &server, answer }).unwrap();
+        let report = device.pass(&PageProxy { server: &server, answer }).unwrap();
         assert!(report.first_sync_done, "{status} {body}");
         assert_eq!(pages(&device).0, 1, "{status} {body}");
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
     }
 }
 
 /// A server with twelve tables for all users, of four rows each, and a new device.
-fn twelve() -> (Backend, Device) {
+fn twelve_tables() -> (Backend, Device) {
     let names: Vec<String> = (0..12).map(|number| format!("t{number:02}")).collect();
     let sql = names.iter().map(|name| {
         format!(
@@ -182,9 +182,9 @@ fn twelve() -> (Backend, Device) {
 
 #[test]
 fn many_tables_pass_a_proxy_that_does_not_know_shared_pages() {
-    let (server, mut device) = twelve();
+    let (server, mut device) = twelve_tables();
     let answer = Box::new(|_: &Request| Some(response(404, "<html>not found</html>")));
-    let report = device.pass(&Proxied { server: &server, answer }).unwrap();
+    let report = device.pass(&PageProxy { server: &server, answer }).unwrap();
     assert_eq!((report.pulled, pages(&device).0), (48, 3), "three refusals are enough");
 }
 
@@ -192,8 +192,8 @@ fn many_tables_pass_a_proxy_that_does_not_know_shared_pages() {
 #[test]
 fn first_sync_passes_a_proxy_that_never_answers_for_shared_pages() {
     for is_killed in [false, true] {
-        let (server, mut device) = twelve();
-        let proxy = Proxied { server: &server, answer: Box::new(|_| None) };
+        let (server, mut device) = twelve_tables();
+        let proxy = PageProxy { server: &server, answer: Box::new(|_| None) };
         for pass in 1.. {
             if device.pass(&proxy).is_ok() {
                 assert_eq!(pass, 4, "three lost pages are enough");
@@ -208,12 +208,12 @@ fn first_sync_passes_a_proxy_that_never_answers_for_shared_pages() {
 }
 
 /// A network that signs in the user before anything else, from the second shared page on.
-struct Portal<'a> {
+struct CaptivePortal<'a> {
     server: &'a Backend,
     pages: Cell<usize>,
 }
 
-impl Peer for Portal<'_> {
+impl Peer for CaptivePortal<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let is_page = request.path.starts_with(path::PAGES);
         self.pages.set(self.pages.get() + usize::from(is_page));
@@ -227,14 +227,14 @@ impl Peer for Portal<'_> {
 #[test]
 fn portal_during_a_first_sync_does_not_end_shared_pages() {
     let (server, mut device) = countries(Store::Sqlite);
-    let portal = Portal { server: &server, pages: Cell::new(0) };
+    let portal = CaptivePortal { server: &server, pages: Cell::new(0) };
     for _ in 0..2 {
         device.pass(&portal).unwrap_err();
     }
     let before = pages(&device).0;
     device.sync(&server);
     assert_eq!(pages(&device).0, before + 2);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 /// The rows that a request of a snapshot asks for.
@@ -275,7 +275,7 @@ fn shared_page_that_was_held_back_is_no_failure() {
     }
     device.sync(&server);
     assert_eq!(pages(&device).0, 3);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 /// The next page is requested early, or after a mutation that the server cannot decide.
@@ -298,20 +298,20 @@ fn size_of_pages_does_not_follow_from_a_short_shared_page() {
 fn busy_server_does_not_end_shared_pages() {
     let (server, mut device) = countries(Store::Sqlite);
     let answer = Box::new(|_: &Request| Some(response(503, r#"{"code":"unavailable"}"#)));
-    device.pass(&Proxied { server: &server, answer }).unwrap_err();
+    device.pass(&PageProxy { server: &server, answer }).unwrap_err();
     device.sync(&server);
     assert_eq!(pages(&device).0, 4);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 /// Keeps each shared page for ever.
-struct Keeping<'a> {
+struct CachingProxy<'a> {
     server: &'a RefCell<Backend>,
     pages: RefCell<HashMap<String, Response>>,
     built: Cell<usize>,
 }
 
-impl Peer for Keeping<'_> {
+impl Peer for CachingProxy<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let ask = || self.server.borrow().exchange(user, request);
         if !request.path.starts_with(path::PAGES) {
@@ -333,7 +333,7 @@ impl Peer for Keeping<'_> {
 fn device_gets_later_changes_after_old_pages_of_a_cache(store: Store) {
     let (server, mut first) = countries(store);
     let server = RefCell::new(server);
-    let cache = Keeping { server: &server, pages: RefCell::default(), built: Cell::new(0) };
+    let cache = CachingProxy { server: &server, pages: RefCell::default(), built: Cell::new(0) };
     first.sync(&cache);
     server.borrow().outside("UPDATE countries SET name = 'y' WHERE code = 'FI'");
     server.borrow().outside("DELETE FROM countries WHERE code = 'DK'");
@@ -341,7 +341,7 @@ fn device_gets_later_changes_after_old_pages_of_a_cache(store: Store) {
     let mut second = Device::with("ana", 2, None, |config| config.page_size = 3);
     second.sync(&cache);
     assert_eq!((cache.built.get(), pages(&second).0), (3, 3));
-    in_step(&mut second, &server.borrow());
+    check_in_sync(&mut second, &server.borrow());
 }
 
 /// The rows of the cached pages are from a state that the server has lost.
@@ -350,7 +350,7 @@ fn device_with_old_pages_of_a_restored_server_gets_its_rows(store: Store) {
     let (server, mut first) = countries(store);
     let backup = server.backup();
     let server = RefCell::new(server);
-    let cache = Keeping { server: &server, pages: RefCell::default(), built: Cell::new(0) };
+    let cache = CachingProxy { server: &server, pages: RefCell::default(), built: Cell::new(0) };
     // The address of the first page is the same before and after.
     server.borrow().outside("UPDATE countries SET name = 'lost'");
     first.sync(&cache);
@@ -359,7 +359,7 @@ fn device_with_old_pages_of_a_restored_server_gets_its_rows(store: Store) {
     let _ = second.pass(&cache);
     assert!(pages(&second).0 > 0, "the cache has answered");
     second.sync(&cache);
-    in_step(&mut second, &server.borrow());
+    check_in_sync(&mut second, &server.borrow());
 }
 
 /// nginx as docs/scale.md configures it.

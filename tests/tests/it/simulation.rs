@@ -2,11 +2,13 @@
 //! of the tests alone. The stage `simulate` executes thousands, these among them.
 
 use rejoin_tests::Store;
-use rejoin_tests::simulate::{Model, RunReport, log::Log, plain::Plain, rows::Rows, tell, worlds};
+use rejoin_tests::simulate::{
+    Model, RunReport, execute_run, execute_runs, log::Log, plain::Plain, rows::Rows,
+};
 
 fn holds<M: Model>(model: &M, runs: u64) {
-    let sum = worlds(model, 0, runs, 2, None);
-    assert_eq!((sum.broken, sum.worlds), (None, runs));
+    let totals = execute_runs(model, 0, runs, 2, None);
+    assert_eq!((totals.failed, totals.runs), (None, runs));
 }
 
 /// The tag of a position is random, and so is the length of a response that contains one.
@@ -16,8 +18,8 @@ fn without_length(line: &str) -> String {
 
 fn is_the_same_again<M: Model, const N: usize>(model: &M, seeds: [u64; N], marker: &str) {
     let trace = |seed| {
-        let mut report = RunReport::telling();
-        tell(model, seed, &model.steps(seed), None, &mut report).unwrap();
+        let mut report = RunReport::with_trace();
+        execute_run(model, seed, &model.steps(seed), None, &mut report).unwrap();
         report.lines().iter().map(|line| without_length(line)).collect::<Vec<_>>()
     };
     for seed in seeds {

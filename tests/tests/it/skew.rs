@@ -119,7 +119,7 @@ fn read_of_a_pending_write_matches_the_accepted_value(store: Store) {
 }
 
 /// The server's own count: one doctor must stay.
-fn stays() -> ActionConfig {
+fn one_stays() -> ActionConfig {
     ActionConfig::new("leave").with_parameter(Parameter::new("who", ParameterType::Text)).with_check(
         "SELECT count(*) > 0 FROM shifts WHERE on_call > 0 AND deleted_at IS NULL AND id <> :who",
         "the ward would be empty",
@@ -130,7 +130,7 @@ fn stays() -> ActionConfig {
 #[apply(each_store)]
 fn counted_rows_are_checked_by_the_server(store: Store) {
     let mut server = clinic(store);
-    server.asks_before(stays());
+    server.asks_before(one_stays());
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE_BY_COUNT]));
     perform::perform(one.engine(), "leave", &json!({"who": "ann"})).unwrap();
     perform::perform(two.engine(), "leave", &json!({"who": "bob"})).unwrap();
@@ -153,7 +153,7 @@ fn server_without_checks_receives_no_action(store: Store) {
     for asks in [false, true] {
         let mut server = clinic(store);
         if asks {
-            server.asks_before(stays());
+            server.asks_before(one_stays());
         }
         let mut one = device(&server, 1, &[LEAVE_BY_COUNT]);
         perform::perform(one.engine(), "leave", &json!({"who": "ann"})).unwrap();

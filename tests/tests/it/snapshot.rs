@@ -21,20 +21,20 @@ fn nine_places(store: Store) -> (Backend, Device) {
     (server, device)
 }
 
-fn outlive_the_log(server: &Backend) {
-    places::outlive_the_log(server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
+fn compact_past_cursor(server: &Backend) {
+    places::compact_past_cursor(server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
 }
 
 /// The device has the server's rows, and the staging tables are gone.
 #[track_caller]
-fn in_step(device: &mut Device, server: &Backend) {
-    places::in_step(device, server);
+fn check_in_sync(device: &mut Device, server: &Backend) {
+    places::check_in_sync(device, server);
     assert_eq!(device.raw(STAGED), "0");
 }
 
 /// Applies every page and the tail; only the comparison and the merge remain.
 #[track_caller]
-fn up_to_the_merge(device: &mut Device, server: &Backend) {
+fn stage_all_pages(device: &mut Device, server: &Backend) {
     loop {
         device.until(server, Phase::Snapshot).unwrap();
         device.step(server).unwrap();
@@ -50,13 +50,13 @@ fn long_absence_causes_a_staged_snapshot(store: Store) {
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p4'");
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p41', 'new', 'ana')");
-    outlive_the_log(&server);
+    compact_past_cursor(&server);
     device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
     pages(&mut device, &server, 2);
     assert_eq!(device.see(IDS), "p1 p2 p3 p4 p5 p6 p7 p8 p9", "nothing shows before the merge");
     let report = device.sync(&server);
     assert_eq!(report.parked, 0);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(device.see("SELECT score FROM places WHERE id = 'p1'"), "5");
 }
 
@@ -64,11 +64,11 @@ fn long_absence_causes_a_staged_snapshot(store: Store) {
 fn merge_writes_and_reports_only_differences(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
-    outlive_the_log(&server);
-    up_to_the_merge(&mut device, &server);
+    compact_past_cursor(&server);
+    stage_all_pages(&mut device, &server);
     let changes = device.listen();
     let report = device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(report.pulled, 2, "p2 and p9");
     let changes = changes.lock().unwrap();
     let keys: Vec<Value> = changes
@@ -85,7 +85,7 @@ fn staged_snapshot_resumes_after_a_crash_at_any_step(store: Store) {
         let (server, mut device) = nine_places(store);
         server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
         server.outside("DELETE FROM places WHERE id = 'p4'");
-        outlive_the_log(&server);
+        compact_past_cursor(&server);
         device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
         for _ in 0..crash_at {
             if matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
@@ -97,7 +97,7 @@ fn staged_snapshot_resumes_after_a_crash_at_any_step(store: Store) {
         device.sync(&server);
         device.sync(&server);
         assert_eq!(device.waiting(), "", "{crash_at}");
-        in_step(&mut device, &server);
+        check_in_sync(&mut device, &server);
         assert_eq!(server.see("SELECT note FROM places WHERE id = 'p6'"), "mine");
     }
 }
@@ -105,7 +105,7 @@ fn staged_snapshot_resumes_after_a_crash_at_any_step(store: Store) {
 #[apply(each_store)]
 fn pushes_between_pages_update_base_and_staging(store: Store) {
     let (server, mut device) = nine_places(store);
-    outlive_the_log(&server);
+    compact_past_cursor(&server);
     pages(&mut device, &server, 1);
     device.write("UPDATE places SET name = 'acked' WHERE id = 'p2'");
     device.until(&server, Phase::Pushing).unwrap();
@@ -113,7 +113,7 @@ fn pushes_between_pages_update_base_and_staging(store: Store) {
     assert_eq!(device.waiting(), "");
     assert_eq!(device.staged("places", "name", "p2"), "acked");
     device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -121,8 +121,8 @@ fn merge_detects_conflict_of_pending_edit(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p3'");
-    outlive_the_log(&server);
-    up_to_the_merge(&mut device, &server);
+    compact_past_cursor(&server);
+    stage_all_pages(&mut device, &server);
     assert_eq!(device.raw(STAGED), "2", "the tail is here, the merge is not");
     // Never sent: written between the last request and the merge.
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
@@ -131,7 +131,7 @@ fn merge_detects_conflict_of_pending_edit(store: Store) {
     device.sync(&server);
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/1 Parked:Conflicted/1");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(device.see("SELECT note FROM places WHERE id = 'p5'"), "mine");
 }
 
@@ -139,27 +139,27 @@ fn merge_detects_conflict_of_pending_edit(store: Store) {
 fn discard_between_comparison_and_merge_hides_nothing(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'same' WHERE id = 'p2'");
-    outlive_the_log(&server);
-    up_to_the_merge(&mut device, &server);
+    compact_past_cursor(&server);
+    stage_all_pages(&mut device, &server);
     device.write("UPDATE places SET name = 'same' WHERE id = 'p2'");
     let id = device.queue()[0].id;
     device.local_slice();
     decide::discard(device.engine(), id).unwrap();
     device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
 fn resync_between_last_page_and_merge_removes_no_row(store: Store) {
     let (server, mut device) = nine_places(store);
-    outlive_the_log(&server);
+    compact_past_cursor(&server);
     device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
-    up_to_the_merge(&mut device, &server);
+    stage_all_pages(&mut device, &server);
     device.resync();
     while !matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
         assert_eq!(device.see(IDS), "p1 p2 p3 p4 p5 p6 p7 p8 p9");
     }
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 #[apply(each_store)]
@@ -182,7 +182,7 @@ fn another_epoch_rebuilds_before_any_push(store: Store) {
     assert!(snapshot < push, "{phases:?}");
     device.sync(&server);
     assert_eq!(device.waiting(), "");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p5'"), "pending");
     assert_eq!(device.see("SELECT name FROM places WHERE id = 'p2'"), "A");
 }
@@ -207,7 +207,7 @@ fn push_to_a_restored_server_applies_nothing(store: Store) {
     device.sync(&server);
     device.sync(&server);
     assert_eq!(device.waiting(), "");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p5'"), "pending");
 }
 
@@ -224,16 +224,16 @@ fn restore_between_push_and_next_pull_is_detected(store: Store) {
     device.crash();
     device.sync(&server);
     device.sync(&server);
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
 }
 
 /// The restored server gets back what it had accepted.
 #[track_caller]
-fn has_it_back(server: &Backend, device: &mut Device) {
+fn check_restored(server: &Backend, device: &mut Device) {
     device.sync(server);
     device.sync(server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
-    in_step(device, server);
+    check_in_sync(device, server);
 }
 
 #[apply(each_store)]
@@ -246,7 +246,7 @@ fn wrong_device_clock_keeps_what_a_restore_lost(store: Store) {
     device.write("UPDATE places SET note = 'a year later' WHERE id = 'p9'");
     device.sync(&server);
     server.restore(&backup);
-    has_it_back(&server, &mut device);
+    check_restored(&server, &mut device);
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p9'"), "a year later");
 }
 
@@ -261,7 +261,7 @@ fn restore_after_a_long_absence_loses_nothing(store: Store) {
     device.host.advance(Duration::from_hours(24 * 40));
     // The restored server accepts this before the pull that detects the restore.
     device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
-    has_it_back(&server, &mut device);
+    check_restored(&server, &mut device);
 }
 
 #[apply(each_store)]
@@ -284,7 +284,7 @@ fn restore_with_a_schema_change_is_detected(store: Store) {
     server.restore(&backup);
     server.alter("ALTER TABLE places ADD COLUMN height INTEGER");
     device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
-    has_it_back(&server, &mut device);
+    check_restored(&server, &mut device);
 }
 
 #[apply(each_store)]
@@ -303,7 +303,7 @@ fn restore_between_push_and_last_page_is_detected(store: Store) {
     server.restore(&backup);
     server.outside("UPDATE places SET name = 'C' WHERE id = 'p2'");
     server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
-    has_it_back(&server, &mut device);
+    check_restored(&server, &mut device);
 }
 
 #[apply(each_store)]
@@ -325,7 +325,7 @@ fn accepted_edits_are_offered_to_restored_server_first(store: Store) {
     let report = device.sync(&server);
     assert_eq!((report.accepted, report.parked), (4, 1), "compared, never forced");
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
-    in_step(&mut device, &server);
+    check_in_sync(&mut device, &server);
     assert_eq!(device.see(IDS), "p1 p2 p3 p5 p6 p7 p8 p9 q1");
     assert_eq!(server.see("SELECT name, note FROM places WHERE id = 'q1'"), "accepted|pending");
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'p3'"), "newer");

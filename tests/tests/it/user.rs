@@ -119,13 +119,13 @@ impl Phone {
         client
     }
 
-    fn signs_in(&self, client: &Client, user: &str) {
+    fn sign_in(&self, client: &Client, user: &str) {
         *self.sign_in.token.lock().unwrap() = token(user);
         client.sync().credentials_changed().wait().unwrap();
     }
 
     /// The same with an opaque token whose user the app may name.
-    fn signs_in_opaquely(&self, client: &Client, user: &str, is_named: bool) {
+    fn sign_in_opaquely(&self, client: &Client, user: &str, is_named: bool) {
         *self.sign_in.token.lock().unwrap() = opaque(user);
         *self.sign_in.user.lock().unwrap() = is_named.then(|| user.to_owned());
         client.sync().credentials_changed().wait().unwrap();
@@ -174,7 +174,7 @@ fn insert(client: &Client, id: &str) {
 fn plain_server_receives_nothing_with_another_users_token() {
     let door = Door::before(PlainBackend::new());
     let (phone, client) = with_work_of_ana(&door.url, "ana");
-    phone.signs_in(&client, "bob");
+    phone.sign_in(&client, "bob");
     is_refused(&client, 1);
     // And in the next process.
     client.shutdown().wait().unwrap();
@@ -183,7 +183,7 @@ fn plain_server_receives_nothing_with_another_users_token() {
     assert_eq!(phone.requests_of("bob"), [""; 0]);
     assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
     // On such a server, names that differ in case are equal.
-    phone.signs_in(&client, "Ana");
+    phone.sign_in(&client, "Ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
 }
@@ -202,15 +202,15 @@ fn opaque_token_on_a_plain_server_needs_a_subject() {
             "{refused:?}"
         );
     };
-    phone.signs_in_opaquely(&client, "ana", false);
+    phone.sign_in_opaquely(&client, "ana", false);
     is_unknown(&client);
-    phone.signs_in_opaquely(&client, "bob", false);
+    phone.sign_in_opaquely(&client, "bob", false);
     is_unknown(&client);
-    phone.signs_in_opaquely(&client, "bob", true);
+    phone.sign_in_opaquely(&client, "bob", true);
     is_refused(&client, 1);
     assert_eq!(phone.requests(), [""; 0], "nothing at all was sent");
     assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
-    phone.signs_in_opaquely(&client, "ana", true);
+    phone.sign_in_opaquely(&client, "ana", true);
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
 }
@@ -222,13 +222,13 @@ fn opaque_token_is_refused_at_the_first_register() {
     let door = Door::before(PlainBackend::new());
     let phone = Phone::new(&door.url, "ana");
     let client = phone.open();
-    phone.signs_in_opaquely(&client, "ana", false);
+    phone.sign_in_opaquely(&client, "ana", false);
     assert!(matches!(sync(&client), Err(Error::InvalidInput(InputFault::Refused { .. }))));
     assert!(phone.requests_of("ana").iter().all(|one| one == "ana register"));
-    phone.signs_in_opaquely(&client, "ana", true);
+    phone.sign_in_opaquely(&client, "ana", true);
     sync(&client).unwrap();
     insert(&client, "p1");
-    phone.signs_in_opaquely(&client, "bob", true);
+    phone.sign_in_opaquely(&client, "bob", true);
     is_refused(&client, 1);
 }
 
@@ -238,14 +238,14 @@ fn register_response_names_the_user_before_any_push() {
     backend.sign(SECRET);
     let served = Served::new(&backend);
     let (phone, client) = with_work_of_ana(&served.url, "ana");
-    phone.signs_in(&client, "bob");
+    phone.sign_in(&client, "bob");
     is_refused(&client, 1);
     let asked = phone.requests_of("bob");
     assert!(!asked.is_empty() && asked.iter().all(|one| one == "bob register"), "{asked:?}");
-    phone.signs_in(&client, "Ana");
+    phone.sign_in(&client, "Ana");
     is_refused(&client, 1); // Here, names are case-sensitive.
     assert!(phone.requests_of("Ana").iter().all(|one| one == "Ana register"));
-    phone.signs_in(&client, "ana");
+    phone.sign_in(&client, "ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
 }
@@ -260,13 +260,13 @@ fn file_keeps_its_user_across_a_server_upgrade() {
     let served = Served::new(&backend);
     door.upgrade(served.url.trim_start_matches("http://").parse().unwrap());
     let client = phone.open();
-    phone.signs_in(&client, "bob");
+    phone.sign_in(&client, "bob");
     is_refused(&client, 1);
     assert_eq!(phone.requests_of("bob"), [""; 0]);
     // User names are case-sensitive here, and the file now has this one.
-    phone.signs_in(&client, "ana");
+    phone.sign_in(&client, "ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
-    phone.signs_in(&client, "bob");
+    phone.sign_in(&client, "bob");
     is_refused(&client, 0);
     assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
 }
@@ -287,7 +287,7 @@ fn next_user_takes_over_the_file_after_a_reset() {
     let mut watch = block_on(client.watch("SELECT id FROM places ORDER BY id", (), &[])).unwrap();
     assert_eq!(block_on(watch.next()).unwrap().unwrap().rows.len(), 1);
     insert(&client, "p1");
-    phone.signs_in(&client, "bob");
+    phone.sign_in(&client, "bob");
     is_refused(&client, 1);
     assert!(matches!(
         client.storage().clear_for_next_user(Vec::new()).wait(),

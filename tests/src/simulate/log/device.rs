@@ -17,14 +17,14 @@ use rejoin_log::replica::{fetch, publish, snapshot};
 use rejoin_log::row::RowName;
 
 use super::RunReport;
-use super::deed::{Actions, App, ITEM, fresh};
-use super::laws::{Shadow, facts};
-use super::mirror::rows;
+use super::actions::{Actions, App, ITEM, fresh};
+use super::device_invariants::{ExpectedDevice, facts};
+use super::expected_server::rows;
+use super::ids;
 use super::oracle::Rows;
+use super::run::{Columns, Message, WrittenEntry, private_bucket, unexpected};
 use super::setting::{Kind, Setting};
 use super::store::DeviceStore;
-use super::words;
-use super::world::{Columns, Letter, Written, private, unexpected};
 use crate::simulate::Checked;
 
 /// A device.
@@ -36,39 +36,39 @@ pub(super) struct Device {
     pub(super) actions: Arc<Actions>,
     pub(super) replica: Replica<DeviceStore>,
     skew: i64,
-    pub(super) gone: bool,
-    kept: Option<(DeviceStore, AuthorId, Shadow)>,
+    pub(super) has_left: bool,
+    backup: Option<(DeviceStore, AuthorId, ExpectedDevice)>,
     /// Entries and authors named so far.
     entries: u64,
     authors: u64,
     /// Entries that this device wrote and is still responsible for.
     own: Vec<EntryId>,
-    shadow: Shadow,
+    expected: ExpectedDevice,
     /// Whether another device has, or had, a copy of its database.
     copied: bool,
     /// Whether its app ever lacked a handler: entries that it could not run again keep their
     /// effects.
-    lacked: bool,
+    lacked_handler: bool,
 }
 
 /// A user's decision about an entry.
 #[derive(Debug)]
-pub(super) struct Decided {
+pub(super) struct Decision {
     pub(super) of: EntryId,
     /// The entry that replaces it.
-    pub(super) instead: Option<(EntryId, Written)>,
+    pub(super) instead: Option<(EntryId, WrittenEntry)>,
     /// Whether it is discarded.
-    pub(super) dropped: bool,
+    pub(super) discarded: bool,
 }
 
 impl Device {
     pub(super) fn new(number: usize, user: usize, skew: i64, in_file: bool) -> Checked<Self> {
-        let author = words::author(number, 0);
+        let author = ids::author(number, 0);
         let actions = Arc::new(Actions::new(App::First));
         let store = DeviceStore::new(in_file)?;
         let replica = Replica::create(store, author, actions.clone(), Arc::new(Columns))
             .map_err(unexpected)?;
-        let (own, entries, authors, shadow) = (Vec::new(), 0, 1, Shadow::default());
+        let (own, entries, authors, expected) = (Vec::new(), 0, 1, ExpectedDevice::default());
         Ok(Self {
             number,
             user,
@@ -76,25 +76,25 @@ impl Device {
             actions,
             replica,
             skew,
-            gone: false,
-            kept: None,
+            has_left: false,
+            backup: None,
             entries,
             authors,
             own,
-            shadow,
+            expected,
             copied: false,
-            lacked: false,
+            lacked_handler: false,
         })
     }
 
     /// The time of its wall clock.
-    fn wall(&self, now: u64) -> u64 {
+    fn wall_clock(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.skew)
     }
 
     fn new_entry(&mut self) -> EntryId {
         self.entries += 1;
-        words::entry_id(self.number, self.entries)
+        ids::entry_id(self.number, self.entries)
     }
 
     /// All rows as the app reads them.
@@ -122,36 +122,36 @@ impl Device {
         now: u64,
         rng: &mut Rng,
         report: &mut RunReport,
-    ) -> Checked<Option<(EntryId, Written)>> {
+    ) -> Checked<Option<(EntryId, WrittenEntry)>> {
         let id = self.new_entry();
-        let wall = self.wall(now);
-        let deed = setting.deeds[rng.usize(..setting.deeds.len())];
-        let mut written = Written { device: self.number, plain: None, decided: false };
-        let (done, words) = match deed {
+        let wall_clock = self.wall_clock(now);
+        let operation = setting.operations[rng.usize(..setting.operations.len())];
+        let mut written = WrittenEntry { device: self.number, plain: None, decided: false };
+        let (done, words) = match operation {
             "sql" => {
                 let effects = self.sql(setting, rng)?;
                 written.plain = Some(effects.clone());
                 report.count("plain SQL is written");
                 let words = format!("{effects:?}");
-                (self.replica.write(id, effects, wall), words)
+                (self.replica.write(id, effects, wall_clock), words)
             }
             "undo" => {
                 let Some(of) = self.own.get(rng.usize(..self.own.len().max(1))).copied() else {
                     return Ok(None);
                 };
                 let Some(effects) = self.reversal(of)? else { return Ok(None) };
-                (self.replica.write(id, effects, wall), format!("undo of {}", words::entry(of)))
+                (self.replica.write(id, effects, wall_clock), format!("undo of {}", ids::entry(of)))
             }
             action => {
                 let intent = self.intent(action, setting, rng)?;
                 let words = format!("{intent:?}");
-                (self.replica.perform(id, intent, wall), words)
+                (self.replica.perform(id, intent, wall_clock), words)
             }
         };
         match done {
             Ok(()) => {}
             Err(error @ (LogError::Refused(_) | LogError::Outside(_) | LogError::NotThere(_))) => {
-                report.say(|| format!("c{} {words}: {error}", self.number));
+                report.trace(|| format!("c{} {words}: {error}", self.number));
                 report.count("an action is refused at once");
                 return Ok(None);
             }
@@ -160,8 +160,12 @@ impl Device {
         if self.replica.key_of(id).map_err(unexpected)?.is_none() {
             return Ok(None); // It would change nothing.
         }
-        report.count(if deed == "undo" { "an entry is undone" } else { "an entry is written" });
-        report.say(|| format!("c{} at {wall}: {} = {words}", self.number, words::entry(id)));
+        report.count(if operation == "undo" {
+            "an entry is undone"
+        } else {
+            "an entry is written"
+        });
+        report.trace(|| format!("c{} at {wall_clock}: {} = {words}", self.number, ids::entry(id)));
         self.own.push(id);
         self.count_events(report);
         Ok(Some((id, written)))
@@ -185,7 +189,7 @@ impl Device {
         if matches!(setting.kind, Kind::Moves | Kind::AuthorityMoves | Kind::Everything)
             && rng.u8(..8) == 0
         {
-            return private(self.user);
+            return private_bucket(self.user);
         }
         let seen = &setting.members[self.user];
         if rng.u8(..8) == 0 {
@@ -199,17 +203,17 @@ impl Device {
     fn intent(&self, action: &str, setting: &Setting, rng: &mut Rng) -> Checked<Intent> {
         let mut arguments: BTreeMap<Name, Value> = BTreeMap::new();
         let mut set = |name: &str, value: Value| drop(arguments.insert(Name::from(name), value));
-        let letter = char::from(b'a' + rng.u8(..26)).to_string();
+        let message = char::from(b'a' + rng.u8(..26)).to_string();
         let row = match action {
             "upsert" | "plant" => ["k0", "k1"][rng.usize(..2)].to_owned(),
             _ => self.some_row(rng)?,
         };
         set("row", row.into());
         match action {
-            "append" | "reset" => set("text", letter.into()),
+            "append" | "reset" => set("text", message.into()),
             "create" | "upsert" => {
                 set("to", self.some_bucket(setting, rng).into());
-                set("text", letter.into());
+                set("text", message.into());
             }
             "move" | "empty" | "plant" => set("to", self.some_bucket(setting, rng).into()),
             "share" if rng.u8(..4) > 0 => set("to", self.some_bucket(setting, rng).into()),
@@ -220,7 +224,7 @@ impl Device {
             "increment" => set("limit", Value::Integer(rng.i64(1..4))),
             "blind" => set("n", Value::Integer(rng.i64(0..2))),
             "transfer" => set("to", self.some_row(rng)?.into()),
-            "tell" => set("from", format!("p{}", self.user).into()),
+            "copy_secret" => set("from", format!("p{}", self.user).into()),
             _ => {}
         }
         let (action, version) = (Name::from(action), self.actions.version());
@@ -247,7 +251,7 @@ impl Device {
                         3 => ("v", Value::Null),
                         4 => ("o", Value::Null),
                         5 => ("n", Value::Integer(rng.i64(0..4))),
-                        6 if setting.deeds.contains(&"move") => {
+                        6 if setting.operations.contains(&"move") => {
                             ("b", self.some_bucket(setting, rng).into())
                         }
                         _ => ("v", Value::from(char::from(b'A' + rng.u8(..26)).to_string())),
@@ -261,17 +265,17 @@ impl Device {
     }
 
     /// Handles a message of the server, at whatever time it arrives.
-    pub(super) fn take(&mut self, letter: &Letter, now: u64, report: &mut RunReport) -> Checked {
-        if let Letter::SnapshotPage(author, ..) = letter
+    pub(super) fn take(&mut self, message: &Message, now: u64, report: &mut RunReport) -> Checked {
+        if let Message::SnapshotPage(author, ..) = message
             && *author != self.author
         {
             // Pages for another client id show other entries as own ones.
             return Ok(());
         }
-        let wall = self.wall(now);
+        let wall_clock = self.wall_clock(now);
         let before = facts(&self.replica)?;
-        match letter {
-            Letter::SnapshotPage(_, answer, _) => {
+        match message {
+            Message::SnapshotPage(_, answer, _) => {
                 report.count(if snapshot::is_first(&self.replica) {
                     "a page of a first snapshot arrives"
                 } else {
@@ -279,40 +283,42 @@ impl Device {
                 });
                 snapshot::take_page(&mut self.replica, answer)
             }
-            Letter::Snapshot(snapshot) => snapshot::take_snapshot(&mut self.replica, snapshot),
-            Letter::Page(fetched) => {
+            Message::Snapshot(snapshot) => snapshot::take_snapshot(&mut self.replica, snapshot),
+            Message::Page(fetched) => {
                 self.count_page(fetched, report);
                 fetch::take_fetched(&mut self.replica, fetched).map(drop)
             }
-            Letter::Answer(answer) => publish::take_published(&mut self.replica, answer, wall),
-            Letter::Request(..) => Ok(()),
+            Message::Answer(answer) => {
+                publish::take_published(&mut self.replica, answer, wall_clock)
+            }
+            Message::Request(..) => Ok(()),
         }
         .map_err(unexpected)?;
         if before.needs_snapshot && !self.replica.facts().needs_snapshot {
-            report.say(|| format!("c{} has a snapshot", self.number));
+            report.trace(|| format!("c{} has a snapshot", self.number));
             report.count("a snapshot is taken");
         }
         self.count_events(report);
-        self.shadow.read(letter, &before, &self.replica)?;
-        self.holds()
+        self.expected.update(message, &before, &self.replica)?;
+        self.check_invariants()
     }
 
     fn count_page(&self, fetched: &Fetched, report: &mut RunReport) {
         let Fetched::Page(page) = fetched else {
             report.count("a fetch is answered resync");
-            return report.say(|| format!("c{} must take a snapshot", self.number));
+            return report.trace(|| format!("c{} must take a snapshot", self.number));
         };
         for item in &page.items {
             if matches!(item, Item::Gone(_)) {
                 report.count("a bare id is sent");
             }
         }
-        report.say(|| {
+        report.trace(|| {
             let one = |item: &Item| match item {
                 Item::Entry(seen) => {
-                    format!("{} ({:?})", words::entry(seen.key.id), seen.effects)
+                    format!("{} ({:?})", ids::entry(seen.key.id), seen.effects)
                 }
-                Item::Gone(id) => format!("{} is gone", words::entry(*id)),
+                Item::Gone(id) => format!("{} is gone", ids::entry(*id)),
             };
             let items = page.items.iter().map(one).collect::<Vec<_>>().join("; ");
             format!("c{} gets {}: {items}", self.number, page.next.0)
@@ -321,13 +327,13 @@ impl Device {
 
     /// Whether its last fetch reached the head.
     pub(super) fn at_head(&self) -> bool {
-        self.shadow.at_head
+        self.expected.at_head
     }
 
     /// Counts the events that the app received.
     fn count_events(&mut self, report: &mut RunReport) {
         for event in self.replica.take_events() {
-            report.say(|| format!("  c{} receives {event:?}", self.number));
+            report.trace(|| format!("  c{} receives {event:?}", self.number));
             report.count(match event {
                 ReplicaEvent::Refused { .. } => "an entry is refused when it runs again",
                 ReplicaEvent::Succeeded { .. } => "a refused entry succeeds again",
@@ -355,47 +361,49 @@ impl Device {
     pub(super) fn copy(&self, number: usize) -> Checked<Self> {
         let mut copy = Self::new(number, self.user, self.skew, false)?;
         copy.actions = Arc::new(Actions::new(self.actions.app));
-        (copy.author, copy.own, copy.shadow) = (self.author, self.own.clone(), self.shadow.clone());
-        (copy.copied, copy.lacked) = (true, self.lacked);
+        (copy.author, copy.own, copy.expected) =
+            (self.author, self.own.clone(), self.expected.clone());
+        (copy.copied, copy.lacked_handler) = (true, self.lacked_handler);
         copy.open(self.replica.store().copied()?)?;
         Ok(copy)
     }
 
     /// Keeps a backup of its database.
-    pub(super) fn keep(&mut self) -> Checked {
-        self.kept = Some((self.replica.store().copied()?, self.author, self.shadow.clone()));
+    pub(super) fn back_up(&mut self) -> Checked {
+        self.backup = Some((self.replica.store().copied()?, self.author, self.expected.clone()));
         Ok(())
     }
 
     /// Restores the backup; returns whether there was one.
-    pub(super) fn set_back(&mut self) -> Checked<bool> {
-        let Some((store, author, shadow)) = &self.kept else { return Ok(false) };
-        let (store, author, shadow) = (store.copied()?, *author, shadow.clone());
-        (self.author, self.shadow, self.copied) = (author, shadow, true);
+    pub(super) fn restore_backup(&mut self) -> Checked<bool> {
+        let Some((store, author, expected)) = &self.backup else { return Ok(false) };
+        let (store, author, expected) = (store.copied()?, *author, expected.clone());
+        (self.author, self.expected, self.copied) = (author, expected, true);
         self.open(store)?;
         Ok(true)
     }
 
     /// Continues under a new client id.
-    pub(super) fn become_another(&mut self, now: u64, report: &mut RunReport) -> Checked {
-        self.author = words::author(self.number, self.authors);
+    pub(super) fn take_new_author(&mut self, now: u64, report: &mut RunReport) -> Checked {
+        self.author = ids::author(self.number, self.authors);
         self.authors += 1;
-        report.say(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
+        report
+            .trace(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
         if snapshot::is_first(&self.replica) {
-            self.shadow.start_over();
+            self.expected.start_over();
         }
-        self.replica.become_author(self.author, self.wall(now)).map_err(unexpected)?;
+        self.replica.become_author(self.author, self.wall_clock(now)).map_err(unexpected)?;
         self.count_events(report);
-        self.holds()
+        self.check_invariants()
     }
 
     /// Installs another version of the app; returns whether it lacks a handler that others have.
     pub(super) fn upgrade(&mut self, rng: &mut Rng) -> Checked<bool> {
         let app = [App::Both, App::Both, App::Second][rng.usize(..3)];
         self.actions = Arc::new(Actions::new(app));
-        self.lacked |= app == App::Second;
+        self.lacked_handler |= app == App::Second;
         self.restart()?;
-        Ok(self.lacked)
+        Ok(self.lacked_handler)
     }
 
     /// Executes a user's decision about a parked entry.
@@ -405,39 +413,43 @@ impl Device {
         now: u64,
         rng: &mut Rng,
         report: &mut RunReport,
-    ) -> Checked<Option<Decided>> {
+    ) -> Checked<Option<Decision>> {
         let parked = self.replica.parked().map_err(unexpected)?;
         let Some(of) = parked.get(rng.usize(..parked.len().max(1))).map(|parked| parked.id) else {
             return Ok(None);
         };
-        let mut decided = Decided { of, instead: None, dropped: false };
+        let mut decided = Decision { of, instead: None, discarded: false };
         match rng.u8(..3) {
             0 => {
-                report.say(|| format!("c{} retries {}", self.number, words::entry(of)));
+                report.trace(|| format!("c{} retries {}", self.number, ids::entry(of)));
                 report.count("a parked entry is retried");
-                self.shadow.allow(of);
+                self.expected.allow(of);
                 self.replica.retry(of).map_err(unexpected)?;
             }
             1 => {
-                report.say(|| format!("c{} discards {}", self.number, words::entry(of)));
+                report.trace(|| format!("c{} discards {}", self.number, ids::entry(of)));
                 report.count("a parked entry is discarded");
                 self.replica.discard(of).map_err(unexpected)?;
-                decided.dropped = true;
+                decided.discarded = true;
             }
             _ => {
                 let id = self.new_entry();
                 let effects = self.sql(setting, rng)?;
-                report.say(|| format!("c{} edits {}: {effects:?}", self.number, words::entry(of)));
+                report.trace(|| format!("c{} edits {}: {effects:?}", self.number, ids::entry(of)));
                 report.count("a parked entry is edited");
-                let written =
-                    Written { device: self.number, plain: Some(effects.clone()), decided: false };
-                match self.replica.edit_parked(of, id, Entry::Plain(effects), self.wall(now)) {
+                let written = WrittenEntry {
+                    device: self.number,
+                    plain: Some(effects.clone()),
+                    decided: false,
+                };
+                match self.replica.edit_parked(of, id, Entry::Plain(effects), self.wall_clock(now))
+                {
                     Err(LogError::Outside(_)) => return Ok(None),
                     done => done.map_err(unexpected)?,
                 }
                 self.own.push(id);
                 decided.instead = Some((id, written));
-                decided.dropped = true;
+                decided.discarded = true;
             }
         }
         self.count_events(report);
@@ -445,8 +457,8 @@ impl Device {
     }
 
     /// Checks the invariants of this device.
-    pub(super) fn holds(&mut self) -> Checked {
-        self.shadow.holds(&self.replica, !self.lacked, !self.copied)
+    pub(super) fn check_invariants(&mut self) -> Checked {
+        self.expected.check_invariants(&self.replica, !self.lacked_handler, !self.copied)
     }
 
     /// The entries that are not published yet.

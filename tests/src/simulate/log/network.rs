@@ -15,99 +15,105 @@ use rejoin_log::replica::{fetch, publish, snapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::oracle::{Fact, Within};
-use super::words;
-use super::world::{Fate, Letter, World, unexpected, user_id};
+use super::ids;
+use super::oracle::{ServerEntry, WriteBuckets};
+use super::run::{LogRun, Message, MessageFault, unexpected, user_id};
 use crate::simulate::{Checked, broken};
 
-impl World<'_> {
+impl LogRun<'_> {
     /// The fault of the next message.
-    pub(super) fn fate(&self, rng: &mut Rng) -> Fate {
+    pub(super) fn fault(&self, rng: &mut Rng) -> MessageFault {
         if rng.u64(..100) >= self.setting.faults {
-            return Fate::Arrives;
+            return MessageFault::None;
         }
-        [Fate::Lost, Fate::AnswerLost, Fate::Late, Fate::Twice, Fate::AnswerLate, Fate::AnswerLate]
-            [rng.usize(..6)]
+        [
+            MessageFault::Lost,
+            MessageFault::AnswerLost,
+            MessageFault::Late,
+            MessageFault::Twice,
+            MessageFault::AnswerLate,
+            MessageFault::AnswerLate,
+        ][rng.usize(..6)]
     }
 
     /// The fault of the next page. In slow runs only messages about own entries are delayed.
-    pub(super) fn fate_of_page(&self, rng: &mut Rng) -> Fate {
-        if self.setting.is_slow() { Fate::Arrives } else { self.fate(rng) }
+    pub(super) fn page_fault(&self, rng: &mut Rng) -> MessageFault {
+        if self.setting.is_slow() { MessageFault::None } else { self.fault(rng) }
     }
 
     /// A device fetches a page, or a snapshot if it needs one.
-    pub(super) fn fetch(&mut self, number: usize, fate: Fate, page: usize) -> Checked {
+    pub(super) fn fetch(&mut self, number: usize, fault: MessageFault, page: usize) -> Checked {
         let device = &mut self.devices[number];
         let (author, user) = (device.author, device.user);
         let viewer = self.buckets(user);
         let device = &mut self.devices[number];
-        let letter = if let Some(limit) = self.setting.bytes
+        let message = if let Some(limit) = self.setting.bytes
             && snapshot::needs_snapshot(&device.replica)
         {
             self.snapshot_page(number, limit)?
         } else if snapshot::needs_snapshot(&device.replica) {
             let snapshot = self.server.snapshot(author)?;
-            self.mirror.rightful_snapshot(&snapshot, &viewer, author)?;
-            Letter::Snapshot(snapshot)
+            self.expected.check_snapshot(&snapshot, &viewer, author)?;
+            Message::Snapshot(snapshot)
         } else {
             let Some(request) = fetch::fetch_request(&device.replica, page.max(1)) else {
                 return Ok(());
             };
-            let request = self.travels(request)?;
+            let request = self.through_wire(request)?;
             let fetched = self.server.fetch(author, &request)?;
-            let fetched = self.travels(fetched)?;
+            let fetched = self.through_wire(fetched)?;
             if let Fetched::Page(page) = &fetched {
-                self.mirror.rightful(page, &viewer, author)?;
+                self.expected.check_page(page, &viewer, author)?;
                 self.report.add("an item is sent", page.items.len() as u64);
             }
-            Letter::Page(fetched)
+            Message::Page(fetched)
         };
-        match fate {
-            Fate::Lost | Fate::AnswerLost => {
+        match fault {
+            MessageFault::Lost | MessageFault::AnswerLost => {
                 self.report.count("a page is lost");
                 Ok(())
             }
-            Fate::Late | Fate::AnswerLate => {
+            MessageFault::Late | MessageFault::AnswerLate => {
                 self.report.count("a page is late");
-                self.letters.push((number, letter));
+                self.in_transit.push((number, message));
                 Ok(())
             }
-            Fate::Twice => {
+            MessageFault::Twice => {
                 self.report.count("a page comes twice");
-                self.letters.push((number, letter.clone()));
-                self.devices[number].take(&letter, self.now, self.report)
+                self.in_transit.push((number, message.clone()));
+                self.devices[number].take(&message, self.now, self.report)
             }
-            Fate::Arrives => self.devices[number].take(&letter, self.now, self.report),
+            MessageFault::None => self.devices[number].take(&message, self.now, self.report),
         }
     }
 
     /// The server sends the next page of a snapshot, with the last page also the snapshot of this
     /// moment: a device that has taken the pages is compared with it.
-    fn snapshot_page(&mut self, number: usize, limit: usize) -> Checked<Letter> {
+    fn snapshot_page(&mut self, number: usize, limit: usize) -> Checked<Message> {
         let (author, user) = (self.devices[number].author, self.devices[number].user);
         let device = &self.devices[number];
         let request = snapshot::page_request(&device.replica, limit);
-        let request = self.travels(request)?;
+        let request = self.through_wire(request)?;
         request.check_bounds().map_err(unexpected)?;
         let answer = self.server.snapshot_page(author, &request)?;
-        let answer = self.travels(answer)?;
+        let answer = self.through_wire(answer)?;
         self.report.count(match answer {
             SnapshotAnswer::Restart => "a snapshot begins again",
             SnapshotAnswer::Page(_) => "a snapshot page is sent",
         });
         let SnapshotAnswer::Page(page) = &answer else {
-            return Ok(Letter::SnapshotPage(author, answer, None));
+            return Ok(Message::SnapshotPage(author, answer, None));
         };
         if !matches!(page.next, SnapshotNext::Cursor(_)) {
-            return Ok(Letter::SnapshotPage(author, answer, None));
+            return Ok(Message::SnapshotPage(author, answer, None));
         }
         let whole = self.server.snapshot(author)?;
-        self.mirror.rightful_snapshot(&whole, &self.buckets(user), author)?;
-        Ok(Letter::SnapshotPage(author, answer, Some(whole)))
+        self.expected.check_snapshot(&whole, &self.buckets(user), author)?;
+        Ok(Message::SnapshotPage(author, answer, Some(whole)))
     }
 
     /// A message on its way: in some runs it is written as bytes and read again.
-    fn travels<M>(&self, message: M) -> Checked<M>
+    fn through_wire<M>(&self, message: M) -> Checked<M>
     where
         M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
     {
@@ -127,23 +133,23 @@ impl World<'_> {
         // It may have reached the head long ago.
         let pages = if self.devices[number].at_head() && rng.bool() { 0 } else { 9 };
         for _ in 0..pages {
-            let fate = self.fate_of_page(rng);
-            self.fetch(number, fate, self.setting.page)?;
-            self.rename(number)?;
-            if fate != Fate::Arrives || self.devices[number].at_head() {
+            let fault = self.page_fault(rng);
+            self.fetch(number, fault, self.setting.page)?;
+            self.replace_copied_author(number)?;
+            if fault != MessageFault::None || self.devices[number].at_head() {
                 break;
             }
         }
-        if self.judge.is_some() && rng.u8(..3) == 0 {
+        if self.authority.is_some() && rng.u8(..3) == 0 {
             // The authority may correct the very entries that are published next.
             self.run_authority(false)?;
         }
-        let (fate, most) = (self.fate(rng), [1, 2, 100][rng.usize(..3)]);
-        self.publish(number, fate, most)
+        let (fault, most) = (self.fault(rng), [1, 2, 100][rng.usize(..3)]);
+        self.publish(number, fault, most)
     }
 
     /// A device publishes its entries; returns whether it had any.
-    pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Checked {
+    pub(super) fn publish(&mut self, number: usize, fault: MessageFault, most: usize) -> Checked {
         let author = self.devices[number].author;
         let Some(request) =
             publish::publish_request(&mut self.devices[number].replica, most, &BTreeSet::new())
@@ -154,60 +160,60 @@ impl World<'_> {
         let offers = request
             .offers
             .iter()
-            .map(|offer| words::entry(offer.key.id))
+            .map(|offer| ids::entry(offer.key.id))
             .collect::<Vec<_>>()
             .join(", ");
-        self.report.say(|| format!("c{number} publishes {offers} ({fate:?})"));
-        let letter = Letter::Request(author, request.clone());
-        match fate {
-            Fate::Lost => {
+        self.report.trace(|| format!("c{number} publishes {offers} ({fault:?})"));
+        let message = Message::Request(author, request.clone());
+        match fault {
+            MessageFault::Lost => {
                 self.report.count("a request is lost");
                 return Ok(());
             }
-            Fate::Late => {
+            MessageFault::Late => {
                 self.report.count("a request is late");
-                self.letters.push((number, letter));
+                self.in_transit.push((number, message));
                 return Ok(());
             }
-            Fate::Twice => {
+            MessageFault::Twice => {
                 self.report.count("a request comes twice");
-                self.letters.push((number, letter));
+                self.in_transit.push((number, message));
             }
             _ => {}
         }
         let answer = self.receive(author, &request)?;
-        match fate {
-            Fate::AnswerLost => {
+        match fault {
+            MessageFault::AnswerLost => {
                 self.report.count("an answer is lost");
                 Ok(())
             }
-            Fate::AnswerLate => {
+            MessageFault::AnswerLate => {
                 self.report.count("an answer is late");
-                self.letters.push((number, Letter::Answer(answer)));
+                self.in_transit.push((number, Message::Answer(answer)));
                 Ok(())
             }
-            _ => self.devices[number].take(&Letter::Answer(answer), self.now, self.report),
+            _ => self.devices[number].take(&Message::Answer(answer), self.now, self.report),
         }
     }
 
     /// The server handles a request.
     pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Checked<Published> {
-        let before = self.mirror.facts.clone();
-        let request = self.travels(request.clone())?;
+        let before = self.expected.entries.clone();
+        let request = self.through_wire(request.clone())?;
         request.check_bounds().map_err(unexpected)?;
         let answer = self.server.publish(author, &request, self.now)?;
-        let answer = self.travels(answer)?;
-        self.look()?;
-        self.count_contents(&before);
-        self.mirror.rightful_author(&before, &self.written_by(author).all)?;
-        self.mirror.changed_within_rights(&before)?;
+        let answer = self.through_wire(answer)?;
+        self.update_expected()?;
+        self.count_new_content(&before);
+        self.expected.check_author(&before, &self.written_by(author).all)?;
+        self.expected.check_write_access(&before)?;
         if let Outcome::Verdicts { verdicts } = &answer.outcome {
             for EntryVerdict { id, verdict } in verdicts {
                 self.count_verdict(verdict);
-                self.report.say(|| format!("  {}: {verdict:?}", words::entry(*id)));
+                self.report.trace(|| format!("  {}: {verdict:?}", ids::entry(*id)));
             }
         } else {
-            self.report.say(|| format!("  {:?}", answer.outcome));
+            self.report.trace(|| format!("  {:?}", answer.outcome));
             self.report.count(match answer.outcome {
                 Outcome::Resync => "a request is answered resync",
                 _ => "a request is stale",
@@ -218,10 +224,13 @@ impl World<'_> {
 
     /// A device with a forged database publishes entries that its author may no longer change: none
     /// is accepted. The server forgets them, so that the run does not depend on them.
-    pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
+    pub(super) fn publish_in_left_buckets(&mut self, author: AuthorId) -> Checked {
         let buckets = self.written_by(author).all;
-        let left = |fact: &&Fact| fact.key.author == author && !fact.within.all.is_subset(&buckets);
-        let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
+        let left = |entry: &&ServerEntry| {
+            entry.key.author == author && !entry.within.all.is_subset(&buckets)
+        };
+        let offers: Vec<Offer> =
+            self.expected.entries.iter().filter(left).map(empty_revision).collect();
         let Some(known) = self.server.author(author)? else { return Ok(()) };
         let membership = self.server.membership(&known.user)?.version;
         let stamp = EpochStamp { epoch: self.server.facts()?.epoch, membership };
@@ -235,7 +244,7 @@ impl World<'_> {
                 return broken!(
                     "left-bucket-is-closed",
                     "{} was accepted in a bucket that was left: {verdict:?}",
-                    words::entry(id)
+                    ids::entry(id)
                 );
             }
             self.count_verdict(&verdict);
@@ -244,28 +253,30 @@ impl World<'_> {
     }
 
     /// Where an author writes, according to the server.
-    pub(super) fn written_by(&self, author: AuthorId) -> Within {
+    pub(super) fn written_by(&self, author: AuthorId) -> WriteBuckets {
         let mut users = self.devices.iter().map(|device| (device.author, device.user));
         let user = users.find(|(of, _)| *of == author).map(|(_, user)| user);
-        let user = user.or_else(|| words::forged_user(author));
-        user.map_or_else(Within::default, |user| Within::of(&self.membership(user).write_set()))
+        let user = user.or_else(|| ids::forged_user(author));
+        user.map_or_else(WriteBuckets::default, |user| {
+            WriteBuckets::of(&self.membership(user).write_set())
+        })
     }
 
-    pub(super) fn count_contents(&mut self, before: &[Fact]) {
-        let highest = before.last().map(|fact| fact.key);
+    pub(super) fn count_new_content(&mut self, before: &[ServerEntry]) {
+        let highest = before.last().map(|entry| entry.key);
         let before: BTreeMap<EntryId, u32> =
-            before.iter().map(|fact| (fact.id, fact.revision)).collect();
-        for fact in &self.mirror.facts {
-            match before.get(&fact.id) {
+            before.iter().map(|entry| (entry.id, entry.revision)).collect();
+        for entry in &self.expected.entries {
+            match before.get(&entry.id) {
                 None => {
                     self.report.count("an entry is accepted");
-                    if highest.is_some_and(|highest| fact.key < highest) {
+                    if highest.is_some_and(|highest| entry.key < highest) {
                         self.report.count("an entry arrives late");
                     }
                 }
-                Some(revision) if *revision < fact.revision => {
+                Some(revision) if *revision < entry.revision => {
                     self.report.count("a correction is accepted");
-                    if fact.revision > 1 {
+                    if entry.revision > 1 {
                         self.report.count("a second revision is accepted");
                     }
                 }
@@ -293,40 +304,40 @@ impl World<'_> {
     }
 
     /// Delivers a delayed message.
-    pub(super) fn arrive(&mut self, rng: &mut Rng) -> Checked {
-        if self.letters.is_empty() {
+    pub(super) fn deliver_delayed(&mut self, rng: &mut Rng) -> Checked {
+        if self.in_transit.is_empty() {
             return Ok(());
         }
-        let (number, letter) = self.letters.swap_remove(rng.usize(..self.letters.len()));
-        self.deliver(number, &letter)
+        let (number, message) = self.in_transit.swap_remove(rng.usize(..self.in_transit.len()));
+        self.deliver(number, &message)
     }
 
     /// Delivers every delayed message, in some order.
     pub(super) fn deliver_all(&mut self) -> Checked {
-        while let Some((number, letter)) = self.letters.pop() {
-            self.deliver(number, &letter)?;
+        while let Some((number, message)) = self.in_transit.pop() {
+            self.deliver(number, &message)?;
         }
         Ok(())
     }
 
-    pub(super) fn deliver(&mut self, number: usize, letter: &Letter) -> Checked {
-        match letter {
-            Letter::Request(author, request) => {
-                self.report.say(|| format!("a late request of c{number} arrives"));
+    pub(super) fn deliver(&mut self, number: usize, message: &Message) -> Checked {
+        match message {
+            Message::Request(author, request) => {
+                self.report.trace(|| format!("a late request of c{number} arrives"));
                 self.receive(*author, request).map(drop)
             }
-            _ if self.devices[number].gone => Ok(()),
-            _ => self.devices[number].take(letter, self.now, self.report),
+            _ if self.devices[number].has_left => Ok(()),
+            _ => self.devices[number].take(message, self.now, self.report),
         }
     }
 
     /// A device that was found to be a copy takes a new client id.
-    pub(super) fn rename(&mut self, number: usize) -> Checked {
+    pub(super) fn replace_copied_author(&mut self, number: usize) -> Checked {
         if !self.devices[number].replica.needs_new_author() {
             return Ok(());
         }
         let device = &mut self.devices[number];
-        device.become_another(self.now, self.report)?;
+        device.take_new_author(self.now, self.report)?;
         let (author, user) = (device.author, device.user);
         self.server.register(author, &user_id(user))?;
         self.report.count("a copy is detected");
@@ -336,8 +347,8 @@ impl World<'_> {
 }
 
 /// The next revision of an entry, without any effect.
-fn changed(fact: &Fact) -> Offer {
-    let Fact { key, time, intent, revision, .. } = fact.clone();
+fn empty_revision(entry: &ServerEntry) -> Offer {
+    let ServerEntry { key, time, intent, revision, .. } = entry.clone();
     let (revision, effects) = (Revision(revision + 1), Effects::default());
     Offer { key, time, intent, revision, effects }
 }

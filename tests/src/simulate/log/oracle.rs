@@ -14,7 +14,7 @@ use rejoin_log::key::Key;
 use rejoin_log::row::{Columns, RowName};
 use rejoin_log::write_set::WriteSet;
 
-use super::deed::{self, Desk, string};
+use super::actions::{self, ActionContext, string};
 
 /// Rows of all tables.
 pub(super) type Rows = BTreeMap<RowName, Columns>;
@@ -33,12 +33,12 @@ pub(super) fn place(row: &Columns) -> Names {
 
 /// Where an author writes: all its buckets, and those that it does not read.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Within {
+pub(super) struct WriteBuckets {
     pub(super) all: Names,
     write_only: Names,
 }
 
-impl Within {
+impl WriteBuckets {
     pub(super) fn of(set: &WriteSet) -> Self {
         let all = names(set.buckets());
         Self { write_only: &all - &names(set.reads()), all }
@@ -106,7 +106,7 @@ pub(super) struct Change {
 pub(super) fn apply_effects(
     rows: &mut Rows,
     effects: &Effects,
-    within: Option<&Within>,
+    within: Option<&WriteBuckets>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     for (row, effect) in effects.iter() {
@@ -127,27 +127,27 @@ pub(super) fn apply_effects(
 
 /// An entry as the server holds it.
 #[derive(Debug, Clone)]
-pub(super) struct Fact {
+pub(super) struct ServerEntry {
     pub(super) id: EntryId,
     pub(super) key: Key,
     pub(super) time: u64,
     pub(super) intent: Option<Intent>,
     pub(super) revision: u32,
     pub(super) effects: Effects,
-    pub(super) within: Within,
+    pub(super) within: WriteBuckets,
     pub(super) by_authority: bool,
     /// Rises with each new content of any entry.
     pub(super) version: u64,
 }
 
-/// The state after all facts, and the changes of each.
-pub(super) fn fold(base: &Rows, facts: &[Fact]) -> (Rows, Vec<Vec<Change>>) {
+/// The state after all entries, and the changes of each.
+pub(super) fn fold(base: &Rows, entries: &[ServerEntry]) -> (Rows, Vec<Vec<Change>>) {
     let mut rows = base.clone();
-    let mut sorted: Vec<&Fact> = facts.iter().collect();
-    sorted.sort_by_key(|fact| fact.key);
+    let mut sorted: Vec<&ServerEntry> = entries.iter().collect();
+    sorted.sort_by_key(|entry| entry.key);
     let changes = sorted
         .iter()
-        .map(|fact| apply_effects(&mut rows, &fact.effects, Some(&fact.within)))
+        .map(|entry| apply_effects(&mut rows, &entry.effects, Some(&entry.within)))
         .collect();
     (rows, changes)
 }
@@ -167,14 +167,14 @@ pub(super) fn view(changes: &[Change], viewer: &Names) -> BTreeMap<RowName, Opti
 }
 
 /// Rows on which an action runs as a member of these buckets, with the oracle's own implementation.
-struct Bench<'a> {
+struct OracleContext<'a> {
     rows: Rows,
     buckets: Option<&'a Names>,
     entry: EntryId,
     time: u64,
 }
 
-impl Desk for Bench<'_> {
+impl ActionContext for OracleContext<'_> {
     fn row(&mut self, table: &str, id: &str) -> Result<Option<Columns>, Stop> {
         Ok(self.rows.get(&RowName::new(table, id)).cloned())
     }
@@ -214,18 +214,18 @@ impl Desk for Bench<'_> {
 /// Without a known one the author sees everything.
 pub(super) fn run(
     rows: &Rows,
-    within: Option<&Within>,
+    within: Option<&WriteBuckets>,
     intent: &Intent,
     entry: EntryId,
     time: u64,
 ) -> Effects {
     let buckets = within.map(|within| &within.all);
     let before = buckets.map_or_else(|| rows.clone(), |buckets| seen(rows, buckets));
-    let mut bench = Bench { rows: before.clone(), buckets, entry, time };
-    if deed::act(intent, &mut bench).is_err() {
+    let mut context = OracleContext { rows: before.clone(), buckets, entry, time };
+    if actions::run_pure(intent, &mut context).is_err() {
         return Effects::default();
     }
-    difference(&before, &bench.rows)
+    difference(&before, &context.rows)
 }
 
 /// The effects that turn some rows into others.
@@ -255,7 +255,7 @@ pub(super) fn difference(before: &Rows, after: &Rows) -> Effects {
 }
 
 /// The difference of two tables, as text.
-pub(super) fn unlike(have: &Rows, want: &Rows) -> Option<String> {
+pub(super) fn describe_difference(have: &Rows, want: &Rows) -> Option<String> {
     if have == want {
         return None;
     }

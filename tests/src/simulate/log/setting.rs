@@ -99,7 +99,7 @@ pub(super) struct Setting {
     /// Rows of `item` at the start.
     pub(super) rows: usize,
     /// The operations of devices: names of actions, and `sql`.
-    pub(super) deeds: Vec<&'static str>,
+    pub(super) operations: Vec<&'static str>,
     /// How far each device's clock is ahead of the true time, in milliseconds.
     pub(super) skews: Vec<i64>,
     /// The clock drift that the server tolerates, in milliseconds.
@@ -140,7 +140,8 @@ impl Setting {
         let bytes = (round % 4 == 3).then(|| [1, 2, 5, 100][round / 4 % 4]);
         let setting = Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265));
         // Some rows of these actions lack a column that others have; a device's table gives it to all.
-        let is_uneven = setting.deeds.iter().any(|deed| matches!(*deed, "grow" | "child"));
+        let is_uneven =
+            setting.operations.iter().any(|operation| matches!(*operation, "grow" | "child"));
         Self {
             bytes,
             database: matches!(round % 8, 1 | 3).then_some(Store::Sqlite),
@@ -179,7 +180,7 @@ impl Setting {
         Self {
             kind,
             rows: if matches!(kind, Hot | Slow) { 1 } else { 1 + rng.usize(..3) },
-            deeds: deeds(kind, rng),
+            operations: operations(kind, rng),
             skews: users.iter().map(|_| rng.i64(-clocks..=clocks)).collect(),
             drift: if matches!(kind, Drift | Slow | Everything) {
                 [5_000, 60_000][rng.usize(..2)]
@@ -217,7 +218,7 @@ impl Setting {
 
     fn with_impure(mut self, impure: bool) -> Self {
         if impure {
-            self.deeds.extend(["dice", "dice", "dice"]);
+            self.operations.extend(["dice", "dice", "dice"]);
         }
         self
     }
@@ -264,33 +265,42 @@ fn members(
         .collect()
 }
 
-fn deeds(kind: Kind, rng: &mut Rng) -> Vec<&'static str> {
+fn operations(kind: Kind, rng: &mut Rng) -> Vec<&'static str> {
     if matches!(kind, Kind::Hot | Kind::Slow) {
         return HOT.to_vec();
     }
     if kind == Kind::Parents {
         return PARENTS.to_vec();
     }
-    let mut deeds = CORE.to_vec();
-    deeds.extend(WHOLE);
+    let mut operations = CORE.to_vec();
+    operations.extend(WHOLE);
     match kind {
         Kind::Plain | Kind::Drift => {}
-        Kind::Private => deeds.extend(["tell"; 5]),
+        Kind::Private => operations.extend(["copy_secret"; 5]),
         Kind::Moves | Kind::AuthorityMoves => {
-            deeds.extend(["move", "move", "move", "move", "sql", "sql", "tell"]);
+            operations.extend(["move", "move", "move", "move", "sql", "sql", "copy_secret"]);
         }
-        Kind::Wide => deeds.extend(["share", "share", "share", "share", "move", "sql", "sql"]),
+        Kind::Wide => operations.extend(["share", "share", "share", "share", "move", "sql", "sql"]),
         Kind::Joins | Kind::Members | Kind::Everything | Kind::Restored => {
-            deeds.extend(["move", "move", "share", "sql", "sql", "sql", "tell", "undo"]);
+            operations.extend([
+                "move",
+                "move",
+                "share",
+                "sql",
+                "sql",
+                "sql",
+                "copy_secret",
+                "undo",
+            ]);
         }
-        Kind::Versions => deeds.extend(["append", "append", "grow", "grow", "sql"]),
-        Kind::Sql => deeds.extend(["sql"; 8]),
-        _ => deeds.extend(["sql", "sql", "sql", "undo", "undo"]),
+        Kind::Versions => operations.extend(["append", "append", "grow", "grow", "sql"]),
+        Kind::Sql => operations.extend(["sql"; 8]),
+        _ => operations.extend(["sql", "sql", "sql", "undo", "undo"]),
     }
     if rng.bool() {
         // With fewer kinds of operations, operations of one kind meet more often.
-        rng.shuffle(&mut deeds);
-        deeds.truncate(deeds.len() / 2);
+        rng.shuffle(&mut operations);
+        operations.truncate(operations.len() / 2);
     }
-    deeds
+    operations
 }

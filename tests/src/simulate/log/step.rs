@@ -8,18 +8,18 @@ pub(super) const STEPS: usize = 40;
 /// A step of a device, or of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    pub(super) what: What,
+    pub(super) kind: StepKind,
     /// Which device, or which message: modulo their count.
-    pub(super) who: usize,
+    pub(super) target: usize,
     /// Seed of all other random choices.
-    pub(super) chance: u64,
+    pub(super) seed: u64,
     /// Time since the previous step, in milliseconds.
-    pub(super) after: u64,
+    pub(super) delay: u64,
 }
 
 /// Kinds of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum StepKind {
     /// A device takes an action, writes plain SQL or undoes something.
     Write,
     /// A device fetches a page or a snapshot.
@@ -29,21 +29,21 @@ pub(super) enum What {
     /// A device does both until there is nothing to do.
     Sync,
     /// A delayed message arrives.
-    Arrive,
+    DeliverDelayed,
     /// The app is started again.
     Restart,
     /// The user decides about a parked entry.
     Decide,
     /// The authority fetches and corrects.
-    Judge,
+    RunAuthority,
     /// The horizon rises.
     Compact,
     /// A user joins a bucket, or leaves one.
-    Member,
+    ChangeMembership,
     /// A device disappears.
-    Leave,
+    RemoveDevice,
     /// A user gets one more device.
-    Newcomer,
+    AddDevice,
     /// The server is backed up, or restored.
     Backup,
     /// A device's database is copied, backed up, or restored.
@@ -51,44 +51,44 @@ pub(super) enum What {
     /// Another version of the app is installed.
     Upgrade,
     /// A modified client publishes entries with keys and rows of its choice.
-    Forge,
+    PublishForged,
 }
 
 /// Weight of each kind.
-const OFTEN: [(What, u32); 16] = [
-    (What::Write, 38),
-    (What::Fetch, 16),
-    (What::Publish, 18),
-    (What::Sync, 6),
-    (What::Arrive, 10),
-    (What::Restart, 2),
-    (What::Decide, 8),
-    (What::Judge, 12),
-    (What::Compact, 7),
-    (What::Member, 6),
-    (What::Leave, 1),
-    (What::Newcomer, 1),
-    (What::Backup, 3),
-    (What::Copy, 4),
-    (What::Upgrade, 3),
-    (What::Forge, 24),
+const WEIGHTS: [(StepKind, u32); 16] = [
+    (StepKind::Write, 38),
+    (StepKind::Fetch, 16),
+    (StepKind::Publish, 18),
+    (StepKind::Sync, 6),
+    (StepKind::DeliverDelayed, 10),
+    (StepKind::Restart, 2),
+    (StepKind::Decide, 8),
+    (StepKind::RunAuthority, 12),
+    (StepKind::Compact, 7),
+    (StepKind::ChangeMembership, 6),
+    (StepKind::RemoveDevice, 1),
+    (StepKind::AddDevice, 1),
+    (StepKind::Backup, 3),
+    (StepKind::Copy, 4),
+    (StepKind::Upgrade, 3),
+    (StepKind::PublishForged, 24),
 ];
 
-/// The steps of this seed's run; `times` returns a factor for the weight of a kind, 0 for never.
-pub(super) fn steps(seed: u64, times: impl Fn(What) -> u32) -> Vec<Step> {
+/// The steps of this seed's run; `factor` returns a factor for the weight of a kind, 0 for never.
+pub(super) fn steps(seed: u64, factor: impl Fn(StepKind) -> u32) -> Vec<Step> {
     let mut rng = Rng::with_seed(seed);
-    let weighed = OFTEN.map(|(what, often)| (what, often * times(what)));
-    let sum: u32 = weighed.iter().map(|(_, often)| often).sum();
+    let weighed = WEIGHTS.map(|(kind, weight)| (kind, weight * factor(kind)));
+    let sum: u32 = weighed.iter().map(|(_, weight)| weight).sum();
     let mut step = || {
         let mut at = rng.u32(..sum);
-        let what = weighed.iter().find(|(_, often)| {
-            let here = at < *often;
-            at = at.wrapping_sub(*often);
+        let kind = weighed.iter().find(|(_, weight)| {
+            let here = at < *weight;
+            at = at.wrapping_sub(*weight);
             here
         });
-        let what = what.map_or(What::Sync, |(what, _)| *what);
-        let after = [0, 1, 1, 20, 1_000, 30_000][rng.usize(..6)];
-        Step { what, who: rng.usize(..64), chance: rng.u64(..), after }
+        let kind = kind.map_or(StepKind::Sync, |(kind, _)| *kind);
+        let delay = [0, 1, 1, 20, 1_000, 30_000][rng.usize(..6)];
+        Step { kind, target: rng.usize(..64), seed: rng.u64(..), delay }
     };
     (0..STEPS).map(|_| step()).collect()
 }

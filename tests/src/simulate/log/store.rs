@@ -3,6 +3,7 @@
 //! A copy of a file is what a crash would leave: the file and its write-ahead log as they are on
 //! disk, without closing them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rejoin_core::engine::change::Origin;
@@ -22,8 +23,8 @@ use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::{ColumnManifest, SyncModel, TableExtension, TableManifest};
 use tempfile::TempDir;
 
-use super::deed::{ITEM, MINE, NOTE};
-use super::world::unexpected;
+use super::actions::{ITEM, MINE, NOTE};
+use super::run::unexpected;
 use crate::simulate::Checked;
 
 /// A store of either kind.
@@ -57,14 +58,19 @@ impl DeviceStore {
             Self::File(file) => file,
         };
         let folder = tempfile::tempdir().map_err(unexpected)?;
-        for name in [FILE.to_owned(), format!("{FILE}-wal")] {
-            let from = file.folder.path().join(&name);
-            if from.exists() {
-                std::fs::copy(from, folder.path().join(&name)).map_err(unexpected)?;
-            }
-        }
+        copy_database(file.folder.path(), folder.path(), FILE).map_err(unexpected)?;
         FileStore::open(folder)
     }
+}
+
+/// Copies a database and its write-ahead log as they are on disk.
+pub(super) fn copy_database(from: &Path, to: &Path, file: &str) -> std::io::Result<()> {
+    for name in [file.to_owned(), format!("{file}-wal")] {
+        if from.join(&name).exists() {
+            std::fs::copy(from.join(&name), to.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 impl FileStore {

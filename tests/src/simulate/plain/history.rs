@@ -34,6 +34,13 @@ pub(super) struct Change {
     pub(super) tick: usize,
 }
 
+impl Change {
+    /// Whether the row is there, and not soft-deleted.
+    pub(super) fn is_there(&self) -> bool {
+        self.after.as_ref().is_some_and(|row| row.is_there)
+    }
+}
+
 /// All changes.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -42,18 +49,22 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn note(&mut self, by: Option<usize>, written: Vec<Written>) -> Vec<(Name, Change)> {
-        let mut noted = Vec::with_capacity(written.len());
+    pub(super) fn record(
+        &mut self,
+        by: Option<usize>,
+        written: Vec<Written>,
+    ) -> Vec<(Name, Change)> {
+        let mut recorded = Vec::with_capacity(written.len());
         for Written { table, id, row } in written {
             self.tick += 1;
             let name = (table, id);
             let changes = self.changes.entry(name.clone()).or_default();
             let before = changes.last().and_then(|change| change.after.clone());
             let change = Change { by, before, after: row.as_ref().map(row_of), tick: self.tick };
-            noted.push((name, change.clone()));
+            recorded.push((name, change.clone()));
             changes.push(change);
         }
-        noted
+        recorded
     }
 
     /// The number of changes.
@@ -62,38 +73,36 @@ impl History {
     }
 
     /// The versions of a row, oldest first.
-    pub(super) fn of(&self, name: &Name) -> &[Change] {
+    pub(super) fn versions(&self, name: &Name) -> &[Change] {
         self.changes.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The current row.
     pub(super) fn now(&self, name: &Name) -> Option<&Row> {
-        self.of(name).last().and_then(|change| change.after.as_ref())
+        self.versions(name).last().and_then(|change| change.after.as_ref())
     }
 
     /// Whether a writer other than this device changed the row after this position.
     pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
-        self.of(name).iter().any(|change| change.tick > after && change.by != Some(at))
+        self.versions(name).iter().any(|change| change.tick > after && change.by != Some(at))
     }
 
     /// Whether the row was deleted after this position.
     pub(super) fn was_deleted(&self, name: &Name, after: usize) -> bool {
-        let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
-        self.of(name).iter().any(|change| change.tick > after && !is_there(change))
+        self.versions(name).iter().any(|change| change.tick > after && !change.is_there())
     }
 
     /// Whether a deleted row came back between these two positions. A device that has certainly
     /// read only what was before the first may have pulled the delete alone, because a page may end
     /// after it.
     pub(super) fn came_back(&self, name: &Name, known: usize, until: usize) -> bool {
-        let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
-        self.of(name).windows(2).any(|pair| {
-            !is_there(&pair[0]) && is_there(&pair[1]) && (known + 1..=until).contains(&pair[1].tick)
+        self.versions(name).windows(2).any(|pair| {
+            !pair[0].is_there() && pair[1].is_there() && (known + 1..=until).contains(&pair[1].tick)
         })
     }
 
     /// The live rows of a table, by key.
-    pub(super) fn there(&self, table: &str) -> BTreeMap<&str, &Row> {
+    pub(super) fn live_rows(&self, table: &str) -> BTreeMap<&str, &Row> {
         let rows = self.changes.iter().filter(|((of, _), _)| of == table);
         let now = rows.filter_map(|((_, id), changes)| Some((id.as_str(), changes.last()?)));
         now.filter_map(|(id, change)| Some((id, change.after.as_ref().filter(|row| row.is_there)?)))

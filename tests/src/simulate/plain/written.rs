@@ -7,7 +7,7 @@ use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 
 use super::history::{COLUMNS, Name, of_value};
-use super::site::BAD;
+use super::server::BAD;
 
 /// What an edit did to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) type Cell = (&'static str, Option<String>, Option<String>);
 
 /// An edit of one row.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
+pub(super) struct WrittenEdit {
     pub(super) at: usize,
     pub(super) id: MutationId,
     pub(super) name: Name,
@@ -37,7 +37,7 @@ pub(super) struct Written {
     /// Whether the server's database never accepts it.
     pub(super) bad: bool,
     /// Whether the app discarded it, or it was discarded with another one.
-    pub(super) given_up: bool,
+    pub(super) discarded: bool,
 }
 
 /// The edits of a mutation.
@@ -47,7 +47,7 @@ pub(super) fn of(
     at: usize,
     tick: usize,
     known: usize,
-) -> Vec<Written> {
+) -> Vec<WrittenEdit> {
     let patches = mutation.effect.rows.iter();
     patches
         .filter_map(|patch| {
@@ -55,8 +55,8 @@ pub(super) fn of(
             let (kind, cells) = cells(schema, patch)?;
             let has = |cell: &Cell| cell.2.as_ref().is_some_and(|new| new.contains(BAD));
             let bad = cells.iter().any(has);
-            let (id, time_ms, given_up) = (mutation.id, mutation.time_ms, false);
-            Some(Written { at, id, name, kind, cells, time_ms, tick, known, bad, given_up })
+            let (id, time_ms, discarded) = (mutation.id, mutation.time_ms, false);
+            Some(WrittenEdit { at, id, name, kind, cells, time_ms, tick, known, bad, discarded })
         })
         .collect()
 }

@@ -1,8 +1,8 @@
 //! The invariants that a restore or a reset suspends, for which mutations, and why. All other
 //! invariants are still checked, and a listed one for every other mutation.
 
-use super::book::Written;
-use super::world::World;
+use super::mutations::WrittenMutation;
+use super::run::RowsRun;
 
 /// A restored or removed state, as it affects one mutation.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ enum Restore {
     /// history drops older mutations.
     Aged,
     /// Its push changed no row, so the log does not show that a restore has lost its verdict.
-    Traceless,
+    Unlogged,
     /// The mutation was in a file that was copied, pending or accepted: both copies offer it,
     /// perhaps again.
     Copy,
@@ -52,19 +52,21 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
         "its late request may reach the restored server, which has lost the verdict",
     ),
     (SURVIVES, Restore::Aged, "the history keeps thirty days"),
-    (SURVIVES, Restore::Traceless, "only its verdict is lost"),
+    (SURVIVES, Restore::Unlogged, "only its verdict is lost"),
 ];
 
-impl World<'_> {
+impl RowsRun<'_> {
     /// Whether a restore suspends this invariant for this mutation.
-    pub(super) fn is_excepted(&self, invariant: &str, one: &Written) -> bool {
+    pub(super) fn is_excepted(&self, invariant: &str, one: &WrittenMutation) -> bool {
         EXCEPTIONS.iter().filter(|(name, ..)| *name == invariant).any(|(_, restore, _)| {
             match restore {
                 Restore::Server => one.epoch < self.epoch,
-                Restore::Aged => self.book.written[..self.aged].iter().any(|old| old.id == one.id),
-                Restore::Traceless => self.site.is_traceless(&self.known_as(one.id)),
+                Restore::Aged => {
+                    self.mutations.written[..self.aged].iter().any(|old| old.id == one.id)
+                }
+                Restore::Unlogged => self.server.is_unlogged(&self.mutation_key(one.id)),
                 Restore::Copy => one.copied,
-                Restore::Reset => one.unseeing,
+                Restore::Reset => one.after_reset,
             }
         })
     }

@@ -26,7 +26,7 @@ pub(super) struct Change {
 impl Change {
     /// Whether it changes who may see an item, or may write its parts; a deleted item has parts as
     /// well.
-    fn moves(&self) -> bool {
+    fn changes_access(&self) -> bool {
         let seen =
             |row: &Option<Row>| row.as_ref().map(|row| (is_live(row), row.get("user_id").cloned()));
         self.name.0 == "items" && seen(&self.before) != seen(&self.after)
@@ -46,7 +46,7 @@ impl History {
     }
 
     /// Records the current rows; returns how many changed.
-    pub(super) fn note(&mut self, rows: Rows, by: Option<usize>) -> usize {
+    pub(super) fn record_changes(&mut self, rows: Rows, by: Option<usize>) -> usize {
         let tick = self.tick();
         let before = std::mem::replace(&mut self.now, rows);
         for (name, old) in &before {
@@ -77,7 +77,7 @@ impl History {
     pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
         let parents = self.parents(name);
         let touches = |change: &Change| {
-            change.name == *name || change.moves() && parents.contains(&&*change.name.1)
+            change.name == *name || change.changes_access() && parents.contains(&&*change.name.1)
         };
         let later = self.changes.iter().skip(after);
         later.filter(|change| touches(change)).any(|change| change.by != Some(at))

@@ -5,11 +5,10 @@ use fastrand::Rng;
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_protocol::manifest::ColumnIdentity;
 
-use super::book::Cell;
 use super::history::Name;
-use super::laws::Why;
+use super::mutations::Cell;
+use super::run::RowsRun;
 use super::setting::LEAVES;
-use super::world::World;
 use crate::Fault;
 use crate::simulate::Checked;
 
@@ -19,9 +18,9 @@ pub(super) const TINT: &str = "tint";
 /// The value of the column where none was written.
 pub(super) const DEFAULT: &str = "7";
 
-impl World<'_> {
+impl RowsRun<'_> {
     /// A table gains a column.
-    pub(super) fn alter(&mut self, rng: &mut Rng) {
+    pub(super) fn add_column(&mut self, rng: &mut Rng) {
         if self.columns >= 2 {
             return;
         }
@@ -29,20 +28,20 @@ impl World<'_> {
         let name = format!("more{}", self.columns);
         let table = ["items", "marks", "kinds"][rng.usize(..3)];
         let sql = format!("ALTER TABLE {table} ADD COLUMN {name} TEXT DEFAULT 'new'");
-        self.site.change(|backend| backend.alter(&sql));
+        self.server.change(|backend| backend.alter(&sql));
         self.report.count("a gained column");
     }
 
     /// Adds or removes a table or a column, perhaps under the same name with another identity or
     /// type, and perhaps just after a device has edited it, or sent an edit of it.
-    pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    pub(super) fn change_schema(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let (edits, sends) = [(false, false), (true, false), (true, true)][rng.usize(..3)];
         // A column that was removed is added again soon.
-        let is_table = rng.bool() && self.site.identity().is_some();
+        let is_table = rng.bool() && self.server.identity().is_some();
         if edits && is_table {
-            self.leaf(at, rng)?;
+            self.write_leaf(at, rng)?;
         } else if edits {
-            self.tint(at, rng)?;
+            self.write_tint(at, rng)?;
         }
         if sends {
             let fault = [Fault::RequestLost, Fault::AnswerLost, Fault::Late][rng.usize(..3)];
@@ -54,8 +53,8 @@ impl World<'_> {
         }
         let kind = ["TEXT", "TEXT", "INTEGER"][rng.usize(..3)];
         let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT {DEFAULT}");
-        if self.site.identity().is_none() {
-            self.site.change(|backend| backend.alter(&come));
+        if self.server.identity().is_none() {
+            self.server.change(|backend| backend.alter(&come));
             self.report.count("a re-added column");
             return Ok(());
         }
@@ -65,10 +64,10 @@ impl World<'_> {
             self.columns += 1;
             (format!("RENAME COLUMN {TINT} TO more{}", self.columns), "a renamed column")
         };
-        self.site.change(|backend| backend.alter(&format!("ALTER TABLE marks {gone}")));
+        self.server.change(|backend| backend.alter(&format!("ALTER TABLE marks {gone}")));
         self.report.count(what);
         if rng.u8(..3) > 0 {
-            self.site.change(|backend| backend.alter(&come));
+            self.server.change(|backend| backend.alter(&come));
             self.report.count("a re-added column with another identity");
         }
         Ok(())
@@ -77,26 +76,25 @@ impl World<'_> {
     /// Removes the table, perhaps to add it again empty, or adds it.
     fn replace_leaves(&mut self, rng: &mut Rng) {
         let mut comes = true;
-        if self.site.has_leaves() {
-            self.site.change(|backend| backend.remove_table(LEAVES));
+        if self.server.has_leaves() {
+            self.server.change(|backend| backend.remove_table(LEAVES));
             self.report.count("a removed table");
             comes = rng.bool();
         }
         if comes {
-            self.site.add_leaves();
+            self.server.add_leaves();
             self.report.count("an added table");
         }
     }
 
-    fn leaf(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    fn write_leaf(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let number = rng.u8(..=self.setting.rows);
-        let id = format!("{}{number}", &self.seats[at].device.user[..1]);
-        let schema = self.seats[at].device.engine().schema().clone();
-        let sql = self.leaf_sql(at, &schema, &id, rng.u16(..));
-        let kept = sql.as_ref().is_some_and(|sql| self.seats[at].device.try_write(sql));
-        self.report
-            .say(|| format!("   {at} writes {sql:?}{}", if kept { "" } else { " (refused)" }));
-        self.look(at, &Why::Wrote { doing: None, bad: false })
+        let id = format!("{}{number}", &self.slots[at].device.user[..1]);
+        let schema = self.slots[at].device.engine().schema().clone();
+        match self.leaf_sql(at, &schema, &id, rng.u16(..)) {
+            Some(sql) => self.write_sql(at, &sql, false).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// A write to the optional table, if the device has it.
@@ -108,7 +106,7 @@ impl World<'_> {
         chance: u16,
     ) -> Option<String> {
         schema.named(LEAVES)?;
-        let has = self.seats[at].sight.view.contains_key(&(LEAVES.to_owned(), id.to_owned()));
+        let has = self.slots[at].state.view.contains_key(&(LEAVES.to_owned(), id.to_owned()));
         let name = chance % 3;
         Some(match chance % 7 {
             _ if !has => format!("INSERT INTO leaves (id, name) VALUES ('{id}', 'l{name}')"),
@@ -117,21 +115,19 @@ impl World<'_> {
         })
     }
 
-    fn tint(&mut self, at: usize, rng: &mut Rng) -> Checked {
-        let seat = &self.seats[at];
+    fn write_tint(&mut self, at: usize, rng: &mut Rng) -> Checked {
+        let slot = &self.slots[at];
         let is_own = |name: &&Name| {
-            let of_user = name.1.starts_with(&seat.device.user[..1]);
+            let of_user = name.1.starts_with(&slot.device.user[..1]);
             name.0 == "marks" && of_user
         };
-        let Some((_, id)) = rng.choice(seat.sight.view.keys().filter(is_own).collect::<Vec<_>>())
+        let Some((_, id)) = rng.choice(slot.state.view.keys().filter(is_own).collect::<Vec<_>>())
         else {
             return Ok(());
         };
         let (tint, note) = (rng.u16(..), rng.u16(..));
         let sql = format!("UPDATE marks SET {TINT} = {tint}, note = 'n{note}' WHERE id = '{id}'");
-        let kept = self.seats[at].device.try_write(&sql);
-        self.report.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
-        self.look(at, &Why::Wrote { doing: None, bad: false })
+        self.write_sql(at, &sql, false).map(drop)
     }
 }
 
@@ -151,7 +147,7 @@ pub(super) fn identity(columns: &[ColumnIdentity]) -> Option<u32> {
 /// Whether what was sent for the optional column, by its identity on the server, is what was
 /// written to that column. `columns` are those of the device at that time: a column may have had
 /// another name. A restored row has more columns than were written.
-pub(super) fn is_meant(
+pub(super) fn is_intended_column(
     columns: &[ColumnIdentity],
     cells: &[Cell],
     row: &Name,
@@ -191,7 +187,11 @@ mod tests {
             ("a restored row", &cells[..1], Some(3), &default, true),
         ];
         for (what, cells, server, sent, expected) in table {
-            assert_eq!(is_meant(&columns, cells, &row, (server, sent)), expected, "{what}");
+            assert_eq!(
+                is_intended_column(&columns, cells, &row, (server, sent)),
+                expected,
+                "{what}"
+            );
         }
     }
 }

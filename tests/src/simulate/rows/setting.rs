@@ -81,7 +81,7 @@ const COUNT: &str = r#"{"name": "count",
         "INSERT INTO takings (id, tally_id, n) VALUES (:row, :id, :by)"]}"#;
 
 /// Writes a value that it reads in another table.
-const TELL: &str = r#"{"name": "tell",
+const COPY_NUMBER: &str = r#"{"name": "copy_number",
     "parameters": [{"name": "id", "type": "text"}, {"name": "of", "type": "text"}],
     "preconditions": [{"sql": "SELECT count(*) FROM marks WHERE id = :id", "message": "no such mark"}],
     "statements": ["UPDATE marks SET note = 'm' || (SELECT m FROM tallies WHERE id = :of) WHERE id = :id"]}"#;
@@ -170,7 +170,7 @@ impl Setting {
 
 /// The actions of the apps.
 pub(super) fn actions() -> Arc<Actions> {
-    let declared = Actions::new().declare(TAKE).declare(COUNT).declare(TELL).declare(SIGN);
+    let declared = Actions::new().declare(TAKE).declare(COUNT).declare(COPY_NUMBER).declare(SIGN);
     Arc::new(weighing(declared.declare(QUOTE).declare(VOUCH)))
 }
 

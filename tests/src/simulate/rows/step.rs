@@ -2,52 +2,42 @@
 
 use fastrand::Rng;
 
-use super::tales::Tale;
+use super::scenarios::Scenario;
 use crate::Fault;
+use crate::simulate::exchange::{Step, fault};
 
 /// Number of steps of a run.
-const LONG: u32 = 40;
+const STEPS: u32 = 40;
 
 /// One in this many steps is a fixed sequence.
-const TALES: u8 = 16;
-
-/// One step.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// Its number in the run; written values contain it.
-    pub number: u32,
-    /// Seed of its random choices.
-    pub chance: u64,
-    /// Its kind.
-    pub what: What,
-}
+const SCENARIO_RATE: u8 = 16;
 
 /// Kinds of steps. `at` is a device, modulo their count.
 #[derive(Debug, Clone, Copy)]
-pub enum What {
+pub enum StepKind {
     /// The user of a device writes by SQL.
     Write(usize),
     /// The user of a device performs an action.
-    Perform(usize),
+    PerformAction(usize),
     /// An outside writer writes on the server.
-    Outside,
+    OutsideWrite,
     /// This many exchanges of a device, or fewer if its pass ends; the one of this number meets a
     /// fault.
     Exchange(usize, usize, Option<(usize, Fault)>),
     /// The user of a device writes while its edits are in flight or a pull is running.
-    Midway(usize),
+    WriteMidPass(usize),
     /// Passes of a device until one succeeds.
     Sync(usize),
     /// Requests of a device that timed out arrive.
-    Late(usize),
+    DeliverLate(usize),
     /// A device commits what it is about to send, and crashes before it is sent.
-    DieLeaving(usize),
+    CrashBeforeSend(usize),
     /// A device crashes.
-    Die(usize),
+    Crash(usize),
     /// A device crashes at the given point on its way through the next exchanges.
-    DieWithin(usize, usize),
+    CrashAtPoint(usize, usize),
     /// Another user signs in on a device; then the file's user comes back, or the file is reset.
-    Switch(usize),
+    SwitchUser(usize),
     /// The app discards a pending mutation, with its dependents or alone.
     Discard(usize, bool),
     /// The app retries a parked mutation, with its chain or alone.
@@ -59,20 +49,20 @@ pub enum What {
     /// The app reverts an undo.
     Redo(usize),
     /// The app reads its verdicts, and perhaps acknowledges them.
-    Read(usize),
+    ReadVerdicts(usize),
     /// The app removes the server rows, and keeps the pending mutations.
     Reset(usize),
     /// The app empties the history.
-    Prune(usize),
+    PruneHistory(usize),
     /// A device's clock jumps.
-    Clock(usize),
+    JumpClock(usize),
     /// The server's log is compacted after this many days.
     Compact(u16),
     /// A table of the server gains a column.
-    Alter,
+    AddColumn,
     /// A column of the server is removed, added, or changes its type; perhaps a device has just
     /// edited it.
-    Rework(usize),
+    ChangeSchema(usize),
     /// A backup of the server is taken.
     Backup,
     /// The last backup of the server is restored.
@@ -80,70 +70,67 @@ pub enum What {
     /// A device's file is copied, and both copies continue.
     Copy(usize),
     /// A user gains or loses access to the rows of another.
-    Grant,
+    ChangeAccess,
     /// A row gets another owner, or none.
-    Give,
+    ChangeOwner,
     /// A sequence of steps that rarely occurs by chance.
-    Tell(usize, Tale),
+    Scenario(usize, Scenario),
 }
 
+/// The faults of exchanges.
+const FAULTS: [Fault; 10] = [
+    Fault::AnswerLost,
+    Fault::AnswerLost,
+    Fault::RequestLost,
+    Fault::Late,
+    Fault::FailedAfterwards,
+    Fault::Doubled,
+    Fault::Failed,
+    Fault::Unavailable,
+    Fault::CutBody,
+    Fault::Html,
+];
+
 /// The steps of a run.
-pub(super) fn of(seed: u64) -> Vec<Step> {
+pub(super) fn of(seed: u64) -> Vec<Step<StepKind>> {
     let mut rng = Rng::with_seed(seed);
     // The setting uses the random numbers of the seed itself.
     rng.u64(..);
-    (0..LONG).map(|number| step(&mut rng, number)).collect()
+    (0..STEPS).map(|number| step(&mut rng, number)).collect()
 }
 
-fn step(rng: &mut Rng, number: u32) -> Step {
+fn step(rng: &mut Rng, number: u32) -> Step<StepKind> {
     let at = rng.usize(..60);
-    let what = match rng.u8(..103) {
-        _ if rng.u8(..TALES) == 0 => What::Tell(at, Tale::any(rng)),
-        0..21 => What::Write(at),
-        21..32 => What::Perform(at),
-        32..40 => What::Outside,
-        40..53 => What::Exchange(at, rng.usize(1..7), fault(rng)),
-        53..60 => What::Midway(at),
-        60..68 => What::Sync(at),
-        68 => What::Late(at),
-        69 => What::DieLeaving(at),
-        70 if rng.bool() => What::Die(at),
-        70 => What::DieWithin(at, rng.usize(..12)),
-        71..74 => What::Discard(at, rng.bool()),
-        74..78 => What::Retry(at, rng.bool()),
-        78..81 => What::Edit(at),
-        81..84 => What::Undo(at),
-        84 => What::Redo(at),
-        85..87 => What::Read(at),
-        87 => What::Clock(at),
-        88 => What::Compact([0, 40, 40, 100][rng.usize(..4)]),
-        89 if rng.bool() => What::Alter,
-        89 => What::Switch(at),
-        90..92 => What::Backup,
-        92 => What::Restore,
-        93..95 => What::Copy(at),
-        95..97 => What::Grant,
-        97..99 => What::Give,
-        99..101 => What::Rework(at),
-        101 => What::Reset(at),
-        _ => What::Prune(at),
+    let kind = match rng.u8(..103) {
+        _ if rng.u8(..SCENARIO_RATE) == 0 => StepKind::Scenario(at, Scenario::random(rng)),
+        0..21 => StepKind::Write(at),
+        21..32 => StepKind::PerformAction(at),
+        32..40 => StepKind::OutsideWrite,
+        40..53 => StepKind::Exchange(at, rng.usize(1..7), fault(rng, &FAULTS, 4)),
+        53..60 => StepKind::WriteMidPass(at),
+        60..68 => StepKind::Sync(at),
+        68 => StepKind::DeliverLate(at),
+        69 => StepKind::CrashBeforeSend(at),
+        70 if rng.bool() => StepKind::Crash(at),
+        70 => StepKind::CrashAtPoint(at, rng.usize(..12)),
+        71..74 => StepKind::Discard(at, rng.bool()),
+        74..78 => StepKind::Retry(at, rng.bool()),
+        78..81 => StepKind::Edit(at),
+        81..84 => StepKind::Undo(at),
+        84 => StepKind::Redo(at),
+        85..87 => StepKind::ReadVerdicts(at),
+        87 => StepKind::JumpClock(at),
+        88 => StepKind::Compact([0, 40, 40, 100][rng.usize(..4)]),
+        89 if rng.bool() => StepKind::AddColumn,
+        89 => StepKind::SwitchUser(at),
+        90..92 => StepKind::Backup,
+        92 => StepKind::Restore,
+        93..95 => StepKind::Copy(at),
+        95..97 => StepKind::ChangeAccess,
+        97..99 => StepKind::ChangeOwner,
+        99..101 => StepKind::ChangeSchema(at),
+        101 => StepKind::Reset(at),
+        _ => StepKind::PruneHistory(at),
     };
-    Step { number, chance: rng.u64(..), what }
-}
-
-fn fault(rng: &mut Rng) -> Option<(usize, Fault)> {
-    const FAULTS: [Fault; 10] = [
-        Fault::AnswerLost,
-        Fault::AnswerLost,
-        Fault::RequestLost,
-        Fault::Late,
-        Fault::FailedAfterwards,
-        Fault::Doubled,
-        Fault::Failed,
-        Fault::Unavailable,
-        Fault::CutBody,
-        Fault::Html,
-    ];
-    let fault = rng.choice(FAULTS)?;
-    rng.bool().then(|| (rng.usize(..4), fault))
+    Step { number, seed: rng.u64(..), kind }
 }

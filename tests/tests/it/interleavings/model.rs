@@ -28,7 +28,7 @@ pub(super) use Step::{
 
 /// Why a holder's transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum EndCause {
     Ended,
     TimedOut,
     Suspended,
@@ -42,11 +42,11 @@ pub(super) enum Holder {
     Waits,
     /// With the keys of the rows that it wrote.
     Holds(Vec<String>),
-    Over(Over),
+    Ended(EndCause),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum ClientState {
     Open,
     Suspended,
     Ended,
@@ -62,9 +62,9 @@ pub(super) enum Waiting {
 /// The expected state.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
-    pub(super) life: Life,
+    pub(super) state: ClientState,
     pub(super) holders: [Holder; 2],
-    pub(super) line: Vec<Waiting>,
+    pub(super) queue: Vec<Waiting>,
     /// Committed transactions: the keys of their rows.
     pub(super) committed: Vec<Vec<String>>,
     pub(super) writes: usize,
@@ -72,14 +72,14 @@ pub(super) struct Model {
 }
 
 /// The callers whose wait ends with a step, beside its own response, and the results.
-pub(super) type Answered = Vec<(Waiting, Result<(), Over>)>;
+pub(super) type Completed = Vec<(Waiting, Result<(), EndCause>)>;
 
 impl Model {
     pub(super) fn new() -> Self {
         Self {
-            life: Life::Open,
+            state: ClientState::Open,
             holders: [Holder::Away, Holder::Away],
-            line: Vec::new(),
+            queue: Vec::new(),
             committed: Vec::new(),
             writes: 0,
             rows: 0,
@@ -94,60 +94,60 @@ impl Model {
     /// after the first.
     pub(super) fn can(&self, step: Step) -> bool {
         let has_handle =
-            |who: usize| matches!(self.holders[who], Holder::Holds(_) | Holder::Over(_));
+            |index: usize| matches!(self.holders[index], Holder::Holds(_) | Holder::Ended(_));
         match step {
             Begin(0) => self.holders[0] == Holder::Away,
-            Begin(who) => self.holders[who] == Holder::Away && self.holders[0] != Holder::Away,
-            Statement(who) | Commit(who) | Rollback(who) => has_handle(who),
-            Abandon(who) => matches!(self.holders[who], Holder::Holds(_) | Holder::Waits),
-            Suspend => self.life == Life::Open,
-            Resume => self.life == Life::Suspended,
-            Shutdown => self.life != Life::Ended,
+            Begin(index) => self.holders[index] == Holder::Away && self.holders[0] != Holder::Away,
+            Statement(index) | Commit(index) | Rollback(index) => has_handle(index),
+            Abandon(index) => matches!(self.holders[index], Holder::Holds(_) | Holder::Waits),
+            Suspend => self.state == ClientState::Open,
+            Resume => self.state == ClientState::Suspended,
+            Shutdown => self.state != ClientState::Ended,
             Silence => self.holding().is_some(),
             Write | Query => true,
         }
     }
 
     /// The reason why nothing can begin, if there is one.
-    pub(super) fn closed(&self) -> Option<Over> {
-        match self.life {
-            Life::Open => None,
-            Life::Suspended => Some(Over::Suspended),
-            Life::Ended => Some(Over::Shutdown),
+    pub(super) fn closed(&self) -> Option<EndCause> {
+        match self.state {
+            ClientState::Open => None,
+            ClientState::Suspended => Some(EndCause::Suspended),
+            ClientState::Ended => Some(EndCause::Shutdown),
         }
     }
 
     /// Ends the holder's transaction; the waiting callers proceed, up to the next holder.
-    pub(super) fn free(&mut self, answered: &mut Answered) {
-        while self.holding().is_none() && !self.line.is_empty() {
-            let next = self.line.remove(0);
+    pub(super) fn free(&mut self, completed: &mut Completed) {
+        while self.holding().is_none() && !self.queue.is_empty() {
+            let next = self.queue.remove(0);
             let result = match (next, self.closed()) {
                 // Writes that were queued before a shutdown are executed; a transaction does not
                 // begin.
-                (Waiting::Write(number), None | Some(Over::Shutdown)) => {
+                (Waiting::Write(number), None | Some(EndCause::Shutdown)) => {
                     self.committed.push(vec![write_key(number)]);
                     Ok(())
                 }
-                (Waiting::Holder(who), None) => {
-                    self.holders[who] = Holder::Holds(Vec::new());
+                (Waiting::Holder(index), None) => {
+                    self.holders[index] = Holder::Holds(Vec::new());
                     Ok(())
                 }
                 (waiting, Some(over)) => {
-                    if let Waiting::Holder(who) = waiting {
-                        self.holders[who] = Holder::Away;
+                    if let Waiting::Holder(index) = waiting {
+                        self.holders[index] = Holder::Away;
                     }
                     Err(over)
                 }
             };
-            answered.push((next, result));
+            completed.push((next, result));
         }
     }
 
-    pub(super) fn end(&mut self, over: Over, answered: &mut Answered) {
-        if let Some(who) = self.holding() {
-            self.holders[who] = Holder::Over(over);
+    pub(super) fn end(&mut self, over: EndCause, completed: &mut Completed) {
+        if let Some(index) = self.holding() {
+            self.holders[index] = Holder::Ended(over);
         }
-        self.free(answered);
+        self.free(completed);
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) fn write_key(number: usize) -> String {
     format!("w{number}")
 }
 
-impl Over {
+impl EndCause {
     #[track_caller]
     pub(super) fn is(self, error: &Error) {
         let is = match self {

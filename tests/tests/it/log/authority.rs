@@ -52,7 +52,7 @@ fn appoint(server: &Backend, device: &Device) {
 }
 
 /// Both act offline, the tablet first. The phone syncs first, and is away when the tablet syncs.
-fn act_apart(server: &Backend, [phone, tablet]: [&mut Device; 2], act: fn(&mut Device)) {
+fn act_offline(server: &Backend, [phone, tablet]: [&mut Device; 2], act: fn(&mut Device)) {
     act(tablet);
     later(server, &[phone, tablet], 60);
     act(phone);
@@ -117,7 +117,7 @@ fn sale_accepted_and_corrected_in_one_answer_ends_as_corrected() {
 fn two_increments_made_offline_both_count_without_their_authors(store: Store) {
     let (server, [mut phone, mut tablet]) = seat(store);
     let mut authority = authority(&server);
-    act_apart(&server, [&mut phone, &mut tablet], count);
+    act_offline(&server, [&mut phone, &mut tablet], count);
     assert_eq!(server.see(SEATS), "s1|e1|-||1", "the second increment was made on 0");
     authority.sync(&server);
     assert_eq!(server.see(SEATS), "s1|e1|-||2");
@@ -150,7 +150,7 @@ fn action_sees_the_rows_of_its_author_only(store: Store) {
     let [mut phone, mut tablet] = one_seat(&server);
     let mut authority = authority(&server);
     assert_eq!(authority.see("SELECT count(*) FROM seats"), "4");
-    act_apart(&server, [&mut phone, &mut tablet], tally);
+    act_offline(&server, [&mut phone, &mut tablet], tally);
     authority.sync(&server);
     assert_eq!(server.see("SELECT note FROM seats WHERE id = 's1'"), "1 1", "one seat, twice");
     assert_eq!(authority.see("SELECT count(*) FROM seats"), "4", "hidden for the run only");
@@ -167,7 +167,7 @@ fn authority_that_is_killed_at_any_request_corrects_in_the_end() {
     for at in 0..12 {
         let (server, [mut phone, mut tablet]) = seat(Store::Sqlite);
         let mut authority = new_device(&server);
-        act_apart(&server, [&mut phone, &mut tablet], count);
+        act_offline(&server, [&mut phone, &mut tablet], count);
         appoint(&server, &authority);
         for step in 0..at {
             match authority.prepare().unwrap() {
@@ -194,7 +194,7 @@ fn second_authority_replaces_the_first_and_a_dismissed_one_keeps_its_own_rows() 
     with_actions(&mut second);
     second.sync(&server);
     appoint(&server, &second);
-    act_apart(&server, [&mut phone, &mut tablet], count);
+    act_offline(&server, [&mut phone, &mut tablet], count);
     first.sync(&server);
     assert_eq!(first.see(SEATS), "", "it sees what its user may see");
     assert_eq!(server.see(SEATS), "s1|e1|-||1");
@@ -211,7 +211,7 @@ fn second_authority_replaces_the_first_and_a_dismissed_one_keeps_its_own_rows() 
 fn correction_of_a_dismissed_authority_does_not_fail_its_sync() {
     let (server, [mut phone, mut tablet]) = seat(Store::Sqlite);
     let mut authority = authority(&server);
-    act_apart(&server, [&mut phone, &mut tablet], count);
+    act_offline(&server, [&mut phone, &mut tablet], count);
     loop {
         match authority.prepare().unwrap() {
             Moment::Leaving(phase) if format!("{phase:?}") == "Pushing" => break,

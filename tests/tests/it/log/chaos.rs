@@ -16,7 +16,7 @@ use super::{authority, devices, first_snapshot, rounds, sell, server, settle, wi
 /// More than the drift that the server allows.
 const JUMP: i64 = 3_600_000_000;
 
-struct Chaos {
+struct ChaosRun {
     rng: Rng,
     server: Backend,
     /// The authors, then perhaps an authority.
@@ -30,7 +30,7 @@ struct Chaos {
     has_ben: bool,
 }
 
-impl Chaos {
+impl ChaosRun {
     fn new(seed: u64) -> Self {
         let server = server(if seed.is_multiple_of(4) { Store::Postgres } else { Store::Sqlite });
         let mut devices = Vec::from(devices(&server, ["ana", "ben", "ana"]));
@@ -52,7 +52,7 @@ impl Chaos {
         self.devices[at].host.advance(Duration::from_millis(self.rng.u64(0..90_000)));
         self.server.clock.advance(self.rng.i64(0..30_000_000));
         if self.rng.u8(0..8) == 0 {
-            self.disturb(at);
+            self.inject_rare_event(at);
         } else if at < self.authors && self.rng.u8(0..7) < 4 {
             self.write(at, step);
         } else if self.rng.u8(0..6) == 0 {
@@ -99,7 +99,7 @@ impl Chaos {
     }
 
     /// What seldom happens.
-    fn disturb(&mut self, at: usize) {
+    fn inject_rare_event(&mut self, at: usize) {
         match self.rng.u8(0..6) {
             0 => {
                 let now = rejoin_server::Clock::now(&self.server.clock);
@@ -160,7 +160,7 @@ impl Chaos {
 }
 
 fn chaos(seed: u64) {
-    let mut chaos = Chaos::new(seed);
+    let mut chaos = ChaosRun::new(seed);
     for step in 0..40 {
         chaos.step(step);
     }

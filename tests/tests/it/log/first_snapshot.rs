@@ -9,7 +9,7 @@ use rejoin_tests::{Backend, Device, Fault, Moment, Peer, Store};
 use serde_json::Value as Json;
 
 use super::{SEATS, TABLES, later, settle};
-use crate::first_sync::Far;
+use crate::first_sync::SlowServer;
 use crate::{apply, each_store};
 
 const COUNT: &str = "SELECT count(*) FROM seats";
@@ -104,12 +104,12 @@ fn app_that_ends_after_every_page_continues_a_later_snapshot(store: Store) {
 }
 
 /// Answers the third page request with the response to another request.
-struct Confused<'s> {
+struct ConfusedServer<'s> {
     server: &'s Backend,
     pages: Cell<u32>,
 }
 
-impl Peer for Confused<'_> {
+impl Peer for ConfusedServer<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let mut answer = self.server.exchange(user, request)?;
         if request.path != "/log/snapshot" {
@@ -137,7 +137,7 @@ fn last_page_of_a_snapshot_that_has_begun_again_is_ignored() {
             device.sync(&server);
             device.resync();
         }
-        let confused = Confused { server: &server, pages: Cell::new(0) };
+        let confused = ConfusedServer { server: &server, pages: Cell::new(0) };
         device.pass(&confused).unwrap();
         assert_eq!(confused.pages.get(), 4, "first: {is_first}");
         settle(&server, &mut [device]);
@@ -157,9 +157,9 @@ fn pages_follow_the_network() {
         let server = server_with(Store::Sqlite, 1_450);
         let mut device = Device::with("ana", 1, None, |config| config.page_size = 400);
         let asked = RefCell::default();
-        let far = Far { server: &server, path: "/log/snapshot", took, refused, asked };
-        device.sync(&far);
-        assert_eq!(*far.asked.borrow(), expected, "{took:?}, refused {refused:?}");
+        let slow = SlowServer { server: &server, path: "/log/snapshot", took, refused, asked };
+        device.sync(&slow);
+        assert_eq!(*slow.asked.borrow(), expected, "{took:?}, refused {refused:?}");
         settle(&server, &mut [device]);
     }
 }

@@ -11,7 +11,7 @@ use crate::junk::{bent, twisted};
 
 const PATHS: [&str; 3] = ["/log/snapshot", "/log/fetch", "/log/publish"];
 
-fn junk() -> Vec<Value> {
+fn junk_values() -> Vec<Value> {
     let far = json!({"millis": i64::MAX, "counter": u64::MAX});
     vec![
         json!(null),
@@ -36,7 +36,7 @@ fn junk() -> Vec<Value> {
 }
 
 /// The rows and entries of a device, which a refused response must not change.
-fn imprint(device: &Device) -> Vec<String> {
+fn state_of(device: &Device) -> Vec<String> {
     let tables =
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'
         AND (name LIKE 'rejoin_log%' OR name IN ('seats', 'halls')) ORDER BY name";
@@ -75,20 +75,20 @@ fn device_before(server: &Backend, path: &str) -> Device {
 }
 
 fn harm(seed: u64) {
-    let (mut rng, junk) = (Rng::with_seed(seed), junk());
+    let (mut rng, junk) = (Rng::with_seed(seed), junk_values());
     let path = PATHS[rng.usize(..PATHS.len())];
     let (value, place) = (junk[rng.usize(..junk.len())].clone(), rng.usize(..));
     let how = if rng.u8(..4) == 0 { Some(rng.u8(..)) } else { None };
     let name = format!("seed {seed} {path} {value} {how:?}");
     let server = server(Store::Sqlite);
     let mut device = device_before(&server, path);
-    let before = imprint(&device);
+    let before = state_of(&device);
     let stepped = device.step_with(&server, |response| match how {
         Some(how) => bent(&response, place, how),
         None => twisted(&response, place, value.clone()),
     });
     if stepped.is_err() {
-        assert_eq!(imprint(&device), before, "{name}: applied in part");
+        assert_eq!(state_of(&device), before, "{name}: applied in part");
     }
     let passes = (0..4).filter(|_| device.pass(&server).is_ok()).count();
     if passes < 2 {

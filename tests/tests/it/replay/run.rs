@@ -32,9 +32,9 @@ pub(super) const HASH: &str = "1c09b912473e561e0b3f38e95f076698ec33d3725616e279c
 
 /// A database that is unreachable.
 #[derive(Debug)]
-struct Away;
+struct UnreachableDatabase;
 
-impl Store for Away {
+impl Store for UnreachableDatabase {
     fn read(&self, _: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
         self.pulse().map(drop)
     }
@@ -102,8 +102,11 @@ impl Run {
 
     /// Makes the database unreachable.
     pub(super) fn database_goes(&mut self) {
-        self.server =
-            Server::over(self.config.clone(), Arc::new(Away), Arc::new(self.clock.clone()));
+        self.server = Server::over(
+            self.config.clone(),
+            Arc::new(UnreachableDatabase),
+            Arc::new(self.clock.clone()),
+        );
     }
 
     /// Compacts the log.
@@ -130,7 +133,7 @@ impl Run {
     /// Runs the operator's SQL at this time.
     #[track_caller]
     pub(super) fn sql(&mut self, at: &str, sql: &str) {
-        self.go_to(time::parse(at).unwrap());
+        self.set_time(time::parse(at).unwrap());
         let connection = Connection::open(self.path()).unwrap();
         let now = time::format(self.now);
         let whole = format!(
@@ -145,7 +148,7 @@ impl Run {
         Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }
 
-    fn go_to(&mut self, now: i64) {
+    fn set_time(&mut self, now: i64) {
         if now > self.now {
             self.clock.advance(now - self.now);
             self.now = now;
@@ -215,7 +218,7 @@ impl Run {
         let fixture = fixture(name);
         let (method, path) =
             (fixture["method"].as_str().unwrap(), fixture["path"].as_str().unwrap());
-        self.go_to(self.recorded_time(&fixture["response"]));
+        self.set_time(self.recorded_time(&fixture["response"]));
         let body = match &fixture["request"] {
             Json::Null => Vec::new(),
             Json::String(text) => text.clone().into_bytes(),

@@ -21,9 +21,9 @@ use crate::client::{PATIENCE, Phone, Served};
 
 /// A gateway that refuses shared pages, requests for more than this number of rows, and responses with more than the
 /// second.
-struct Narrow<'a>(&'a Backend, i64, usize);
+struct LimitedGateway<'a>(&'a Backend, i64, usize);
 
-impl Peer for Narrow<'_> {
+impl Peer for LimitedGateway<'_> {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         if request.path.starts_with(path::PAGES) {
             return Some(response(404, r#"{"error":"no route"}"#));
@@ -53,7 +53,7 @@ fn first_sync_passes_a_gateway_that_refuses_shared_and_large_pages() {
     for (shared, requested, responded) in [("countries", 200, 10_000), ("regions", 10_000, 400)] {
         let (server, mut device) = with_rows(shared, 1_500, 300, 10_000);
         device.reconfigure(|config| config.page_size = 1_000);
-        let narrow = Narrow(&server, requested, responded);
+        let narrow = LimitedGateway(&server, requested, responded);
         let passes = (0..50).take_while(|_| device.pass(&narrow).is_err()).count();
         assert!(passes < 40, "{passes} passes failed with {shared}");
         let theirs = [shared, "places"].map(|table| server.digest("ana", table));
