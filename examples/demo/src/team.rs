@@ -1,4 +1,4 @@
-//! The chapter of a team: two members and a viewer, whom the app's own table names, share inspections.
+//! The chapter of a team: two members and a viewer share inspections. The app's own table names them.
 
 use std::net::SocketAddr;
 

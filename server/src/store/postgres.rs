@@ -32,6 +32,7 @@ mod error;
 mod fed;
 mod feed;
 mod feeder_signal;
+mod fingerprint;
 mod floor;
 mod guard;
 mod hook;
@@ -71,6 +72,7 @@ mod ways;
 
 use connection::Connection;
 pub(crate) use feeder_signal::FeederSignal;
+use fingerprint::{FINGERPRINT, fingerprint, is_of};
 pub(crate) use guard::ServedTables;
 use guard::resolverless;
 use log_tables::LogShape;
@@ -83,35 +85,6 @@ use transaction::{Entry, PostgresTransaction};
 
 /// Attempts of a transaction that loses against concurrent ones before the failure is reported.
 const ATTEMPTS: usize = 5;
-
-/// A fingerprint of the tables as transactions see them: it changes with any column, default, rule,
-/// index, trigger or partition. It consists of the transaction ids that wrote the catalogue rows; every
-/// request computes it, so nothing is converted to text. Returns one row, even if no table exists.
-const FINGERPRINT: &str = "WITH tables(oids, line) AS MATERIALIZED (
-      SELECT array_agg(to_regclass(name)::oid), string_agg(coalesce(to_regclass(name)::oid::text, '-'), ' ')
-      FROM unnest($1::text[]) AS name)
-    SELECT concat_ws(' ', line, (SELECT sum(part) FROM (
-      SELECT hashint8extended(a.attnum, hashoidextended(a.attrelid, a.xmin::text::bigint)) AS part
-      FROM pg_attribute AS a WHERE a.attrelid = ANY((SELECT oids FROM tables)::oid[]) AND a.attnum > 0
-      UNION ALL SELECT hashoidextended(d.oid, d.xmin::text::bigint)
-      FROM pg_attrdef AS d WHERE d.adrelid = ANY((SELECT oids FROM tables)::oid[])
-      UNION ALL SELECT hashoidextended(c.oid, c.xmin::text::bigint)
-      FROM pg_constraint AS c WHERE c.conrelid = ANY((SELECT oids FROM tables)::oid[])
-      UNION ALL SELECT hashoidextended(i.indexrelid, i.xmin::text::bigint)
-      FROM pg_index AS i WHERE i.indrelid = ANY((SELECT oids FROM tables)::oid[])
-      UNION ALL SELECT hashoidextended(g.oid, g.xmin::text::bigint)
-      FROM pg_trigger AS g WHERE g.tgrelid = ANY((SELECT oids FROM tables)::oid[])
-      UNION ALL SELECT hashoidextended(r.oid, r.xmin::text::bigint)
-      FROM pg_rewrite AS r WHERE r.ev_class = ANY((SELECT oids FROM tables)::oid[])
-      UNION ALL SELECT hashoidextended(e.oid, e.xmin::text::bigint) FROM pg_enum AS e WHERE e.enumtypid IN (
-        SELECT coalesce(nullif(t.typelem, 0), nullif(t.typbasetype, 0), t.oid) FROM pg_attribute AS a
-        JOIN pg_type AS t ON t.oid = a.atttypid WHERE a.attrelid = ANY((SELECT oids FROM tables)::oid[])
-        AND a.attnum > 0 AND a.atttypid >= 16384)
-      UNION ALL SELECT hashoidextended(p.oid, ascii(p.relpersistence))
-      FROM pg_class AS p WHERE p.oid = ANY((SELECT oids FROM tables)::oid[])
-      UNION ALL SELECT hashoidextended(h.inhrelid, h.xmin::text::bigint)
-      FROM pg_inherits AS h WHERE h.inhparent = ANY((SELECT oids FROM tables)::oid[])
-    ) AS parts)) FROM tables";
 
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -379,16 +352,6 @@ fn target(url: &PostgresUrl) -> Result<Target, ServerError> {
     Target::new(url.parse().map_err(ServerError::Postgres)?)
 }
 
-/// The fingerprint of the tables as this connection sees them.
-fn fingerprint(connection: &Connection, names: &[String]) -> Result<String, tokio_postgres::Error> {
-    Ok(connection.first(FINGERPRINT, &[&names])?.map_or(String::new(), |row| row.get(0)))
-}
-
-/// Whether the last column of the first row is this fingerprint.
-fn is_of(rows: &[tokio_postgres::Row], fingerprint: &str) -> bool {
-    rows.first().is_some_and(|row| row.get::<_, &str>(row.len() - 1) == fingerprint)
-}
-
 impl Store for PostgresStore {
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
         let mut retries = Retries::default();
@@ -486,13 +449,7 @@ impl Store for PostgresStore {
     }
 
     fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
-        let lease = self.pool.take()?;
-        let connection = lease.connection()?;
-        connection.batch("BEGIN READ ONLY")?;
-        let plan = membership::plan(connection, membership);
-        connection.roll_back()?;
-        lease.keep();
-        Ok(plan?)
+        self.alone(|connection| membership::plan(connection, membership))
     }
 
     fn connections(&self) -> Option<Connections> {

@@ -61,7 +61,10 @@ fn server_guide_configuration_is_valid() {
     };
     let postgres = settings(include_str!("../../../docs/postgresql.md"));
     let [store, pooler, replica] = postgres[..] else { panic!("postgresql") };
-    let [rls] = settings(include_str!("../../../docs/access.md"))[..] else { panic!("access") };
+    let access = settings(include_str!("../../../docs/access.md"));
+    let [membership, rls] = access[..] else { panic!("access") };
+    let members = Config::from_toml(&[base, membership].concat(), &[]).unwrap().membership.unwrap();
+    assert_eq!(members.tables, ["team_member"]);
     let [pages] = settings(include_str!("../../../docs/scale.md"))[..] else { panic!("scale") };
     let with_pages = Config::from_toml(&[pages, base].concat(), &[]).unwrap();
     assert_eq!(with_pages.page_store.as_deref(), Some("s3://app-pages/rejoin"));
@@ -102,8 +105,9 @@ fn settings_of_tables_and_issuers_are_valid() {
         panic!("no settings");
     };
     let tables = settings(include_str!("../../../docs/tables.md"));
-    assert_eq!((issuers.len(), tables.len()), (5, 5));
-    assert_eq!(with(auth, &tables.concat()).tables.len(), 6);
+    assert_eq!((issuers.len(), tables.len()), (5, 6));
+    let all = with(auth, &tables.concat());
+    assert_eq!((all.tables.len(), all.membership.is_some()), (8, true));
     for issuer in issuers {
         let config = with(issuer, tables[0]);
         assert!(matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some()), "{issuer}");

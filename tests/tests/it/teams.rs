@@ -115,7 +115,7 @@ fn lost_right_parks_the_edit_and_removes_the_rows(store: Store) {
         ana.sync(&server);
         if answer_is_lost {
             assert_eq!(bob.waiting(), "");
-            assert_eq!(ana.see(REPORTS), "r1|of bob|n r2|new|NULL");
+            assert_eq!(ana.see(REPORTS), "r1|of bob|n r2|new|-");
             continue;
         }
         assert_eq!(ana.see(REPORTS), "r1|a|n");

@@ -189,13 +189,22 @@ END"
     )
 }
 
-/// The steps in which PostgreSQL reads the memberships of a user, in a transaction of the caller.
+/// The steps in which PostgreSQL reads the memberships of a user.
 pub(super) fn plan(
     connection: &Connection,
     config: &MembershipConfig,
 ) -> std::result::Result<Vec<PlanStep>, tokio_postgres::Error> {
     // A small table is scanned although it has an index.
-    connection.batch("SET LOCAL enable_seqscan = off")?;
+    connection.batch("BEGIN READ ONLY; SET LOCAL enable_seqscan = off")?;
+    let plan = explain(connection, config);
+    connection.roll_back()?;
+    plan
+}
+
+fn explain(
+    connection: &Connection,
+    config: &MembershipConfig,
+) -> std::result::Result<Vec<PlanStep>, tokio_postgres::Error> {
     let query = config.query.trim();
     let columns = connection.columns(&format!("SELECT m.* FROM ({query}) AS m"))?;
     let user = columns.iter().find(|(name, _)| name == "user_id");
