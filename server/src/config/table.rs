@@ -38,7 +38,7 @@ pub struct TableConfig {
     /// parent: all rows are.
     pub allow_global_read: bool,
     /// The column that names a further bucket of the row, with `bucket_prefix` before it. Users
-    /// subscribed to that bucket can read the row.
+    /// with that bucket can read the row.
     pub bucket_by_column: Option<String>,
     /// The prefix of the bucket column's value; `user:` by default. Without a bucket column it
     /// applies to the owner column.

@@ -217,3 +217,15 @@ async fn broken_query_in_postgres_fails_no_write_of_the_application() {
     world.write("ALTER TABLE team RENAME COLUMN is_open TO open");
     assert_eq!(sees(&world, "zoe").await, ["reports/r1"]);
 }
+
+/// The application may change what the query does not name.
+#[tokio::test]
+async fn columns_that_the_query_does_not_name_can_be_dropped_in_sqlite() {
+    let world = world(Backend::Sqlite);
+    world.write("ALTER TABLE team DROP COLUMN name");
+    world.write("ALTER TABLE team ADD COLUMN note TEXT");
+    world.write("INSERT INTO team_member(user_id, team_id, role) VALUES('zoe', 1, 'member')");
+    assert_eq!(sees(&world, "zoe").await, ["reports/r1"]);
+    let refused = world.outsider().execute_batch("ALTER TABLE team DROP COLUMN open");
+    assert!(refused.is_err(), "the query names it");
+}

@@ -6,6 +6,7 @@
 
 use rusqlite::Connection;
 
+use super::ddl;
 use crate::config::MembershipConfig;
 use crate::error::{Problem, ServerError};
 use crate::model::PlanStep;
@@ -103,7 +104,12 @@ impl Membership {
         for (number, table) in self.tables.iter().enumerate() {
             let mut select = connection.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
             let columns = select.query_map([table], |row| row.get(0))?;
-            let columns = columns.collect::<rusqlite::Result<Vec<String>>>()?;
+            let mut columns = columns.collect::<rusqlite::Result<Vec<String>>>()?;
+            // SQLite refuses to drop a column that a trigger names.
+            let is_named = |column: &String| ddl::mentions(&self.query, column);
+            if !self.query.contains('*') && columns.iter().any(is_named) {
+                columns.retain(is_named);
+            }
             for (event, rows) in
                 [("INSERT", &["NEW"][..]), ("UPDATE", &["OLD", "NEW"]), ("DELETE", &["OLD"])]
             {
