@@ -15,7 +15,7 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::digest::{DigestAnswer, DigestAsk, RowHash};
 use rejoin_protocol::{ColumnKind, Value, codec};
 
-use super::{Caller, Engine, held};
+use super::{Caller, Engine, held, rights};
 use crate::error::{Fault, Refusal};
 use crate::model::ReadScope;
 use crate::store::{LogTables, Reading, read};
@@ -140,7 +140,7 @@ fn each_of_log(
     };
     let columns = covered(manifest);
     let placement = ColumnPlacement::of(&reading.schema().manifest);
-    let held: Buckets = held(reading, &caller.user)?.into_iter().collect();
+    let held: Buckets = rights(reading, &caller.user)?.of_log().cloned().collect();
     let log = reading.log();
     let sees_all = is_authority(&log, ask, caller).map_err(|error| log.fault(error))?;
     let done = log.each_current(table, &mut |row, key, image| {

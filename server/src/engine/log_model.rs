@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{Caller, Engine, rights};
 use crate::error::{Fault, Refusal};
-use crate::model::{GLOBAL, LogTable, Touched, own_bucket};
+use crate::model::{LogTable, Touched, own_bucket};
 use crate::store::{LogTables, ReadHint, Reading, fits, read, write};
 
 /// The state machine in a transaction.
@@ -291,10 +291,7 @@ fn member(
     let rights = rights(reading, user)?;
     let log = reading.log();
     log.expect_request(user, author, entries).map_err(|error| log.fault(error))?;
-    // Each device runs the entries of the buckets that it reads, and every member may write there: a
-    // bucket that the user only reads is none of the log's.
-    let is_members = |bucket: &String| bucket == GLOBAL || rights.writes.contains(bucket);
-    let buckets: Buckets = rights.reads.into_iter().filter(is_members).collect();
+    let buckets: Buckets = rights.of_log().cloned().collect();
     let write_only = rights.writes.into_iter().filter(|bucket| !buckets.contains(bucket)).collect();
     Ok(Membership { buckets, write_only, version: 0 })
 }

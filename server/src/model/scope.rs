@@ -85,4 +85,11 @@ impl Rights {
         }
         rights
     }
+
+    /// The buckets that the user reads in tables of the log. Each device runs the entries of the buckets
+    /// that it reads, and every member may write there: a bucket that the user only reads is none of them.
+    pub(crate) fn of_log(&self) -> impl Iterator<Item = &String> {
+        let is_members = |bucket: &&String| *bucket == GLOBAL || self.writes.contains(bucket);
+        self.reads.iter().filter(is_members)
+    }
 }

@@ -74,6 +74,9 @@ async fn digest_of_the_log_covers_the_users_buckets_whatever_id_it_names(log: Wi
     let world = &log.0;
     assert_eq!(digest(world, "anna", "table=seats").await.whole.count, 2);
     assert_eq!(digest(world, "ben", "table=seats").await.whole.count, 0, "no bucket");
+    // Tables of the log have no readers that do not write.
+    world.server.grant_read("vera", "event:e1").unwrap();
+    assert_eq!(digest(world, "vera", "table=seats").await.whole.count, 0);
     // Registers the device of the operator as an author.
     let operator = "0190a0e8-0000-7000-8000-000000000009";
     world.device("operator", operator).await;
