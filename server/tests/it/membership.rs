@@ -229,3 +229,24 @@ async fn columns_that_the_query_does_not_name_can_be_dropped_in_sqlite() {
     let refused = world.outsider().execute_batch("ALTER TABLE team DROP COLUMN open");
     assert!(refused.is_err(), "the query names it");
 }
+
+/// A table that only wakes is dropped: the rights stay as the query says.
+#[tokio::test]
+async fn dropped_table_that_only_wakes_gives_no_right_in_sqlite() {
+    let world = World::with(
+        Backend::Sqlite,
+        &format!("{TABLES} CREATE TABLE extra(id INTEGER);"),
+        |config| {
+            let mut config = configure(config);
+            config.membership.as_mut().unwrap().tables.push("extra".into());
+            config
+        },
+    );
+    world.write(
+        "INSERT INTO team(id) VALUES(1); INSERT INTO team_member VALUES('vera', 1, 'viewer');
+         INSERT INTO reports(id, team_id, title) VALUES('r1', 1, 'a'); DROP TABLE extra",
+    );
+    let mut vera = world.device("vera", "v").await;
+    assert_eq!(push(&mut vera, "m1", retitle("r1", "a", "z")).await, "refused ownership");
+    assert_eq!(sees(&world, "vera").await, ["reports/r1"]);
+}

@@ -41,6 +41,15 @@ fn rules_of_ownership() -> Vec<Case> {
     vec![
         (t("push = \"always\"\nowner_column = \"x\""), InvalidPushPolicy, "push"),
         (t("push = \"owner_only\""), MissingOwnership, "push"),
+        (owned("write = \"team\""), InvalidPushPolicy, "write"),
+        (owned("write = \"owner\"\npush = \"owner_only\""), Setting, "write"),
+        (t("write = \"bucket\""), MissingOwnership, "write"),
+        (
+            owned("write = \"bucket\"\nbucket_by_column = \"owner\""),
+            InvalidBucketConfig,
+            "bucket_by_column",
+        ),
+        (t("write = \"bucket\"\nparent_table = \"o\"\nparent_fk_col = \"x\""), TwoOwners, "write"),
         (t("parent_table = \"o\""), MissingParentColumn, "parent_fk_col"),
         (t("parent_table = \"o\"\nparent_fk_col = \"\""), MissingParentColumn, "parent_fk_col"),
         (t("parent_fk_col = \"x\""), UnregisteredParent, "parent_table"),

@@ -6,13 +6,11 @@
 //! depends on no table: a view would refuse that the application changes its columns. In a trigger, the
 //! changed rows have the name of the changed table, so the query names the users of these rows.
 
-use std::fmt::Write as _;
-
-use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 
 use super::connection::Connection;
 use super::error::log_text;
+use super::policies::mark;
 use crate::config::MembershipConfig;
 use crate::error::{Problem, ServerError};
 use crate::model::PlanStep;
@@ -21,7 +19,7 @@ use crate::store::quote::{literal, quoted};
 type Result<T> = std::result::Result<T, ServerError>;
 
 /// The names of the triggers begin with it.
-pub(super) const TRIGGERS: &str = "rejoin_membership_";
+const TRIGGERS: &str = "rejoin_membership_";
 
 /// The function of a database without a configured query; the planner removes it from a statement.
 const NONE: &str = "CREATE OR REPLACE FUNCTION rejoin.membership(member text) RETURNS TABLE(bucket text, writes boolean) \
@@ -46,7 +44,7 @@ pub(super) fn install(connection: &Connection, config: Option<&MembershipConfig>
             (query, waking(config, &path), relations(connection, config)?)
         }
     };
-    let mark = mark(&[&query, &wake]);
+    let mark = mark(&format!("{query}\n{wake}"));
     if is_installed(connection, &mark, &tables)? {
         return Ok(());
     }
@@ -83,14 +81,6 @@ struct Relation {
 
 fn problem(key: &str, why: String) -> ServerError {
     ServerError::Config(vec![Problem::new(format!("membership.{key}"), why)])
-}
-
-fn mark(texts: &[&str]) -> String {
-    let hash = Sha256::digest(texts.join("\n"));
-    hash.iter().take(8).fold(String::from("rejoin "), |mut mark, byte| {
-        let _ = write!(mark, "{byte:02x}");
-        mark
-    })
 }
 
 fn search_path(connection: &Connection) -> Result<String> {

@@ -32,12 +32,17 @@ struct Policy {
 impl Policy {
     /// Stored as the policy's comment and compared at start with the expected policy.
     fn mark(&self, role: &str) -> String {
-        let hash = Sha256::digest(format!("{role}\n{}\n{}", self.of, self.rule));
-        hash.iter().take(8).fold(String::from("rejoin "), |mut mark, byte| {
-            let _ = write!(mark, "{byte:02x}");
-            mark
-        })
+        mark(&format!("{role}\n{}\n{}", self.of, self.rule))
     }
+}
+
+/// The comment by which an object of the database with this definition is recognised.
+pub(super) fn mark(definition: &str) -> String {
+    let hash = Sha256::digest(definition);
+    hash.iter().take(8).fold(String::from("rejoin "), |mut mark, byte| {
+        let _ = write!(mark, "{byte:02x}");
+        mark
+    })
 }
 
 /// The expressions that replace the parameters of a query.

@@ -23,12 +23,13 @@ pub(super) fn install(
     config: Option<&MembershipConfig>,
     starts: bool,
 ) -> Result<String, ServerError> {
-    let membership = match config.map(|config| Membership::of(connection, config)).transpose() {
+    let of = |config| Membership::of(connection, config, starts);
+    let membership = match config.map(of).transpose() {
         Ok(membership) => membership,
         Err(error) if starts => return Err(error),
         Err(error) => {
             tracing::error!(%error, "no device syncs until the tables or the query are corrected");
-            return Ok(config.map_or_else(String::new, |config| with_query(&config.query, "1")));
+            return Ok(config.map_or_else(String::new, |config| with_query(&config.query, "0")));
         }
     };
     let wanted = membership.as_ref().map(|of| of.triggers(connection)).transpose()?;
@@ -67,11 +68,16 @@ struct Membership {
 }
 
 impl Membership {
-    /// Prepares the query.
+    /// Prepares the query. `needs_tables`: whether a table that is named and missing is an error, or its
+    /// changes wake no device.
     ///
     /// # Errors
     /// [`ServerError::Config`] if it cannot be used.
-    fn of(connection: &Connection, config: &MembershipConfig) -> Result<Self, ServerError> {
+    fn of(
+        connection: &Connection,
+        config: &MembershipConfig,
+        needs_tables: bool,
+    ) -> Result<Self, ServerError> {
         let problem = |key: &str, why: String| {
             ServerError::Config(vec![Problem::new(format!("membership.{key}"), why)])
         };
@@ -88,14 +94,17 @@ impl Membership {
             return Err(problem("query", format!("it has no column {lacks}: name it by AS")));
         }
         let writes = if columns.contains(&"writes") { "coalesce(writes, 0) <> 0" } else { "1" };
+        let mut found = Vec::with_capacity(tables.len());
         for table in tables {
             let is_table =
                 "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
-            if !connection.query_row(is_table, [table], |row| row.get::<_, bool>(0))? {
+            if connection.query_row(is_table, [table], |row| row.get::<_, bool>(0))? {
+                found.push(table.clone());
+            } else if needs_tables {
                 return Err(problem("tables", format!("the database has no table {table}")));
             }
         }
-        Ok(Self { query: query.clone(), writes, tables: tables.clone() })
+        Ok(Self { query: query.clone(), writes, tables: found })
     }
 
     /// The triggers, by name.
@@ -110,14 +119,18 @@ impl Membership {
             if !self.query.contains('*') && columns.iter().any(is_named) {
                 columns.retain(is_named);
             }
-            for (event, rows) in
-                [("INSERT", &["NEW"][..]), ("UPDATE", &["OLD", "NEW"]), ("DELETE", &["OLD"])]
-            {
-                let name = format!("rejoin_member_{number}_{}", event.to_ascii_lowercase());
+            let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+            let update = format!("UPDATE OF {}", names.join(", "));
+            for (what, event, rows) in [
+                ("insert", "INSERT", &["NEW"][..]),
+                ("update", update.as_str(), &["OLD", "NEW"]),
+                ("delete", "DELETE", &["OLD"]),
+            ] {
+                let name = format!("rejoin_member_{number}_{what}");
                 let sql = format!(
                     "CREATE TRIGGER {name} AFTER {event} ON {} BEGIN {}; END",
                     quoted(table),
-                    self.wakes(table, &columns, rows)
+                    self.wakes(table, &names, rows)
                 );
                 triggers.push((name, sql));
             }
@@ -126,8 +139,7 @@ impl Membership {
     }
 
     /// A statement that wakes the users of these states of the changed row.
-    fn wakes(&self, table: &str, columns: &[String], rows: &[&str]) -> String {
-        let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+    fn wakes(&self, table: &str, names: &[String], rows: &[&str]) -> String {
         let state = |row: &&str| {
             let cells: Vec<String> = names.iter().map(|name| format!("{row}.{name}")).collect();
             format!("SELECT {}", cells.join(", "))
