@@ -196,6 +196,7 @@ impl Story {
         let text = format!("sells a seat to {buyer}, and sets the hall");
         self.perform(device, &text, &sell(concert, buyer))?;
         act(device, &set(concert, "hall = 'D'"))?;
+        self.fail_to_sync(device)?;
         device.cable.set(Cable::HoldsPushAnswers);
         act(device, &Order::SyncInBackground)?;
         let arrived = format!(

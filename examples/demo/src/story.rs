@@ -153,10 +153,19 @@ impl Story {
             device.process.carry_out(&Order::Write { statements }, |_, _, _| ())?;
             self.teller.say(&format!("{:<6} {}", edit.device, edit.text));
         }
-        let report = phone.process.carry_out(&Order::Sync, |_, _, _| ())?;
-        ensure!(report == Report::Offline, "the phone should be offline, but reported {report:?}");
+        for device in [tablet, phone] {
+            self.fail_to_sync(device)?;
+        }
         self.show("before")?;
         self.claim(2)
+    }
+
+    /// Syncs while the device is offline. A pass that began before the last write ends with it: once the
+    /// device is online, each request contains all writes.
+    pub(crate) fn fail_to_sync(&self, device: &mut Device) -> Result<()> {
+        let report = device.process.carry_out(&Order::Sync, |_, _, _| ())?;
+        ensure!(report == Report::Offline, "{} is offline, but reported {report:?}", device.name);
+        Ok(())
     }
 
     fn die_in_mid_push(&self, tablet: &mut Device) -> Result<()> {
