@@ -4,8 +4,8 @@
 //! fails the whole request with 500. A failed request is halved, always from the front, because
 //! later records may depend on earlier ones, until one record is left. That record waits for the
 //! next pass, where those that have not failed go first. Its 500 counts once everything is pulled
-//! and the row is not ours. At the fault limit, which is that of a Rejoin server, the record is
-//! parked with its dependents. If it combines several edits, they are sent one by one first.
+//! and the row is not ours. At the fault limit, which is that of a Rejoin server, the first failing
+//! record is parked with its dependents. If it combines several edits, they are sent one by one first.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -410,11 +410,14 @@ pub(crate) fn drained(engine: &mut Engine, state: &mut PushState) -> Result<Vec<
     for Failure { place, unread } in failures {
         let Some(record) = engine.queue.records().get(place) else { continue };
         let is_useless = unread || names_removed(engine, record);
-        // The server may have failed because a row is missing that waited for the parked record: a
-        // plain schema declares no references.
-        let is_last = parked.is_empty() && engine.is_last_fault(record.faults);
-        if !is_useless && !is_last {
-            engine.count_fault(place)?;
+        let is_last = engine.is_last_fault(record.faults);
+        // A plain schema declares no references: the server may have failed because an earlier row is
+        // missing. So only the first failing record is parked, and then the others are tried again.
+        let is_first = parked.is_empty() && !has_failed_before(engine, place);
+        if !is_useless && !(is_last && is_first) {
+            if !is_last {
+                engine.count_fault(place)?;
+            }
             continue;
         }
         let row = record.row.clone();
@@ -432,6 +435,11 @@ pub(crate) fn drained(engine: &mut Engine, state: &mut PushState) -> Result<Vec<
         state.in_a_row = 0;
     }
     Ok(parked)
+}
+
+/// Whether the server has failed on an earlier record, which is still in the queue.
+fn has_failed_before(engine: &Engine, place: i64) -> bool {
+    engine.queue.records().iter().any(|record| record.place < place && record.faults.is_some())
 }
 
 /// Whether a record names a table or column that the server has removed: a retry is useless.

@@ -90,6 +90,22 @@ fn child_whose_parent_waited_for_a_parked_record_is_sent_again() {
     assert_eq!((world.server.count(), world.parked().len()), (2, 1));
 }
 
+/// Found by the simulation: the child reached the fault limit while its parent still waited for a
+/// record on which the server failed.
+#[test]
+fn child_is_not_parked_while_its_parent_waits_for_a_failing_record() {
+    let mut world = World::unbundled();
+    world.run(
+        "INSERT INTO notes (id, body) VALUES ('bad', 'BAD'); \
+               INSERT INTO items (id, note, body) VALUES ('ib', 'bad', 'x'); \
+               INSERT INTO notes (id, body) VALUES ('p', 'x')",
+    );
+    world.run("INSERT INTO items (id, note, body) VALUES ('i', 'p', 'x')");
+    world.exhaust(&[Net::Ok]);
+    world.exhaust(&[Net::Ok]);
+    assert_eq!((world.server.count(), world.parked().len()), (2, 1));
+}
+
 #[test]
 fn answer_500_after_a_commit_is_resolved_by_our_own_row() {
     let mut world = World::new();
