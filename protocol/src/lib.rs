@@ -47,6 +47,9 @@ pub const PROTOCOL_HEADER: &str = "Rejoin-Protocol";
 /// requests the next page while the body of this one arrives.
 pub const PAGE_END_HEADER: &str = "Rejoin-Page-End";
 
+/// The header with the device's subscriptions ([`wire::subscription`]).
+pub const SUBSCRIPTIONS_HEADER: &str = "Rejoin-Subscriptions";
+
 /// The header with the app's version; below the server's minimum, every response is 426.
 pub const APP_VERSION_HEADER: &str = "X-App-Version";
 
@@ -84,9 +87,11 @@ pub mod capability {
     pub const LOG: &str = "log";
     /// A group that is larger than one request can be staged in parts.
     pub const STAGE: &str = "stage";
+    /// Subscriptions to streams. Offered by servers with streams.
+    pub const STREAMS: &str = "streams";
     /// All capabilities.
     pub const ALL: &[&str] = &[
         GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS,
-        LOG, STAGE,
+        LOG, STAGE, STREAMS,
     ];
 }

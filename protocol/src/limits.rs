@@ -18,6 +18,9 @@ pub const CLIENT_NAME: usize = 1_024;
 /// A cursor or a witness.
 pub const CURSOR: usize = 4_096;
 
+/// The header with the subscriptions: proxies limit headers to 8 KiB.
+pub const SUBSCRIPTIONS: usize = 6 * 1024;
+
 /// Changes of one mutation, and the rows that it read.
 pub const GROUP_CHANGES: usize = 100_000;
 

@@ -4,6 +4,8 @@
 //! response has it if and only if the request had it, so plain peers never see it. Unknown members
 //! are ignored.
 
+use std::fmt::Write as _;
+
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -13,6 +15,7 @@ pub mod register;
 pub mod row;
 pub mod snapshot;
 pub mod stage;
+pub mod subscription;
 pub mod tables;
 
 pub use error::{ErrorBody, code};
@@ -23,6 +26,19 @@ fn null_is_default<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de> 
     from: D,
 ) -> Result<T, D::Error> {
     Ok(<Option<T> as serde::Deserialize>::deserialize(from)?.unwrap_or_default())
+}
+
+/// JSON without characters that a header cannot contain.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for unit in json.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte @ 0x20..0x7f) => text.push(char::from(byte)),
+            // Writing to a string does not fail.
+            _ => drop(write!(text, "\\u{unit:04x}")),
+        }
+    }
+    text
 }
 
 /// The paths of the endpoints.

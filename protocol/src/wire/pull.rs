@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::row::{Record, RowName, RowSet};
+use super::subscription::SubscriptionState;
 
 /// A pull request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,4 +116,7 @@ pub struct PullAnswer {
     /// it with the next page that is complete.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// The states of the request's subscriptions, in the order of its header.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<SubscriptionState>,
 }

@@ -1,10 +1,9 @@
 //! `POST /sync/snapshot`: all rows that the user may see, in pages by key. `GET /sync/pages/...`: a shared page, which
 //! has the same response: rows of a table that every user may read, the same for every device.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
+use super::ascii;
 use super::row::{Record, RowSet};
 use crate::limits;
 
@@ -180,15 +179,7 @@ impl PageEnd {
 
     /// JSON in ASCII; `None` if it would be too long for a header.
     pub fn header(&self) -> Option<String> {
-        let json = serde_json::to_string(self).ok()?;
-        let mut header = String::with_capacity(json.len());
-        for unit in json.encode_utf16() {
-            match u8::try_from(unit) {
-                Ok(byte @ 0x20..0x7f) => header.push(char::from(byte)),
-                // Writing to a string does not fail.
-                _ => drop(write!(header, "\\u{unit:04x}")),
-            }
-        }
+        let header = ascii(&serde_json::to_string(self).ok()?);
         (header.len() <= Self::MOST).then_some(header)
     }
 }
