@@ -75,8 +75,12 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Changes the state, also for open connections.
+    /// Changes the state, also for open connections. Those of a device that is online stay open if it
+    /// stays online: a pass in the background may use them.
     pub(crate) fn set(&self, cable: Cable) {
+        if cable == Cable::Whole && self.shared.is(Cable::Whole) {
+            return;
+        }
         self.shared.pushed.store(false, Ordering::SeqCst);
         self.shared.state.store(cable as u8, Ordering::SeqCst);
         if cable != Cable::HoldsPushAnswers {
@@ -148,12 +152,10 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
-    /// A connection could survive when it was cut while the proxy was opening it: the demo then
-    /// sent a write that it called offline.
-    #[test]
-    fn connection_that_is_being_opened_is_cut() {
+    /// A server that returns each byte.
+    fn echo() -> std::net::SocketAddr {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy::open(server.local_addr().unwrap()).unwrap();
+        let address = server.local_addr().unwrap();
         thread::spawn(move || {
             for mut stream in server.incoming().flatten() {
                 thread::spawn(move || {
@@ -162,6 +164,28 @@ mod tests {
                 });
             }
         });
+        address
+    }
+
+    /// The demo put a device online that was online, and a pass in the background lost its connection:
+    /// the demo then reported it as offline.
+    #[test]
+    fn device_that_stays_online_keeps_its_connections() {
+        let proxy = Proxy::open(echo()).unwrap();
+        let mut device = TcpStream::connect(proxy.address).unwrap();
+        let mut ask = || device.write_all(b"x").and_then(|()| device.read_exact(&mut [0]));
+        ask().unwrap();
+        proxy.set(Cable::Whole);
+        ask().unwrap();
+        proxy.set(Cable::Cut);
+        assert!(ask().is_err());
+    }
+
+    /// A connection could survive when it was cut while the proxy was opening it: the demo then
+    /// sent a write that it called offline.
+    #[test]
+    fn connection_that_is_being_opened_is_cut() {
+        let proxy = Proxy::open(echo()).unwrap();
         for round in 0..2000 {
             proxy.set(Cable::Whole);
             let mut device = TcpStream::connect(proxy.address).unwrap();

@@ -77,7 +77,7 @@ impl Story {
         let statements = vec![sql.to_owned()];
         device.process.carry_out(&Order::Write { statements }, |_, _, _| ())?;
         self.teller.say(&format!("{:<6} {text}", device.name));
-        Ok(())
+        self.fail_to_sync(device)
     }
 
     /// Syncs all devices, then the members again.
