@@ -409,16 +409,16 @@ pub(crate) fn drained(engine: &mut Engine, state: &mut PushState) -> Result<Vec<
     failures.sort_by_key(|failure| failure.place);
     for Failure { place, unread } in failures {
         let Some(record) = engine.queue.records().get(place) else { continue };
-        let is_useless = unread || names_removed(engine, record);
-        let is_last = engine.is_last_fault(record.faults);
-        // A plain schema declares no references: the server may have failed because an earlier row is
-        // missing. So only the first failing record is parked, and then the others are tried again.
-        let is_first = parked.is_empty() && !has_failed_before(engine, place);
-        if !is_useless && !(is_last && is_first) {
-            if !is_last {
+        if !unread && !names_removed(engine, record) {
+            if !engine.is_last_fault(record.faults) {
                 engine.count_fault(place)?;
+                continue;
             }
-            continue;
+            // A plain schema declares no references: the server may have failed because an earlier row
+            // is missing. So only the first failing record is parked; the others are tried again.
+            if !parked.is_empty() || has_failed_before(engine, place) {
+                continue;
+            }
         }
         let row = record.row.clone();
         let detail = json!({
