@@ -23,6 +23,7 @@ pub mod equal;
 pub mod expression;
 pub mod functions;
 pub mod kind;
+pub mod lengths;
 pub mod limits;
 pub mod manifest;
 #[doc(hidden)]

@@ -6,9 +6,8 @@
 //! checked but capped by the server. `rejoin_protocol::limits` has the numbers.
 
 use rejoin_protocol::Value;
-use rejoin_protocol::limits::{
-    LOG_EFFECTS, LOG_ENTRY, LOG_OFFERS, LOG_PAGE, NAME, ROW_ID, TooLong,
-};
+use rejoin_protocol::lengths::TooLong;
+use rejoin_protocol::limits::{LOG_EFFECTS, LOG_ENTRY, LOG_OFFERS, LOG_PAGE, NAME, ROW_ID};
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Intent, Offer};

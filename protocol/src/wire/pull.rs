@@ -49,6 +49,9 @@ pub struct PullAsk {
     /// Rows to send again, because access changed since a push.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recheck: Vec<RowName>,
+    /// Whether the app waits for what the server has now: a replica, which may be behind, does not answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub current: bool,
 }
 
 /// The changes, in complete server transactions.
@@ -104,7 +107,7 @@ pub struct PullAnswer {
     pub request: i64,
     /// The server's epoch.
     pub epoch: String,
-    /// The cursor after this page; opaque, at most 4 KiB.
+    /// The cursor after this page; opaque, at most 16 KiB.
     pub cursor: String,
     /// The buckets of this answer; the cursor has them too.
     pub held: Vec<String>,

@@ -123,7 +123,7 @@ pub struct SnapshotAnswer {
 /// host or query.
 pub fn is_page_address(address: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=limits::CURSOR).contains(&address.len())
+    (1..=limits::ADDRESS).contains(&address.len())
         && address.bytes().all(is_plain)
         && !address.starts_with('.')
         && !address.contains("..")

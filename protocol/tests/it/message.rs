@@ -9,6 +9,7 @@ use rejoin_protocol::{
         push::{Change, Group, PushRequest, PushResponse, Verdict},
         register::{RegisterRequest, RegisterResponse},
         snapshot::{KeyRange, PageEnd, SnapshotRequest, SnapshotResponse},
+        subscription::Subscription,
         tables::TablesResponse,
     },
 };
@@ -19,13 +20,14 @@ fn through<T: Serialize + DeserializeOwned>(json: &str) -> Result<String, serde_
 }
 
 /// The types that have a name in docs/protocol.md and in the fixtures.
-pub(crate) const TYPES: [&str; 19] = [
+pub(crate) const TYPES: [&str; 20] = [
     "register-request",
     "register-response",
     "push-request",
     "push-response",
     "pull-request",
     "pull-response",
+    "subscription",
     "snapshot-request",
     "snapshot-response",
     "page-end",
@@ -50,6 +52,7 @@ pub(crate) fn read_and_write(name: &str, json: &str) -> Result<String, serde_jso
         "push-response" => through::<PushResponse>(json),
         "pull-request" => through::<PullRequest>(json),
         "pull-response" => through::<PullResponse>(json),
+        "subscription" => through::<Subscription>(json),
         "snapshot-request" => through::<SnapshotRequest>(json),
         "snapshot-response" => through::<SnapshotResponse>(json),
         "page-end" => through::<PageEnd>(json),

@@ -8,7 +8,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use rejoin_protocol::PAGE_END_HEADER;
-use rejoin_protocol::limits::Bounded;
+use rejoin_protocol::lengths::Bounded;
 use rejoin_protocol::mutant;
 use rejoin_protocol::wire::digest::DigestAsk;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};

@@ -100,7 +100,13 @@ pub(crate) fn request(
         known_buckets: None,
         schema_version: manifest.schema_version,
         schema_hash: manifest.schema_hash.clone(),
-        rejoin: Some(PullAsk { request: number, cursor, witness, recheck: recheck.clone() }),
+        rejoin: Some(PullAsk {
+            request: number,
+            cursor,
+            witness,
+            recheck: recheck.clone(),
+            ..PullAsk::default()
+        }),
     };
     let body = to_vec(&request).map_err(|error| Error::Internal(error.to_string()))?;
     Ok((body, recheck))
