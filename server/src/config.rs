@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::admission::Gatekeeper;
 use crate::bucket_resolver::BucketResolver;
 use crate::hooks::Hooks;
+use crate::model::PushPolicy;
 
 mod action;
 mod auth;
@@ -22,6 +23,7 @@ mod postgres_url;
 mod reader;
 mod registry;
 mod row_security;
+mod stream;
 mod table;
 
 pub use action::{ActionConfig, Check, USER};
@@ -31,6 +33,7 @@ pub use membership::MembershipConfig;
 pub use postgres_url::PostgresUrl;
 pub(crate) use postgres_url::{DatabaseAddress, Roots, Trust};
 pub use row_security::RowSecurity;
+pub use stream::StreamConfig;
 pub use table::{ParentConfig, TableConfig};
 
 /// A server's configuration.
@@ -64,6 +67,8 @@ pub struct Config {
     pub strict: bool,
     /// The buckets of users, from the application's own tables; none by default.
     pub membership: Option<MembershipConfig>,
+    /// The streams to which devices can subscribe.
+    pub streams: Vec<StreamConfig>,
     /// The database function that names further buckets, for tables that are not public and name no
     /// function of their own.
     pub bucket_function: Option<String>,
@@ -233,6 +238,7 @@ impl Config {
             tables: Vec::new(),
             strict: false,
             membership: None,
+            streams: Vec::new(),
             bucket_function: None,
             bucket_resolver: None,
             drop_resolvers: Vec::new(),
@@ -257,7 +263,8 @@ impl Config {
         let served = |table: &TableConfig| {
             let mut table = table.clone();
             let says_nothing = table.bucket_function.is_none() && table.bucket_resolver.is_none();
-            if says_nothing && !table.is_everybodys() {
+            let may_name = !table.is_everybodys() && table.push != Some(PushPolicy::InsertOnly);
+            if says_nothing && may_name {
                 table.bucket_function.clone_from(&self.bucket_function);
                 table.bucket_resolver.clone_from(&self.bucket_resolver);
             }
@@ -300,6 +307,13 @@ impl Config {
     #[must_use]
     pub fn with_membership(mut self, membership: MembershipConfig) -> Self {
         self.membership = Some(membership);
+        self
+    }
+
+    /// Adds a stream.
+    #[must_use]
+    pub fn with_stream(mut self, stream: StreamConfig) -> Self {
+        self.streams.push(stream);
         self
     }
 

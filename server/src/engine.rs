@@ -17,9 +17,10 @@ use crate::hooks::Hooks;
 use crate::log_limit::LogLimit;
 use crate::model::{Client, Rights};
 use crate::share::HourlyShares;
-use crate::store::{Reading, Store, write};
+use crate::store::{FurtherBuckets, Reading, Store, write};
 
 use checks::Checks;
+use subscriptions::{Held, Streams, Subscriptions};
 
 mod apply;
 mod batch;
@@ -56,9 +57,11 @@ mod resolve;
 mod resolve_conflict;
 pub(crate) mod snapshot;
 pub(crate) mod stage;
+pub(crate) mod subscriptions;
 mod user_transaction;
 pub(crate) mod verdict;
 mod version;
+mod walk;
 mod window;
 mod write_set;
 
@@ -77,6 +80,8 @@ pub(crate) struct Engine {
     pub(crate) staged_turn: Arc<Mutex<()>>,
     /// The server-side checks of actions.
     pub(crate) checks: Checks,
+    /// The streams to which devices subscribe.
+    pub(crate) streams: Streams,
     /// The host's hooks.
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
     /// Rate limit for log lines about devices above the limit of their users.
@@ -96,6 +101,8 @@ pub(crate) struct Caller {
     pub(crate) extended: bool,
     /// Whether the host admits the user's device after long inactivity.
     pub(crate) is_admitted: bool,
+    /// What the request's header names.
+    pub(crate) subscriptions: Subscriptions,
 }
 
 impl Engine {
@@ -123,7 +130,7 @@ impl Engine {
         caller: &Caller,
         client_id: &str,
     ) -> Result<Client, Fault> {
-        reading.act_for(&caller.user, &[])?;
+        reading.act_for(&caller.user, &FurtherBuckets::default())?;
         let Some(client) = reading.client(&caller.user, client_id)? else {
             return Err(Refusal::new(404, code::NOT_REGISTERED, "client not registered").into());
         };
@@ -164,14 +171,14 @@ impl Engine {
     }
 }
 
-/// The buckets that the user reads: the user's own, the public one, and granted ones.
-pub(crate) fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
-    Ok(rights(reading, user)?.reads)
+/// The buckets that the caller reads: the user's own, the public one, granted and subscribed ones.
+pub(crate) fn held(reading: &dyn Reading, caller: &Caller) -> Result<Vec<String>, Fault> {
+    Ok(rights(reading, caller)?.reads)
 }
 
-/// The buckets that the user reads, and those that the user writes.
-fn rights(reading: &dyn Reading, user: &str) -> Result<Rights, Fault> {
-    Ok(Rights::of(user, reading.grants(user)?))
+/// The buckets that the caller reads, and those that the caller writes.
+fn rights(reading: &dyn Reading, caller: &Caller) -> Result<Rights, Fault> {
+    Ok(Held::read(reading, caller)?.rights)
 }
 
 /// v0.1.2's schema check: version and hash must both match the server's. Register admits a device

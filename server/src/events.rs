@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::engine::Caller;
 use crate::error::Fault;
 use crate::log_limit::LogLimit;
 use crate::model::{Touched, own_bucket};
@@ -222,17 +223,17 @@ impl Hub {
     /// needed, then `bye`. Refused if the user has `most` streams already, or the server is full.
     pub(crate) fn listen(
         self: &Arc<Self>,
-        user: String,
+        caller: Caller,
         epoch: String,
         lives: Option<Duration>,
         most: usize,
     ) -> Result<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>, TooMany> {
         let in_all = self.most.load(Ordering::Acquire);
-        let (number, notify) = self.places.enter(&own_bucket(&user), most, in_all)?;
+        let (number, notify) = self.places.enter(&own_bucket(&caller.user), most, in_all)?;
         self.start_looking();
         // No end if the time is beyond the clock's range.
         let ends = lives.and_then(|lives| Instant::now().checked_add(lives));
-        Ok(Listener::new(Arc::clone(self), (user, number), notify, epoch, ends).events())
+        Ok(Listener::new(Arc::clone(self), (caller, number), notify, epoch, ends).events())
     }
 
     #[allow(clippy::disallowed_methods)] // Runs as long as there are listeners.

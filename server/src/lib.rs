@@ -73,7 +73,7 @@ pub use bucket_resolver::{BucketResolver, RowWrite};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     ActionConfig, Auth, Check, Config, Jwks, JwtAlgorithm, JwtConfig, Limits, MembershipConfig,
-    ParentConfig, PostgresUrl, Retention, RowSecurity, TableConfig,
+    ParentConfig, PostgresUrl, Retention, RowSecurity, StreamConfig, TableConfig,
 };
 use error::Fault;
 pub use error::{Bypass, Problem, ProblemKind, RowSecurityProblem, SchemaProblem, ServerError};
@@ -81,7 +81,7 @@ pub use hooks::Hooks;
 pub use model::resolver::{Contention, Resolution, Resolve, Resolver};
 pub use model::{
     BucketFailure, Compaction, Feed, Grant, LeftOut, ManifestVersion, PlanStep, PushPolicy,
-    Replayed,
+    QueryPlan, Replayed,
 };
 
 pub use auth::User;
@@ -91,6 +91,7 @@ use engine::Engine;
 use engine::checks::{self, Checks};
 pub use engine::log_import::Imported;
 use engine::log_model;
+use engine::subscriptions::Streams;
 use events::Hub;
 use feeder::Feeder;
 use log_limit::LogLimit;
@@ -237,7 +238,8 @@ impl Server {
             Arc::new(store.with_clock(clock.clone()))
         };
         let (problems, is_whole) = store::read(&*store, |reading| {
-            let problems = checks::problems(&config.actions, reading);
+            let mut problems = checks::problems(&config.actions, reading);
+            problems.extend(Streams::new(&config.streams).problems(reading));
             Ok((problems, reading.schema().left_out.is_empty()))
         })?;
         if is_whole && !problems.is_empty() {
@@ -279,6 +281,7 @@ impl Server {
             retention: config.retention,
             min_app_version: config.min_app_version.clone(),
             checks: Checks::new(&config.actions),
+            streams: Streams::new(&config.streams),
             hooks: config.hooks.clone(),
             staged_turn: Arc::default(),
             refused_devices: Arc::default(),
@@ -420,11 +423,19 @@ impl Server {
         Ok(store::read(&*self.shared.engine.store, |reading| reading.grants(user))?)
     }
 
-    /// The steps in which the database reads the memberships of a user by
-    /// [`Config::membership`]; empty without one.
-    pub fn membership_plan(&self) -> Result<Vec<PlanStep>, ServerError> {
-        let Some(membership) = &self.shared.config.membership else { return Ok(Vec::new()) };
-        Ok(self.shared.engine.store.membership_plan(membership)?)
+    /// How the database runs the queries that decide what a user holds: [`Config::membership`], and those
+    /// of [`Config::streams`].
+    pub fn query_plans(&self) -> Result<Vec<QueryPlan>, ServerError> {
+        let Config { membership, streams, .. } = &self.shared.config;
+        let membership = membership.iter().map(|of| {
+            let sql = format!("SELECT * FROM ({}) AS m WHERE m.user_id = :user", of.query);
+            (String::from("membership.query"), sql)
+        });
+        let streams = streams.iter().map(|stream| (stream.place("allow"), stream.allow.clone()));
+        let plan = |(place, sql): (String, String)| {
+            Ok(QueryPlan { place, steps: self.shared.engine.store.plan(&sql)? })
+        };
+        membership.chain(streams).map(plan).collect()
     }
 
     /// The rows for which the bucket function failed: they are in none of its buckets.

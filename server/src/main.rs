@@ -22,8 +22,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::{
-    Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, PlanStep, PushPolicy, Server,
-    TableConfig,
+    Auth, Compaction, Config, Imported, Jwks, JwtConfig, LogStatus, PlanStep, PushPolicy,
+    QueryPlan, Server, TableConfig,
 };
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -187,10 +187,12 @@ fn run() -> anyhow::Result<()> {
                 "{} parts of the tables are not served",
                 left_out.len()
             );
-            for PlanStep { text, is_scan } in server.membership_plan()? {
-                writeln!(stdout(), "membership: {text}")?;
-                if is_scan {
-                    eprintln!("membership.query reads a whole table for each user: add an index");
+            for QueryPlan { place, steps } in server.query_plans()? {
+                for PlanStep { text, is_scan } in steps {
+                    writeln!(stdout(), "{place}: {text}")?;
+                    if is_scan {
+                        eprintln!("{place} reads a whole table for each request: add an index");
+                    }
                 }
             }
             writeln!(stdout(), "{} and its database are good", config.display())?;
@@ -356,6 +358,7 @@ fn tables(config: &Config) -> String {
     let whose = |table: &TableConfig| match (&table.owner_column, &table.parent) {
         _ if table.allow_global_read => String::from("all users"),
         _ if table.push == Some(PushPolicy::Bucket) => String::from("by bucket"),
+        _ if table.push == Some(PushPolicy::InsertOnly) => String::from("no user"),
         (Some(owner), _) => format!("the user in {owner}"),
         (None, Some(parent)) => format!("as {}", parent.table),
         (None, None) => String::from("by bucket"),

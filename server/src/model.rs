@@ -23,5 +23,7 @@ pub use schema::{Access, BucketColumn, Column, LeftOut, PushPolicy, Reference, S
 pub(crate) use scope::{GLOBAL, OWN_PREFIX, Rights, WAITING, own_bucket};
 pub use scope::{Grant, ReadScope};
 pub use staged::{StagedPart, StagedSize};
-pub use status::{BucketFailure, Compaction, Connections, Feed, PlanStep, Replayed, ReplicaReads};
+pub use status::{
+    BucketFailure, Compaction, Connections, Feed, PlanStep, QueryPlan, Replayed, ReplicaReads,
+};
 pub use verdict::StoredVerdict;

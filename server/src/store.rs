@@ -6,7 +6,6 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::config::MembershipConfig;
 use crate::error::Fault;
 use crate::model::{Connections, Feed, PlanStep, ReplicaReads, Touched};
 
@@ -14,7 +13,7 @@ pub(crate) use admit::Strictness;
 pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
 pub use log::{LogRowError, LogTables, Misfit, fits};
 pub use prefetch::{Prefetch, ReadHint};
-pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
+pub use reading::{FurtherBuckets, Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
 pub use work::{read, read_replica, write, write_to_end};
 pub use writing::{
     Maintain, Savepoints, StoreWrite, WriteDevices, WriteError, WriteKind, WriteRows, Writing,
@@ -82,9 +81,9 @@ pub trait Store: Send + Sync + Debug {
         None
     }
 
-    /// The steps of the membership query for one user.
-    fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
-        let _ = membership;
+    /// The steps in which the database runs a query of the operator.
+    fn plan(&self, sql: &str) -> Result<Vec<PlanStep>, Fault> {
+        let _ = sql;
         Ok(Vec::new())
     }
 

@@ -25,6 +25,9 @@ impl Config {
         }
         self.check_tables(&mut problems);
         self.membership.iter().for_each(|membership| membership.check(&mut problems));
+        for (at, stream) in self.streams.iter().enumerate() {
+            stream.check(&self.streams[..at], &self.served_tables(), &mut problems);
+        }
         problems
     }
 

@@ -11,6 +11,7 @@ use super::{Config, Limits, MembershipConfig, PostgresUrl, Retention, RowSecurit
 use crate::error::Problem;
 
 mod action;
+mod stream;
 mod table;
 
 impl Config {
@@ -83,6 +84,9 @@ fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
     }
     for action in reader.tables(&mut root, "actions") {
         config.actions.extend(action::read(reader, action));
+    }
+    for stream in reader.tables(&mut root, "streams") {
+        config.streams.extend(stream::read(reader, stream));
     }
     reader.leftover(&root);
     config

@@ -107,7 +107,7 @@ owner_column = "owner_id"
 # bucket_prefix = "team:"           # "user:" by default
 # dependencies = ["tasks"]          # a hint to Synchro SDKs, beside the parent and foreign keys
 # id_column = "id"                  # the primary key, if you want it checked
-# write = "owner"                   # or "bucket": all users with the right to write the bucket; push = "disabled": no device
+# write = "owner"                   # or "bucket": all users with the right to write the bucket; "insert": all users, none reads
 # policy = "accept_server"          # or "rebase", "keep_local", "manual", "last_write_wins": an edit meets another
 # resolver = "column_merge"         # or "server_wins": nothing merges
 # infer_rules = true                # carry NOT NULL, references and indexes to devices; CHECKs never are
@@ -124,6 +124,13 @@ owner_column = "owner_id"
 # [membership]
 # query = "SELECT user_id, 'team:' || team_id AS bucket, role <> 'viewer' AS writes FROM team_member"
 # tables = ["team_member"]          # their changes wake the users concerned
+
+# Rows that a device holds only while it subscribes to them. See docs/subscriptions.md.
+# [[streams]]
+# name = "project"
+# parameters = [{ name = "project", type = "text" }]
+# bucket = "project:{project}"      # a table has bucket_prefix = "project:"
+# allow = "SELECT role <> 'viewer' FROM project_member WHERE user_id = :user AND project_id = :project"
 
 # What is asked before an action of the app is taken: queries that must give a number other than 0, in the transaction of the
 # push. They name the action's parameters, and :user. See docs/actions.md.

@@ -84,6 +84,13 @@ impl Config {
                 found.report(ProblemKind::InvalidBucketConfig, "bucket_by_column", why);
             }
         }
+        let has_readers =
+            table.parent.is_some() || table.allow_global_read || table.names_buckets();
+        if table.push == Some(PushPolicy::InsertOnly) && has_readers {
+            let why = "no user reads rows that are only inserted: leave out write, or parent_table, \
+                       allow_global_read and the buckets";
+            found.report(ProblemKind::InvalidPushPolicy, "write", why);
+        }
         if table.parent.as_ref().is_some_and(|parent| parent.column.is_empty()) {
             let why = "missing: name the column that holds the parent's key";
             found.report(ProblemKind::MissingParentColumn, "parent_fk_col", why);

@@ -19,7 +19,8 @@ pub struct TableConfig {
     pub sync: SyncModel,
     /// Who may write from a device: by default the owner, if rows have an owner or a parent, else no
     /// user. With [`PushPolicy::Bucket`], a row is in the bucket that `bucket_by_column` names and in
-    /// no other, and all users with the right to write that bucket write it.
+    /// no other, and all users with the right to write that bucket write it. With
+    /// [`PushPolicy::InsertOnly`], all users create rows, which leave the device when the server has them.
     pub push: Option<PushPolicy>,
     /// The conflict policy of devices for their edits of rows that changed. Default `AcceptServer`.
     pub policy: Policy,
@@ -29,8 +30,8 @@ pub struct TableConfig {
     /// still win. For a plain peer, the larger of this and `limits.plain_clock_ms` applies. Default
     /// 0.
     pub skew_tolerance_ms: u32,
-    /// The column that names the owner's user id. With [`PushPolicy::Bucket`] it only says who created
-    /// the row.
+    /// The column that names the owner's user id. With [`PushPolicy::Bucket`] and
+    /// [`PushPolicy::InsertOnly`] it only says who created the row.
     pub owner_column: Option<String>,
     /// The parent table, whose rows own these rows, and the column with the parent's key.
     pub parent: Option<ParentConfig>,
@@ -191,6 +192,13 @@ impl TableConfig {
         self.bucket_by_column = Some(column.into());
         self.bucket_prefix = Some(prefix.into());
         self
+    }
+
+    /// Whether its rows may name buckets of this namespace.
+    pub(crate) fn may_name(&self, namespace: &str) -> bool {
+        let prefix = self.bucket_prefix.as_deref().unwrap_or_default();
+        let is_named = self.bucket_by_column.is_some() && prefix.starts_with(namespace);
+        is_named || self.bucket_function.is_some() || self.bucket_resolver.is_some()
     }
 
     /// The same table, with rows also in the buckets that this database function names.

@@ -1,4 +1,4 @@
-//! Cursors: opaque to the device, signed, at most 4 KiB.
+//! Cursors: opaque to the device, signed, at most 16 KiB.
 //!
 //! A cursor holds the epoch, the position up to which a device has read, and its buckets. It also
 //! detects a server that was restored from a backup but kept its epoch. For that it holds the
@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rejoin_protocol::limits;
 use rejoin_protocol::wire::push::Ending;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,9 @@ pub(super) struct Cursor {
     /// The walk through the rows of added or removed buckets, if one is in progress.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(super) walk: Option<AccessWalk>,
+    /// Interrupted walks, the last one first to go on.
+    #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) paused: Vec<AccessWalk>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
@@ -114,19 +118,16 @@ pub(super) struct AccessWalk {
     pub(super) after: Option<String>,
 }
 
-/// Maximum length of a sealed cursor.
-const LONGEST: usize = 4_096;
-
 impl Cursor {
     /// The sealed cursor for the device. A long list of buckets is replaced by its hash; `None` if
     /// the cursor is still too long.
     pub(super) fn seal(&self, key: &str) -> Result<Option<String>, Fault> {
         let whole = seal(self, key)?;
-        if whole.len() <= LONGEST {
+        if whole.len() <= limits::CURSOR {
             return Ok(Some(whole));
         }
         let short = Self { held: vec![hashed(&self.held)], ..self.clone() };
-        Ok(Some(seal(&short, key)?).filter(|short| short.len() <= LONGEST))
+        Ok(Some(seal(&short, key)?).filter(|short| short.len() <= limits::CURSOR))
     }
 
     /// The cursor with its buckets; `None` if only their hash is stored and `held` does not match

@@ -18,7 +18,7 @@ use rejoin_protocol::{ColumnKind, Value, codec};
 use super::{Caller, Engine, held, rights};
 use crate::error::{Fault, Refusal};
 use crate::model::ReadScope;
-use crate::store::{LogTables, Reading, read};
+use crate::store::{FurtherBuckets, LogTables, Reading, read};
 
 /// The digest of the table's rows visible to the user, as defined by the protocol.
 pub(crate) fn digest(
@@ -118,10 +118,10 @@ fn each_in_rows(
     manifest: &TableManifest,
     found: &mut Found,
 ) -> Result<(), Fault> {
-    reading.act_for(&caller.user, &[])?;
+    reading.act_for(&caller.user, &FurtherBuckets::default())?;
     let Some(table) = reading.schema().table(&manifest.table_name) else { return Ok(()) };
     let columns = covered(manifest);
-    let scope = ReadScope::of(&held(reading, &caller.user)?);
+    let scope = ReadScope::of(&held(reading, caller)?);
     reading.each(table, &scope, &mut |row| {
         let cells = columns.iter().map(|(at, kind)| (row.cell(*at), *kind));
         found.add(row.cell(table.key), cells);
@@ -140,7 +140,7 @@ fn each_of_log(
     };
     let columns = covered(manifest);
     let placement = ColumnPlacement::of(&reading.schema().manifest);
-    let held: Buckets = rights(reading, &caller.user)?.of_log().cloned().collect();
+    let held: Buckets = rights(reading, caller)?.of_log().cloned().collect();
     let log = reading.log();
     let sees_all = is_authority(&log, ask, caller).map_err(|error| log.fault(error))?;
     let done = log.each_current(table, &mut |row, key, image| {

@@ -288,7 +288,7 @@ fn member(
     let client_id = client_id.as_str();
     reading.expect(&ReadHint { user, client_id, positions: &[], entries: None })?;
     engine.registered(reading, caller, client_id)?;
-    let rights = rights(reading, user)?;
+    let rights = rights(reading, caller)?;
     let log = reading.log();
     log.expect_request(user, author, entries).map_err(|error| log.fault(error))?;
     let buckets: Buckets = rights.of_log().cloned().collect();

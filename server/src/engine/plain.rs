@@ -92,7 +92,7 @@ fn changes(
     room: PageLimit,
     response: &mut PullResponse,
 ) -> Result<(), Fault> {
-    let held = held(reading, &caller.user)?;
+    let held = held(reading, caller)?;
     let mut limit = room.rows;
     let rows = loop {
         response.changes.clear();

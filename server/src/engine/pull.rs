@@ -7,16 +7,17 @@
 
 use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
 
-use super::cursor::{self, AccessWalk, Cursor, CursorCheck};
+use super::cursor::{self, Cursor, CursorCheck};
 use super::encode::Sets;
 use super::page::Names;
-use super::{Caller, Engine, held, schema_gate};
+use super::subscriptions::Held;
+use super::walk::{self, same_buckets};
+use super::{Caller, Engine, schema_gate};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason as Reason;
-use crate::model::{Client, PageLimit, ReadScope, WAITING};
+use crate::model::{Client, PageLimit, ReadScope};
 use crate::observe;
 use crate::store::{ReadHint, Reading, read, read_replica, write};
-use rejoin_protocol::mutant::{self, Mutant};
 
 /// The wire name of a reason.
 fn word(reason: Reason) -> String {
@@ -87,9 +88,10 @@ pub(crate) fn pull(
 }
 
 /// Whether a replica may serve the pull: it continues from a cursor of this server, what the device
-/// has read was not ahead of the log, and it asks for no rows by name, which would be.
+/// has read was not ahead of the log, and it asks neither for the present state nor for rows by name,
+/// which would be ahead.
 fn suits_replica(reading: &dyn Reading, ask: &PullAsk) -> bool {
-    if !ask.recheck.is_empty() {
+    if ask.current || !ask.recheck.is_empty() {
         return false;
     }
     let Some(key) = reading.cursor_key() else { return false };
@@ -109,20 +111,21 @@ fn look(
     schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
     expect(reading, caller, &request.client_id, ask, limit)?;
     let client = engine.registered(reading, caller, &request.client_id)?;
+    let held = Held::read(reading, caller)?;
     let mut turns = false;
     let found = match ask.cursor.as_str() {
         _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
         "" => Found::Snapshot(Reason::Initial),
         cursor => match cursor::check_of(&caller.user, reading, cursor)? {
             CursorCheck::Good(cursor) => {
-                turns = cursor.turns(&held(reading, &caller.user)?);
+                turns = cursor.turns(&held.rights.reads);
                 // Rows exceed the byte limit: retry with fewer. A single entry or transaction
                 // is sent at any size, with one of the rows that the device asks for by name.
                 let mut limit = limit;
                 loop {
                     let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
                     let room = PageLimit { rows: limit, bytes };
-                    if let Some(found) = page(reading, caller, ask, &cursor, room)? {
+                    if let Some(found) = page(reading, caller, (ask, &held), &cursor, room)? {
                         break found;
                     }
                     limit /= 2;
@@ -133,7 +136,7 @@ fn look(
             CursorCheck::Restored => Found::Restored,
         },
     };
-    Ok(Looked { client, found, empty: empty(reading, caller, ask)?, turns })
+    Ok(Looked { client, found, empty: empty(reading, &held, ask)?, turns })
 }
 
 /// Begins a new epoch, unless another request already did since the cursor proved a restore.
@@ -174,7 +177,7 @@ fn expect(
     })
 }
 
-fn empty(reading: &dyn Reading, caller: &Caller, ask: &PullAsk) -> Result<PullResponse, Fault> {
+fn empty(reading: &dyn Reading, held: &Held, ask: &PullAsk) -> Result<PullResponse, Fault> {
     let manifest = &reading.schema().manifest;
     Ok(PullResponse {
         changes: Vec::new(),
@@ -189,7 +192,7 @@ fn empty(reading: &dyn Reading, caller: &Caller, ask: &PullAsk) -> Result<PullRe
         rejoin: Some(PullAnswer {
             request: ask.request,
             epoch: reading.log_state()?.epoch,
-            held: held(reading, &caller.user)?,
+            held: held.rights.reads.clone(),
             ..PullAnswer::default()
         }),
     })
@@ -202,16 +205,15 @@ fn snapshot_required(empty: PullResponse, reason: Reason) -> PullResponse {
 fn page(
     reading: &dyn Reading,
     caller: &Caller,
-    ask: &PullAsk,
+    (ask, held): (&PullAsk, &Held),
     cursor: &Cursor,
     room: PageLimit,
 ) -> Result<Option<Found>, Fault> {
     let schema = reading.schema();
-    let held = held(reading, &caller.user)?;
-    let Some(cursor) = cursor.clone().opened(&held) else {
+    let Some(cursor) = cursor.clone().opened(&held.rights.reads) else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
-    let scope = ReadScope::of(&held);
+    let scope = ReadScope::of(&held.rights.reads);
     let mut names = Names::default();
     // The device asks again for those that are left out.
     for row in ask.recheck.iter().take(room.rows) {
@@ -219,15 +221,15 @@ fn page(
             names.add(table, row.id.clone());
         }
     }
-    let mut next = turned(&cursor, &held, reading.log_state()?.head);
+    let mut next = walk::turned(&cursor, held, reading.log_state()?.head);
     next.carry(&ask.witness, &reading.log_state()?.key);
     let walking = next.walk.is_some();
     let wait = if walking {
         // The walk names rows of former buckets.
-        let former = next.walk.as_ref().map(walked).unwrap_or_default();
-        reading.act_for(&caller.user, &former)?;
-        walk(reading, &mut next, room, &mut names)?;
-        reading.act_for(&caller.user, &[])?;
+        let former = next.walk.as_ref().map(walk::walked).unwrap_or_default();
+        held.act(reading, &caller.user, &former)?;
+        walk::walk(reading, &mut next, room, &mut names)?;
+        held.act(reading, &caller.user, &[])?;
         Some((next.position, next.read_buckets()))
     } else {
         advance(reading, &next, room.rows, &mut names)?
@@ -254,7 +256,7 @@ fn page(
     let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
-    let mut response = empty(reading, caller, ask)?;
+    let mut response = empty(reading, held, ask)?;
     observe::pulled(gone.rows);
     // Rows are read in their current state and may show a commit whose entries have no position
     // yet. A device must not apply such a page alone: the next page has the other rows of that
@@ -266,6 +268,7 @@ fn page(
         answer.sets = sets.end()?;
         answer.remaining = remaining;
         answer.cursor = sealed;
+        answer.subscriptions = held.states(&next.held);
     }
     response.deletes = gone.names;
     Ok(Some(Found::Page(Box::new(response), cursor.position, count)))
@@ -299,97 +302,6 @@ impl Cursor {
         buckets.extend(self.extra.iter().filter(|extra| !self.held.contains(extra)).cloned());
         buckets
     }
-}
-
-/// The cursor, with a walk started or restarted if the user's buckets have changed.
-fn turned(cursor: &Cursor, held: &[String], log_end: i64) -> Cursor {
-    let mut next = cursor.clone();
-    let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
-    if !same_buckets(target, held) && !mutant::on(Mutant::BucketsUnwalked) {
-        let mut buckets = difference(&cursor.held, held);
-        // An unfinished walk has already sent some rows of its buckets, or has yet to remove some.
-        for bucket in cursor.walk.iter().flat_map(|walk| &walk.buckets) {
-            if !buckets.contains(bucket) {
-                buckets.push(bucket.clone());
-            }
-        }
-        next.walk =
-            Some(AccessWalk { buckets, target: held.to_vec(), table: String::new(), after: None });
-    }
-    if cursor.ahead && next.walk.is_none() {
-        // The walk had read rows whose entries have a position only now.
-        next.until = next.until.max(log_end);
-    }
-    next
-}
-
-/// Whether two lists name the same buckets, in any order.
-pub(super) fn same_buckets(left: &[String], right: &[String]) -> bool {
-    difference(left, right).is_empty()
-}
-
-/// The elements that are in exactly one of the two lists.
-fn difference(left: &[String], right: &[String]) -> Vec<String> {
-    let only = |of: &[String], not: &[String]| -> Vec<String> {
-        of.iter().filter(|name| !not.contains(name)).cloned().collect()
-    };
-    let mut found = only(left, right);
-    found.extend(only(right, left));
-    found
-}
-
-/// The buckets in which a walk looks for rows, including those that may no longer have any.
-fn walked(walk: &AccessWalk) -> Vec<String> {
-    let mut buckets = walk.buckets.clone();
-    buckets.push(String::from(WAITING));
-    buckets
-}
-
-/// Reads one page of the walk: every live row of the added and removed buckets, with its current
-/// membership.
-fn walk(
-    reading: &dyn Reading,
-    next: &mut Cursor,
-    room: PageLimit,
-    names: &mut Names,
-) -> Result<(), Fault> {
-    let Some(mut walk) = next.walk.take() else { return Ok(()) };
-    let scope = ReadScope::of(&walked(&walk));
-    let schema = reading.schema();
-    let mut moves = false;
-    for table in &schema.tables {
-        if table.name < walk.table {
-            continue;
-        }
-        if table.name != walk.table {
-            walk.table.clone_from(&table.name);
-            walk.after = None;
-        }
-        let left = PageLimit { rows: room.rows.saturating_sub(names.len()).max(1), ..room };
-        let after = walk.after.as_deref().and_then(|after| table.key_of(after));
-        let page = reading.page(table, after.as_ref(), left, &scope)?;
-        for row in &page.rows {
-            names.add(table, row.id(table));
-        }
-        moves |= !page.rows.is_empty();
-        // Rows that the device asked for by name may have filled the page. The walk goes on until it
-        // has a row of its own: otherwise it would stay at the end of a table.
-        if !page.ends || moves && names.len() >= room.rows {
-            walk.after = page.rows.last().map(|row| row.id(table)).or(walk.after);
-            next.walk = Some(walk);
-            return Ok(());
-        }
-    }
-    // Entries of former buckets still report rows that left them during this walk, or during an
-    // earlier one whose entries were not read yet.
-    for bucket in walk.buckets.into_iter().chain(next.held.drain(..)) {
-        if !next.extra.contains(&bucket) {
-            next.extra.push(bucket);
-        }
-    }
-    next.until = reading.log_state()?.head;
-    next.held = walk.target;
-    Ok(())
 }
 
 /// Reads one page of entries; returns where, and in which buckets, more may follow.

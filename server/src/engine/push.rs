@@ -133,7 +133,7 @@ fn push_part(
         }
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
-        let rights = rights(writing, &caller.user)?;
+        let rights = rights(writing, caller)?;
         let (held, epoch) = (&rights.reads, log.epoch.clone());
         let mut answer =
             PushAnswer { request: ask.request, epoch, held: held.clone(), ..PushAnswer::default() };

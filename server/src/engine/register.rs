@@ -75,6 +75,7 @@ impl Engine {
         let offered = |name: &&&str| {
             let asks = match **name {
                 capability::CHECKS => !self.checks.is_empty(),
+                capability::STREAMS => !self.streams.is_empty(),
                 capability::LOG => !writing.log_tables().is_empty(),
                 _ => true,
             };

@@ -12,8 +12,10 @@ use rejoin_protocol::wire::snapshot::{
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, CursorCheck};
-use super::pull::{begin_epoch, same_buckets};
-use super::{Caller, Engine, encode, held, window};
+use super::pull::begin_epoch;
+use super::subscriptions::Held;
+use super::walk::same_buckets;
+use super::{Caller, Engine, encode, window};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::model::{Client, Page, PageLimit, ReadScope, Row, Table};
@@ -103,9 +105,14 @@ pub(crate) fn snapshot(
             window::admit(engine, reading, is_ours, request.schema_version, &request.schema_hash)?;
         expect(reading, caller, request)?;
         let client = engine.registered(reading, caller, &request.client_id)?;
-        let held = held(reading, &caller.user)?;
+        let rights = Held::read(reading, caller)?;
+        let found = resume_point(reading, caller, request)?;
+        let held = match &found {
+            Found::Place(place) => rights.since(&place.cursor.held),
+            _ => rights.rights.reads.clone(),
+        };
         let begin = || Place::first(reading, &held, &ask);
-        let found = resume_point(reading, caller, request)?.require_buckets(&held);
+        let found = found.require_buckets(&held);
         let restarts = found.reason();
         let place = match found {
             Found::Place(place) => Some(*place),

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Hub;
-use crate::engine;
-use crate::store::read;
+use crate::engine::{self, Caller};
+use crate::store::{FurtherBuckets, read};
 
 /// How much later a listener is notified while its buckets are read: changes meanwhile are one
 /// notification, and thousands of listeners are still notified one after the other.
@@ -27,7 +27,7 @@ const SETTLE_RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins
 /// The state of one listener's stream.
 pub(super) struct Listener {
     hub: Arc<Hub>,
-    user: String,
+    caller: Caller,
     number: u64,
     notify: Arc<Notify>,
     closing: watch::Receiver<bool>,
@@ -41,14 +41,14 @@ pub(super) struct Listener {
 impl Listener {
     pub(super) fn new(
         hub: Arc<Hub>,
-        (user, number): (String, u64),
+        (caller, number): (Caller, u64),
         notify: Arc<Notify>,
         epoch: String,
         ends: Option<Instant>,
     ) -> Self {
         let (closing, epoch) = (hub.closing.subscribe(), Some(epoch));
         let settling = JoinSet::new();
-        Self { hub, user, number, notify, closing, epoch, ends, settling, done: false }
+        Self { hub, caller, number, notify, closing, epoch, ends, settling, done: false }
     }
 
     /// The events, to the end of the stream.
@@ -99,8 +99,8 @@ impl Listener {
                 && self.has_buckets()
                 && places.unsettled(self.number).is_some()
             {
-                let (hub, user) = (Arc::clone(&self.hub), self.user.clone());
-                self.settling.spawn(settle(hub, user, self.number));
+                let (hub, caller) = (Arc::clone(&self.hub), self.caller.clone());
+                self.settling.spawn(settle(hub, caller, self.number));
             }
             let wait = if self.settling.is_empty() { Duration::ZERO } else { SETTLE_WAIT };
             let due = places.due(self.number).map(|at| at + wait);
@@ -124,23 +124,23 @@ impl Listener {
     /// PostgreSQL stores some users' ids in escaped form, which subscription changes then contain:
     /// every change wakes these users.
     fn has_buckets(&self) -> bool {
-        !self.user.contains(['\0', char::MAX])
+        !self.caller.user.contains(['\0', char::MAX])
     }
 }
 
 /// Reads the buckets of a listener's user, as often as needed.
-async fn settle(hub: Arc<Hub>, user: String, number: u64) {
+async fn settle(hub: Arc<Hub>, caller: Caller, number: u64) {
     let [mut pause, longest] = SETTLE_RETRY;
     while hub.places.unsettled(number).is_some() {
         // The semaphore is never closed.
         let permit = Arc::clone(&hub.settling).acquire_owned().await.ok();
         let Some(turn) = hub.places.unsettled(number) else { return };
-        let (store, user) = (Arc::clone(&hub.store), user.clone());
+        let (store, caller) = (Arc::clone(&hub.store), caller.clone());
         let reading = move || {
             let _permit = permit;
             read(&*store, |reading| {
-                reading.act_for(&user, &[])?;
-                engine::held(reading, &user)
+                reading.act_for(&caller.user, &FurtherBuckets::default())?;
+                engine::held(reading, &caller)
             })
         };
         let why = match tokio::task::spawn_blocking(reading).await {

@@ -62,6 +62,8 @@ pub enum PushPolicy {
     OwnerOnly,
     /// Users with the right to write the row's bucket may.
     Bucket,
+    /// All users may create rows, and none reads or changes them.
+    InsertOnly,
     /// No device may.
     Disabled,
 }

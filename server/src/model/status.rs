@@ -75,6 +75,15 @@ pub struct Compaction {
     pub elsewhere: bool,
 }
 
+/// How the database runs a query of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryPlan {
+    /// The setting that has the query.
+    pub place: String,
+    /// The steps.
+    pub steps: Vec<PlanStep>,
+}
+
 /// A step in which the database runs a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanStep {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Extensions, HeaderMap};
+use rejoin_protocol::SUBSCRIPTIONS_HEADER;
 use rejoin_protocol::wire::{ErrorBody, code};
 
 use crate::admission::{Admission, Endpoint, Gatekeeper, Incoming};
@@ -44,7 +45,9 @@ pub(super) async fn enter(
         })
         .await??;
     }
-    Ok((Caller { user, extended, is_admitted: false }, expires))
+    let subscriptions = header(headers, SUBSCRIPTIONS_HEADER);
+    let subscriptions = shared.engine.streams.asked(subscriptions)?;
+    Ok((Caller { user, extended, is_admitted: false, subscriptions }, expires))
 }
 
 async fn identified(

@@ -48,7 +48,7 @@ pub(super) async fn events(
         Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
     });
     let most = usize::try_from(shared.engine.limits.streams_per_user).unwrap_or(usize::MAX);
-    let stream = match shared.hub.listen(caller.user, epoch, lives, most) {
+    let stream = match shared.hub.listen(caller, epoch, lives, most) {
         Ok(stream) => stream,
         Err(why) => return refused(&shared, &too_many(&shared, why), extended, "listen"),
     };

@@ -133,8 +133,9 @@ fn access(
     at: impl Fn(&str) -> Option<usize>,
     configs: &[&TableConfig],
 ) -> Access {
-    // Where a bucket grants the right to write, the owner's column only says who created the row.
-    let owner = config.owner_column.as_deref().filter(|_| config.push != Some(PushPolicy::Bucket));
+    // Elsewhere, the owner's column only says who created the row.
+    let grants = !matches!(config.push, Some(PushPolicy::Bucket | PushPolicy::InsertOnly));
+    let owner = config.owner_column.as_deref().filter(|_| grants);
     if let Some(column) = owner.and_then(&at) {
         return Access::Owner { column, global: config.allow_global_read };
     }
@@ -195,7 +196,7 @@ pub(super) fn table_manifest(
     let has_delete = found.columns.iter().any(|column| column.name == config.deleted_at_column);
     let push = match config.push_policy() {
         // A plain peer knows these two words.
-        PushPolicy::OwnerOnly | PushPolicy::Bucket => "owner_only",
+        PushPolicy::OwnerOnly | PushPolicy::Bucket | PushPolicy::InsertOnly => "owner_only",
         PushPolicy::Disabled => "disabled",
     };
     // With a bucket function, v0.1.2 does not use the owner column as the bucket.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{End, NoticeListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{MembershipConfig, PostgresUrl, RowSecurity, TableConfig};
+use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
 use crate::model::{Connections, Feed, LogTable, PlanStep, ReplicaReads, Schema, Table, Touched};
 use crate::store::admit;
@@ -448,8 +448,8 @@ impl Store for PostgresStore {
         Ok(Some(u64::try_from(waiting).unwrap_or(0)))
     }
 
-    fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
-        self.alone(|connection| membership::plan(connection, membership))
+    fn plan(&self, sql: &str) -> Result<Vec<PlanStep>, Fault> {
+        self.alone(|connection| check::plan(connection, sql))
     }
 
     fn connections(&self) -> Option<Connections> {

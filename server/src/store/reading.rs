@@ -15,13 +15,21 @@ use crate::model::{
 /// Called with the image of each key; returns whether there is room for more.
 pub type Images<'a> = &'a mut dyn FnMut(Option<Row>) -> bool;
 
+/// Buckets of the transaction's user besides those that are granted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FurtherBuckets {
+    /// To read: of subscriptions, and former ones, whose rows are reported as gone.
+    pub reads: Vec<String>,
+    /// To write.
+    pub writes: Vec<String>,
+}
+
 /// A snapshot of the database.
 pub trait Reading: ReadSchema + ReadLog + ReadRows + ReadDevices + Prefetch {
-    /// Sets the user of the transaction, before any row is read. `former`: the user's former
-    /// buckets, whose rows are reported as gone. For stores with row level security; others ignore
-    /// it.
-    fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
-        let _ = (user, former);
+    /// Sets the user of the transaction, before any row is read. `further`: buckets besides those that
+    /// are granted. For stores with row level security; others ignore it.
+    fn act_for(&self, user: &str, further: &FurtherBuckets) -> Result<(), Fault> {
+        let _ = (user, further);
         Ok(())
     }
 
@@ -29,6 +37,14 @@ pub trait Reading: ReadSchema + ReadLog + ReadRows + ReadDevices + Prefetch {
     /// `values` are its parameters by name. Within [`Store::write`](super::Store::write) the tables
     /// that it reads cannot change until the transaction ends.
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
+
+    /// Runs a query that only reads: for each of its first two rows whether the first cell is a number
+    /// other than 0, or why the database refuses it. The transaction goes on.
+    fn truths(
+        &self,
+        sql: &str,
+        values: &[(&str, Value)],
+    ) -> Result<Result<Vec<bool>, String>, Fault>;
 
     /// The parameters of a check, or why it cannot run: it is not a query, more than one statement,
     /// or it writes.

@@ -185,9 +185,9 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn membership_plan(&self, membership: &MembershipConfig) -> Result<Vec<PlanStep>, Fault> {
+    fn plan(&self, sql: &str) -> Result<Vec<PlanStep>, Fault> {
         let reader = self.reader()?;
-        let plan = membership::plan(&reader, membership)?;
+        let plan = check::plan(&reader, sql)?;
         self.give_back(reader);
         Ok(plan)
     }

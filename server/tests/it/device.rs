@@ -1,9 +1,11 @@
 //! A device without an engine: sends protocol requests to the server and reads the responses.
 
+use rejoin_protocol::SUBSCRIPTIONS_HEADER;
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse, Verdict};
 use rejoin_protocol::wire::row::RowImage;
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use rejoin_protocol::wire::subscription::{self, Subscription};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -22,6 +24,8 @@ pub(crate) struct Device<'a> {
     pub(crate) cursor: String,
     pub(crate) request: i64,
     pub(crate) seq: i64,
+    /// The subscriptions that each request names.
+    pub(crate) subscriptions: Vec<Subscription>,
 }
 
 impl<'a> Device<'a> {
@@ -37,6 +41,7 @@ impl<'a> Device<'a> {
             cursor: String::new(),
             request: 0,
             seq: 0,
+            subscriptions: Vec::new(),
         };
         device.register().await;
         device
@@ -62,7 +67,11 @@ impl<'a> Device<'a> {
         if let Some(rejoin) = body.get_mut("rejoin").and_then(Value::as_object_mut) {
             rejoin.insert("request".into(), json!(self.request));
         }
-        let headers = [("X-User-ID", self.user.as_str())];
+        let names = subscription::header(&self.subscriptions).unwrap();
+        let mut headers = vec![("X-User-ID", self.user.as_str())];
+        if !self.subscriptions.is_empty() {
+            headers.push((SUBSCRIPTIONS_HEADER, &names));
+        }
         let (status, _, answer) = self.world.send("POST", path, &headers, body.to_string()).await;
         (status, answer)
     }

@@ -20,7 +20,13 @@ pub(crate) struct Listening {
 
 impl Listening {
     pub(crate) async fn start(server: &Server, header: (&str, &str)) -> Self {
-        let request = Request::get("/sync/events?client_id=c").header(header.0, header.1);
+        Self::with(server, &[header]).await
+    }
+
+    pub(crate) async fn with(server: &Server, headers: &[(&str, &str)]) -> Self {
+        let request = Request::get("/sync/events?client_id=c");
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let response = server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");

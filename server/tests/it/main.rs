@@ -27,6 +27,7 @@ mod hooks;
 mod host;
 mod hostile;
 mod inherited;
+mod insert_only;
 mod left_out;
 mod lengths;
 mod limits;
@@ -55,8 +56,9 @@ mod sets;
 mod shared_pages;
 mod snapshot;
 mod staged;
-#[cfg(feature = "otel")]
+mod streams;
 mod teams;
+#[cfg(feature = "otel")]
 mod telemetry;
 mod tokens;
 mod transient;

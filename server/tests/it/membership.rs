@@ -144,14 +144,14 @@ async fn user_ids_in_postgres_are_compared_in_their_own_type() {
     }
     let mut device = world.device(anna, "a").await;
     assert_eq!(push(&mut device, "m1", retitle("r", "a", "b")).await, "accepted -");
-    let plan = world.server.membership_plan().unwrap();
+    let plan = world.server.query_plans().unwrap().remove(0).steps;
     assert!(plan.iter().all(|step| !step.is_scan), "{plan:?}");
 }
 
 #[apply(stores!)]
 async fn plan_of_the_query_shows_a_scan(backend: Backend) {
     let world = world(backend);
-    let plan = world.server.membership_plan().unwrap();
+    let plan = world.server.query_plans().unwrap().remove(0).steps;
     assert!(plan.iter().all(|step| !step.is_scan), "the key serves: {plan:?}");
     let config = Config {
         membership: Some(MembershipConfig {
@@ -160,7 +160,7 @@ async fn plan_of_the_query_shows_a_scan(backend: Backend) {
         }),
         ..world.config.clone()
     };
-    let plan = Server::open(config).unwrap().membership_plan().unwrap();
+    let plan = Server::open(config).unwrap().query_plans().unwrap().remove(0).steps;
     assert!(plan.iter().any(|step| step.is_scan), "{plan:?}");
 }
 

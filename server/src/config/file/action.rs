@@ -27,7 +27,10 @@ pub(super) fn read(
     Some(action)
 }
 
-fn read_parameter(reader: &mut ConfigReader<'_>, mut members: TableMembers) -> Option<Parameter> {
+pub(super) fn read_parameter(
+    reader: &mut ConfigReader<'_>,
+    mut members: TableMembers,
+) -> Option<Parameter> {
     let (name, kind) = (reader.text(&mut members, "name"), reader.text(&mut members, "type"));
     let optional = reader.truth(&mut members, "optional").unwrap_or(false);
     let place = members.place.clone();

@@ -74,8 +74,9 @@ fn read_push(reader: &mut ConfigReader<'_>, members: &mut TableMembers) -> Optio
         return match word.as_str() {
             "owner" => Some(PushPolicy::OwnerOnly),
             "bucket" => Some(PushPolicy::Bucket),
+            "insert" => Some(PushPolicy::InsertOnly),
             _ => {
-                let why = "\"owner\" or \"bucket\"";
+                let why = "\"owner\", \"bucket\" or \"insert\"";
                 reader.problem_of(ProblemKind::InvalidPushPolicy, &place, why);
                 None
             }

@@ -49,7 +49,7 @@ pub(crate) fn push_plain(
         writing.expect(&ReadHint { user, client_id, positions: &[], entries: None })?;
         let mut client = engine.registered(writing, caller, &request.client_id)?;
         let tolerance = i64::from(engine.limits.plain_clock_ms) * 1_000;
-        let rights = rights(writing, &caller.user)?;
+        let rights = rights(writing, caller)?;
         let conflicts = ConflictLog::new(hooks);
         let rows = request.changes.iter().map(changed_row);
         let plan = load::plan(writing, &engine.checks, (user, &rights), &[], rows)?;

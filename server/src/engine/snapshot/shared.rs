@@ -15,7 +15,7 @@ use crate::engine::{Caller, Engine, encode};
 use crate::error::{Fault, Refusal};
 use crate::model::{Access, GLOBAL, Page, PageLimit, ReadScope, Table};
 use crate::observe;
-use crate::store::{Reading, read};
+use crate::store::{FurtherBuckets, Reading, read};
 
 /// Entries of the log between two beginnings. Devices that begin a snapshot between the same two get the same pages,
 /// and pull at most these entries again.
@@ -107,7 +107,7 @@ pub(crate) fn page(
 ) -> Result<SnapshotResponse, Fault> {
     let room = PageLimit { rows: ROWS.min(engine.limits.page), bytes: engine.limits.page_bytes };
     read(&*engine.store, |reading| {
-        reading.act_for(&caller.user, &[])?;
+        reading.act_for(&caller.user, &FurtherBuckets::default())?;
         let key = reading.log_state()?.key;
         let place = cursor::open::<SharedPlace>(address, &key).ok_or_else(gone)?;
         let (answer, ends) = rows(reading, room, place, &key)?;

@@ -18,7 +18,7 @@ use super::rows::{CHUNK, RowQuery};
 use super::{FINGERPRINT, Known, changelog, policies};
 use crate::error::Fault;
 use crate::model::{Client, Grant, ReadScope, Table};
-use crate::store::ReadHint;
+use crate::store::{FurtherBuckets, ReadHint};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -28,8 +28,8 @@ type Span = (i64, Vec<String>, usize);
 /// Prefetched results; anything else is queried when it is needed.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// The user of the transaction, and the user's former buckets.
-    pub(super) acting: Option<(String, Vec<String>)>,
+    /// The user of the transaction, and the user's further buckets.
+    pub(super) acting: Option<(String, FurtherBuckets)>,
     client: Option<(String, String, Client)>,
     grants: Option<(String, Vec<Grant>)>,
     tags: HashMap<i64, i64>,
@@ -160,14 +160,14 @@ pub(super) fn ask(
     let (possible, most) = (changelog::possible(buckets), changelog::most(limit));
     let nothing: Vec<&str> = Vec::new();
     let untyped = |text| Sql { text, types: &[] };
-    let acts: [&(dyn ToSql + Sync); 2] = [&user, &nothing];
+    let acts: [&(dyn ToSql + Sync); 3] = [&user, &nothing, &nothing];
     let holder: [&(dyn ToSql + Sync); 1] = [&user];
     let state: [&(dyn ToSql + Sync); 6] =
         [&position, &possible, &most, &user, &client_id, &ahead.positions];
     let mut asked: Vec<(Sql<'_>, Params<'_>)> = Vec::new();
     if way.acts {
         asked.push((untyped(policies::ACT_FOR), &acts));
-        answers.acting = Some((ahead.user.to_owned(), Vec::new()));
+        answers.acting = Some((ahead.user.to_owned(), FurtherBuckets::default()));
     }
     if way.holds {
         asked.push((untyped(records::HOLD_USER), &holder));

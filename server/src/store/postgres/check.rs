@@ -1,15 +1,17 @@
-//! Runs action checks: read-only queries that must return true. Within a write transaction, the
-//! tables that a check reads are locked against other writers.
+//! Runs the operator's queries, which only read: action checks, which must return true, and those of
+//! streams. Within a write transaction, the tables that a check reads are locked against other writers.
 
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
 use rejoin_protocol::Value;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::Row;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::{Connection, Sql};
 use super::error::log_text;
 use crate::error::Fault;
+use crate::model::PlanStep;
 
 /// NULL of any parameter type.
 #[derive(Debug)]
@@ -26,6 +28,31 @@ impl ToSql for Nothing {
 
     fn accepts(_: &Type) -> bool {
         true
+    }
+
+    to_sql_checked!();
+}
+
+/// A value of any parameter type, which PostgreSQL reads as text.
+#[derive(Debug)]
+struct AsText(String);
+
+impl ToSql for AsText {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
     }
 
     to_sql_checked!();
@@ -53,11 +80,7 @@ pub(super) fn holds(
     if locks {
         lock(connection, &asked.words)?;
     }
-    let value = |name: &String| {
-        let found = values.iter().find(|(other, _)| other == name);
-        found.map_or(Value::Null, |(_, value)| value.clone())
-    };
-    let values: Vec<Value> = asked.names.iter().map(value).collect();
+    let values = values_of(&asked, values);
     let types: Vec<Type> = values.iter().map(type_of).collect();
     let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(parameter).collect();
     // Statements are cached by text, and the types of the parameters depend on the values.
@@ -65,6 +88,34 @@ pub(super) fn holds(
     let text = format!("{} LIMIT 1 /* {} */", wrapped(&asked.text), names.join(", "));
     let rows = connection.typed(Sql { text: &text, types: &types }, &params)?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+/// What the query returns in its first two rows. The types of its parameters follow from its text. The
+/// transaction goes on if it fails.
+pub(super) fn truths(
+    connection: &Connection,
+    sql: &str,
+    values: &[(&str, Value)],
+) -> Result<Vec<bool>, tokio_postgres::Error> {
+    // A start refuses a query that cannot be taken apart.
+    let Ok(asked) = take_apart(sql) else { return Ok(Vec::new()) };
+    let values = values_of(&asked, values);
+    let values: Vec<AsText> =
+        values.iter().map(|value| AsText(value.to_id().unwrap_or_default())).collect();
+    let params: Vec<&(dyn ToSql + Sync)> =
+        values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let text = format!("{} LIMIT 2", wrapped(&asked.text));
+    let rows = connection.all_guarded(&[(Sql { text: &text, types: &[] }, &params)])?;
+    Ok(rows.into_iter().flatten().map(|row| row.get(0)).collect())
+}
+
+/// The value of each parameter.
+fn values_of(asked: &ParsedQuery, values: &[(&str, Value)]) -> Vec<Value> {
+    let value = |name: &String| {
+        let found = values.iter().find(|(other, _)| other == name);
+        found.map_or(Value::Null, |(_, value)| value.clone())
+    };
+    asked.names.iter().map(value).collect()
 }
 
 /// The names of its parameters, or why the query cannot be used.
@@ -76,6 +127,33 @@ pub(super) fn parameters_of(connection: &Connection, sql: &str) -> Result<Vec<St
     connection.batch("ROLLBACK TO rejoin_check; RELEASE rejoin_check").map_err(words)?;
     prepared.map_err(words)?;
     Ok(asked.names)
+}
+
+/// The steps in which PostgreSQL runs the query, for any values.
+pub(super) fn plan(
+    connection: &Connection,
+    sql: &str,
+) -> Result<Vec<PlanStep>, tokio_postgres::Error> {
+    // A start refuses a query that cannot be taken apart.
+    let Ok(asked) = take_apart(sql) else { return Ok(Vec::new()) };
+    // A small table is scanned although it has an index.
+    connection.batch(
+        "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan",
+    )?;
+    let nulls = vec!["NULL"; asked.names.len()].join(", ");
+    let values = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+    let explained =
+        connection.batch(&format!("PREPARE rejoin_plan AS {}", asked.text)).and_then(|()| {
+            let steps = format!("EXPLAIN (COSTS OFF) EXECUTE rejoin_plan{values}");
+            let steps = connection.rows(&steps, &[]);
+            connection.batch("DEALLOCATE rejoin_plan").and(steps)
+        });
+    connection.roll_back()?;
+    let step = |row: &Row| {
+        let text = row.get::<_, String>(0);
+        PlanStep { is_scan: text.contains("Seq Scan"), text }
+    };
+    Ok(explained?.iter().map(step).collect())
 }
 
 /// Wraps the query so that it can be neither a second statement nor a write. True is a number other

@@ -6,14 +6,11 @@
 //! depends on no table: a view would refuse that the application changes its columns. In a trigger, the
 //! changed rows have the name of the changed table, so the query names the users of these rows.
 
-use tokio_postgres::Row;
-
 use super::connection::Connection;
 use super::error::log_text;
 use super::policies::mark;
 use crate::config::MembershipConfig;
 use crate::error::{Problem, ServerError};
-use crate::model::PlanStep;
 use crate::store::quote::{literal, quoted};
 
 type Result<T> = std::result::Result<T, ServerError>;
@@ -177,38 +174,4 @@ END"
          SET search_path = {path} AS {}",
         literal(&body)
     )
-}
-
-/// The steps in which PostgreSQL reads the memberships of a user.
-pub(super) fn plan(
-    connection: &Connection,
-    config: &MembershipConfig,
-) -> std::result::Result<Vec<PlanStep>, tokio_postgres::Error> {
-    // A small table is scanned although it has an index.
-    connection.batch("BEGIN READ ONLY; SET LOCAL enable_seqscan = off")?;
-    let plan = explain(connection, config);
-    connection.roll_back()?;
-    plan
-}
-
-fn explain(
-    connection: &Connection,
-    config: &MembershipConfig,
-) -> std::result::Result<Vec<PlanStep>, tokio_postgres::Error> {
-    let query = config.query.trim();
-    let columns = connection.columns(&format!("SELECT m.* FROM ({query}) AS m"))?;
-    let user = columns.iter().find(|(name, _)| name == "user_id");
-    let user = user.map_or("text", |(_, user_type)| user_type);
-    let example = match user {
-        "uuid" => "'00000000-0000-0000-0000-000000000000'",
-        "int2" | "int4" | "int8" => "'1'",
-        _ => "'u'",
-    };
-    let condition = comparison(user).1.replace("member", example);
-    let sql = format!("EXPLAIN (COSTS OFF) SELECT * FROM ({query}) AS m WHERE {condition}");
-    let step = |row: &Row| {
-        let text = row.get::<_, String>(0);
-        PlanStep { is_scan: text.contains("Seq Scan"), text }
-    };
-    Ok(connection.rows(&sql, &[])?.iter().map(step).collect())
 }

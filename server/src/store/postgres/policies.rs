@@ -16,6 +16,7 @@ use super::{Known, Shape, types};
 use crate::config::RowSecurity;
 use crate::error::{Bypass, RowSecurityProblem, ServerError};
 use crate::model::{Access, PushPolicy, Table};
+use crate::store::FurtherBuckets;
 use crate::store::access::Right;
 use crate::store::quote::{literal, quoted};
 
@@ -82,15 +83,16 @@ fn predicate(known: &Known, table: &Table, held: &Held, right: Right) -> String 
 fn policies(known: &Known, table: &Table) -> Vec<Policy> {
     let read = predicate(known, table, &READER, Right::Read);
     let own = match table.push {
-        PushPolicy::Disabled => String::from("false"),
+        PushPolicy::Disabled | PushPolicy::InsertOnly => String::from("false"),
         PushPolicy::OwnerOnly | PushPolicy::Bucket => {
             predicate(known, table, &WRITER, Right::Write)
         }
     };
+    let created = if table.push == PushPolicy::InsertOnly { READER.global } else { &own };
     let policy = |name, of, rule| Policy { name, of, rule };
     vec![
         policy("rejoin_read", "SELECT", format!("USING ({read})")),
-        policy("rejoin_create", "INSERT", format!("WITH CHECK ({own})")),
+        policy("rejoin_create", "INSERT", format!("WITH CHECK ({created})")),
         // Rows that are only read are locked too, and row locks require the UPDATE policy.
         policy("rejoin_change", "UPDATE", format!("USING ({read}) WITH CHECK ({own})")),
         policy("rejoin_delete", "DELETE", format!("USING ({own})")),
@@ -232,7 +234,7 @@ pub(super) fn taking_role(security: &RowSecurity) -> String {
 
 /// Sets the user of the transaction until its end or the next call, the buckets that the user may
 /// read: the user's own, the public one, granted ones, and those of `$2`, and those that the user may
-/// write. Without a user, no row is visible.
+/// write, with those of `$3`. Without a user, no row is visible.
 pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, true), \
       set_config('rejoin.buckets', held.buckets::text, true), \
       set_config('rejoin.writes', held.writes::text, true), \
@@ -245,10 +247,12 @@ pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, tru
       CASE WHEN $1::text = '' THEN '{}'::text[] \
       ELSE ARRAY['user:' || $1::text] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b \
         WHERE b.user_id = $1::text AND b.writes) \
-        || ARRAY(SELECT m.bucket FROM rejoin.membership($1::text) AS m WHERE m.writes) END AS writes OFFSET 0) AS held";
+        || ARRAY(SELECT m.bucket FROM rejoin.membership($1::text) AS m WHERE m.writes) || $3::text[] END AS writes OFFSET 0) AS held";
 
-pub(super) fn act_for(connection: &Connection, user: &str, former: &[String]) -> Result<()> {
-    let former: Vec<&str> =
-        former.iter().map(String::as_str).filter(|bucket| types::is_text(bucket)).collect();
-    connection.rows(ACT_FOR, &[&kept(user).as_ref(), &former]).map(drop)
+pub(super) fn act_for(connection: &Connection, user: &str, further: &FurtherBuckets) -> Result<()> {
+    let [reads, writes] = [&further.reads, &further.writes].map(|buckets| {
+        let texts = buckets.iter().map(String::as_str);
+        texts.filter(|bucket| types::is_text(bucket)).collect::<Vec<&str>>()
+    });
+    connection.rows(ACT_FOR, &[&kept(user).as_ref(), &reads, &writes]).map(drop)
 }

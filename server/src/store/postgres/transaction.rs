@@ -23,7 +23,9 @@ use crate::model::{
     Row, Schema, StoredRow, Table,
 };
 use crate::store::log::LogSession;
-use crate::store::{End, Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading};
+use crate::store::{
+    End, FurtherBuckets, Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading,
+};
 
 mod devices;
 mod entry;
@@ -253,12 +255,12 @@ impl<'a> PostgresTransaction<'a> {
 }
 
 impl Reading for PostgresTransaction<'_> {
-    fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
-        let acting = Some((user.to_owned(), former.to_vec()));
+    fn act_for(&self, user: &str, further: &FurtherBuckets) -> Result<(), Fault> {
+        let acting = Some((user.to_owned(), further.clone()));
         if self.takes_role.is_none() || self.answers.borrow().acting == acting {
             return Ok(());
         }
-        self.seen(policies::act_for(self.asked()?, user, former))?;
+        self.seen(policies::act_for(self.asked()?, user, further))?;
         // A rollback to a savepoint would also undo the setting.
         self.answers.borrow_mut().acting = acting.filter(|_| !self.writes);
         self.above.forget();
@@ -273,6 +275,25 @@ impl Reading for PostgresTransaction<'_> {
             .seen(self.asking(|| check::holds(connection, sql, values, self.writes)))
             .and_then(|done| done);
         done.inspect_err(|fault| self.note(fault))
+    }
+
+    fn truths(
+        &self,
+        sql: &str,
+        values: &[(&str, Value)],
+    ) -> Result<Result<Vec<bool>, String>, Fault> {
+        let connection = self.asked()?;
+        match self.asking(|| check::truths(connection, sql, values))? {
+            Ok(found) => Ok(Ok(found)),
+            // The user's id, or a value, is none of the type to which the query compares it.
+            Err(error) if error.code().is_some_and(|code| code.code().starts_with("22")) => {
+                Ok(Ok(Vec::new()))
+            }
+            Err(error) if error.code().is_some_and(|code| code.code().starts_with("42")) => {
+                Ok(Err(error::log_text(&error)))
+            }
+            Err(error) => self.seen(Err(error)),
+        }
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {

@@ -1,8 +1,10 @@
-//! Runs action checks: read-only queries that must return true.
+//! Runs the operator's queries, which only read: action checks, which must return true, and those of streams.
 
 use rejoin_protocol::Value;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
+
+use crate::model::PlanStep;
 
 /// Whether the query returns true in its first row.
 pub(super) fn holds(
@@ -10,6 +12,16 @@ pub(super) fn holds(
     sql: &str,
     values: &[(&str, Value)],
 ) -> rusqlite::Result<bool> {
+    Ok(truths(connection, sql, values, 1)? == [true])
+}
+
+/// What the query returns in its first rows.
+pub(super) fn truths(
+    connection: &Connection,
+    sql: &str,
+    values: &[(&str, Value)],
+    most: usize,
+) -> rusqlite::Result<Vec<bool>> {
     let mut statement = connection.prepare_cached(sql)?;
     if !statement.readonly() {
         return Err(rusqlite::Error::InvalidQuery);
@@ -19,13 +31,28 @@ pub(super) fn holds(
             statement.raw_bind_parameter(at, value)?;
         }
     }
-    let mut rows = statement.raw_query();
-    let Some(row) = rows.next()? else { return Ok(false) };
-    Ok(match row.get_ref(0)? {
-        ValueRef::Integer(number) => number != 0,
-        ValueRef::Real(number) => number != 0.0,
-        ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => false,
-    })
+    let (mut rows, mut found) = (statement.raw_query(), Vec::new());
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
+        found.push(match row.get_ref(0)? {
+            ValueRef::Integer(number) => number != 0,
+            ValueRef::Real(number) => number != 0.0,
+            ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => false,
+        });
+    }
+    Ok(found)
+}
+
+/// The steps in which SQLite runs the query.
+pub(super) fn plan(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<PlanStep>> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let steps = statement.query_map([], |row| {
+        let text: String = row.get(3)?;
+        let is_scan = text.starts_with("SCAN ");
+        Ok(PlanStep { text, is_scan })
+    })?;
+    steps.collect()
 }
 
 /// The names of its parameters, or why the query cannot be used.

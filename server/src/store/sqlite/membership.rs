@@ -9,7 +9,6 @@ use rusqlite::Connection;
 use super::ddl;
 use crate::config::MembershipConfig;
 use crate::error::{Problem, ServerError};
-use crate::model::PlanStep;
 use crate::store::quote::quoted;
 
 /// The grants that the operator has stored.
@@ -155,19 +154,4 @@ impl Membership {
             self.query
         )
     }
-}
-
-/// The steps in which SQLite reads the memberships of a user.
-pub(super) fn plan(
-    connection: &Connection,
-    config: &MembershipConfig,
-) -> rusqlite::Result<Vec<PlanStep>> {
-    let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM ({}) WHERE user_id = 'u'", config.query);
-    let mut statement = connection.prepare(&sql)?;
-    let steps = statement.query_map([], |row| {
-        let text: String = row.get(3)?;
-        let is_scan = text.starts_with("SCAN ");
-        Ok(PlanStep { text, is_scan })
-    })?;
-    steps.collect()
 }

@@ -69,6 +69,14 @@ impl Reading for SqliteTransaction<'_> {
         Ok(check::holds(self.connection, sql, values)?)
     }
 
+    fn truths(
+        &self,
+        sql: &str,
+        values: &[(&str, Value)],
+    ) -> Result<Result<Vec<bool>, String>, Fault> {
+        Ok(check::truths(self.connection, sql, values, 2).map_err(|error| error.to_string()))
+    }
+
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
         check::parameters_of(self.connection, sql)
     }

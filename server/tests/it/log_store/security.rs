@@ -9,7 +9,7 @@ use rejoin_postgres::Database;
 use rejoin_protocol::Value;
 use rejoin_server::model::ReadScope;
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::{Reading, read, write};
+use rejoin_server::store::{FurtherBuckets, Reading, read, write};
 use rejoin_server::{PostgresUrl, RowSecurity, TableConfig};
 
 use super::fixture::{NOW, create, insert, of_log, publish};
@@ -70,18 +70,18 @@ fn policies_on_postgres_apply_again_after_the_log_was_read() {
     let (store, ..) = secured();
     create(&store, 1);
     read(&store, |reading| {
-        reading.act_for("ben", &[])?;
+        reading.act_for("ben", &FurtherBuckets::default())?;
         assert!(!sees(reading));
         assert!(reading.log().facts().unwrap().is_some());
         assert!(!sees(reading), "the serving role is back");
         assert!(reading.log().facts().unwrap().is_some());
-        reading.act_for("anna", &[])?;
+        reading.act_for("anna", &FurtherBuckets::default())?;
         assert!(sees(reading), "the row is there");
         Ok(())
     })
     .unwrap();
     write(&store, NOW, |writing| {
-        writing.act_for("ben", &[])?;
+        writing.act_for("ben", &FurtherBuckets::default())?;
         writing.begin()?;
         assert!(writing.log().put_base(&row("r1"), None).is_ok());
         writing.undo()?;

@@ -125,6 +125,7 @@ async fn pushes(world: &World, user: usize, turns: u64) -> u64 {
                 cursor: String::new(),
                 request: 0,
                 seq: 0,
+                subscriptions: Vec::new(),
             };
         }
         assert_is_for_later(status, &answer);

@@ -191,6 +191,22 @@ async fn paused_replica_serves_no_device_that_has_seen_or_was_notified_of_more()
     all.assert_served(&all.node, &mut late, &[]).await;
 }
 
+/// No notice says that the standby is behind: another program has written just now.
+#[tokio::test(flavor = "multi_thread")]
+async fn pull_for_the_present_state_is_served_by_the_primary() {
+    let all = replicated();
+    let world = &all.node.world;
+    let mut reader = world.device("anna", "a1").await;
+    reader.snapshot(10).await;
+    all.assert_served(&all.node, &mut reader, &[]).await;
+    all.standby.pause();
+    world.write("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'x')");
+    let rejoin = json!({"cursor": reader.cursor, "current": true});
+    let (_, page) = reader.post("/sync/pull", json!({"limit": 10, "rejoin": rejoin})).await;
+    assert_eq!(named(&serde_json::from_value(page).unwrap()), ["places/p1"]);
+    all.standby.resume();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn page_ahead_of_the_log_is_followed_by_a_page_of_the_primary() {
     let all = replicated();
