@@ -71,12 +71,8 @@ fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
         config.otlp = reader.truth(&mut telemetry, "otlp").unwrap_or(false);
         reader.leftover(&telemetry);
     }
-    if let Some(mut membership) = reader.table(&mut root, "membership") {
-        config.membership = Some(MembershipConfig {
-            query: reader.text(&mut membership, "query").unwrap_or_default(),
-            tables: reader.texts(&mut membership, "tables"),
-        });
-        reader.leftover(&membership);
+    if let Some(membership) = reader.table(&mut root, "membership") {
+        config.membership = Some(read_membership(reader, membership));
     }
     for table in reader.tables(&mut root, "tables") {
         let table = table::read(reader, table, &config.tables);
@@ -90,6 +86,16 @@ fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
     }
     reader.leftover(&root);
     config
+}
+
+fn read_membership(
+    reader: &mut ConfigReader<'_>,
+    mut membership: TableMembers,
+) -> MembershipConfig {
+    let query = reader.text(&mut membership, "query").unwrap_or_default();
+    let tables = reader.texts(&mut membership, "tables");
+    reader.leftover(&membership);
+    MembershipConfig { query, tables }
 }
 
 fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limits {

@@ -38,7 +38,7 @@ impl Streams {
     }
 
     /// The subscriptions of a request's header.
-    pub(crate) fn asked(&self, header: Option<&str>) -> Result<Subscriptions, Refusal> {
+    pub(crate) fn asked(&self, header: Option<&str>) -> Result<Subscriptions, Fault> {
         let parsed = match header {
             None => Some(Vec::new()),
             Some(header) => rejoin_protocol::wire::subscription::parse(header),

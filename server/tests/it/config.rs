@@ -105,9 +105,9 @@ fn settings_of_tables_and_issuers_are_valid() {
         panic!("no settings");
     };
     let tables = settings(include_str!("../../../docs/tables.md"));
-    assert_eq!((issuers.len(), tables.len()), (5, 6));
+    assert_eq!((issuers.len(), tables.len()), (5, 7));
     let all = with(auth, &tables.concat());
-    assert_eq!((all.tables.len(), all.membership.is_some()), (8, true));
+    assert_eq!((all.tables.len(), all.membership.is_some()), (9, true));
     for issuer in issuers {
         let config = with(issuer, tables[0]);
         assert!(matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some()), "{issuer}");

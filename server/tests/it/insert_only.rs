@@ -34,9 +34,10 @@ async fn inserted_rows_are_stored_with_their_user_and_leave_the_device(backend: 
     assert_eq!(anna.pull().await, ["places/p"]);
     assert_eq!(world.one("SELECT user_id FROM events WHERE id = 'e'"), "anna");
     let mut ben = world.device("ben", "b").await;
+    let again = create("events", "e", &json!({"what": "tap"}));
     for (id, device) in [("other", &mut ben), ("own", &mut anna)] {
         for (number, change) in
-            [event.clone(), update("events", "e", &json!({"what": "tap"}), &json!({"what": "x"}))]
+            [again.clone(), update("events", "e", &json!({"what": "tap"}), &json!({"what": "x"}))]
                 .into_iter()
                 .enumerate()
         {

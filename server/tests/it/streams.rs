@@ -380,7 +380,8 @@ async fn device_holds_exactly_the_rows_of_its_subscriptions(backend: Backend) {
                     anna.subscriptions.push(stream("project", &number.to_string(), priority));
                 }
                 2 => {
-                    anna.subscriptions.retain(|one| one.parameters["project"] != number.to_string())
+                    anna.subscriptions
+                        .retain(|one| one.parameters["project"] != number.to_string());
                 }
                 3 => world.write(&format!(
                     "DELETE FROM member WHERE user_id = 'anna' AND project_id = {number}"

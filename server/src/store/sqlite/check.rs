@@ -1,8 +1,8 @@
 //! Runs the operator's queries, which only read: action checks, which must return true, and those of streams.
 
 use rejoin_protocol::Value;
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Statement};
+use rusqlite::types::{Null, ValueRef};
+use rusqlite::{Connection, Statement, params_from_iter};
 
 use crate::model::PlanStep;
 
@@ -47,7 +47,8 @@ pub(super) fn truths(
 /// The steps in which SQLite runs the query.
 pub(super) fn plan(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<PlanStep>> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-    let steps = statement.query_map([], |row| {
+    let nothing = vec![Null; statement.parameter_count()];
+    let steps = statement.query_map(params_from_iter(nothing), |row| {
         let text: String = row.get(3)?;
         let is_scan = text.starts_with("SCAN ");
         Ok(PlanStep { text, is_scan })
