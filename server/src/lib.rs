@@ -212,7 +212,7 @@ impl Server {
         }
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
-        let mut fed = None;
+        let mut with_resolvers = None;
         let store: Arc<dyn Store> = if let Some(url) = &config.store {
             let (plan, urls) = (plan(&config, looks), (url, config.pooler.as_ref()));
             let store = PostgresStore::planned(urls, plan, wait, &now)?.with_clock(clock.clone());
@@ -224,7 +224,7 @@ impl Server {
                 Some(replica) if !looks => store.replicated(replica)?,
                 _ => store,
             });
-            fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
+            with_resolvers = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
             store
         } else {
             let start = (now.as_str(), Strictness::of(config.strict));
@@ -254,7 +254,7 @@ impl Server {
         if !looks {
             log_model::load_tables(&server.shared.engine)?;
         }
-        if let Some(store) = fed {
+        if let Some(store) = with_resolvers {
             let hub = Arc::clone(&server.shared.hub);
             let feeder = Feeder::start(store, move || hub.look())?;
             server.shared.feeder.get_or_init(|| Arc::new(feeder));

@@ -44,7 +44,7 @@ pub(super) struct Cursor {
     /// Whether rows may show transactions that had no position then: only a read of the database
     /// is certain to have them in the log.
     #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) ahead: bool,
+    pub(super) has_later_rows: bool,
     /// The buckets of the user.
     #[serde(rename = "h")]
     pub(super) held: Vec<String>,
@@ -277,7 +277,7 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
         position,
         seen: position,
         seen_tag: tag,
-        ahead: reading.log_state()?.unnumbered,
+        has_later_rows: reading.log_state()?.unnumbered,
         held: held.to_vec(),
         ..Cursor::default()
     })
@@ -285,17 +285,18 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
 
 /// The sealed log tip after this response: a cursor without buckets. `accepted` is the last
 /// mutation accepted by this response; `None` keeps the one of `before`, the log tip of the
-/// request. `ahead`: whether its rows may show transactions after this end.
+/// request. `has_later_rows`: whether its rows may show transactions after this end.
 pub(super) fn witness(
     (position, tag): (i64, i64),
-    ahead: bool,
+    has_later_rows: bool,
     log: &LogState,
     accepted: Option<LastAccepted>,
     before: &str,
 ) -> Result<String, Fault> {
     let epoch = log.epoch.clone();
     let (seen, seen_tag) = (position, tag);
-    let mut end = Cursor { epoch, position, tag, seen, seen_tag, ahead, ..Cursor::default() };
+    let mut end =
+        Cursor { epoch, position, tag, seen, seen_tag, has_later_rows, ..Cursor::default() };
     end.carry(before, &log.key);
     end.accepted = accepted.or(end.accepted);
     seal(&end, &log.key)

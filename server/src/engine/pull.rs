@@ -95,7 +95,8 @@ fn suits_replica(reading: &dyn Reading, ask: &PullAsk) -> bool {
         return false;
     }
     let Some(key) = reading.cursor_key() else { return false };
-    let suits = |text| cursor::open::<Cursor>(text, key).is_some_and(|cursor| !cursor.ahead);
+    let suits =
+        |text| cursor::open::<Cursor>(text, key).is_some_and(|cursor| !cursor.has_later_rows);
     suits(&ask.cursor) && (ask.witness.is_empty() || suits(&ask.witness))
 }
 
@@ -252,7 +253,7 @@ fn page(
         next.read_up_to(reading, wait.filter(|_| remaining > 0).map(|(last, _)| last))?;
     }
     next.read_now(reading)?;
-    next.ahead = reading.log_state()?.unnumbered && (count > 0 || walking);
+    next.has_later_rows = reading.log_state()?.unnumbered && (count > 0 || walking);
     let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
@@ -261,7 +262,7 @@ fn page(
     // Rows are read in their current state and may show a commit whose entries have no position
     // yet. A device must not apply such a page alone: the next page has the other rows of that
     // transaction.
-    let is_ahead = next.ahead && count > 0 && next.position > cursor.position;
+    let is_ahead = next.has_later_rows && count > 0 && next.position > cursor.position;
     response.has_more = walking || remaining > 0 || is_ahead;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {

@@ -344,7 +344,7 @@ fn page(
 /// the log tip of the request.
 fn witness(reading: &dyn Reading, place: &Place, before: &str) -> Result<String, Fault> {
     let log = reading.log_state()?;
-    let is_ahead = log.unnumbered && !place.cursor.ahead;
+    let is_ahead = log.unnumbered && !place.cursor.has_later_rows;
     if place.seen == (place.cursor.seen, place.cursor.seen_tag) && !is_ahead {
         return Ok(String::new());
     }

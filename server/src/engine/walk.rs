@@ -20,7 +20,7 @@ pub(super) fn turned(cursor: &Cursor, held: &Held, log_end: i64) -> Cursor {
     if !mutant::on(Mutant::BucketsUnwalked) {
         next.begin_walk(held);
     }
-    if cursor.ahead && next.walk.is_none() {
+    if cursor.has_later_rows && next.walk.is_none() {
         // The walk had read rows whose entries have a position only now.
         next.until = next.until.max(log_end);
     }

@@ -22,18 +22,15 @@ use crate::store::admit;
 use crate::store::quote::literal;
 
 mod access;
-mod ahead;
 mod batch;
-mod below;
 mod changelog;
 mod check;
 mod connection;
+mod descendants;
 mod error;
-mod fed;
 mod feed;
 mod feeder_signal;
 mod fingerprint;
-mod floor;
 mod guard;
 mod hook;
 mod indexes;
@@ -41,6 +38,7 @@ mod install;
 mod instants;
 mod introspect;
 mod key_locks;
+mod known_log;
 mod listener;
 mod load;
 mod log;
@@ -54,12 +52,14 @@ mod pages;
 mod policies;
 mod pool;
 mod portable;
+mod prefetch;
+mod table_resolver;
 
+mod access_paths;
 mod records;
 mod replica;
 mod retries;
 mod rewritten;
-mod room;
 mod rows;
 mod shape;
 mod staged;
@@ -68,7 +68,7 @@ mod transaction;
 mod triggers;
 mod types;
 mod verdicts;
-mod ways;
+mod write_probe;
 
 use connection::Connection;
 pub(crate) use feeder_signal::FeederSignal;
@@ -434,7 +434,9 @@ impl Store for PostgresStore {
     fn try_write(&self) -> Result<(), WriteProblem> {
         let problem = Cell::new(None);
         let tried = self.alone(|connection| {
-            connection.batch(room::TRY).inspect_err(|error| problem.set(room::problem(error)))
+            connection
+                .batch(write_probe::TRY)
+                .inspect_err(|error| problem.set(write_probe::problem(error)))
         });
         tried.map_err(|fault| problem.take().unwrap_or(WriteProblem::Other(fault)))
     }

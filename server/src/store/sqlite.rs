@@ -35,11 +35,11 @@ mod log_tables;
 mod membership;
 mod migrate;
 mod records;
-mod room;
 mod rows;
 mod staged;
 mod transaction;
 mod triggers;
+mod write_probe;
 
 use transaction::SqliteTransaction;
 
@@ -219,9 +219,9 @@ impl Store for SqliteStore {
     fn try_write(&self) -> Result<(), WriteProblem> {
         // An active writer detects the problem itself.
         let Some(writer) = self.writer.try_lock() else { return Ok(()) };
-        writer.busy_timeout(Duration::ZERO).map_err(room::problem)?;
-        let tried = room::try_write(&writer);
-        writer.busy_timeout(self.wait).map_err(room::problem)?;
+        writer.busy_timeout(Duration::ZERO).map_err(write_probe::problem)?;
+        let tried = write_probe::try_write(&writer);
+        writer.busy_timeout(self.wait).map_err(write_probe::problem)?;
         tried
     }
 

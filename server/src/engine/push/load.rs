@@ -30,8 +30,8 @@ pub(super) fn announce(
     let witness = cursor::open::<Cursor>(witness, key);
     let positions: Vec<i64> =
         witness.iter().flat_map(|witness| [witness.position, witness.seen]).collect();
-    let ahead = ReadHint { user: &caller.user, client_id, positions: &positions, entries: None };
-    reading.expect(&ahead)
+    let hint = ReadHint { user: &caller.user, client_id, positions: &positions, entries: None };
+    reading.expect(&hint)
 }
 
 /// The plan of a push of groups.

@@ -1,7 +1,7 @@
 //! Access rules as PostgreSQL SQL, over numbered parameters that hold arrays.
 
 use super::types::OwnerForm;
-use super::{Known, Shape, fed, member};
+use super::{Known, Shape, member, table_resolver};
 use crate::model::{Access, BucketColumn, Table};
 use crate::store::access::{self, Dialect, Right, named_bucket, owner_bucket, writers_bucket};
 use crate::store::quote::{cell, literal};
@@ -50,10 +50,11 @@ impl Dialect for Viewer<'_> {
 
     /// Rows in buckets named by a bucket function or a resolver.
     fn others(&self, table: &Table, alias: &str) -> Vec<String> {
-        let Shape { function, fed, .. } = self.known.shape(table);
+        let Shape { function, resolver, .. } = self.known.shape(table);
         let function = function.as_ref().map(|_| member::seen(table, alias, self.eyes.buckets));
-        let fed = fed.as_ref().map(|_| fed::seen(table, alias, self.eyes.buckets));
-        function.into_iter().chain(fed).collect()
+        let resolved =
+            resolver.as_ref().map(|_| table_resolver::seen(table, alias, self.eyes.buckets));
+        function.into_iter().chain(resolved).collect()
     }
 
     fn text(cell: &str) -> String {
@@ -108,9 +109,9 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
         _ => owner_bucket::<Viewer<'_>>(table, alias).map(|one| format!("ARRAY[{one}]")),
     };
     let named = named_bucket::<Viewer<'_>>(table, alias).map(|one| format!("ARRAY[{one}]"));
-    let Shape { function, fed, .. } = known.shape(table);
+    let Shape { function, resolver, .. } = known.shape(table);
     let function = function.as_ref().map(|_| member::buckets(table, alias));
-    let resolver = fed.as_ref().map(|_| fed::stand_in(table, alias));
+    let resolver = resolver.as_ref().map(|_| table_resolver::placeholder(table, alias));
     let all: Vec<String> = own.into_iter().chain(named).chain(function).chain(resolver).collect();
     if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
 }

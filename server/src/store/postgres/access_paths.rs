@@ -9,7 +9,7 @@
 
 use super::access::no_bucket;
 use super::types::{self, OwnerForm};
-use super::{Known, Shape, fed};
+use super::{Known, Shape, table_resolver};
 use crate::model::{Access, ReadScope, Table};
 
 mod branch;
@@ -32,9 +32,9 @@ enum AccessPath {
     Equals { column: usize, list: usize },
     /// Like `Equals`, for a column whose type has no list.
     Odd { column: usize, list: usize },
-    /// Rows that a function or resolver put into one of the buckets of a list; `spoken`: resolved
+    /// Rows that a function or resolver put into one of the buckets of a list; `resolved`: resolved
     /// rows only.
-    Members { list: usize, spoken: bool },
+    Members { list: usize, resolved: bool },
     /// Rows below a visible row of this table of the schema.
     Below { column: usize, parent: usize },
 }
@@ -62,7 +62,7 @@ pub(super) struct Next {
 
 impl<'a> AccessPaths<'a> {
     pub(super) fn of(known: &'a Known, table: &'a Table, scope: &ReadScope) -> Self {
-        let mut ways = Self {
+        let mut paths = Self {
             known,
             table,
             own: Vec::new(),
@@ -70,15 +70,15 @@ impl<'a> AccessPaths<'a> {
             lists: Vec::new(),
             listed: None,
         };
-        ways.own = ways.found_in(table, scope);
+        paths.own = paths.found_in(table, scope);
         let mut lower = table;
         while let Access::Chain { parent, .. } = lower.access {
             let Some(upper) = known.schema.tables.get(parent) else { break };
-            let found = ways.found_in(upper, scope);
-            ways.above.push((parent, found));
+            let found = paths.found_in(upper, scope);
+            paths.above.push((parent, found));
             lower = upper;
         }
-        ways
+        paths
     }
 
     pub(super) fn lists(&self) -> &[Vec<String>] {
@@ -92,29 +92,30 @@ impl<'a> AccessPaths<'a> {
     }
 
     fn found_in(&mut self, table: &Table, scope: &ReadScope) -> Vec<AccessPath> {
-        let mut ways = Vec::new();
+        let mut paths = Vec::new();
         match table.access {
             Access::Global if scope.global => return vec![AccessPath::All],
             Access::Global | Access::Denied => {}
             Access::Owner { column, global } => {
-                ways.extend(self.equals(table, column, scope.owners.iter().map(String::as_str)));
-                ways.extend((global && scope.global).then_some(AccessPath::NoOwner { column }));
+                paths.extend(self.equals(table, column, scope.owners.iter().map(String::as_str)));
+                paths.extend((global && scope.global).then_some(AccessPath::NoOwner { column }));
             }
-            Access::Chain { column, parent } => ways.push(AccessPath::Below { column, parent }),
+            Access::Chain { column, parent } => paths.push(AccessPath::Below { column, parent }),
         }
         if let Some(bucket) = &table.bucket {
             let column = bucket.column;
             let named = scope.buckets.iter().filter_map(|name| name.strip_prefix(&bucket.prefix));
-            ways.extend(self.equals(table, column, named.filter(|value| !value.is_empty())));
-            ways.extend((bucket.global && scope.global).then_some(AccessPath::NoBucket { column }));
+            paths.extend(self.equals(table, column, named.filter(|value| !value.is_empty())));
+            paths
+                .extend((bucket.global && scope.global).then_some(AccessPath::NoBucket { column }));
         }
-        let Shape { function, fed, .. } = self.known.shape(table);
-        if function.is_some() || fed.is_some() {
+        let Shape { function, resolver, .. } = self.known.shape(table);
+        if function.is_some() || resolver.is_some() {
             let list = self.list(scope.buckets.iter().map(String::as_str));
-            let spoken = fed.is_some() && fed::asks_spoken(&scope.buckets);
-            ways.extend(list.map(|list| AccessPath::Members { list, spoken }));
+            let resolved = resolver.is_some() && table_resolver::sees_resolved_only(&scope.buckets);
+            paths.extend(list.map(|list| AccessPath::Members { list, resolved }));
         }
-        ways
+        paths
     }
 
     /// The rows that have one of these values; none if no value is valid for the column's type.
@@ -154,7 +155,7 @@ impl<'a> AccessPaths<'a> {
 
     fn ways_above(&self, parent: usize) -> &[AccessPath] {
         let found = self.above.iter().find(|(at, _)| *at == parent);
-        found.map_or(&[], |(_, ways)| ways.as_slice())
+        found.map_or(&[], |(_, paths)| paths.as_slice())
     }
 
     fn table_at(&self, parent: usize) -> Option<&'a Table> {
@@ -173,8 +174,8 @@ impl<'a> AccessPaths<'a> {
 
 /// The condition of an access path that needs only the row itself; `None` for the others. `of`
 /// returns a cell's expression.
-fn condition(way: AccessPath, of: &dyn Fn(usize) -> String) -> Option<String> {
-    Some(match way {
+fn condition(path: AccessPath, of: &dyn Fn(usize) -> String) -> Option<String> {
+    Some(match path {
         AccessPath::All => String::from("true"),
         AccessPath::NoOwner { column } => format!("{} IS NULL", of(column)),
         AccessPath::NoBucket { column } => no_bucket(&of(column)),

@@ -8,13 +8,13 @@ use crate::model::{Access, Table};
 use crate::store::quote::cell;
 
 /// A table below another, with the tables between them, from lower to upper.
-pub(super) struct TableBelow<'a> {
+pub(super) struct Descendant<'a> {
     pub(super) table: &'a Table,
     path: Vec<&'a Table>,
 }
 
 /// Every table below this one.
-pub(super) fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<TableBelow<'a>> {
+pub(super) fn descendants<'a>(known: &'a Known, table: &'a Table) -> Vec<Descendant<'a>> {
     let tables = &known.schema.tables;
     tables
         .iter()
@@ -23,7 +23,7 @@ pub(super) fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<TableBelow<'a
             while let Some(Access::Chain { parent, .. }) = path.last().map(|last| last.access) {
                 let above = tables.get(parent)?;
                 if above.number == table.number {
-                    return Some(TableBelow { table: lower, path });
+                    return Some(Descendant { table: lower, path });
                 }
                 if path.len() > tables.len() {
                     return None;
@@ -35,7 +35,7 @@ pub(super) fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<TableBelow<'a
         .collect()
 }
 
-impl TableBelow<'_> {
+impl Descendant<'_> {
     /// The keys of the descendants, as `(SELECT ... AS k FROM ...) AS lower`; `link` is the
     /// condition on the rows of the upper table.
     pub(super) fn rows(&self, known: &Known, link: impl FnOnce(&str) -> String) -> String {

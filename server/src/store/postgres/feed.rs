@@ -16,10 +16,10 @@ use rejoin_protocol::wire::push::Operation;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::below::below;
 use super::connection::{Connection, Params};
-use super::fed::{self, TableResolver};
+use super::descendants::descendants;
 use super::feeder_signal::FeederSignal;
+use super::table_resolver::{self, TableResolver};
 use super::{FINGERPRINT, Known, PostgresStore, is_of, types};
 use crate::bucket_resolver::RowWrite;
 use crate::error::Fault;
@@ -81,7 +81,7 @@ impl PostgresStore {
 
     /// Whether any table needs a feeder.
     pub(crate) fn needs_feeder(&self) -> bool {
-        self.known().shapes.iter().any(|shape| shape.fed.is_some())
+        self.known().shapes.iter().any(|shape| shape.resolver.is_some())
     }
 
     pub(crate) fn feeding(&self) -> std::result::Result<FeedConnection<'_>, Fault> {
@@ -115,7 +115,7 @@ impl FeedConnection<'_> {
     /// Whether this node is the active feeder; takes the lock if it is free. A node with older
     /// resolvers than another's leaves the lock to that one.
     pub(crate) fn is_ours(&self) -> std::result::Result<bool, Fault> {
-        if fed::is_outdated(&self.connection, &self.store.known())? {
+        if table_resolver::is_outdated(&self.connection, &self.store.known())? {
             if self.is_ours.replace(false) {
                 self.connection.rows("SELECT pg_advisory_unlock(1380600396, 0)", &[])?;
             }
@@ -132,7 +132,7 @@ impl FeedConnection<'_> {
     pub(crate) fn feed(&self) -> std::result::Result<bool, Fault> {
         let known = self.store.known();
         let numbers: Vec<i64> = (known.schema.tables.iter().zip(&known.shapes))
-            .filter_map(|(table, shape)| shape.fed.as_ref().map(|_| table.number))
+            .filter_map(|(table, shape)| shape.resolver.as_ref().map(|_| table.number))
             .collect();
         let asked = asked(&self.connection, &numbers)?;
         if asked.is_empty() && !has_ready_entries(&self.connection)? {
@@ -148,7 +148,7 @@ impl FeedConnection<'_> {
             return Ok(true);
         }
         // This snapshot also includes results of newer resolvers from other nodes.
-        let done = match fed::is_outdated(&self.connection, &known) {
+        let done = match table_resolver::is_outdated(&self.connection, &known) {
             Ok(true) => Ok(0),
             Ok(false) => keep(&self.connection, &known, &said),
             Err(error) => Err(error),
@@ -177,9 +177,9 @@ impl FeedConnection<'_> {
                 break;
             }
             let table = known.schema.tables.iter().find(|table| table.number == row.table)?;
-            let fed = known.shape(table).fed.as_ref()?;
+            let resolver = known.shape(table).resolver.as_ref()?;
             said.ids.push(row.id);
-            match answer(fed, table, row) {
+            match answer(resolver, table, row) {
                 Ok(buckets) => {
                     said.named.0.extend(buckets.iter().map(|_| row.id));
                     said.named.1.extend(buckets);
@@ -239,7 +239,7 @@ const READY: &str = "NOT EXISTS (SELECT FROM rejoin.ask AS a WHERE a.table_numbe
 
 /// The resolver's buckets for a row, or why it failed.
 fn answer(
-    fed: &TableResolver,
+    resolver: &TableResolver,
     table: &Table,
     row: &QueuedRow,
 ) -> std::result::Result<Vec<String>, String> {
@@ -248,7 +248,7 @@ fn answer(
     let write =
         RowWrite { table: &table.name, id: key, operation: *operation, new, old: old.as_ref() };
     let said = catch_unwind(AssertUnwindSafe(|| {
-        fed.resolver.buckets(&write).map_err(|error| error.to_string())
+        resolver.resolver.buckets(&write).map_err(|error| error.to_string())
     }));
     let mut buckets = said.map_err(|_| String::from("the resolver panicked"))??;
     buckets.retain(|bucket| !bucket.is_empty());
@@ -260,7 +260,7 @@ fn answer(
     if let Some(odd) = buckets.iter().find(is_odd) {
         return Err(format!("{odd:?} is no name of a bucket"));
     }
-    let most = usize::try_from(fed.most).unwrap_or(usize::MAX);
+    let most = usize::try_from(resolver.most).unwrap_or(usize::MAX);
     if most > 0 && buckets.len() > most {
         return Err(format!("{} buckets, at most {most}", buckets.len()));
     }
@@ -330,13 +330,13 @@ fn announce(known: &Known, table: &Table) -> String {
     let number = table.number;
     let cast = known.shape(table).cast(table.key);
     let mut lower = String::new();
-    for below in below(known, table) {
-        let rows = below.rows(known, |link| format!("{link} = h.k::{cast}"));
+    for descendant in descendants(known, table) {
+        let rows = descendant.rows(known, |link| format!("{link} = h.k::{cast}"));
         let _ = write!(
             lower,
             "UNION SELECT h.tx, h.b, {}, lower.k FROM (SELECT * FROM was UNION SELECT * FROM becomes) AS h
              CROSS JOIN LATERAL {rows}\n",
-            below.table.number
+            descendant.table.number
         );
     }
     format!(

@@ -3,7 +3,7 @@
 
 use super::Known;
 use super::connection::Connection;
-use super::fed::PREFIX;
+use super::table_resolver::PREFIX;
 use super::triggers;
 use crate::config::{MembershipConfig, RowSecurity, TableConfig};
 use crate::error::{SchemaProblem, ServerError};
@@ -60,15 +60,16 @@ pub(super) fn resolverless(tables: Vec<String>) -> Vec<SchemaProblem> {
 fn lost(connection: &Connection, known: &Known, dropped: &[String]) -> Result<Vec<String>> {
     let all = known.schema.tables.iter().zip(&known.shapes);
     let served: Vec<i64> = all.clone().map(|(table, _)| table.number).collect();
-    let fed = all.filter(|(_, shape)| shape.fed.is_some());
-    let (fed, relations): (Vec<i64>, Vec<i64>) =
-        fed.map(|(table, shape)| (table.number, shape.relation)).unzip();
+    let resolver = all.filter(|(_, shape)| shape.resolver.is_some());
+    let (resolver, relations): (Vec<i64>, Vec<i64>) =
+        resolver.map(|(table, shape)| (table.number, shape.relation)).unzip();
     let select = "SELECT t.name FROM rejoin.table_number AS t JOIN rejoin.meta AS m ON m.key = $1 || t.number
         WHERE NOT t.number = ANY($2::bigint[]) AND NOT t.name = ANY($3::text[]) AND (t.number = ANY($4::bigint[])
           OR EXISTS (SELECT FROM pg_trigger AS g WHERE starts_with(g.tgname::text, $5)
             AND g.tgrelid IN (t.relation, to_regclass(quote_ident(t.name))) AND NOT g.tgrelid::bigint = ANY($6::bigint[])))
         ORDER BY t.name";
     let prefix = triggers::PREFIX;
-    let rows = connection.rows(select, &[&PREFIX, &fed, &dropped, &served, &prefix, &relations])?;
+    let rows =
+        connection.rows(select, &[&PREFIX, &resolver, &dropped, &served, &prefix, &relations])?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

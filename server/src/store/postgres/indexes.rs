@@ -1,4 +1,4 @@
-//! Creates missing indexes for the access paths by which rows are found ([`super::ways`]), each
+//! Creates missing indexes for the access paths by which rows are found ([`super::access_paths`]), each
 //! ordered by key.
 
 use super::Shape;

@@ -12,16 +12,16 @@ use rejoin_protocol::manifest::{SyncModel, TableManifest};
 
 use super::connection::Connection;
 use super::error::log_text;
-use super::fed::TableResolver;
 use super::guard::ServedTables;
 use super::introspect::{self, FoundTable};
 use super::log_tables::LogShape;
 use super::member::Function;
+use super::table_resolver::TableResolver;
 use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
 use super::{
-    Effects, Known, Shape, changelog, fed, fingerprint, indexes, log_tables, member, membership,
-    policies, rewritten,
+    Effects, Known, Shape, changelog, fingerprint, indexes, log_tables, member, membership,
+    policies, rewritten, table_resolver,
 };
 use crate::config::TableConfig;
 use crate::error::{RowSecurityProblem, SchemaProblem, ServerError};
@@ -135,7 +135,7 @@ fn refresh_in(
     let configs: Vec<&TableConfig> = found.iter().map(|(config, _)| *config).collect();
     let mut schema = Schema::default();
     let (mut manifests, mut shapes, mut is_rewritten) = (Vec::new(), Vec::new(), false);
-    for (config, NamedTable { table, function, fed }) in found {
+    for (config, NamedTable { table, function, resolver }) in found {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
         let identities = identities(connection, number, is_same, &table)?;
         let is_key_of_text = |at: usize| {
@@ -153,7 +153,7 @@ fn refresh_in(
             relation: table.relation,
             by_bytes: is_key_of_text(described.key),
             function,
-            fed,
+            resolver,
             effects: effects(connection, table.relation)?,
             refers_to_itself: refers_to_itself(connection, table.relation)?,
             columns: table.types,
@@ -191,7 +191,7 @@ fn refresh_in(
 struct NamedTable {
     table: FoundTable,
     function: Option<Function>,
-    fed: Option<TableResolver>,
+    resolver: Option<TableResolver>,
 }
 
 impl ReadTable for NamedTable {
@@ -262,8 +262,8 @@ fn read_table(
         return Ok(None);
     };
     let function = member::find(connection, config, problems)?;
-    let fed = fed::find(connection, config, table.relation, problems)?;
-    Ok(Some(NamedTable { table, function, fed }))
+    let resolver = table_resolver::find(connection, config, table.relation, problems)?;
+    Ok(Some(NamedTable { table, function, resolver }))
 }
 
 /// Side effects of writes to the table. A foreign key that only checks has none.
@@ -384,7 +384,7 @@ fn install(
         let (name, relation): (String, String) = (row.get(0), row.get(1));
         connection.batch(&format!("DROP TRIGGER {} ON {relation}", quoted(&name)))?;
     }
-    fed::forget_others(connection, known)?;
+    table_resolver::forget_others(connection, known)?;
     if gap {
         changelog::start_epoch(connection)?;
     }
@@ -403,10 +403,10 @@ fn install_on(
     if !is_installed(connection, shape, &wanted)? {
         install_triggers(connection, known, table, shape, &wanted)?;
         gap = true;
-    } else if fed::is_news(connection, table, shape)? {
+    } else if table_resolver::is_news(connection, table, shape)? {
         lock(connection, shape)?;
         member::install(connection, table, shape)?;
-        fed::install(connection, table, shape)?;
+        table_resolver::install(connection, table, shape)?;
         gap = true;
     }
     indexes::install(connection, table, shape)?;
@@ -467,5 +467,5 @@ fn install_triggers(
         ))?;
     }
     member::install(connection, table, shape)?;
-    fed::install(connection, table, shape)
+    table_resolver::install(connection, table, shape)
 }

@@ -91,21 +91,21 @@ impl KnownLog {
         self.head = self.head.max(head);
     }
 
-    pub(super) fn floor(&self, now: Instant) -> Option<Floor> {
+    pub(super) fn required(&self, now: Instant) -> Option<RequiredEnd> {
         let is_valid = self.at.is_some_and(|at| now.duration_since(at) < VALID);
         let is_known = is_valid && !self.end.epoch.is_empty() && self.end.head == self.head;
-        is_known.then(|| Floor { end: self.end.clone() })
+        is_known.then(|| RequiredEnd { end: self.end.clone() })
     }
 }
 
 /// What a snapshot must have. A later end is no reason to use it: a standby shows a commit before the database does if the
 /// commit waits for another standby, and a device that had seen it would seem to know a lost state.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Floor {
+pub(super) struct RequiredEnd {
     end: LogEnd,
 }
 
-impl Floor {
+impl RequiredEnd {
     /// The position whose tag is compared.
     pub(super) fn position(&self) -> i64 {
         self.end.head
@@ -131,7 +131,7 @@ mod tests {
         LogEnd { epoch: epoch.into(), head, tag: Some(head * 10) }
     }
 
-    /// Whether the floor is reached by an epoch, a head and the tag of the last position.
+    /// Whether the required end is reached by an epoch, a head and the tag of the last position.
     fn reaches(known: &KnownLog, now: Instant, (epoch, head, tag): (&str, i64, i64)) -> bool {
         let state = LogState {
             epoch: epoch.into(),
@@ -140,14 +140,14 @@ mod tests {
             head,
             unnumbered: false,
         };
-        known.floor(now).is_some_and(|floor| floor.is_reached(&state, Some(tag)))
+        known.required(now).is_some_and(|required| required.is_reached(&state, Some(tag)))
     }
 
     #[test]
     fn floor_is_the_last_position_read_or_notified() {
         let (mut known, now) = (KnownLog::default(), Instant::now());
         known.read_head(3, None, now);
-        assert_eq!(known.floor(now), None, "no tag is known");
+        assert_eq!(known.required(now), None, "no tag is known");
         known.read(end("a", 5), now);
         assert!(reaches(&known, now, ("a", 5, 50)));
         assert!(!reaches(&known, now, ("a", 4, 50)), "behind");
@@ -157,7 +157,7 @@ mod tests {
         known.read(end("a", 4), now);
         assert!(reaches(&known, now, ("a", 5, 50)), "an older read changes nothing");
         known.notified(7);
-        assert_eq!(known.floor(now), None, "a standby of a lost state may have reached 7, too");
+        assert_eq!(known.required(now), None, "a standby of a lost state may have reached 7, too");
         known.read(end("a", 7), now);
         assert!(!reaches(&known, now, ("a", 7, 71)) && reaches(&known, now, ("a", 7, 70)));
         known.read_head(8, Some(80), now);
@@ -187,10 +187,10 @@ mod tests {
             } else {
                 known.read(end("a", 5), later);
             }
-            assert_eq!(known.floor(later), None);
+            assert_eq!(known.required(later), None);
             known.read_head(5, None, later);
             known.read(end("a", 5), later);
-            assert_eq!(known.floor(later), None, "a standby of the lost state has 9");
+            assert_eq!(known.required(later), None, "a standby of the lost state has 9");
             known = KnownLog::default();
         }
         known.read(end("a", 9), now);
@@ -200,9 +200,9 @@ mod tests {
         known.read_head(9, Some(92), latest);
         assert!(reaches(&known, latest, ("a", 9, 92)));
         known.read_head(12, None, much_later);
-        assert_eq!(known.floor(much_later), None, "or meanwhile");
+        assert_eq!(known.required(much_later), None, "or meanwhile");
         known.read(end("a", 9), much_later - VALID / 2);
-        assert_eq!(known.floor(much_later), None, "devices may have been notified of 12");
+        assert_eq!(known.required(much_later), None, "devices may have been notified of 12");
         known = KnownLog::default();
         known.read(end("a", 9), now);
         known.read_head(5, None, later);

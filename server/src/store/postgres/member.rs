@@ -206,7 +206,7 @@ pub(super) fn replay(connection: &Connection, known: &Known) -> Result<Replayed>
             shape.cast(table.key)
         );
         connection.execute(&touch, &[&failure.id])?;
-        if shape.fed.is_some() {
+        if shape.resolver.is_some() {
             // The feeder records the outcome.
             let asked = "DELETE FROM rejoin.bucket_failure WHERE table_number = $1::bigint AND record_id = $2";
             connection.execute(asked, &[&table.number, &failure.id])?;

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use rejoin_protocol::Value;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::access_paths::{AccessPaths, Next};
 use super::connection::Sql;
 use super::rows::RowQuery;
 use super::types::{self, Form};
-use super::ways::{AccessPaths, Next};
 use crate::model::{Page, PageLimit, ReadScope, Row};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;

@@ -150,24 +150,24 @@ const ENTRIES: usize = GRANTS + 1;
 /// Sends what is expected to be read in one round trip.
 pub(super) fn ask(
     send: Send<'_>,
-    ahead: &ReadHint<'_>,
+    hint: &ReadHint<'_>,
     way: TransactionKind,
     answers: &mut Answers,
 ) -> std::result::Result<changelog::Ends, Fault> {
-    let (user, client_id) = (kept(ahead.user), kept(ahead.client_id));
+    let (user, client_id) = (kept(hint.user), kept(hint.client_id));
     let (user, client_id) = (user.as_ref(), client_id.as_ref());
-    let (position, buckets, limit) = ahead.entries.unwrap_or((0, &[], 0));
+    let (position, buckets, limit) = hint.entries.unwrap_or((0, &[], 0));
     let (possible, most) = (changelog::possible(buckets), changelog::most(limit));
     let nothing: Vec<&str> = Vec::new();
     let untyped = |text| Sql { text, types: &[] };
     let acts: [&(dyn ToSql + Sync); 3] = [&user, &nothing, &nothing];
     let holder: [&(dyn ToSql + Sync); 1] = [&user];
     let state: [&(dyn ToSql + Sync); 6] =
-        [&position, &possible, &most, &user, &client_id, &ahead.positions];
+        [&position, &possible, &most, &user, &client_id, &hint.positions];
     let mut asked: Vec<(Sql<'_>, Params<'_>)> = Vec::new();
     if way.acts {
         asked.push((untyped(policies::ACT_FOR), &acts));
-        answers.acting = Some((ahead.user.to_owned(), FurtherBuckets::default()));
+        answers.acting = Some((hint.user.to_owned(), FurtherBuckets::default()));
     }
     if way.holds {
         asked.push((untyped(records::HOLD_USER), &holder));
@@ -178,15 +178,14 @@ pub(super) fn ask(
     answers.tags = ends.tag.map(|tag| (ends.log.head, tag)).into_iter().collect();
     let Some(row) = row else { return Ok(ends) };
     let client = row.get::<_, Option<&str>>(0).map(|_| records::of_row(row));
-    answers.client =
-        client.map(|client| (ahead.user.to_owned(), ahead.client_id.to_owned(), client));
+    answers.client = client.map(|client| (hint.user.to_owned(), hint.client_id.to_owned(), client));
     let grants = row.get::<_, Vec<&str>>(GRANTS).into_iter().map(records::grant_of);
-    answers.grants = Some((ahead.user.to_owned(), grants.collect()));
+    answers.grants = Some((hint.user.to_owned(), grants.collect()));
     let positions = row.get::<_, Option<Vec<i64>>>(TAGS).unwrap_or_default();
     let tags = row.get::<_, Option<Vec<Option<i64>>>>(TAGS + 1).unwrap_or_default();
     let known = positions.into_iter().zip(tags);
     answers.tags.extend(known.filter_map(|(position, tag)| Some((position, tag?))));
-    if ahead.entries.is_some() {
+    if hint.entries.is_some() {
         let page = changelog::page_of(row, ENTRIES);
         answers.entries = Some(((position, buckets.to_vec(), limit), page));
     }

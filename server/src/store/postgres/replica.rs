@@ -1,7 +1,7 @@
 //! A hot standby of the database, from which pulls read.
 //!
 //! A standby is behind the database. A read counts only if the log of its snapshot ends where this
-//! server knows that the log ends (`floor`), and if it has a result that its caller can use. Otherwise
+//! server knows that the log ends (`required`), and if it has a result that its caller can use. Otherwise
 //! the caller reads the database. After some failures in a row the standby is not used for seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Known;
 use super::connection::Connection;
-use super::floor::{Floor, KnownLog, LogEnd};
+use super::known_log::{KnownLog, LogEnd, RequiredEnd};
 use super::pool::{Lease, Pool};
 use super::tls::Target;
 use super::transaction::{Entry, NotBegun, PostgresTransaction};
@@ -118,11 +118,11 @@ impl Replica {
         role: Option<&str>,
         work: &mut dyn FnMut(&dyn Reading) -> Result<bool, Fault>,
     ) -> bool {
-        let (Some(floor), Some(lease)) = (self.floor(), self.lease()) else { return false };
+        let (Some(required), Some(lease)) = (self.required(), self.lease()) else { return false };
         let Ok(connection) = lease.connection() else { return false };
         let entry = Entry::on(connection, None, READ);
         let transaction = PostgresTransaction::reading(connection, known, role, entry);
-        let transaction = transaction.above(floor);
+        let transaction = transaction.requiring(required);
         let done = work(&transaction);
         if transaction.is_before_begin() {
             lease.keep();
@@ -153,8 +153,8 @@ impl Replica {
     }
 
     /// What a snapshot must have; `None` if that is not known at the moment.
-    fn floor(&self) -> Option<Floor> {
-        lock(&self.log).floor(Instant::now())
+    fn required(&self) -> Option<RequiredEnd> {
+        lock(&self.log).required(Instant::now())
     }
 
     /// A connection, if the standby is in use and one is free. One request at a time opens a new

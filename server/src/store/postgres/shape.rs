@@ -1,7 +1,7 @@
 //! How a table is stored in this database.
 
-use super::fed::TableResolver;
 use super::member::Function;
+use super::table_resolver::TableResolver;
 use super::types::{Form, OwnerForm, Type};
 use crate::store::WriteKind;
 
@@ -17,7 +17,7 @@ pub(super) struct Shape {
     pub(super) by_bytes: bool,
     /// What names buckets for its rows: a database function or a host resolver.
     pub(super) function: Option<Function>,
-    pub(super) fed: Option<TableResolver>,
+    pub(super) resolver: Option<TableResolver>,
     pub(super) effects: Effects,
     /// Whether its rows may refer to other rows of the same table.
     pub(super) refers_to_itself: bool,

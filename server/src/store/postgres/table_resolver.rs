@@ -61,7 +61,7 @@ pub(super) fn find(
 pub(super) fn is_awaited(known: &Known, table: &Table) -> bool {
     let mut present = table;
     for _ in 0..=known.schema.tables.len() {
-        if known.shape(present).fed.is_some() {
+        if known.shape(present).resolver.is_some() {
             return true;
         }
         let Access::Chain { parent, .. } = present.access else { return false };
@@ -72,7 +72,7 @@ pub(super) fn is_awaited(known: &Known, table: &Table) -> bool {
 }
 
 /// The placeholder for the resolver's buckets of the row `alias`, as an array.
-pub(super) fn stand_in(table: &Table, alias: &str) -> String {
+pub(super) fn placeholder(table: &Table, alias: &str) -> String {
     format!("ARRAY['#{}:' || {}::text]", table.number, cell(table, alias, table.key))
 }
 
@@ -89,12 +89,12 @@ pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
 }
 
 /// Whether readers of these buckets only see resolved rows.
-pub(super) fn asks_spoken(buckets: &[String]) -> bool {
+pub(super) fn sees_resolved_only(buckets: &[String]) -> bool {
     !buckets.iter().any(|bucket| bucket == WAITING)
 }
 
-/// Like [`asks_spoken`], as a further condition on a member `m`.
-pub(super) fn spoken(is_asked: bool) -> &'static str {
+/// Like [`sees_resolved_only`], as a further condition on a member `m`.
+pub(super) fn resolved_only(is_asked: bool) -> &'static str {
     if !is_asked {
         return "";
     }
@@ -117,7 +117,7 @@ pub(super) fn put_awaited(rows: &str) -> String {
 }
 
 /// The trigger's last step: queues the row, unless no relevant column has changed.
-pub(super) fn capture(fed: &TableResolver, table: &Table) -> String {
+pub(super) fn capture(resolver: &TableResolver, table: &Table) -> String {
     let (old, new) = (cell(table, "OLD", table.key), cell(table, "NEW", table.key));
     let number = table.number;
     let is_same = |column: &String| {
@@ -125,7 +125,7 @@ pub(super) fn capture(fed: &TableResolver, table: &Table) -> String {
         format!("(to_jsonb(OLD)->{name}) IS NOT DISTINCT FROM (to_jsonb(NEW)->{name})")
     };
     let mut stays = String::from("false");
-    if let Some(columns) = &fed.columns {
+    if let Some(columns) = &resolver.columns {
         stays = format!(
             "{old} = {new} AND NOT EXISTS (SELECT FROM rejoin.bucket_failure AS f WHERE f.table_number = {number} \
              AND f.record_id = {new}::text)"
@@ -148,7 +148,7 @@ pub(super) fn capture(fed: &TableResolver, table: &Table) -> String {
     VALUES ({number}, {new}::text, 'update', to_jsonb(NEW), to_jsonb(OLD));
   END IF;
 ",
-        most = fed.most,
+        most = resolver.most,
     )
 }
 
@@ -169,7 +169,7 @@ pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> 
     connection.batch(&format!(
         "DELETE FROM rejoin.ask WHERE table_number = {number}; DELETE FROM rejoin.tell WHERE source_table = {number}"
     ))?;
-    let Some(fed) = &shape.fed else { return Ok(()) };
+    let Some(resolver) = &shape.resolver else { return Ok(()) };
     connection.batch(&format!(
         "INSERT INTO rejoin.meta AS m (key, value) VALUES ('{PREFIX}{number}', '{version}') ON CONFLICT(key) DO UPDATE
          SET value = greatest(m.value::bigint, {version})::text;
@@ -177,18 +177,18 @@ pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> 
          FROM {} AS t",
         cell(table, "t", table.key),
         shape.name,
-        version = fed.version,
+        version = resolver.version,
     ))
 }
 
 /// Whether the resolver is newer than the one last used. An older one, on a node not yet updated,
 /// is not called any more ([`is_outdated`]).
 pub(super) fn is_news(connection: &Connection, table: &Table, shape: &Shape) -> Result<bool> {
-    let Some(fed) = &shape.fed else { return Ok(false) };
+    let Some(resolver) = &shape.resolver else { return Ok(false) };
     let select =
         "SELECT coalesce((SELECT value::bigint < $2 FROM rejoin.meta WHERE key = $1), true)";
     let key = format!("{PREFIX}{}", table.number);
-    let row = connection.first(select, &[&key, &i64::from(fed.version)])?;
+    let row = connection.first(select, &[&key, &i64::from(resolver.version)])?;
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
@@ -197,8 +197,8 @@ pub(super) fn is_outdated(connection: &Connection, known: &Known) -> Result<bool
     let all = known.schema.tables.iter().zip(&known.shapes);
     let (keys, versions): (Vec<String>, Vec<i64>) = all
         .filter_map(|(table, shape)| {
-            let fed = shape.fed.as_ref()?;
-            Some((format!("{PREFIX}{}", table.number), i64::from(fed.version)))
+            let resolver = shape.resolver.as_ref()?;
+            Some((format!("{PREFIX}{}", table.number), i64::from(resolver.version)))
         })
         .unzip();
     let select = "SELECT EXISTS (SELECT FROM unnest($1::text[], $2::bigint[]) AS o(key, version)
@@ -214,8 +214,9 @@ pub(super) fn forget_others(connection: &Connection, known: &Known) -> Result<()
     let tell = "DELETE FROM rejoin.tell WHERE NOT source_table = ANY($1::bigint[])";
     connection.execute(tell, &[&numbers])?;
     let all = known.schema.tables.iter().zip(&known.shapes);
-    let fed = all.filter(|(_, shape)| shape.fed.is_some());
-    let keys: Vec<String> = fed.map(|(table, _)| format!("{PREFIX}{}", table.number)).collect();
+    let resolver = all.filter(|(_, shape)| shape.resolver.is_some());
+    let keys: Vec<String> =
+        resolver.map(|(table, _)| format!("{PREFIX}{}", table.number)).collect();
     let resolver =
         "DELETE FROM rejoin.meta WHERE starts_with(key, $1) AND NOT key = ANY($2::text[])";
     connection.execute(resolver, &[&PREFIX, &keys]).map(drop)

@@ -9,10 +9,10 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-use super::ahead::{self, Answers};
 use super::connection::{Connection, Params};
-use super::floor::Floor;
+use super::known_log::RequiredEnd;
 use super::pages::ParentRows;
+use super::prefetch::{self, Answers};
 use super::records::PutClient;
 use super::rows::{Lock, RowQuery};
 use super::{Known, changelog, check, error, hook, log, member, operate, policies, records};
@@ -29,7 +29,7 @@ use crate::store::{
 
 mod devices;
 mod entry;
-mod prefetch;
+mod expect;
 mod writing;
 
 use entry::Begin;
@@ -64,7 +64,7 @@ pub(super) struct PostgresTransaction<'a> {
     /// It begins with its first statement.
     begin: RefCell<Begin>,
     /// On a standby: what its log must have, and whether it lacks it.
-    floor: Option<Floor>,
+    required: Option<RequiredEnd>,
     is_behind: Cell<bool>,
     pub(super) log_session: LogSession,
 }
@@ -94,7 +94,7 @@ impl<'a> PostgresTransaction<'a> {
             has_log_lock: Cell::new(false),
             has_own_role: Cell::new(false),
             begin: RefCell::new(Begin::Waits(entry)),
-            floor: None,
+            required: None,
             is_behind: Cell::new(false),
             log_session: LogSession::default(),
         }
@@ -225,7 +225,10 @@ impl<'a> PostgresTransaction<'a> {
     }
 
     /// Reads rows that may have parents; visible parents are cached where they cannot change.
-    fn below<T>(&self, read: impl FnOnce(&ParentRows) -> Result<T, Error>) -> Result<T, Fault> {
+    fn with_parents<T>(
+        &self,
+        read: impl FnOnce(&ParentRows) -> Result<T, Error>,
+    ) -> Result<T, Fault> {
         if self.writes {
             return self.seen(read(&ParentRows::default()));
         }
@@ -411,9 +414,9 @@ impl ReadRows for PostgresTransaction<'_> {
     ) -> Result<(), Fault> {
         let ready = self.answers.borrow_mut().images(table, keys, scope);
         let coming = self.answers.borrow_mut().coming.take();
-        let (position, possible) = ahead::of_behind(coming.as_ref());
+        let (position, possible) = prefetch::of_behind(coming.as_ref());
         let behind: [&(dyn ToSql + Sync); 2] = [&position, &possible];
-        let also = coming.is_some().then_some((ahead::BEHIND, behind.as_slice()));
+        let also = coming.is_some().then_some((prefetch::BEHIND, behind.as_slice()));
         let look = self.look(table)?;
         let counted = self.seen(look.images(keys, (scope, false), ready, also, each))?;
         if let (Some(coming), Some(rows)) = (coming, counted) {
@@ -430,12 +433,12 @@ impl ReadRows for PostgresTransaction<'_> {
         scope: &ReadScope,
     ) -> Result<Page, Fault> {
         let look = self.look(table)?;
-        self.below(|above| look.page(after, room, scope, above))
+        self.with_parents(|above| look.page(after, room, scope, above))
     }
 
     fn count(&self, table: &Table, scope: &ReadScope) -> Result<i64, Fault> {
         let look = self.look(table)?;
-        self.below(|above| look.count(scope, above))
+        self.with_parents(|above| look.count(scope, above))
     }
 
     fn each(
@@ -445,7 +448,7 @@ impl ReadRows for PostgresTransaction<'_> {
         each: &mut dyn FnMut(&Row),
     ) -> Result<(), Fault> {
         let look = self.look(table)?;
-        self.below(|above| look.each(scope, above, each))
+        self.with_parents(|above| look.each(scope, above, each))
     }
 
     fn stored(

@@ -10,8 +10,8 @@
 use std::fmt::Write as _;
 
 use super::access::{buckets, writers};
-use super::below::{TableBelow, below};
-use super::{Known, fed, member};
+use super::descendants::{Descendant, descendants};
+use super::{Known, member, table_resolver};
 use crate::model::{Access, Table};
 use crate::store::access::writers_prefix;
 use crate::store::quote::{cell, literal, quoted};
@@ -35,7 +35,7 @@ pub(super) struct PostgresTrigger {
 
 /// Every trigger of a table.
 pub(super) fn of(known: &Known, table: &Table) -> Vec<PostgresTrigger> {
-    let text = Text { known, table, below: below(known, table) };
+    let text = Text { known, table, descendants: descendants(known, table) };
     let trigger = |what: &str, event, each, function: &str, body: String| PostgresTrigger {
         name: format!("{PREFIX}{what}"),
         event,
@@ -60,7 +60,7 @@ pub(super) fn of(known: &Known, table: &Table) -> Vec<PostgresTrigger> {
 struct Text<'a> {
     known: &'a Known,
     table: &'a Table,
-    below: Vec<TableBelow<'a>>,
+    descendants: Vec<Descendant<'a>>,
 }
 
 impl Text<'_> {
@@ -129,7 +129,8 @@ END"
         let shape = self.known.shape(self.table);
         let function = shape.function.as_ref();
         let members = function.map(|function| member::capture(function, self.table));
-        let asks = shape.fed.as_ref().map(|resolver| fed::capture(resolver, self.table));
+        let asks =
+            shape.resolver.as_ref().map(|resolver| table_resolver::capture(resolver, self.table));
         let declared = "  former text[] := ARRAY[]::text[];\n  fresh text[] := ARRAY[]::text[];\n";
         let stays = match function {
             Some(_) => format!("{stays} AND former @> fresh AND fresh @> former"),
@@ -187,7 +188,7 @@ END",
     /// is cheaper than a query.
     fn put_own(&self, rows: &str) -> String {
         let put = self.put(rows);
-        if fed::is_awaited(self.known, self.table) {
+        if table_resolver::is_awaited(self.known, self.table) {
             return put;
         }
         format!(
@@ -204,8 +205,8 @@ END",
 
     /// Entries of the rows that a query returns: bucket, table, key.
     fn put(&self, rows: &str) -> String {
-        if fed::is_awaited(self.known, self.table) {
-            return fed::put_awaited(rows);
+        if table_resolver::is_awaited(self.known, self.table) {
+            return table_resolver::put_awaited(rows);
         }
         format!("INSERT INTO rejoin.inbox(bucket, table_number, record_id)\n  {rows};\n")
     }
@@ -247,7 +248,7 @@ END",
         // Testing for one row is much cheaper than collecting them.
         let cast = self.known.shape(self.table).cast(self.table.key);
         let link = |link: &str| format!("{link} = new_key::{cast}");
-        let direct = self.below.iter().filter_map(|below| below.direct(self.known, link));
+        let direct = self.descendants.iter().filter_map(|lower| lower.direct(self.known, link));
         let has_rows = direct.collect::<Vec<_>>().join(" OR ");
         if has_rows.is_empty() {
             return String::new();
@@ -277,7 +278,7 @@ END",
     /// A row that moves, appears or disappears takes its descendants along; concurrent writers of
     /// descendants are waited for.
     fn below_row(&self) -> String {
-        if self.below.is_empty() {
+        if self.descendants.is_empty() {
             return String::new();
         }
         let number = self.table.number;
@@ -285,16 +286,16 @@ END",
         let mut text = String::from("  IF moves AND (TG_OP <> 'INSERT' OR adopts) THEN\n");
         // With a foreign key, no child can be added to a row being deleted, and an inserted row has
         // none.
-        let is_guarded = self.below.iter().all(|below| below.is_guarded(&self.table.name));
+        let is_guarded = self.descendants.iter().all(|lower| lower.is_guarded(&self.table.name));
         let alone = if is_guarded { "= 'UPDATE'" } else { "<> 'INSERT'" };
         let _ = writeln!(
             text,
             "    IF TG_OP {alone} THEN\n      FOREACH above IN ARRAY keys LOOP\n        \
              PERFORM rejoin.hold({number}, above, true);\n      END LOOP;\n    END IF;"
         );
-        for below in &self.below {
-            let rows = below.rows(self.known, |link| format!("{link} = ANY(keys::{cast}[])"));
-            let number = below.table.number;
+        for lower in &self.descendants {
+            let rows = lower.rows(self.known, |link| format!("{link} = ANY(keys::{cast}[])"));
+            let number = lower.table.number;
             let rows = format!(
                 "SELECT DISTINCT b, {number}, k FROM unnest(buckets) AS b, {rows} WHERE b IS NOT NULL"
             );
@@ -314,19 +315,19 @@ END",
             buckets(self.known, self.table, "t"),
         ));
         let mut text = format!("BEGIN\n  {own}");
-        for below in &self.below {
+        for lower in &self.descendants {
             let key = self.key("t");
-            let rows = below.rows(self.known, |link| format!("{link} = {key}"));
+            let rows = lower.rows(self.known, |link| format!("{link} = {key}"));
             let rows = format!(
                 "SELECT b, {}, k FROM (SELECT unnest({}) AS b, lower.k FROM {table} AS t CROSS JOIN LATERAL {rows}) AS gone
   WHERE b IS NOT NULL",
-                below.table.number,
+                lower.table.number,
                 buckets(self.known, self.table, "t"),
             );
             let _ = write!(text, "  {}", self.put(&rows));
         }
-        if self.known.shape(self.table).fed.is_some() {
-            text.push_str(&fed::truncate(self.known, self.table));
+        if self.known.shape(self.table).resolver.is_some() {
+            text.push_str(&table_resolver::truncate(self.known, self.table));
         }
         if self.known.shape(self.table).function.is_some() {
             text.push_str(&member::forget_all(self.table));

@@ -21,14 +21,14 @@ pub(super) struct SqliteTrigger {
 }
 
 /// A table below another, with the tables between them, from lower to upper.
-struct Below<'a> {
+struct Descendant<'a> {
     table: &'a Table,
     path: Vec<&'a Table>,
 }
 
 /// Every trigger of a table.
 pub(super) fn of(schema: &Schema, table: &Table) -> Vec<SqliteTrigger> {
-    let text = Text { schema, table, below: below(schema, table) };
+    let text = Text { schema, table, descendants: descendants(schema, table) };
     vec![
         text.before_insert(),
         text.after_insert(),
@@ -56,7 +56,7 @@ pub(super) fn indexes(table: &Table) -> Vec<(String, String)> {
     parent.into_iter().chain(bucket.map(|at| ("bucket", at))).filter_map(index).collect()
 }
 
-fn below<'a>(schema: &'a Schema, table: &'a Table) -> Vec<Below<'a>> {
+fn descendants<'a>(schema: &'a Schema, table: &'a Table) -> Vec<Descendant<'a>> {
     schema
         .tables
         .iter()
@@ -65,7 +65,7 @@ fn below<'a>(schema: &'a Schema, table: &'a Table) -> Vec<Below<'a>> {
             while let Some(Access::Chain { parent, .. }) = path.last().map(|last| last.access) {
                 let above = schema.tables.get(parent)?;
                 if above.number == table.number {
-                    return Some(Below { table: lower, path });
+                    return Some(Descendant { table: lower, path });
                 }
                 if path.len() > schema.tables.len() {
                     return None;
@@ -83,7 +83,7 @@ pub(super) const ADOPTED: &str = "rejoin: rows below this key are not the new ro
 struct Text<'a> {
     schema: &'a Schema,
     table: &'a Table,
-    below: Vec<Below<'a>>,
+    descendants: Vec<Descendant<'a>>,
 }
 
 impl Text<'_> {
@@ -108,7 +108,7 @@ impl Text<'_> {
     /// create it again only in the bucket whose users wrote it last.
     fn adopted(&self) -> Option<SqliteTrigger> {
         let key = self.key("NEW");
-        let direct = self.below.iter().filter_map(|below| match below.path.as_slice() {
+        let direct = self.descendants.iter().filter_map(|lower| match lower.path.as_slice() {
             [only] => Some(format!(
                 "EXISTS (SELECT 1 FROM {} AS d0 WHERE {} = {key})",
                 quoted(&only.name),
@@ -158,7 +158,7 @@ impl Text<'_> {
 
     /// A row that moves takes its descendants along.
     fn moved(&self) -> Option<SqliteTrigger> {
-        if self.below.is_empty() {
+        if self.descendants.is_empty() {
             return None;
         }
         let decides = match self.table.access {
@@ -260,29 +260,31 @@ impl Text<'_> {
     }
 
     fn entries_below(&self, buckets: &str, keys: &str) -> Vec<String> {
-        let of = |below: &Below<'_>| {
+        let of = |descendant: &Descendant<'_>| {
             let mut from = String::new();
-            for (at, table) in below.path.iter().enumerate() {
+            for (at, table) in descendant.path.iter().enumerate() {
                 let join = if at == 0 { "FROM" } else { " JOIN" };
                 let _ = write!(from, "{join} {} AS d{at}", quoted(&table.name));
-                if let Some(lower) = at.checked_sub(1).and_then(|lower| below.path.get(lower)) {
+                if let Some(lower) = at.checked_sub(1).and_then(|lower| descendant.path.get(lower))
+                {
                     let link = lower.parent_column().unwrap_or_default();
                     let key = cell(table, &format!("d{at}"), table.key);
                     let child = cell(lower, &format!("d{}", at - 1), link);
                     let _ = write!(from, " ON {key} = {child}");
                 }
             }
-            let top = below.path.len() - 1;
-            let link = below.path.last().and_then(|last| last.parent_column()).unwrap_or_default();
-            let link = below
+            let top = descendant.path.len() - 1;
+            let link =
+                descendant.path.last().and_then(|last| last.parent_column()).unwrap_or_default();
+            let link = descendant
                 .path
                 .last()
                 .map_or(String::new(), |last| cell(last, &format!("d{top}"), link));
-            let key = cell(below.table, "d0", below.table.key);
+            let key = cell(descendant.table, "d0", descendant.table.key);
             let rows = format!("(SELECT {key} AS k {from} WHERE {link} IN ({keys}))");
-            insert(below.table.number, &rows, buckets)
+            insert(descendant.table.number, &rows, buckets)
         };
-        self.below.iter().map(of).collect()
+        self.descendants.iter().map(of).collect()
     }
 
     fn bump(&self) -> Vec<String> {

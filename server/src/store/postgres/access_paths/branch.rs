@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{AccessPath, AccessPaths, BRANCHES, Next, condition};
-use crate::store::postgres::fed;
+use crate::store::postgres::table_resolver;
 use crate::store::postgres::types::Form;
 use crate::store::quote::cell;
 
@@ -53,9 +53,9 @@ impl AccessPaths<'_> {
         )
     }
 
-    fn branches(&self, way: AccessPath, next: Next) -> Vec<String> {
+    fn branches(&self, path: AccessPath, next: Next) -> Vec<String> {
         let (table, most) = (self.table, next.most);
-        match way {
+        match path {
             AccessPath::Equals { column, list } => {
                 let (value, cast) = (cell(table, "t", column), self.cast(table, column));
                 let many = self.lists.get(list - 1).map_or(0, Vec::len);
@@ -72,7 +72,7 @@ impl AccessPaths<'_> {
                     |at| self.branch(&format!("{value} = (${list}::text[])[{at}]{cast}"), next);
                 (1..=many.next_power_of_two()).map(one).collect()
             }
-            AccessPath::Members { list, spoken } => vec![self.members(list, spoken, next)],
+            AccessPath::Members { list, resolved } => vec![self.members(list, resolved, next)],
             AccessPath::Below { column, parent } => {
                 let Some(keys) = self.keys(parent, true) else { return Vec::new() };
                 let rows = self.branch(&format!("{} = p.key", cell(table, "t", column)), next);
@@ -89,7 +89,7 @@ impl AccessPaths<'_> {
 
     /// The rows that a function or a resolver put into buckets. Members are ordered by key for text
     /// and UUID keys; for other keys all members of a bucket are read.
-    fn members(&self, list: usize, spoken: bool, next: Next) -> String {
+    fn members(&self, list: usize, resolved: bool, next: Next) -> String {
         let Next { most, goes_on } = next;
         let table = self.table;
         let cast = self.shape(table).cast(table.key);
@@ -107,7 +107,7 @@ impl AccessPaths<'_> {
              FROM rejoin.member AS m CROSS JOIN LATERAL {row} AS c WHERE m.bucket = v.v AND m.table_number = {}{later}{} \
              ORDER BY {order} LIMIT {most}) AS c ORDER BY c.k LIMIT {most})",
             table.number,
-            fed::spoken(spoken)
+            table_resolver::resolved_only(resolved)
         )
     }
 
@@ -115,7 +115,7 @@ impl AccessPaths<'_> {
     /// named `c0` and so on.
     pub(in super::super) fn page(&self, columns: &str, next: Next) -> Option<String> {
         let branches: Vec<String> =
-            self.own.iter().flat_map(|way| self.branches(*way, next)).collect();
+            self.own.iter().flat_map(|path| self.branches(*path, next)).collect();
         if branches.is_empty() {
             return None;
         }

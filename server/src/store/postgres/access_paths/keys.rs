@@ -3,7 +3,7 @@
 use super::{AccessPath, AccessPaths, condition};
 use crate::model::Table;
 use crate::store::access::parent_alias;
-use crate::store::postgres::fed;
+use crate::store::postgres::table_resolver;
 use crate::store::quote::{cell, literal};
 
 /// Rows from which a table that all users read is not counted: every first sync would count it.
@@ -15,11 +15,11 @@ impl AccessPaths<'_> {
     pub(super) fn held(
         &self,
         table: &Table,
-        ways: &[AccessPath],
+        paths: &[AccessPath],
         alias: &str,
         of: &dyn Fn(usize) -> String,
     ) -> String {
-        let held = ways.iter().filter_map(|way| match *way {
+        let held = paths.iter().filter_map(|path| match *path {
             AccessPath::Equals { column, list } => Some(format!(
                 "{} = ANY(${list}::text[]{})",
                 of(column),
@@ -28,12 +28,12 @@ impl AccessPaths<'_> {
                     cast => format!("{cast}[]"),
                 }
             )),
-            AccessPath::Members { list, spoken } => Some(format!(
+            AccessPath::Members { list, resolved } => Some(format!(
                 "(SELECT true FROM rejoin.member AS m WHERE m.table_number = {} AND m.record_id = {}::text \
                  AND m.bucket = ANY(${list}::text[]){} LIMIT 1)",
                 table.number,
                 of(table.key),
-                fed::spoken(spoken)
+                table_resolver::resolved_only(resolved)
             )),
             AccessPath::Below { column, parent } => {
                 let upper = self.table_at(parent)?;
@@ -55,7 +55,7 @@ impl AccessPaths<'_> {
     /// Up to `most` visible parent keys and their table; `None` if no access path leads through
     /// another table.
     pub(in super::super) fn above(&self, most: usize) -> Option<(usize, String)> {
-        let parent = self.own.iter().find_map(|way| match way {
+        let parent = self.own.iter().find_map(|path| match path {
             AccessPath::Below { parent, .. } => Some(*parent),
             _ => None,
         })?;
@@ -105,14 +105,14 @@ impl AccessPaths<'_> {
     fn keys_of(
         &self,
         table: &Table,
-        ways: &[AccessPath],
+        paths: &[AccessPath],
         live: &str,
         distinct: bool,
     ) -> Option<String> {
-        let found = ways.iter().filter_map(|way| self.keys_by(table, *way, live));
+        let found = paths.iter().filter_map(|path| self.keys_by(table, *path, live));
         let all: Vec<String> = found.collect();
         let is_alone =
-            !distinct || matches!(ways, [way] if !matches!(way, AccessPath::Members { .. }));
+            !distinct || matches!(paths, [path] if !matches!(path, AccessPath::Members { .. }));
         match all.as_slice() {
             [] => None,
             [one] if is_alone => Some(one.clone()),
@@ -121,7 +121,7 @@ impl AccessPaths<'_> {
         }
     }
 
-    fn keys_by(&self, table: &Table, way: AccessPath, live: &str) -> Option<String> {
+    fn keys_by(&self, table: &Table, path: AccessPath, live: &str) -> Option<String> {
         let key = cell(table, "t", table.key);
         let name = &self.shape(table).name;
         // Without a limit the planner would not use the index.
@@ -130,7 +130,7 @@ impl AccessPaths<'_> {
                 "LATERAL (SELECT {key} AS key FROM {name} AS t WHERE {condition}{live} OFFSET 0) AS c"
             )
         };
-        Some(match way {
+        Some(match path {
             AccessPath::Equals { column, list } => {
                 let equal =
                     format!("{} = v.v{}", cell(table, "t", column), self.cast(table, column));
@@ -139,14 +139,14 @@ impl AccessPaths<'_> {
                     rows(&equal)
                 )
             }
-            AccessPath::Members { list, spoken } => {
+            AccessPath::Members { list, resolved } => {
                 let equal = format!("{key} = m.record_id::{}", self.shape(table).cast(table.key));
                 format!(
                     "SELECT c.key FROM rejoin.member AS m CROSS JOIN {} \
                      WHERE m.bucket = ANY(${list}::text[]) AND m.table_number = {}{}",
                     rows(&equal),
                     table.number,
-                    fed::spoken(spoken)
+                    table_resolver::resolved_only(resolved)
                 )
             }
             AccessPath::Below { column, parent } => {

@@ -8,12 +8,12 @@
 //! that snapshot has changes without a position, the work runs again behind the sequencer.
 //!
 //! A transaction on a standby may be behind: it fails when it reads the log, unless the log has what
-//! this server knows (`floor`).
+//! this server knows (`required`).
 
 use tokio_postgres::Row;
 
 use super::super::connection::{Connection, Params, Sql};
-use super::super::floor::{Floor, LogEnd};
+use super::super::known_log::{LogEnd, RequiredEnd};
 use super::super::{FINGERPRINT, is_of};
 use super::PostgresTransaction;
 use crate::error::Fault;
@@ -145,15 +145,15 @@ impl PostgresTransaction<'_> {
     }
 
     /// The same transaction on a standby: it fails when it reads the log, unless the log is above
-    /// the floor.
-    pub(in crate::store::postgres) fn above(self, floor: Floor) -> Self {
-        Self { floor: Some(floor), ..self }
+    /// the required end.
+    pub(in crate::store::postgres) fn requiring(self, required: RequiredEnd) -> Self {
+        Self { required: Some(required), ..self }
     }
 
     /// Keeps the state of the log, which is constant in a snapshot.
     pub(super) fn keep_log(&self, log: &LogState) -> Result<(), Fault> {
-        if let Some(floor) = &self.floor
-            && !floor.is_reached(log, self.tag_of(floor.position())?)
+        if let Some(required) = &self.required
+            && !required.is_reached(log, self.tag_of(required.position())?)
         {
             self.is_behind.set(true);
             return Err(Fault::Transient(String::from("the replica is behind")));
@@ -162,7 +162,7 @@ impl PostgresTransaction<'_> {
         Ok(())
     }
 
-    /// Whether the log is not above the floor.
+    /// Whether the log is not above the required end.
     pub(in crate::store::postgres) fn is_behind(&self) -> bool {
         self.is_behind.get()
     }
