@@ -10,7 +10,7 @@ use crate::http::Http;
 
 /// A registered device.
 pub(crate) struct Device {
-    http: Http,
+    pub(crate) http: Http,
     client_id: String,
     version: i64,
     hash: String,

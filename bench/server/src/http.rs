@@ -10,6 +10,8 @@ pub(crate) struct Http {
     stream: BufReader<TcpStream>,
     pub(crate) user: String,
     is_plain: bool,
+    /// JSON of the header `Rejoin-Subscriptions`; empty for none.
+    pub(crate) subscriptions: String,
     line: String,
     body: Vec<u8>,
 }
@@ -20,7 +22,8 @@ impl Http {
         stream.set_nodelay(true)?;
         let stream = BufReader::with_capacity(64 * 1024, stream);
         let (line, body) = (String::new(), Vec::new());
-        Ok(Self { stream, user: user.to_owned(), is_plain: false, line, body })
+        let (user, subscriptions) = (user.to_owned(), String::new());
+        Ok(Self { stream, user, is_plain: false, subscriptions, line, body })
     }
 
     /// The connection of a device without Rejoin's extensions.
@@ -50,8 +53,12 @@ impl Http {
 
     fn ask(&mut self, method: &str, path: &str, body: &str, encoding: &str) -> Result<&[u8]> {
         let protocol = if self.is_plain { "" } else { "Rejoin-Protocol: 1\r\n" };
+        let subscriptions = match self.subscriptions.as_str() {
+            "" => String::new(),
+            json => format!("Rejoin-Subscriptions: {json}\r\n"),
+        };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-User-ID: {}\r\n{protocol}Accept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-User-ID: {}\r\n{protocol}{subscriptions}Accept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.user,
             body.len()
         );

@@ -25,6 +25,7 @@ mod http;
 mod lag;
 mod live;
 mod measure;
+mod members;
 mod memory;
 mod plain;
 mod plans;

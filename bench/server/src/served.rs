@@ -87,6 +87,34 @@ name = \"countries\"
 allow_global_read = true
 ";
 
+/// Tasks of teams, whose members are in a table of the application; each team is also a stream.
+const MEMBERS_CONFIGURATION: &str = "
+[auth]
+header = \"X-User-ID\"
+
+[membership]
+query = \"SELECT user_id, 'team:' || team AS bucket FROM member\"
+tables = [\"member\"]
+
+[[tables]]
+name = \"tasks\"
+owner_column = \"owner_id\"
+bucket_by_column = \"team\"
+bucket_prefix = \"team:\"
+
+[[tables]]
+name = \"reports\"
+bucket_by_column = \"project\"
+bucket_prefix = \"project:\"
+write = \"bucket\"
+
+[[streams]]
+name = \"project\"
+parameters = [{ name = \"project\", type = \"text\" }]
+bucket = \"project:{project}\"
+allow = \"SELECT true FROM project_member WHERE user_id = :user AND project = :project\"
+";
+
 /// Connections for ten thousand event streams, of which three quarters are used.
 const STREAMS_LIMITS: &str = "
 [limits]
@@ -175,6 +203,11 @@ impl Served {
     pub(crate) fn over_log(url: &str) -> Result<Self> {
         Session::to(url)?.run("DROP TABLE notes")?;
         Self::configured(url, LOG_CONFIGURATION)
+    }
+
+    /// Serves a database that has the tables, with members of teams and projects.
+    pub(crate) fn over_members(url: &str) -> Result<Self> {
+        Self::configured(url, MEMBERS_CONFIGURATION)
     }
 
     /// Serves a database that has the table of places.

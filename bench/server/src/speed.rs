@@ -17,6 +17,7 @@ use crate::device::{Device, spread, uuid};
 use crate::floor::Floor;
 use crate::http::Http;
 use crate::measure::{Ratio, ratio};
+use crate::members;
 use crate::plain;
 use crate::pooled;
 use crate::report::{Goal, Line};
@@ -79,6 +80,9 @@ pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
     let sizes = [(1, None), (100, each)];
     lines.extend(bench.pushes("log: publish", &sizes, Sent::Entries, wanted)?);
     drop(bench);
+    if wanted("memberships and subscriptions") {
+        lines.extend(members::lines(&cluster, rounds)?);
+    }
     if wanted("through a pooler") {
         lines.extend(pooled::lines(&cluster, rounds)?);
     }

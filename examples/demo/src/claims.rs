@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
 use crate::scene::{Scene, TABLES, cell, number, rows, tamper};
 use crate::stock::claims::{DEEDS, KOTLIN, RUST};
-use crate::{digests, stock, team};
+use crate::{digests, stock, surveys, team};
 
 /// A claim: its text, its check, and the fault that `--sabotage` injects.
 pub(crate) struct Claim {
@@ -17,7 +17,7 @@ pub(crate) struct Claim {
 }
 
 /// In the order in which the demo checks them.
-pub(crate) const CLAIMS: [Claim; 25] = [
+pub(crate) const CLAIMS: [Claim; 27] = [
     Claim {
         says: "The first sync copied every place to both devices.",
         proof: first_sync_is_whole,
@@ -154,6 +154,18 @@ pub(crate) const CLAIMS: [Claim; 25] = [
         says: "A member who left the team while offline: the edit is parked, the rows left the device.",
         proof: team::left_member_is_parked,
         sabotage: |scene| tamper(&scene.device("ben"), "DELETE FROM rejoin_mutation"),
+    },
+    Claim {
+        says: "A subscription brought the surveys of one site to one device; no other device has them.",
+        proof: surveys::site_is_on_one_device,
+        sabotage: |scene| tamper(&scene.device("ana"), "DELETE FROM surveys"),
+    },
+    Claim {
+        says: "The subscription ended while an edit of a survey waited: the edit was accepted, and the surveys left the device.",
+        proof: surveys::edit_outlives_the_subscription,
+        sabotage: |scene| {
+            tamper(&scene.server(), "UPDATE surveys SET finding = 'dry' WHERE id = 'cellar'")
+        },
     },
     Claim {
         says: "Kotlin: both devices performed the same declared action offline, and each sees only its own.",

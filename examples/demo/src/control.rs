@@ -3,6 +3,7 @@
 //!
 //! A device exits when its stdin closes, so it cannot outlive the controller.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -31,6 +32,10 @@ pub(crate) enum Order {
     Redo { id: String },
     /// Discard a parked mutation or entry.
     Discard { id: String },
+    /// Subscribe to a stream.
+    Subscribe { stream: String, parameters: BTreeMap<String, String> },
+    /// End this subscription.
+    Unsubscribe { stream: String, parameters: BTreeMap<String, String> },
     /// Push and pull once, and report the result.
     Sync,
     /// Push and pull in the background; answers at once.

@@ -21,6 +21,7 @@ mod server;
 mod site;
 mod stock;
 mod story;
+mod surveys;
 mod team;
 mod tell;
 

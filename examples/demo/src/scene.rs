@@ -9,7 +9,8 @@ use crate::site::Site;
 use rejoin_postgres::Database;
 
 /// The synced tables, parents first.
-pub(crate) const TABLES: [&str; 5] = ["places", "visits", "notes", "parts", "inspections"];
+pub(crate) const TABLES: [&str; 6] =
+    ["places", "visits", "notes", "parts", "inspections", "surveys"];
 
 /// The user of both devices.
 pub(crate) const USER: &str = "inspectors";
@@ -35,6 +36,10 @@ CREATE TABLE team_member (
     user_id TEXT NOT NULL, team TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (user_id, team));
 CREATE TABLE inspections (
     id TEXT PRIMARY KEY NOT NULL, team TEXT, created_by TEXT, place TEXT, state TEXT, note TEXT,
+    created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
+CREATE TABLE sites (id TEXT PRIMARY KEY NOT NULL, team TEXT NOT NULL);
+CREATE TABLE surveys (
+    id TEXT PRIMARY KEY NOT NULL, site TEXT, finding TEXT,
     created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
 ";
 

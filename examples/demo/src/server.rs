@@ -10,7 +10,7 @@ use anyhow::Result;
 use rejoin_server::{Config, Server, TableConfig};
 
 use crate::log::TABLES;
-use crate::team;
+use crate::{surveys, team};
 
 /// Serves the PostgreSQL database of this URL, or the file at this path without one; with `log`,
 /// also the tables of the log.
@@ -37,7 +37,9 @@ pub(crate) fn open(file: &Path, postgres: Option<&str>, log: bool) -> Result<Ser
         .with_table(TableConfig::child("notes", "visits", "visit_id"))
         .with_table(TableConfig::owned("parts", "owner_id"))
         .with_table(team::inspections())
-        .with_membership(team::membership());
+        .with_membership(team::membership())
+        .with_table(surveys::table())
+        .with_stream(surveys::stream());
     for table in TABLES.into_iter().filter(|_| log) {
         config = config.with_table(TableConfig::log(table, "country", "country:"));
     }

@@ -47,7 +47,8 @@ impl Story {
         self.come_back(&mut tablet, &mut phone)?;
         self.share_a_stock(&mut tablet, &mut phone, &RUST)?;
         self.account(&mut tablet, &mut phone)?;
-        let team = self.work_as_a_team(address)?;
+        let mut team = self.work_as_a_team(address)?;
+        self.survey_a_site(&mut team[0])?;
         let mut devices = vec![tablet, phone];
         devices.extend(team);
         if let Some(program) = &self.kotlin {

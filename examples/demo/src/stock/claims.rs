@@ -22,7 +22,7 @@ pub(crate) const RUST: Cast =
 
 /// The same with a device in Kotlin instead of the phone.
 pub(crate) const KOTLIN: Cast =
-    Cast { first: "tablet", second: "kotlin", part: "part-hinge", first_claim: 21 };
+    Cast { first: "tablet", second: "kotlin", part: "part-hinge", first_claim: 23 };
 
 /// Number of mutations per device: one action; two actions, an undo and a redo.
 pub(crate) const DEEDS: [(&str, i64); 2] = [("tablet", 1), ("phone", 4)];
