@@ -110,6 +110,17 @@ CREATE TABLE rejoin_gone (
     hash INTEGER PRIMARY KEY
 );
 
+-- Subscriptions of this device to streams. Ended ones stay while mutations wait for the server, which may need their rights.
+CREATE TABLE rejoin_subscription (
+    stream     TEXT NOT NULL,
+    parameters TEXT NOT NULL,    -- their values by name, as JSON in the order of the names
+    priority   INTEGER NOT NULL, -- lower ones are loaded first
+    ttl_ms     INTEGER NOT NULL, -- how long it lasts after the app no longer holds it
+    expires_ms INTEGER NOT NULL, -- when it ends, unless it is held; 0 if the app has ended it
+    state      TEXT,             -- what the last pull said about it, as JSON; NULL before
+    PRIMARY KEY (stream, parameters)
+) WITHOUT ROWID;
+
 -- The log model (docs/log.md). Keys of entries are 48 bytes, big-endian: time, counter, author, id. So SQLite orders them
 -- as the model does.
 

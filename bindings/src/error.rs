@@ -315,6 +315,7 @@ impl RejoinError {
                 let (status, code, retryable) = (*status, code.clone(), *retryable);
                 Self::Server { reason, status, code, retryable }
             }
+            SyncFault::SubscriptionRefused { .. } => Self::InvalidInput { reason },
             _ => Self::Protocol { reason },
         }
     }

@@ -28,6 +28,7 @@ mod history;
 #[cfg(feature = "synchro-import")]
 mod import;
 mod lifecycle;
+mod listener;
 mod open;
 mod queue;
 mod read;
@@ -35,6 +36,7 @@ mod read_only;
 mod repair;
 mod reset;
 mod services;
+mod streams;
 mod syncing;
 mod table;
 mod typed;
@@ -50,9 +52,11 @@ pub use read::Snapshot;
 pub use read_only::ReadOnlyClient;
 pub use reset::Reset;
 pub use services::Services;
+pub use streams::{StreamSubscription, Subscribe};
 pub use write::Transaction;
 
 use lifecycle::{InterruptHandle, Lifecycle};
+use streams::StreamBoard;
 use syncing::Syncing;
 
 /// An open database that syncs with a server.
@@ -97,6 +101,7 @@ pub(crate) struct Core {
     readers: Readers,
     hub: Arc<Hub>,
     syncing: Arc<Syncing>,
+    streams: Arc<StreamBoard>,
     lifecycle: Mutex<Lifecycle>,
     turn: Mutex<()>,
     /// Must be the last field: the file can be opened again once the other fields are dropped.

@@ -34,6 +34,7 @@ pub mod search;
 pub mod shortage;
 pub(crate) mod staging;
 pub(crate) mod statement;
+pub(crate) mod subscription;
 pub(crate) mod transaction;
 
 use std::collections::HashSet;
@@ -74,6 +75,7 @@ use schema::app_trigger;
 use schema::left_out::LeftOutPart;
 use schema::model::Schema;
 use statement::Footprints;
+use subscription::SubscriptionObserver;
 
 /// Options for opening an engine.
 #[derive(Debug, Clone)]
@@ -136,6 +138,7 @@ pub struct Engine {
     /// Incremented by each reset of the file.
     resets: u64,
     counters: Arc<Counters>,
+    subscriptions: Option<Arc<dyn SubscriptionObserver>>,
 }
 
 impl fmt::Debug for Engine {
@@ -177,6 +180,7 @@ impl Engine {
             exhausted: HashSet::new(),
             resets: 0,
             counters: Arc::default(),
+            subscriptions: None,
         };
         engine.db.note_ours()?;
         adopt::load_schema(&mut engine)?;
@@ -222,6 +226,7 @@ impl Engine {
             exhausted: HashSet::new(),
             resets: 0,
             counters: Arc::default(),
+            subscriptions: None,
         };
         adopt::know_schema(&mut engine)?;
         Ok(engine)

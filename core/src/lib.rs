@@ -49,6 +49,8 @@
 //!   their undo.
 //! - [`SyncStatus`] and [`SyncReport`]: what syncing does and did. [`DoctorReport`]: whether the rows are
 //!   the server's. [`Keep`] and [`Reset`]: clear the file, for example for another user.
+//! - [`Subscribe`] and [`StreamSubscription`]: rows that a device holds only while it subscribes to
+//!   them; see `docs/subscriptions.md` and [`SyncHandle::subscribe`].
 //! - [`Inspection`]: the content of a file, readable while an app has it open.
 //! - [`Error`]: one variant per decision of the caller; each documents the state of the data.
 //!
@@ -114,7 +116,7 @@ pub use block_on::block_on;
 pub use client::{
     AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, PendingColumn,
     PendingMutation, PendingRow, QueueHandle, ReadOnlyClient, Reset, SchemaHandle, Services,
-    Snapshot, StorageHandle, SyncHandle, Transaction,
+    Snapshot, StorageHandle, StreamSubscription, Subscribe, SyncHandle, Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::action::{
@@ -136,6 +138,7 @@ pub use engine::reset::Keep;
 pub use engine::row_state::RowSyncState;
 pub use engine::rows::patch::PatchKind;
 pub use engine::schema::left_out::LeftOutPart;
+pub use engine::subscription::{RefusalCode, StreamParameters, StreamStatus, SubscribedStream};
 pub use error::{
     ActionFault, ChangedRow, Error, InputFault, QueueFault, Result, StorageFault, SyncFault,
 };

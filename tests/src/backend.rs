@@ -9,7 +9,7 @@ use std::time::Duration;
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
-use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
+use rejoin_protocol::{Manifest, PROTOCOL_HEADER, SUBSCRIPTIONS_HEADER, USER_HEADER};
 use rejoin_server::{
     ActionConfig, Auth, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server, TableConfig,
 };
@@ -240,7 +240,8 @@ impl Backend {
     /// The answer to a request of `user`.
     pub fn answer(&self, user: &str, request: &Request) -> Response {
         let body = request.body.clone().unwrap_or_default();
-        let (status, body) = self.ask(user, request.method, &request.path, body);
+        let (status, body) =
+            self.send(user, (request.method, &request.path), request.subscriptions.clone(), body);
         // Neither quick nor slow: the pages of a snapshot keep their size.
         Response { status, body, took: Duration::from_secs(2), ..Response::default() }
     }
@@ -282,11 +283,22 @@ impl Backend {
     }
 
     fn ask(&self, user: &str, method: &str, path: &str, body: Vec<u8>) -> (u16, bytes::Bytes) {
-        let headers = [
+        self.send(user, (method, path), None, body)
+    }
+
+    fn send(
+        &self,
+        user: &str,
+        (method, path): (&str, &str),
+        subscriptions: Option<String>,
+        body: Vec<u8>,
+    ) -> (u16, bytes::Bytes) {
+        let mut headers = vec![
             (USER_HEADER.to_owned(), user.to_owned()),
             (PROTOCOL_HEADER.to_owned(), "1".to_owned()),
             ("Content-Type".to_owned(), "application/json".to_owned()),
         ];
+        headers.extend(subscriptions.map(|value| (SUBSCRIPTIONS_HEADER.to_owned(), value)));
         let answer = self.server().handle(method, path, &headers, body);
         let (status, _, body) = self.runtime.block_on(answer);
         (status, body)

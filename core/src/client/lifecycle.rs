@@ -240,6 +240,7 @@ impl Core {
         drop(turn);
         self.hub.hang_up();
         self.syncing.hang_up();
+        self.streams.hang_up();
         self.place.leave();
         if let Some(folder) = &self.config.temporary_folder {
             remove(folder);

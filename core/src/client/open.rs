@@ -14,6 +14,7 @@ use super::files::{OpenFile, OpenedFile, all_open, enter};
 use super::lifecycle::{InterruptHandle, connections, in_background, remove};
 use super::read_only::ReadOnlyClient;
 use super::services::{GivenServices, Latest, Services};
+use super::streams::StreamBoard;
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
@@ -23,6 +24,7 @@ use crate::engine::action::perform;
 use crate::engine::change::Origin;
 use crate::engine::checkpoint;
 use crate::engine::counters::Counters;
+use crate::engine::subscription;
 use crate::engine::{Engine, OpenOptions, ReadStop};
 use crate::error::{Error, InputFault, Result, StorageFault};
 use crate::host::{Host, SystemHost};
@@ -213,13 +215,14 @@ impl Core {
         let (engine_host, settings) = (Arc::clone(&host), config.clone());
         let counters = Arc::<Counters>::default();
         let actions = given.actions.clone();
+        let streams = StreamBoard::new(&host);
+        let to_streams = Arc::clone(&streams);
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_deref())?;
             engine_brake.of(&engine);
-            let idle = settings.transaction_idle;
-            perform::wait_for_actions(&mut engine, Arc::clone(&engine_brake) as _, idle);
-            set_up(&mut engine, &settings)?;
+            set_up(&mut engine, &settings, &engine_brake)?;
             engine.count_into(Arc::clone(&counters));
+            subscription::observe(&mut engine, Arc::clone(&to_streams) as _)?;
             observe_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)
         };
@@ -253,6 +256,7 @@ impl Core {
             readers,
             hub: started,
             syncing,
+            streams,
             lifecycle: Mutex::default(),
             turn: Mutex::default(),
             place,
@@ -261,7 +265,8 @@ impl Core {
 }
 
 /// Sets what the configuration says of the engine.
-fn set_up(engine: &mut Engine, config: &Config) -> Result<()> {
+fn set_up(engine: &mut Engine, config: &Config, interrupt: &Arc<InterruptHandle>) -> Result<()> {
+    perform::wait_for_actions(engine, Arc::clone(interrupt) as _, config.transaction_idle);
     engine.set_policies(config.policies.clone())?;
     checkpoint::set_durability(engine, config.durability)?;
     perform::set_action_budget(engine, config.action_budget);

@@ -70,7 +70,7 @@ impl StorageHandle<'_> {
     }
 
     /// Empties the file for the next user of the device: [`StorageHandle::reset`] that keeps the
-    /// local-only tables. `discarding` lists every mutation that the server has not accepted.
+    /// local-only tables. Subscriptions to streams are removed, too. `discarding` lists every mutation that the server has not accepted.
     ///
     /// # Errors
     /// As [`StorageHandle::reset`].

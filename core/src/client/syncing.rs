@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::listener::Listener;
 use super::{Core, SyncHandle};
 use crate::block_on::block_on;
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::sync::status::{FirstSync, SyncState, SyncStatus, Transition};
 use crate::sync::token::{Credentials, TokenProvider};
 use crate::transport::http::ANSWER_LIMIT;
 use crate::transport::{HttpTransport, Transport};
-use crate::watch::{Callback, Cancel, Deliver, Dispatcher, Subscription};
+use crate::watch::{Cancel, Subscription};
 use crate::writer::{Task, Writer};
 
 /// The driver, if syncing is started, and the published status.
@@ -53,7 +54,7 @@ struct Published {
     status: SyncStatus,
     /// The number of the last driver; the status of an earlier one, which may still end, is ignored.
     driver: u64,
-    listeners: Vec<Arc<Listener>>,
+    listeners: Vec<Arc<Listener<SyncStatus>>>,
     /// Status changes of stopped drivers.
     transitions: Vec<Transition>,
     /// The client has shut down; no listener is called any more.
@@ -75,14 +76,6 @@ async fn forward_status(
             return;
         }
     }
-}
-
-/// A status listener; it gets the latest status, not each one.
-struct Listener {
-    itself: Weak<Listener>,
-    latest: Mutex<Option<SyncStatus>>,
-    callback: Callback<SyncStatus>,
-    dispatcher: Arc<Dispatcher>,
 }
 
 impl SyncHandle<'_> {
@@ -316,7 +309,7 @@ impl Syncing {
         self.with(Driver::transitions).unwrap_or_else(|| self.published().transitions.clone())
     }
 
-    fn with<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Option<R> {
         self.running().as_ref().map(|running| ask(&running.driver))
     }
 
@@ -345,11 +338,11 @@ impl Syncing {
         }
     }
 
-    fn listen(&self, listener: &Arc<Listener>) {
+    fn listen(&self, listener: &Arc<Listener<SyncStatus>>) {
         let mut published = self.published();
         if published.over {
             drop(published);
-            return listener.callback.cancel();
+            return listener.cancel();
         }
         published.listeners.push(Arc::clone(listener));
         let status = published.status.clone();
@@ -365,7 +358,7 @@ impl Syncing {
             std::mem::take(&mut published.listeners)
         };
         for listener in listeners {
-            listener.callback.cancel();
+            listener.cancel();
         }
     }
 
@@ -388,48 +381,15 @@ fn with_stored(status: SyncStatus, stored: SyncStatus) -> SyncStatus {
     }
 }
 
-impl Listener {
-    fn new(function: Box<dyn FnMut(SyncStatus) + Send>, dispatcher: Arc<Dispatcher>) -> Arc<Self> {
-        Arc::new_cyclic(|itself| Self {
-            itself: Weak::clone(itself),
-            latest: Mutex::default(),
-            callback: Callback::new(function),
-            dispatcher,
-        })
-    }
-
-    fn latest(&self) -> MutexGuard<'_, Option<SyncStatus>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn notify(&self, status: SyncStatus) {
-        // If a status is already waiting, the dispatcher has this listener in its queue.
-        if self.latest().replace(status).is_none()
-            && let Some(itself) = self.itself.upgrade()
-        {
-            self.dispatcher.push(itself);
-        }
-    }
-}
-
-impl Deliver for Listener {
-    fn deliver(&self) {
-        let latest = self.latest().take();
-        if let Some(status) = latest {
-            self.callback.call(status);
-        }
-    }
-}
-
 /// A listener that can remove itself from its list.
 struct Listening {
-    listener: Arc<Listener>,
+    listener: Arc<Listener<SyncStatus>>,
     syncing: Weak<Syncing>,
 }
 
 impl Cancel for Listening {
     fn cancel(&self) {
-        self.listener.callback.cancel();
+        self.listener.cancel();
         if let Some(syncing) = self.syncing.upgrade() {
             let mut published = syncing.published();
             let gone: Vec<_> = published

@@ -19,6 +19,7 @@ use super::schema::app_trigger;
 use super::schema::model::{Schema, Table};
 use super::schema::sql::quoted;
 use super::staging::{self, Staging};
+use super::subscription;
 use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
@@ -29,10 +30,10 @@ use crate::ids::MutationId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Keep {
     /// Everything except the server's rows: pending mutations, the history, the user, local-only
-    /// tables. The next sync fetches the rows like a first sync.
+    /// tables, subscriptions to streams. The next sync fetches the rows like a first sync.
     Pending,
-    /// Local-only tables. Rows, queue, history, device id and user are removed: another user can
-    /// take the file.
+    /// Local-only tables. Rows, queue, history, subscriptions, device id and user are removed:
+    /// another user can take the file.
     Local,
     /// The tables, all of them empty, and their schema.
     Nothing,
@@ -78,6 +79,7 @@ pub fn reset(engine: &mut Engine, keep: Keep, give_up: &[MutationId]) -> Result<
         }
     };
     engine.resets += 1;
+    subscription::publish(engine)?;
     Ok(emptied)
 }
 
@@ -108,6 +110,7 @@ fn drop_base(engine: &mut Engine) -> Result<u64> {
         // Its rows are compared with the snapshot, so that they need not be emptied.
         log::require_snapshot(work.conn)?;
         forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
+        subscription::forget_states(work.conn)?;
         for table in work.schema.in_rows() {
             work.touched.table(&table.name);
         }
@@ -142,6 +145,7 @@ fn remove_everything(engine: &mut Engine, keep: Keep) -> Result<(u64, u64)> {
         engine.log.reload(&engine.schema);
         forget(conn, &format!("key NOT IN ({KEPT})"))?;
         verdict::forget_all(conn)?;
+        subscription::forget_all(conn)?;
         forget_queue(engine);
         engine.touched.queue();
         Ok((rows, local_rows))

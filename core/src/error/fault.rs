@@ -1,5 +1,7 @@
 //! What failed, within one variant of [`Error`](crate::Error).
 
+use rejoin_protocol::wire::subscription::RefusalCode;
+
 use crate::ids::MutationId;
 use crate::value::Value;
 
@@ -55,6 +57,15 @@ pub enum InputFault {
         table: String,
         /// The reason, and what to do.
         reason: String,
+    },
+    /// The device cannot send more subscriptions to streams.
+    #[error(
+        "the subscriptions of this device are longer than {limit} bytes with this one; end some, or give them a shorter ttl"
+    )]
+    TooManySubscriptions {
+        /// Maximum length of all subscriptions as JSON, with those that have ended and wait for mutations
+        /// to be sent.
+        limit: usize,
     },
 }
 
@@ -163,6 +174,17 @@ pub enum SyncFault {
         message: String,
         /// Whether the same request may succeed later.
         retryable: bool,
+    },
+    /// The server refuses a subscription to a stream. It stays until it expires or the app ends it, and
+    /// brings rows if the server accepts it later.
+    #[error("the server refuses the subscription to {stream}: {message}")]
+    SubscriptionRefused {
+        /// The stream's name.
+        stream: String,
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, for developers.
+        message: String,
     },
     /// The server's response is invalid; nothing of it was applied.
     #[error("answer not understood: {0}")]

@@ -130,6 +130,16 @@ impl Driver {
         self.shared.change(|inbox| inbox.requests.explicit = true);
     }
 
+    /// The app has subscribed to a stream or ended a subscription: a pass now, unless `Retry-After` forbids
+    /// it. Changes in quick succession are sent together, as local writes are.
+    pub fn subscriptions_changed(&self) {
+        let now = self.shared.now();
+        self.shared.change(|inbox| {
+            inbox.requests.eager = true;
+            inbox.requests.wrote.get_or_insert(now);
+        });
+    }
+
     /// The app came to the foreground: a pass now, unless `Retry-After` forbids it.
     pub fn foreground(&self) {
         self.shared.change(|inbox| inbox.requests.eager = true);
@@ -201,26 +211,40 @@ impl Driver {
     /// first one or a later one, and waiting does not resolve: [`SyncFault::Unauthorized`],
     /// [`SyncFault::UpgradeRequired`], errors of the file, a refused schema. [`Error::Closed`].
     pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Task<()> {
-        let mut status = self.status();
+        let status = self.status();
         if status.borrow().first_sync == FirstSync::Done {
             return Task::ready(Ok(()));
         }
+        self.wait_until(status, timeout, |SyncStatus { state, first_sync, .. }| match state {
+            _ if *first_sync == FirstSync::Done => Some(Ok(())),
+            SyncState::Stopped => Some(Err(Error::Closed)),
+            _ => None,
+        })
+    }
+
+    /// Waits until `is_done` returns a result for a watched value. Runs passes meanwhile.
+    ///
+    /// # Errors
+    /// Those of `is_done`, and as [`Driver::wait_for_first_sync`].
+    pub(crate) fn wait_until<T: Send + Sync + 'static>(
+        &self,
+        mut watched: watch::Receiver<T>,
+        timeout: Option<Duration>,
+        mut is_done: impl FnMut(&T) -> Option<Result<()>> + Send + 'static,
+    ) -> Task<()> {
         let shared = Arc::clone(&self.shared);
         let mut pass = self.sync_and_wait(None);
         let wait = async move {
             loop {
-                let SyncStatus { state, first_sync, .. } = status.borrow_and_update().clone();
-                match state {
-                    _ if first_sync == FirstSync::Done => return Ok(()),
-                    SyncState::Stopped => return Err(Error::Closed),
-                    _ => {}
+                if let Some(done) = is_done(&watched.borrow_and_update()) {
+                    return done;
                 }
                 tokio::select! {
                     done = &mut pass => match done {
                         Err(error) if !is_resolved_by_waiting(&error) => return Err(error),
                         _ => pass = shared.next_pass(),
                     },
-                    changed = status.changed() => changed.map_err(|_| Error::Closed)?,
+                    changed = watched.changed() => changed.map_err(|_| Error::Closed)?,
                 }
             }
         };
@@ -296,6 +320,7 @@ fn is_resolved_by_waiting(error: &Error) -> bool {
         Error::Storage(_)
             | Error::InvalidInput(_)
             | Error::WrongUser { .. }
+            | Error::Closed
             | Error::Sync(SyncFault::Unauthorized | SyncFault::UpgradeRequired(_))
     )
 }

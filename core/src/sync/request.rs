@@ -50,6 +50,9 @@ pub struct Request {
     pub extended: bool,
     /// JSON; `None` for a GET.
     pub body: Option<Vec<u8>>,
+    /// The value of the header [`rejoin_protocol::SUBSCRIPTIONS_HEADER`]; `None` without subscriptions,
+    /// and for a server without streams.
+    pub subscriptions: Option<String>,
     /// Its purpose.
     pub phase: Phase,
 }

@@ -12,6 +12,7 @@ mod pass;
 mod peer;
 mod plain;
 mod rejoin;
+mod subscriptions;
 
 use std::time::Duration;
 
@@ -140,12 +141,15 @@ impl Session {
                 self.pass.report.parked += import::settle_all(engine)? as u64;
             }
             match (self.pass.step, &mut self.peer) {
-                (PassStep::Done, _) => return Ok(Next::Finished(self.pass.finish(engine)?)),
+                (PassStep::Done, _) => {
+                    self.finish_subscriptions(engine)?;
+                    return Ok(Next::Finished(self.pass.finish(engine)?));
+                }
                 (PassStep::Schema, _) => return Ok(self.send_schema()),
                 (PassStep::Push | PassStep::Pull | PassStep::Log | PassStep::Check, Some(peer)) => {
                     if let Some(next) = peer.next(engine, &mut self.pass)? {
                         self.running = matches!(next, Next::Send(_)).then_some(Running::Peer);
-                        return Ok(next);
+                        return self.with_subscriptions(engine, next);
                     }
                 }
                 (_, _) => {
@@ -169,12 +173,13 @@ impl Session {
         end: &[u8],
         took: Option<Duration>,
     ) -> Result<Option<Request>> {
-        match (self.running, &mut self.peer) {
+        let ahead = match (self.running, &mut self.peer) {
             (Some(Running::Peer), Some(peer)) if self.resets == engine.resets() => {
-                peer.ahead(engine, &mut self.pass, end, took)
+                peer.ahead(engine, &mut self.pass, end, took)?
             }
-            _ => Ok(None),
-        }
+            _ => None,
+        };
+        ahead.map(|request| self.subscribed(engine, request)).transpose()
     }
 
     /// Applies the response to the last request, completely or not at all.

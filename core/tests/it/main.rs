@@ -11,6 +11,7 @@ mod log;
 mod read_only;
 mod shared;
 mod slow;
+mod streams;
 mod typed;
 mod watch;
 mod world;

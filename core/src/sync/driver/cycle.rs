@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::exchange::EventsRequest;
 use super::listen;
 use super::pass::{PassContext, PassFacts, PassResult};
 use super::schedule::{Halt, Schedule};
@@ -21,8 +22,8 @@ pub(super) struct Cycle {
     pass: PassContext,
     spawner: Spawner,
     schedule: Schedule,
-    /// The event stream: its path and the task that reads it.
-    listener: Option<(String, SpawnedTask)>,
+    /// The event stream: its request and the task that reads it.
+    listener: Option<(EventsRequest, SpawnedTask)>,
     /// The status after a suspension, until the next pass.
     before: SyncState,
     /// Whether only a hint caused this pass.
@@ -103,8 +104,8 @@ impl Cycle {
             shared.forget_listen_limit();
             shared.set_calm(0);
             self.schedule.keep_awake();
-            if let Some((path, _)) = self.listener.take() {
-                self.listener = Some(self.listener_at(path));
+            if let Some((request, _)) = self.listener.take() {
+                self.listener = Some(self.listener_at(request));
             }
         }
         let held = self.policy(inbox.network);
@@ -273,7 +274,7 @@ impl Cycle {
         self.pass.shared.board.set(state);
         self.pass.shared.set_calm(self.schedule.calm());
         if outcome.is_ok() {
-            self.listen(known.session.events.as_deref());
+            self.listen(known.session.events.as_ref());
         }
     }
 
@@ -316,23 +317,23 @@ impl Cycle {
     }
 
     /// Keeps the event stream open if the server has one and the metered policy allows it.
-    fn listen(&mut self, path: Option<&str>) {
+    fn listen(&mut self, request: Option<&EventsRequest>) {
         let network = self.pass.shared.lock().network;
         let is_wanted = network.online && self.policy(network) == Metered::Allow;
-        let Some(path) = path.filter(|_| is_wanted) else {
+        let Some(request) = request.filter(|_| is_wanted) else {
             self.listener = None;
             return;
         };
         // A listener that has ended found no stream; it is not restarted before a change.
-        if self.listener.as_ref().is_some_and(|(at, _)| at == path) {
+        if self.listener.as_ref().is_some_and(|(open, _)| open == request) {
             return;
         }
-        self.listener = Some(self.listener_at(path.to_owned()));
+        self.listener = Some(self.listener_at(request.clone()));
     }
 
-    fn listener_at(&self, path: String) -> (String, SpawnedTask) {
-        let task = self.spawner.spawn(listen::listen(self.pass.clone(), path.clone()));
-        (path, task)
+    fn listener_at(&self, request: EventsRequest) -> (EventsRequest, SpawnedTask) {
+        let task = self.spawner.spawn(listen::listen(self.pass.clone(), request.clone()));
+        (request, task)
     }
 
     fn has_written(&self) -> bool {

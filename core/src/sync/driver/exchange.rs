@@ -52,8 +52,17 @@ pub(crate) struct SessionState {
     pub(crate) progress: Progress,
     /// The server accepts compressed requests.
     pub(crate) gzip: bool,
-    /// The path of the server's event stream, if it has one.
-    pub(crate) events: Option<String>,
+    /// The server's event stream, if it has one.
+    pub(crate) events: Option<EventsRequest>,
+}
+
+/// The request for a server's event stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventsRequest {
+    /// With its query.
+    pub(crate) path: String,
+    /// The header with the subscriptions: the server reports changes of their rows too.
+    pub(crate) subscriptions: Option<String>,
 }
 
 /// The session, used by the writer for one step at a time.
@@ -142,6 +151,9 @@ pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<Sessio
         left_out: engine.left_out()?,
         progress: session.progress(),
         gzip: can(capability::GZIP),
-        events: client_id.map(|id| format!("/sync/events?client_id={id}")),
+        events: client_id.map(|id| EventsRequest {
+            path: format!("/sync/events?client_id={id}"),
+            subscriptions: session.subscriptions_header(),
+        }),
     })
 }

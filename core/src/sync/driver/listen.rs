@@ -10,10 +10,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rejoin_protocol::SUBSCRIPTIONS_HEADER;
 use rejoin_protocol::wire::event::Event;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::exchange::EventsRequest;
 use super::pass::PassContext;
 use super::schedule::{CALMEST, Ended, RETRY};
 use super::shared::{ListenLimit, Shared, random};
@@ -28,8 +30,8 @@ const PINGS: [u64; CALMEST as usize + 1] = [events::PING.as_secs(), 45, 240, 480
 /// How late a ping may be.
 const LATE: Duration = Duration::from_secs(40);
 
-/// Listens as long as the task exists. `path` is the stream's path, with its query.
-pub(super) async fn listen(pass: PassContext, path: String) {
+/// Listens as long as the task exists.
+pub(super) async fn listen(pass: PassContext, request: EventsRequest) {
     let soon = Backoff { max_retries: u32::MAX, slow: pass.config.sync_interval };
     let slowly = Backoff { max_retries: 0, ..soon };
     let mut failures = 0;
@@ -40,7 +42,7 @@ pub(super) async fn listen(pass: PassContext, path: String) {
         let level = most.min(*calm.borrow_and_update() as usize);
         let ping = PINGS[level];
         let mut asked = None;
-        let backoff = match open(&pass, &format!("{path}&ping={ping}"), &mut asked).await {
+        let backoff = match open(&pass, &request, ping, &mut asked).await {
             Ok(Some(stream)) => {
                 let mut stream = stream.idle(Duration::from_secs(ping) + LATE);
                 pass.shared.level.store(level, Ordering::Release);
@@ -105,17 +107,19 @@ impl Drop for Listening<'_> {
 /// refused. `asked` becomes the server's `Retry-After`.
 async fn open(
     pass: &PassContext,
-    path: &str,
+    events: &EventsRequest,
+    ping: u64,
     asked: &mut Option<Duration>,
 ) -> Result<Option<EventStream>> {
     let mut header = pass.keyring.begin().await?;
     for is_second in [false, true] {
         let mut headers = vec![("accept".to_owned(), "text/event-stream".to_owned())];
         headers.push(("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()));
+        let subscriptions = events.subscriptions.clone();
+        headers.extend(subscriptions.map(|value| (SUBSCRIPTIONS_HEADER.to_owned(), value)));
         headers.extend(header.clone());
-        let timeout = pass.config.ack_deadline;
-        let request =
-            HttpRequest { method: "GET", path: path.into(), headers, body: None, timeout };
+        let (timeout, path) = (pass.config.ack_deadline, format!("{}&ping={ping}", events.path));
+        let request = HttpRequest { method: "GET", path, headers, body: None, timeout };
         // A custom transport may not observe the timeout.
         let opened = tokio::time::timeout(timeout, pass.opened(request)).await;
         let opened = opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rejoin_protocol::SUBSCRIPTIONS_HEADER;
 use rejoin_protocol::wire::path;
 use tokio::sync::oneshot;
 
@@ -296,6 +297,8 @@ impl PassContext {
         if request.extended {
             headers.push(("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()));
         }
+        let subscriptions = request.subscriptions;
+        headers.extend(subscriptions.map(|value| (SUBSCRIPTIONS_HEADER.to_owned(), value)));
         let body = request.body.map(Bytes::from);
         if body.is_some() {
             headers.push(("content-type".to_owned(), "application/json".to_owned()));

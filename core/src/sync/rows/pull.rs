@@ -53,6 +53,8 @@ pub(crate) struct RowCounts {
     pub(crate) received: u64,
     /// Applied rows: of this and the collected pages, or none.
     pub(crate) applied: u64,
+    /// Whether the page was applied, with the collected ones.
+    pub(crate) is_applied: bool,
 }
 
 impl Gathered {
@@ -163,11 +165,11 @@ pub(crate) fn apply(
         if gathered.bytes > GATHERED_MOST {
             *gathered = Gathered::default();
             fact::write(engine, &fact::snapshot_due(RefetchReason::Retention))?;
-            return Ok(RowCounts { received, applied: 0 });
+            return Ok(RowCounts { received, ..RowCounts::default() });
         }
         let waits = gathered.lost < LOST_MOST && gathered.bytes <= COLLECTED_MOST;
         if ours.partial || answer.has_more && waits {
-            return Ok(RowCounts { received, applied: 0 });
+            return Ok(RowCounts { received, ..RowCounts::default() });
         }
         kept = Some(received);
         (sets, images) = (Vec::new(), std::mem::take(&mut gathered.rows).into_values().collect());
@@ -186,7 +188,7 @@ pub(crate) fn apply(
     *gathered = Gathered { lost, ..Gathered::default() };
     let batch = Batch { sets, images, detect_conflicts: true, meta, ..Batch::default() };
     let applied = engine.apply(batch)?.rows as u64;
-    Ok(RowCounts { received: kept.unwrap_or(applied), applied })
+    Ok(RowCounts { received: kept.unwrap_or(applied), applied, is_applied: true })
 }
 
 /// The requested rows that the response has: a server sends the rest with the next pages. Without

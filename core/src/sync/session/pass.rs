@@ -3,6 +3,8 @@
 //! It holds the limits of a pass (pulls, turns), its report, its progress, and the request numbers.
 //! It does not depend on the content of requests.
 
+use rejoin_protocol::wire::subscription::Subscription;
+
 use crate::engine::Engine;
 use crate::engine::rebase::Applied;
 use crate::engine::staging;
@@ -96,6 +98,8 @@ pub(super) struct Pass {
     /// The number of a push whose mutations are uncertain unless its response is applied.
     pub(super) unanswered: Option<i64>,
     pub(super) config: SessionConfig,
+    /// The subscriptions of the last request.
+    pub(super) subscriptions: Vec<Subscription>,
     numbers: Numbers,
     pulls: u32,
     patience: u32,
@@ -110,6 +114,7 @@ impl Pass {
             search: None,
             unanswered: None,
             config,
+            subscriptions: Vec::new(),
             numbers: Numbers::default(),
             pulls: 0,
             patience: MAX_TURNS,
@@ -150,7 +155,8 @@ impl Pass {
             self.progress = Progress { phase, done: 0, total: None };
         }
         let method = if body.is_some() { "POST" } else { "GET" };
-        Next::Send(Request { method, path: path.to_owned(), extended, body, phase })
+        let path = path.to_owned();
+        Next::Send(Request { method, path, extended, body, subscriptions: None, phase })
     }
 
     /// The progress of a push: what was pushed in this phase, out of that and the queue.

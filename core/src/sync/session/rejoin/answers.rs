@@ -7,11 +7,12 @@ use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 use rejoin_protocol::wire::stage::StageAnswer;
+use rejoin_protocol::wire::subscription::SubscriptionState;
 use rejoin_protocol::wire::{RowName, code};
 
 use super::{Purpose, Rejoin, Running};
 use crate::engine::rebase::{Applied, Batch, ServerVerdict};
-use crate::engine::{Engine, staging};
+use crate::engine::{Engine, staging, subscription};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 use crate::sync::request::Response;
@@ -175,7 +176,9 @@ impl Rejoin {
             None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
         };
         pull::leads_on(more, &before, cursor_of(&answer))?;
+        let states = states_of(&answer);
         let taken = pull::apply(engine, answer, running, &mut self.gathered)?;
+        subscription::record(engine, &pass.subscriptions, &states, taken.is_applied)?;
         pass.report.pulled += taken.applied;
         pass.progress.done += taken.received;
         pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
@@ -267,7 +270,10 @@ fn take_tail(
     let more = has_more(&answer);
     let before = present.pull_cursor.as_deref().unwrap_or_default();
     pull::leads_on(more, before, cursor_of(&answer))?;
+    let states = states_of(&answer);
     snapshot::tail(engine, present.clone(), answer, running)?;
+    // The rows are current after the merge, which a pull follows.
+    subscription::record(engine, &pass.subscriptions, &states, false)?;
     if !more && fact::recheck(engine)?.is_empty() {
         pass.search = Some(staging::Search::new(engine));
     }
@@ -280,6 +286,10 @@ fn has_more(answer: &PullResponse) -> bool {
 
 fn cursor_of(answer: &PullResponse) -> &str {
     answer.rejoin.as_ref().map_or("", |ours| ours.cursor.as_str())
+}
+
+fn states_of(answer: &PullResponse) -> Vec<SubscriptionState> {
+    answer.rejoin.as_ref().map_or_else(Vec::new, |ours| ours.subscriptions.clone())
 }
 
 /// Applies verdicts, then rows, then policy and rebase, in one transaction.

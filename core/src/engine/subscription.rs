@@ -1,0 +1,311 @@
+//! Subscriptions of this device to streams: sets of rows that it holds only while it subscribes to them.
+//!
+//! They are in the file, so that they survive a restart. One ends when it has expired or the app has ended
+//! it. It is sent to the server until no mutation waits any more, because these may need its rights; then
+//! it leaves the file, and the server removes its rows with the next pull.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rejoin_protocol::limits;
+pub use rejoin_protocol::wire::subscription::RefusalCode;
+use rejoin_protocol::wire::subscription::{Subscription, SubscriptionState, header};
+
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::error::{Error, InputFault, Result};
+pub(crate) use table::{forget_all, forget_states};
+
+/// A held subscription is not renewed more often: each renewal is a write.
+const RENEWAL_MS: i64 = 60_000;
+
+/// The parameters of a subscription by name, as texts: an integer in decimal digits, a UUID with
+/// hyphens.
+///
+/// ```
+/// # use rejoin_core::StreamParameters;
+/// let one = StreamParameters::from([("project", 42)]);
+/// assert_eq!(one, StreamParameters::from([("project", "42")]));
+/// assert!(StreamParameters::from(()).0.is_empty()); // For a stream without parameters.
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StreamParameters(pub BTreeMap<String, String>);
+
+impl<N: Into<String>, V: ToString, const COUNT: usize> From<[(N, V); COUNT]> for StreamParameters {
+    fn from(pairs: [(N, V); COUNT]) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.to_string())).collect())
+    }
+}
+
+impl From<BTreeMap<String, String>> for StreamParameters {
+    fn from(parameters: BTreeMap<String, String>) -> Self {
+        Self(parameters)
+    }
+}
+
+impl From<()> for StreamParameters {
+    fn from((): ()) -> Self {
+        Self::default()
+    }
+}
+
+/// Whether the rows of a subscription are on the device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StreamStatus {
+    /// No pull has returned its state yet.
+    #[default]
+    Waiting,
+    /// Pulls are fetching its rows.
+    Loading,
+    /// All its rows are here, as of the last pull. Also after a restart and offline.
+    Current,
+    /// The server refuses it; it brings no rows. Each pull tries it again.
+    Refused {
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, for developers.
+        message: String,
+    },
+}
+
+/// A subscription of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscribedStream {
+    /// The stream's name.
+    pub stream: String,
+    /// Its parameters.
+    pub parameters: StreamParameters,
+    /// Lower ones are loaded first.
+    pub priority: u8,
+    /// How long it lasts after the app no longer holds it.
+    pub ttl: Duration,
+    /// When it ends: wall-clock milliseconds since 1970. `None` while the app holds it.
+    pub ends_ms: Option<i64>,
+    /// Whether its rows are here.
+    pub status: StreamStatus,
+}
+
+/// What identifies a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct StreamKey {
+    pub(crate) stream: String,
+    pub(crate) parameters: StreamParameters,
+}
+
+/// A subscription that the app requests.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamRequest {
+    pub(crate) key: StreamKey,
+    pub(crate) priority: u8,
+    pub(crate) ttl: Duration,
+}
+
+/// Holds subscriptions for the app, and follows those of the file.
+pub(crate) trait SubscriptionObserver: Send + Sync {
+    /// Whether the app holds it: it does not expire.
+    fn holds(&self, key: &StreamKey) -> bool;
+    /// The subscriptions of the file have changed.
+    fn publish(&self, all: Vec<StoredStream>);
+}
+
+/// A subscription as the file has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredStream {
+    pub(crate) key: StreamKey,
+    pub(crate) priority: u8,
+    pub(crate) ttl_ms: i64,
+    pub(crate) expires_ms: i64,
+    pub(crate) state: Option<SubscriptionState>,
+}
+
+impl StoredStream {
+    fn to_wire(&self) -> Subscription {
+        let StreamKey { stream, parameters } = self.key.clone();
+        Subscription { stream, parameters: parameters.0, priority: self.priority }
+    }
+
+    /// When it ends if the app holds it until now.
+    fn renewed(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_add(self.ttl_ms)
+    }
+
+    fn is(&self, sent: &Subscription) -> bool {
+        self.key.stream == sent.stream && self.key.parameters.0 == sent.parameters
+    }
+
+    pub(crate) fn status(&self) -> StreamStatus {
+        match self.state.clone() {
+            None => StreamStatus::Waiting,
+            Some(SubscriptionState::Loading) => StreamStatus::Loading,
+            Some(SubscriptionState::Current) => StreamStatus::Current,
+            Some(SubscriptionState::Refused { code, message }) => {
+                StreamStatus::Refused { code, message }
+            }
+        }
+    }
+}
+
+/// Sets the observer, which receives the subscriptions of the file.
+pub(crate) fn observe(
+    engine: &mut Engine,
+    observer: std::sync::Arc<dyn SubscriptionObserver>,
+) -> Result<()> {
+    engine.subscriptions = Some(observer);
+    publish(engine)
+}
+
+/// Reports the subscriptions to the observer; after each change of the table.
+pub(crate) fn publish(engine: &Engine) -> Result<()> {
+    if let Some(observer) = &engine.subscriptions {
+        observer.publish(table::all(engine.db.conn())?);
+    }
+    Ok(())
+}
+
+/// Stores a subscription. One to the same rows gets the longer ttl and the lower priority, unless it has
+/// ended. Returns whether a pull can change its status.
+///
+/// # Errors
+/// `Refused` for an empty name, `TooManySubscriptions`; nothing was changed.
+pub(crate) fn subscribe(engine: &mut Engine, request: &StreamRequest) -> Result<bool> {
+    let StreamKey { stream, parameters } = &request.key;
+    if stream.is_empty() || parameters.0.contains_key("") {
+        return Err(Error::InvalidInput(InputFault::Refused {
+            what: format!("the subscription to {stream:?}"),
+            reason:
+                "a stream and its parameters have names; use those of the server's configuration"
+                    .to_owned(),
+        }));
+    }
+    let now_ms = now_ms(engine);
+    let find = |all: Vec<StoredStream>| all.into_iter().find(|one| one.key == request.key);
+    let before = find(table::all(engine.db.conn())?);
+    engine.write(Origin::Remote, |engine| {
+        remove_ended(engine)?;
+        table::put(engine.db.conn(), request, now_ms)?;
+        let all: Vec<_> = table::all(engine.db.conn())?.iter().map(StoredStream::to_wire).collect();
+        let limit = limits::SUBSCRIPTIONS;
+        header(&all).map(drop).ok_or_else(|| InputFault::TooManySubscriptions { limit }.into())
+    })?;
+    publish(engine)?;
+    let after = find(table::all(engine.db.conn())?);
+    let is_current = after.as_ref().is_some_and(|one| one.status() == StreamStatus::Current);
+    let priority = |one: &Option<StoredStream>| one.as_ref().map(|one| one.priority);
+    Ok(!is_current || priority(&before) != priority(&after))
+}
+
+/// Renews a subscription that the app no longer holds: its ttl begins.
+pub(crate) fn release(engine: &mut Engine, key: &StreamKey) -> Result<()> {
+    let now_ms = now_ms(engine);
+    let all = table::all(engine.db.conn())?;
+    let Some(one) = all.iter().find(|one| one.key == *key && one.expires_ms > 0) else {
+        return Ok(());
+    };
+    let expires_ms = one.renewed(now_ms);
+    engine.write(Origin::Remote, |engine| table::set_expiry(engine.db.conn(), key, expires_ms))?;
+    publish(engine)
+}
+
+/// Ends a subscription, if there is one.
+pub(crate) fn end(engine: &mut Engine, key: &StreamKey) -> Result<()> {
+    engine.write(Origin::Remote, |engine| table::set_expiry(engine.db.conn(), key, 0))?;
+    publish(engine)
+}
+
+/// The subscriptions of the next request, by priority. Renews those that the app holds, and removes those
+/// that have ended, unless mutations wait for the server.
+pub(crate) fn of_request(engine: &mut Engine) -> Result<Vec<Subscription>> {
+    let all = table::all(engine.db.conn())?;
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now_ms = now_ms(engine);
+    let is_due = |one: &&StoredStream| {
+        one.renewed(now_ms) - one.expires_ms > RENEWAL_MS.max(one.ttl_ms / 16)
+    };
+    let held = all.iter().filter(|one| is_held(engine, &one.key));
+    let renewed: Vec<&StoredStream> = held.filter(is_due).collect();
+    if !renewed.is_empty() || all.iter().any(|one| has_ended(engine, one, now_ms)) {
+        engine.write(Origin::Remote, |engine| {
+            for one in renewed {
+                table::set_expiry(engine.db.conn(), &one.key, one.renewed(now_ms))?;
+            }
+            remove_ended(engine)
+        })?;
+        publish(engine)?;
+    }
+    Ok(table::all(engine.db.conn())?.iter().map(StoredStream::to_wire).collect())
+}
+
+/// Stores what a pull says about the subscriptions of its request. `is_applied`: whether the rows up to
+/// this page are in the tables. A crash before this leaves an older state, until the next pull.
+pub(crate) fn record(
+    engine: &mut Engine,
+    sent: &[Subscription],
+    states: &[SubscriptionState],
+    is_applied: bool,
+) -> Result<()> {
+    let all = table::all(engine.db.conn())?;
+    let mut changed = Vec::new();
+    for (sent, state) in sent.iter().zip(states) {
+        let Some(one) = all.iter().find(|one| one.is(sent)) else { continue };
+        let is_early = !is_applied && *state == SubscriptionState::Current;
+        if one.state.as_ref() == Some(state) {
+            continue;
+        }
+        let state = if is_early { SubscriptionState::Loading } else { state.clone() };
+        if one.state.as_ref() != Some(&state) {
+            changed.push((one.key.clone(), state));
+        }
+    }
+    set_states(engine, &changed)
+}
+
+/// Refuses all subscriptions: the server has no streams.
+pub(crate) fn refuse(engine: &mut Engine, message: &str) -> Result<()> {
+    let state = SubscriptionState::Refused {
+        code: RefusalCode::UnknownStream,
+        message: message.to_owned(),
+    };
+    let all = table::all(engine.db.conn())?.into_iter();
+    let changed = all.filter(|one| one.state.as_ref() != Some(&state));
+    let changed: Vec<_> = changed.map(|one| (one.key, state.clone())).collect();
+    set_states(engine, &changed)
+}
+
+fn set_states(engine: &mut Engine, changed: &[(StreamKey, SubscriptionState)]) -> Result<()> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    engine.write(Origin::Remote, |engine| {
+        changed.iter().try_for_each(|(key, state)| table::set_state(engine.db.conn(), key, state))
+    })?;
+    publish(engine)
+}
+
+/// Removes those that have ended. While mutations wait, they stay: the server may accept the mutations
+/// only with them.
+fn remove_ended(engine: &Engine) -> Result<()> {
+    let now_ms = now_ms(engine);
+    let all = table::all(engine.db.conn())?;
+    let ended = all.iter().filter(|one| has_ended(engine, one, now_ms));
+    ended.map(|one| &one.key).try_for_each(|key| table::remove(engine.db.conn(), key))
+}
+
+fn has_ended(engine: &Engine, one: &StoredStream, now_ms: i64) -> bool {
+    let counts = engine.queue.counts();
+    let waits = counts.pending + counts.sent + counts.uncertain > 0;
+    one.expires_ms <= now_ms && !waits && !is_held(engine, &one.key)
+}
+
+fn is_held(engine: &Engine, key: &StreamKey) -> bool {
+    engine.subscriptions.as_ref().is_some_and(|observer| observer.holds(key))
+}
+
+fn now_ms(engine: &Engine) -> i64 {
+    engine.host.now_micros() / 1_000
+}
