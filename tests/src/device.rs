@@ -285,7 +285,7 @@ impl Device {
         }
         let engine = self.engine.as_mut().context("closed")?;
         if !self.in_pass {
-            self.session.start_pass(engine)?;
+            self.session.start_pass(engine, false)?;
             self.in_pass = true;
             self.pass.begin(engine, &self.options.path);
         }

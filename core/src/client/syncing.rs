@@ -87,9 +87,10 @@ impl SyncHandle<'_> {
         self.0.core().driven(Driver::sync_now)
     }
 
-    /// Pushes and pulls everything. When it completes, mutations that were pending at the call have
-    /// a verdict or are to be retried, and the server's changes are here. Starts syncing if not
-    /// started.
+    /// Brings the device up to date, for example when the user pulls to refresh. When it completes, all
+    /// that the server had at the call is here, and mutations that were pending then have a verdict or
+    /// are to be retried. A read replica of the server does not take part: it may be behind. Starts
+    /// syncing if not started.
     ///
     /// The report covers the pass that began after the call. It does not count what an earlier pass has
     /// sent: `accepted` is 0 if a pass in the background was first. [`QueueHandle::counts`](crate::QueueHandle::counts)

@@ -94,11 +94,12 @@ impl Session {
     }
 
     /// Starts a pass: register and schema if needed, push until the queue is sent, pull until
-    /// nothing is new (or a snapshot). A running request counts as lost, as by [`Session::lost`].
+    /// nothing is new (or a snapshot). With `current`, pulls are not served by a replica, which may be
+    /// behind. A running request counts as lost, as by [`Session::lost`].
     ///
     /// # Errors
     /// Those of the engine's file.
-    pub fn start_pass(&mut self, engine: &mut Engine) -> Result<()> {
+    pub fn start_pass(&mut self, engine: &mut Engine, current: bool) -> Result<()> {
         self.lost(engine, Some(Duration::ZERO))?;
         // Those of a session that was dropped with its request, or that could not be marked then.
         engine.mark_all_uncertain()?;
@@ -117,7 +118,7 @@ impl Session {
         if let Some(peer) = &mut self.peer {
             peer.start_pass();
         }
-        self.pass.start(step);
+        self.pass.start(step, current);
         self.named = None;
         Ok(())
     }

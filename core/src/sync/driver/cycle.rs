@@ -203,7 +203,7 @@ impl Cycle {
         let outcome = tokio::select! {
             biased;
             error = self.interrupted() => Err(error),
-            outcome = self.pass.run(held, &mut known) => outcome,
+            outcome = self.pass.run(held, !waiting.is_empty(), &mut known) => outcome,
         };
         self.settle(&outcome, &known);
         for waiter in waiting {

@@ -26,7 +26,8 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// The stored state, without starting a pass.
     fn look(&self) -> Task<SessionState>;
     /// Starts a pass, signed by `who`. A request of the last pass counts as lost.
-    fn start(&self, who: Signer) -> Task<SessionState>;
+    /// `current`: whether an app waits for what the server has now.
+    fn start(&self, who: Signer, current: bool) -> Task<SessionState>;
     /// The credentials now name another user, which ends the pass.
     fn signed_by(&self, who: Signer) -> Task<()>;
     /// The next request, or the end.
@@ -97,14 +98,14 @@ impl Exchange for WriterExchange {
         self.step(|session, engine| session_state(session, engine))
     }
 
-    fn start(&self, who: Signer) -> Task<SessionState> {
+    fn start(&self, who: Signer, current: bool) -> Task<SessionState> {
         let (stale, config) = (Arc::clone(&self.stale), self.config.clone());
         self.step(move |session, engine| {
             if stale.swap(false, Ordering::AcqRel) {
                 *session = Session::new(config);
             }
             session.signed_by(engine, who)?;
-            session.start_pass(engine)?;
+            session.start_pass(engine, current)?;
             session_state(session, engine)
         })
     }

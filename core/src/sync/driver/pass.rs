@@ -95,13 +95,19 @@ pub(super) struct PassContext {
 }
 
 impl PassContext {
-    /// Runs the pass. Updates `known` on the way, also if the pass fails.
-    pub(super) async fn run(&self, held: Metered, known: &mut PassFacts) -> Result<PassResult> {
+    /// Runs the pass, for an app that waits for what the server has now if `current`. Updates `known` on
+    /// the way, also if the pass fails.
+    pub(super) async fn run(
+        &self,
+        held: Metered,
+        current: bool,
+        known: &mut PassFacts,
+    ) -> Result<PassResult> {
         // Before the first request: a request that cannot be signed must not count as sent.
         let mut header = self.keyring.begin().await?;
         let signer = self.keyring.signer(header.as_ref()).await?;
         self.shared.board.set(SyncState::Connecting);
-        known.session = self.exchange.start(signer.clone()).await?;
+        known.session = self.exchange.start(signer.clone(), current).await?;
         let (mut since, mut held_back) = (None, false);
         let (mut early, mut idle_since) = (None::<(Request, Sent)>, Duration::ZERO);
         loop {

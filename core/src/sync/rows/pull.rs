@@ -79,12 +79,12 @@ impl Gathered {
     }
 }
 
-/// A pull from `cursor`, and the rows that it requests again.
+/// A pull of a page from `cursor`, and the rows that it requests again. `current`: not from a replica.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
     cursor: String,
-    page: u32,
+    (page, current): (u32, bool),
     gathered: &Gathered,
 ) -> Result<(Vec<u8>, Vec<RowName>)> {
     let mut recheck = if gathered.cursor.is_some() { Vec::new() } else { fact::recheck(engine)? };
@@ -107,7 +107,7 @@ pub(crate) fn request(
             cursor,
             witness,
             recheck: recheck.clone(),
-            ..PullAsk::default()
+            current,
         }),
     };
     let body = to_vec(&request).map_err(|error| Error::Internal(error.to_string()))?;

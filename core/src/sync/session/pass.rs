@@ -98,6 +98,8 @@ pub(super) struct Pass {
     /// The number of a push whose mutations are uncertain unless its response is applied.
     pub(super) unanswered: Option<i64>,
     pub(super) config: SessionConfig,
+    /// Whether an app waits for what the server has now.
+    pub(super) current: bool,
     /// The subscriptions of the last request.
     pub(super) subscriptions: Vec<Subscription>,
     numbers: Numbers,
@@ -114,6 +116,7 @@ impl Pass {
             search: None,
             unanswered: None,
             config,
+            current: false,
             subscriptions: Vec::new(),
             numbers: Numbers::default(),
             pulls: 0,
@@ -122,8 +125,8 @@ impl Pass {
     }
 
     /// Starts a new pass with this step.
-    pub(super) fn start(&mut self, step: PassStep) {
-        self.step = step;
+    pub(super) fn start(&mut self, step: PassStep, current: bool) {
+        (self.step, self.current) = (step, current);
         self.report = PassReport::default();
         self.search = None;
         self.pulls = 0;

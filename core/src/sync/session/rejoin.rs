@@ -452,7 +452,7 @@ impl Rejoin {
         };
         pass.count_pull()?;
         let number = pass.number(engine)?;
-        let page = self.page(pass);
+        let page = (self.page(pass), pass.current);
         let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
         Ok(Some(self.send(pass, number, Purpose::Pull(running), path::PULL, body)))
     }
@@ -475,10 +475,10 @@ impl Rejoin {
             None => (pass.number(engine)?, self.rows_of_page(pass, self.page)),
         };
         pass.progress.done = u64::try_from(snapshot.rows).unwrap_or(0);
-        let page = self.page(pass);
         Ok(if snapshot.paged {
             pass.count_pull()?;
             let cursor = snapshot.pull_cursor.clone().unwrap_or_default();
+            let page = (self.page(pass), pass.current);
             let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
             self.send(pass, number, Purpose::Tail(snapshot, running), path::PULL, body)
         } else {

@@ -172,6 +172,25 @@ async fn dropped_driver_sends_nothing_and_fails_its_waiters() {
     assert!(server.arrivals.lock().unwrap().is_empty());
 }
 
+/// A replica that is behind could lack what the server had at the call.
+#[tokio::test(start_paused = true)]
+async fn only_a_pass_that_an_app_waits_for_asks_for_the_present_state() {
+    let rig = Rig::settled().await;
+    let asked = |rig: &Rig| {
+        let pulls = rig.take_arrivals().into_iter().filter(|one| one.request.path.contains("pull"));
+        let bodies = pulls.map(|one| one.request.body.unwrap_or_default());
+        bodies
+            .map(|body| String::from_utf8_lossy(&body).contains("\"current\":true"))
+            .collect::<Vec<_>>()
+    };
+    asked(&rig);
+    rig.driver.sync_now();
+    rig.run_until(1_000).await;
+    assert_eq!(asked(&rig), [false]);
+    rig.driver.sync_and_wait(None).await.unwrap();
+    assert_eq!(asked(&rig), [true]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn offline_device_tries_only_explicit_syncs() {
     let rig = Rig::settled().await;

@@ -119,13 +119,13 @@ impl Exchange for RealSession {
         self.step(|inside| session_state(&inside.session, &inside.engine))
     }
 
-    fn start(&self, who: Signer) -> Task<SessionState> {
-        self.step(|inside| {
+    fn start(&self, who: Signer, current: bool) -> Task<SessionState> {
+        self.step(move |inside| {
             inside.passes += 1;
             inside.land();
             inside.signed.push(who.clone());
             inside.session.signed_by(&inside.engine, who)?;
-            inside.session.start_pass(&mut inside.engine)?;
+            inside.session.start_pass(&mut inside.engine, current)?;
             session_state(&inside.session, &inside.engine)
         })
     }
