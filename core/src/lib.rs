@@ -175,6 +175,8 @@ mod pages {
     struct FromSynchro;
     #[doc = include_str!("../../docs/verdicts.md")]
     struct Verdicts;
+    #[doc = include_str!("../../docs/subscriptions.md")]
+    struct Subscriptions;
     #[doc = include_str!("../../docs/identity.md")]
     struct Identity;
 }

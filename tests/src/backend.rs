@@ -11,7 +11,8 @@ use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, SUBSCRIPTIONS_HEADER, USER_HEADER};
 use rejoin_server::{
-    ActionConfig, Auth, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server, TableConfig,
+    ActionConfig, Auth, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server, StreamConfig,
+    TableConfig,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -103,6 +104,12 @@ impl Backend {
     /// Adds the configuration of an action, with the check that runs before it.
     pub fn asks_before(&mut self, action: ActionConfig) {
         self.config = self.config.clone().with_action(action);
+        self.restart();
+    }
+
+    /// Adds a stream, to which devices may subscribe.
+    pub fn add_stream(&mut self, stream: StreamConfig) {
+        self.config = self.config.clone().with_stream(stream);
         self.restart();
     }
 

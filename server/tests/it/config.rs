@@ -108,6 +108,8 @@ fn settings_of_tables_and_issuers_are_valid() {
     assert_eq!((issuers.len(), tables.len()), (5, 7));
     let all = with(auth, &tables.concat());
     assert_eq!((all.tables.len(), all.membership.is_some()), (9, true));
+    let streams = settings(include_str!("../../../docs/subscriptions.md"));
+    assert_eq!(with(auth, &streams.concat()).streams.len(), 1);
     for issuer in issuers {
         let config = with(issuer, tables[0]);
         assert!(matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some()), "{issuer}");

@@ -60,6 +60,7 @@ mod shared_pages;
 mod simulation;
 mod skew;
 mod snapshot;
+mod streams;
 mod teams;
 mod undo;
 mod user;
