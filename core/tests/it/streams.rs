@@ -16,7 +16,7 @@ use rejoin_protocol::wire::subscription::Subscription;
 use tempfile::TempDir;
 
 use crate::world::{PATIENCE, next, within};
-use server::{SCHEMA, StreamServer};
+use server::{StreamServer, manifest};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -63,8 +63,7 @@ impl Device {
 }
 
 fn opened(folder: &TempDir, host: &Arc<TestHost>, transport: &MemoryTransport) -> Client {
-    let config =
-        Config::new(folder.path().join("app.db")).schema(serde_json::from_str(SCHEMA).unwrap());
+    let config = Config::new(folder.path().join("app.db")).schema(manifest());
     let services = Services {
         host: Some(Arc::clone(host) as _),
         transport: Some(Arc::new(transport.clone())),
@@ -225,7 +224,7 @@ fn unsubscribe_sends_waiting_edits_first() {
     };
     let received: Vec<_> = received.collect();
     assert_eq!(of("/sync/push", &received), [1], "the edit needs the right of the subscription");
-    assert_eq!(of("/sync/pull", &received), [0]);
+    assert!(of("/sync/pull", &received).into_iter().all(|count| count == 0));
 }
 
 #[test]
@@ -286,7 +285,8 @@ fn next_user_has_no_subscriptions_of_the_last_one() {
     assert!(matches!(ended, Err(Error::InvalidInput(InputFault::Refused { .. }))), "{ended:?}");
     server.take("");
     device.sync();
-    assert_eq!(server.take("/sync/pull"), [vec![]]);
+    let pulls = server.take("/sync/pull");
+    assert!(!pulls.is_empty() && pulls.iter().all(Vec::is_empty), "{pulls:?}");
     assert_eq!(device.tasks(), "");
 }
 
@@ -305,7 +305,7 @@ fn subscriptions_are_limited_by_the_header() {
     assert!(is_limit, "{refused}");
     assert!(refused.to_string().contains("end some"), "{refused}");
     within(held.pop().unwrap().unsubscribe()).unwrap();
-    device.subscribe("p1");
+    drop(device.subscribe("p1"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rejoin_core::Manifest;
 use rejoin_core::transport::{HttpRequest, HttpResponse, MemoryTransport};
 use rejoin_protocol::wire::pull::{PullAnswer, PullRequest, PullResponse};
 use rejoin_protocol::wire::push::{Ending, PushAnswer, PushRequest, PushResponse, Verdict};
-use rejoin_protocol::wire::register::{RegisterRequest, RegisterResponse, Welcome};
+use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::row::{RowImage, RowName, RowSet};
 use rejoin_protocol::wire::snapshot::{SnapshotAnswer, SnapshotRequest, SnapshotResponse};
 use rejoin_protocol::wire::subscription::{self, RefusalCode, Subscription, SubscriptionState};
@@ -18,11 +18,17 @@ use serde_json::value::RawValue;
 
 const TIME: &str = "2026-01-01T00:00:00.000000Z";
 
-pub(super) const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [
+const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [
     {"table_name": "task", "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "",
       "primary_key": ["id"], "columns": [
         {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
         {"name": "title", "db_type": "text", "logical_type": "string", "nullable": true}]}]}"#;
+
+/// The schema of server and device.
+pub(super) fn manifest() -> Manifest {
+    let schema: Manifest = serde_json::from_str(SCHEMA).unwrap();
+    Manifest::new(1, schema.tables)
+}
 
 /// A request that the server has received: its path and its subscriptions.
 pub(super) type Received = (String, Vec<Subscription>);
@@ -85,8 +91,8 @@ impl Inside {
         self.received.push((request.path.clone(), asked.clone()));
         let body = request.body.clone().unwrap_or_default();
         match request.path.as_str() {
-            "/sync/register" => self.register(&serde_json::from_slice(&body).unwrap()),
-            "/sync/schema" => HttpResponse::json(200, SCHEMA),
+            "/sync/register" => self.register(),
+            "/sync/schema" => json(&manifest()),
             "/sync/push" => self.push(&serde_json::from_slice(&body).unwrap()),
             "/sync/snapshot" => snapshot(&serde_json::from_slice(&body).unwrap()),
             "/sync/pull" => self.pull(&asked, &serde_json::from_slice(&body).unwrap()),
@@ -94,8 +100,8 @@ impl Inside {
         }
     }
 
-    fn register(&self, _: &RegisterRequest) -> HttpResponse {
-        let manifest: Manifest = serde_json::from_str(SCHEMA).unwrap();
+    fn register(&self) -> HttpResponse {
+        let manifest = manifest();
         let without = [capability::EVENTS, capability::GZIP, capability::LOG];
         let can = capability::ALL.iter().filter(|name| !without.contains(name));
         let can = can.filter(|name| !self.is_without_streams || **name != capability::STREAMS);
@@ -143,7 +149,7 @@ impl Inside {
             checkpoint: 0,
             server_time: TIME.to_owned(),
             schema_version: 1,
-            schema_hash: String::new(),
+            schema_hash: manifest().schema_hash,
             rejoin: Some(PushAnswer {
                 request: number,
                 epoch: "e".to_owned(),
@@ -187,7 +193,7 @@ impl Inside {
             snapshot_reason: None,
             bucket_updates: None,
             schema_version: 1,
-            schema_hash: String::new(),
+            schema_hash: manifest().schema_hash,
             rejoin: Some(PullAnswer {
                 request: ask.request,
                 epoch: "e".to_owned(),
@@ -218,7 +224,7 @@ fn snapshot(request: &SnapshotRequest) -> HttpResponse {
         checkpoint: 0,
         has_more: false,
         schema_version: 1,
-        schema_hash: String::new(),
+        schema_hash: manifest().schema_hash,
         rejoin: Some(SnapshotAnswer {
             request: request.rejoin.clone().unwrap().request,
             epoch: "e".to_owned(),
