@@ -117,7 +117,7 @@ CREATE TABLE rejoin_subscription (
     priority   INTEGER NOT NULL, -- lower ones are loaded first
     ttl_ms     INTEGER NOT NULL, -- how long it lasts after the app no longer holds it
     expires_ms INTEGER NOT NULL, -- when it ends, unless it is held; 0 if the app has ended it
-    state      TEXT,             -- what the last pull said about it, as JSON; NULL before
+    state      TEXT,             -- its state in the last pull, as JSON; NULL before
     PRIMARY KEY (stream, parameters)
 ) WITHOUT ROWID;
 

@@ -194,9 +194,9 @@ impl StreamSubscription {
     }
 
     /// Ends the subscription now, unless the app holds another one to the same rows. While syncing runs, a
-    /// pass begins, and the rows leave the device; offline they leave with the next one. Edits of these
-    /// rows that wait are sent first: until then the subscription is still sent to the server. Parked
-    /// edits stay in the queue; subscribe again before retrying one.
+    /// pass begins, and the rows leave the device; offline they leave with the next one. Mutations that
+    /// wait are sent first: until then the subscription is still sent to the server, which may accept them
+    /// only with its rights. Parked mutations stay in the queue; subscribe again before retrying one.
     ///
     /// # Errors
     /// Those of writing the file, [`Error::Suspended`], [`Error::Closed`]: its ttl begins instead.

@@ -241,7 +241,7 @@ pub(crate) fn of_request(engine: &mut Engine) -> Result<Vec<Subscription>> {
     Ok(table::all(engine.db.conn())?.iter().map(StoredStream::to_wire).collect())
 }
 
-/// Stores what a pull says about the subscriptions of its request. `is_applied`: whether the rows up to
+/// Stores the states that a pull returned for the subscriptions of its request. `is_applied`: whether the rows up to
 /// this page are in the tables. A crash before this leaves an older state, until the next pull.
 pub(crate) fn record(
     engine: &mut Engine,

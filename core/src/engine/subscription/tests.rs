@@ -139,7 +139,7 @@ fn state_is_current_only_when_the_rows_are_applied() {
     check(SubscriptionState::Current, false, SubscriptionState::Current);
     check(SubscriptionState::Loading, false, SubscriptionState::Loading);
     check(refused.clone(), false, refused);
-    // What is said of others is ignored.
+    // States of unknown subscriptions are ignored.
     let other = Subscription { stream: "other".to_owned(), ..asked[0].clone() };
     record(&mut engine, &[other], &[SubscriptionState::Current], true).unwrap();
     assert!(subscribe(&mut engine, &wanted("a", 3, DAY)).unwrap(), "it is decided again");

@@ -31,7 +31,7 @@ impl Session {
         to_header(&self.pass.subscriptions)
     }
 
-    /// At the end of a pass: a server without streams has said nothing about the subscriptions.
+    /// At the end of a pass: a server without streams returns no states of subscriptions.
     pub(super) fn finish_subscriptions(&self, engine: &mut Engine) -> Result<()> {
         if self.has_streams() {
             return Ok(());
