@@ -4,14 +4,15 @@ mod server;
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rejoin_core::host::TestHost;
-use rejoin_core::transport::MemoryTransport;
+use rejoin_core::transport::{HttpRequest, MemoryTransport};
 use rejoin_core::{
     Client, Config, Error, InputFault, RefusalCode, Result, Services, StreamStatus,
     StreamSubscription, SyncFault,
 };
+use rejoin_protocol::SUBSCRIPTIONS_HEADER;
 use rejoin_protocol::wire::subscription::Subscription;
 use tempfile::TempDir;
 
@@ -261,6 +262,25 @@ fn requests_name_subscriptions_by_priority() {
     device.write("INSERT INTO task (id) VALUES ('c')");
     device.sync();
     assert_eq!(ids(&server.take("/sync/push")[0]), ["p2", "p1"]);
+}
+
+#[test]
+fn event_stream_is_opened_again_with_new_subscriptions() {
+    let server = StreamServer::with("p1", &["a"]);
+    server.inside().has_events = true;
+    let device = Device::of(&server);
+    device.sync();
+    let project = device.subscribe("p1");
+    loaded(&project).unwrap();
+    let begun = Instant::now();
+    let is_of_events = |request: &HttpRequest| {
+        let header = request.header(SUBSCRIPTIONS_HEADER).unwrap_or_default();
+        request.path.starts_with("/sync/events") && header.contains("p1")
+    };
+    while !device.transport.take_seen().iter().any(is_of_events) {
+        assert!(begun.elapsed() < PATIENCE, "no stream with the subscription");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct Inside {
     pub(super) forbidden: BTreeSet<String>,
     /// Whether it has no streams.
     pub(super) is_without_streams: bool,
+    /// Whether it has an event stream.
+    pub(super) has_events: bool,
     /// Number of further pages of the next pull.
     pub(super) more: usize,
     pub(super) received: Vec<Received>,
@@ -102,8 +104,9 @@ impl Inside {
 
     fn register(&self) -> HttpResponse {
         let manifest = manifest();
-        let without = [capability::EVENTS, capability::GZIP, capability::LOG];
+        let without = [capability::GZIP, capability::LOG];
         let can = capability::ALL.iter().filter(|name| !without.contains(name));
+        let can = can.filter(|name| self.has_events || **name != capability::EVENTS);
         let can = can.filter(|name| !self.is_without_streams || **name != capability::STREAMS);
         json(&RegisterResponse {
             id: "c".to_owned(),
