@@ -27,7 +27,7 @@ function zig() {
   const cache = join(homedir(), '.cache/rejoin');
   const installed = existsSync(cache) ? readdirSync(cache).map((name) => join(cache, name, 'ziglang/zig')) : [];
   const program = installed.find((path) => existsSync(path));
-  if (program === undefined) throw new Missing('zig: put it on the PATH, or run `cargo xtask package swift` once');
+  if (program === undefined) throw new Missing('zig: put it on the PATH, or run `cargo xtask toolchain zig`');
   return program;
 }
 

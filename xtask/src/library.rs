@@ -2,18 +2,16 @@
 //!
 //! It exports only the FFI symbols: an app has its own SQLite in its process, and two with the same
 //! names would crash. Its segments are aligned to 16 KiB, as newer Android devices require. It is
-//! stripped, and its size is printed. `package` applies the same checks to Android's, and has its
-//! own for Apple's.
+//! stripped, and its size is printed. `package` applies the same checks to Android's.
 
 pub(crate) mod rust_std;
-pub(crate) mod zig;
 
 use crate::built::Built;
 use crate::process::output;
-use crate::report::{Count, Report, Row, skips_allowed};
+use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 /// Memory pages of newer Android devices.
 const PAGE: u64 = 16 << 10;
@@ -23,30 +21,17 @@ const PAGE: u64 = 16 << 10;
 const LIMIT: u64 = 10_800_000;
 
 /// Prefixes of exported names: calls, their checksums, and generator metadata.
-pub(crate) const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
-
-/// Builds, checks, and prints the counts.
-pub(crate) fn run() -> ExitCode {
-    let mut report = Report::default();
-    report.add(Row::of("library", shipped));
-    report.close(skips_allowed())
-}
+const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
 
 /// The library as shipped.
 pub(crate) fn shipped() -> Result<Count> {
     if !cfg!(target_os = "linux") {
         return Ok(Count::skipped("the library's surface and segments are checked on Linux only"));
     }
-    checked(&build()?, (LIMIT, Oversize::Fails))
-}
-
-/// The effect of a library above its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Oversize {
-    /// The check fails, as in the deep run.
-    Fails,
-    /// A warning: a package of it can be made and used.
-    Warns,
+    let library = build()?;
+    let mut count = checked(&library)?;
+    count += claim("its size is within the limit", &small(library.metadata()?.len(), LIMIT));
+    Ok(count)
 }
 
 /// Builds the library with the profile and flags of the packages.
@@ -61,12 +46,11 @@ fn build() -> Result<PathBuf> {
 }
 
 /// The checks of a built library on any system.
-pub(crate) fn checked(library: &Path, limit: (u64, Oversize)) -> Result<Count> {
+pub(crate) fn checked(library: &Path) -> Result<Count> {
     let size = library.metadata().with_context(|| library.display().to_string())?.len();
     println!("{}: {}", library.display(), megabytes(size));
     let mut count = claim("only the FFI symbols are exported", &surface(library));
     count += claim("its segments are aligned to 16 KiB", &alignment(library));
-    count += size_claim(size, limit);
     Ok(count)
 }
 
@@ -137,17 +121,6 @@ fn alignment(library: &Path) -> Result<()> {
     }
 }
 
-/// The claim that a library has at most this size.
-pub(crate) fn size_claim(size: u64, (limit, oversize): (u64, Oversize)) -> Count {
-    match small(size, limit) {
-        Err(error) if oversize == Oversize::Warns => {
-            println!("warning: {error}");
-            Count::default()
-        }
-        held => claim("its size is within the limit", &held),
-    }
-}
-
 /// At most this size.
 fn small(size: u64, limit: u64) -> Result<()> {
     if size > limit {
@@ -157,17 +130,14 @@ fn small(size: u64, limit: u64) -> Result<()> {
 }
 
 /// A size as printed.
-pub(crate) fn megabytes(bytes: u64) -> String {
+fn megabytes(bytes: u64) -> String {
     format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000)
 }
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::{
-        LIMIT, Oversize, alignment, checked, megabytes, needed, needs_only, size_claim, small,
-        surface,
-    };
+    use super::{LIMIT, alignment, checked, megabytes, needed, needs_only, small, surface};
     use crate::report::Count;
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -192,10 +162,7 @@ mod tests {
         let leaky = library(folder.path(), &format!("{OURS} {LEAK}"), 16384);
         let error = surface(&leaky).unwrap_err().to_string();
         assert!(error.ends_with("others than ours are exported: sqlite3_open"), "{error}");
-        assert_eq!(
-            checked(&leaky, (LIMIT, Oversize::Fails)).unwrap(),
-            Count { passed: 2, failed: 1, skipped: 0 }
-        );
+        assert_eq!(checked(&leaky).unwrap(), Count { passed: 1, failed: 1, skipped: 0 });
         let empty = library(folder.path(), "static int a;", 16384);
         assert!(surface(&empty).unwrap_err().to_string().contains("nothing is exported"));
     }
@@ -206,10 +173,7 @@ mod tests {
         let old = library(folder.path(), OURS, 4096);
         let error = alignment(&old).unwrap_err().to_string();
         assert!(error.contains("aligned to less than 0x4000"), "{error}");
-        assert_eq!(
-            checked(&old, (LIMIT, Oversize::Fails)).unwrap(),
-            Count { passed: 2, failed: 1, skipped: 0 }
-        );
+        assert_eq!(checked(&old).unwrap(), Count { passed: 1, failed: 1, skipped: 0 });
     }
 
     #[test]
@@ -217,13 +181,6 @@ mod tests {
         assert!(small(LIMIT, LIMIT).is_ok());
         let error = small(9_500_000, 9_400_000).unwrap_err().to_string();
         assert_eq!(error, "9.50 MB are more than 9.40 MB");
-        assert_eq!(size_claim(2, (1, Oversize::Fails)), Count::one(false));
-        assert_eq!(
-            size_claim(2, (1, Oversize::Warns)),
-            Count::default(),
-            "a package is made of it"
-        );
-        assert_eq!(size_claim(1, (1, Oversize::Warns)), Count::one(true));
         assert_eq!(megabytes(1), "0.00 MB");
     }
 
@@ -231,10 +188,7 @@ mod tests {
     fn library_with_our_symbols_and_large_pages_is_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let good = library(folder.path(), OURS, 16384);
-        assert_eq!(
-            checked(&good, (LIMIT, Oversize::Fails)).unwrap(),
-            Count { passed: 3, failed: 0, skipped: 0 }
-        );
+        assert_eq!(checked(&good).unwrap(), Count { passed: 2, failed: 0, skipped: 0 });
     }
 
     #[test]

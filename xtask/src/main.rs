@@ -34,16 +34,13 @@ mod watchdog;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use std::process::{Command as Process, ExitCode};
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The commands of the project")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print the backtrace of an error
-    #[arg(long, global = true)]
-    backtrace: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,27 +78,9 @@ enum Command {
     Stage(test::StageOptions),
 }
 
-/// Accepted anywhere on the command line: some commands pass their arguments on unparsed.
-const BACKTRACE: &str = "--backtrace";
-
 fn main() -> ExitCode {
-    let (flags, arguments): (Vec<String>, Vec<String>) =
-        std::env::args().partition(|argument| argument == BACKTRACE);
-    let wants_backtrace = !flags.is_empty();
-    let result = if wants_backtrace && std::env::var_os("RUST_BACKTRACE").is_none() {
-        // The runtime reads the variable at its start.
-        let again = std::env::current_exe().map(|program| {
-            let mut again = Process::new(program);
-            again.args(&arguments[1..]).arg(BACKTRACE).env("RUST_BACKTRACE", "1");
-            again
-        });
-        again.map_err(Into::into).and_then(process::become_it)
-    } else {
-        run(Cli::parse_from(arguments).command)
-    };
-    result.unwrap_or_else(|error| {
-        let text = if wants_backtrace { format!("{error:?}") } else { format!("{error:#}") };
-        eprintln!("error: {text}");
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -118,8 +97,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),
         Command::Api(options) => api::run(&options),
-        Command::Site => Ok(site::run()),
-        Command::Library => Ok(library::run()),
+        Command::Site => Ok(report::alone("site", site::built)),
+        Command::Library => Ok(report::alone("library", library::shipped)),
         Command::Package(options) => Ok(package::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
         Command::Stage(options) => test::stage(&options),

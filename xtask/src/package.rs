@@ -5,79 +5,60 @@
 //!
 //! JVM: writes into `target/package/jvm` a repository with the packages that need no NDK.
 //!
-//! Swift: writes into `target/package/swift` the frameworks, the same licences and materials, and
-//! what a release consists of.
+//! Swift: writes into `target/package/swift` the same licences and materials; on a Mac,
+//! `swift/package.sh` adds the frameworks and what a release consists of.
 //!
 //! npm: writes into `target/npm` all packages for TypeScript, with the libraries of the other two.
 
 mod android;
-mod apple;
 mod inventory;
-mod linker;
 mod maven;
 mod npm;
 
-use crate::library::Oversize;
+use crate::library::rust_std;
+use crate::process::{cargo, succeeds};
 use crate::report::{Count, Report, Row, skips_allowed};
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 /// Arguments of `cargo xtask package`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    #[command(subcommand)]
     platform: Platform,
 }
 
-#[derive(Debug, clap::Subcommand)]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Platform {
     /// The native libraries for Android, and all packages for Kotlin in a Maven repository
-    Android {
-        /// Build and check the libraries; make no archive
-        #[arg(long)]
-        check: bool,
-    },
+    Android,
     /// The packages for Kotlin on the JVM in a Maven repository, with the engine for this machine
     Jvm,
     /// The frameworks for Apple's systems, and what a release is made of
-    Swift {
-        /// Build and check the frameworks; do not sign, zip or write the distribution repository
-        #[arg(long)]
-        check: bool,
-        /// On a Mac: run swift/Consumer here and in the booted simulator, with the frameworks of an
-        /// earlier run
-        #[arg(long, conflicts_with = "check")]
-        smoke: bool,
-    },
+    Swift,
     /// The npm packages, with the libraries and frameworks of earlier runs
     Npm,
 }
 
+/// The Rust targets of Apple's systems.
+const APPLE: [&str; 5] = [
+    "aarch64-apple-ios",
+    "aarch64-apple-ios-sim",
+    "x86_64-apple-ios",
+    "aarch64-apple-darwin",
+    "x86_64-apple-darwin",
+];
+
 /// Builds the parts, then the package. A failed step is the last one.
 pub(crate) fn run(options: &Options) -> ExitCode {
-    let mut steps: Vec<Step> = Vec::new();
-    match options.platform {
-        Platform::Swift { smoke: true, .. } => {
-            steps.push(("smoke", || apple::smoke::run(&folder("swift"))));
-        }
-        Platform::Swift { check, .. } => {
-            steps.push(("frameworks", || frameworks(Oversize::Warns)));
-            if !check {
-                steps.push(("release", || apple::release::make(&folder("swift"))));
-            }
-        }
-        Platform::Npm => steps.push(("npm", npm::tarballs)),
-        Platform::Jvm => steps.push(("archive", maven::jvm)),
-        Platform::Android { check: true } => steps.push(("parts", || libraries(Oversize::Warns))),
-        Platform::Android { check: false } => {
-            steps.push(("ndk", || linker::require_ndk().map(|()| Count::one(true))));
-            steps.push(("parts", || libraries(Oversize::Warns)));
-            steps.push(("archive", maven::android));
-        }
-    }
+    let steps: &[Step] = match options.platform {
+        Platform::Android => &[("parts", libraries), ("archive", maven::android)],
+        Platform::Jvm => &[("archive", maven::jvm)],
+        Platform::Swift => &[("frameworks", frameworks)],
+        Platform::Npm => &[("npm", npm::tarballs)],
+    };
     run_until_failure(steps).close(skips_allowed())
 }
 
@@ -85,7 +66,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 type Step = (&'static str, fn() -> Result<Count>);
 
 /// Runs the steps up to the first one that fails.
-fn run_until_failure(steps: Vec<Step>) -> Report {
+fn run_until_failure(steps: &[Step]) -> Report {
     let mut report = Report::default();
     for (name, step) in steps {
         if report.rows.iter().any(|row| row.count.failed > 0) {
@@ -97,28 +78,48 @@ fn run_until_failure(steps: Vec<Step>) -> Report {
     report
 }
 
-/// The parts of all packages: native libraries, licences, bills of materials.
-pub(crate) fn parts() -> Result<Count> {
-    let mut count = libraries(Oversize::Fails)?;
-    count += frameworks(Oversize::Fails)?;
+/// Checks the engine's code for each phone, and writes the licences and bills of materials.
+pub(crate) fn checked() -> Result<Count> {
+    let mut count = inventory()?;
+    count += inventory::write(&emptied("swift")?, &APPLE)?;
+    for target in android::targets().into_iter().chain(APPLE) {
+        count += type_checked(target)?;
+    }
     Ok(count)
 }
 
+/// Type-checks the engine for a target; skipped by name if rustup has not installed it.
+fn type_checked(target: &str) -> Result<Count> {
+    if !rust_std::is_present(target)? {
+        return Ok(Count::skipped(&format!("{target}: rustup target add {target}")));
+    }
+    let mut check = cargo(&["check", "--package", "rejoin-bindings", "--target", target], &[]);
+    // Nothing is linked, so C code needs no compiler for the target, and any folder is an SDK.
+    let variable = target.replace('-', "_");
+    check.env(format!("CC_{variable}"), "true").env(format!("AR_{variable}"), "true");
+    check.env("SDKROOT", root());
+    Ok(Count::one(succeeds(check)?))
+}
+
 /// Android's libraries, and what accompanies them.
-fn libraries(oversize: Oversize) -> Result<Count> {
-    let folder = folder("android");
-    empty(&folder)?;
+fn libraries() -> Result<Count> {
+    android::ndk()?;
+    let folder = emptied("android")?;
     let mut count = inventory()?;
-    count += android::libraries(&folder, oversize)?;
+    count += android::libraries(&folder)?;
     Ok(count)
 }
 
 /// Apple's frameworks, and what accompanies them.
-fn frameworks(oversize: Oversize) -> Result<Count> {
-    let folder = folder("swift");
-    empty(&folder)?;
-    let mut count = inventory::write(&folder, &apple::targets())?;
-    count += apple::frameworks(&folder, oversize)?;
+fn frameworks() -> Result<Count> {
+    let mut count = inventory::write(&emptied("swift")?, &APPLE)?;
+    if !cfg!(target_os = "macos") {
+        count += Count::skipped("the frameworks need a Mac with Xcode");
+        return Ok(count);
+    }
+    let mut package = Command::new("swift/package.sh");
+    package.arg(env!("CARGO_PKG_VERSION"));
+    count += Count::one(succeeds(package)?);
     Ok(count)
 }
 
@@ -130,11 +131,14 @@ pub(crate) fn inventory() -> Result<Count> {
 }
 
 /// An empty folder: a library of an earlier run must never end up in a package.
-fn empty(folder: &Path) -> Result<()> {
+fn emptied(platform: &str) -> Result<PathBuf> {
+    let folder = folder(platform);
     if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }
 
 fn folder(platform: &str) -> PathBuf {
@@ -143,23 +147,16 @@ fn folder(platform: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, run_until_failure};
+    use super::{Count, Step, run_until_failure};
     use anyhow::bail;
 
     #[test]
     fn failed_step_is_the_last_one() {
-        let names = |steps| {
-            let report = run_until_failure(steps);
-            report.rows.iter().map(|row| row.stage.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            names(vec![("a", || Ok(Count::one(true))), ("b", || Ok(Count::one(true)))]),
-            ["a", "b"]
-        );
-        assert_eq!(
-            names(vec![("a", || Ok(Count::one(false))), ("b", || Ok(Count::one(true)))]),
-            ["a"]
-        );
-        assert_eq!(names(vec![("a", || bail!("no tool")), ("b", || Ok(Count::one(true)))]), ["a"]);
+        let well: Step = ("a", || Ok(Count::one(true)));
+        let table: [(Step, usize); 3] =
+            [(well, 2), (("a", || Ok(Count::one(false))), 1), (("a", || bail!("no tool")), 1)];
+        for (first, expected) in table {
+            assert_eq!(run_until_failure(&[first, well]).rows.len(), expected);
+        }
     }
 }

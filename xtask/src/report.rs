@@ -125,6 +125,11 @@ impl Report {
     }
 }
 
+/// Runs one stage in this process, and prints its table and the closing line.
+pub(crate) fn alone(stage: &str, run: impl FnOnce() -> Result<Count>) -> ExitCode {
+    Report { rows: vec![Row::of(stage, run)] }.close(skips_allowed())
+}
+
 fn closing_line(Count { passed, failed, skipped }: Count) -> String {
     format!("{passed} passed, {failed} failed, {skipped} skipped")
 }

@@ -8,14 +8,13 @@ mod links;
 mod summary;
 
 use crate::process::succeeds;
-use crate::report::{Count, Report, Row, skips_allowed};
+use crate::report::Count;
 use crate::toolchain::cargo::{HYPERLINK, MDBOOK};
 use crate::workspace::{self, root};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
 use summary::Summary;
 
 /// The list of pages.
@@ -23,13 +22,6 @@ const LIST: &str = "llms.txt";
 /// The input of mdBook: `book.toml`, and the pages in `src`.
 const SOURCE: &str = "target/site-source";
 const SITE: &str = "target/site";
-
-/// Builds the site and checks its links.
-pub(crate) fn run() -> ExitCode {
-    let mut report = Report::default();
-    report.add(Row::of("site", built));
-    report.close(skips_allowed())
-}
 
 /// The list of pages is complete, the site builds, and its links lead to a file and a heading that
 /// exist.

@@ -77,7 +77,7 @@ pub(crate) const DEEP: &[Stage] = &[
     Stage::new("npm-package", 30, react_native::checked).needs(&["build"]),
     Stage::new("apple", 20, apple::checked).needs(&["build"]),
     Stage::new("server-image", 30, image::checked).locks().after(&["build"]),
-    Stage::new("package", 90, package::parts).locks().after(&["build"]),
+    Stage::new("package", 30, package::checked).locks().after(&["build"]),
     Stage::new("fuzz", 60, fuzz::every_target).locks().after(&["build"]),
     Stage::new("mutants", 600, mutants::sample).locks().after(&["build"]),
 ];
@@ -122,7 +122,6 @@ fn tools() -> Result<Count> {
             swift::install()?;
         }
         ubrn::install()?;
-        library::zig::ensure()?;
         if std::env::var_os(rejoin_postgres::URL_VARIABLE).is_none()
             && rejoin_postgres::programs().is_none()
         {

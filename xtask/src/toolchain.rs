@@ -12,6 +12,7 @@ pub(crate) mod powersync;
 pub(crate) mod remark;
 pub(crate) mod swift;
 pub(crate) mod ubrn;
+pub(crate) mod zig;
 
 use crate::process::succeeds;
 use anyhow::{Context as _, Result, bail};
@@ -37,6 +38,7 @@ const TOOLS: &[(&str, Install)] = &[
     ("powersync", powersync::install),
     ("swift", swift::install),
     ("ubrn", ubrn::install),
+    ("zig", zig::install),
 ];
 
 /// Installs one tool and prints its folder.

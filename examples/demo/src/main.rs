@@ -92,7 +92,7 @@ enum Role {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // `{:?}` prints the backtrace, if one was captured (`cargo xtask demo --backtrace`).
+        // `{:?}` prints the backtrace, if one was captured (`RUST_BACKTRACE=1`).
         Err(error) if std::env::var_os("RUST_BACKTRACE").is_some_and(|set| set != "0") => {
             eprintln!("error: {error:?}");
             ExitCode::FAILURE

@@ -7,7 +7,8 @@ use super::{javascript, shown, variables};
 use crate::built::Built;
 use crate::library::claim;
 use crate::process::for_each_line;
-use crate::report::Count;
+use crate::report::{Count, skips_allowed};
+use crate::toolchain::zig;
 use crate::workspace::root;
 use anyhow::{Result, ensure};
 use std::process::Command;
@@ -22,6 +23,9 @@ pub(crate) fn checked() -> Result<Count> {
     }
     let built = Built::now()?;
     let runtime = javascript::prepare()?;
+    if !skips_allowed() {
+        zig::install()?;
+    }
     let mut count = claim("the reference of the npm packages has no warning", &reference());
     for program in CHECKS {
         let mut node = Command::new("node");

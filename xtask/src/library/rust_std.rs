@@ -20,7 +20,8 @@ pub(crate) fn missing(target: &str) -> Result<Option<String>> {
     })
 }
 
-fn is_present(target: &str) -> Result<bool> {
+/// Whether it is installed for this target.
+pub(crate) fn is_present(target: &str) -> Result<bool> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]);
     let folder = PathBuf::from(output(rustc)?.trim());

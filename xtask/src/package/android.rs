@@ -1,111 +1,102 @@
-//! The native library of each Android ABI, and its checks.
+//! The native library of each Android ABI by an NDK, and its checks.
 
-use super::linker::{Linker, SYSTEM, config};
 use crate::built::Built;
-use crate::library::{self, Oversize, rust_std};
+use crate::library::{self, rust_std};
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// An ABI of Android: its names in the archive, in Rust, in the NDK and in zig, and the largest
-/// accepted library, slightly above the measured one. The goal is 6 MB (docs/library.md).
+/// An ABI of Android: its names in the archive, in Rust and in the NDK.
 #[derive(Debug)]
-pub(super) struct Abi {
-    pub(super) name: &'static str,
-    pub(super) rust: &'static str,
-    pub(super) clang: &'static str,
-    pub(super) zig: &'static str,
-    limit: u64,
+struct Abi {
+    name: &'static str,
+    rust: &'static str,
+    clang: &'static str,
 }
 
 const ABIS: [Abi; 4] = [
     Abi {
         name: "arm64-v8a",
         rust: "aarch64-linux-android",
-        clang: "aarch64-linux-android",
-        zig: "aarch64-linux-musl",
-        limit: 7_800_000,
+        clang: "aarch64-linux-android24-clang",
     },
     Abi {
         name: "armeabi-v7a",
         rust: "armv7-linux-androideabi",
-        clang: "armv7a-linux-androideabi",
-        zig: "arm-linux-musleabi",
-        limit: 6_100_000,
+        clang: "armv7a-linux-androideabi24-clang",
     },
-    Abi {
-        name: "x86_64",
-        rust: "x86_64-linux-android",
-        clang: "x86_64-linux-android",
-        zig: "x86_64-linux-musl",
-        limit: 9_000_000,
-    },
-    Abi {
-        name: "x86",
-        rust: "i686-linux-android",
-        clang: "i686-linux-android",
-        zig: "x86-linux-musl",
-        limit: 8_800_000,
-    },
+    Abi { name: "x86_64", rust: "x86_64-linux-android", clang: "x86_64-linux-android24-clang" },
+    Abi { name: "x86", rust: "i686-linux-android", clang: "i686-linux-android24-clang" },
 ];
 
 const LIBRARY: &str = "librejoin_ffi.so";
+
+/// The libraries of Android that ours may need.
+const SYSTEM: [&str; 4] = ["libc.so", "libm.so", "libdl.so", "liblog.so"];
+
+/// The variable by which the NDK's installers and CI images name its folder.
+const NDK_HOME: &str = "ANDROID_NDK_HOME";
 
 /// The Rust targets of all ABIs.
 pub(super) fn targets() -> Vec<&'static str> {
     ABIS.iter().map(|abi| abi.rust).collect()
 }
 
-/// Builds and checks the libraries. Those of an NDK are in `jni`, where Maven looks for them; those
-/// for inspection never are.
-pub(super) fn libraries(folder: &Path, oversize: Oversize) -> Result<Count> {
-    let linker = match Linker::find(&folder.join("stubs"))? {
-        Ok(linker) => linker,
-        Err(missing) => return Ok(Count::skipped(&missing)),
-    };
-    let place = folder.join(if linker.is_ndk() { "jni" } else { "inspection" });
+/// The `bin` folder of the NDK's clang. A package without native libraries cannot open a database.
+pub(super) fn ndk() -> Result<PathBuf> {
+    let home = std::env::var_os(NDK_HOME).filter(|home| !home.is_empty()).with_context(|| {
+        format!(
+            "{NDK_HOME} is not set, and the packages for Android need an NDK. Install one (`sdkmanager --install \"ndk;VERSION\"`), \
+             set {NDK_HOME} to its folder and run this again. Without one, `cargo xtask package jvm` makes the packages for the JVM"
+        )
+    })?;
+    clang_in(Path::new(&home))
+}
+
+fn clang_in(home: &Path) -> Result<PathBuf> {
+    let prebuilt = home.join("toolchains/llvm/prebuilt");
+    let hosts = fs::read_dir(&prebuilt).with_context(|| {
+        format!("{NDK_HOME} names no NDK: {} cannot be read", prebuilt.display())
+    })?;
+    let mut bins = hosts.filter_map(Result::ok).map(|host| host.path().join("bin"));
+    let found = bins.find(|bin| bin.is_dir());
+    found.with_context(|| format!("no compiler for this machine in {}", prebuilt.display()))
+}
+
+/// Builds and checks the libraries in `jni`, where Maven looks for them.
+pub(super) fn libraries(folder: &Path) -> Result<Count> {
+    let ndk = ndk()?;
+    let jni = folder.join("jni");
     let mut count = Count::default();
     for abi in &ABIS {
         // One ABI that cannot be built does not hide the others.
-        let built = library(abi, &linker, folder, (&place.join(abi.name), oversize));
-        count += built.unwrap_or_else(|error| {
+        count += library(abi, &ndk, &jni.join(abi.name)).unwrap_or_else(|error| {
             println!("FAILED: {}: {error:#}", abi.name);
             Count::one(false)
         });
     }
-    if count.failed > 0 && linker.is_ndk() {
+    if count.failed > 0 && jni.is_dir() {
         // An archive has all ABIs or none.
-        fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+        fs::remove_dir_all(jni)?;
     }
     Ok(count)
 }
 
 /// Builds the library of one ABI into `place`, and checks it.
-fn library(
-    abi: &Abi,
-    linker: &Linker,
-    folder: &Path,
-    (place, oversize): (&Path, Oversize),
-) -> Result<Count> {
-    match rust_std::missing(abi.rust)? {
-        None => {}
-        Some(missing) if linker.is_ndk() => bail!("{missing}"),
-        Some(missing) => return Ok(Count::skipped(&format!("{}: {missing}", abi.name))),
+fn library(abi: &Abi, ndk: &Path, place: &Path) -> Result<Count> {
+    if let Some(missing) = rust_std::missing(abi.rust)? {
+        bail!("{missing}");
     }
-    let file = folder.join(format!("cargo-{}.toml", abi.name));
-    fs::write(&file, config(abi.rust, &linker.tools(abi)?)?)?;
-    let file = file.to_str().context("the path of the workspace is not UTF-8")?;
     let fixed = ["rustc", "--profile", "shipping", "--package", "rejoin-bindings", "--lib"];
-    let cdylib = ["--crate-type", "cdylib", "--config", file, "--target", abi.rust];
-    let built = Built::by(&[&fixed[..], &cdylib].concat())?;
+    let cdylib = ["--crate-type", "cdylib", "--target", abi.rust];
+    let config = config(abi, ndk);
+    let config: Vec<&str> = config.iter().flat_map(|set| ["--config", set]).collect();
+    let built = Built::by(&[&fixed[..], &cdylib, &config].concat())?;
     fs::create_dir_all(place)?;
     let library = place.join(LIBRARY);
     fs::copy(built.file(LIBRARY)?, &library)?;
-    if !linker.is_ndk() {
-        println!("{}: not loadable, for inspection only", abi.name);
-    }
-    let mut count = library::checked(&library, (abi.limit, oversize))?;
+    let mut count = library::checked(&library)?;
     count += library::claim(
         "it needs only libraries of Android",
         &library::needs_only(&library, &SYSTEM),
@@ -113,24 +104,39 @@ fn library(
     Ok(count)
 }
 
+/// The settings by which cargo finds the compiler, the archiver and the linker of an ABI. Android
+/// reads packed relocations since API 23.
+fn config(Abi { rust, clang, .. }: &Abi, ndk: &Path) -> [String; 4] {
+    let (variable, ndk) = (rust.replace('-', "_"), ndk.display());
+    [
+        format!("env.CC_{variable}='{ndk}/{clang}'"),
+        format!("env.AR_{variable}='{ndk}/llvm-ar'"),
+        format!("target.{rust}.linker='{ndk}/{clang}'"),
+        format!("target.{rust}.rustflags=['-Clink-arg=-Wl,--pack-dyn-relocs=android']"),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ABIS, Linker, config};
+    use super::{ABIS, clang_in, config};
+    use std::path::Path;
 
     #[test]
-    fn clang_of_each_abi_is_named_as_in_the_ndk() {
-        let ndk = Linker::Ndk("/ndk/bin".into());
-        let expected = [
-            "aarch64-linux-android24-clang",
-            "armv7a-linux-androideabi24-clang",
-            "x86_64-linux-android24-clang",
-            "i686-linux-android24-clang",
-        ];
-        for (abi, clang) in ABIS.iter().zip(expected) {
-            let config = config(abi.rust, &ndk.tools(abi).unwrap()).unwrap();
-            let linker = format!("linker = \"/ndk/bin/{clang}\"");
-            assert!(config.contains(&linker), "{}: {config}", abi.name);
-            assert!(config.contains("-Clink-arg=-Wl,--pack-dyn-relocs=android"), "{config}");
-        }
+    fn compiler_and_linker_of_an_abi_are_those_of_the_ndk() {
+        let config = config(&ABIS[1], Path::new("/ndk/bin")).join("\n");
+        let parsed: toml::Table = config.parse().unwrap();
+        let clang = Some("/ndk/bin/armv7a-linux-androideabi24-clang");
+        assert_eq!(parsed["env"]["CC_armv7_linux_androideabi"].as_str(), clang);
+        assert_eq!(parsed["target"]["armv7-linux-androideabi"]["linker"].as_str(), clang);
+    }
+
+    #[test]
+    fn folder_without_an_ndk_is_refused_by_name() {
+        let home = tempfile::tempdir().unwrap();
+        let error = clang_in(home.path()).unwrap_err().to_string();
+        assert!(error.starts_with("ANDROID_NDK_HOME names no NDK"), "{error}");
+        let bin = home.path().join("toolchains/llvm/prebuilt/linux-x86_64/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        assert_eq!(clang_in(home.path()).unwrap(), bin);
     }
 }

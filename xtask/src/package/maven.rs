@@ -2,7 +2,7 @@
 //!
 //! `rejoin-host` has the engine for this machine, for the JVM and for the tests of an Android app.
 
-use super::{empty, folder};
+use super::{emptied, folder};
 use crate::built::Built;
 use crate::language::kotlin::{JVM_PACKAGES, maven};
 use crate::process::succeeds;
@@ -21,8 +21,7 @@ pub(super) fn android() -> Result<Count> {
 
 /// The packages for the JVM.
 pub(super) fn jvm() -> Result<Count> {
-    let folder = folder("jvm");
-    empty(&folder)?;
+    let folder = emptied("jvm")?;
     deploy(&folder, &["--projects".to_owned(), JVM_PACKAGES.to_owned(), "--also-make".to_owned()])
 }
 

@@ -3,7 +3,7 @@
 //! `package-tests/build.mjs` makes the folders; here the libraries are added to the one of the
 //! client, as `package-tests/files/react-native.txt` names them. Nothing is published.
 
-use super::{apple, folder};
+use super::folder;
 use crate::built::Built;
 use crate::language::javascript;
 use crate::process::succeeds;
@@ -14,6 +14,8 @@ use std::env::consts::{ARCH, OS};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+const XCFRAMEWORK: &str = "CRejoinFFI.xcframework";
 
 /// Builds all packages and packs the client again, with its libraries.
 pub(super) fn tarballs() -> Result<Count> {
@@ -29,8 +31,8 @@ pub(super) fn tarballs() -> Result<Count> {
     count += placed("android", &folder("android").join("jni"), |from| {
         copy(from, &package.join("android/src/main/jniLibs"))
     })?;
-    count += placed("ios", &folder("swift").join(apple::XCFRAMEWORK), |from| {
-        apple::only_ios(from, &package.join("ios").join(apple::XCFRAMEWORK))
+    count += placed("ios", &folder("swift").join(XCFRAMEWORK), |from| {
+        only_ios(from, &package.join("ios").join(XCFRAMEWORK))
     })?;
     let mut pack = Command::new("npm");
     pack.args(["pack", "--ignore-scripts", "--pack-destination"]).arg(&out).current_dir(&package);
@@ -61,8 +63,21 @@ fn placed(name: &str, from: &Path, place: impl Fn(&Path) -> Result<()>) -> Resul
     Ok(Count::one(true))
 }
 
+/// Makes a framework of the slices for iOS: an npm package has no symbolic links, and those for
+/// macOS have some.
+fn only_ios(from: &Path, to: &Path) -> Result<()> {
+    let mut create = Command::new("xcodebuild");
+    create.arg("-create-xcframework");
+    for slice in ["ios-arm64", "ios-arm64_x86_64-simulator"] {
+        create.arg("-framework").arg(from.join(slice).join("CRejoinFFI.framework"));
+    }
+    create.arg("-output").arg(to);
+    ensure!(succeeds(create)?, "xcodebuild cannot make {}", to.display());
+    Ok(())
+}
+
 /// Copies a folder with what is in it.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
