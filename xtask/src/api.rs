@@ -9,7 +9,7 @@ mod swift;
 mod typescript;
 
 use crate::language::{JAVASCRIPT, KOTLIN, Language, SWIFT, kotlin};
-use crate::report::Count;
+use crate::report::{self, Count};
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
 use std::fs;
@@ -21,9 +21,6 @@ pub(crate) struct Options {
     /// Change nothing; show what differs from the committed lists
     #[arg(long)]
     check: bool,
-    /// Only this list: rust, kotlin, swift, or a package of TypeScript; may be repeated
-    #[arg(long, value_name = "LANGUAGE")]
-    only: Vec<String>,
 }
 
 /// A language with the tools that it needs besides Rust, and the function that lists its API.
@@ -42,28 +39,26 @@ const LISTED: [Listed; 8] = [
 
 /// Writes or compares the lists.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let wanted =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    let mut is_current = true;
-    for (name, _, listing) in LISTED.into_iter().filter(|(name, ..)| wanted(name)) {
-        let listing = listing()?;
-        if options.check {
-            is_current &= compare(name, &listing)?;
-        } else {
-            fs::write(root().join(path(name)), listing)?;
-        }
+    if options.check {
+        return Ok(report::alone("api", compared));
     }
-    Ok(if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    each(|name, listing| Ok(fs::write(root().join(path(name)), listing).map(|()| true)?))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Counts the languages whose committed list is current.
 pub(crate) fn compared() -> Result<Count> {
+    each(compare)
+}
+
+/// Makes the list of each language whose tools are present.
+fn each(take: impl Fn(&str, &str) -> Result<bool>) -> Result<Count> {
     let mut count = Count::default();
     for (name, language, listing) in LISTED {
         let missing = language.map(|language| (language.missing)()).transpose()?.flatten();
         count += match missing {
             Some(missing) => Count::skipped(&format!("{name}: {missing}")),
-            None => Count::one(compare(name, &listing()?)?),
+            None => Count::one(take(name, &listing()?)?),
         };
     }
     Ok(count)

@@ -2,16 +2,14 @@
 //! library.
 //!
 //! The generated code is committed, so that packages can be read and built without these tools;
-//! `--check` verifies that it is current. A language whose generator is not installed is reported
-//! as skipped, unless it was requested by name.
+//! `--check` verifies that it is current.
 
 use crate::built::Built;
 use crate::process::{self, succeeds};
-use crate::report::Count;
+use crate::report::{self, Count};
 use crate::toolchain::ubrn::{Flavor, Ubrn};
 use crate::workspace;
 use anyhow::{Context as _, Result, ensure};
-use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,25 +25,25 @@ pub(crate) struct Options {
     /// Change nothing; name the committed files that are not what would be written
     #[arg(long)]
     check: bool,
-    /// Only this language; may be repeated
-    #[arg(long, value_enum, value_name = "LANGUAGE")]
-    only: Vec<Language>,
 }
 
 /// The languages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Language {
-    /// By UniFFI itself
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    /// By UniFFI itself.
     Kotlin,
-    /// By UniFFI itself
+    /// By UniFFI itself.
     Swift,
-    /// By the tool of `cargo xtask toolchain ubrn`
+    /// By the tool of `cargo xtask toolchain ubrn`.
     Typescript,
-    /// The functions of the library for TypeScript on Node, by the same tool
+    /// The functions of the library for TypeScript on Node, by the same tool.
     Node,
-    /// Those for TypeScript in React Native, by the same tool
+    /// Those for TypeScript in React Native, by the same tool.
     Cpp,
 }
+
+const LANGUAGES: [Language; 5] =
+    [Language::Kotlin, Language::Swift, Language::Typescript, Language::Node, Language::Cpp];
 
 impl Language {
     /// What the tool of `cargo xtask toolchain ubrn` generates, if it generates this language.
@@ -74,37 +72,29 @@ type Files = BTreeMap<String, String>;
 
 /// Generates or compares, language by language.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let built = Built::now()?;
-    let mut problems = Vec::new();
-    for &language in Language::value_variants() {
-        if !options.only.is_empty() && !options.only.contains(&language) {
-            continue;
-        }
-        // Building the tool takes minutes, so it is built only if the language is requested by
-        // name.
-        if language.flavor().is_some() && options.only.is_empty() && Ubrn::found()?.is_none() {
-            println!("{language:?}: left out, run `cargo xtask toolchain ubrn` first");
-            continue;
-        }
-        let files = written(&built, language)?;
-        if options.check {
-            problems.extend(differences(workspace::root(), language, &files)?);
-        } else {
-            replace(workspace::root(), language, &files)?;
-        }
+    if options.check {
+        return Ok(report::alone("bindings", compared));
     }
-    for problem in &problems {
-        println!("{problem}: not what `cargo xtask bindings` writes");
-    }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    each(|language, files| replace(workspace::root(), language, files).map(|()| true))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Counts the languages whose committed code is current. A language whose generator cannot be
-/// installed is skipped by name.
+/// Counts the languages whose committed code is current.
 pub(crate) fn compared() -> Result<Count> {
+    each(|language, files| {
+        let problems = differences(workspace::root(), language, files)?;
+        for problem in &problems {
+            println!("{problem}: not what `cargo xtask bindings` writes");
+        }
+        Ok(problems.is_empty())
+    })
+}
+
+/// Generates each language. One whose generator cannot be installed is skipped by name.
+fn each(take: impl Fn(Language, &Files) -> Result<bool>) -> Result<Count> {
     let built = Built::now()?;
     let mut count = Count::default();
-    for &language in Language::value_variants() {
+    for language in LANGUAGES {
         let needs_npm = language.flavor().is_some() && Ubrn::found()?.is_none();
         if needs_npm && process::version("npm", "--version").is_none() {
             count += Count::skipped(&format!(
@@ -112,11 +102,7 @@ pub(crate) fn compared() -> Result<Count> {
             ));
             continue;
         }
-        let problems = differences(workspace::root(), language, &written(&built, language)?)?;
-        for problem in &problems {
-            println!("{problem}: not what `cargo xtask bindings` writes");
-        }
-        count += Count::one(problems.is_empty());
+        count += Count::one(take(language, &written(&built, language)?)?);
     }
     Ok(count)
 }

@@ -19,9 +19,6 @@ pub(crate) struct Options {
     /// Minutes to run
     #[arg(long, default_value_t = 10)]
     minutes: u32,
-    /// The longest input
-    #[arg(long, default_value_t = 1024)]
-    longest: u32,
 }
 
 /// Makes rustc instrument the code for libFuzzer; all of them are stable options.
@@ -42,7 +39,7 @@ pub(crate) fn every_target() -> Result<Count> {
     let program = build()?;
     let mut count = Count::default();
     for target in TARGETS {
-        let options = Options { target: target.into(), minutes: DEEP_MINUTES, longest: 1024 };
+        let options = Options { target: target.into(), minutes: DEEP_MINUTES };
         count += Count::one(search(&program, &options)?);
     }
     Ok(count)
@@ -70,7 +67,7 @@ fn search(program: &Path, options: &Options) -> Result<bool> {
     let (seconds, bad) = (options.minutes * 60, place.join("bad-"));
     let long = [
         format!("-max_total_time={seconds}"),
-        format!("-max_len={}", options.longest),
+        "-max_len=1024".to_owned(),
         "-timeout=10".to_owned(),
         "-print_final_stats=1".to_owned(),
         format!("-artifact_prefix={}", bad.display()),
