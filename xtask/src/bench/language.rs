@@ -30,41 +30,21 @@ pub(super) struct Language {
     command: fn(&Path) -> Result<Command>,
 }
 
-/// The maximum ratio of a line.
-struct Goal {
-    line: &'static str,
-    /// The peer that the goal applies to, if the program has several for one line.
-    peer: Option<&'static str>,
-    ratio: f64,
-}
-
-impl Goal {
-    const fn of(line: &'static str, ratio: f64) -> Self {
-        Self { line, peer: None, ratio }
-    }
-
-    const fn to(line: &'static str, peer: &'static str, ratio: f64) -> Self {
-        Self { line, peer: Some(peer), ratio }
-    }
-
-    fn applies_to(&self, figure: &Figure) -> bool {
-        figure.what == self.line
-            && self.peer.is_none_or(|peer| figure.peer.as_deref() == Some(peer))
-    }
-}
+/// The maximum ratio of a line to its peer, if the program has several for one line.
+type Goal = (&'static str, Option<&'static str>, f64);
 
 const LANGUAGES: [Language; 3] = [
     Language {
         name: "kotlin",
-        goals: &[Goal::to(ROWS, "sqlite-jdbc", 1.5), Goal::to(WRITES, "sqlite-jdbc", 4.0)],
+        goals: &[(ROWS, Some("sqlite-jdbc"), 1.5), (WRITES, Some("sqlite-jdbc"), 4.0)],
         command: |library| Ok(kotlin(library)),
     },
     Language {
         name: "swift",
-        goals: &[Goal::of(ROWS, 1.3), Goal::of(DECODABLE, 1.5), Goal::of(WRITES, 4.0)],
+        goals: &[(ROWS, None, 1.3), (DECODABLE, None, 1.5), (WRITES, None, 4.0)],
         command: swift,
     },
-    Language { name: "javascript", goals: &[Goal::of(FROM_STRING, 0.5)], command: javascript },
+    Language { name: "javascript", goals: &[(FROM_STRING, None, 0.5)], command: javascript },
 ];
 
 /// A figure as printed by the programs.
@@ -72,11 +52,8 @@ const LANGUAGES: [Language; 3] = [
 struct Figure {
     what: String,
     ours_ms: f64,
-    #[serde(default)]
     peer: Option<String>,
-    #[serde(default)]
     peer_ms: Option<f64>,
-    #[serde(default)]
     ratio: Option<f64>,
 }
 
@@ -94,8 +71,40 @@ impl Language {
         let mut command = (self.command)(folder)?;
         command.env("REJOIN_LIBRARY_DIR", folder);
         let measured = figures(command)?;
-        println!("\n{}", table(&measured, &rust, self));
+        println!("\n{}", self.table(&measured, &rust));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The table, with one line per figure of the language.
+    fn table(&self, measured: &[Figure], rust: &[Figure]) -> String {
+        let line = |[what, cells @ ..]: [String; 7]| {
+            let cells: String = cells.iter().map(|cell| format!("  {cell:>12}")).collect();
+            format!("{what:<50}{cells}").trim_end().to_owned() + "\n"
+        };
+        let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"];
+        let rows = measured.iter().map(|figure| line(self.cells(figure, rust)));
+        std::iter::once(line(heads.map(str::to_owned))).chain(rows).collect()
+    }
+
+    fn cells(&self, figure: &Figure, rust: &[Figure]) -> [String; 7] {
+        let millis = |value: f64| format!("{value:.3} ms");
+        let applies = |(line, peer, _): &&Goal| {
+            figure.what == *line && peer.is_none_or(|peer| figure.peer.as_deref() == Some(peer))
+        };
+        let goal = self.goals.iter().find(applies).map(|(.., goal)| {
+            let met = figure.ratio.is_some_and(|ratio| ratio <= *goal);
+            format!("{goal:.2} {}", if met { "met" } else { "MISSED" })
+        });
+        let same = rust.iter().find(|other| other.what == figure.what);
+        [
+            figure.what.clone(),
+            millis(figure.ours_ms),
+            figure.peer.clone().unwrap_or_default(),
+            figure.peer_ms.map(millis).unwrap_or_default(),
+            figure.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+            goal.unwrap_or_default(),
+            same.map(|rust| millis(rust.ours_ms)).unwrap_or_default(),
+        ]
     }
 }
 
@@ -155,99 +164,39 @@ fn figures(command: Command) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The table, with one line per figure of the language.
-fn table(measured: &[Figure], rust: &[Figure], language: &Language) -> String {
-    let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"].map(str::to_owned);
-    let rows: Vec<[String; 7]> = std::iter::once(heads)
-        .chain(measured.iter().map(|figure| {
-            let same = rust.iter().find(|other| other.what == figure.what);
-            cells(figure, same, language)
-        }))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..7).map(width).collect();
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn cells(figure: &Figure, rust: Option<&Figure>, language: &Language) -> [String; 7] {
-    let millis = |value: f64| format!("{value:.3} ms");
-    let goal = language.goals.iter().find(|goal| goal.applies_to(figure)).map(|goal| {
-        let met = figure.ratio.is_some_and(|ratio| ratio <= goal.ratio);
-        format!("{:.2} {}", goal.ratio, if met { "met" } else { "MISSED" })
-    });
-    [
-        figure.what.clone(),
-        millis(figure.ours_ms),
-        figure.peer.clone().unwrap_or_default(),
-        figure.peer_ms.map(millis).unwrap_or_default(),
-        figure.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
-        goal.unwrap_or_default(),
-        rust.map(|rust| millis(rust.ours_ms)).unwrap_or_default(),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Figure, LANGUAGES, Language, table};
+    use super::{Figure, Language};
 
-    fn figure(json: &str) -> Figure {
-        serde_json::from_str(json).unwrap()
+    /// The cells of the lines after the first.
+    fn rows(language: &str, measured: &[&str], rust: &[&str]) -> Vec<Vec<String>> {
+        let figures = |texts: &[&str]| -> Vec<Figure> {
+            texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+        };
+        let table = Language::named(language).unwrap().table(&figures(measured), &figures(rust));
+        let cells = |line: &str| {
+            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            cells.map(str::to_owned).collect()
+        };
+        table.lines().skip(1).map(cells).collect()
     }
 
     #[test]
     fn figures_are_shown_with_those_of_rust_and_the_goal() {
-        let measured = [
-            figure(
-                r#"{"what":"10,000 x 8 rows into objects","ours_ms":12.5,"peer":"sqlite-jdbc","peer_ms":10,"ratio":1.25}"#,
-            ),
-            figure(r#"{"what":"commit to emission, p50","ours_ms":0.5}"#),
-        ];
-        let rust = [figure(r#"{"what":"commit to emission, p50","ours_ms":0.25,"peer":null}"#)];
-        let table = table(&measured, &rust, Language::named("kotlin").unwrap());
-        let lines: Vec<Vec<&str>> = table
-            .lines()
-            .map(|line| line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect())
-            .collect();
-        assert_eq!(lines[1][1..], ["12.500 ms", "sqlite-jdbc", "10.000 ms", "1.25", "1.50 met"]);
-        assert_eq!(lines[2], ["commit to emission, p50", "0.500 ms", "0.250 ms"]);
-    }
-
-    #[test]
-    fn missed_goal_is_reported() {
-        let measured =
-            [figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":1.6}"#)];
-        assert!(table(&measured, &[], Language::named("swift").unwrap()).contains("1.30 MISSED"));
-    }
-
-    #[test]
-    fn kotlin_goal_applies_to_one_peer_only() {
-        let measured = [figure(
-            r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"peer":"another","peer_ms":1,"ratio":3}"#,
-        )];
-        let table = table(&measured, &[], Language::named("kotlin").unwrap());
-        assert!(table.contains("another") && !table.contains("MISSED"), "{table}");
-    }
-
-    #[test]
-    fn javascript_goal_applies_to_the_parser_line_only() {
-        let measured = [
-            figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":0.4}"#),
-            figure(r#"{"what":"the same, from a string","ours_ms":3,"ratio":0.9}"#),
-        ];
-        let table = table(&measured, &[], Language::named("javascript").unwrap());
-        let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
-        assert!(!lines[1].contains("met") && lines[2].ends_with("  0.50 MISSED"), "{table}");
-    }
-
-    #[test]
-    fn only_names_of_languages_are_accepted() {
-        assert!(LANGUAGES.iter().all(|it| Language::named(it.name).is_some()));
-        assert!(Language::named("--filter").is_none() && Language::named("border").is_none());
+        let of_peer = |peer: &str, ratio: f64| {
+            format!(
+                r#"{{"what":"10,000 x 8 rows into objects","ours_ms":12.5,"peer":"{peer}","peer_ms":10,"ratio":{ratio}}}"#
+            )
+        };
+        let p50 = r#"{"what":"commit to emission, p50","ours_ms":0.5}"#;
+        let rust = r#"{"what":"commit to emission, p50","ours_ms":0.25,"peer":null}"#;
+        let good = of_peer("sqlite-jdbc", 1.25);
+        let (bad, other) = (of_peer("sqlite-jdbc", 1.6), of_peer("another", 3.0));
+        let rows = rows("kotlin", &[&good, &bad, &other, p50], &[rust]);
+        assert_eq!(rows[0][1..], ["12.500 ms", "sqlite-jdbc", "10.000 ms", "1.25", "1.50 met"]);
+        assert_eq!(rows[1][4..], ["1.60", "1.50 MISSED"]);
+        assert_eq!(rows[2][4..], ["3.00"], "the goal is for another peer");
+        assert_eq!(rows[3], ["commit to emission, p50", "0.500 ms", "0.250 ms"]);
+        assert!(Language::named("--filter").is_none());
     }
 }

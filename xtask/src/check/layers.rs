@@ -9,131 +9,71 @@ use anyhow::Result;
 
 /// A package, the packages of the workspace that it may use, and the crates that it must not use
 /// (except in tests, or behind a feature that is off by default).
-struct Layer {
-    package: &'static str,
-    may_use: &'static [&'static str],
-    never: &'static [&'static str],
-}
+type Layer = (&'static str, &'static str, &'static str);
 
-const NETWORK: &[&str] = &["tokio", "reqwest", "axum", "rusqlite", "anyhow"];
+const NETWORK: &str = "tokio reqwest axum rusqlite anyhow";
 
 const LAYERS: &[Layer] = &[
-    Layer { package: "rejoin-protocol", may_use: &[], never: NETWORK },
+    ("rejoin-protocol", "", NETWORK),
     // Rows come from an injected store, time and randomness are arguments.
-    Layer { package: "rejoin-log", may_use: &["rejoin-protocol"], never: NETWORK },
-    Layer {
-        package: "rejoin-core",
-        // The plain server in tests only.
-        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-plain"],
-        never: &["axum", "anyhow", "uniffi"],
-    },
-    Layer {
-        package: "rejoin-server",
-        // The suite, the plain server and a PostgreSQL in tests only.
-        may_use: &[
-            "rejoin-protocol",
-            "rejoin-log",
-            "rejoin-conformance",
-            "rejoin-plain",
-            "rejoin-postgres",
-        ],
-        never: &["reqwest", "uniffi"],
-    },
-    Layer {
-        package: "rejoin-bindings",
-        // The server in tests only.
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-ffi-bytes", "rejoin-server"],
-        never: &["axum", "anyhow", "reqwest", "rusqlite"],
-    },
+    ("rejoin-log", "rejoin-protocol", NETWORK),
+    // The plain server in tests only.
+    ("rejoin-core", "rejoin-protocol rejoin-log rejoin-plain", "axum anyhow uniffi"),
+    // The suite, the plain server and a PostgreSQL in tests only.
+    (
+        "rejoin-server",
+        "rejoin-protocol rejoin-log rejoin-conformance rejoin-plain rejoin-postgres",
+        "reqwest uniffi",
+    ),
+    // The server in tests only.
+    (
+        "rejoin-bindings",
+        "rejoin-protocol rejoin-core rejoin-ffi-bytes rejoin-server",
+        "axum anyhow reqwest rusqlite",
+    ),
     // A type of the FFI surface; the only package with `unsafe`.
-    Layer { package: "rejoin-ffi-bytes", may_use: &[], never: &["rejoin-core"] },
+    ("rejoin-ffi-bytes", "", "rejoin-core"),
     // Uses a server through its responses only.
-    Layer {
-        package: "rejoin-conformance",
-        may_use: &["rejoin-protocol"],
-        never: &["rusqlite", "axum", "reqwest"],
-    },
-    Layer { package: "rejoin-bindings-generator", may_use: &[], never: &["rejoin-core"] },
-    Layer {
-        package: "rejoin-tests",
-        may_use: &[
-            "rejoin-protocol",
-            "rejoin-log",
-            "rejoin-core",
-            "rejoin-server",
-            "rejoin-plain",
-            "rejoin-postgres",
-        ],
-        never: &[],
-    },
+    ("rejoin-conformance", "rejoin-protocol", "rusqlite axum reqwest"),
+    ("rejoin-bindings-generator", "", "rejoin-core"),
+    (
+        "rejoin-tests",
+        "rejoin-protocol rejoin-log rejoin-core rejoin-server rejoin-plain rejoin-postgres",
+        "",
+    ),
     // A foreign server: it shares no code with ours, not even the protocol.
-    Layer { package: "rejoin-plain", may_use: &[], never: NETWORK },
+    ("rejoin-plain", "", NETWORK),
     // Starts PostgreSQL; independent of Rejoin.
-    Layer { package: "rejoin-postgres", may_use: &[], never: &["rusqlite", "axum", "anyhow"] },
-    Layer {
-        package: "rejoin-fuzz",
-        may_use: &["rejoin-protocol", "rejoin-log", "rejoin-core"],
-        never: &["reqwest", "axum", "tokio"],
-    },
+    ("rejoin-postgres", "", "rusqlite axum anyhow"),
+    ("rejoin-fuzz", "rejoin-protocol rejoin-log rejoin-core", "reqwest axum tokio"),
     // A file system for SQLite; uses our crates in tests only.
-    Layer {
-        package: "rejoin-vfs",
-        may_use: &["rejoin-core", "rejoin-server", "rejoin-tests"],
-        never: &["tokio", "reqwest", "axum", "anyhow"],
-    },
+    ("rejoin-vfs", "rejoin-core rejoin-server rejoin-tests", "tokio reqwest axum anyhow"),
     // Processes as run by an app and an operator, and a checker of their records.
-    Layer {
-        package: "rejoin-jepsen",
-        may_use: &["rejoin-core", "rejoin-server", "rejoin-postgres"],
-        never: &["reqwest", "axum"],
-    },
-    Layer {
-        package: "rejoin-story-server",
-        may_use: &["rejoin-protocol", "rejoin-server"],
-        never: &["reqwest", "uniffi"],
-    },
-    Layer {
-        package: "rejoin-interop",
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-bindings", "rejoin-story-server"],
-        never: &["rusqlite", "axum"],
-    },
-    Layer {
-        package: "rejoin-bench",
-        may_use: &[
-            "rejoin-protocol",
-            "rejoin-log",
-            "rejoin-core",
-            "rejoin-server",
-            "rejoin-bench-extension",
-        ],
-        never: &[],
-    },
-    Layer { package: "rejoin-bench-extension", may_use: &[], never: &[] },
+    ("rejoin-jepsen", "rejoin-core rejoin-server rejoin-postgres", "reqwest axum"),
+    ("rejoin-story-server", "rejoin-protocol rejoin-server", "reqwest uniffi"),
+    (
+        "rejoin-interop",
+        "rejoin-protocol rejoin-core rejoin-bindings rejoin-story-server",
+        "rusqlite axum",
+    ),
+    (
+        "rejoin-bench",
+        "rejoin-protocol rejoin-log rejoin-core rejoin-server rejoin-bench-extension",
+        "",
+    ),
+    ("rejoin-bench-extension", "", ""),
     // It makes the SQLite file that a server serves, and measures two clients of it.
-    Layer {
-        package: "rejoin-server-bench",
-        may_use: &["rejoin-core", "rejoin-postgres"],
-        never: &[],
-    },
-    Layer {
-        package: "rejoin-cli",
-        // The server in tests only.
-        may_use: &["rejoin-core", "rejoin-protocol", "rejoin-server"],
-        never: &["rusqlite"],
-    },
-    Layer {
-        package: "rejoin-todo",
-        // The server in tests only.
-        may_use: &["rejoin-core", "rejoin-server"],
-        never: &["rusqlite"],
-    },
-    Layer {
-        package: "rejoin-demo",
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server", "rejoin-postgres"],
-        never: &[],
-    },
-    Layer { package: "xtask", may_use: &["rejoin-postgres"], never: &["rusqlite", "tokio"] },
+    ("rejoin-server-bench", "rejoin-core rejoin-postgres", ""),
+    // The server in tests only, as in the next one.
+    ("rejoin-cli", "rejoin-core rejoin-protocol rejoin-server", "rusqlite"),
+    ("rejoin-todo", "rejoin-core rejoin-server", "rusqlite"),
+    ("rejoin-demo", "rejoin-protocol rejoin-core rejoin-server rejoin-postgres", ""),
+    ("xtask", "rejoin-postgres", "rusqlite tokio"),
 ];
+
+fn lists(words: &str, word: &str) -> bool {
+    words.split_whitespace().any(|listed| listed == word)
+}
 
 /// Dependencies between packages that the table does not allow.
 pub(crate) fn between_packages(packages: &[Package]) -> Vec<String> {
@@ -141,16 +81,16 @@ pub(crate) fn between_packages(packages: &[Package]) -> Vec<String> {
     let is_own = |name: &str| own.iter().any(|package| package.name == name);
     let mut problems = Vec::new();
     for package in &own {
-        let Some(layer) = LAYERS.iter().find(|layer| layer.package == package.name) else {
+        let Some((_, may_use, never)) = LAYERS.iter().find(|(name, ..)| *name == package.name)
+        else {
             problems
                 .push(format!("{}: not in the table of layers (check/layers.rs)", package.name));
             continue;
         };
         for dependency in &package.dependencies {
             let name = dependency.name.as_str();
-            let wrong_way = is_own(name) && !layer.may_use.contains(&name);
-            let unwanted =
-                layer.never.contains(&name) && !dependency.is_for_tests() && !dependency.optional;
+            let wrong_way = is_own(name) && !lists(may_use, name);
+            let unwanted = lists(never, name) && !dependency.is_for_tests() && !dependency.optional;
             if wrong_way || unwanted {
                 problems.push(format!("{} must not depend on {name}", package.name));
             }
@@ -159,137 +99,78 @@ pub(crate) fn between_packages(packages: &[Package]) -> Vec<String> {
     problems
 }
 
-/// Some files, and the paths that they must not use.
-struct Border {
-    why: &'static str,
-    files: &'static [&'static str],
-    never: &'static [&'static str],
-}
+/// A reason, the beginnings of some files, and the paths that they must not use.
+type Border = (&'static str, &'static str, &'static str);
 
 const BORDERS: &[Border] = &[
-    Border {
-        why: "the protocol does no I/O",
-        files: &["protocol/src/"],
-        never: &["tokio", "reqwest", "std::fs", "std::net", "std::process", "rusqlite::Connection"],
-    },
-    Border {
-        why: "the engine is synchronous and has no network",
-        files: &["core/src/engine/", "core/src/engine.rs"],
-        never: &[
-            "crate::sync",
-            "crate::transport",
-            "crate::client",
-            "crate::runtime",
-            "tokio",
-            "reqwest",
-        ],
-    },
-    Border {
-        why: "rows, log, capture and queue work on a connection, a schema and a queue, not on the whole engine",
-        files: &[
-            "core/src/engine/schema",
-            "core/src/engine/rows",
-            "core/src/engine/log",
-            "core/src/engine/row_state",
-            "core/src/engine/capture",
-            "core/src/engine/queue",
-        ],
-        never: &["crate::engine::Engine"],
-    },
-    Border {
-        why: "the session decides what to exchange and does no I/O",
-        files: &["core/src/sync/session", "core/src/sync/rows", "core/src/sync/plain"],
-        never: &["crate::transport", "crate::client", "crate::runtime", "tokio", "reqwest"],
-    },
-    Border {
-        why: "the transport moves bytes and has no engine",
-        files: &["core/src/transport/", "core/src/transport.rs"],
-        never: &["crate::engine", "crate::client", "rusqlite"],
-    },
-    Border {
-        why: "a decision is a pure function and does no I/O",
-        files: &[
-            "core/src/engine/rows/patch",
-            "core/src/engine/rebase/footprint",
-            "core/src/sync/backoff",
-        ],
-        never: &["rusqlite", "tokio", "reqwest"],
-    },
-    Border {
-        why: "the driver of a database is used in the store alone",
-        files: &[
-            "server/src/model",
-            "server/src/error",
-            "server/src/hooks",
-            "server/src/engine",
-            "server/src/routes",
-        ],
-        never: &["rusqlite", "tokio_postgres"],
-    },
-    Border {
-        why: "the log works on stores, time and random numbers that it is given",
-        files: &["log/src/"],
-        never: &["std::fs", "std::net", "std::process", "std::time"],
-    },
+    (
+        "the protocol does no I/O",
+        "protocol/src/",
+        "tokio reqwest std::fs std::net std::process rusqlite::Connection",
+    ),
+    (
+        "the engine is synchronous and has no network",
+        "core/src/engine/ core/src/engine.rs",
+        "crate::sync crate::transport crate::client crate::runtime tokio reqwest",
+    ),
+    (
+        "rows, log, capture and queue work on a connection, a schema and a queue, not on the whole engine",
+        "core/src/engine/schema core/src/engine/rows core/src/engine/log core/src/engine/row_state \
+         core/src/engine/capture core/src/engine/queue",
+        "crate::engine::Engine",
+    ),
+    (
+        "the session decides what to exchange and does no I/O",
+        "core/src/sync/session core/src/sync/rows core/src/sync/plain",
+        "crate::transport crate::client crate::runtime tokio reqwest",
+    ),
+    (
+        "the transport moves bytes and has no engine",
+        "core/src/transport/ core/src/transport.rs",
+        "crate::engine crate::client rusqlite",
+    ),
+    (
+        "a decision is a pure function and does no I/O",
+        "core/src/engine/rows/patch core/src/engine/rebase/footprint core/src/sync/backoff",
+        "rusqlite tokio reqwest",
+    ),
+    (
+        "the driver of a database is used in the store alone",
+        "server/src/model server/src/error server/src/hooks server/src/engine server/src/routes",
+        "rusqlite tokio_postgres",
+    ),
+    (
+        "the log works on stores, time and random numbers that it is given",
+        "log/src/",
+        "std::fs std::net std::process std::time",
+    ),
 ];
 
-/// The parts of a folder, in ascending rank. A part may use parts of its own rank and below, and
-/// definitions of the folder's own module.
+/// The parts of a folder, in ascending rank, with `<` between the ranks. A part may use parts of its
+/// own rank and below, and definitions of the folder's own module.
 struct Order {
     folder: &'static str,
-    parts: &'static [&'static [&'static str]],
+    parts: &'static str,
 }
 
 const ORDERS: &[Order] = &[
     Order {
         folder: "core/src/engine/",
-        parts: &[
-            &["database", "migrate"],
-            &["meta"],
-            &["schema"],
-            &["rows"],
-            &["log"],
-            &["row_state"],
-            &["capture"],
-            &["queue"],
-            &["staging"],
-            &["action"],
-            &["entries"],
-            &["rebase"],
-            &["import"],
-        ],
+        parts: "database migrate < meta < schema < rows < log < row_state < capture < queue \
+                < staging < action < entries < rebase < import",
     },
     Order {
         folder: "server/src/",
-        parts: &[
-            &["model"],
-            &["admission", "bucket_resolver", "clock", "http", "log_limit", "observe"],
-            &["error"],
-            &["hooks"],
-            &["config"],
-            &["store"],
-            &["engine"],
-            &["auth", "events", "feeder", "listener"],
-            &["gauges", "operate", "ready"],
-            &["routes"],
-        ],
+        parts: "model < admission bucket_resolver clock http log_limit observe < error < hooks \
+                < config < store < engine < auth events feeder listener < gauges operate ready \
+                < routes",
     },
     Order {
         folder: "server/src/engine/",
-        parts: &[
-            &["conflict_log", "encode", "naming", "rejection", "resolve", "verdict", "version"],
-            &["change", "checks"],
-            &["conflict"],
-            &["bucket", "user_transaction"],
-            &["references"],
-            &["apply"],
-            &["reads", "resolve_conflict"],
-            &["evaluate"],
-            &["cursor", "hook", "page", "window"],
-            &["describe", "keep", "pull", "register"],
-            &["push", "snapshot"],
-            &["plain"],
-        ],
+        parts: "conflict_log encode naming rejection resolve verdict version < change checks \
+                < conflict < bucket user_transaction < references < apply < reads resolve_conflict \
+                < evaluate < cursor hook page window < describe keep pull register < push snapshot \
+                < plain",
     },
 ];
 
@@ -298,7 +179,7 @@ impl Order {
     fn rank(&self, path: &str, start: &str) -> Option<usize> {
         let rest = path.strip_prefix(start)?;
         let part = rest.split([':', '/', '.']).next()?;
-        self.parts.iter().position(|parts| parts.contains(&part))
+        self.parts.split('<').position(|parts| lists(parts, part))
     }
 
     /// `server/src/engine/` is `crate::engine::`.
@@ -321,23 +202,23 @@ impl Order {
 pub(crate) fn between_files(files: &[File]) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for file in files.iter().filter(|file| file.is_rust() && !file.is_test()) {
-        let starts = |prefix: &&str| file.path.starts_with(*prefix);
-        let orders: Vec<_> = ORDERS.iter().filter(|order| starts(&order.folder)).collect();
+        let starts = |prefix: &str| file.path.starts_with(prefix);
+        let orders: Vec<_> = ORDERS.iter().filter(|order| starts(order.folder)).collect();
         let borders: Vec<_> =
-            BORDERS.iter().filter(|border| border.files.iter().any(&starts)).collect();
+            BORDERS.iter().filter(|border| border.1.split_whitespace().any(starts)).collect();
         if orders.is_empty() && borders.is_empty() {
             continue;
         }
         let paths = paths(file)?;
         problems.extend(orders.iter().flat_map(|order| order.above(file, &paths)));
-        for border in borders {
+        for (why, _, never) in borders {
             for path in &paths {
-                let beyond = |never: &&str| {
-                    path.strip_prefix(*never)
+                let beyond = |never: &str| {
+                    path.strip_prefix(never)
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
                 };
-                if border.never.iter().any(beyond) {
-                    problems.push(format!("{}: names {path}: {}", file.path, border.why));
+                if never.split_whitespace().any(beyond) {
+                    problems.push(format!("{}: names {path}: {why}", file.path));
                 }
             }
         }
