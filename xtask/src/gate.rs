@@ -108,7 +108,8 @@ fn run_in(
     stages: &[Stage],
     command: impl Fn(&Stage, &Path) -> Command,
 ) -> Result<Report> {
-    let mut gate = Gate { waiting: stages.to_vec(), ..Gate::default() };
+    let (mut waiting, mut running) = (stages.to_vec(), Vec::<Running>::new());
+    let mut report = Report::default();
     let begun = Instant::now();
     let say = |text: &str| {
         let seconds = begun.elapsed().as_secs();
@@ -116,94 +117,59 @@ fn run_in(
     };
     let mut news = Instant::now();
     loop {
-        for stage in gate.take_hopeless() {
-            say(&format!("{}: not run, because a stage that it needs failed", stage.name));
-        }
-        while let Some(stage) = gate.take_next() {
+        if let Some(at) = waiting.iter().position(|stage| report.has_failed(stage.needs)) {
+            let stage = waiting.remove(at).name;
+            say(&format!("{stage}: not run, because a stage that it needs failed"));
+            report.add(Row::failed(stage));
+        } else if let Some(at) = next(&waiting, &running) {
+            let stage = waiting.remove(at);
             say(&format!("{} ...", stage.name));
-            gate.running.push(Running::start(stage, folder, &command)?);
-        }
-        if gate.running.is_empty() {
-            return Ok(gate.report);
-        }
-        sleep(TICK);
-        while let Some((row, log)) = gate.take_ended()? {
+            running.push(Running::start(stage, folder, &command)?);
+        } else if running.is_empty() {
+            return Ok(report);
+        } else if let Some((at, row)) = ended(&mut running)? {
             let Count { passed, failed, skipped } = row.count;
             let counts = format!("{passed} passed, {failed} failed, {skipped} skipped");
             say(&format!("{}: {counts} in {:.0} s", row.stage, row.seconds));
+            let log = running.remove(at).log;
             if failed > 0 {
                 print_tail(&log);
             }
+            report.add(row);
             news = Instant::now();
+        } else {
+            sleep(TICK);
         }
         if news.elapsed() >= SILENCE {
-            let names: Vec<&str> = gate.running.iter().map(|running| running.stage.name).collect();
+            let names: Vec<&str> = running.iter().map(|running| running.stage.name).collect();
             say(&format!("still running: {}", names.join(", ")));
             news = Instant::now();
         }
     }
 }
 
-/// The state of a run.
-#[derive(Default)]
-struct Gate {
-    waiting: Vec<Stage>,
-    running: Vec<Running>,
-    report: Report,
-    /// Stages that failed or did not run.
-    failed: Vec<&'static str>,
+/// The next stage that can start now. Stages that were not requested are not waited for.
+fn next(waiting: &[Stage], running: &[Running]) -> Option<usize> {
+    let locked = running.iter().any(|running| running.stage.locks);
+    let is_pending = |name: &&str| {
+        let mut pending = waiting.iter().chain(running.iter().map(|running| &running.stage));
+        pending.any(|stage| stage.name == *name)
+    };
+    let can_start = |stage: &Stage| {
+        let mut before = stage.needs.iter().chain(stage.after);
+        !(before.any(is_pending) || stage.locks && locked)
+    };
+    if running.len() < LANES { waiting.iter().position(can_start) } else { None }
 }
 
-impl Gate {
-    /// The next stage that can start now. Stages that were not requested are not waited for.
-    fn take_next(&mut self) -> Option<Stage> {
-        if self.running.len() >= LANES {
-            return None;
+/// A stage that has ended, and its row. A stage that leaves no row has failed.
+fn ended(running: &mut [Running]) -> Result<Option<(usize, Row)>> {
+    for (at, Running { stage, child, row, .. }) in running.iter_mut().enumerate() {
+        if child.try_wait()?.is_some() {
+            return Ok(Some((at, Row::read(row).unwrap_or_else(|| Row::failed(stage.name)))));
         }
-        let locked = self.running.iter().any(|running| running.stage.locks);
-        let running = self.running.iter().map(|running| running.stage.name);
-        let pending: Vec<&str> =
-            running.chain(self.waiting.iter().map(|stage| stage.name)).collect();
-        let at = self.waiting.iter().position(|stage| {
-            let mut before = stage.needs.iter().chain(stage.after);
-            !(before.any(|name| pending.contains(name)) || stage.locks && locked)
-        })?;
-        Some(self.waiting.remove(at))
     }
-
-    /// Stages that need a failed one; each counts as a failure.
-    fn take_hopeless(&mut self) -> Vec<Stage> {
-        let mut taken = Vec::new();
-        let is_hopeless =
-            |stage: &Stage, failed: &[&str]| stage.needs.iter().any(|name| failed.contains(name));
-        while let Some(at) = self.waiting.iter().position(|stage| is_hopeless(stage, &self.failed))
-        {
-            let stage = self.waiting.remove(at);
-            self.failed.push(stage.name);
-            self.report.add(Row {
-                stage: stage.name.into(),
-                count: Count::one(false),
-                seconds: 0.0,
-            });
-            taken.push(stage);
-        }
-        taken
-    }
-
-    /// A stage that has ended, and its log.
-    fn take_ended(&mut self) -> Result<Option<(Row, PathBuf)>> {
-        for at in 0..self.running.len() {
-            if let Some(row) = self.running[at].ended()? {
-                let Running { stage, log, .. } = self.running.remove(at);
-                if row.count.failed > 0 {
-                    self.failed.push(stage.name);
-                }
-                self.report.add(row.clone());
-                return Ok(Some((row, log)));
-            }
-        }
-        Ok(None)
-    }
+    Ok(None)
 }
 
 /// A stage running as a child process.
@@ -229,16 +195,6 @@ impl Running {
         let child = command.spawn().context("cannot start a stage")?;
         Ok(Self { stage, child, log, row })
     }
-
-    /// Its row after it has ended. A stage that leaves no row has failed.
-    fn ended(&mut self) -> Result<Option<Row>> {
-        if self.child.try_wait()?.is_none() {
-            return Ok(None);
-        }
-        let stage = self.stage.name.to_owned();
-        let failed = Row { stage, count: Count::one(false), seconds: 0.0 };
-        Ok(Some(Row::read(&self.row).unwrap_or(failed)))
-    }
 }
 
 fn print_tail(log: &Path) {
@@ -252,7 +208,6 @@ fn print_tail(log: &Path) {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use super::{Stage, run_in};
     use crate::report::Count;

@@ -62,6 +62,11 @@ impl Row {
         Self { stage: stage.to_owned(), count, seconds: start.elapsed().as_secs_f64() }
     }
 
+    /// A stage without a result.
+    pub(crate) fn failed(stage: &str) -> Self {
+        Self { stage: stage.to_owned(), count: Count::one(false), seconds: 0.0 }
+    }
+
     /// Reads the output of [`Row::write`].
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
@@ -90,6 +95,12 @@ impl Report {
     /// Adds the row of a stage that has ended.
     pub(crate) fn add(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    /// Whether one of these stages has failed.
+    pub(crate) fn has_failed(&self, stages: &[&str]) -> bool {
+        let is_one = |row: &&Row| stages.contains(&row.stage.as_str());
+        self.rows.iter().filter(is_one).any(|row| row.count.failed > 0)
     }
 
     /// Prints the table and the closing line, and returns the exit code: failure if anything

@@ -47,13 +47,9 @@ fn end_below(process: u32) {
     if below.is_empty() {
         return;
     }
-    let mut kill = Command::new("kill");
-    kill.arg("-KILL").args(below.iter().map(u32::to_string)).stderr(Stdio::null());
-    if kill.status().is_err() {
-        // Minimal systems have `kill` only as a shell builtin.
-        let line = below.iter().fold("kill -KILL".to_owned(), |line, id| format!("{line} {id}"));
-        let _ = Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status();
-    }
+    // Minimal systems have `kill` only as a builtin of the shell.
+    let line = below.iter().fold("kill -KILL".to_owned(), |line, id| format!("{line} {id}"));
+    let _ = Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status();
 }
 
 /// All descendants of a process; `None` without `/proc`.
