@@ -90,7 +90,6 @@ pub(crate) fn notice(
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use super::{hold, notice};
     use crate::report::Count;

@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
 /// A `cargo` command of fixed and further arguments, with the cargo that runs xtask, so with the
@@ -71,22 +72,12 @@ pub(crate) struct Passed {
     pub(crate) arguments: Vec<String>,
 }
 
-/// Replaces this process by the command where possible; otherwise runs it and returns its exit
-/// code.
+/// Replaces this process by the command.
 pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
     announce(&command);
     command.current_dir(crate::workspace::root());
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt as _;
-        let error = command.exec();
-        Err(error).with_context(|| format!("cannot start {}", line(&command)))
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command.status()?;
-        Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1).into())
-    }
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", line(&command)))
 }
 
 pub(crate) fn announce(command: &Command) {

@@ -78,8 +78,8 @@ impl Language {
     /// The table, with one line per figure of the language.
     fn table(&self, measured: &[Figure], rust: &[Figure]) -> String {
         let line = |[what, cells @ ..]: [String; 7]| {
-            let cells: String = cells.iter().map(|cell| format!("  {cell:>12}")).collect();
-            format!("{what:<50}{cells}").trim_end().to_owned() + "\n"
+            let cells = cells.map(|cell| format!("{cell:>12}")).join("  ");
+            format!("{what:<50}  {cells}").trim_end().to_owned() + "\n"
         };
         let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"];
         let rows = measured.iter().map(|figure| line(self.cells(figure, rust)));

@@ -8,26 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// An ABI of Android: its names in the archive, in Rust and in the NDK.
-#[derive(Debug)]
-struct Abi {
-    name: &'static str,
-    rust: &'static str,
-    clang: &'static str,
-}
+type Abi = (&'static str, &'static str, &'static str);
 
 const ABIS: [Abi; 4] = [
-    Abi {
-        name: "arm64-v8a",
-        rust: "aarch64-linux-android",
-        clang: "aarch64-linux-android24-clang",
-    },
-    Abi {
-        name: "armeabi-v7a",
-        rust: "armv7-linux-androideabi",
-        clang: "armv7a-linux-androideabi24-clang",
-    },
-    Abi { name: "x86_64", rust: "x86_64-linux-android", clang: "x86_64-linux-android24-clang" },
-    Abi { name: "x86", rust: "i686-linux-android", clang: "i686-linux-android24-clang" },
+    ("arm64-v8a", "aarch64-linux-android", "aarch64-linux-android24-clang"),
+    ("armeabi-v7a", "armv7-linux-androideabi", "armv7a-linux-androideabi24-clang"),
+    ("x86_64", "x86_64-linux-android", "x86_64-linux-android24-clang"),
+    ("x86", "i686-linux-android", "i686-linux-android24-clang"),
 ];
 
 const LIBRARY: &str = "librejoin_ffi.so";
@@ -40,7 +27,7 @@ const NDK_HOME: &str = "ANDROID_NDK_HOME";
 
 /// The Rust targets of all ABIs.
 pub(super) fn targets() -> Vec<&'static str> {
-    ABIS.iter().map(|abi| abi.rust).collect()
+    ABIS.iter().map(|(_, rust, _)| *rust).collect()
 }
 
 /// The `bin` folder of the NDK's clang. A package without native libraries cannot open a database.
@@ -69,10 +56,10 @@ pub(super) fn libraries(folder: &Path) -> Result<Count> {
     let ndk = ndk()?;
     let jni = folder.join("jni");
     let mut count = Count::default();
-    for abi in &ABIS {
+    for abi @ (name, ..) in ABIS {
         // One ABI that cannot be built does not hide the others.
-        count += library(abi, &ndk, &jni.join(abi.name)).unwrap_or_else(|error| {
-            println!("FAILED: {}: {error:#}", abi.name);
+        count += library(abi, &ndk, &jni.join(name)).unwrap_or_else(|error| {
+            println!("FAILED: {name}: {error:#}");
             Count::one(false)
         });
     }
@@ -84,12 +71,12 @@ pub(super) fn libraries(folder: &Path) -> Result<Count> {
 }
 
 /// Builds the library of one ABI into `place`, and checks it.
-fn library(abi: &Abi, ndk: &Path, place: &Path) -> Result<Count> {
-    if let Some(missing) = rust_std::missing(abi.rust)? {
+fn library(abi: Abi, ndk: &Path, place: &Path) -> Result<Count> {
+    if let Some(missing) = rust_std::missing(abi.1)? {
         bail!("{missing}");
     }
     let fixed = ["rustc", "--profile", "shipping", "--package", "rejoin-bindings", "--lib"];
-    let cdylib = ["--crate-type", "cdylib", "--target", abi.rust];
+    let cdylib = ["--crate-type", "cdylib", "--target", abi.1];
     let config = config(abi, ndk);
     let config: Vec<&str> = config.iter().flat_map(|set| ["--config", set]).collect();
     let built = Built::by(&[&fixed[..], &cdylib, &config].concat())?;
@@ -106,7 +93,7 @@ fn library(abi: &Abi, ndk: &Path, place: &Path) -> Result<Count> {
 
 /// The settings by which cargo finds the compiler, the archiver and the linker of an ABI. Android
 /// reads packed relocations since API 23.
-fn config(Abi { rust, clang, .. }: &Abi, ndk: &Path) -> [String; 4] {
+fn config((_, rust, clang): Abi, ndk: &Path) -> [String; 4] {
     let (variable, ndk) = (rust.replace('-', "_"), ndk.display());
     [
         format!("env.CC_{variable}='{ndk}/{clang}'"),
@@ -123,7 +110,7 @@ mod tests {
 
     #[test]
     fn compiler_and_linker_of_an_abi_are_those_of_the_ndk() {
-        let config = config(&ABIS[1], Path::new("/ndk/bin")).join("\n");
+        let config = config(ABIS[1], Path::new("/ndk/bin")).join("\n");
         let parsed: toml::Table = config.parse().unwrap();
         let clang = Some("/ndk/bin/armv7a-linux-androideabi24-clang");
         assert_eq!(parsed["env"]["CC_armv7_linux_androideabi"].as_str(), clang);

@@ -5,12 +5,12 @@
 //! library, and not in these files.
 
 mod licences;
-mod materials;
 
 use crate::process::{cargo, output};
 use crate::report::Count;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(super) fn write(folder: &Path, targets: &[&str]) -> Result<Count> {
     let mut components = components(targets)?;
     components.extend([sqlite(&components)?, standard_library()?]);
     let licences = licences::page(&licences::texts(&components)?);
-    let materials = serde_json::to_string_pretty(&materials::document(&components))?;
+    let materials = serde_json::to_string_pretty(&document(&components))?;
     for (name, text) in [("THIRD-PARTY-LICENSES", licences), ("rejoin.cdx.json", materials)] {
         let file = folder.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -104,14 +104,56 @@ fn standard_library() -> Result<Component> {
     Ok(Component { name, version, license, source: None, manifest_path: PathBuf::new() })
 }
 
+/// The bill of materials, without time and serial number: the same tree gives the same file.
+fn document(components: &[Component]) -> Value {
+    let version = env!("CARGO_PKG_VERSION");
+    json!({
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": { "component": {
+            "type": "library", "bom-ref": "rejoin-android", "name": "rejoin-android", "version": version,
+        } },
+        "components": components.iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+fn entry(component: &Component) -> Value {
+    let Component { name, version, license, source, .. } = component;
+    let kind = if source.is_some() { "cargo" } else { "generic" };
+    let purl = format!("pkg:{kind}/{name}@{}", version.replace('+', "%2B"));
+    json!({
+        "type": "library", "bom-ref": purl, "name": name, "version": version,
+        "licenses": [{ "expression": license }],
+        "purl": purl,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::{Component, document, names};
 
     #[test]
     fn cargo_tree_lists_each_crate_once() {
         let tree = "a v1.0.0 (/x)\nserde v1.0.2\nserde v1.0.2 (*)\nsyn v2.0.1\n\n";
         let expected = [("a", "1.0.0"), ("serde", "1.0.2"), ("syn", "2.0.1")];
         assert_eq!(names(tree).into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn component_has_name_version_licence_and_purl() {
+        let toml = Component {
+            name: "toml".to_owned(),
+            version: "0.9.12+spec-1.1.0".to_owned(),
+            license: "MIT OR Apache-2.0".to_owned(),
+            manifest_path: "Cargo.toml".into(),
+            source: Some("registry".to_owned()),
+        };
+        let sqlite = Component { name: "sqlite".to_owned(), source: None, ..toml.clone() };
+        let document = document(&[toml, sqlite]);
+        let first = &document["components"][0];
+        assert_eq!(first["purl"], "pkg:cargo/toml@0.9.12%2Bspec-1.1.0");
+        assert_eq!(first["licenses"], serde_json::json!([{ "expression": "MIT OR Apache-2.0" }]));
+        assert_eq!(document["components"][1]["purl"], "pkg:generic/sqlite@0.9.12%2Bspec-1.1.0");
     }
 }

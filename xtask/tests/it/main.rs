@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
-#![cfg(unix)]
 
 use std::fs;
 use std::os::unix::fs::symlink;
