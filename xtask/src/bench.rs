@@ -2,7 +2,6 @@
 //! server have separate programs.
 
 mod language;
-mod page;
 
 use crate::built::Built;
 use crate::process::{cargo, succeeds, version};
@@ -15,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
+    /// `kotlin`, `swift` or `javascript`; `server` with arguments of
     /// its own; `fanout` and `live` for `server --fanout` and `--live`; `log` for the workloads of the log model; `powersync` for the comparison
     /// with it; anything else is passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -24,10 +23,6 @@ pub(crate) struct Options {
 
 /// Does not return where the system can replace the process, unless a language is given.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    if options.arguments.iter().any(|argument| argument == PAGE_FLAG) {
-        let further = options.arguments.iter().filter(|argument| *argument != PAGE_FLAG);
-        return page::write(&further.cloned().collect::<Vec<_>>());
-    }
     if let [name] = options.arguments.as_slice()
         && let Some(language) = Language::named(name)
     {
@@ -54,9 +49,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let fixed = ["run", "--release", "--package", "rejoin-bench", "--"];
     crate::process::become_it(cargo(&fixed, &arguments))
 }
-
-/// Writes the table into `docs/performance.md`.
-const PAGE_FLAG: &str = "--page";
 
 /// Instruction counts are compared across commits, so any profile works. It is the build of the gate
 /// that is counted, of the whole workspace: in it, crates share other code of the standard library.
