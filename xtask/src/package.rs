@@ -17,9 +17,9 @@ mod npm;
 
 use crate::library::rust_std;
 use crate::process::{cargo, succeeds};
-use crate::report::{Count, Report, Row, skips_allowed};
+use crate::report::{self, Count};
 use crate::workspace::root;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -51,31 +51,15 @@ const APPLE: [&str; 5] = [
     "x86_64-apple-darwin",
 ];
 
-/// Builds the parts, then the package. A failed step is the last one.
+/// Builds the package, and what is in it.
 pub(crate) fn run(options: &Options) -> ExitCode {
-    let steps: &[Step] = match options.platform {
-        Platform::Android => &[("parts", libraries), ("archive", maven::android)],
-        Platform::Jvm => &[("archive", maven::jvm)],
-        Platform::Swift => &[("frameworks", frameworks)],
-        Platform::Npm => &[("npm", npm::tarballs)],
+    let (name, build): (_, fn() -> Result<Count>) = match options.platform {
+        Platform::Android => ("android", libraries),
+        Platform::Jvm => ("jvm", maven::jvm),
+        Platform::Swift => ("swift", frameworks),
+        Platform::Npm => ("npm", npm::tarballs),
     };
-    run_until_failure(steps).close(skips_allowed())
-}
-
-/// A step of packaging, by its name.
-type Step = (&'static str, fn() -> Result<Count>);
-
-/// Runs the steps up to the first one that fails.
-fn run_until_failure(steps: &[Step]) -> Report {
-    let mut report = Report::default();
-    for (name, step) in steps {
-        if report.rows.iter().any(|row| row.count.failed > 0) {
-            println!("\n== {name}: not run, because the step before it failed. No package is made");
-            break;
-        }
-        report.add(Row::of(name, step));
-    }
-    report
+    report::alone(name, build)
 }
 
 /// Checks the engine's code for each phone, and writes the licences and bills of materials.
@@ -101,12 +85,14 @@ fn type_checked(target: &str) -> Result<Count> {
     Ok(Count::one(succeeds(check)?))
 }
 
-/// Android's libraries, and what accompanies them.
+/// Android's libraries, what accompanies them, and the archive of all of it.
 fn libraries() -> Result<Count> {
-    android::ndk()?;
+    let ndk = android::ndk()?;
     let folder = emptied("android")?;
     let mut count = inventory()?;
-    count += android::libraries(&folder)?;
+    count += android::libraries(&ndk, &folder)?;
+    ensure!(count.failed == 0, "no package is made, because a library failed its checks");
+    count += maven::android()?;
     Ok(count)
 }
 
@@ -143,20 +129,4 @@ fn emptied(platform: &str) -> Result<PathBuf> {
 
 fn folder(platform: &str) -> PathBuf {
     root().join("target/package").join(platform)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Count, Step, run_until_failure};
-    use anyhow::bail;
-
-    #[test]
-    fn failed_step_is_the_last_one() {
-        let well: Step = ("a", || Ok(Count::one(true)));
-        let table: [(Step, usize); 3] =
-            [(well, 2), (("a", || Ok(Count::one(false))), 1), (("a", || bail!("no tool")), 1)];
-        for (first, expected) in table {
-            assert_eq!(run_until_failure(&[first, well]).rows.len(), expected);
-        }
-    }
 }

@@ -52,13 +52,12 @@ fn clang_in(home: &Path) -> Result<PathBuf> {
 }
 
 /// Builds and checks the libraries in `jni`, where Maven looks for them.
-pub(super) fn libraries(folder: &Path) -> Result<Count> {
-    let ndk = ndk()?;
+pub(super) fn libraries(ndk: &Path, folder: &Path) -> Result<Count> {
     let jni = folder.join("jni");
     let mut count = Count::default();
     for abi @ (name, ..) in ABIS {
         // One ABI that cannot be built does not hide the others.
-        count += library(abi, &ndk, &jni.join(name)).unwrap_or_else(|error| {
+        count += library(abi, ndk, &jni.join(name)).unwrap_or_else(|error| {
             println!("FAILED: {name}: {error:#}");
             Count::one(false)
         });
