@@ -46,7 +46,7 @@ fn reference() -> Result<()> {
 }
 
 /// Counts the lines `ok NAME`, `FAILED NAME: REASON` and `skipped NAME: REASON`.
-pub(super) fn counted(command: Command) -> Result<Count> {
+pub(crate) fn counted(command: Command) -> Result<Count> {
     let mut count = Count::default();
     let well = for_each_line(command, |line| {
         match line.split_once(' ') {
@@ -60,7 +60,7 @@ pub(super) fn counted(command: Command) -> Result<Count> {
     Ok(count.failed_unless(well))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::counted;
     use std::process::Command;
