@@ -6,14 +6,14 @@
 
 mod rust;
 mod swift;
-mod typescript;
 
-use crate::language::{JAVASCRIPT, KOTLIN, Language, SWIFT, kotlin};
+use crate::language::{JAVASCRIPT, KOTLIN, Language, SWIFT, javascript, kotlin};
+use crate::process::output;
 use crate::report::{self, Count};
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Arguments of `cargo xtask api`.
 #[derive(Debug, clap::Args)]
@@ -30,11 +30,11 @@ const LISTED: [Listed; 8] = [
     ("rust", None, rust::listing),
     ("kotlin", Some(KOTLIN), kotlin::api),
     ("swift", Some(SWIFT), swift::listing),
-    ("typescript", Some(JAVASCRIPT), || typescript::listing(".")),
-    ("react", Some(JAVASCRIPT), || typescript::listing("react")),
-    ("drizzle", Some(JAVASCRIPT), || typescript::listing("drizzle")),
-    ("kysely", Some(JAVASCRIPT), || typescript::listing("kysely")),
-    ("tanstack-db", Some(JAVASCRIPT), || typescript::listing("tanstack-db")),
+    ("typescript", Some(JAVASCRIPT), || typescript(".")),
+    ("react", Some(JAVASCRIPT), || typescript("react")),
+    ("drizzle", Some(JAVASCRIPT), || typescript("drizzle")),
+    ("kysely", Some(JAVASCRIPT), || typescript("kysely")),
+    ("tanstack-db", Some(JAVASCRIPT), || typescript("tanstack-db")),
 ];
 
 /// Writes or compares the lists.
@@ -62,6 +62,14 @@ fn each(take: impl Fn(&str, &str) -> Result<bool>) -> Result<Count> {
         };
     }
     Ok(count)
+}
+
+/// The list of a package in a folder of the npm workspace.
+fn typescript(package: &str) -> Result<String> {
+    javascript::prepare()?;
+    let mut list = Command::new("node");
+    list.args(["react-native/api.mjs", package]);
+    output(list)
 }
 
 fn path(name: &str) -> String {
