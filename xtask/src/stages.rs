@@ -77,7 +77,7 @@ pub(crate) const DEEP: &[Stage] = &[
     Stage::new("npm-package", 30, react_native::checked).needs(&["build"]),
     Stage::new("apple", 20, apple::checked).needs(&["build"]),
     Stage::new("server-image", 30, image::checked).locks().after(&["build"]),
-    Stage::new("package", 30, package::checked).locks().after(&["build"]),
+    Stage::new("package", 60, package::checked).locks().after(&["build"]),
     Stage::new("fuzz", 60, fuzz::every_target).locks().after(&["build"]),
     Stage::new("mutants", 600, mutants::sample).locks().after(&["build"]),
 ];
