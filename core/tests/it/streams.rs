@@ -124,7 +124,7 @@ fn subscription_survives_a_restart_and_expires() {
     assert_eq!((stored.len(), &stored[0].status), (1, &StreamStatus::Current));
     assert_eq!((stored[0].priority, stored[0].ttl), (3, DAY));
     assert!(stored[0].ends_ms.is_some());
-    device.host.advance(DAY - Duration::from_hours(2));
+    device.host.advance(Duration::from_hours(22));
     device.sync();
     assert_eq!(device.tasks(), "a");
     device.host.advance(Duration::from_hours(3));
