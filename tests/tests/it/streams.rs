@@ -42,10 +42,11 @@ fn leave(server: &Backend, user: &str, project: &str) {
     server.outside(&format!("DELETE FROM members WHERE {member}"));
 }
 
-/// A device that syncs only when the test says so.
+/// A device with the schema, that syncs only when the test says so.
 fn device(socket: &Served, user: &str) -> Phone {
     let phone = Phone::new(user, Some(&socket.url));
     phone.client.sync().set_network(Network { online: false, metered: false });
+    phone.sync();
     phone
 }
 
