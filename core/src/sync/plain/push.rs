@@ -375,8 +375,7 @@ pub(crate) fn too_large(
             park(engine, state, *one, ParkReason::Refused, detail.to_string())
         }
         [one] => {
-            // It, or an earlier request, may have been applied: only a verdict can end it. It
-            // blocks nothing.
+            // It, or an earlier request, may have been applied: only a verdict can end it.
             engine.mark_uncertain(sent.number)?;
             state.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
             Ok(Applied::default())
@@ -453,8 +452,7 @@ fn names_removed(engine: &Engine, record: &Record) -> bool {
 /// The first of the separated edits takes the queue position of their common record, because frozen
 /// records after it may depend on the row.
 fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, state: &PushState) -> Result<()> {
-    /// The number of no request.
-    const UNSENT: i64 = 0;
+    const UNSENT: i64 = 0; // The number of no request.
     let view = engine.queue_view();
     let drafts = view.drafts(usize::MAX, &state.aside, &state.apart)?;
     let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
@@ -491,8 +489,8 @@ pub(crate) fn recognise(engine: &Engine, batch: &mut Batch) -> Result<()> {
         let row = RowKey { table: image.table, key: image.key.clone() };
         let Some(record) = records.at(&row) else { continue };
         if answer::is_own(engine, record, image, true)? {
-            let ending = RecordEnding::Accepted;
-            batch.records.push(Settled { place: record.place, ending, detail: None });
+            let (place, ending) = (record.place, RecordEnding::Accepted);
+            batch.records.push(Settled { place, ending, detail: None });
         }
     }
     Ok(())
