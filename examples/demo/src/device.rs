@@ -85,6 +85,15 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             .discard(parse(&id)?)
             .wait()
             .map(|()| Report::Done { detail: String::new() }),
+        Order::Subscribe { stream, parameters } => {
+            // Dropped: it lasts for its time to live.
+            drop(client.sync().subscribe(stream, parameters).wait()?);
+            Ok(Report::Done { detail: String::new() })
+        }
+        Order::Unsubscribe { stream, parameters } => {
+            client.sync().subscribe(stream, parameters).wait()?.unsubscribe().wait()?;
+            Ok(Report::Done { detail: String::new() })
+        }
         Order::Sync => {
             let report = client.sync().run(None).wait()?;
             Ok(Report::Done {
