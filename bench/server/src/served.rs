@@ -87,20 +87,11 @@ name = \"countries\"
 allow_global_read = true
 ";
 
-/// Tasks of teams, whose members are in a table of the application; each team is also a stream.
-const MEMBERS_CONFIGURATION: &str = "
-[auth]
-header = \"X-User-ID\"
-
+/// Members of teams in a table of the application, and projects to which devices subscribe.
+const MEMBERS: &str = "
 [membership]
 query = \"SELECT user_id, 'team:' || team AS bucket FROM member\"
 tables = [\"member\"]
-
-[[tables]]
-name = \"tasks\"
-owner_column = \"owner_id\"
-bucket_by_column = \"team\"
-bucket_prefix = \"team:\"
 
 [[tables]]
 name = \"reports\"
@@ -207,7 +198,7 @@ impl Served {
 
     /// Serves a database that has the tables, with members of teams and projects.
     pub(crate) fn over_members(url: &str) -> Result<Self> {
-        Self::configured(url, MEMBERS_CONFIGURATION)
+        Self::configured(url, &format!("{CONFIGURATION}{MEMBERS}"))
     }
 
     /// Serves a database that has the table of places.
