@@ -28,6 +28,21 @@ pub enum ActionFault {
     TimedOut,
 }
 
+/// Why the server refuses a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum RefusalCode {
+    /// The server has no stream of this name.
+    UnknownStream,
+    /// A parameter is missing, unknown, or no value of its type.
+    InvalidParameter,
+    /// The user may not read these rows.
+    Forbidden,
+    /// The server's query for the right failed or returned several rows.
+    QueryFailed,
+    /// A reason of a later release.
+    Unknown,
+}
+
 /// The value of a column.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ColumnValue {
@@ -204,6 +219,19 @@ pub enum RejoinError {
         /// Whether the same request may succeed later.
         retryable: bool,
     },
+    /// The server refuses a subscription to a stream. It stays, and brings rows if the server accepts
+    /// it later.
+    #[error("{reason}")]
+    SubscriptionRefused {
+        /// The refusal, in one sentence.
+        reason: String,
+        /// The stream's name.
+        stream: String,
+        /// Why, for programs.
+        refusal: RefusalCode,
+        /// The server's message.
+        detail: String,
+    },
     /// The server's response is invalid; nothing of it was applied.
     #[error("{reason}")]
     Protocol {
@@ -315,7 +343,10 @@ impl RejoinError {
                 let (status, code, retryable) = (*status, code.clone(), *retryable);
                 Self::Server { reason, status, code, retryable }
             }
-            SyncFault::SubscriptionRefused { .. } => Self::InvalidInput { reason },
+            SyncFault::SubscriptionRefused { stream, code, message } => {
+                let (stream, refusal, detail) = (stream.clone(), (*code).into(), message.clone());
+                Self::SubscriptionRefused { reason, stream, refusal, detail }
+            }
             _ => Self::Protocol { reason },
         }
     }
@@ -338,6 +369,18 @@ impl RejoinError {
             }
         };
         Self::Action { reason, action, fault, detail }
+    }
+}
+
+impl From<core::RefusalCode> for RefusalCode {
+    fn from(code: core::RefusalCode) -> Self {
+        match code {
+            core::RefusalCode::UnknownStream => Self::UnknownStream,
+            core::RefusalCode::InvalidParameter => Self::InvalidParameter,
+            core::RefusalCode::Forbidden => Self::Forbidden,
+            core::RefusalCode::QueryFailed => Self::QueryFailed,
+            core::RefusalCode::Unknown => Self::Unknown,
+        }
     }
 }
 
@@ -381,6 +424,7 @@ impl RejoinError {
         | Self::Unauthorized { reason }
         | Self::UpgradeRequired { reason }
         | Self::Server { reason, .. }
+        | Self::SubscriptionRefused { reason, .. }
         | Self::Protocol { reason }
         | Self::Callback { reason }
         | Self::Internal { reason }) = &mut self;

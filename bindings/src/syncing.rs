@@ -1,10 +1,17 @@
 //! Control of syncing by the app.
 
-use rejoin_core::{self as core, Network};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rejoin_core::{self as core, Network, StreamParameters};
 
 use crate::RejoinClient;
+use crate::client::subscribed;
 use crate::config::millis;
 use crate::error::Result;
+use crate::streams::{self, StreamSubscription, SubscribedStream, SubscriptionsObserver};
+use crate::subscription::Subscription;
 use crate::value::small;
 
 /// The result of a sync.
@@ -98,6 +105,52 @@ impl RejoinClient {
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn wait_for_first_sync(&self, timeout_ms: Option<u32>) -> Result<()> {
         Ok(self.inner.sync().first_sync(timeout_ms.map(millis)).await?)
+    }
+
+    /// Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+    /// texts, an integer in decimal digits.
+    ///
+    /// The subscription is stored in the file and survives a restart. Works offline: the rows come
+    /// with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+    /// the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+    /// loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+    /// and the lower priority.
+    ///
+    /// Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+    /// subscriptions; errors of writing the file. Nothing was changed.
+    #[uniffi::method(default(ttl_ms = None, priority = None))]
+    pub async fn subscribe(
+        &self,
+        stream: String,
+        parameters: HashMap<String, String>,
+        ttl_ms: Option<i64>,
+        priority: Option<u8>,
+    ) -> Result<Arc<StreamSubscription>> {
+        let parameters = StreamParameters(parameters.into_iter().collect());
+        let mut subscribe = self.inner.sync().subscribe(stream, parameters);
+        if let Some(ttl_ms) = ttl_ms {
+            subscribe = subscribe.ttl(Duration::from_millis(u64::try_from(ttl_ms).unwrap_or(0)));
+        }
+        if let Some(priority) = priority {
+            subscribe = subscribe.priority(priority);
+        }
+        Ok(Arc::new(StreamSubscription::new(subscribe.await?)))
+    }
+
+    /// The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+    /// runs. Works offline, and while suspended.
+    pub fn subscriptions(&self) -> Vec<SubscribedStream> {
+        streams::to_ffi(self.inner.sync().subscriptions())
+    }
+
+    /// Calls the observer with the subscriptions now and after each change, such as of a status,
+    /// until the subscription is cancelled. The end of a ttl is reported by the next pass.
+    pub fn on_subscriptions(&self, observer: Arc<dyn SubscriptionsObserver>) -> Arc<Subscription> {
+        subscribed(self.inner.sync().on_subscriptions(move |subscriptions| {
+            if let Err(error) = observer.on_subscriptions(streams::to_ffi(subscriptions)) {
+                tracing::warn!(%error, "an observer of the subscriptions threw");
+            }
+        }))
     }
 
     /// Reports the network state: whether there is a network, and whether it is metered. Going

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rejoin_core::{
-    ActionFault, Error, InputFault, MutationId, QueueFault, StorageFault, SyncFault, block_on,
+    ActionFault, Error, InputFault, MutationId, QueueFault, RefusalCode, StorageFault, SyncFault,
+    block_on,
 };
 use rejoin_ffi::{MeteredPolicy, RejoinClient, RejoinError};
 
@@ -60,6 +61,8 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::Sync(SyncFault::Unauthorized), "Unauthorized"),
         (Error::Sync(SyncFault::UpgradeRequired(text())), "UpgradeRequired"),
         (server(), "Server"),
+        (refused(), "SubscriptionRefused"),
+        (Error::InvalidInput(InputFault::TooManySubscriptions { limit: 6144 }), "InvalidInput"),
         (Error::Sync(SyncFault::Protocol(text())), "Protocol"),
         (Error::Callback(text()), "Callback"),
         (Error::Internal(text()), "Internal"),
@@ -76,6 +79,14 @@ fn server() -> Error {
         code: "quota".into(),
         message: "full".into(),
         retryable: true,
+    })
+}
+
+fn refused() -> Error {
+    Error::Sync(SyncFault::SubscriptionRefused {
+        stream: "project".into(),
+        code: RefusalCode::Forbidden,
+        message: "not a member".into(),
     })
 }
 
@@ -106,6 +117,13 @@ fn error_carries_typed_fields_beside_the_message() {
         retryable: true,
     };
     assert_eq!(RejoinError::from(server()), expected);
+    let expected = RejoinError::SubscriptionRefused {
+        reason: refused().to_string(),
+        stream: "project".into(),
+        refusal: rejoin_ffi::RefusalCode::Forbidden,
+        detail: "not a member".into(),
+    };
+    assert_eq!(RejoinError::from(refused()), expected);
     let home = Home::new();
     let insert = "INSERT INTO note (id) VALUES ('a')".to_owned();
     let error = block_on(home.client.execute(insert, vec![])).unwrap_err();

@@ -9,5 +9,6 @@ mod config;
 mod errors;
 mod home;
 mod log;
+mod streams;
 mod syncing;
 mod watch;

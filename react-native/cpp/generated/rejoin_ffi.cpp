@@ -157,6 +157,12 @@ extern "C" {
     void * uniffi_out_return, RustCallStatus* rust_call_status
     );
     typedef void
+    (*UniffiCallbackInterfaceSubscriptionsObserverMethod0)(
+    uint64_t uniffi_handle,
+    RustBuffer subscriptions,
+    void * uniffi_out_return, RustCallStatus* rust_call_status
+    );
+    typedef void
     (*UniffiCallbackInterfaceTokenProviderMethod0)(
     uint64_t uniffi_handle,
     int8_t refresh,
@@ -206,7 +212,11 @@ extern "C" {
         UniffiCallbackInterfaceFree uniffi_free;
         UniffiCallbackInterfaceClone uniffi_clone;
         UniffiCallbackInterfaceStatusObserverMethod0 on_status;
-    } UniffiVTableCallbackInterfaceStatusObserver;typedef struct UniffiVTableCallbackInterfaceTokenProvider {
+    } UniffiVTableCallbackInterfaceStatusObserver;typedef struct UniffiVTableCallbackInterfaceSubscriptionsObserver {
+        UniffiCallbackInterfaceFree uniffi_free;
+        UniffiCallbackInterfaceClone uniffi_clone;
+        UniffiCallbackInterfaceSubscriptionsObserverMethod0 on_subscriptions;
+    } UniffiVTableCallbackInterfaceSubscriptionsObserver;typedef struct UniffiVTableCallbackInterfaceTokenProvider {
         UniffiCallbackInterfaceFree uniffi_free;
         UniffiCallbackInterfaceClone uniffi_clone;
         UniffiCallbackInterfaceTokenProviderMethod0 token;
@@ -539,6 +549,11 @@ extern "C" {
         /*handle*/ uint64_t ptr,
         RustCallStatus *uniffi_out_err
     );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(
+        /*handle*/ uint64_t ptr,
+        /*handle*/ uint64_t observer,
+        RustCallStatus *uniffi_out_err
+    );
     /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
         /*handle*/ uint64_t ptr
     );
@@ -557,6 +572,17 @@ extern "C" {
     );
     /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
         /*handle*/ uint64_t ptr
+    );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(
+        /*handle*/ uint64_t ptr,
+        RustBuffer stream,
+        RustBuffer parameters,
+        RustBuffer ttl_ms,
+        RustBuffer priority
+    );
+    RustBuffer uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(
+        /*handle*/ uint64_t ptr,
+        RustCallStatus *uniffi_out_err
     );
     /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
         /*handle*/ uint64_t ptr
@@ -691,6 +717,45 @@ extern "C" {
     void uniffi_rejoin_ffi_fn_method_statusobserver_on_status(
         /*handle*/ uint64_t ptr,
         RustBuffer status,
+        RustCallStatus *uniffi_out_err
+    );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_clone_streamsubscription(
+        /*handle*/ uint64_t handle,
+        RustCallStatus *uniffi_out_err
+    );
+    void uniffi_rejoin_ffi_fn_free_streamsubscription(
+        /*handle*/ uint64_t handle,
+        RustCallStatus *uniffi_out_err
+    );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(
+        /*handle*/ uint64_t ptr,
+        RustBuffer timeout_ms
+    );
+    void uniffi_rejoin_ffi_fn_method_streamsubscription_release(
+        /*handle*/ uint64_t ptr,
+        RustCallStatus *uniffi_out_err
+    );
+    RustBuffer uniffi_rejoin_ffi_fn_method_streamsubscription_status(
+        /*handle*/ uint64_t ptr,
+        RustCallStatus *uniffi_out_err
+    );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(
+        /*handle*/ uint64_t ptr
+    );
+    /*handle*/ uint64_t uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(
+        /*handle*/ uint64_t handle,
+        RustCallStatus *uniffi_out_err
+    );
+    void uniffi_rejoin_ffi_fn_free_subscriptionsobserver(
+        /*handle*/ uint64_t handle,
+        RustCallStatus *uniffi_out_err
+    );
+    void uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(
+        UniffiVTableCallbackInterfaceSubscriptionsObserver * vtable
+    );
+    void uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(
+        /*handle*/ uint64_t ptr,
+        RustBuffer subscriptions,
         RustCallStatus *uniffi_out_err
     );
     /*handle*/ uint64_t uniffi_rejoin_ffi_fn_clone_subscription(
@@ -1100,6 +1165,8 @@ extern "C" {
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
     );
+    uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(
+    );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(
@@ -1109,6 +1176,10 @@ extern "C" {
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_start(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(
     );
@@ -1151,6 +1222,16 @@ extern "C" {
     uint16_t uniffi_rejoin_ffi_checksum_method_readonlyclient_watch(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_streamsubscription_release(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_streamsubscription_status(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(
+    );
+    uint16_t uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(
     );
     uint16_t uniffi_rejoin_ffi_checksum_method_subscription_cancel(
     );
@@ -2025,6 +2106,102 @@ namespace uniffi::rejoin_ffi::st::vtablecallbackinterfacestatusobserver::vtablec
     }
 
 } // namespace uniffi::rejoin_ffi::st::vtablecallbackinterfacestatusobserver::vtablecallbackinterfacestatusobserver::free
+
+// Callback function: uniffi::rejoin_ffi::st::vtablecallbackinterfacesubscriptionsobserver::vtablecallbackinterfacesubscriptionsobserver::free::UniffiCallbackInterfaceFree
+//
+// We have the following constraints:
+// - we need to pass a function pointer to Rust.
+// - we need a jsi::Runtime and jsi::Function to call into JS.
+// - function pointers can't store state, so we can't use a lamda.
+//
+// For this, we store a lambda as a global, as `rsLambda`. The `callback` function calls
+// the lambda, which itself calls the `body` which then calls into JS.
+//
+// We then give the `callback` function pointer to Rust which will call the lambda sometime in the
+// future.
+namespace uniffi::rejoin_ffi::st::vtablecallbackinterfacesubscriptionsobserver::vtablecallbackinterfacesubscriptionsobserver::free {
+    using namespace facebook;
+
+    // We need to store a lambda in a global so we can call it from
+    // a function pointer. The function pointer is passed to Rust.
+    static auto &rsLambda = *new rejoin::Callback<void(uint64_t)>();
+
+    // This is the main body of the callback. It's called from the lambda,
+    // which itself is called from the callback function which is passed to Rust.
+    static void body(jsi::Runtime &rt,
+                     std::shared_ptr<rejoin::Invoker> callInvoker,
+                     std::shared_ptr<jsi::Value> callbackValue
+            ,uint64_t rs_handle) {
+
+        // Convert the arguments from Rust, into jsi::Values.
+        // We'll use the Bridging class to do this…
+        auto js_handle = uniffi_jsi::Bridging<uint64_t>::toJs(rt, callInvoker, rs_handle);
+
+        // Now we are ready to call the callback.
+        // We are already on the JS thread, because this `body` function was
+        // invoked from the CallInvoker.
+        try {
+            // Getting the callback function
+            auto cb = callbackValue->asObject(rt).asFunction(rt);
+            auto uniffiResult = cb.call(rt, js_handle
+            );
+
+
+
+
+        } catch (const jsi::JSError &error) {
+            std::cout << "Error in callback UniffiCallbackInterfaceFree: "
+                    << error.what() << std::endl;
+            throw error;
+        }
+    }
+
+    static void callback(uint64_t rs_handle) {
+
+        // The runtime, the actual callback jsi::funtion, and the callInvoker
+        // are all in the lambda.
+        rsLambda(
+            rs_handle);
+    }
+
+    [[maybe_unused]] static UniffiCallbackInterfaceFree
+    makeCallbackFunction( // uniffi::rejoin_ffi::st::vtablecallbackinterfacesubscriptionsobserver::vtablecallbackinterfacesubscriptionsobserver::free
+                    jsi::Runtime &rt,
+                     std::shared_ptr<rejoin::Invoker> callInvoker,
+                     const jsi::Value &value) {
+        if (rsLambda.isOf(callInvoker)) {
+            // `makeCallbackFunction` is called in two circumstances:
+            //
+            // 1. at startup, when initializing callback interface vtables.
+            // 2. when polling futures. This happens at least once per future that is
+            //    exposed to Javascript. We know that this is always the same function,
+            //    `uniffiFutureContinuationCallback` in `async-rust-calls.ts`.
+            //
+            // We can therefore return the callback function without making anything
+            // new if we've been initialized already.
+            return callback;
+        }
+        auto callbackFunction = value.asObject(rt).asFunction(rt);
+        auto callbackValue = callInvoker->keep(rt, callbackFunction);
+        rsLambda.set(callInvoker, [callInvoker, callbackValue](uint64_t rs_handle) {
+                // We immediately make a lambda which will do the work of transforming the
+                // arguments into JSI values and calling the callback.
+                uniffi_runtime::UniffiCallFunc jsLambda = [
+                    callInvoker,
+                    callbackValue
+                    , rs_handle](jsi::Runtime &rt) mutable {
+                    body(rt, callInvoker, callbackValue
+                        , rs_handle);
+                };
+                // We'll then call that lambda from the callInvoker which will
+                // look after calling it on the correct thread.
+
+                return callInvoker->invokeNonBlocking(jsLambda);
+        });
+        return callback;
+    }
+
+} // namespace uniffi::rejoin_ffi::st::vtablecallbackinterfacesubscriptionsobserver::vtablecallbackinterfacesubscriptionsobserver::free
 
 // Callback function: uniffi::rejoin_ffi::st::vtablecallbackinterfacetokenprovider::vtablecallbackinterfacetokenprovider::free::UniffiCallbackInterfaceFree
 //
@@ -4268,6 +4445,261 @@ template <> struct Bridging<UniffiVTableCallbackInterfaceStatusObserver> {
 };
 
 } // namespace uniffi::rejoin_ffi
+    // Implementation of CallbackInterfaceClone for vtable field uniffi_clone in VTableCallbackInterfaceSubscriptionsObserver
+
+
+// Callback function: uniffi::rejoin_ffi::cb::callbackinterfaceclone::vtablecallbackinterfacesubscriptionsobserver::UniffiCallbackInterfaceClone
+//
+// We have the following constraints:
+// - we need to pass a function pointer to Rust.
+// - we need a jsi::Runtime and jsi::Function to call into JS.
+// - function pointers can't store state, so we can't use a lamda.
+//
+// For this, we store a lambda as a global, as `rsLambda`. The `callback` function calls
+// the lambda, which itself calls the `body` which then calls into JS.
+//
+// We then give the `callback` function pointer to Rust which will call the lambda sometime in the
+// future.
+namespace uniffi::rejoin_ffi::cb::callbackinterfaceclone::vtablecallbackinterfacesubscriptionsobserver {
+    using namespace facebook;
+
+    // We need to store a lambda in a global so we can call it from
+    // a function pointer. The function pointer is passed to Rust.
+    static auto &rsLambda = *new rejoin::Callback<void(uint64_t, uint64_t*)>();
+
+    // This is the main body of the callback. It's called from the lambda,
+    // which itself is called from the callback function which is passed to Rust.
+    static void body(jsi::Runtime &rt,
+                     std::shared_ptr<rejoin::Invoker> callInvoker,
+                     std::shared_ptr<jsi::Value> callbackValue
+            ,uint64_t rs_handle
+            , uint64_t* uniffi_direct_return) {
+
+        // Convert the arguments from Rust, into jsi::Values.
+        // We'll use the Bridging class to do this…
+        auto js_handle = uniffi_jsi::Bridging<uint64_t>::toJs(rt, callInvoker, rs_handle);
+
+        // Now we are ready to call the callback.
+        // We are already on the JS thread, because this `body` function was
+        // invoked from the CallInvoker.
+        try {
+            // Getting the callback function
+            auto cb = callbackValue->asObject(rt).asFunction(rt);
+            auto uniffiResult = cb.call(rt, js_handle
+            );
+
+
+
+
+            // Write the direct return value back to the caller.
+            if (uniffi_direct_return != nullptr) {
+                *uniffi_direct_return = uniffi_jsi::Bridging<uint64_t>::fromJs(
+                    rt, callInvoker, uniffiResult
+                );
+            }
+        } catch (const jsi::JSError &error) {
+            std::cout << "Error in callback UniffiCallbackInterfaceClone: "
+                    << error.what() << std::endl;
+            throw error;
+        }
+    }
+
+    static uint64_t callback(uint64_t rs_handle) {
+        uint64_t uniffi_result = 0;
+
+        // The runtime, the actual callback jsi::funtion, and the callInvoker
+        // are all in the lambda.
+        rsLambda(
+            rs_handle,
+            &uniffi_result);
+        return uniffi_result;
+    }
+
+    [[maybe_unused]] static UniffiCallbackInterfaceClone
+    makeCallbackFunction( // uniffi::rejoin_ffi::cb::callbackinterfaceclone::vtablecallbackinterfacesubscriptionsobserver
+                    jsi::Runtime &rt,
+                     std::shared_ptr<rejoin::Invoker> callInvoker,
+                     const jsi::Value &value) {
+        if (rsLambda.isOf(callInvoker)) {
+            // `makeCallbackFunction` is called in two circumstances:
+            //
+            // 1. at startup, when initializing callback interface vtables.
+            // 2. when polling futures. This happens at least once per future that is
+            //    exposed to Javascript. We know that this is always the same function,
+            //    `uniffiFutureContinuationCallback` in `async-rust-calls.ts`.
+            //
+            // We can therefore return the callback function without making anything
+            // new if we've been initialized already.
+            return callback;
+        }
+        auto callbackFunction = value.asObject(rt).asFunction(rt);
+        auto callbackValue = callInvoker->keep(rt, callbackFunction);
+        rsLambda.set(callInvoker, [callInvoker, callbackValue](uint64_t rs_handle, uint64_t* uniffi_direct_return) {
+                // We immediately make a lambda which will do the work of transforming the
+                // arguments into JSI values and calling the callback.
+                uniffi_runtime::UniffiCallFunc jsLambda = [
+                    callInvoker,
+                    callbackValue
+                    , rs_handle, uniffi_direct_return](jsi::Runtime &rt) mutable {
+                    body(rt, callInvoker, callbackValue
+                        , rs_handle, uniffi_direct_return);
+                };
+                // We'll then call that lambda from the callInvoker which will
+                // look after calling it on the correct thread.
+                return callInvoker->invokeBlocking(jsLambda);
+        });
+        return callback;
+    }
+
+} // namespace uniffi::rejoin_ffi::cb::callbackinterfaceclone::vtablecallbackinterfacesubscriptionsobserver
+    // Implementation of CallbackInterfaceSubscriptionsObserverMethod0 for vtable field on_subscriptions in VTableCallbackInterfaceSubscriptionsObserver
+
+
+// Callback function: uniffi::rejoin_ffi::cb::callbackinterfacesubscriptionsobservermethod0::vtablecallbackinterfacesubscriptionsobserver::UniffiCallbackInterfaceSubscriptionsObserverMethod0
+//
+// We have the following constraints:
+// - we need to pass a function pointer to Rust.
+// - we need a jsi::Runtime and jsi::Function to call into JS.
+// - function pointers can't store state, so we can't use a lamda.
+//
+// For this, we store a lambda as a global, as `rsLambda`. The `callback` function calls
+// the lambda, which itself calls the `body` which then calls into JS.
+//
+// We then give the `callback` function pointer to Rust which will call the lambda sometime in the
+// future.
+namespace uniffi::rejoin_ffi::cb::callbackinterfacesubscriptionsobservermethod0::vtablecallbackinterfacesubscriptionsobserver {
+    using namespace facebook;
+
+    // We need to store a lambda in a global so we can call it from
+    // a function pointer. The function pointer is passed to Rust.
+    static auto &rsLambda = *new rejoin::Callback<void(uint64_t, RustBuffer, void *, RustCallStatus*)>();
+
+    // This is the main body of the callback. It's called from the lambda,
+    // which itself is called from the callback function which is passed to Rust.
+    static void body(jsi::Runtime &rt,
+                     std::shared_ptr<rejoin::Invoker> callInvoker,
+                     std::shared_ptr<jsi::Value> callbackValue
+            ,uint64_t rs_uniffiHandle
+            ,RustBuffer rs_subscriptions
+            ,void * rs_uniffiOutReturn, RustCallStatus* uniffi_call_status) {
+
+        // Convert the arguments from Rust, into jsi::Values.
+        // We'll use the Bridging class to do this…
+        auto js_uniffiHandle = uniffi_jsi::Bridging<uint64_t>::toJs(rt, callInvoker, rs_uniffiHandle);
+        auto js_subscriptions = uniffi::rejoin_ffi::Bridging<RustBuffer>::toJs(rt, callInvoker, rs_subscriptions);
+
+        // Now we are ready to call the callback.
+        // We are already on the JS thread, because this `body` function was
+        // invoked from the CallInvoker.
+        try {
+            // Getting the callback function
+            auto cb = callbackValue->asObject(rt).asFunction(rt);
+            auto uniffiResult = cb.call(rt, js_uniffiHandle, js_subscriptions
+            );
+
+            // Now copy the result back from JS into the RustCallStatus object.
+            uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyFromJs(rt, callInvoker, uniffiResult, uniffi_call_status);
+
+            if (uniffi_call_status->code != UNIFFI_CALL_STATUS_OK) {
+                // The JS callback finished abnormally, so we cannot retrieve the return value.
+                return;
+            }
+
+
+        } catch (const jsi::JSError &error) {
+            std::cout << "Error in callback UniffiCallbackInterfaceSubscriptionsObserverMethod0: "
+                    << error.what() << std::endl;
+            throw error;
+        }
+    }
+
+    static void callback(uint64_t rs_uniffiHandle, RustBuffer rs_subscriptions, void * rs_uniffiOutReturn, RustCallStatus* uniffi_call_status) {
+
+        // The runtime, the actual callback jsi::funtion, and the callInvoker
+        // are all in the lambda.
+        rsLambda(
+            rs_uniffiHandle,
+            rs_subscriptions,
+            rs_uniffiOutReturn, uniffi_call_status);
+    }
+
+    [[maybe_unused]] static UniffiCallbackInterfaceSubscriptionsObserverMethod0
+    makeCallbackFunction( // uniffi::rejoin_ffi::cb::callbackinterfacesubscriptionsobservermethod0::vtablecallbackinterfacesubscriptionsobserver
+                    jsi::Runtime &rt,
+                     std::shared_ptr<rejoin::Invoker> callInvoker,
+                     const jsi::Value &value) {
+        if (rsLambda.isOf(callInvoker)) {
+            // `makeCallbackFunction` is called in two circumstances:
+            //
+            // 1. at startup, when initializing callback interface vtables.
+            // 2. when polling futures. This happens at least once per future that is
+            //    exposed to Javascript. We know that this is always the same function,
+            //    `uniffiFutureContinuationCallback` in `async-rust-calls.ts`.
+            //
+            // We can therefore return the callback function without making anything
+            // new if we've been initialized already.
+            return callback;
+        }
+        auto callbackFunction = value.asObject(rt).asFunction(rt);
+        auto callbackValue = callInvoker->keep(rt, callbackFunction);
+        rsLambda.set(callInvoker, [callInvoker, callbackValue](uint64_t rs_uniffiHandle, RustBuffer rs_subscriptions, void * rs_uniffiOutReturn, RustCallStatus* uniffi_call_status) {
+                // We immediately make a lambda which will do the work of transforming the
+                // arguments into JSI values and calling the callback.
+                uniffi_runtime::UniffiCallFunc jsLambda = [
+                    callInvoker,
+                    callbackValue
+                    , rs_uniffiHandle
+                    , rs_subscriptions
+                    , rs_uniffiOutReturn, uniffi_call_status](jsi::Runtime &rt) mutable {
+                    body(rt, callInvoker, callbackValue
+                        , rs_uniffiHandle
+                        , rs_subscriptions
+                        , rs_uniffiOutReturn, uniffi_call_status);
+                };
+                // We'll then call that lambda from the callInvoker which will
+                // look after calling it on the correct thread.
+                return callInvoker->invokeBlocking(jsLambda);
+        });
+        return callback;
+    }
+
+} // namespace uniffi::rejoin_ffi::cb::callbackinterfacesubscriptionsobservermethod0::vtablecallbackinterfacesubscriptionsobserver
+namespace uniffi::rejoin_ffi {
+using namespace facebook;
+using CallInvoker = rejoin::Invoker;
+
+template <> struct Bridging<UniffiVTableCallbackInterfaceSubscriptionsObserver> {
+  static UniffiVTableCallbackInterfaceSubscriptionsObserver fromJs(jsi::Runtime &rt,
+    std::shared_ptr<CallInvoker> callInvoker,
+    const jsi::Value &jsValue
+  ) {
+    // Check if the input is an object
+    if (!jsValue.isObject()) {
+      throw jsi::JSError(rt, "Expected an object for UniffiVTableCallbackInterfaceSubscriptionsObserver");
+    }
+
+    // Get the object from the jsi::Value
+    auto jsObject = jsValue.getObject(rt);
+
+    // Create the vtable struct
+    UniffiVTableCallbackInterfaceSubscriptionsObserver rsObject;
+
+    // Create the vtable from the js callbacks.
+    rsObject.uniffi_free = uniffi::rejoin_ffi::st::vtablecallbackinterfacesubscriptionsobserver::vtablecallbackinterfacesubscriptionsobserver::free::makeCallbackFunction(
+          rt, callInvoker, jsObject.getProperty(rt, "uniffi_free")
+        );
+    rsObject.uniffi_clone = uniffi::rejoin_ffi::cb::callbackinterfaceclone::vtablecallbackinterfacesubscriptionsobserver::makeCallbackFunction(
+          rt, callInvoker, jsObject.getProperty(rt, "uniffi_clone")
+        );
+    rsObject.on_subscriptions = uniffi::rejoin_ffi::cb::callbackinterfacesubscriptionsobservermethod0::vtablecallbackinterfacesubscriptionsobserver::makeCallbackFunction(
+          rt, callInvoker, jsObject.getProperty(rt, "on_subscriptions")
+        );
+
+    return rsObject;
+  }
+};
+
+} // namespace uniffi::rejoin_ffi
     // Implementation of CallbackInterfaceClone for vtable field uniffi_clone in VTableCallbackInterfaceTokenProvider
 
 
@@ -5942,6 +6374,14 @@ NativeRejoinFfi::NativeRejoinFfi(
             return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(rt, thisVal, args, count);
         }
     );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions"),
+        2,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(rt, thisVal, args, count);
+        }
+    );
     props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resume"] = jsi::Function::createFromHostFunction(
         rt,
         jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_resume"),
@@ -5980,6 +6420,22 @@ NativeRejoinFfi::NativeRejoinFfi(
         1,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_stop(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe"),
+        5,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_suspend"] = jsi::Function::createFromHostFunction(
@@ -6252,6 +6708,86 @@ NativeRejoinFfi::NativeRejoinFfi(
         2,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_rejoin_ffi_fn_method_statusobserver_on_status(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_clone_streamsubscription"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_clone_streamsubscription"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_clone_streamsubscription(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_free_streamsubscription"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_free_streamsubscription"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_free_streamsubscription(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync"),
+        2,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_release"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_release"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_release(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_status"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_status"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_status(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_clone_subscriptionsobserver"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_clone_subscriptionsobserver"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_free_subscriptionsobserver"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_free_subscriptionsobserver"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_free_subscriptionsobserver(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions"),
+        2,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_rejoin_ffi_fn_clone_subscription"] = jsi::Function::createFromHostFunction(
@@ -7310,6 +7846,14 @@ NativeRejoinFfi::NativeRejoinFfi(
             return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(rt, thisVal, args, count);
         }
     );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(rt, thisVal, args, count);
+        }
+    );
     props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume"] = jsi::Function::createFromHostFunction(
         rt,
         jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume"),
@@ -7348,6 +7892,22 @@ NativeRejoinFfi::NativeRejoinFfi(
         0,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend"] = jsi::Function::createFromHostFunction(
@@ -7516,6 +8076,46 @@ NativeRejoinFfi::NativeRejoinFfi(
         0,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_release"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_release"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_release(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_status"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_status"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_status(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions"),
+        0,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_rejoin_ffi_checksum_method_subscription_cancel"] = jsi::Function::createFromHostFunction(
@@ -7692,6 +8292,22 @@ NativeRejoinFfi::NativeRejoinFfi(
         1,
         [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
             return this->cpp_uniffi_internal_fn_method_statusobserver_ffi__bless_pointer(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_internal_fn_method_streamsubscription_ffi__bless_pointer"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_internal_fn_method_streamsubscription_ffi__bless_pointer"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_internal_fn_method_streamsubscription_ffi__bless_pointer(rt, thisVal, args, count);
+        }
+    );
+    props["ubrn_uniffi_internal_fn_method_subscriptionsobserver_ffi__bless_pointer"] = jsi::Function::createFromHostFunction(
+        rt,
+        jsi::PropNameID::forAscii(rt, "ubrn_uniffi_internal_fn_method_subscriptionsobserver_ffi__bless_pointer"),
+        1,
+        [this](jsi::Runtime &rt, const jsi::Value &thisVal, const jsi::Value *args, size_t count) -> jsi::Value {
+            return this->cpp_uniffi_internal_fn_method_subscriptionsobserver_ffi__bless_pointer(rt, thisVal, args, count);
         }
     );
     props["ubrn_uniffi_internal_fn_method_subscription_ffi__bless_pointer"] = jsi::Function::createFromHostFunction(
@@ -7959,6 +8575,24 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_internal_fn_func_ffi__read_string_from_bu
     auto static destructor = [](uint64_t p) {
         RustCallStatus status = {0};
         uniffi_rejoin_ffi_fn_free_statusobserver(p, &status);
+    };
+    auto ptrObj = std::make_shared<uniffi_jsi::DestructibleObject>(pointer, destructor);
+    auto obj = jsi::Object::createFromHostObject(rt, ptrObj);
+    return jsi::Value(rt, obj);
+}jsi::Value NativeRejoinFfi::cpp_uniffi_internal_fn_method_streamsubscription_ffi__bless_pointer(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+    auto pointer = uniffi_jsi::Bridging<uint64_t>::fromJs(rt, callInvoker, args[0]);
+    auto static destructor = [](uint64_t p) {
+        RustCallStatus status = {0};
+        uniffi_rejoin_ffi_fn_free_streamsubscription(p, &status);
+    };
+    auto ptrObj = std::make_shared<uniffi_jsi::DestructibleObject>(pointer, destructor);
+    auto obj = jsi::Object::createFromHostObject(rt, ptrObj);
+    return jsi::Value(rt, obj);
+}jsi::Value NativeRejoinFfi::cpp_uniffi_internal_fn_method_subscriptionsobserver_ffi__bless_pointer(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+    auto pointer = uniffi_jsi::Bridging<uint64_t>::fromJs(rt, callInvoker, args[0]);
+    auto static destructor = [](uint64_t p) {
+        RustCallStatus status = {0};
+        uniffi_rejoin_ffi_fn_free_subscriptionsobserver(p, &status);
     };
     auto ptrObj = std::make_shared<uniffi_jsi::DestructibleObject>(pointer, destructor);
     auto obj = jsi::Object::createFromHostObject(rt, ptrObj);
@@ -8625,6 +9259,16 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_foregro
 
         return jsi::Value::undefined();
 }
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[1]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_resume(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_resume(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0])
         );
@@ -8662,6 +9306,23 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_stop(js
 
 
         return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[1]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[2]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[3]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[4])
+        );
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return uniffi::rejoin_ffi::Bridging<RustBuffer>::toJs(rt, callInvoker, value);
 }
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0])
@@ -8956,6 +9617,107 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_init_callback_vtable_status
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_statusobserver_on_status(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
         uniffi_rejoin_ffi_fn_method_statusobserver_on_status(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[1]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return jsi::Value::undefined();
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_clone_streamsubscription(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        auto value = uniffi_rejoin_ffi_fn_clone_streamsubscription(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_free_streamsubscription(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        uniffi_rejoin_ffi_fn_free_streamsubscription(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return jsi::Value::undefined();
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[1])
+        );
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_release(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        uniffi_rejoin_ffi_fn_method_streamsubscription_release(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return jsi::Value::undefined();
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_status(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        auto value = uniffi_rejoin_ffi_fn_method_streamsubscription_status(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return uniffi::rejoin_ffi::Bridging<RustBuffer>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0])
+        );
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        auto value = uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return uniffi_jsi::Bridging</*handle*/ uint64_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_free_subscriptionsobserver(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        uniffi_rejoin_ffi_fn_free_subscriptionsobserver(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]),
+            &status
+        );
+        uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
+
+
+        return jsi::Value::undefined();
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+    auto vtableInstance =
+        uniffi::rejoin_ffi::Bridging<UniffiVTableCallbackInterfaceSubscriptionsObserver>::fromJs(
+            rt,
+            callInvoker,
+            args[0]
+        );
+
+    std::lock_guard<std::mutex> lock(uniffi::rejoin_ffi::registry::vtableMutex);
+    uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(
+        uniffi::rejoin_ffi::registry::putTable(
+            "UniffiVTableCallbackInterfaceSubscriptionsObserver",
+            vtableInstance
+        )
+    );
+    return jsi::Value::undefined();
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        RustCallStatus status = uniffi::rejoin_ffi::Bridging<RustCallStatus>::rustSuccess(rt);
+        uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(uniffi_jsi::Bridging</*handle*/ uint64_t>::fromJs(rt, callInvoker, args[0]), uniffi::rejoin_ffi::Bridging<RustBuffer>::fromJs(rt, callInvoker, args[1]),
             &status
         );
         uniffi::rejoin_ffi::Bridging<RustCallStatus>::copyIntoJs(rt, callInvoker, status, args[count - 1]);
@@ -10000,6 +10762,13 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_f
 
         return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
 }
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
         );
@@ -10030,6 +10799,20 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_s
 }
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(
         );
 
 
@@ -10177,6 +10960,41 @@ jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_readonlyclient
 }
 jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
         auto value = uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_release(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_streamsubscription_release(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_status(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_streamsubscription_status(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(
+        );
+
+
+        return uniffi_jsi::Bridging<uint16_t>::toJs(rt, callInvoker, value);
+}
+jsi::Value NativeRejoinFfi::cpp_uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(jsi::Runtime& rt, const jsi::Value& thisVal, const jsi::Value* args, size_t count) {
+        auto value = uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(
         );
 
 

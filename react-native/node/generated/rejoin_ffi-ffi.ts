@@ -382,12 +382,32 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_clone_streamsubscription": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_streamsubscription": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_clone_subscription": {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
       hasRustCallStatus: true,
     },
     "uniffi_rejoin_ffi_fn_free_subscription": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_clone_subscriptionsobserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_subscriptionsobserver": {
       args: [FfiType.Handle],
       ret: FfiType.Void,
       hasRustCallStatus: true,
@@ -434,6 +454,11 @@ const DEFINITIONS = {
     },
     "uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver": {
       args: [FfiType.Reference(FfiType.Struct("VTableCallbackInterfaceRejoinFfiStatusObserver"))],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver": {
+      args: [FfiType.Reference(FfiType.Struct("VTableCallbackInterfaceRejoinFfiSubscriptionsObserver"))],
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
@@ -762,6 +787,11 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions": {
+      args: [FfiType.Handle, FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_path": {
       args: [FfiType.Handle],
       ret: FfiType.RustBuffer,
@@ -862,6 +892,16 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions": {
+      args: [FfiType.Handle],
+      ret: FfiType.RustBuffer,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_suspend": {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
@@ -917,8 +957,33 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_streamsubscription_release": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_streamsubscription_status": {
+      args: [FfiType.Handle],
+      ret: FfiType.RustBuffer,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_subscription_cancel": {
       args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
@@ -1257,6 +1322,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_path": {
       args: [],
       ret: FfiType.UInt16,
@@ -1357,6 +1427,16 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend": {
       args: [],
       ret: FfiType.UInt16,
@@ -1412,7 +1492,32 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_streamsubscription_release": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_streamsubscription_status": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_subscription_cancel": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1535,6 +1640,22 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
+    "CallbackInterfaceRejoinFfiSubscriptionsObserverMethod0": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.VoidPointer,
+      hasRustCallStatus: true,
+      outReturn: true,
+    },
+    "CallbackInterfaceCloneRejoinFfi_SubscriptionsObserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "CallbackInterfaceFreeRejoinFfi_SubscriptionsObserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
     "CallbackInterfaceRejoinFfiTokenProviderMethod0": {
       args: [FfiType.Handle, FfiType.Int8, FfiType.Callback("ForeignFutureCompleterust_buffer"), FfiType.Handle],
       ret: FfiType.Struct("ForeignFutureDroppedCallbackStruct"),
@@ -1608,6 +1729,11 @@ const DEFINITIONS = {
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_StatusObserver") },
       { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_StatusObserver") },
       { name: "on_status", type: FfiType.Callback("CallbackInterfaceRejoinFfiStatusObserverMethod0") },
+    ],
+    "VTableCallbackInterfaceRejoinFfiSubscriptionsObserver": [
+      { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_SubscriptionsObserver") },
+      { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_SubscriptionsObserver") },
+      { name: "on_subscriptions", type: FfiType.Callback("CallbackInterfaceRejoinFfiSubscriptionsObserverMethod0") },
     ],
     "VTableCallbackInterfaceRejoinFfiTokenProvider": [
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_TokenProvider") },
@@ -1696,8 +1822,12 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_free_rejoinclient(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_statusobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_statusobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_streamsubscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_streamsubscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_subscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_subscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_subscriptionsobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_tokenprovider(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_tokenprovider(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_verdictobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -1707,6 +1837,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_init_callback_vtable_httptransport(vtable: UniffiVTableCallbackInterfaceRejoinFfiHttpTransport): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_logsink(vtable: UniffiVTableCallbackInterfaceRejoinFfiLogSink): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiStatusObserver): void;
+    uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiSubscriptionsObserver): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(vtable: UniffiVTableCallbackInterfaceRejoinFfiTokenProvider): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver): void;
     uniffi_rejoin_ffi_fn_func_detach_all(uniffi_out_err: UniffiRustCallStatus): void;
@@ -1772,6 +1903,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(uniffiSelf: bigint, path: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(uniffiSelf: bigint, tables: Uint8Array, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_path(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     uniffi_rejoin_ffi_fn_method_rejoinclient_pending(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(uniffiSelf: bigint): bigint;
@@ -1792,6 +1924,8 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_start(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_status(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     uniffi_rejoin_ffi_fn_method_rejoinclient_stop(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(uniffiSelf: bigint, stream: Uint8Array, parameters: Uint8Array, ttlMs: Uint8Array, priority: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(uniffiSelf: bigint): bigint;
@@ -1803,7 +1937,12 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_watch(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array, key: Uint8Array, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_statusobserver_on_status(uniffiSelf: bigint, status: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_streamsubscription_release(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_streamsubscription_status(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
+    uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_subscription_cancel(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(uniffiSelf: bigint, subscriptions: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_tokenprovider_token(uniffiSelf: bigint, refresh: number): bigint;
     uniffi_rejoin_ffi_fn_method_tokenprovider_subject(uniffiSelf: bigint, token: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uniffiSelf: bigint, verdicts: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
@@ -1871,6 +2010,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_path(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts(): number;
@@ -1891,6 +2031,8 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_start(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_status(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now(): number;
@@ -1902,7 +2044,12 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(): number;
     uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(): number;
+    uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(): number;
+    uniffi_rejoin_ffi_checksum_method_streamsubscription_release(): number;
+    uniffi_rejoin_ffi_checksum_method_streamsubscription_status(): number;
+    uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(): number;
     uniffi_rejoin_ffi_checksum_method_subscription_cancel(): number;
+    uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(): number;
     uniffi_rejoin_ffi_checksum_method_tokenprovider_token(): number;
     uniffi_rejoin_ffi_checksum_method_tokenprovider_subject(): number;
     uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts(): number;
@@ -1979,6 +2126,14 @@ export type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver = {
   uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiStatusObserver;
   uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiStatusObserver;
   on_status: UniffiCallbackInterfaceRejoinFfiStatusObserverMethod0;
+};
+type UniffiCallbackInterfaceRejoinFfiSubscriptionsObserverMethod0 = (uniffiHandle: bigint, subscriptions: Uint8Array) => UniffiResult<void>;
+type UniffiCallbackInterfaceCloneRejoinFfiSubscriptionsObserver = (handle: bigint) => UniffiResult<void>;
+type UniffiCallbackInterfaceFreeRejoinFfiSubscriptionsObserver = (handle: bigint) => void;
+export type UniffiVTableCallbackInterfaceRejoinFfiSubscriptionsObserver = {
+  uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiSubscriptionsObserver;
+  uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiSubscriptionsObserver;
+  on_subscriptions: UniffiCallbackInterfaceRejoinFfiSubscriptionsObserverMethod0;
 };
 type UniffiCallbackInterfaceRejoinFfiTokenProviderMethod0 = (uniffiHandle: bigint, refresh: number, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;
 type UniffiCallbackInterfaceRejoinFfiTokenProviderMethod1 = (uniffiHandle: bigint, token: Uint8Array, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;

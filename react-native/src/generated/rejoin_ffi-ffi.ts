@@ -91,8 +91,12 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_free_rejoinclient(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_clone_statusobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_free_statusobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    ubrn_uniffi_rejoin_ffi_fn_clone_streamsubscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_free_streamsubscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_clone_subscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_free_subscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    ubrn_uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_free_subscriptionsobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_clone_tokenprovider(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_free_tokenprovider(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_clone_verdictobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -102,6 +106,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_httptransport(vtable: UniffiVTableCallbackInterfaceRejoinFfiHttpTransport): void;
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_logsink(vtable: UniffiVTableCallbackInterfaceRejoinFfiLogSink): void;
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiStatusObserver): void;
+    ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiSubscriptionsObserver): void;
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(vtable: UniffiVTableCallbackInterfaceRejoinFfiTokenProvider): void;
     ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver): void;
     ubrn_uniffi_rejoin_ffi_fn_func_detach_all(uniffi_out_err: UniffiRustCallStatus): void;
@@ -167,6 +172,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(uniffiSelf: bigint, path: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(uniffiSelf: bigint, tables: Uint8Array, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_path(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_pending(uniffiSelf: bigint): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(uniffiSelf: bigint): bigint;
@@ -187,6 +193,8 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_start(uniffiSelf: bigint): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_status(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_stop(uniffiSelf: bigint): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(uniffiSelf: bigint, stream: Uint8Array, parameters: Uint8Array, ttlMs: Uint8Array, priority: Uint8Array): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(uniffiSelf: bigint): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(uniffiSelf: bigint): bigint;
@@ -198,7 +206,12 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_watch(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array, key: Uint8Array, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_statusobserver_on_status(uniffiSelf: bigint, status: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
+    ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_release(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_status(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
+    ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(uniffiSelf: bigint): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_subscription_cancel(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    ubrn_uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(uniffiSelf: bigint, subscriptions: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     ubrn_uniffi_rejoin_ffi_fn_method_tokenprovider_token(uniffiSelf: bigint, refresh: number): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_tokenprovider_subject(uniffiSelf: bigint, token: Uint8Array): bigint;
     ubrn_uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uniffiSelf: bigint, verdicts: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
@@ -266,6 +279,7 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_path(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts(): number;
@@ -286,6 +300,8 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_start(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_status(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now(): number;
@@ -297,7 +313,12 @@ interface NativeModuleInterface {
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_release(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_status(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_subscription_cancel(): number;
+    ubrn_uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_tokenprovider_token(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_tokenprovider_subject(): number;
     ubrn_uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts(): number;
@@ -313,6 +334,8 @@ interface NativeModuleInterface {
     ubrn_uniffi_internal_fn_method_readonlyclient_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
     ubrn_uniffi_internal_fn_method_subscription_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
     ubrn_uniffi_internal_fn_method_statusobserver_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
+    ubrn_uniffi_internal_fn_method_subscriptionsobserver_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
+    ubrn_uniffi_internal_fn_method_streamsubscription_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
     ubrn_uniffi_internal_fn_method_verdictobserver_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
     ubrn_uniffi_internal_fn_method_rejoinclient_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
     ubrn_uniffi_internal_fn_method_tokenprovider_ffi__bless_pointer(pointer: bigint, uniffi_out_err: UniffiRustCallStatus): UniffiGcObject;
@@ -380,6 +403,14 @@ export type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver = {
   uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiStatusObserver;
   uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiStatusObserver;
   on_status: UniffiCallbackInterfaceRejoinFfiStatusObserverMethod0;
+};
+type UniffiCallbackInterfaceRejoinFfiSubscriptionsObserverMethod0 = (uniffiHandle: bigint, subscriptions: Uint8Array) => UniffiResult<void>;
+type UniffiCallbackInterfaceCloneRejoinFfiSubscriptionsObserver = (handle: bigint) => UniffiResult<void>;
+type UniffiCallbackInterfaceFreeRejoinFfiSubscriptionsObserver = (handle: bigint) => void;
+export type UniffiVTableCallbackInterfaceRejoinFfiSubscriptionsObserver = {
+  uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiSubscriptionsObserver;
+  uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiSubscriptionsObserver;
+  on_subscriptions: UniffiCallbackInterfaceRejoinFfiSubscriptionsObserverMethod0;
 };
 type UniffiCallbackInterfaceRejoinFfiTokenProviderMethod0 = (uniffiHandle: bigint, refresh: number, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;
 type UniffiCallbackInterfaceRejoinFfiTokenProviderMethod1 = (uniffiHandle: bigint, token: Uint8Array, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;

@@ -4,7 +4,7 @@
 /* eslint-disable */
 // @ts-nocheck
 import nativeModule from "./rejoin_ffi-ffi";
-import { type UniffiRustFutureContinuationCallback, type UniffiForeignFutureDroppedCallback, type UniffiForeignFutureDroppedCallbackStruct, type UniffiForeignFutureResultRustBuffer, type UniffiForeignFutureCompleterustBuffer, type UniffiVTableCallbackInterfaceRejoinFfiActionHandler, type UniffiVTableCallbackInterfaceRejoinFfiChangeObserver, type UniffiVTableCallbackInterfaceRejoinFfiHttpTransport, type UniffiVTableCallbackInterfaceRejoinFfiLogSink, type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver, type UniffiVTableCallbackInterfaceRejoinFfiTokenProvider, type UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver,
+import { type UniffiRustFutureContinuationCallback, type UniffiForeignFutureDroppedCallback, type UniffiForeignFutureDroppedCallbackStruct, type UniffiForeignFutureResultRustBuffer, type UniffiForeignFutureCompleterustBuffer, type UniffiVTableCallbackInterfaceRejoinFfiActionHandler, type UniffiVTableCallbackInterfaceRejoinFfiChangeObserver, type UniffiVTableCallbackInterfaceRejoinFfiHttpTransport, type UniffiVTableCallbackInterfaceRejoinFfiLogSink, type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver, type UniffiVTableCallbackInterfaceRejoinFfiSubscriptionsObserver, type UniffiVTableCallbackInterfaceRejoinFfiTokenProvider, type UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver,
 } from "./rejoin_ffi-ffi";
 import { type FfiConverter, type UniffiByteArray, type UniffiGcObject, type UniffiHandle, type UniffiObjectFactory, type UniffiReferenceHolder, type UniffiRustCallStatus, AbstractFfiConverterByteArray, Cursor, FfiConverterArray, FfiConverterArrayBuffer, FfiConverterBool, FfiConverterFloat64, FfiConverterInt64, FfiConverterMap, FfiConverterObject, FfiConverterObjectWithCallbacks, FfiConverterOptional, FfiConverterUInt16, FfiConverterUInt32, FfiConverterUInt8, RustBuffer, UniffiAbstractObject, UniffiEnum, UniffiError, UniffiInternalError, UniffiResult, UniffiRustCaller, destructorGuardSymbol, pointerLiteralSymbol, uniffiCreateFfiConverterString, uniffiCreateRecord, uniffiRustCallAsync, uniffiTraitInterfaceCallAsyncWithError, uniffiTraitInterfaceCallWithError, uniffiTypeNameSymbol, variantOrdinalSymbol,
 } from "@ubjs/core";
@@ -3237,6 +3237,353 @@ const FfiConverterTypeStatement = (() => {
 })();
 
 /**
+ * Why the server refuses a subscription.
+ */
+export enum RefusalCode {
+    /**
+     * The server has no stream of this name.
+     */
+    UnknownStream,
+    /**
+     * A parameter is missing, unknown, or no value of its type.
+     */
+    InvalidParameter,
+    /**
+     * The user may not read these rows.
+     */
+    Forbidden,
+    /**
+     * The server's query for the right failed or returned several rows.
+     */
+    QueryFailed,
+    /**
+     * A reason of a later release.
+     */
+    Unknown
+}
+
+const FfiConverterTypeRefusalCode = (() => {
+    type TypeName = RefusalCode;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return RefusalCode.UnknownStream;
+                case 2: return RefusalCode.InvalidParameter;
+                case 3: return RefusalCode.Forbidden;
+                case 4: return RefusalCode.QueryFailed;
+                case 5: return RefusalCode.Unknown;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case RefusalCode.UnknownStream: return c.writeI32(1);
+                case RefusalCode.InvalidParameter: return c.writeI32(2);
+                case RefusalCode.Forbidden: return c.writeI32(3);
+                case RefusalCode.QueryFailed: return c.writeI32(4);
+                case RefusalCode.Unknown: return c.writeI32(5);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+
+// Enum: StreamStatus
+export enum StreamStatus_Tags {
+    Waiting = "Waiting",
+    Loading = "Loading",
+    Current = "Current",
+    Refused = "Refused"
+}
+/**
+ * Whether the rows of a subscription are on the device.
+ */
+export const StreamStatus = (() => {
+
+    type Waiting__interface = {
+        tag: StreamStatus_Tags.Waiting
+    };
+    /**
+     * No pull has returned its state yet.
+     */
+    class Waiting_ extends UniffiEnum implements Waiting__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "StreamStatus";
+        readonly tag = StreamStatus_Tags.Waiting;
+        constructor() {
+            super("StreamStatus", "Waiting");
+        }
+
+        static new(): Waiting_ {
+            return new Waiting_();
+        }
+
+        static instanceOf(obj: any): obj is Waiting_ {
+            return obj.tag === StreamStatus_Tags.Waiting;
+        }
+
+    }
+
+    type Loading__interface = {
+        tag: StreamStatus_Tags.Loading
+    };
+    /**
+     * Pulls are fetching its rows.
+     */
+    class Loading_ extends UniffiEnum implements Loading__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "StreamStatus";
+        readonly tag = StreamStatus_Tags.Loading;
+        constructor() {
+            super("StreamStatus", "Loading");
+        }
+
+        static new(): Loading_ {
+            return new Loading_();
+        }
+
+        static instanceOf(obj: any): obj is Loading_ {
+            return obj.tag === StreamStatus_Tags.Loading;
+        }
+
+    }
+
+    type Current__interface = {
+        tag: StreamStatus_Tags.Current
+    };
+    /**
+     * All its rows are here, as of the last pull. Also after a restart and offline.
+     */
+    class Current_ extends UniffiEnum implements Current__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "StreamStatus";
+        readonly tag = StreamStatus_Tags.Current;
+        constructor() {
+            super("StreamStatus", "Current");
+        }
+
+        static new(): Current_ {
+            return new Current_();
+        }
+
+        static instanceOf(obj: any): obj is Current_ {
+            return obj.tag === StreamStatus_Tags.Current;
+        }
+
+    }
+
+    type Refused__interface = {
+        tag: StreamStatus_Tags.Refused;
+        inner:
+Readonly<{code: RefusalCode; message: string}>
+    };
+    /**
+     * The server refuses it; it brings no rows. Each pull tries it again.
+     */
+    class Refused_ extends UniffiEnum implements Refused__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "StreamStatus";
+        readonly tag = StreamStatus_Tags.Refused;
+        readonly inner:
+Readonly<{code: RefusalCode; message: string}>;
+        constructor(
+inner: {code: RefusalCode; message: string }) {
+            super("StreamStatus", "Refused");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {code: RefusalCode; message: string }): Refused_ {
+            return new Refused_(inner);
+        }
+
+        static instanceOf(obj: any): obj is Refused_ {
+            return obj.tag === StreamStatus_Tags.Refused;
+        }
+
+    }
+
+    function instanceOf(obj: any): obj is StreamStatus {
+        return obj[uniffiTypeNameSymbol] === "StreamStatus";
+    }
+
+    return Object.freeze({
+        instanceOf,
+  Waiting: Waiting_,
+  Loading: Loading_,
+  Current: Current_,
+  Refused: Refused_
+    });
+
+})();
+/**
+ * Whether the rows of a subscription are on the device.
+ */
+export type StreamStatus = InstanceType<
+    typeof StreamStatus['Waiting' | 'Loading' | 'Current' | 'Refused']
+>;
+
+// FfiConverter for enum StreamStatus
+const FfiConverterTypeStreamStatus = (() => {
+    type TypeName = StreamStatus;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return new StreamStatus.Waiting();
+                case 2: return new StreamStatus.Loading();
+                case 3: return new StreamStatus.Current();
+                case 4: return new StreamStatus.Refused({code: FfiConverterTypeRefusalCode.readFromCursor(c), message: FfiConverterString.readFromCursor(c) });
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value.tag) {
+                case StreamStatus_Tags.Waiting: {
+                    c.writeI32(1);
+                    return;
+                }
+                case StreamStatus_Tags.Loading: {
+                    c.writeI32(2);
+                    return;
+                }
+                case StreamStatus_Tags.Current: {
+                    c.writeI32(3);
+                    return;
+                }
+                case StreamStatus_Tags.Refused: {
+                    c.writeI32(4);
+                    const inner = value.inner;
+                    FfiConverterTypeRefusalCode.writeIntoCursor(inner.code, c);
+                    FfiConverterString.writeIntoCursor(inner.message, c);
+                    return;
+                }
+                default:
+                    // Throwing from here means that StreamStatus_Tags hasn't matched an ordinal.
+                    throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        allocationSize(value: TypeName): number {
+            switch (value.tag) {
+                case StreamStatus_Tags.Waiting: {
+                    return 4;
+                }
+                case StreamStatus_Tags.Loading: {
+                    return 4;
+                }
+                case StreamStatus_Tags.Current: {
+                    return 4;
+                }
+                case StreamStatus_Tags.Refused: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterTypeRefusalCode.allocationSize(inner.code);
+                    size += FfiConverterString.allocationSize(inner.message);
+                    return size;
+                }
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
+ * A subscription of the file.
+ */
+export type SubscribedStream = {
+    /**
+     * The stream's name.
+     */
+    stream: string,
+    /**
+     * Its parameters by name, as texts.
+     */
+    parameters: Map<string, string>,
+    /**
+     * Lower ones are loaded first.
+     */
+    priority: number,
+    /**
+     * How long it lasts after the app no longer holds it, in milliseconds.
+     */
+    ttlMs: bigint,
+    /**
+     * When it ends: milliseconds since 1970. Nothing while the app holds it.
+     */
+    endsMs?: bigint,
+    /**
+     * Whether its rows are here.
+     */
+    status: StreamStatus
+}
+
+/**
+ * Generated factory for {@link SubscribedStream} record objects.
+ */
+export const SubscribedStream = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<SubscribedStream, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<SubscribedStream>,
+    });
+})();
+
+const FfiConverterTypeSubscribedStream = (() => {
+    type TypeName = SubscribedStream;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                stream: FfiConverterString.readFromCursor(c),
+                parameters: FfiConverterMapStringString.readFromCursor(c),
+                priority: FfiConverterUInt8.readFromCursor(c),
+                ttlMs: FfiConverterInt64.readFromCursor(c),
+                endsMs: FfiConverterOptionalInt64.readFromCursor(c),
+                status: FfiConverterTypeStreamStatus.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.stream, c);
+            FfiConverterMapStringString.writeIntoCursor(value.parameters, c);
+            FfiConverterUInt8.writeIntoCursor(value.priority, c);
+            FfiConverterInt64.writeIntoCursor(value.ttlMs, c);
+            FfiConverterOptionalInt64.writeIntoCursor(value.endsMs, c);
+            FfiConverterTypeStreamStatus.writeIntoCursor(value.status, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.stream) +
+             FfiConverterMapStringString.allocationSize(value.parameters) +
+             FfiConverterUInt8.allocationSize(value.priority) +
+             FfiConverterInt64.allocationSize(value.ttlMs) +
+             FfiConverterOptionalInt64.allocationSize(value.endsMs) +
+             FfiConverterTypeStreamStatus.allocationSize(value.status);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * The result of a sync.
  */
 export type SyncReport = {
@@ -4509,6 +4856,7 @@ export enum RejoinError_Tags {
     Unauthorized = "Unauthorized",
     UpgradeRequired = "UpgradeRequired",
     Server = "Server",
+    SubscriptionRefused = "SubscriptionRefused",
     Protocol = "Protocol",
     Callback = "Callback",
     Internal = "Internal"
@@ -5282,6 +5630,49 @@ Readonly<{reason: string; status: number; code: string; retryable: boolean}> {
 
     }
 
+    type SubscriptionRefused__interface = {
+        tag: RejoinError_Tags.SubscriptionRefused;
+        inner:
+Readonly<{reason: string; stream: string; refusal: RefusalCode; detail: string}>
+    };
+    /**
+     * The server refuses a subscription to a stream. It stays, and brings rows if the server accepts
+     * it later.
+     */
+    class SubscriptionRefused_ extends UniffiError implements SubscriptionRefused__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.SubscriptionRefused;
+        readonly inner:
+Readonly<{reason: string; stream: string; refusal: RefusalCode; detail: string}>;
+        constructor(
+inner: {reason: string; stream: string; refusal: RefusalCode; detail: string }) {
+            super("RejoinError", "SubscriptionRefused");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; stream: string; refusal: RefusalCode; detail: string }): SubscriptionRefused_ {
+            return new SubscriptionRefused_(inner);
+        }
+
+        static instanceOf(obj: any): obj is SubscriptionRefused_ {
+            return obj.tag === RejoinError_Tags.SubscriptionRefused;
+        }
+        static hasInner(obj: any): obj is SubscriptionRefused_ {
+            return SubscriptionRefused_.instanceOf(obj);
+        }
+
+        static getInner(obj: SubscriptionRefused_):
+Readonly<{reason: string; stream: string; refusal: RefusalCode; detail: string}> {
+            return obj.inner;
+        }
+
+    }
+
     type Protocol__interface = {
         tag: RejoinError_Tags.Protocol;
         inner:
@@ -5432,6 +5823,7 @@ Readonly<{reason: string}> {
   Unauthorized: Unauthorized_,
   UpgradeRequired: UpgradeRequired_,
   Server: Server_,
+  SubscriptionRefused: SubscriptionRefused_,
   Protocol: Protocol_,
   Callback: Callback_,
   Internal: Internal_
@@ -5445,7 +5837,7 @@ Readonly<{reason: string}> {
  * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 export type RejoinError = InstanceType<
-    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'ParentParked' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Closed' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
+    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'ParentParked' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Closed' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'SubscriptionRefused' | 'Protocol' | 'Callback' | 'Internal']
 >;
 
 // FfiConverter for enum RejoinError
@@ -5472,9 +5864,10 @@ const FfiConverterTypeRejoinError = (() => {
                 case 16: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
                 case 17: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
                 case 18: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
-                case 19: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
-                case 20: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
-                case 21: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
+                case 19: return new RejoinError.SubscriptionRefused({reason: FfiConverterString.readFromCursor(c), stream: FfiConverterString.readFromCursor(c), refusal: FfiConverterTypeRefusalCode.readFromCursor(c), detail: FfiConverterString.readFromCursor(c) });
+                case 20: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
+                case 21: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
+                case 22: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
         }
@@ -5604,20 +5997,29 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterBool.writeIntoCursor(inner.retryable, c);
                     return;
                 }
-                case RejoinError_Tags.Protocol: {
+                case RejoinError_Tags.SubscriptionRefused: {
                     c.writeI32(19);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterString.writeIntoCursor(inner.stream, c);
+                    FfiConverterTypeRefusalCode.writeIntoCursor(inner.refusal, c);
+                    FfiConverterString.writeIntoCursor(inner.detail, c);
                     return;
                 }
-                case RejoinError_Tags.Callback: {
+                case RejoinError_Tags.Protocol: {
                     c.writeI32(20);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Internal: {
+                case RejoinError_Tags.Callback: {
                     c.writeI32(21);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Internal: {
+                    c.writeI32(22);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
@@ -5751,6 +6153,15 @@ const FfiConverterTypeRejoinError = (() => {
                     size += FfiConverterUInt16.allocationSize(inner.status);
                     size += FfiConverterString.allocationSize(inner.code);
                     size += FfiConverterBool.allocationSize(inner.retryable);
+                    return size;
+                }
+                case RejoinError_Tags.SubscriptionRefused: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterString.allocationSize(inner.stream);
+                    size += FfiConverterTypeRefusalCode.allocationSize(inner.refusal);
+                    size += FfiConverterString.allocationSize(inner.detail);
                     return size;
                 }
                 case RejoinError_Tags.Protocol: {
@@ -8995,6 +9406,415 @@ const uniffiCallbackInterfaceStatusObserver: { vtable: any; register: () => void
 };
 
 /**
+ * Observes the subscriptions.
+ *
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
+ */
+export interface SubscriptionsObserver {
+
+/**
+ * Called with the current subscriptions, by priority, and after each change. Changes during a
+ * call are combined: the next call gets the latest list.
+ */
+    onSubscriptions(subscriptions: Array<SubscribedStream>) /*throws*/: void;
+}
+
+
+/**
+ * Observes the subscriptions.
+ *
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
+ */
+export class SubscriptionsObserverImpl extends UniffiAbstractObject implements SubscriptionsObserver {
+
+    readonly [uniffiTypeNameSymbol] = "SubscriptionsObserverImpl";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeSubscriptionsObserverImplObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Called with the current subscriptions, by priority, and after each change. Changes during a
+ * call are combined: the next call gets the latest list.
+ */
+    onSubscriptions(subscriptions: Array<SubscribedStream>): void /*throws*/ {uniffiCaller.rustCallWithError(
+            /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(
+                uniffiTypeSubscriptionsObserverImplObjectFactory.clonePointer(this),
+        FfiConverterSequenceTypeSubscribedStream.lower(subscriptions, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeSubscriptionsObserverImplObjectFactory.pointer(this);
+            uniffiTypeSubscriptionsObserverImplObjectFactory.freePointer(pointer);
+            uniffiTypeSubscriptionsObserverImplObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is SubscriptionsObserverImpl {
+        return uniffiTypeSubscriptionsObserverImplObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeSubscriptionsObserverImplObjectFactory: UniffiObjectFactory<SubscriptionsObserver> = (() => {
+
+    return {
+    create(pointer: UniffiHandle): SubscriptionsObserver {
+        const instance = Object.create(SubscriptionsObserverImpl.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "SubscriptionsObserverImpl";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_subscriptionsobserver_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        ptr_.markDestroyed();
+    },
+
+    pointer(obj_: SubscriptionsObserver): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: SubscriptionsObserver): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_subscriptionsobserver(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is SubscriptionsObserver {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "SubscriptionsObserverImpl";
+    },
+}})();
+const FfiConverterTypeSubscriptionsObserver = new FfiConverterObjectWithCallbacks(uniffiTypeSubscriptionsObserverImplObjectFactory);
+
+// Add a vtable for the callbacks that go in SubscriptionsObserver.
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+const uniffiCallbackInterfaceSubscriptionsObserver: { vtable: any; register: () => void; } = {
+    // Create the VTable using a series of closures.
+    // ts automatically converts these into C callback functions.
+    vtable: {
+        on_subscriptions: (
+            uniffiHandle: bigint,
+            subscriptions: Uint8Array,) => {
+            const uniffiMakeCall =
+            ()
+            : void => {
+                const jsCallback = FfiConverterTypeSubscriptionsObserver.lift(uniffiHandle);
+                return jsCallback.onSubscriptions(
+                    FfiConverterSequenceTypeSubscribedStream.lift(subscriptions)
+                )
+            };
+            const uniffiResult = UniffiResult.ready<void>();
+            const uniffiHandleSuccess = (obj: any) => {};
+            const uniffiHandleError = (code: number, errBuf: UniffiByteArray) => {
+                UniffiResult.writeError(uniffiResult, code, errBuf);
+            };
+            uniffiTraitInterfaceCallWithError(
+                /*makeCall:*/ uniffiMakeCall,
+                /*handleSuccess:*/ uniffiHandleSuccess,
+                /*handleError:*/ uniffiHandleError,
+                /*isErrorType:*/ RejoinError.instanceOf,
+                /*lowerError:*/ FfiConverterTypeRejoinError.lower.bind(FfiConverterTypeRejoinError),
+                /*lowerString:*/ FfiConverterString.lower.bind(FfiConverterString),
+                /*alloc:*/ nativeModule().rustbuffer_alloc,
+            );
+            return uniffiResult;
+        },
+        uniffi_free: (uniffiHandle: UniffiHandle): void => {
+            // this will throw a stale handle error if the handle isn't found.
+            FfiConverterTypeSubscriptionsObserver.drop(uniffiHandle);
+        },
+        uniffi_clone: (uniffiHandle: UniffiHandle): UniffiHandle => {
+            return FfiConverterTypeSubscriptionsObserver.clone(uniffiHandle);
+        }
+    },
+    register: () => {nativeModule().ubrn_uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(
+            uniffiCallbackInterfaceSubscriptionsObserver.vtable
+        );
+    },
+};
+
+/**
+ * A subscription that the app holds: it does not expire. Its ttl begins when it is released, or no
+ * reference is left, and no other handle to the same rows is held. It does not keep the client
+ * open.
+ *
+ * In languages with garbage collection, call `release`.
+ */
+export interface StreamSubscriptionLike {
+
+/**
+ * Waits until all rows are here; returns immediately if they are. Starts syncing if it is not
+ * started.
+ *
+ * Throws `SubscriptionRefused` with the server's reason, and `Offline` after the timeout in
+ * milliseconds; without one it waits for a network. Throws `InvalidInput` after its end, or if
+ * a reset of the file has removed the subscription.
+ */
+    firstSync(timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Releases the handle: the ttl begins, unless the app holds another one to the same rows.
+ * Releasing twice is no error.
+ */
+    release(): void;
+/**
+ * Whether the rows are here. `Waiting` also after its end, and after a reset of the file has
+ * removed the subscription.
+ */
+    status(): StreamStatus;
+/**
+ * Ends the subscription now, unless the app holds another one to the same rows. While syncing
+ * runs, a pass begins, and the rows leave the device; offline they leave with the next one.
+ * Edits of these rows that wait are sent first.
+ *
+ * Ending twice is no error. Throws errors of writing the file, `Suspended` and `Closed`: then
+ * its ttl begins instead.
+ */
+    unsubscribe(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+}
+/**
+ * @deprecated Use `StreamSubscriptionLike` instead.
+ */
+export type StreamSubscriptionInterface = StreamSubscriptionLike;
+
+
+/**
+ * A subscription that the app holds: it does not expire. Its ttl begins when it is released, or no
+ * reference is left, and no other handle to the same rows is held. It does not keep the client
+ * open.
+ *
+ * In languages with garbage collection, call `release`.
+ */
+export class StreamSubscription extends UniffiAbstractObject implements StreamSubscriptionLike {
+
+    readonly [uniffiTypeNameSymbol] = "StreamSubscription";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeStreamSubscriptionObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Waits until all rows are here; returns immediately if they are. Starts syncing if it is not
+ * started.
+ *
+ * Throws `SubscriptionRefused` with the server's reason, and `Offline` after the timeout in
+ * milliseconds; without one it waits for a network. Throws `InvalidInput` after its end, or if
+ * a reset of the file has removed the subscription.
+ */
+    async firstSync(timeoutMs: number | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(
+                    uniffiTypeStreamSubscriptionObjectFactory.clonePointer(this),FfiConverterOptionalUInt32.lower(timeoutMs, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Releases the handle: the ttl begins, unless the app holds another one to the same rows.
+ * Releasing twice is no error.
+ */
+    release(): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_release(
+                uniffiTypeStreamSubscriptionObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+/**
+ * Whether the rows are here. `Waiting` also after its end, and after a reset of the file has
+ * removed the subscription.
+ */
+    status(): StreamStatus {
+    const __rb: Uint8Array = uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_status(
+                uniffiTypeStreamSubscriptionObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    try {
+        return FfiConverterTypeStreamStatus.lift(__rb);
+    } finally {
+        nativeModule().rustbuffer_free(__rb);
+    }
+    }
+
+/**
+ * Ends the subscription now, unless the app holds another one to the same rows. While syncing
+ * runs, a pass begins, and the rows leave the device; offline they leave with the next one.
+ * Edits of these rows that wait are sent first.
+ *
+ * Ending twice is no error. Throws errors of writing the file, `Suspended` and `Closed`: then
+ * its ttl begins instead.
+ */
+    async unsubscribe(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(
+                    uniffiTypeStreamSubscriptionObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeStreamSubscriptionObjectFactory.pointer(this);
+            uniffiTypeStreamSubscriptionObjectFactory.freePointer(pointer);
+            uniffiTypeStreamSubscriptionObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is StreamSubscription {
+        return uniffiTypeStreamSubscriptionObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeStreamSubscriptionObjectFactory: UniffiObjectFactory<StreamSubscriptionLike> = (() => {
+
+    return {
+    create(pointer: UniffiHandle): StreamSubscriptionLike {
+        const instance = Object.create(StreamSubscription.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "StreamSubscription";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        return uniffiCaller.rustCall(
+            /*caller:*/ (status) =>
+                nativeModule().ubrn_uniffi_internal_fn_method_streamsubscription_ffi__bless_pointer(p, status),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        ptr_.markDestroyed();
+    },
+
+    pointer(obj_: StreamSubscriptionLike): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: StreamSubscriptionLike): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_clone_streamsubscription(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().ubrn_uniffi_rejoin_ffi_fn_free_streamsubscription(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is StreamSubscriptionLike {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "StreamSubscription";
+    },
+}})();
+const FfiConverterTypeStreamSubscription = new FfiConverterObject(uniffiTypeStreamSubscriptionObjectFactory);
+
+/**
  * Observes verdicts.
  *
  * Called on a thread of the engine, one call at a time. It may call the client but must not block
@@ -9345,6 +10165,11 @@ export interface RejoinClientLike {
  */
     onStatus(observer: StatusObserver): SubscriptionLike;
 /**
+ * Calls the observer with the subscriptions now and after each change, such as of a status,
+ * until the subscription is cancelled. The end of a ttl is reported by the next pass.
+ */
+    onSubscriptions(observer: SubscriptionsObserver): SubscriptionLike;
+/**
  * The canonical path of the file.
  */
     path(): string;
@@ -9478,6 +10303,25 @@ export interface RejoinClientLike {
  * Stops syncing; local work continues and writes wait. Stopping twice is no error.
  */
     stop(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+ * texts, an integer in decimal digits.
+ *
+ * The subscription is stored in the file and survives a restart. Works offline: the rows come
+ * with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+ * the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+ * loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+ * and the lower priority.
+ *
+ * Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+ * subscriptions; errors of writing the file. Nothing was changed.
+ */
+    subscribe(stream: string, parameters: Map<string, string>, ttlMs: bigint | undefined, priority: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<StreamSubscriptionLike>;
+/**
+ * The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+ * runs. Works offline, and while suspended.
+ */
+    subscriptions(): Array<SubscribedStream>;
 /**
  * Releases the file: rolls back what runs, closes every connection and drops every lock, as
  * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
@@ -10565,6 +11409,22 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * Calls the observer with the subscriptions now and after each change, such as of a status,
+ * until the subscription is cancelled. The end of a ttl is reported by the next pass.
+ */
+    onSubscriptions(observer: SubscriptionsObserver): SubscriptionLike {
+    return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(
+                uniffiTypeRejoinClientObjectFactory.clonePointer(this),
+        FfiConverterTypeSubscriptionsObserver.lower(observer, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    ));
+    }
+
+/**
  * The canonical path of the file.
  */
     path(): string {
@@ -11336,6 +12196,71 @@ private constructor(pointer: UniffiHandle) {
             __error.stack = __stack;
         }
         throw __error;
+    }
+    }
+
+/**
+ * Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+ * texts, an integer in decimal digits.
+ *
+ * The subscription is stored in the file and survives a restart. Works offline: the rows come
+ * with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+ * the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+ * loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+ * and the lower priority.
+ *
+ * Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+ * subscriptions; errors of writing the file. Nothing was changed.
+ */
+    async subscribe(stream: string, parameters: Map<string, string>, ttlMs: bigint | undefined = undefined, priority: number | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<StreamSubscriptionLike> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(stream, nativeModule().rustbuffer_alloc),FfiConverterMapStringString.lower(parameters, nativeModule().rustbuffer_alloc),FfiConverterOptionalInt64.lower(ttlMs, nativeModule().rustbuffer_alloc),FfiConverterOptionalUInt8.lower(priority, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ubrn_ffi_rejoin_ffi_rust_future_free_u64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterTypeStreamSubscription.lift.bind(FfiConverterTypeStreamSubscription),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+ * runs. Works offline, and while suspended.
+ */
+    subscriptions(): Array<SubscribedStream> {
+    const __rb: Uint8Array = uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().ubrn_uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(
+                uniffiTypeRejoinClientObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    try {
+        return FfiConverterSequenceTypeSubscribedStream.lift(__rb);
+    } finally {
+        nativeModule().rustbuffer_free(__rb);
     }
     }
 
@@ -12212,6 +13137,12 @@ const FfiConverterSequenceBytes = new FfiConverterArray(FfiConverterArrayBuffer)
 // FfiConverter for Array<AcceptedMutation>
 const FfiConverterSequenceTypeAcceptedMutation = new FfiConverterArray(FfiConverterTypeAcceptedMutation);
 
+// FfiConverter for Array<SubscribedStream>
+const FfiConverterSequenceTypeSubscribedStream = new FfiConverterArray(FfiConverterTypeSubscribedStream);
+
+// FfiConverter for number | undefined
+const FfiConverterOptionalUInt8 = new FfiConverterOptional(FfiConverterUInt8);
+
 // FfiConverter for LogSink | undefined
 const FfiConverterOptionalTypeLogSink = new FfiConverterOptional(FfiConverterTypeLogSink);
 
@@ -12432,6 +13363,9 @@ function uniffiEnsureInitialized() {
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() !== 36077) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status");
     }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions() !== 49020) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions");
+    }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_path() !== 31472) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_path");
     }
@@ -12492,6 +13426,12 @@ function uniffiEnsureInitialized() {
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() !== 39977) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_stop");
     }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe() !== 34742) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe");
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions() !== 32693) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions");
+    }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 24013) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend");
     }
@@ -12525,8 +13465,23 @@ function uniffiEnsureInitialized() {
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 36948) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_statusobserver_on_status");
     }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync() !== 50416) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync");
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_release() !== 17964) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_streamsubscription_release");
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_status() !== 32415) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_streamsubscription_status");
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe() !== 45272) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe");
+    }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_subscription_cancel() !== 22682) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_subscription_cancel");
+    }
+    if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions() !== 34740) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions");
     }
     if (nativeModule().ubrn_uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 60842) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_token");
@@ -12543,6 +13498,7 @@ function uniffiEnsureInitialized() {
     uniffiCallbackInterfaceHttpTransport.register();
     uniffiCallbackInterfaceLogSink.register();
     uniffiCallbackInterfaceStatusObserver.register();
+    uniffiCallbackInterfaceSubscriptionsObserver.register();
     uniffiCallbackInterfaceVerdictObserver.register();
     uniffiCallbackInterfaceTokenProvider.register();
     }
@@ -12602,6 +13558,7 @@ export default Object.freeze({
     FfiConverterTypePerformed,
     FfiConverterTypeQueryWatch,
     FfiConverterTypeReadOnlyClient,
+    FfiConverterTypeRefusalCode,
     FfiConverterTypeRejoinClient,
     FfiConverterTypeRejoinError,
     FfiConverterTypeResetReport,
@@ -12610,7 +13567,11 @@ export default Object.freeze({
     FfiConverterTypeSqlValue,
     FfiConverterTypeStatement,
     FfiConverterTypeStatusObserver,
+    FfiConverterTypeStreamStatus,
+    FfiConverterTypeStreamSubscription,
+    FfiConverterTypeSubscribedStream,
     FfiConverterTypeSubscription,
+    FfiConverterTypeSubscriptionsObserver,
     FfiConverterTypeSyncReport,
     FfiConverterTypeSyncState,
     FfiConverterTypeSyncStatus,

@@ -423,6 +423,22 @@ private let UNIFFI_CALLBACK_UNEXPECTED_ERROR: Int32 = 2
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterUInt8: FfiConverterPrimitive {
+    typealias FfiType = UInt8
+    typealias SwiftType = UInt8
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt8 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: UInt8, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterUInt16: FfiConverterPrimitive {
     typealias FfiType = UInt16
     typealias SwiftType = UInt16
@@ -3360,6 +3376,12 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func foreground()
 
     /**
+     * Calls the observer with the subscriptions now and after each change, such as of a status,
+     * until the subscription is cancelled. The end of a ttl is reported by the next pass.
+     */
+    func onSubscriptions(observer: SubscriptionsObserver)  -> Subscription
+
+    /**
      * Opens the file again after `suspend`; watched queries run once to catch up.
      *
      * Throws as opening does; the client then stays suspended.
@@ -3393,6 +3415,27 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Stops syncing; local work continues and writes wait. Stopping twice is no error.
      */
     func stop() async throws
+
+    /**
+     * Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+     * texts, an integer in decimal digits.
+     *
+     * The subscription is stored in the file and survives a restart. Works offline: the rows come
+     * with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+     * the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+     * loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+     * and the lower priority.
+     *
+     * Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+     * subscriptions; errors of writing the file. Nothing was changed.
+     */
+    func subscribe(stream: String, parameters: [String: String], ttlMs: Int64?, priority: UInt8?) async throws  -> StreamSubscription
+
+    /**
+     * The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+     * runs. Works offline, and while suspended.
+     */
+    func subscriptions()  -> [SubscribedStream]
 
     /**
      * Releases the file: rolls back what runs, closes every connection and drops every lock, as
@@ -4500,6 +4543,19 @@ open func foreground()  {try! rustCall() {
 }
 
     /**
+     * Calls the observer with the subscriptions now and after each change, such as of a status,
+     * until the subscription is cancelled. The end of a ttl is reported by the next pass.
+     */
+open func onSubscriptions(observer: SubscriptionsObserver) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSubscriptionsObserver_lower(observer),$0
+    )
+})
+}
+
+    /**
      * Opens the file again after `suspend`; watched queries run once to catch up.
      *
      * Throws as opening does; the client then stays suspended.
@@ -4599,6 +4655,48 @@ open func stop()async throws   {
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
+}
+
+    /**
+     * Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+     * texts, an integer in decimal digits.
+     *
+     * The subscription is stored in the file and survives a restart. Works offline: the rows come
+     * with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+     * the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+     * loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+     * and the lower priority.
+     *
+     * Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+     * subscriptions; errors of writing the file. Nothing was changed.
+     */
+open func subscribe(stream: String, parameters: [String: String], ttlMs: Int64? = nil, priority: UInt8? = nil)async throws  -> StreamSubscription  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(stream),FfiConverterDictionaryStringString.lower(parameters),FfiConverterOptionInt64.lower(ttlMs),FfiConverterOptionUInt8.lower(priority)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeStreamSubscription_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+     * runs. Works offline, and while suspended.
+     */
+open func subscriptions() -> [SubscribedStream]  {
+    return try!  FfiConverterSequenceTypeSubscribedStream.lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(
+            self.uniffiCloneHandle(),$0
+    )
+})
 }
 
     /**
@@ -4958,6 +5056,231 @@ public func FfiConverterTypeStatusObserver_lower(_ value: StatusObserver) -> UIn
 
 
 /**
+ * A subscription that the app holds: it does not expire. Its ttl begins when it is released, or no
+ * reference is left, and no other handle to the same rows is held. It does not keep the client
+ * open.
+ *
+ * In languages with garbage collection, call `release`.
+ */
+public protocol StreamSubscriptionProtocol: AnyObject, Sendable {
+
+    /**
+     * Waits until all rows are here; returns immediately if they are. Starts syncing if it is not
+     * started.
+     *
+     * Throws `SubscriptionRefused` with the server's reason, and `Offline` after the timeout in
+     * milliseconds; without one it waits for a network. Throws `InvalidInput` after its end, or if
+     * a reset of the file has removed the subscription.
+     */
+    func firstSync(timeoutMs: UInt32?) async throws
+
+    /**
+     * Releases the handle: the ttl begins, unless the app holds another one to the same rows.
+     * Releasing twice is no error.
+     */
+    func release()
+
+    /**
+     * Whether the rows are here. `Waiting` also after its end, and after a reset of the file has
+     * removed the subscription.
+     */
+    func status()  -> StreamStatus
+
+    /**
+     * Ends the subscription now, unless the app holds another one to the same rows. While syncing
+     * runs, a pass begins, and the rows leave the device; offline they leave with the next one.
+     * Edits of these rows that wait are sent first.
+     *
+     * Ending twice is no error. Throws errors of writing the file, `Suspended` and `Closed`: then
+     * its ttl begins instead.
+     */
+    func unsubscribe() async throws
+
+}
+/**
+ * A subscription that the app holds: it does not expire. Its ttl begins when it is released, or no
+ * reference is left, and no other handle to the same rows is held. It does not keep the client
+ * open.
+ *
+ * In languages with garbage collection, call `release`.
+ */
+open class StreamSubscription: StreamSubscriptionProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_streamsubscription(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_streamsubscription(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Waits until all rows are here; returns immediately if they are. Starts syncing if it is not
+     * started.
+     *
+     * Throws `SubscriptionRefused` with the server's reason, and `Offline` after the timeout in
+     * milliseconds; without one it waits for a network. Throws `InvalidInput` after its end, or if
+     * a reset of the file has removed the subscription.
+     */
+open func firstSync(timeoutMs: UInt32? = nil)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(
+                    self.uniffiCloneHandle(),
+                    FfiConverterOptionUInt32.lower(timeoutMs)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Releases the handle: the ttl begins, unless the app holds another one to the same rows.
+     * Releasing twice is no error.
+     */
+open func release()  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_streamsubscription_release(
+            self.uniffiCloneHandle(),$0
+    )
+}
+}
+
+    /**
+     * Whether the rows are here. `Waiting` also after its end, and after a reset of the file has
+     * removed the subscription.
+     */
+open func status() -> StreamStatus  {
+    return try!  FfiConverterTypeStreamStatus_lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_streamsubscription_status(
+            self.uniffiCloneHandle(),$0
+    )
+})
+}
+
+    /**
+     * Ends the subscription now, unless the app holds another one to the same rows. While syncing
+     * runs, a pass begins, and the rows leave the device; offline they leave with the next one.
+     * Edits of these rows that wait are sent first.
+     *
+     * Ending twice is no error. Throws errors of writing the file, `Suspended` and `Closed`: then
+     * its ttl begins instead.
+     */
+open func unsubscribe()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeStreamSubscription: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = StreamSubscription
+
+    public static func lift(_ handle: UInt64) throws -> StreamSubscription {
+        return StreamSubscription(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: StreamSubscription) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> StreamSubscription {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: StreamSubscription, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStreamSubscription_lift(_ handle: UInt64) throws -> StreamSubscription {
+    return try FfiConverterTypeStreamSubscription.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStreamSubscription_lower(_ value: StreamSubscription) -> UInt64 {
+    return FfiConverterTypeStreamSubscription.lower(value)
+}
+
+
+
+
+
+
+/**
  * Keeps an observer registered until it is cancelled or no reference is left.
  *
  * In languages with garbage collection, call `cancel`.
@@ -5083,6 +5406,224 @@ public func FfiConverterTypeSubscription_lift(_ handle: UInt64) throws -> Subscr
 #endif
 public func FfiConverterTypeSubscription_lower(_ value: Subscription) -> UInt64 {
     return FfiConverterTypeSubscription.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Observes the subscriptions.
+ *
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
+ */
+public protocol SubscriptionsObserver: AnyObject, Sendable {
+
+    /**
+     * Called with the current subscriptions, by priority, and after each change. Changes during a
+     * call are combined: the next call gets the latest list.
+     */
+    func onSubscriptions(subscriptions: [SubscribedStream]) throws
+
+}
+/**
+ * Observes the subscriptions.
+ *
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
+ */
+open class SubscriptionsObserverImpl: SubscriptionsObserver, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_subscriptionsobserver(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Called with the current subscriptions, by priority, and after each change. Changes during a
+     * call are combined: the next call gets the latest list.
+     */
+open func onSubscriptions(subscriptions: [SubscribedStream])throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
+    uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeSubscribedStream.lower(subscriptions),$0
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceSubscriptionsObserver {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceSubscriptionsObserver = UniffiVTableCallbackInterfaceSubscriptionsObserver(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeSubscriptionsObserver.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface SubscriptionsObserver: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeSubscriptionsObserver.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface SubscriptionsObserver: handle missing in uniffiClone")
+            }
+        },
+        onSubscriptions: { (
+            uniffiHandle: UInt64,
+            subscriptions: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeSubscriptionsObserver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onSubscriptions(
+                     subscriptions: try FfiConverterSequenceTypeSubscribedStream.lift(subscriptions)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRejoinError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceSubscriptionsObserver> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceSubscriptionsObserver>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitSubscriptionsObserver() {
+    uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(UniffiCallbackInterfaceSubscriptionsObserver.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSubscriptionsObserver: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<SubscriptionsObserver>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = SubscriptionsObserver
+
+    public static func lift(_ handle: UInt64) throws -> SubscriptionsObserver {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return SubscriptionsObserverImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: SubscriptionsObserver) -> UInt64 {
+         if let rustImpl = value as? SubscriptionsObserverImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SubscriptionsObserver {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: SubscriptionsObserver, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSubscriptionsObserver_lift(_ handle: UInt64) throws -> SubscriptionsObserver {
+    return try FfiConverterTypeSubscriptionsObserver.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSubscriptionsObserver_lower(_ value: SubscriptionsObserver) -> UInt64 {
+    return FfiConverterTypeSubscriptionsObserver.lower(value)
 }
 
 
@@ -8616,6 +9157,115 @@ public func FfiConverterTypeStatement_lower(_ value: Statement) -> RustBuffer {
 
 
 /**
+ * A subscription of the file.
+ */
+public struct SubscribedStream: Equatable, Hashable {
+    /**
+     * The stream's name.
+     */
+    public var stream: String
+    /**
+     * Its parameters by name, as texts.
+     */
+    public var parameters: [String: String]
+    /**
+     * Lower ones are loaded first.
+     */
+    public var priority: UInt8
+    /**
+     * How long it lasts after the app no longer holds it, in milliseconds.
+     */
+    public var ttlMs: Int64
+    /**
+     * When it ends: milliseconds since 1970. Nothing while the app holds it.
+     */
+    public var endsMs: Int64?
+    /**
+     * Whether its rows are here.
+     */
+    public var status: StreamStatus
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The stream's name.
+         */stream: String,
+        /**
+         * Its parameters by name, as texts.
+         */parameters: [String: String],
+        /**
+         * Lower ones are loaded first.
+         */priority: UInt8,
+        /**
+         * How long it lasts after the app no longer holds it, in milliseconds.
+         */ttlMs: Int64,
+        /**
+         * When it ends: milliseconds since 1970. Nothing while the app holds it.
+         */endsMs: Int64?,
+        /**
+         * Whether its rows are here.
+         */status: StreamStatus) {
+        self.stream = stream
+        self.parameters = parameters
+        self.priority = priority
+        self.ttlMs = ttlMs
+        self.endsMs = endsMs
+        self.status = status
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SubscribedStream: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSubscribedStream: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SubscribedStream {
+        return
+            try SubscribedStream(
+                stream: FfiConverterString.read(from: &buf),
+                parameters: FfiConverterDictionaryStringString.read(from: &buf),
+                priority: FfiConverterUInt8.read(from: &buf),
+                ttlMs: FfiConverterInt64.read(from: &buf),
+                endsMs: FfiConverterOptionInt64.read(from: &buf),
+                status: FfiConverterTypeStreamStatus.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SubscribedStream, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.stream, into: &buf)
+        FfiConverterDictionaryStringString.write(value.parameters, into: &buf)
+        FfiConverterUInt8.write(value.priority, into: &buf)
+        FfiConverterInt64.write(value.ttlMs, into: &buf)
+        FfiConverterOptionInt64.write(value.endsMs, into: &buf)
+        FfiConverterTypeStreamStatus.write(value.status, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSubscribedStream_lift(_ buf: RustBuffer) throws -> SubscribedStream {
+    return try FfiConverterTypeSubscribedStream.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSubscribedStream_lower(_ value: SubscribedStream) -> RustBuffer {
+    return FfiConverterTypeSubscribedStream.lower(value)
+}
+
+
+/**
  * The result of a sync.
  */
 public struct SyncReport: Equatable, Hashable {
@@ -10621,6 +11271,112 @@ public func FfiConverterTypePatchKind_lower(_ value: PatchKind) -> RustBuffer {
 }
 
 
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
+ * Why the server refuses a subscription.
+ */
+
+public enum RefusalCode: Equatable, Hashable {
+
+    /**
+     * The server has no stream of this name.
+     */
+    case unknownStream
+    /**
+     * A parameter is missing, unknown, or no value of its type.
+     */
+    case invalidParameter
+    /**
+     * The user may not read these rows.
+     */
+    case forbidden
+    /**
+     * The server's query for the right failed or returned several rows.
+     */
+    case queryFailed
+    /**
+     * A reason of a later release.
+     */
+    case unknown
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RefusalCode: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRefusalCode: FfiConverterRustBuffer {
+    typealias SwiftType = RefusalCode
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RefusalCode {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .unknownStream
+
+        case 2: return .invalidParameter
+
+        case 3: return .forbidden
+
+        case 4: return .queryFailed
+
+        case 5: return .unknown
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: RefusalCode, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .unknownStream:
+            writeInt(&buf, Int32(1))
+
+
+        case .invalidParameter:
+            writeInt(&buf, Int32(2))
+
+
+        case .forbidden:
+            writeInt(&buf, Int32(3))
+
+
+        case .queryFailed:
+            writeInt(&buf, Int32(4))
+
+
+        case .unknown:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRefusalCode_lift(_ buf: RustBuffer) throws -> RefusalCode {
+    return try FfiConverterTypeRefusalCode.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRefusalCode_lower(_ value: RefusalCode) -> RustBuffer {
+    return FfiConverterTypeRefusalCode.lower(value)
+}
+
+
 
 /**
  * An error, by what a caller can do about it.
@@ -10831,6 +11587,24 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */retryable: Bool
     )
     /**
+     * The server refuses a subscription to a stream. It stays, and brings rows if the server accepts
+     * it later.
+     */
+    case SubscriptionRefused(
+        /**
+         * The refusal, in one sentence.
+         */reason: String,
+        /**
+         * The stream's name.
+         */stream: String,
+        /**
+         * Why, for programs.
+         */refusal: RefusalCode,
+        /**
+         * The server's message.
+         */detail: String
+    )
+    /**
      * The server's response is invalid; nothing of it was applied.
      */
     case Protocol(
@@ -10953,13 +11727,19 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             code: try FfiConverterString.read(from: &buf),
             retryable: try FfiConverterBool.read(from: &buf)
             )
-        case 19: return .Protocol(
+        case 19: return .SubscriptionRefused(
+            reason: try FfiConverterString.read(from: &buf),
+            stream: try FfiConverterString.read(from: &buf),
+            refusal: try FfiConverterTypeRefusalCode.read(from: &buf),
+            detail: try FfiConverterString.read(from: &buf)
+            )
+        case 20: return .Protocol(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 20: return .Callback(
+        case 21: return .Callback(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 21: return .Internal(
+        case 22: return .Internal(
             reason: try FfiConverterString.read(from: &buf)
             )
 
@@ -11080,18 +11860,26 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterBool.write(retryable, into: &buf)
 
 
-        case let .Protocol(reason):
+        case let .SubscriptionRefused(reason,stream,refusal,detail):
             writeInt(&buf, Int32(19))
             FfiConverterString.write(reason, into: &buf)
+            FfiConverterString.write(stream, into: &buf)
+            FfiConverterTypeRefusalCode.write(refusal, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
 
 
-        case let .Callback(reason):
+        case let .Protocol(reason):
             writeInt(&buf, Int32(20))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Internal(reason):
+        case let .Callback(reason):
             writeInt(&buf, Int32(21))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Internal(reason):
+            writeInt(&buf, Int32(22))
             FfiConverterString.write(reason, into: &buf)
 
         }
@@ -11346,6 +12134,112 @@ public func FfiConverterTypeSqlValue_lift(_ buf: RustBuffer) throws -> SqlValue 
 #endif
 public func FfiConverterTypeSqlValue_lower(_ value: SqlValue) -> RustBuffer {
     return FfiConverterTypeSqlValue.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
+ * Whether the rows of a subscription are on the device.
+ */
+
+public enum StreamStatus: Equatable, Hashable {
+
+    /**
+     * No pull has returned its state yet.
+     */
+    case waiting
+    /**
+     * Pulls are fetching its rows.
+     */
+    case loading
+    /**
+     * All its rows are here, as of the last pull. Also after a restart and offline.
+     */
+    case current
+    /**
+     * The server refuses it; it brings no rows. Each pull tries it again.
+     */
+    case refused(
+        /**
+         * Why, for programs.
+         */code: RefusalCode,
+        /**
+         * Why, for developers.
+         */message: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension StreamStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeStreamStatus: FfiConverterRustBuffer {
+    typealias SwiftType = StreamStatus
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> StreamStatus {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .waiting
+
+        case 2: return .loading
+
+        case 3: return .current
+
+        case 4: return .refused(code: try FfiConverterTypeRefusalCode.read(from: &buf), message: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: StreamStatus, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .waiting:
+            writeInt(&buf, Int32(1))
+
+
+        case .loading:
+            writeInt(&buf, Int32(2))
+
+
+        case .current:
+            writeInt(&buf, Int32(3))
+
+
+        case let .refused(code,message):
+            writeInt(&buf, Int32(4))
+            FfiConverterTypeRefusalCode.write(code, into: &buf)
+            FfiConverterString.write(message, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStreamStatus_lift(_ buf: RustBuffer) throws -> StreamStatus {
+    return try FfiConverterTypeStreamStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStreamStatus_lower(_ value: StreamStatus) -> RustBuffer {
+    return FfiConverterTypeStreamStatus.lower(value)
 }
 
 
@@ -11876,6 +12770,30 @@ public func FfiConverterTypeVerdictKind_lower(_ value: VerdictKind) -> RustBuffe
     return FfiConverterTypeVerdictKind.lower(value)
 }
 
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionUInt8: FfiConverterRustBuffer {
+    typealias SwiftType = UInt8?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterUInt8.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterUInt8.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
@@ -12957,6 +13875,31 @@ fileprivate struct FfiConverterSequenceTypeStatement: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeSubscribedStream: FfiConverterRustBuffer {
+    typealias SwiftType = [SubscribedStream]
+
+    public static func write(_ value: [SubscribedStream], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeSubscribedStream.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [SubscribedStream] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [SubscribedStream]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeSubscribedStream.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeTableCheck: FfiConverterRustBuffer {
     typealias SwiftType = [TableCheck]
 
@@ -13470,6 +14413,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions() != 49020) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 24519) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -13483,6 +14429,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 39977) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe() != 34742) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions() != 32693) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 24013) {
@@ -13548,6 +14500,21 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 36948) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync() != 50416) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_streamsubscription_release() != 17964) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_streamsubscription_status() != 32415) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe() != 45272) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions() != 34740) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_subscription_cancel() != 22682) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -13587,6 +14554,7 @@ private let initializationResult: InitializationResult = {
     uniffiCallbackInitHttpTransport()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitStatusObserver()
+    uniffiCallbackInitSubscriptionsObserver()
     uniffiCallbackInitTokenProvider()
     uniffiCallbackInitVerdictObserver()
     return InitializationResult.ok

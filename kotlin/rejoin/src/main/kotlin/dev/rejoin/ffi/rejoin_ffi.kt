@@ -688,6 +688,9 @@ internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback 
 internal interface UniffiCallbackInterfaceStatusObserverMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`status`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceSubscriptionsObserverMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`subscriptions`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceTokenProviderMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`refresh`: Byte,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,)
 }
@@ -776,6 +779,25 @@ internal open class UniffiVTableCallbackInterfaceStatusObserver(
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onStatus` = other.`onStatus`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onSubscriptions")
+internal open class UniffiVTableCallbackInterfaceSubscriptionsObserver(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onSubscriptions`: UniffiCallbackInterfaceSubscriptionsObserverMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onSubscriptions`: UniffiCallbackInterfaceSubscriptionsObserverMethod0? = null,
+    ): UniffiVTableCallbackInterfaceSubscriptionsObserver(`uniffiFree`,`uniffiClone`,`onSubscriptions`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceSubscriptionsObserver) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onSubscriptions` = other.`onSubscriptions`
     }
 
 }
@@ -987,6 +1009,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_resync(
@@ -996,6 +1020,10 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_start(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(
     ): Int
@@ -1038,6 +1066,16 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_method_readonlyclient_watch(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_streamsubscription_release(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_streamsubscription_status(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_subscription_cancel(
     ): Int
@@ -1082,6 +1120,7 @@ internal object UniffiLib {
         uniffiCallbackInterfaceHttpTransport.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceStatusObserver.register(this)
+        uniffiCallbackInterfaceSubscriptionsObserver.register(this)
         uniffiCallbackInterfaceTokenProvider.register(this)
         uniffiCallbackInterfaceVerdictObserver.register(this)
 
@@ -1232,6 +1271,8 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_doctor(`ptr`: Long,`timeou
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(`ptr`: Long,`observer`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_resume(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_resync(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
@@ -1242,6 +1283,10 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_start(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_stop(`ptr`: Long,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(`ptr`: Long,`stream`: RustBuffer.ByValue,`parameters`: RustBuffer.ByValue,`ttlMs`: RustBuffer.ByValue,`priority`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): RustBuffer.ByValue
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
@@ -1309,6 +1354,26 @@ external fun uniffi_rejoin_ffi_fn_free_statusobserver(`handle`: Long,uniffi_out_
 external fun uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(`vtable`: UniffiVTableCallbackInterfaceStatusObserver,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_method_statusobserver_on_status(`ptr`: Long,`status`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_clone_streamsubscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_streamsubscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_streamsubscription_release(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_streamsubscription_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): RustBuffer.ByValue
+external fun uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_subscriptionsobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(`vtable`: UniffiVTableCallbackInterfaceSubscriptionsObserver,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(`ptr`: Long,`subscriptions`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_clone_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1658,6 +1723,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_on_subscriptions() != 49020) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 24519) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1671,6 +1739,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 39977) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_subscribe() != 34742) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_subscriptions() != 32693) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 24013) {
@@ -1734,6 +1808,21 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 36948) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_streamsubscription_first_sync() != 50416) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_streamsubscription_release() != 17964) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_streamsubscription_status() != 32415) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_streamsubscription_unsubscribe() != 45272) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_subscriptionsobserver_on_subscriptions() != 34740) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_subscription_cancel() != 22682) {
@@ -2090,6 +2179,33 @@ private class JavaLangRefCleanable(
     val cleanable: java.lang.ref.Cleaner.Cleanable
 ) : UniffiCleaner.Cleanable {
     override fun clean() = cleanable.clean()
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterUByte: FfiConverter<UByte, Byte> {
+    override fun lift(value: Byte): UByte {
+        return value.toUByte()
+    }
+
+    fun lift(value: Int): UByte {
+        return value.toUByte()
+    }
+
+    override fun read(buf: ByteBuffer): UByte {
+        return lift(buf.get())
+    }
+
+    override fun lower(value: UByte): Byte {
+        return value.toByte()
+    }
+
+    override fun allocationSize(value: UByte) = 1UL
+
+    override fun write(value: UByte, buf: ByteBuffer) {
+        buf.put(value.toByte())
+    }
 }
 
 /**
@@ -6508,6 +6624,12 @@ internal interface RejoinClientInterface {
     fun `foreground`()
 
     /**
+     * Calls the observer with the subscriptions now and after each change, such as of a status,
+     * until the subscription is cancelled. The end of a ttl is reported by the next pass.
+     */
+    fun `onSubscriptions`(`observer`: SubscriptionsObserver): Subscription
+
+    /**
      * Opens the file again after `suspend`; watched queries run once to catch up.
      *
      * Throws as opening does; the client then stays suspended.
@@ -6541,6 +6663,27 @@ internal interface RejoinClientInterface {
      * Stops syncing; local work continues and writes wait. Stopping twice is no error.
      */
     suspend fun `stop`()
+
+    /**
+     * Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+     * texts, an integer in decimal digits.
+     *
+     * The subscription is stored in the file and survives a restart. Works offline: the rows come
+     * with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+     * the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+     * loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+     * and the lower priority.
+     *
+     * Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+     * subscriptions; errors of writing the file. Nothing was changed.
+     */
+    suspend fun `subscribe`(`stream`: kotlin.String, `parameters`: Map<kotlin.String, kotlin.String>, `ttlMs`: kotlin.Long? = null, `priority`: kotlin.UByte? = null): StreamSubscription
+
+    /**
+     * The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+     * runs. Works offline, and while suspended.
+     */
+    fun `subscriptions`(): List<SubscribedStream>
 
     /**
      * Releases the file: rolls back what runs, closes every connection and drops every lock, as
@@ -7860,6 +8003,23 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * Calls the observer with the subscriptions now and after each change, such as of a status,
+     * until the subscription is cancelled. The end of a ttl is reported by the next pass.
+     */override fun `onSubscriptions`(`observer`: SubscriptionsObserver): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_on_subscriptions(
+        it,
+        FfiConverterTypeSubscriptionsObserver.lower(`observer`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Opens the file again after `suspend`; watched queries run once to catch up.
      *
      * Throws as opening does; the client then stays suspended.
@@ -7981,6 +8141,57 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         RejoinException.ErrorHandler,
     )
     }
+
+
+    /**
+     * Subscribes to the rows of a stream of the server, which `parameters` select: by name, as
+     * texts, an integer in decimal digits.
+     *
+     * The subscription is stored in the file and survives a restart. Works offline: the rows come
+     * with the next sync; while syncing runs, that begins now. `ttl_ms` is how long it lasts after
+     * the app no longer holds it (default: 24 hours). Subscriptions with a lower `priority` are
+     * loaded first (default: 3). A second one to the same rows is the same, with the longer ttl
+     * and the lower priority.
+     *
+     * Throws `InvalidInput` if the stream or a parameter has no name, or if the device has too many
+     * subscriptions; errors of writing the file. Nothing was changed.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `subscribe`(`stream`: kotlin.String, `parameters`: Map<kotlin.String, kotlin.String>, `ttlMs`: kotlin.Long?, `priority`: kotlin.UByte?) : StreamSubscription {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_subscribe(
+                uniffiHandle,
+                FfiConverterString.lower(`stream`),FfiConverterMapStringString.lower(`parameters`),FfiConverterOptionalLong.lower(`ttlMs`),FfiConverterOptionalUByte.lower(`priority`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeStreamSubscription.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The subscriptions of the file, by priority: those that the app holds, and those whose ttl
+     * runs. Works offline, and while suspended.
+     */override fun `subscriptions`(): List<SubscribedStream> {
+            return FfiConverterSequenceTypeSubscribedStream.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_subscriptions(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
 
 
     /**
@@ -8581,6 +8792,380 @@ internal object FfiConverterTypeStatusObserver: FfiConverter<StatusObserver, Lon
 
 
 /**
+ * A subscription that the app holds: it does not expire. Its ttl begins when it is released, or no
+ * reference is left, and no other handle to the same rows is held. It does not keep the client
+ * open.
+ *
+ * In languages with garbage collection, call `release`.
+ */
+internal interface StreamSubscriptionInterface {
+
+    /**
+     * Waits until all rows are here; returns immediately if they are. Starts syncing if it is not
+     * started.
+     *
+     * Throws `SubscriptionRefused` with the server's reason, and `Offline` after the timeout in
+     * milliseconds; without one it waits for a network. Throws `InvalidInput` after its end, or if
+     * a reset of the file has removed the subscription.
+     */
+    suspend fun `firstSync`(`timeoutMs`: kotlin.UInt? = null)
+
+    /**
+     * Releases the handle: the ttl begins, unless the app holds another one to the same rows.
+     * Releasing twice is no error.
+     */
+    fun `release`()
+
+    /**
+     * Whether the rows are here. `Waiting` also after its end, and after a reset of the file has
+     * removed the subscription.
+     */
+    fun `status`(): StreamStatus
+
+    /**
+     * Ends the subscription now, unless the app holds another one to the same rows. While syncing
+     * runs, a pass begins, and the rows leave the device; offline they leave with the next one.
+     * Edits of these rows that wait are sent first.
+     *
+     * Ending twice is no error. Throws errors of writing the file, `Suspended` and `Closed`: then
+     * its ttl begins instead.
+     */
+    suspend fun `unsubscribe`()
+
+    companion object
+}
+
+/**
+ * A subscription that the app holds: it does not expire. Its ttl begins when it is released, or no
+ * reference is left, and no other handle to the same rows is held. It does not keep the client
+ * open.
+ *
+ * In languages with garbage collection, call `release`.
+ */
+internal open class StreamSubscription: Disposable, AutoCloseable, StreamSubscriptionInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_streamsubscription(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_streamsubscription(handle, status)
+        }
+    }
+
+
+    /**
+     * Waits until all rows are here; returns immediately if they are. Starts syncing if it is not
+     * started.
+     *
+     * Throws `SubscriptionRefused` with the server's reason, and `Offline` after the timeout in
+     * milliseconds; without one it waits for a network. Throws `InvalidInput` after its end, or if
+     * a reset of the file has removed the subscription.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `firstSync`(`timeoutMs`: kotlin.UInt?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_streamsubscription_first_sync(
+                uniffiHandle,
+                FfiConverterOptionalUInt.lower(`timeoutMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Releases the handle: the ttl begins, unless the app holds another one to the same rows.
+     * Releasing twice is no error.
+     */override fun `release`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_streamsubscription_release(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Whether the rows are here. `Waiting` also after its end, and after a reset of the file has
+     * removed the subscription.
+     */override fun `status`(): StreamStatus {
+            return FfiConverterTypeStreamStatus.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_streamsubscription_status(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Ends the subscription now, unless the app holds another one to the same rows. While syncing
+     * runs, a pass begins, and the rows leave the device; offline they leave with the next one.
+     * Edits of these rows that wait are sent first.
+     *
+     * Ending twice is no error. Throws errors of writing the file, `Suspended` and `Closed`: then
+     * its ttl begins instead.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `unsubscribe`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_streamsubscription_unsubscribe(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeStreamSubscription: FfiConverter<StreamSubscription, Long> {
+    override fun lower(value: StreamSubscription): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): StreamSubscription {
+        return StreamSubscription(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): StreamSubscription {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: StreamSubscription) = 8UL
+
+    override fun write(value: StreamSubscription, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Keeps an observer registered until it is cancelled or no reference is left.
  *
  * In languages with garbage collection, call `cancel`.
@@ -8747,6 +9332,337 @@ internal object FfiConverterTypeSubscription: FfiConverter<Subscription, Long> {
     override fun allocationSize(value: Subscription) = 8UL
 
     override fun write(value: Subscription, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Observes the subscriptions.
+ *
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
+ */
+internal interface SubscriptionsObserver {
+
+    /**
+     * Called with the current subscriptions, by priority, and after each change. Changes during a
+     * call are combined: the next call gets the latest list.
+     */
+    fun `onSubscriptions`(`subscriptions`: List<SubscribedStream>)
+
+    companion object
+}
+
+/**
+ * Observes the subscriptions.
+ *
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
+ */
+internal open class SubscriptionsObserverImpl: Disposable, AutoCloseable, SubscriptionsObserver
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return UniffiCalls.ofThread().arguments { block(this.uniffiCloneHandle()) }
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_subscriptionsobserver(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_subscriptionsobserver(handle, status)
+        }
+    }
+
+
+    /**
+     * Called with the current subscriptions, by priority, and after each change. Changes during a
+     * call are combined: the next call gets the latest list.
+     */
+    @Throws(RejoinException::class)override fun `onSubscriptions`(`subscriptions`: List<SubscribedStream>)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RejoinException) { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_subscriptionsobserver_on_subscriptions(
+        it,
+        FfiConverterSequenceTypeSubscribedStream.lower(`subscriptions`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceSubscriptionsObserver {
+    internal object `onSubscriptions`: UniffiCallbackInterfaceSubscriptionsObserverMethod0 {
+        override fun callback(`uniffiHandle`: Long,`subscriptions`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeSubscriptionsObserver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onSubscriptions`(
+                    FfiConverterSequenceTypeSubscribedStream.lift(`subscriptions`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RejoinException -> FfiConverterTypeRejoinError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeSubscriptionsObserver.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeSubscriptionsObserver.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceSubscriptionsObserver.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onSubscriptions`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_rejoin_ffi_fn_init_callback_vtable_subscriptionsobserver(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeSubscriptionsObserver: FfiConverter<SubscriptionsObserver, Long> {
+    internal val handleMap = UniffiHandleMap<SubscriptionsObserver>()
+
+    override fun lower(value: SubscriptionsObserver): Long {
+        if (value is SubscriptionsObserverImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): SubscriptionsObserver {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return SubscriptionsObserverImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): SubscriptionsObserver {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: SubscriptionsObserver) = 8UL
+
+    override fun write(value: SubscriptionsObserver, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -11630,6 +12546,85 @@ internal object FfiConverterTypeStatement: FfiConverterRustBuffer<Statement> {
 
 
 /**
+ * A subscription of the file.
+ */
+internal data class SubscribedStream (
+    /**
+     * The stream's name.
+     */
+    var `stream`: kotlin.String
+    ,
+    /**
+     * Its parameters by name, as texts.
+     */
+    var `parameters`: Map<kotlin.String, kotlin.String>
+    ,
+    /**
+     * Lower ones are loaded first.
+     */
+    var `priority`: kotlin.UByte
+    ,
+    /**
+     * How long it lasts after the app no longer holds it, in milliseconds.
+     */
+    var `ttlMs`: kotlin.Long
+    ,
+    /**
+     * When it ends: milliseconds since 1970. Nothing while the app holds it.
+     */
+    var `endsMs`: kotlin.Long?
+    ,
+    /**
+     * Whether its rows are here.
+     */
+    var `status`: StreamStatus
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeSubscribedStream: FfiConverterRustBuffer<SubscribedStream> {
+    override fun read(buf: ByteBuffer): SubscribedStream {
+        return SubscribedStream(
+            FfiConverterString.read(buf),
+            FfiConverterMapStringString.read(buf),
+            FfiConverterUByte.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterTypeStreamStatus.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SubscribedStream) = (
+            FfiConverterString.allocationSize(value.`stream`) +
+            FfiConverterMapStringString.allocationSize(value.`parameters`) +
+            FfiConverterUByte.allocationSize(value.`priority`) +
+            FfiConverterLong.allocationSize(value.`ttlMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`endsMs`) +
+            FfiConverterTypeStreamStatus.allocationSize(value.`status`)
+    )
+
+    override fun write(value: SubscribedStream, buf: ByteBuffer) {
+            FfiConverterString.write(value.`stream`, buf)
+            FfiConverterMapStringString.write(value.`parameters`, buf)
+            FfiConverterUByte.write(value.`priority`, buf)
+            FfiConverterLong.write(value.`ttlMs`, buf)
+            FfiConverterOptionalLong.write(value.`endsMs`, buf)
+            FfiConverterTypeStreamStatus.write(value.`status`, buf)
+    }
+}
+
+
+
+/**
  * The result of a sync.
  */
 internal data class SyncReport (
@@ -12829,6 +13824,61 @@ internal object FfiConverterTypePatchKind: FfiConverterRustBuffer<PatchKind> {
 
 
 
+/**
+ * Why the server refuses a subscription.
+ */
+
+internal enum class RefusalCode {
+
+    /**
+     * The server has no stream of this name.
+     */
+    UNKNOWN_STREAM,
+    /**
+     * A parameter is missing, unknown, or no value of its type.
+     */
+    INVALID_PARAMETER,
+    /**
+     * The user may not read these rows.
+     */
+    FORBIDDEN,
+    /**
+     * The server's query for the right failed or returned several rows.
+     */
+    QUERY_FAILED,
+    /**
+     * A reason of a later release.
+     */
+    UNKNOWN;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeRefusalCode: FfiConverterRustBuffer<RefusalCode> {
+    override fun read(buf: ByteBuffer) = try {
+        RefusalCode.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: RefusalCode) = 4UL
+
+    override fun write(value: RefusalCode, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
 
 
 /**
@@ -13178,6 +14228,36 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
+     * The server refuses a subscription to a stream. It stays, and brings rows if the server accepts
+     * it later.
+     */
+    class SubscriptionRefused(
+
+        /**
+         * The refusal, in one sentence.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * The stream's name.
+         */
+        val `stream`: kotlin.String,
+
+        /**
+         * Why, for programs.
+         */
+        val `refusal`: RefusalCode,
+
+        /**
+         * The server's message.
+         */
+        val `detail`: kotlin.String
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, stream=${ `stream` }, refusal=${ `refusal` }, detail=${ `detail` }"
+    }
+
+    /**
      * The server's response is invalid; nothing of it was applied.
      */
     class Protocol(
@@ -13308,13 +14388,19 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 )
-            19 -> RejoinException.Protocol(
+            19 -> RejoinException.SubscriptionRefused(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeRefusalCode.read(buf),
                 FfiConverterString.read(buf),
                 )
-            20 -> RejoinException.Callback(
+            20 -> RejoinException.Protocol(
                 FfiConverterString.read(buf),
                 )
-            21 -> RejoinException.Internal(
+            21 -> RejoinException.Callback(
+                FfiConverterString.read(buf),
+                )
+            22 -> RejoinException.Internal(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -13428,6 +14514,14 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 + FfiConverterUShort.allocationSize(value.`status`)
                 + FfiConverterString.allocationSize(value.`code`)
                 + FfiConverterBoolean.allocationSize(value.`retryable`)
+            )
+            is RejoinException.SubscriptionRefused -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`stream`)
+                + FfiConverterTypeRefusalCode.allocationSize(value.`refusal`)
+                + FfiConverterString.allocationSize(value.`detail`)
             )
             is RejoinException.Protocol -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
@@ -13555,18 +14649,26 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterBoolean.write(value.`retryable`, buf)
                 Unit
             }
-            is RejoinException.Protocol -> {
+            is RejoinException.SubscriptionRefused -> {
                 buf.putInt(19)
                 FfiConverterString.write(value.`reason`, buf)
+                FfiConverterString.write(value.`stream`, buf)
+                FfiConverterTypeRefusalCode.write(value.`refusal`, buf)
+                FfiConverterString.write(value.`detail`, buf)
                 Unit
             }
-            is RejoinException.Callback -> {
+            is RejoinException.Protocol -> {
                 buf.putInt(20)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Internal -> {
+            is RejoinException.Callback -> {
                 buf.putInt(21)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Internal -> {
+                buf.putInt(22)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
@@ -13797,6 +14899,132 @@ internal object FfiConverterTypeSqlValue : FfiConverterRustBuffer<SqlValue>{
             is SqlValue.Blob -> {
                 buf.putInt(5)
                 FfiConverterByteArray.write(value.`value`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * Whether the rows of a subscription are on the device.
+ */
+internal sealed class StreamStatus {
+
+    /**
+     * No pull has returned its state yet.
+     */
+    object Waiting : StreamStatus()
+
+
+    /**
+     * Pulls are fetching its rows.
+     */
+    object Loading : StreamStatus()
+
+
+    /**
+     * All its rows are here, as of the last pull. Also after a restart and offline.
+     */
+    object Current : StreamStatus()
+
+
+    /**
+     * The server refuses it; it brings no rows. Each pull tries it again.
+     */
+    data class Refused(
+        /**
+         * Why, for programs.
+         */
+        val `code`: dev.rejoin.ffi.RefusalCode,
+        /**
+         * Why, for developers.
+         */
+        val `message`: kotlin.String) : StreamStatus()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeStreamStatus : FfiConverterRustBuffer<StreamStatus>{
+    override fun read(buf: ByteBuffer): StreamStatus {
+        return when(buf.getInt()) {
+            1 -> StreamStatus.Waiting
+            2 -> StreamStatus.Loading
+            3 -> StreamStatus.Current
+            4 -> StreamStatus.Refused(
+                FfiConverterTypeRefusalCode.read(buf),
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: StreamStatus) = when(value) {
+        is StreamStatus.Waiting -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is StreamStatus.Loading -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is StreamStatus.Current -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is StreamStatus.Refused -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeRefusalCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`message`)
+            )
+        }
+    }
+
+    override fun write(value: StreamStatus, buf: ByteBuffer) {
+        when(value) {
+            is StreamStatus.Waiting -> {
+                buf.putInt(1)
+                Unit
+            }
+            is StreamStatus.Loading -> {
+                buf.putInt(2)
+                Unit
+            }
+            is StreamStatus.Current -> {
+                buf.putInt(3)
+                Unit
+            }
+            is StreamStatus.Refused -> {
+                buf.putInt(4)
+                FfiConverterTypeRefusalCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`message`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -14440,6 +15668,38 @@ internal object FfiConverterTypeVerdictKind: FfiConverterRustBuffer<VerdictKind>
 }
 
 
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalUByte: FfiConverterRustBuffer<kotlin.UByte?> {
+    override fun read(buf: ByteBuffer): kotlin.UByte? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterUByte.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.UByte?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterUByte.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.UByte?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterUByte.write(value, buf)
+        }
+    }
+}
 
 
 
@@ -15761,6 +17021,34 @@ internal object FfiConverterSequenceTypeStatement: FfiConverterRustBuffer<List<S
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeStatement.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeSubscribedStream: FfiConverterRustBuffer<List<SubscribedStream>> {
+    override fun read(buf: ByteBuffer): List<SubscribedStream> {
+        val len = buf.getInt()
+        return List<SubscribedStream>(len) {
+            FfiConverterTypeSubscribedStream.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<SubscribedStream>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeSubscribedStream.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<SubscribedStream>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeSubscribedStream.write(it, buf)
         }
     }
 }
