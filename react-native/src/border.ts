@@ -125,6 +125,10 @@ function ofOurs(error: ffi.RejoinError): errors.RejoinError {
       const { status, code, retryable } = error.inner;
       return new errors.ServerError(reason, { status, serverCode: code, retryable });
     }
+    case ffi.RejoinError_Tags.SubscriptionRefused: {
+      const { stream, refusal, detail } = error.inner;
+      return new errors.SubscriptionRefusedError(reason, { stream, refusal: REFUSAL[refusal], detail });
+    }
     case ffi.RejoinError_Tags.Protocol:
       return new errors.ProtocolError(reason);
     case ffi.RejoinError_Tags.Callback:
@@ -158,6 +162,15 @@ const FAULT: Record<ffi.ActionFault, ActionFault> = {
   [ffi.ActionFault.Refused]: 'refused',
   [ffi.ActionFault.SameRow]: 'same-row',
   [ffi.ActionFault.TimedOut]: 'timed-out',
+};
+
+/** The names of the reasons for a refused subscription. */
+export const REFUSAL: Record<ffi.RefusalCode, errors.RefusalCode> = {
+  [ffi.RefusalCode.UnknownStream]: 'unknown-stream',
+  [ffi.RefusalCode.InvalidParameter]: 'invalid-parameter',
+  [ffi.RefusalCode.Forbidden]: 'forbidden',
+  [ffi.RefusalCode.QueryFailed]: 'query-failed',
+  [ffi.RefusalCode.Unknown]: 'unknown',
 };
 
 function raiseChangedRow({ table, key, columns, wrote, present }: ffi.ChangedRow): ChangedRow {

@@ -25,6 +25,7 @@ export type RejoinErrorCode =
   | 'Unauthorized'
   | 'UpgradeRequired'
   | 'Server'
+  | 'SubscriptionRefused'
   | 'Protocol'
   | 'Callback'
   | 'Internal';
@@ -162,6 +163,29 @@ export class ServerError extends RejoinError {
     this.status = answer.status;
     this.serverCode = answer.serverCode;
     this.retryable = answer.retryable;
+  }
+}
+
+/**
+ * Why the server refuses a subscription: it has no stream of this name; a parameter is missing, unknown, or no value of its type; the user
+ * may not read these rows; its query for the right failed or returned several rows; a reason of a later release.
+ */
+export type RefusalCode = 'unknown-stream' | 'invalid-parameter' | 'forbidden' | 'query-failed' | 'unknown';
+
+/** The server refuses a subscription to a stream. The subscription stays, and brings rows if the server accepts it later. */
+export class SubscriptionRefusedError extends RejoinError {
+  /** The stream's name. */
+  readonly stream: string;
+  /** Why, for programs. */
+  readonly refusal: RefusalCode;
+  /** The server's message. */
+  readonly detail: string;
+
+  constructor(message: string, about: { stream: string; refusal: RefusalCode; detail: string }) {
+    super('SubscriptionRefused', message);
+    this.stream = about.stream;
+    this.refusal = about.refusal;
+    this.detail = about.detail;
   }
 }
 

@@ -30,6 +30,7 @@ export type { SchemaHandle } from './schema';
 export type { Statement } from './statement';
 export type { FirstSync, LeftOutPart, SyncState, SyncStatus } from './status';
 export type { CheckpointMode, ImportedTable, Keep, LeftOut, ResetReport, StorageHandle, SynchroImport } from './storage';
+export { type StreamParameters, type StreamStatus, StreamSubscription, type SubscribedStream, type SubscribeOptions } from './streams';
 export type { DoctorReport, SyncHandle, SyncReport, TableCheck } from './sync';
 export type { TokenFunction, TokenProvider } from './tokens';
 export { type AbortOptions, Snapshot, Transaction } from './transaction';

@@ -1,9 +1,12 @@
 /**
- * `client.sync`: syncing on request, and the signals of the app that affect syncing. `start`, `stop` and the status are in `client.ts`.
+ * `client.sync`: syncing on request, subscriptions to streams, and the signals of the app that affect syncing. `start`, `stop` and the status
+ * are in `client.ts`.
  */
-import { directly } from './border';
+import { directly, type ffi } from './border';
+import type { Subscription } from './callback';
 import { lowerTimeout } from './config';
 import type { Engine } from './engine';
+import { raiseSubscribed, subscribe, type StreamParameters, type StreamSubscription, type SubscribedStream, type SubscribeOptions } from './streams';
 
 /** Syncing beyond {@link RejoinClient.start} and {@link RejoinClient.stop}; from {@link RejoinClient.sync}. */
 export class SyncHandle {
@@ -67,6 +70,46 @@ export class SyncHandle {
   /** Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped. Throws OfflineError after the timeout. */
   async firstSync(timeoutMs?: number): Promise<void> {
     await this.#engine.call((inner) => inner.waitForFirstSync(lowerTimeout(timeoutMs)));
+  }
+
+  /**
+   * Subscribes to the rows of a stream of the server, which the parameters select.
+   *
+   * ```ts
+   * const project = await client.sync.subscribe('project', { project: 42 }, { ttlMs: 3_600_000, priority: 1 });
+   * await project.firstSync();
+   * // When the screen is closed:
+   * project.release();
+   * ```
+   *
+   * The subscription is stored in the file and survives a restart. Offline it is stored too, and the rows come with the next sync; while
+   * syncing runs, that begins now. The app holds it until {@link StreamSubscription.release}. A second subscription to the same rows is the
+   * same one, with the longer ttl and the lower priority. A server without streams, or a Synchro server, refuses it: its status is
+   * `'refused'` after the next sync.
+   *
+   * @throws InvalidInputError for a value of another type, a negative ttl, an empty name, or more subscriptions than a device can send;
+   *   nothing was changed.
+   */
+  async subscribe(stream: string, parameters: StreamParameters = {}, options: SubscribeOptions = {}): Promise<StreamSubscription> {
+    return subscribe(this.#engine, stream, parameters, options);
+  }
+
+  /** The subscriptions of the file, by priority: those that the app holds, and those whose ttl runs. Works offline, and while suspended. */
+  subscriptions(): SubscribedStream[] {
+    return directly(() => this.#engine.ffi.subscriptions()).map(raiseSubscribed);
+  }
+
+  /**
+   * Calls `observer` with the subscriptions now and after each change, such as of a status, until it is cancelled. Changes during a call are
+   * not queued: the next call gets the latest list. The next sync reports the end of a ttl. An error that it throws is printed on the
+   * console and has no other effect.
+   */
+  onSubscriptions(observer: (subscriptions: SubscribedStream[]) => unknown): Subscription {
+    return this.#engine.observe((inner, notify) => {
+      const onSubscriptions = (list: ffi.SubscribedStream[]): void =>
+        notify(() => observer(list.map(raiseSubscribed)), 'an observer of subscriptions');
+      return inner.onSubscriptions({ onSubscriptions });
+    });
   }
 
   /** Reports the device's network state. Going online, or leaving a metered network, starts a sync. */

@@ -41,6 +41,11 @@ const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
   Unauthorized: [new E.Unauthorized({ reason }), api.UnauthorizedError, {}],
   UpgradeRequired: [new E.UpgradeRequired({ reason }), api.UpgradeRequiredError, {}],
   Server: [new E.Server({ reason, status: 429, code: 'slow', retryable: true }), api.ServerError, { status: 429, serverCode: 'slow', retryable: true }],
+  SubscriptionRefused: [
+    new E.SubscriptionRefused({ reason, stream: 'project', refusal: ffi.RefusalCode.Forbidden, detail: 'no member' }),
+    api.SubscriptionRefusedError,
+    { stream: 'project', refusal: 'forbidden', detail: 'no member' },
+  ],
   Protocol: [new E.Protocol({ reason }), api.ProtocolError, {}],
   Callback: [new E.Callback({ reason }), api.CallbackError, {}],
   Internal: [new E.Internal({ reason }), api.InternalError, {}],
@@ -58,6 +63,14 @@ test('each action fault has its name', () => {
   const nameOf = (fault: ffi.ActionFault): string => (translated(new E.Action({ reason, action: 'a', fault, detail: '' })) as api.ActionError).fault;
   const faults = [ffi.ActionFault.Unknown, ffi.ActionFault.Arguments, ffi.ActionFault.Refused, ffi.ActionFault.SameRow, ffi.ActionFault.TimedOut];
   expect(faults.map(nameOf)).toEqual(['unknown', 'arguments', 'refused', 'same-row', 'timed-out']);
+});
+
+test('each refusal of a subscription has its name', () => {
+  const nameOf = (refusal: ffi.RefusalCode): string =>
+    (translated(new E.SubscriptionRefused({ reason, stream: 's', refusal, detail: '' })) as api.SubscriptionRefusedError).refusal;
+  const { UnknownStream, InvalidParameter, Forbidden, QueryFailed, Unknown } = ffi.RefusalCode;
+  const names = ['unknown-stream', 'invalid-parameter', 'forbidden', 'query-failed', 'unknown'];
+  expect([UnknownStream, InvalidParameter, Forbidden, QueryFailed, Unknown].map(nameOf)).toEqual(names);
 });
 
 test('app errors become a refusal or a callback error', () => {

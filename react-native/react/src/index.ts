@@ -10,5 +10,6 @@ export { RejoinProvider, type RejoinProviderProps, type SyncedDatabase, useRejoi
 export { type QueryOneResult, type SuspenseQueryResult, useQuery, useQueryOne, useSuspenseQuery } from './queries';
 export { type PendingWrites, usePendingWrites, useRowState } from './queue';
 export { useSyncStatus } from './status';
+export { useSubscription } from './subscription';
 export type { QueryOptions, QueryResult } from './watching';
 export { type ActionState, type TransactionState, useAction, useTransaction, type WriteState } from './writes';

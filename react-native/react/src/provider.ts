@@ -1,11 +1,12 @@
 /** The client of a component tree, and the stores of its hooks. */
-import type { QueueHandle, RejoinClient, RejoinDatabase } from '@rejoin/react-native';
+import type { QueueHandle, RejoinClient, RejoinDatabase, SyncHandle } from '@rejoin/react-native';
 import { createContext, createElement, type ReactElement, type ReactNode, useContext, useMemo, useSyncExternalStore } from 'react';
 import { type Begin, shared, type Store } from './store';
 
 /** What the hooks need of a client: a `RejoinClient`, or a fake in tests. */
 export interface SyncedDatabase extends RejoinDatabase {
   readonly queue: Pick<QueueHandle, 'all' | 'rowState' | 'retryChain' | 'discardChain' | 'edit'>;
+  readonly sync: Pick<SyncHandle, 'subscribe' | 'onSubscriptions'>;
 }
 
 const Context = createContext<SyncedDatabase | undefined>(undefined);
