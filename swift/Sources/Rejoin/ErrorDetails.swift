@@ -168,3 +168,22 @@ public struct ServerError: Sendable, Hashable {
         self.retryable = retryable
     }
 }
+
+/// A subscription to a stream that the server refuses.
+public struct SubscriptionRefusedError: Sendable, Hashable {
+    /// What happened, as a lower-case fragment.
+    public let reason: String
+    /// The stream's name.
+    public let stream: String
+    /// Why, for programs.
+    public let refusal: RefusalCode
+    /// The server's message.
+    public let detail: String
+
+    public init(reason: String, stream: String, refusal: RefusalCode, detail: String) {
+        self.reason = reason
+        self.stream = stream
+        self.refusal = refusal
+        self.detail = detail
+    }
+}

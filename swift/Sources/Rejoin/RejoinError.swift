@@ -60,6 +60,9 @@ public enum RejoinError: Error, Sendable, Hashable {
     case upgradeRequired(PlainError)
     /// The server responded with an error; the queue is intact.
     case server(ServerError)
+    /// The server refuses a subscription to a stream. The subscription stays, and brings rows if the server accepts it
+    /// later.
+    case subscriptionRefused(SubscriptionRefusedError)
     /// The server's response violates the protocol; nothing of it was applied.
     case `protocol`(PlainError)
     /// A callback of the app failed: a token provider, a transport, an observer, or the code of an action.
@@ -94,6 +97,7 @@ public enum RejoinError: Error, Sendable, Hashable {
         case .unauthorized(let error): ("Unauthorized", error.reason)
         case .upgradeRequired(let error): ("UpgradeRequired", error.reason)
         case .server(let error): ("Server", error.reason)
+        case .subscriptionRefused(let error): ("SubscriptionRefused", error.reason)
         case .protocol(let error): ("Protocol", error.reason)
         case .callback(let error): ("Callback", error.reason)
         case .internal(let error): ("Internal", error.reason)

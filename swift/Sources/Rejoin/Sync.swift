@@ -79,22 +79,17 @@ extension SyncHandle {
             return try await abandonable { [ffi = client.ffi] in try await ffi.waitForFirstSync(timeoutMs: 0) }
         } catch RejoinError.offline where limit != 0 {}
         try await withThrowingTaskGroup(of: Void.self) { group in
-            if let timeout {
-                group.addTask {
-                    try await Task.sleep(for: timeout)
-                    throw RejoinError.offline("not done within \(timeout); it goes on in the background")
-                }
-            }
-            group.addTask { try await self.followFirstSync() }
+            if let timeout { group.addTask { try await endAfter(timeout) } }
+            group.addTask { try await self.followStatus { $0.firstSync == .done } }
             defer { group.cancelAll() }
             try await group.next()
         }
     }
 
-    /// Follows the status until the first sync is done, or cannot complete by waiting.
-    private func followFirstSync() async throws {
+    /// Follows the status until the wait is over, or cannot complete by waiting.
+    func followStatus(until isOver: @Sendable (SyncStatus) -> Bool) async throws {
         for await status in client.statusUpdates {
-            if status.firstSync == .done { return }
+            if isOver(status) { return }
             switch status.state {
             case .needsAuth: throw RejoinError.unauthorized("credentials are missing or refused; provide new ones")
             case .upgradeRequired(let reason): throw RejoinError.upgradeRequired(PlainError(reason: reason))
@@ -138,6 +133,12 @@ extension SyncHandle {
     public func resume() async throws {
         try await client.callEngine { try await $0.resume() }
     }
+}
+
+/// Throws when the timeout of a wait has passed.
+func endAfter(_ timeout: Duration) async throws {
+    try await Task.sleep(for: timeout)
+    throw RejoinError.offline("not done within \(timeout); it goes on in the background")
 }
 
 /// Converts a timeout for the engine; zero does not wait.

@@ -22,6 +22,8 @@ import Testing
             wrote: [ColumnValue(name: "id", value: .text(value: "a")), ColumnValue(name: "title", value: .null)], present: nil)
         let faults: [RejoinFFI.ActionFault] = [.unknown, .arguments, .refused, .sameRow, .timedOut]
         let actions = faults.map { RejoinFFI.RejoinError.Action(reason: "r", action: "take", fault: $0, detail: "w") }
+        let refusals: [RejoinFFI.RefusalCode] = [.unknownStream, .invalidParameter, .forbidden, .queryFailed, .unknown]
+        let refused = refusals.map { RejoinFFI.RejoinError.SubscriptionRefused(reason: "r", stream: "s", refusal: $0, detail: "m") }
         let table: [RejoinFFI.RejoinError] = [
             .InvalidInput(reason: "r"), .Constraint(reason: "r", table: "t", column: "c", rule: "UNIQUE"), .ParentParked(reason: "r", id: "i"),
             .ActionTooSlow(reason: "r", action: "take", limitMs: 2_000), .ActionTooLarge(reason: "r", action: "take", limitBytes: .max),
@@ -31,8 +33,9 @@ import Testing
             .Server(reason: "r", status: 503, code: "busy", retryable: true), .Protocol(reason: "r"), .Callback(reason: "r"),
             .Internal(reason: "r"),
         ]
-        let own = (table + actions).map { Rejoin.RejoinError($0) }
-        #expect(own.map { RejoinFFI.RejoinError($0) } == table + actions)
+        let all = table + actions + refused
+        let own = all.map { Rejoin.RejoinError($0) }
+        #expect(own.map { RejoinFFI.RejoinError($0) } == all)
         #expect(own.allSatisfy { $0.reason == "r" })
         // The same cases by name, all different.
         let kinds = own.prefix(table.count).map { kind($0) }

@@ -76,6 +76,8 @@ extension RejoinError {
             case .UpgradeRequired(let reason): .upgradeRequired(PlainError(reason: reason))
             case .Server(let reason, let status, let code, let retryable):
                 .server(.init(reason: reason, status: Int(status), code: code, retryable: retryable))
+            case .SubscriptionRefused(let reason, let stream, let refusal, let detail):
+                .subscriptionRefused(.init(reason: reason, stream: stream, refusal: RefusalCode(refusal), detail: detail))
             case .Protocol(let reason): .protocol(PlainError(reason: reason))
             case .Callback(let reason): .callback(PlainError(reason: reason))
             case .Internal(let reason): .internal(PlainError(reason: reason))
@@ -115,6 +117,9 @@ extension RejoinFFI.RejoinError {
             case .server(let error):
                 .Server(
                     reason: error.reason, status: UInt16(clamping: error.status), code: error.code, retryable: error.retryable)
+            case .subscriptionRefused(let error):
+                .SubscriptionRefused(
+                    reason: error.reason, stream: error.stream, refusal: error.refusal.ffi, detail: error.detail)
             case .protocol(let error): .Protocol(reason: error.reason)
             case .callback(let error): .Callback(reason: error.reason)
             case .internal(let error): .Internal(reason: error.reason)

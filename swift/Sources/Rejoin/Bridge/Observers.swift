@@ -20,6 +20,20 @@ final class StatusBridge: StatusObserver {
     func onStatus(status: RejoinFFI.SyncStatus) throws { take(SyncStatus(status)) }
 }
 
+final class SubscriptionsBridge: SubscriptionsObserver {
+    private let take: @Sendable ([SubscribedStream]) -> Void
+    private let end: @Sendable () -> Void
+
+    init(_ take: @escaping @Sendable ([SubscribedStream]) -> Void, end: @escaping @Sendable () -> Void) {
+        self.take = take
+        self.end = end
+    }
+
+    deinit { end() }
+
+    func onSubscriptions(subscriptions: [RejoinFFI.SubscribedStream]) throws { take(subscriptions.map(SubscribedStream.init)) }
+}
+
 final class ChangeBridge: ChangeObserver {
     private let take: @Sendable (Change) -> Void
     private let end: @Sendable () -> Void
