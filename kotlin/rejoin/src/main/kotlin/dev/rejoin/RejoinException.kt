@@ -159,6 +159,21 @@ public abstract class RejoinException internal constructor(
         cause: Throwable? = null,
     ) : RejoinException("Server", reason, cause)
 
+    /**
+     * The server refuses a subscription to a stream. The subscription stays, and brings rows if the server accepts it later.
+     *
+     * @property stream the stream's name.
+     * @property refusal why, for programs.
+     * @property detail the server's message.
+     */
+    public class SubscriptionRefused(
+        reason: String,
+        public val stream: String,
+        public val refusal: RefusalCode,
+        public val detail: String,
+        cause: Throwable? = null,
+    ) : RejoinException("SubscriptionRefused", reason, cause)
+
     /** The server's response violates the protocol; nothing of it was applied. */
     public class Protocol(reason: String, cause: Throwable? = null) : RejoinException("Protocol", reason, cause)
 

@@ -1,8 +1,10 @@
 /*
- * Syncing beyond start and stop: sync now and wait, report the network and the app's state. SyncStatus.kt has the values.
+ * Syncing beyond start and stop: sync now and wait, subscribe to streams, report the network and the app's state. SyncStatus.kt
+ * and Streams.kt have the values.
  */
 package dev.rejoin
 
+import kotlinx.coroutines.flow.Flow
 import kotlin.time.Duration
 
 /** Syncing beyond [RejoinClient.start] and [RejoinClient.stop]. From [RejoinClient.sync]. */
@@ -55,6 +57,48 @@ public class SyncHandle internal constructor(private val client: RejoinClient) {
      * @throws RejoinException.InvalidInput if [timeout] is negative.
      */
     public suspend fun firstSync(timeout: Duration? = null): Unit = client.writing { it.waitForFirstSync(timeout.toTimeout()) }
+
+    /**
+     * Subscribes to the rows of a stream of the server, which [parameters] select.
+     *
+     * ```kotlin
+     * val project = client.sync.subscribe("project", mapOf("project" to 42), ttl = 24.hours, priority = 1)
+     * project.firstSync()
+     * // When the screen is closed:
+     * project.close()
+     * ```
+     *
+     * The subscription is stored in the file and survives a restart. Offline it is stored too, and the rows come with the next
+     * sync; while syncing runs, that begins now. The app holds it until [StreamSubscription.close]. A second subscription to the
+     * same rows is the same one, with the longer ttl and the lower priority.
+     *
+     * A server without streams, or a Synchro server, refuses it: its status is [StreamStatus.Refused] after the next sync.
+     *
+     * @param parameters the value of each parameter: a text, an integer or a [java.util.UUID].
+     * @param ttl how long it lasts after the app no longer holds it, by the device's clock; then the rows leave the device.
+     *   Default: 24 hours.
+     * @param priority from 0 to 255; lower ones are loaded first. Default: 3.
+     * @throws RejoinException.InvalidInput for a value of another type, a negative [ttl], an empty name, or more subscriptions than
+     *   a device can send; nothing was changed.
+     */
+    public suspend fun subscribe(
+        stream: String,
+        parameters: Map<String, Any> = emptyMap(),
+        ttl: Duration? = null,
+        priority: Int? = null,
+    ): StreamSubscription = client.subscribed(stream, parameters, ttl, priority)
+
+    /**
+     * The subscriptions of the file, by priority: those that the app holds, and those whose ttl runs. Works offline, and while
+     * suspended.
+     */
+    public val subscriptions: List<SubscribedStream> get() = translated { client.ffi.subscriptions() }.map { it.toPublic() }
+
+    /**
+     * The subscriptions now, and after each change, such as of a status. A slow collector gets only the latest list. Completes
+     * when the client is shut down. The next sync reports the end of a ttl.
+     */
+    public fun watchSubscriptions(): Flow<List<SubscribedStream>> = client.ffi.changingSubscriptions()
 
     /** Reports the state of the network: whether there is one, and whether it is metered. Going online triggers a sync. */
     public fun setNetwork(online: Boolean, metered: Boolean = false): Unit =

@@ -11,6 +11,7 @@ import java.io.File
 import kotlin.time.Duration.Companion.seconds
 import dev.rejoin.ffi.ActionFault as FfiActionFault
 import dev.rejoin.ffi.ChangedRow as FfiChangedRow
+import dev.rejoin.ffi.RefusalCode as FfiRefusalCode
 import dev.rejoin.ffi.RejoinException as FfiException
 
 class ErrorKindTest {
@@ -20,8 +21,9 @@ class ErrorKindTest {
             FfiChangedRow("task", SqlValue.Integer(7), emptyList(), null, listOf(ColumnValue("rank", SqlValue.Real(0.5)))),
         )
     private val actions = FfiActionFault.entries.map { FfiException.Action("r", "take", it, "w") }
+    private val refusals = FfiRefusalCode.entries.map { FfiException.SubscriptionRefused("r", "project", it, "m") }
     private val all =
-        actions +
+        actions + refusals +
             listOf(
                 FfiException.InvalidInput("r"),
                 FfiException.Constraint("r", "t", "c", "UNIQUE"),
@@ -83,5 +85,6 @@ class ErrorKindTest {
         assertEquals(1024L, (FfiException.ActionTooLarge("r", "take", 1024u).toPublic() as RejoinException.ActionTooLarge).limitBytes)
         val server = FfiException.Server("r", 503u, "busy", true).toPublic() as RejoinException.Server
         assertEquals(listOf(503, "busy", true), listOf(server.status, server.serverCode, server.retryable))
+        assertEquals(RefusalCode.entries, refusals.map { (it.toPublic() as RejoinException.SubscriptionRefused).refusal })
     }
 }
