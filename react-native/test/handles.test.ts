@@ -25,7 +25,9 @@ describe('handle', () => {
     for (const name of HANDLES) expect(methods(client[name]).filter((method) => method in own), name).toEqual([]);
     expect(methods(client.schema)).toEqual(['createTable', 'alterTable', 'createIndex', 'createSearchIndex', 'dropSearchIndex']);
     expect(methods(client.storage)).toEqual(['checkpoint', 'reset', 'clearForNextUser', 'importSynchro', 'diagnose']);
-    expect(methods(client.sync)).toEqual(['request', 'run', 'doctor', 'resync', 'firstSync', 'setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume']);
+    const streams = ['subscribe', 'subscriptions', 'onSubscriptions'];
+    const device = ['setNetwork', 'foreground', 'credentialsChanged', 'suspend', 'resume'];
+    expect(methods(client.sync)).toEqual(['request', 'run', 'doctor', 'resync', 'firstSync', ...streams, ...device]);
   });
 
   test('kept beyond the shutdown throws ClosedError in each call', async () => {
@@ -44,6 +46,7 @@ describe('handle', () => {
       () => sync.request(),
       () => sync.run(),
       () => sync.firstSync(),
+      () => sync.subscribe('project'),
       () => sync.credentialsChanged(),
       () => sync.resume(),
     ];
