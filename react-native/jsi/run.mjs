@@ -12,7 +12,7 @@ import { bundle, program, SANITIZED } from './build.mjs';
 /** The test files; the others need Node: processes, servers, fake timers, types. */
 const FILES = [
   ...['scenarios', 'row-buffer', 'cell-types', 'client', 'transaction', 'watch', 'queue', 'errors', 'actions', 'callbacks'],
-  ...['database', 'handles', 'json', 'log', 'replays', 'stories', 'text'],
+  ...['database', 'handles', 'json', 'log', 'replays', 'stories', 'streams', 'text'],
 ];
 
 const FETCH = 'there is no fetch';
