@@ -36,7 +36,7 @@ fn fill(session: &Session, projects: usize) -> Result<()> {
         "CREATE TABLE member(user_id text, team text, PRIMARY KEY (user_id, team));
          CREATE TABLE project_member(user_id text, project text, PRIMARY KEY (user_id, project));
          CREATE TABLE reports(id text PRIMARY KEY, project text, body text, updated_at timestamptz, deleted_at timestamptz);
-         INSERT INTO member SELECT 'user' || n / 10, 'team' || n FROM generate_series(1, 10_000) AS n;
+         INSERT INTO member SELECT 'user' || n / 10, 'team' || n FROM generate_series(1, 10000) AS n;
          INSERT INTO member SELECT 'member', 'team' || n * 100 FROM generate_series(1, 100) AS n;
          INSERT INTO project_member SELECT 'reader', n::text FROM generate_series(1, {projects}) AS n;
          INSERT INTO reports(id, project, body)
