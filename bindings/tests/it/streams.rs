@@ -33,8 +33,8 @@ fn subscribed(home: &Home) -> Arc<StreamSubscription> {
 #[test]
 fn subscription_is_listed_until_it_ends() {
     let home = Home::new();
-    let (told, lists) = mpsc::channel();
-    let observer = home.client.on_subscriptions(Arc::new(Observer(Mutex::new(told))));
+    let (sender, lists) = mpsc::channel();
+    let observer = home.client.on_subscriptions(Arc::new(Observer(Mutex::new(sender))));
     assert_eq!(next(&lists), []);
     let subscription = subscribed(&home);
     let expected = SubscribedStream {
