@@ -312,14 +312,79 @@ fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use tempfile::TempDir;
 
     use super::{SqliteStore, lock};
-    use crate::store::{Store, WriteProblem, Writing};
+    use crate::config::TableConfig;
+    use crate::model::{PageLimit, ReadScope};
+    use crate::store::{Reading, Store, WriteProblem, Writing};
 
     const NOW: &str = "2026-11-20T08:00:00.000000Z";
+
+    /// A store over tasks of the project `a`, whose keys this expression makes of the numbers from 1.
+    fn tasks(key: &str, rows: usize) -> (SqliteStore, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let file = rusqlite::Connection::open_in_memory().unwrap();
+        file.execute_batch(&format!(
+            "CREATE TABLE tasks(id TEXT PRIMARY KEY, project TEXT, updated_at TEXT);
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {rows})
+               INSERT INTO tasks(id, project) SELECT {key}, 'a' FROM n;
+             VACUUM INTO '{}'",
+            path.display()
+        ))
+        .unwrap();
+        let tables = [TableConfig::new("tasks").with_bucket("project", "project:")];
+        (SqliteStore::open(&path, &tables, Duration::from_secs(5), NOW).unwrap(), folder)
+    }
+
+    /// The number of rows in the first page of the project, which has at most 100, and whether it is the
+    /// last.
+    fn first_page(store: &SqliteStore) -> (usize, bool) {
+        let mut found = (0, false);
+        let work = &mut |reading: &dyn Reading| {
+            let table = reading.schema().table("tasks").unwrap();
+            let room = PageLimit { rows: 100, bytes: usize::MAX };
+            let scope = ReadScope::of(&[String::from("project:a"), String::from("#")]);
+            let page = reading.page(table, None, room, &scope)?;
+            found = (page.rows.len(), page.ends);
+            Ok(())
+        };
+        store.read(work).unwrap();
+        found
+    }
+
+    /// The work of the first page of a bucket with so many rows, in thousands of SQLite's instructions.
+    fn work_of_a_page(rows: usize) -> usize {
+        let (store, _folder) = tasks("hex(n)", rows);
+        assert_eq!(first_page(&store), (100, false));
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let tick = move || counted.fetch_add(1, Ordering::Relaxed) == usize::MAX;
+        lock(&store.readers)[0].progress_handler(1_000, Some(tick)).unwrap();
+        first_page(&store);
+        count.load(Ordering::Relaxed)
+    }
+
+    /// A page that read its whole bucket made the pages of a bucket cost the square of its rows.
+    #[test]
+    fn page_of_a_bucket_reads_its_own_rows_only() {
+        let (small, large) = (work_of_a_page(1_000), work_of_a_page(10_000));
+        assert!(small > 0 && large <= small + small / 2, "{small} and {large}");
+    }
+
+    /// A key with a NUL has no form on the wire. 200 such rows come before the others.
+    #[test]
+    fn hidden_rows_take_no_places_of_a_page() {
+        let key = "iif(n > 200, 'b', 'a' || char(0)) || printf('%03d', n)";
+        assert_eq!(first_page(&tasks(key, 205).0), (5, true));
+        assert_eq!(first_page(&tasks(key, 300).0), (100, true));
+        assert_eq!(first_page(&tasks(key, 301).0), (100, false));
+    }
 
     /// A store over a new file, with this lock timeout.
     fn store(wait: Duration) -> (SqliteStore, TempDir) {

@@ -141,21 +141,31 @@ pub(super) fn page(
 ) -> rusqlite::Result<Page> {
     let key = cell(table, "t", table.key);
     let later = after.map_or(String::new(), |_| format!(" AND {key} > :key"));
-    let condition = format!("{later} ORDER BY {key}");
+    let condition = format!("{later} ORDER BY {key} LIMIT :most");
     let sql = select_live(schema, table, &columns(table, "t"), &condition);
     let mut statement = connection.prepare_cached(&sql)?;
     Bound::new("see", scope).key(after).bind(&mut statement)?;
-    let mut found = statement.raw_query();
-    let (mut rows, mut held) = (Vec::new(), 0);
-    while let Some(row) = found.next()? {
-        if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
-            return Ok(Page { rows, ends: false });
+    let at = statement.parameter_index(":most")?.unwrap_or_default();
+    // With a limit SQLite leaves a bucket, whose index has the keys in order, when the page is full. One
+    // row more shows whether the table goes on. Hidden rows may take the places: then without a limit.
+    for most in [i64::try_from(room.rows).unwrap_or(i64::MAX).saturating_add(1), -1] {
+        statement.raw_bind_parameter(at, most)?;
+        let mut found = statement.raw_query();
+        let (mut rows, mut held, mut read) = (Vec::new(), 0, 0);
+        while let Some(row) = found.next()? {
+            if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
+                return Ok(Page { rows, ends: false });
+            }
+            read += 1;
+            let Some(row) = named_row(row, table)? else { continue };
+            held += row.weight();
+            rows.push(row);
         }
-        let Some(row) = named_row(row, table)? else { continue };
-        held += row.weight();
-        rows.push(row);
+        if read != most {
+            return Ok(Page { rows, ends: true });
+        }
     }
-    Ok(Page { rows, ends: true })
+    Ok(Page { rows: Vec::new(), ends: true })
 }
 
 pub(super) fn count(

@@ -42,14 +42,15 @@ pub(super) fn of(schema: &Schema, table: &Table) -> Vec<SqliteTrigger> {
     .collect()
 }
 
-/// The indexes, by name, that find the children of a row and the rows of a bucket.
+/// The indexes, by name, that find the children of a row and, in key order, the rows of a bucket.
 pub(super) fn indexes(table: &Table) -> Vec<(String, String)> {
     let bucket = table.bucket.as_ref().map(|bucket| bucket.column);
     let bucket = bucket.filter(|column| table.parent_column() != Some(*column));
     let index = |(what, at): (&str, usize)| {
         let name = format!("rejoin_{what}_{}", table.number);
-        let column = quoted(&table.columns.get(at)?.name);
-        let sql = format!("CREATE INDEX {name} ON {} ({column})", quoted(&table.name));
+        let (column, key) = (table.columns.get(at)?, table.columns.get(table.key)?);
+        let (column, key) = (quoted(&column.name), quoted(&key.name));
+        let sql = format!("CREATE INDEX {name} ON {} ({column}, {key})", quoted(&table.name));
         Some((name, sql))
     };
     let parent = table.parent_column().map(|at| ("parent", at));
