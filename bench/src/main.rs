@@ -31,7 +31,6 @@ mod query;
 mod raw;
 mod rebase;
 mod report;
-mod stream;
 mod verdict;
 mod watch;
 mod workloads;

@@ -105,7 +105,7 @@ fn watch_all(client: &Client) -> Result<Vec<(Receiver<()>, Subscription)>> {
 }
 
 /// Waits until a watcher is called.
-pub(crate) fn wait_for_call(calls: &Receiver<()>) -> Result<()> {
+fn wait_for_call(calls: &Receiver<()>) -> Result<()> {
     calls.recv_timeout(Duration::from_secs(10)).context("no watcher was called")
 }
 

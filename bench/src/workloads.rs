@@ -2,8 +2,7 @@
 
 use crate::measure::Run;
 use crate::{
-    action, apply, awaited, capture, log, open, powersync, push, query, rebase, stream, verdict,
-    watch,
+    action, apply, awaited, capture, log, open, powersync, push, query, rebase, verdict, watch,
 };
 
 /// A ratio of two variants.
@@ -198,13 +197,6 @@ pub(crate) const TIMED: &[Workload] = &[
         name: "watch: a commit that touches 5 of 100 queries",
         against: "the commit and the 5 queries by hand",
         run: watch::FIVE_OF_A_HUNDRED,
-        scale: 100,
-        goal: 1.2,
-    },
-    Workload {
-        name: "watch: a stream of remote batches, 20 queries of one table",
-        against: "the batches and the 20 queries by hand",
-        run: stream::TWENTY,
         scale: 100,
         goal: 1.2,
     },

@@ -44,10 +44,6 @@ impl Device {
         Ok(device)
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.client_id
-    }
-
     pub(crate) fn register(&mut self) -> Result<()> {
         let body = json!({"client_id": self.client_id, "schema_version": 0, "schema_hash": "",
             "rejoin": {"protocol": 1, "capabilities": ["groups", "events", "arrays"], "cursor": self.cursor}});
@@ -66,16 +62,6 @@ impl Device {
     /// Sends a prepared body; returns the number of bytes received.
     pub(crate) fn send(&mut self, path: &str, body: &str) -> Result<usize> {
         Ok(self.http.post(path, body)?.len())
-    }
-
-    /// The same with this encoding of the response; the number of bytes before it is decoded.
-    pub(crate) fn send_accepting(
-        &mut self,
-        path: &str,
-        body: &str,
-        encoding: &str,
-    ) -> Result<usize> {
-        Ok(self.http.post_accepting(path, body, encoding)?.len())
     }
 
     fn frame(&self, more: &Value) -> String {
@@ -115,32 +101,6 @@ impl Device {
             cursors.push(page.next);
         }
         Ok((cursors, rows))
-    }
-
-    /// Takes a snapshot with shared pages; returns the number of rows.
-    pub(crate) fn shared_snapshot(&mut self, limit: usize) -> Result<usize> {
-        let (mut cursor, mut all) = (Value::Null, 0);
-        let (mut address, mut is_next) = (String::new(), false);
-        loop {
-            let answer = if is_next {
-                serde_json::from_slice(self.http.get(&format!("/sync/pages/{address}"))?)?
-            } else {
-                let epoch = if cursor.is_null() { "" } else { self.epoch.as_str() };
-                let ask = json!({"request": 1, "epoch": epoch, "shared": true, "page": address});
-                let body = json!({"cursor": cursor, "limit": limit, "rejoin": ask});
-                self.ask("/sync/snapshot", &self.frame(&body))?
-            };
-            all += rows(&answer["rejoin"]);
-            let has_more = answer["has_more"] == json!(true);
-            answer["rejoin"]["page"].as_str().unwrap_or_default().clone_into(&mut address);
-            if !is_next {
-                if !has_more {
-                    return Ok(all);
-                }
-                cursor = answer["cursor"].clone();
-            }
-            is_next = has_more && !address.is_empty();
-        }
     }
 
     /// The request body of a pull after the cursor.

@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, ensure};
 pub(crate) struct Http {
     stream: BufReader<TcpStream>,
     pub(crate) user: String,
-    is_plain: bool,
     /// JSON of the header `Rejoin-Subscriptions`; empty for none.
     pub(crate) subscriptions: String,
     line: String,
@@ -23,42 +22,17 @@ impl Http {
         let stream = BufReader::with_capacity(64 * 1024, stream);
         let (line, body) = (String::new(), Vec::new());
         let (user, subscriptions) = (user.to_owned(), String::new());
-        Ok(Self { stream, user, is_plain: false, subscriptions, line, body })
-    }
-
-    /// The connection of a device without Rejoin's extensions.
-    pub(crate) fn plain_to(address: &str, user: &str) -> Result<Self> {
-        Ok(Self { is_plain: true, ..Self::to(address, user)? })
-    }
-
-    /// Gets JSON; returns the bytes of the response.
-    pub(crate) fn get(&mut self, path: &str) -> Result<&[u8]> {
-        self.ask("GET", path, "", "identity")
+        Ok(Self { stream, user, subscriptions, line, body })
     }
 
     /// Posts JSON; returns the bytes of the response. Any status but 200 is an error.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
-        self.post_accepting(path, body, "identity")
-    }
-
-    /// The same; the server may use this encoding, and the bytes are as it sends them.
-    pub(crate) fn post_accepting(
-        &mut self,
-        path: &str,
-        body: &str,
-        encoding: &str,
-    ) -> Result<&[u8]> {
-        self.ask("POST", path, body, encoding)
-    }
-
-    fn ask(&mut self, method: &str, path: &str, body: &str, encoding: &str) -> Result<&[u8]> {
-        let protocol = if self.is_plain { "" } else { "Rejoin-Protocol: 1\r\n" };
         let subscriptions = match self.subscriptions.as_str() {
             "" => String::new(),
             json => format!("Rejoin-Subscriptions: {json}\r\n"),
         };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-User-ID: {}\r\n{protocol}{subscriptions}Accept-Encoding: {encoding}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-User-ID: {}\r\nRejoin-Protocol: 1\r\n{subscriptions}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.user,
             body.len()
         );

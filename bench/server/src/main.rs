@@ -3,10 +3,8 @@
 //!
 //! The server is the real binary behind a real socket, on persistent connections; its database is a
 //! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
-//! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
-//! position, `--bytes` counts the bytes of a first sync, `--fanout` opens 10,000 event streams, `--shared` takes
-//! 1,000 first syncs through nginx, `--fairness` has one user push beside the worst requests of another, `--live` has a device watch the
-//! writes of another.
+//! `--memory` takes a snapshot of 1,000,000, `--fanout` opens 10,000 event streams, `--fairness` has one
+//! user push beside the worst requests of another, `--live` has a device watch the writes of another.
 
 #![allow(
     clippy::print_stdout,
@@ -15,26 +13,21 @@
     clippy::cast_precision_loss
 )]
 
-mod bytes;
 mod cluster;
 mod device;
 mod fairness;
 mod fanout;
 mod floor;
 mod http;
-mod lag;
 mod live;
 mod measure;
 mod members;
 mod memory;
-mod plain;
 mod plans;
-mod pooled;
 mod report;
 mod scale;
 mod select;
 mod served;
-mod shared;
 mod speed;
 
 use std::path::PathBuf;
@@ -52,21 +45,12 @@ struct Arguments {
     /// Memory during a snapshot of 1,000,000 rows, instead of times.
     #[arg(long)]
     memory: bool,
-    /// How long a pushed row is without a position while eight devices push, instead of times.
-    #[arg(long)]
-    lag: bool,
     /// From a commit to the watched query of another device, instead of times.
     #[arg(long)]
     live: bool,
-    /// Bytes of a first sync by encoding, instead of times.
-    #[arg(long)]
-    bytes: bool,
     /// Memory, time and CPU of 10,000 event streams, instead of times.
     #[arg(long)]
     fanout: bool,
-    /// Page builds and CPU time of 1,000 first syncs through a cache, instead of times.
-    #[arg(long)]
-    shared: bool,
     /// A user's pushes beside the worst requests of another user, instead of times.
     #[arg(long)]
     fairness: bool,
@@ -94,20 +78,11 @@ fn main() -> Result<()> {
     if arguments.memory {
         lines.push(memory::line(arguments.rows)?);
     }
-    if arguments.lag {
-        lines.extend(lag::lines()?);
-    }
     if arguments.live {
         lines.extend(live::lines()?);
     }
-    if arguments.bytes {
-        lines.extend(bytes::lines()?);
-    }
     if arguments.fanout {
         lines.extend(fanout::lines()?);
-    }
-    if arguments.shared {
-        lines.extend(shared::lines()?);
     }
     if arguments.fairness {
         lines.extend(fairness::lines()?);

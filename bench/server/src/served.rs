@@ -58,35 +58,6 @@ sync = \"log\"
 owner_column = \"owner_id\"
 ";
 
-/// A table with twelve columns.
-const PLACES: &str = "
-    CREATE TABLE places(id uuid PRIMARY KEY, owner_id text NOT NULL, name text, country text, latitude double precision,
-      longitude double precision, population bigint, timezone text, number bigint, note text, created_at timestamptz,
-      updated_at timestamptz, deleted_at timestamptz);
-";
-
-const PLACES_CONFIGURATION: &str = "
-[auth]
-header = \"X-User-ID\"
-
-[[tables]]
-name = \"places\"
-owner_column = \"owner_id\"
-";
-
-/// A table that every user may read.
-const COUNTRIES: &str =
-    "CREATE TABLE countries(code text PRIMARY KEY, name text, note text, updated_at timestamptz);";
-
-const COUNTRIES_CONFIGURATION: &str = "
-[auth]
-header = \"X-User-ID\"
-
-[[tables]]
-name = \"countries\"
-allow_global_read = true
-";
-
 /// Members of teams in a table of the application, and projects to which devices subscribe.
 const MEMBERS: &str = "
 [membership]
@@ -125,19 +96,6 @@ pub(crate) struct Served {
 /// Creates the tables.
 pub(crate) fn tables(session: &Session) -> Result<()> {
     session.run(TABLES)
-}
-
-/// Creates the table of places.
-pub(crate) fn places(session: &Session) -> Result<()> {
-    session.run(PLACES)
-}
-
-/// Creates the table of countries, with so many rows.
-pub(crate) fn countries(session: &Session, rows: usize) -> Result<()> {
-    session.run(COUNTRIES)?;
-    session.run(&format!(
-        "INSERT INTO countries SELECT 'c' || i, 'country ' || i, md5(i::text), now() FROM generate_series(1, {rows}) AS i"
-    ))
 }
 
 fn binary() -> Result<PathBuf> {
@@ -185,11 +143,6 @@ impl Served {
         Self::in_folder(folder, &format!("database = \"app.db\"\n{SQLITE_CONFIGURATION}"))
     }
 
-    /// The same, with a pooler in front of the database.
-    pub(crate) fn over_pooler(url: &str, pooler: &str) -> Result<Self> {
-        Self::configured(url, &format!("pooler = \"{pooler}\"\n{CONFIGURATION}"))
-    }
-
     /// Serves the tasks of such a database as a table of the log.
     pub(crate) fn over_log(url: &str) -> Result<Self> {
         Session::to(url)?.run("DROP TABLE notes")?;
@@ -199,16 +152,6 @@ impl Served {
     /// Serves a database that has the tables, with members of teams and projects.
     pub(crate) fn over_members(url: &str) -> Result<Self> {
         Self::configured(url, &format!("{CONFIGURATION}{MEMBERS}"))
-    }
-
-    /// Serves a database that has the table of places.
-    pub(crate) fn over_places(url: &str) -> Result<Self> {
-        Self::configured(url, PLACES_CONFIGURATION)
-    }
-
-    /// Serves a database that has the table of countries.
-    pub(crate) fn over_countries(url: &str) -> Result<Self> {
-        Self::configured(url, COUNTRIES_CONFIGURATION)
     }
 
     /// Serves a database that has the tables, with room for many event streams.

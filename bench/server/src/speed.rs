@@ -1,6 +1,5 @@
-//! Times: pushes against inserts by prepared statements, pages against a SELECT of the same rows,
-//! an empty pull against one SELECT by key over HTTP, and requests through a pooler against those
-//! without.
+//! Times: pushes against inserts by prepared statements, pages against a SELECT of the same rows, and
+//! an empty pull against one SELECT by key over HTTP.
 //!
 //! The reference of a push inserts the same rows into an equal table without our triggers: a
 //! transaction per push, a round trip per row. A row counts as pushed when the response with
@@ -18,8 +17,6 @@ use crate::floor::Floor;
 use crate::http::Http;
 use crate::measure::{Ratio, ratio};
 use crate::members;
-use crate::plain;
-use crate::pooled;
 use crate::report::{Goal, Line};
 use crate::select::SelectServer;
 use crate::served::{self, Served};
@@ -73,7 +70,6 @@ pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
         let what = "push by 100 in one mutation, 1 connection";
         lines.push(bench.push(what, 100, 1, Sent::Together, None)?);
     }
-    lines.extend(plain::lines(&bench.server, &bench.url, rounds, wanted)?);
     lines.extend(bench.pages(wanted)?);
     drop(bench);
     let mut bench = Bench::over(&cluster, "log", rounds, Served::over_log)?;
@@ -82,9 +78,6 @@ pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
     drop(bench);
     if wanted("memberships and subscriptions") {
         lines.extend(members::lines(&cluster, rounds)?);
-    }
-    if wanted("through a pooler") {
-        lines.extend(pooled::lines(&cluster, rounds)?);
     }
     Ok(lines)
 }
