@@ -87,10 +87,6 @@ CREATE TABLE rejoin.bucket(
   reads boolean NOT NULL DEFAULT true, writes boolean NOT NULL DEFAULT true, PRIMARY KEY(user_id, bucket)
 );
 
--- The buckets of a user by the configured membership query; a server with a query replaces it. The planner removes this one.
-CREATE FUNCTION rejoin.membership(member text) RETURNS TABLE(bucket text, writes boolean) LANGUAGE sql STABLE
-AS $$ SELECT NULL::text, false WHERE false $$;
-
 -- A user who gets or loses a bucket is notified, whichever program wrote it. The entry names no row.
 CREATE FUNCTION rejoin.subscribed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $rejoin$

@@ -71,5 +71,5 @@ fn may_name(
         return !bucket.global && !is_writers;
     }
     let name = format!("{}{name}", bucket.prefix);
-    name != GLOBAL && if is_writers { &rights.writes } else { &rights.reads }.contains(&name)
+    name != GLOBAL && if is_writers { rights.may_write(&name) } else { rights.may_read(&name) }
 }

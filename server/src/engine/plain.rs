@@ -10,7 +10,7 @@ use super::page::Names;
 use super::{Caller, Engine, encode, held, window};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
-use crate::model::{ChangeEntry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
+use crate::model::{ChangeEntry, PageLimit, ReadScope, Rights, Row, Table};
 use crate::store::{ReadHint, Reading, read};
 
 mod evaluate;
@@ -31,7 +31,7 @@ pub(crate) fn pull_plain(
         let older =
             window::admit(engine, reading, false, request.schema_version, &request.schema_hash)?;
         // Most users hold these two. Further buckets need a second query.
-        let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
+        let buckets = Rights::of(&caller.user, Vec::new()).reads;
         reading.expect(&ReadHint {
             user: &caller.user,
             client_id: &request.client_id,

@@ -5,6 +5,8 @@
 //! pages. The position does not advance meanwhile. Entries of former buckets are still read up to
 //! the end of the walk.
 
+use std::borrow::Cow;
+
 use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
 
 use super::cursor::{self, Cursor, CursorCheck};
@@ -31,7 +33,7 @@ fn word(reason: Reason) -> String {
 /// The result of a pull.
 enum Found {
     /// With the position at which it begins, and its number of rows.
-    Page(Box<PullResponse>, i64, usize),
+    Page(i64, usize),
     Snapshot(Reason),
     Restored,
 }
@@ -40,8 +42,8 @@ enum Found {
 struct Looked {
     client: Client,
     found: Found,
-    /// The response without rows.
-    empty: PullResponse,
+    /// Without rows, unless a page was found.
+    response: PullResponse,
     /// Whether only the database knows which rows and entries belong to it: the user's buckets have changed.
     turns: bool,
 }
@@ -60,17 +62,17 @@ pub(crate) fn pull(
         Ok(looked.filter(|looked| !looked.turns && matches!(looked.found, Found::Page(..))))
     });
     let looked = at_replica.map_or_else(|| read(&*engine.store, work), Ok)?;
-    let Looked { client, found, empty, .. } = looked;
+    let Looked { client, found, mut response, .. } = looked;
     match found {
-        Found::Page(response, position, rows) => {
+        Found::Page(position, rows) => {
             engine.remember(&caller.user, &request.client_id, &client, position)?;
             let read = (response.checkpoint, rows, response.has_more);
             engine.tell_pulled(caller, &request.client_id, read);
-            Ok(*response)
+            Ok(response)
         }
         Found::Snapshot(reason) => {
             engine.tell_snapshot(caller, &request.client_id, client.position, reason);
-            Ok(snapshot_required(empty, reason))
+            Ok(snapshot_required(response, reason))
         }
         Found::Restored => {
             let epoch = begin_epoch(engine, |reading| {
@@ -78,11 +80,10 @@ pub(crate) fn pull(
                     || cursor::shows_restore(reading, &ask.witness)?)
             })?;
             engine.tell_snapshot(caller, &request.client_id, client.position, Reason::Epoch);
-            let mut response = snapshot_required(empty, Reason::Epoch);
             if let Some(answer) = &mut response.rejoin {
                 answer.epoch = epoch;
             }
-            Ok(response)
+            Ok(snapshot_required(response, Reason::Epoch))
         }
     }
 }
@@ -110,34 +111,65 @@ fn look(
 ) -> Result<Looked, Fault> {
     let limit = engine.page_size(request.limit);
     schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
-    expect(reading, caller, &request.client_id, ask, limit)?;
+    let opened = expect(reading, caller, &request.client_id, ask, limit)?;
     let client = engine.registered(reading, caller, &request.client_id)?;
     let held = Held::read(reading, caller)?;
+    let mut response = empty(reading, &held, ask)?;
     let mut turns = false;
     let found = match ask.cursor.as_str() {
         _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
         "" => Found::Snapshot(Reason::Initial),
-        cursor => match cursor::check_of(&caller.user, reading, cursor)? {
+        cursor => match check(reading, caller, opened, cursor)? {
             CursorCheck::Good(cursor) => {
                 turns = cursor.turns(&held.rights.reads);
-                // Rows exceed the byte limit: retry with fewer. A single entry or transaction
-                // is sent at any size, with one of the rows that the device asks for by name.
-                let mut limit = limit;
-                loop {
-                    let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
-                    let room = PageLimit { rows: limit, bytes };
-                    if let Some(found) = page(reading, caller, (ask, &held), &cursor, room)? {
-                        break found;
-                    }
-                    limit /= 2;
-                }
+                let bytes = engine.limits.page_bytes;
+                let room = PageLimit { rows: limit, bytes };
+                largest_page(reading, caller, (ask, &held), *cursor, room, &mut response)?
             }
             CursorCheck::Behind => Found::Snapshot(Reason::Retention),
             CursorCheck::Foreign => Found::Snapshot(Reason::Epoch),
             CursorCheck::Restored => Found::Restored,
         },
     };
-    Ok(Looked { client, found, empty: empty(reading, &held, ask)?, turns })
+    Ok(Looked { client, found, response, turns })
+}
+
+/// Checks the cursor of the request. `opened` is the same, if the store's last known key opened it.
+fn check(
+    reading: &dyn Reading,
+    caller: &Caller,
+    opened: Option<Cursor>,
+    text: &str,
+) -> Result<CursorCheck, Fault> {
+    let is_current = reading.cursor_key() == Some(reading.log_state()?.key.as_str());
+    match opened.filter(|_| is_current) {
+        Some(cursor) => cursor::stand_of(&caller.user, reading, cursor),
+        None => cursor::check_of(&caller.user, reading, text),
+    }
+}
+
+/// The largest page within the limits. If its rows exceed the bytes, fewer are tried. A single entry
+/// or transaction is sent at any size, with one of the rows that the device asks for by name.
+fn largest_page(
+    reading: &dyn Reading,
+    caller: &Caller,
+    (ask, held): (&PullAsk, &Held),
+    cursor: Cursor,
+    mut room: PageLimit,
+    response: &mut PullResponse,
+) -> Result<Found, Fault> {
+    let Some(cursor) = cursor.opened(&held.rights.reads) else {
+        return Ok(Found::Snapshot(Reason::Retention));
+    };
+    loop {
+        if room.rows <= 1 {
+            room.bytes = usize::MAX;
+        }
+        if let Some(found) = page(reading, caller, (ask, held), &cursor, room, response)? {
+            return Ok(found);
+        }
+        room.rows /= 2;
+    }
 }
 
 /// Begins a new epoch, unless another request already did since the cursor proved a restore.
@@ -154,16 +186,16 @@ pub(super) fn begin_epoch(
     })
 }
 
-/// Prefetches what the pull will read according to its cursors. Cursors of other servers are
-/// ignored, so that a forged cursor causes no log scan.
+/// Prefetches what the pull will read according to its cursors, and returns the pull's. Cursors of other
+/// servers are ignored, so that a forged cursor causes no log scan.
 fn expect(
     reading: &dyn Reading,
     caller: &Caller,
     client_id: &str,
     ask: &PullAsk,
     limit: usize,
-) -> Result<(), Fault> {
-    let Some(key) = reading.cursor_key() else { return Ok(()) };
+) -> Result<Option<Cursor>, Fault> {
+    let Some(key) = reading.cursor_key() else { return Ok(None) };
     let cursor = cursor::open::<Cursor>(&ask.cursor, key);
     let witness = cursor::open::<Cursor>(&ask.witness, key);
     let known = cursor.iter().chain(&witness);
@@ -174,8 +206,9 @@ fn expect(
         user: &caller.user,
         client_id,
         positions: &positions,
-        entries: read_on.map(|cursor| (cursor.position, buckets.as_slice(), limit)),
-    })
+        entries: read_on.map(|cursor| (cursor.position, &*buckets, limit)),
+    })?;
+    Ok(cursor)
 }
 
 fn empty(reading: &dyn Reading, held: &Held, ask: &PullAsk) -> Result<PullResponse, Fault> {
@@ -203,17 +236,16 @@ fn snapshot_required(empty: PullResponse, reason: Reason) -> PullResponse {
     PullResponse { snapshot_required: true, snapshot_reason: Some(word(reason)), ..empty }
 }
 
+/// Writes a page into the response; `None` if its rows exceed the bytes.
 fn page(
     reading: &dyn Reading,
     caller: &Caller,
     (ask, held): (&PullAsk, &Held),
     cursor: &Cursor,
     room: PageLimit,
+    response: &mut PullResponse,
 ) -> Result<Option<Found>, Fault> {
     let schema = reading.schema();
-    let Some(cursor) = cursor.clone().opened(&held.rights.reads) else {
-        return Ok(Some(Found::Snapshot(Reason::Retention)));
-    };
     let scope = ReadScope::of(&held.rights.reads);
     let mut names = Names::default();
     // The device asks again for those that are left out.
@@ -222,7 +254,7 @@ fn page(
             names.add(table, row.id.clone());
         }
     }
-    let mut next = walk::turned(&cursor, held, reading.log_state()?.head);
+    let mut next = walk::turned(cursor, held, reading.log_state()?.head);
     next.carry(&ask.witness, &reading.log_state()?.key);
     let walking = next.walk.is_some();
     let wait = if walking {
@@ -231,7 +263,7 @@ fn page(
         held.act(reading, &caller.user, &former)?;
         walk::walk(reading, &mut next, room, &mut names)?;
         held.act(reading, &caller.user, &[])?;
-        Some((next.position, next.read_buckets()))
+        Some((next.position, next.read_buckets().into_owned()))
     } else {
         advance(reading, &next, room.rows, &mut names)?
     };
@@ -257,7 +289,6 @@ fn page(
     let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
-    let mut response = empty(reading, held, ask)?;
     observe::pulled(gone.rows);
     // Rows are read in their current state and may show a commit whose entries have no position
     // yet. A device must not apply such a page alone: the next page has the other rows of that
@@ -272,7 +303,7 @@ fn page(
         answer.subscriptions = held.states(&next.held);
     }
     response.deletes = gone.names;
-    Ok(Some(Found::Page(Box::new(response), cursor.position, count)))
+    Ok(Some(Found::Page(cursor.position, count)))
 }
 
 impl Cursor {
@@ -298,10 +329,12 @@ impl Cursor {
 
     /// The buckets whose entries are read: those of the last pull, and former ones not yet read to
     /// their end.
-    fn read_buckets(&self) -> Vec<String> {
-        let mut buckets = self.held.clone();
-        buckets.extend(self.extra.iter().filter(|extra| !self.held.contains(extra)).cloned());
-        buckets
+    fn read_buckets(&self) -> Cow<'_, [String]> {
+        if self.extra.is_empty() {
+            return Cow::Borrowed(&self.held);
+        }
+        let former = self.extra.iter().filter(|extra| !self.held.contains(extra));
+        self.held.iter().chain(former).cloned().collect()
     }
 }
 
@@ -321,5 +354,5 @@ fn advance(
             names.add(table, entry.id);
         }
     }
-    Ok((found >= limit).then_some((last, buckets)))
+    Ok((found >= limit).then(|| (last, buckets.into_owned())))
 }

@@ -5,6 +5,8 @@
 //! the user holds come first, then those of subscriptions, the lowest priority first; a subscription of
 //! a lower one that is added meanwhile interrupts the walk.
 
+use std::collections::HashSet;
+
 use rejoin_protocol::mutant::{self, Mutant};
 
 use super::cursor::{AccessWalk, Cursor};
@@ -30,7 +32,11 @@ pub(super) fn turned(cursor: &Cursor, held: &Held, log_end: i64) -> Cursor {
 impl Cursor {
     fn begin_walk(&mut self, held: &Held) {
         let reads = &held.rights.reads;
-        let mut target = self.stage(held);
+        if self.walk.is_none() && same_buckets(&self.held, reads) {
+            return;
+        }
+        let new: HashSet<&String> = only(reads, &self.held).collect();
+        let mut target = stage(held, &new);
         let Some(walk) = &self.walk else {
             if !same_buckets(&self.held, &target) {
                 self.walk = Some(AccessWalk::new(difference(&self.held, &target), target));
@@ -38,12 +44,11 @@ impl Cursor {
             return;
         };
         let targets = self.paused.iter().chain(&self.walk).flat_map(|walk| &walk.target);
-        if targets.clone().all(|bucket| reads.contains(bucket)) {
-            let is_new = |bucket: &&String| !self.held.contains(*bucket);
-            let level = walk.target.iter().filter(is_new).filter_map(|bucket| held.level(bucket));
-            let level = level.max();
-            let is_added = |bucket: &&String| is_new(bucket) && !walk.target.contains(bucket);
-            if reads.iter().filter(is_added).any(|bucket| held.level(bucket) < level) {
+        if targets.clone().all(|bucket| held.rights.may_read(bucket)) {
+            let walked = walk.target.iter().filter(|bucket| new.contains(bucket));
+            let level = walked.filter_map(|bucket| held.level(bucket)).max();
+            let mut added = new.iter().filter(|bucket| !walk.target.contains(bucket));
+            if added.any(|bucket| held.level(bucket) < level) {
                 self.paused.extend(self.walk.take());
                 self.walk = Some(AccessWalk::new(difference(&self.held, &target), target));
             }
@@ -52,7 +57,7 @@ impl Cursor {
         // The walks have already sent some rows of their buckets, or have yet to remove some.
         let mut buckets = Vec::new();
         for bucket in self.paused.drain(..).chain(self.walk.take()).flat_map(|walk| walk.buckets) {
-            if reads.contains(&bucket) && !target.contains(&bucket) {
+            if held.rights.may_read(&bucket) && !target.contains(&bucket) {
                 target.push(bucket.clone());
             }
             buckets.push(bucket);
@@ -62,15 +67,13 @@ impl Cursor {
         buckets.dedup();
         self.walk = Some(AccessWalk::new(buckets, target));
     }
+}
 
-    /// The buckets of the device up to the lowest priority of which one is not loaded.
-    fn stage(&self, held: &Held) -> Vec<String> {
-        let is_new = |bucket: &&String| !self.held.contains(*bucket);
-        let reads = &held.rights.reads;
-        let next = reads.iter().filter(is_new).filter_map(|bucket| held.level(bucket)).min();
-        let waits = |bucket: &&String| is_new(bucket) && held.level(bucket) > next;
-        reads.iter().filter(|bucket| !waits(bucket)).cloned().collect()
-    }
+/// The buckets of the device up to the lowest priority of which one is not loaded.
+fn stage(held: &Held, new: &HashSet<&String>) -> Vec<String> {
+    let next = new.iter().filter_map(|bucket| held.level(bucket)).min();
+    let waits = |bucket: &&String| new.contains(bucket) && held.level(bucket) > next;
+    held.rights.reads.iter().filter(|bucket| !waits(bucket)).cloned().collect()
 }
 
 impl AccessWalk {
@@ -86,12 +89,14 @@ pub(super) fn same_buckets(left: &[String], right: &[String]) -> bool {
 
 /// The elements that are in exactly one of the two lists.
 fn difference(left: &[String], right: &[String]) -> Vec<String> {
-    let only = |of: &[String], not: &[String]| -> Vec<String> {
-        of.iter().filter(|name| !not.contains(name)).cloned().collect()
-    };
-    let mut found = only(left, right);
-    found.extend(only(right, left));
-    found
+    only(left, right).chain(only(right, left)).cloned().collect()
+}
+
+/// The elements of a list that another one lacks. A user may have thousands of buckets.
+fn only<'a>(of: &'a [String], not: &'a [String]) -> impl Iterator<Item = &'a String> {
+    let (of, not) = if of == not { (&[][..], &[][..]) } else { (of, not) };
+    let not: HashSet<&String> = not.iter().collect();
+    of.iter().filter(move |name| !not.contains(name))
 }
 
 /// The buckets in which a walk looks for rows, including those that may no longer have any.

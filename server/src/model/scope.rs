@@ -63,6 +63,7 @@ pub struct Grant {
 /// The buckets that a user may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rights {
+    // Both are in the order of the names.
     /// To read: the user's own, the public one, and granted ones.
     pub(crate) reads: Vec<String>,
     /// To write: the user's own, and granted ones.
@@ -72,24 +73,33 @@ pub(crate) struct Rights {
 impl Rights {
     pub(crate) fn of(user: &str, grants: Vec<Grant>) -> Self {
         let own = own_bucket(user);
-        let mut rights = Self { reads: vec![own.clone(), GLOBAL.to_owned()], writes: vec![own] };
+        let (mut reads, mut writes) = (vec![own.clone(), GLOBAL.to_owned()], vec![own]);
         // A query of the application may name anything: what begins with # is reserved.
         let named = |grant: &Grant| !grant.bucket.is_empty() && !grant.bucket.starts_with('#');
-        for Grant { bucket, reads, writes } in grants.into_iter().filter(named) {
-            if writes && !rights.writes.contains(&bucket) {
-                rights.writes.push(bucket.clone());
-            }
-            if reads && !rights.reads.contains(&bucket) {
-                rights.reads.push(bucket);
-            }
+        for grant in grants.into_iter().filter(named) {
+            writes.extend(grant.writes.then(|| grant.bucket.clone()));
+            reads.extend(grant.reads.then_some(grant.bucket));
         }
-        rights
+        // A device's list in its cursor is then mostly equal, and found so in one pass.
+        for list in [&mut reads, &mut writes] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Self { reads, writes }
+    }
+
+    pub(crate) fn may_read(&self, bucket: &String) -> bool {
+        self.reads.binary_search(bucket).is_ok()
+    }
+
+    pub(crate) fn may_write(&self, bucket: &String) -> bool {
+        self.writes.binary_search(bucket).is_ok()
     }
 
     /// The buckets that the user reads in tables of the log. Each device runs the entries of the buckets
     /// that it reads, and every member may write there: a bucket that the user only reads is none of them.
     pub(crate) fn of_log(&self) -> impl Iterator<Item = &String> {
-        let is_members = |bucket: &&String| *bucket == GLOBAL || self.writes.contains(bucket);
+        let is_members = |bucket: &&String| *bucket == GLOBAL || self.may_write(bucket);
         self.reads.iter().filter(is_members)
     }
 }

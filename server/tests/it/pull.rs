@@ -209,7 +209,7 @@ async fn push_response_names_the_readable_buckets(world: World) {
     world.write("INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:ben')");
     let group = anna.group("m1", &json!([place("p1", "x")]));
     let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
-    assert_eq!(answer.held, ["user:anna", "global", "user:ben"]);
+    assert_eq!(answer.held, ["global", "user:anna", "user:ben"]);
 }
 
 #[apply(secured_stores!)]

@@ -19,8 +19,8 @@ type Result<T> = std::result::Result<T, ServerError>;
 const TRIGGERS: &str = "rejoin_membership_";
 
 /// The function of a database without a configured query; the planner removes it from a statement.
-const NONE: &str = "CREATE OR REPLACE FUNCTION rejoin.membership(member text) RETURNS TABLE(bucket text, writes boolean) \
-    LANGUAGE sql STABLE AS $$ SELECT NULL::text, false WHERE false $$";
+const NONE: &str = "CREATE OR REPLACE FUNCTION rejoin.memberships(member text) RETURNS text[] \
+    LANGUAGE sql IMMUTABLE AS $$ SELECT '{}'::text[] $$";
 
 /// The events and the names under which a trigger sees the changed rows.
 const EVENTS: [(&str, &str, &str); 4] = [
@@ -51,7 +51,7 @@ pub(super) fn install(connection: &Connection, config: Option<&MembershipConfig>
         let (name, relation): (String, String) = (row.get(0), row.get(1));
         connection.batch(&format!("DROP TRIGGER {} ON {relation}", quoted(&name)))?;
     }
-    let comment = format!("COMMENT ON FUNCTION rejoin.membership(text) IS {}", literal(&mark));
+    let comment = format!("COMMENT ON FUNCTION rejoin.memberships(text) IS {}", literal(&mark));
     connection.batch(&format!("{query}; {comment}; {wake}"))?;
     for Relation { name, table, .. } in &tables {
         for (what, event, rows) in EVENTS {
@@ -86,7 +86,7 @@ fn search_path(connection: &Connection) -> Result<String> {
 }
 
 fn is_installed(connection: &Connection, mark: &str, tables: &[Relation]) -> Result<bool> {
-    let select = "SELECT obj_description('rejoin.membership(text)'::regprocedure, 'pg_proc'),
+    let select = "SELECT obj_description(to_regprocedure('rejoin.memberships(text)'), 'pg_proc'),
         ARRAY(SELECT tgrelid::bigint FROM pg_trigger WHERE starts_with(tgname::text, $1) AND tgenabled = 'A')";
     let Some(row) = connection.first(select, &[&TRIGGERS])? else { return Ok(false) };
     let mut there: Vec<i64> = row.get(1);
@@ -109,7 +109,8 @@ fn relations(connection: &Connection, config: &MembershipConfig) -> Result<Vec<R
     found.collect()
 }
 
-/// The function that reads the memberships of one user. The column of the user is compared in its own
+/// The function that reads the memberships of one user as texts: the right (`b` to read and write, `r` to read), then
+/// the bucket. The column of the user is compared in its own
 /// type, so that an index serves; an id that is no value of this type has no membership.
 fn reading(connection: &Connection, config: &MembershipConfig, path: &str) -> Result<String> {
     let query = config.query.trim();
@@ -121,20 +122,20 @@ fn reading(connection: &Connection, config: &MembershipConfig, path: &str) -> Re
     let (_, user) = of("user_id").ok_or_else(|| lacks("user_id"))?;
     of("bucket").ok_or_else(|| lacks("bucket"))?;
     let writes = match of("writes") {
-        Some(_) => "coalesce(m.writes::boolean, false)",
-        None => "true",
+        Some(_) => "CASE WHEN m.writes::boolean THEN 'b' ELSE 'r' END",
+        None => "'b'",
     };
     let (guard, compared) = comparison(user);
     let body = format!(
         "#variable_conflict use_column
 BEGIN
-  IF {guard} THEN RETURN; END IF;
-  RETURN QUERY SELECT m.bucket::text, {writes} FROM ({query}) AS m
-    WHERE {compared} AND m.bucket::text <> '' AND NOT starts_with(m.bucket::text, '#');
+  IF {guard} THEN RETURN '{{}}'; END IF;
+  RETURN ARRAY(SELECT {writes} || m.bucket::text FROM ({query}) AS m
+    WHERE {compared} AND m.bucket::text <> '' AND NOT starts_with(m.bucket::text, '#'));
 END"
     );
     Ok(format!(
-        "CREATE OR REPLACE FUNCTION rejoin.membership(member text) RETURNS TABLE(bucket text, writes boolean)
+        "CREATE OR REPLACE FUNCTION rejoin.memberships(member text) RETURNS text[]
          LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = {path} AS {}",
         literal(&body)
     ))

@@ -243,11 +243,11 @@ pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, tru
     FROM (SELECT CASE WHEN $1::text = '' THEN '{}'::text[] \
       ELSE ARRAY['user:' || $1::text, 'global'] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b \
         WHERE b.user_id = $1::text AND b.reads) \
-        || ARRAY(SELECT m.bucket FROM rejoin.membership($1::text) AS m) || $2::text[] END AS buckets, \
+        || ARRAY(SELECT substr(m, 2) FROM unnest(rejoin.memberships($1::text)) AS m) || $2::text[] END AS buckets, \
       CASE WHEN $1::text = '' THEN '{}'::text[] \
       ELSE ARRAY['user:' || $1::text] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b \
         WHERE b.user_id = $1::text AND b.writes) \
-        || ARRAY(SELECT m.bucket FROM rejoin.membership($1::text) AS m WHERE m.writes) || $3::text[] END AS writes OFFSET 0) AS held";
+        || ARRAY(SELECT substr(m, 2) FROM unnest(rejoin.memberships($1::text)) AS m WHERE m LIKE 'b%') || $3::text[] END AS writes OFFSET 0) AS held";
 
 pub(super) fn act_for(connection: &Connection, user: &str, further: &FurtherBuckets) -> Result<()> {
     let [reads, writes] = [&further.reads, &further.writes].map(|buckets| {

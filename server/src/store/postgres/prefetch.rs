@@ -128,7 +128,7 @@ pub(super) static STATE: LazyLock<String> = LazyLock::new(|| {
     let (grants, tags) = (records::GRANTS.replace("$1", "$4"), changelog::TAGS.replace("$1", "$6"));
     let arrays = changelog::PAGE_ARRAYS;
     format!(
-        "SELECT client.*, log.*, tags.*, ARRAY({grants}), page.* FROM ({log}) AS log
+        "SELECT client.*, log.*, tags.*, {grants}, page.* FROM ({log}) AS log
          CROSS JOIN (SELECT array_agg(t.position), array_agg(t.tag) FROM ({tags}) AS t(position, tag)) AS tags
          CROSS JOIN (SELECT {arrays} FROM ({page}) AS p) AS page
          LEFT JOIN ({client}) AS client ON true"
@@ -179,8 +179,7 @@ pub(super) fn ask(
     let Some(row) = row else { return Ok(ends) };
     let client = row.get::<_, Option<&str>>(0).map(|_| records::of_row(row));
     answers.client = client.map(|client| (hint.user.to_owned(), hint.client_id.to_owned(), client));
-    let grants = row.get::<_, Vec<&str>>(GRANTS).into_iter().map(records::grant_of);
-    answers.grants = Some((hint.user.to_owned(), grants.collect()));
+    answers.grants = Some((hint.user.to_owned(), records::grants_of(row, GRANTS).collect()));
     let positions = row.get::<_, Option<Vec<i64>>>(TAGS).unwrap_or_default();
     let tags = row.get::<_, Option<Vec<Option<i64>>>>(TAGS + 1).unwrap_or_default();
     let known = positions.into_iter().zip(tags);

@@ -155,21 +155,22 @@ pub(super) fn put_written_at(
 }
 
 pub(super) fn grants(connection: &Connection, user: &str) -> Result<Vec<Grant>> {
-    let rows = connection.rows(GRANTS, &[&kept(user).as_ref()])?;
-    Ok(rows.iter().map(|row| grant_of(row.get(0))).collect())
+    let row = connection.first(&format!("SELECT {GRANTS}"), &[&kept(user).as_ref()])?;
+    Ok(row.iter().flat_map(|row| grants_of(row, 0)).collect())
 }
 
-/// A user's grants and memberships as texts: the right in the first character, then the bucket. They travel in one
-/// array with what else a request reads first.
+/// A user's grants and memberships as an array of texts: the right in the first character, then the bucket.
 pub(super) const GRANTS: &str =
-    "SELECT CASE WHEN reads AND writes THEN 'b' WHEN reads THEN 'r' WHEN writes THEN 'w' ELSE '-' END || bucket
-     FROM rejoin.bucket WHERE user_id = $1
-     UNION ALL SELECT CASE WHEN m.writes THEN 'b' ELSE 'r' END || m.bucket FROM rejoin.membership($1) AS m";
+    "ARRAY(SELECT CASE WHEN reads AND writes THEN 'b' WHEN reads THEN 'r' WHEN writes THEN 'w' ELSE '-' END || bucket
+     FROM rejoin.bucket WHERE user_id = $1) || rejoin.memberships($1)";
 
-/// A grant of [`GRANTS`].
-pub(super) fn grant_of(text: &str) -> Grant {
-    let bucket = meant(text.get(1..).unwrap_or_default().to_owned());
-    Grant { bucket, reads: text.starts_with(['b', 'r']), writes: text.starts_with(['b', 'w']) }
+/// The grants in this column of a row: an array of [`GRANTS`].
+pub(super) fn grants_of(row: &Row, column: usize) -> impl Iterator<Item = Grant> {
+    row.get::<_, Vec<&str>>(column).into_iter().map(|text| Grant {
+        bucket: meant(text.get(1..).unwrap_or_default().to_owned()),
+        reads: text.starts_with(['b', 'r']),
+        writes: text.starts_with(['b', 'w']),
+    })
 }
 
 pub(super) fn put_grant(connection: &Connection, user: &str, grant: &Grant) -> Result<bool> {
