@@ -16,6 +16,7 @@ import {
   type Snapshot,
   type SqlParam,
   type SqlValue,
+  type StreamSubscription,
   type Transaction,
 } from '../node/index';
 
@@ -51,6 +52,7 @@ export class Device {
   readonly #hooks: Hooks;
   readonly #clients = new Map<string, RejoinClient>();
   readonly #tokens = new Map<string, Tokens>();
+  readonly #subscriptions = new Map<string, StreamSubscription>();
 
   constructor(hooks: Hooks = { resolve: (step: Json): Json => step, check: () => undefined }) {
     this.#hooks = hooks;
@@ -104,6 +106,16 @@ export class Device {
         return void Object.assign(this.#tokens.get(step.on ?? 'main') ?? {}, { token: step.token, fresh: step.fresh });
       case 'asked':
         return { refreshes: this.#tokens.get(step.on ?? 'main')?.asked.filter((refresh) => refresh).length };
+      case 'subscribe': {
+        const { stream, parameters, ttl, priority } = step;
+        return void this.#subscriptions.set(step.id, await this.#client(step).sync.subscribe(stream, parameters, { ttlMs: ttl, priority }));
+      }
+      case 'stream_sync':
+        return this.#subscription(step).firstSync(LONGEST);
+      case 'unsubscribe':
+        return this.#subscription(step).unsubscribe();
+      case 'release':
+        return this.#subscription(step).release();
       default:
         throw new Error(`no command is named ${step.do}`);
     }
@@ -113,6 +125,12 @@ export class Device {
     const client = this.#clients.get(step.on ?? 'main');
     if (client === undefined) throw new Error('no file is open');
     return client;
+  }
+
+  #subscription(step: Json): StreamSubscription {
+    const held = this.#subscriptions.get(step.id);
+    if (held === undefined) throw new Error(`no subscription has the id ${step.id}`);
+    return held;
   }
 
   async #open(step: Json): Promise<void> {
@@ -212,6 +230,7 @@ const COMMANDS: Record<string, Command> = {
   },
   sync_now: (client) => client.sync.request(),
   first_sync: (client, step) => client.sync.firstSync(timeout(step)),
+  subscriptions: async (client) => ({ subscriptions: plain(client.sync.subscriptions()) }),
   credentials_changed: (client) => client.sync.credentialsChanged(),
   network: async (client, { online, metered = false }) => client.sync.setNetwork({ online, metered }),
   foreground: async (client) => client.sync.foreground(),

@@ -1,4 +1,4 @@
-/** Subscriptions to streams on the real engine, offline and with a server that has no streams. */
+/** Subscriptions to streams on the real engine, offline and with a server that has another stream. tests/scenarios/streams.json loads rows. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { InvalidInputError, type StreamSubscription, type SubscribedStream, SubscriptionRefusedError } from '../src/index';
 import { device, newUser } from './support/devices';

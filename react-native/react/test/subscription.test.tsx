@@ -35,6 +35,18 @@ test('subscription is held while mounted and follows its status', async () => {
   expect(client.sync.subscriptions().length).toBe(2);
 });
 
+test('status is current when the rows of the stream are here', async () => {
+  const user = newUser();
+  await server.sql(`INSERT INTO board_member VALUES ('${user}', 7, 1); INSERT INTO card (id, board, title) VALUES ('c7', 7, 'here'), ('c8', 8, 'not here')`);
+  const client = await device(server, user);
+  const { last, unmount } = mount(client, () => useSubscription('board', { board: 7 }));
+  await until(() => client.sync.subscriptions().length === 1, 'the subscription');
+  await client.sync.run();
+  await until(() => last().kind === 'current', 'the status');
+  expect(await client.query('SELECT id FROM card')).toEqual([{ id: 'c7' }]);
+  unmount();
+});
+
 test('subscription begins after a suspension, and an invalid one is printed', async () => {
   const client = await opened();
   await client.sync.suspend();

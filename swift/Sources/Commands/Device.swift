@@ -45,6 +45,7 @@ package actor Device {
     private let hooks: (any Hooks)?
     private var clients: [String: RejoinClient] = [:]
     private var tokens: [String: Tokens] = [:]
+    private var subscriptions: [String: StreamSubscription] = [:]
     private var held: Task<Void, any Error>?
 
     package init(hooks: (any Hooks)? = nil) { self.hooks = hooks }
@@ -95,9 +96,26 @@ package actor Device {
         case "throw": throw OfTheApp(description: try step.text("detail"))
         case "tokens": await tokens[step.name]?.set(step["token"].text, step["fresh"].text)
         case "asked": return member("refreshes", await tokens[step.name]?.refreshes ?? 0)
+        case "subscribe": try await subscribe(step)
+        case "stream_sync": try await subscription(step).firstSync(timeout: .seconds(30))
+        case "unsubscribe": try await subscription(step).unsubscribe()
+        case "release": try subscription(step).release()
         default: return try await client(step).call(step)
         }
         return ok
+    }
+
+    private func subscribe(_ step: JSON) async throws {
+        var parameters: [String: any StreamParameter] = [:]
+        for (name, value) in step["parameters"].object { parameters[name] = value.text ?? value.int }
+        let ttl = step["ttl"].int.map { Duration.milliseconds($0) }
+        subscriptions[try step.text("id")] = try await client(step).sync.subscribe(
+            try step.text("stream"), parameters, ttl: ttl, priority: step["priority"].int.map { UInt8($0) })
+    }
+
+    private func subscription(_ step: JSON) throws -> StreamSubscription {
+        guard let held = subscriptions[try step.text("id")] else { throw Malformed("no subscription: \(step.line)") }
+        return held
     }
 
     private func open(_ step: JSON) async throws {
@@ -253,6 +271,7 @@ extension RejoinClient {
             return member("id", try await queue.all().last?.id as Any)
         case "sync_now": try await sync.request()
         case "first_sync": try await sync.firstSync(timeout: timeout)
+        case "subscriptions": return member("subscriptions", sync.subscriptions)
         case "credentials_changed": try await sync.credentialsChanged()
         case "network": sync.setNetwork(online: step["online"].isTrue, metered: step["metered"].isTrue)
         case "foreground": sync.foreground()

@@ -83,6 +83,7 @@ package enum JSON: Codable, Sendable, Equatable {
         case let value as Date: self = .int(Int64(value.timeIntervalSince1970 * 1000))
         case let value as Duration: self = .int(Int64(value / .milliseconds(1)))
         case let value as [String: SQLValue]: self = .object(value.mapValues(\.cell))
+        case let value as [String: String]: self = .object(value.mapValues(JSON.string))
         default: self = .init(reflecting: value)
         }
     }
@@ -92,7 +93,7 @@ package enum JSON: Codable, Sendable, Equatable {
         switch mirror.displayStyle {
         case .optional: self = mirror.children.first.map { .init(of: $0.value) } ?? .null
         case .collection: self = .array(mirror.children.map { .init(of: $0.value) })
-        case .enum where value is SyncState || value is Verdict || value is Undone:
+        case .enum where value is SyncState || value is StreamStatus || value is Verdict || value is Undone:
             self = .object(payload(mirror).merging(["kind": .string(snake(mirror.children.first?.label ?? "\(value)"))]) { $1 })
         case .enum: self = .string(snake("\(value)"))
         default: self = .object(members(mirror))

@@ -76,6 +76,9 @@ import Testing
     @Test func wrong_configuration_names_every_problem() async throws { try await run() }
     @Test func client_without_a_server_cannot_sync() async throws { try await run() }
     @Test func unknown_names_are_invalid_input() async throws { try await run() }
+    @Test func subscription_brings_its_rows_until_it_ends() async throws { try await run() }
+    @Test func edit_is_accepted_after_its_subscription_has_ended() async throws { try await run() }
+    @Test func right_of_a_subscription_comes_and_goes() async throws { try await run() }
     @Test func offline_edits_of_two_devices_merge_by_column() async throws { try await run() }
     @Test func search_index_finds_rows_of_another_device() async throws { try await run() }
     @Test func database_of_the_synchro_sdk_is_imported_and_sent() async throws { try await run() }

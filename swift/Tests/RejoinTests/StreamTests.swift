@@ -1,4 +1,5 @@
-// Subscriptions to streams on the real engine, offline and with a server that has no streams.
+// Subscriptions to streams on the real engine, offline and with a server that has another stream.
+// tests/scenarios/streams.json loads rows.
 
 import Foundation
 @testable import Rejoin

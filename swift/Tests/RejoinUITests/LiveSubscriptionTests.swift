@@ -26,6 +26,24 @@ import Testing
         }
     }
 
+    @Test func statusIsCurrentWhenTheRowsOfTheStreamAreHere() async throws {
+        let server = try StoryServer()
+        try server.write(
+            """
+            INSERT INTO board_member VALUES ('u1', 7, 1);
+            INSERT INTO card (id, board, title) VALUES ('c7', 7, 'here'), ('c8', 8, 'not here');
+            """)
+        let client = try await device("phone", folder, server)
+        try await watched { @MainActor in
+            let model = LiveSubscription("board", ["board": 7], on: client)
+            try await polled { !client.sync.subscriptions.isEmpty }
+            try await client.settle()
+            await observed { model.status == .current }
+            let ids = try await client.query("SELECT id FROM card").map { try $0.get(0, as: String.self) }
+            #expect(ids == ["c7"])
+        }
+    }
+
     @Test func subscriptionBeginsAfterSuspensionAndAnInvalidOneIsAnError() async throws {
         let client = try await offlineClient(folder)
         try await watched { @MainActor in

@@ -30,7 +30,8 @@
 //! 64 bits as 16 hexadecimal digits), a blob `{"b":"00ff"}`, a text is a text and NULL is null.
 //!
 //! The tables are in `tables.rs`: `task`, owned by its `user_id`; `tag`, a child of `task`; `sample`, one column of each kind;
-//! `tasks`, the table of the guides; with `--log`, `seat`, a table of the log in the bucket `event:` and its `event`.
+//! `tasks`, the table of the guides; `card`, whose rows come with subscriptions to the stream `board` (parameter `board`, an
+//! integer) of users in `board_member`; with `--log`, `seat`, a table of the log in the bucket `event:` and its `event`.
 #![allow(clippy::disallowed_methods)] // A standalone program with its own clock, tasks and connections.
 
 mod gate;

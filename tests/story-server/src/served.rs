@@ -6,8 +6,9 @@ use crate::order::Order;
 use crate::tables;
 use anyhow::{Context as _, Result, bail};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::{PROTOCOL_HEADER, USER_HEADER, Value};
-use rejoin_server::{Config, JwtConfig, Server, TableConfig};
+use rejoin_server::{Config, JwtConfig, PushPolicy, Server, StreamConfig, TableConfig};
 use rejoin_story_server::cell;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
@@ -155,11 +156,16 @@ impl Served {
 
 /// A server for the file, on a port that only the proxy uses.
 async fn serve(path: &PathBuf, generation: Option<u32>, log: bool) -> Result<(Server, SocketAddr)> {
+    let cards = TableConfig::new("card").with_bucket("board", "board:");
+    let allow = "SELECT edits FROM board_member WHERE user_id = :user AND board = :board";
+    let board = StreamConfig::new("board", "board:{board}", allow);
     let mut config = Config::new(path)
         .with_table(TableConfig::owned("task", "user_id"))
         .with_table(TableConfig::child("tag", "task", "task_id"))
         .with_table(TableConfig::owned("sample", "user_id"))
-        .with_table(TableConfig::owned("tasks", "owner_id"));
+        .with_table(TableConfig::owned("tasks", "owner_id"))
+        .with_table(cards.with_push(PushPolicy::Bucket))
+        .with_stream(board.with_parameter(Parameter::new("board", ParameterType::Integer)));
     if let Some(generation) = generation {
         config = config.with_jwt(JwtConfig::new(secret(generation), ISSUER, AUDIENCE));
     }

@@ -17,6 +17,10 @@ pub(crate) const SERVER: &str = "
         updated_at TEXT, deleted_at TEXT
     );
     CREATE TABLE seat (id TEXT PRIMARY KEY, event TEXT, note TEXT);
+    CREATE TABLE board_member (user_id TEXT, board INTEGER, edits BOOLEAN, PRIMARY KEY (user_id, board));
+    CREATE TABLE card (
+        id TEXT PRIMARY KEY, board INTEGER NOT NULL, title TEXT, updated_at TEXT, deleted_at TEXT
+    );
 ";
 
 /// The table of the quick start and the guides, whose examples the SDKs test with this server.

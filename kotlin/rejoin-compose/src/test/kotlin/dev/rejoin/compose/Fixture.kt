@@ -77,6 +77,9 @@ class Fixture : AutoCloseable {
         }
     }
 
+    /** Writes to the server's database. */
+    fun write(sql: String): Int = server.runs(sql)
+
     /** Rows of the server's database, each cell as text. */
     fun rows(sql: String): List<List<String?>> = server.rows(sql)
 

@@ -56,6 +56,26 @@ class RememberSubscriptionTest {
             }
         }
 
+    @Test
+    fun `status is current when the rows of the stream are here`() =
+        Fixture().use { fixture ->
+            fixture.write("INSERT INTO board_member VALUES ('u1', 7, 1)")
+            fixture.write("INSERT INTO card (id, board, title) VALUES ('c7', 7, 'here'), ('c8', 8, 'not here')")
+            val client = fixture.device()
+            runComposeUiTest {
+                setContent {
+                    CompositionLocalProvider(LocalLifecycleOwner provides lifecycle) {
+                        val state by client.rememberSubscription("board", mapOf("board" to 7))
+                        status = state
+                    }
+                }
+                waitUntil(timeoutMillis = TIMEOUT) { client.sync.subscriptions.isNotEmpty() }
+                fixture.run { client.sync.run() }
+                waitUntil(timeoutMillis = TIMEOUT) { status == StreamStatus.Current }
+                assertEquals(listOf("c7"), fixture.run { client.query("SELECT id FROM card") }.map { it[0] })
+            }
+        }
+
     private companion object {
         const val TIMEOUT = 30_000L
     }

@@ -62,6 +62,7 @@ private class Tokens(@Volatile var token: String?, @Volatile var fresh: String? 
 class Device(private val hooks: Hooks = object : Hooks {}) {
     private val clients = mutableMapOf<String, RejoinClient>()
     private val tokens = mutableMapOf<String, Tokens>()
+    private val subscriptions = mutableMapOf<String, StreamSubscription>()
     private val held = CoroutineScope(Dispatchers.Default)
 
     /** Runs one command. */
@@ -94,6 +95,10 @@ class Device(private val hooks: Hooks = object : Hooks {}) {
             "throw" -> throw Own(step.text("detail"))
             "tokens" -> tokens.getValue(step.name).run { token = step.textOrNull("token"); fresh = step.textOrNull("fresh") }
             "asked" -> member("refreshes", tokens.getValue(step.name).refreshes.get())
+            "subscribe" -> subscribe(step)
+            "stream_sync" -> subscriptions.getValue(step.text("id")).firstSync(LONGEST)
+            "unsubscribe" -> subscriptions.getValue(step.text("id")).unsubscribe()
+            "release" -> subscriptions.getValue(step.text("id")).close()
             else -> client(step).call(step)
         }
 
@@ -102,6 +107,12 @@ class Device(private val hooks: Hooks = object : Hooks {}) {
         val actions = step["actions"]?.let { entries -> Actions { entries.jsonArray.forEach { add(it.jsonObject) } } }
         clients[step.name] = RejoinClient.open(step.configuration(), own, actions = actions)
         own?.let { tokens[step.name] = it }
+    }
+
+    private suspend fun subscribe(step: JsonObject) {
+        val parameters = step.getValue("parameters").jsonObject.mapValues { value(it.value)!! }
+        val ttl = step.number("ttl")?.milliseconds
+        subscriptions[step.text("id")] = client(step).sync.subscribe(step.text("stream"), parameters, ttl, step.number("priority")?.toInt())
     }
 
     private fun Actions.add(entry: JsonObject) {
@@ -206,6 +217,7 @@ private suspend fun RejoinClient.call(step: JsonObject): Any? {
         "wrote" -> execute(step.text("sql"), *step.params()).let { member("id", queue.all().last().id) }
         "sync_now" -> sync.request()
         "first_sync" -> sync.firstSync(timeout)
+        "subscriptions" -> member("subscriptions", sync.subscriptions)
         "credentials_changed" -> sync.credentialsChanged()
         "network" -> sync.setNetwork(step.getValue("online").jsonPrimitive.boolean, step["metered"]?.jsonPrimitive?.boolean ?: false)
         "foreground" -> sync.foreground()
@@ -292,7 +304,7 @@ private fun plain(value: Any?, name: String = ""): JsonElement =
         value is Boolean -> JsonPrimitive(value)
         value is Instant -> JsonPrimitive(value.toEpochMilliseconds())
         value is Enum<*> -> JsonPrimitive(value.name.lowercase())
-        value is SyncState || value is Verdict || value is Undone -> JsonObject(members(value) + ("kind" to JsonPrimitive(snake(value.javaClass.simpleName))))
+        value is SyncState || value is StreamStatus || value is Verdict || value is Undone -> JsonObject(members(value) + ("kind" to JsonPrimitive(snake(value.javaClass.simpleName))))
         else -> JsonObject(members(value))
     }
 
