@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{ColumnKind, Policy};
+pub use stream::{StreamManifest, StreamParameter};
+
+mod stream;
 
 /// The manifest of all synced tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,9 @@ pub struct Manifest {
 pub struct ManifestExtension {
     /// [`Manifest::rules_hash`].
     pub rules_hash: String,
+    /// The streams, for generated code. No hash covers them: devices do not need them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamManifest>,
 }
 
 /// One table.
@@ -260,7 +266,10 @@ impl Manifest {
             rejoin: None,
         };
         manifest.schema_hash = manifest.hash();
-        manifest.rejoin = Some(ManifestExtension { rules_hash: manifest.rules_hash() });
+        manifest.rejoin = Some(ManifestExtension {
+            rules_hash: manifest.rules_hash(),
+            ..ManifestExtension::default()
+        });
         manifest
     }
 

@@ -7,7 +7,7 @@ use rejoin_protocol::Manifest;
 use tokio::time::MissedTickBehavior;
 
 use crate::engine::log_import::{self, Imported};
-use crate::engine::log_model;
+use crate::engine::{describe, log_model};
 use crate::error::ServerError;
 use crate::model::{Compaction, KnownClient, ManifestVersion, Touched};
 use crate::store;
@@ -142,7 +142,8 @@ impl Server {
         Ok(store::read(&*self.shared.engine.store, |reading| {
             let served = &reading.schema().manifest;
             let Some(version) = version.filter(|version| *version != served.schema_version) else {
-                return Ok(Some(serde_json::to_string(served)?));
+                let served = describe::with_streams(&self.shared.engine, served.clone());
+                return Ok(Some(serde_json::to_string(&served)?));
             };
             let Some(stored) = reading.manifest(version, None)? else { return Ok(None) };
             // It is stored before it has a version.

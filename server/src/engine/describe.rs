@@ -12,9 +12,18 @@ pub(crate) fn manifest(engine: &Engine, extended: bool) -> Result<Manifest, Faul
     let server_time = engine.now();
     read(&*engine.store, |reading| {
         let manifest = &reading.schema().manifest;
-        let manifest = if extended { manifest.clone() } else { manifest.plain() };
+        let manifest =
+            if extended { with_streams(engine, manifest.clone()) } else { manifest.plain() };
         Ok(Manifest { server_time: server_time.clone(), ..manifest })
     })
+}
+
+/// The manifest with the streams, which are configured and not part of the stored schema.
+pub(crate) fn with_streams(engine: &Engine, mut manifest: Manifest) -> Manifest {
+    if let Some(extension) = &mut manifest.rejoin {
+        extension.streams = engine.streams.manifest();
+    }
+    manifest
 }
 
 /// v0.1.2's list of tables.

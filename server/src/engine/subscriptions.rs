@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rejoin_protocol::argument::{self, Parameter, ParameterType};
+use rejoin_protocol::manifest::{StreamManifest, StreamParameter};
 use rejoin_protocol::wire::subscription::{RefusalCode, Subscription, SubscriptionState};
 use rejoin_protocol::{Value, limits};
 use serde_json::{Map, Value as Json};
@@ -30,6 +31,21 @@ impl Streams {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The streams by name, without their buckets and queries: devices need not see them.
+    pub(super) fn manifest(&self) -> Vec<StreamManifest> {
+        let parameter = |of: &Parameter| {
+            let kind = if of.kind == ParameterType::Integer { "integer" } else { "text" };
+            StreamParameter { name: of.name.clone(), kind: kind.to_owned() }
+        };
+        let stream = |(stream, parameters): &(StreamConfig, Arc<[Parameter]>)| StreamManifest {
+            name: stream.name.clone(),
+            parameters: parameters.iter().map(parameter).collect(),
+        };
+        let mut streams: Vec<StreamManifest> = self.0.iter().map(stream).collect();
+        streams.sort_by(|left, right| left.name.cmp(&right.name));
+        streams
     }
 
     /// Whether users hold the bucket only while they subscribe to it.

@@ -2,14 +2,16 @@
 //! right.
 
 use macro_rules_attribute::apply;
+use rejoin_protocol::Manifest;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::wire::digest::DigestAnswer;
 use rejoin_protocol::wire::subscription::{RefusalCode, Subscription, SubscriptionState};
 use rejoin_server::{Config, PushPolicy, Server, StreamConfig, TableConfig};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::device::{Rows, named};
 use crate::events::Listening;
+use crate::schema::manifest;
 use crate::world::{Backend, Device, World, cases, create, ended, update};
 
 const TABLES: &str = "
@@ -218,6 +220,40 @@ async fn subscription_during_a_snapshot_is_loaded_after_it(backend: Backend) {
         cursor = page.cursor;
     }
     assert_eq!(anna.pull().await, ["comments/ca", "tasks/a"]);
+}
+
+/// Generated code needs the streams; devices do not fetch the schema again for one.
+#[apply(stores!)]
+async fn schema_names_the_streams_outside_its_hashes(backend: Backend) {
+    let mut world = World::with(backend, TABLES, projects);
+    let streams =
+        |manifest: &Manifest| serde_json::to_value(manifest).unwrap()["rejoin"]["streams"].take();
+    let with = manifest(&world, true).await;
+    let parameters = json!([{"name": "project", "type": "integer"}]);
+    assert_eq!(streams(&with), json!([{"name": "project", "parameters": parameters}]));
+    let printed: Manifest =
+        serde_json::from_str(&world.server.manifest(None).unwrap().unwrap()).unwrap();
+    assert_eq!(streams(&printed), streams(&with));
+    assert_eq!(manifest(&world, false).await.rejoin, None);
+    let welcome = world.device("anna", "a").await.register().await;
+    let (_, _, plain) = world.send("GET", "/sync/schema", &[("X-User-ID", "anna")], "").await;
+
+    world.config.streams.clear();
+    world.restart();
+    let without = manifest(&world, true).await;
+    assert_eq!(streams(&without), json!(null));
+    assert_eq!(
+        (without.schema_version, &without.schema_hash, without.rules_hash()),
+        (with.schema_version, &with.schema_hash, with.rules_hash())
+    );
+    let again = world.device("anna", "a").await.register().await;
+    for member in ["schema_version", "schema_hash"] {
+        assert_eq!(again[member], welcome[member], "{member}");
+    }
+    assert_eq!(again["rejoin"]["rules_hash"], welcome["rejoin"]["rules_hash"]);
+    let (_, _, later) = world.send("GET", "/sync/schema", &[("X-User-ID", "anna")], "").await;
+    let tables = |of: &Value| (of["tables"].clone(), of["rejoin"].clone());
+    assert_eq!(tables(&plain), tables(&later));
 }
 
 /// The query compares in the types of its columns; an id that is no value of the type has no right.

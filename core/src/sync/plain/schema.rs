@@ -28,7 +28,10 @@ pub(crate) fn completed(
         }
     }
     manifest.tables.sort_by(|left, right| left.table_name.cmp(&right.table_name));
-    manifest.rejoin = Some(ManifestExtension { rules_hash: manifest.rules_hash() });
+    manifest.rejoin = Some(ManifestExtension {
+        rules_hash: manifest.rules_hash(),
+        ..ManifestExtension::default()
+    });
     manifest
 }
 
