@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { Actions, ConstraintError, InvalidInputError, type RejoinClient, type RejoinConfig, type Services } from '../src/index';
-import { places, type PlacesRow, resetAll, takePart } from './generated/rejoin-schema';
+import { places, type PlacesRow, resetAll, subscribeEverything, subscribeHarbour2, takePart } from './generated/rejoin-schema';
 import { opened } from './support/world';
 
 const file = (name: string): string => readFileSync(new URL(`../../cli/tests/${name}`, import.meta.url), 'utf8');
@@ -113,6 +113,18 @@ describe('generated action', () => {
     expect((await resetAll(client)).value).toBeNull();
     expect((await rows(client)).map(({ visits }) => visits)).toEqual([0, 0]);
   });
+});
+
+test('function of a stream subscribes to it', async () => {
+  const client = await withPlaces();
+  const harbour = await subscribeHarbour2(client, { class: '$fishing', ttl: -(2n ** 63n) }, { ttlMs: 60_000, priority: 1 });
+  const everything = await subscribeEverything(client);
+  const status = { kind: 'waiting' };
+  expect(client.sync.subscriptions()).toEqual([
+    { stream: 'harbour-2', parameters: { class: '$fishing', ttl: '-9223372036854775808' }, priority: 1, ttlMs: 60_000, status },
+    { stream: 'everything', parameters: {}, priority: 3, ttlMs: 86_400_000, status },
+  ]);
+  for (const held of [harbour, everything]) held.release();
 });
 
 describe('execute with a Statement', () => {

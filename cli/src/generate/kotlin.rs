@@ -1,4 +1,5 @@
-//! Kotlin: serializable data classes with functions that return a `Statement`, and extensions of `RejoinClient` for actions.
+//! Kotlin: serializable data classes with functions that return a `Statement`, and extensions of `RejoinClient` for actions and of
+//! `SyncHandle` for streams.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Operation, Table};
+use super::model::{Action, Column, Model, Operation, Stream, Table};
 use super::names::{Case, Names, commented};
 
 /// Hard keywords of Kotlin, which a name cannot be, and names that a generated class has.
@@ -20,6 +21,8 @@ pub(super) fn file(model: &Model, package: &str) -> Result<String> {
     let types = Names::of(names, Case::UpperCamel, "Row", "")?;
     let calls = model.actions.iter().map(|action| action.name.as_str());
     let calls = Names::of(calls, Case::LowerCamel, "", RESERVED)?;
+    let streams = model.streams.iter().map(|stream| stream.call.as_str());
+    let streams = Names::of(streams, Case::LowerCamel, "", RESERVED)?;
     let mut body = String::new();
     for one in &model.tables {
         table(&mut body, one, types.get(&one.name))?;
@@ -27,15 +30,21 @@ pub(super) fn file(model: &Model, package: &str) -> Result<String> {
     for one in &model.actions {
         action(&mut body, one, calls.get(&one.name))?;
     }
+    for one in &model.streams {
+        stream(&mut body, one, streams.get(&one.call))?;
+    }
     let mut out = format!("// {HEADER}\npackage {package}\n\n");
     for (word, import) in [
         ("Performed", "dev.rejoin.Performed"),
         ("RejoinClient", "dev.rejoin.RejoinClient"),
         ("Statement(", "dev.rejoin.Statement"),
+        ("StreamSubscription", "dev.rejoin.StreamSubscription"),
+        ("SyncHandle", "dev.rejoin.SyncHandle"),
         ("perform(", "dev.rejoin.perform"),
         ("@SerialName", "kotlinx.serialization.SerialName"),
         ("@Serializable", "kotlinx.serialization.Serializable"),
         ("JsonElement", "kotlinx.serialization.json.JsonElement"),
+        (": Duration?", "kotlin.time.Duration"),
     ] {
         if body.contains(word) {
             writeln!(out, "import {import}")?;
@@ -155,6 +164,31 @@ fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
          perform(\n        {},\n{arguments}    )\n",
         commented(&action.name),
         literal(&action.name)
+    )?;
+    Ok(())
+}
+
+fn stream(out: &mut String, stream: &Stream, name: &str) -> Result<()> {
+    let parameters = stream.parameters.iter().map(|parameter| parameter.name.as_str());
+    let reserved = format!("{RESERVED} ttl priority");
+    let names = Names::of(parameters, Case::LowerCamel, "", &reserved)?;
+    let (mut head, mut pairs) = (String::new(), Vec::new());
+    for parameter in &stream.parameters {
+        let name = names.get(&parameter.name);
+        writeln!(head, "    {name}: {},", parameter_type(parameter))?;
+        pairs.push(format!("{} to {name}", literal(&parameter.name)));
+    }
+    let pairs = match pairs.as_slice() {
+        [] => String::from("emptyMap()"),
+        pairs => format!("mapOf({})", pairs.join(", ")),
+    };
+    write!(
+        out,
+        "\n/** Subscribes to the stream `{}`. */\npublic suspend fun SyncHandle.{name}(\n{head}    \
+         ttl: Duration? = null,\n    priority: Int? = null,\n): StreamSubscription =\n    \
+         subscribe(\n        {},\n        {pairs},\n        ttl,\n        priority,\n    )\n",
+        commented(&stream.name),
+        literal(&stream.name)
     )?;
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The tables, columns and actions of a schema, as the languages need them.
+//! The tables, columns, streams and actions of a schema, as the languages need them.
 
 use anyhow::{Result, bail};
-use rejoin_core::{Manifest, Parameter};
+use rejoin_core::{Manifest, Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
-use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
+use rejoin_protocol::manifest::{ColumnManifest, StreamManifest, StreamParameter, TableManifest};
 use serde::Deserialize;
 
 /// What is generated.
@@ -13,6 +13,8 @@ pub(super) struct Model {
     pub(super) tables: Vec<Table>,
     /// Sorted by name.
     pub(super) actions: Vec<Action>,
+    /// Sorted by name.
+    pub(super) streams: Vec<Stream>,
 }
 
 /// A table. Its row type has all columns; its statements write the columns that belong to the app.
@@ -54,14 +56,47 @@ pub(super) struct Action {
     pub(super) parameters: Vec<Parameter>,
 }
 
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) name: String,
+    /// The name of its function, before it has the style of a language.
+    pub(super) call: String,
+    pub(super) parameters: Vec<Parameter>,
+}
+
 impl Model {
     /// The model of a schema and of declared actions.
     pub(super) fn of(schema: &Manifest, actions: Vec<Action>) -> Result<Self> {
         let tables = schema.tables.iter().map(Table::of).collect::<Result<Vec<_>>>()?;
-        let mut model = Self { tables, actions };
+        let streams = schema.rejoin.iter().flat_map(|extension| &extension.streams);
+        let streams = streams.map(Stream::of).collect::<Result<Vec<_>>>()?;
+        let mut model = Self { tables, actions, streams };
         model.tables.sort_by(|left, right| left.name.cmp(&right.name));
         model.actions.sort_by(|left, right| left.name.cmp(&right.name));
+        model.streams.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(model)
+    }
+}
+
+impl Stream {
+    fn of(stream: &StreamManifest) -> Result<Self> {
+        let name = stream.name.clone();
+        if !name.chars().any(char::is_alphanumeric) {
+            bail!("the stream {name:?} has no letter or digit: rename it in the configuration");
+        }
+        let parameter = |StreamParameter { name: parameter, kind }: &StreamParameter| {
+            let kind = match kind.as_str() {
+                "text" => ParameterType::Text,
+                "integer" => ParameterType::Integer,
+                _ => bail!(
+                    "the stream {name}: the parameter {parameter} has the unknown type {kind:?}"
+                ),
+            };
+            Ok(Parameter::new(parameter, kind))
+        };
+        let parameters = stream.parameters.iter().map(parameter).collect::<Result<_>>()?;
+        Ok(Self { call: format!("subscribe_{name}"), name, parameters })
     }
 }
 

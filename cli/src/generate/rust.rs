@@ -7,7 +7,7 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Operation, Table};
+use super::model::{Action, Column, Model, Operation, Stream, Table};
 use super::names::{Case, Names, literal};
 
 /// Keywords of Rust, which a name cannot be.
@@ -26,14 +26,19 @@ const LIST_WIDTH: usize = 60;
 pub(super) fn file(model: &Model) -> Result<String> {
     let names = model.tables.iter().map(|table| table.name.as_str());
     let types = Names::of(names, Case::UpperCamel, "Row", "")?;
-    let calls = model.actions.iter().map(|action| action.name.as_str());
-    let calls = Names::of(calls, Case::Snake, "", RESERVED)?;
+    let actions = model.actions.iter().map(|action| action.name.as_str());
+    let streams = model.streams.iter().map(|stream| stream.call.as_str());
+    // Actions and streams are functions of one scope.
+    let calls = Names::of(actions.chain(streams), Case::Snake, "", RESERVED)?;
     let mut out = format!("//! {HEADER}\n");
     for one in &model.tables {
         table(&mut out, one, types.get(&one.name))?;
     }
     for one in &model.actions {
         action(&mut out, one, calls.get(&one.name))?;
+    }
+    for one in &model.streams {
+        stream(&mut out, one, calls.get(&one.call))?;
     }
     Ok(out)
 }
@@ -87,19 +92,62 @@ fn operation(out: &mut String, operation: &Operation<'_>, fields: &Names) -> Res
             (String::from("&self"), columns.iter().map(value).collect())
         }
     };
-    let line = values.join(", ");
-    let list = if line.len() <= LIST_WIDTH {
-        format!("vec![{line}]")
-    } else {
-        let lines = values.iter().map(|value| format!("            {value},\n"));
-        format!("vec![\n{}        ]", lines.collect::<Vec<_>>().concat())
-    };
+    let list = list(&values, "        ");
     write!(
         out,
         "\n    /// The statement that {effect}.\n    \
          pub fn {name}({head}) -> (&'static str, Vec<rejoin_core::Value>) {{\n        \
-         const SQL: &str = {};\n        let values = {list};\n        (SQL, values)\n    }}\n",
+         const SQL: &str = {};\n        let values = vec!{list};\n        (SQL, values)\n    }}\n",
         literal(sql)
+    )?;
+    Ok(())
+}
+
+/// A list in brackets as rustfmt leaves it.
+fn list(items: &[String], indent: &str) -> String {
+    let line = items.join(", ");
+    if line.len() <= LIST_WIDTH {
+        return format!("[{line}]");
+    }
+    let lines = items.iter().map(|item| format!("{indent}    {item},\n"));
+    format!("[\n{}{indent}]", lines.collect::<Vec<_>>().concat())
+}
+
+/// The first line of a function that gets the client and these parameters.
+fn head(name: &str, parameters: &[Parameter], names: &Names, returned: &str) -> String {
+    let parameters = parameters
+        .iter()
+        .map(|parameter| format!("{}: {}", names.get(&parameter.name), parameter_type(parameter)));
+    let client = String::from("client: &rejoin_core::Client");
+    let parameters: Vec<String> = [client].into_iter().chain(parameters).collect();
+    let head = |list: &str| format!("pub fn {name}({list}) -> {returned} {{\n");
+    let line = head(&parameters.join(", "));
+    if line.len() <= LINE_WIDTH + 1 {
+        return line;
+    }
+    head(&format!("\n    {},\n", parameters.join(",\n    ")))
+}
+
+fn stream(out: &mut String, stream: &Stream, name: &str) -> Result<()> {
+    let Stream { name: title, parameters, .. } = stream;
+    let names = parameters.iter().map(|parameter| parameter.name.as_str());
+    let names = Names::of(names, Case::Snake, "", RESERVED)?;
+    let head = head(name, parameters, &names, "rejoin_core::Subscribe");
+    write!(out, "\n/// Subscribes to the stream `{title}`.\n{head}")?;
+    let title = literal(title);
+    let pairs = parameters.iter().map(|parameter| {
+        let value = names.get(&parameter.name);
+        format!("({}, {value}.to_string())", literal(&parameter.name))
+    });
+    let pairs: Vec<String> = pairs.collect();
+    if pairs.is_empty() {
+        writeln!(out, "    client.sync().subscribe({title}, ())\n}}")?;
+        return Ok(());
+    }
+    let pairs = list(&pairs, "    ");
+    writeln!(
+        out,
+        "    let parameters = {pairs};\n    client.sync().subscribe({title}, parameters)\n}}"
     )?;
     Ok(())
 }
@@ -107,20 +155,9 @@ fn operation(out: &mut String, operation: &Operation<'_>, fields: &Names) -> Res
 fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
     let parameters = action.parameters.iter().map(|parameter| parameter.name.as_str());
     let names = Names::of(parameters, Case::Snake, "", RESERVED)?;
-    let parameters = action
-        .parameters
-        .iter()
-        .map(|parameter| format!("{}: {}", names.get(&parameter.name), parameter_type(parameter)));
-    let client = String::from("client: &rejoin_core::Client");
-    let parameters: Vec<String> = [client].into_iter().chain(parameters).collect();
-    let head = |list: &str| {
-        format!("pub fn {name}({list}) -> rejoin_core::Task<rejoin_core::Performed> {{\n")
-    };
-    let mut line = head(&parameters.join(", "));
-    if line.len() > LINE_WIDTH + 1 {
-        line = head(&format!("\n    {},\n", parameters.join(",\n    ")));
-    }
-    write!(out, "\n/// Performs the action `{}`.\n{line}", action.name)?;
+    let returned = "rejoin_core::Task<rejoin_core::Performed>";
+    let head = head(name, &action.parameters, &names, returned);
+    write!(out, "\n/// Performs the action `{}`.\n{head}", action.name)?;
     if action.parameters.is_empty() {
         out.push_str("    let arguments = serde_json::json!({});\n");
     } else {

@@ -7,7 +7,7 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Operation, Table};
+use super::model::{Action, Column, Model, Operation, Stream, Table};
 use super::names::{Case, Names, literal};
 
 /// Keywords of Swift that cannot be a name without backticks, and names that a generated type has.
@@ -39,6 +39,13 @@ pub(super) fn file(model: &Model) -> Result<String> {
             .collect::<Result<_>>()?;
         out.push_str(&actions.join("\n"));
         out.push_str("}\n");
+    }
+    if !model.streams.is_empty() {
+        let calls = model.streams.iter().map(|stream| stream.call.as_str());
+        let calls = Names::of(calls, Case::LowerCamel, "", RESERVED)?;
+        let streams = model.streams.iter().map(|one| stream(one, calls.get(&one.call)));
+        let streams = streams.collect::<Result<Vec<String>>>()?.join("\n");
+        write!(out, "\nextension SyncHandle {{\n{streams}}}\n")?;
     }
     Ok(out)
 }
@@ -146,6 +153,29 @@ fn action(action: &Action, name: &str) -> Result<String> {
          public func {name}({head}) async throws -> Performed {{\n        \
          try await {body}\n    }}\n",
         action.name
+    ))
+}
+
+fn stream(stream: &Stream, name: &str) -> Result<String> {
+    let parameters = stream.parameters.iter().map(|parameter| parameter.name.as_str());
+    // A parameter of the name `subscribe` would hide the function.
+    let reserved = format!("{RESERVED} subscribe ttl priority");
+    let names = Names::of(parameters, Case::LowerCamel, "", &reserved)?;
+    let mut head = String::new();
+    let mut pairs = Vec::new();
+    for parameter in &stream.parameters {
+        let name = names.get(&parameter.name);
+        writeln!(head, "        {name}: {},", parameter_type(parameter))?;
+        pairs.push(format!("{}: {name}", literal(&parameter.name)));
+    }
+    let pairs = if pairs.is_empty() { String::from("[:]") } else { list(&pairs) };
+    Ok(format!(
+        "    /// Subscribes to the stream `{}`.\n    public func {name}(\n{head}        \
+         ttl: Duration? = nil,\n        priority: UInt8? = nil\n    ) async throws -> StreamSubscription {{\n        \
+         try await subscribe(\n            {},\n            {pairs},\n            ttl: ttl,\n            \
+         priority: priority)\n    }}\n",
+        stream.name,
+        literal(&stream.name)
     ))
 }
 

@@ -1,5 +1,5 @@
 //! TypeScript: interfaces by the names of the columns, an object of functions for each table that return a `Statement`, and
-//! functions for actions.
+//! functions for actions and streams.
 //!
 //! A query returns booleans as 0 and 1, and every integer as a bigint in the mode `'bigint'`.
 //! `fromRow` returns the types of the interface in each mode.
@@ -11,7 +11,7 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Operation, Table};
+use super::model::{Action, Column, Model, Operation, Stream, Table};
 use super::names::{Case, Names, commented};
 
 /// Reserved words of TypeScript modules, and names that the file imports.
@@ -25,14 +25,19 @@ pub(super) fn file(model: &Model) -> Result<String> {
     let names = || model.tables.iter().map(|table| table.name.as_str());
     let types = Names::of(names(), Case::UpperCamel, "Row", "")?;
     let actions = model.actions.iter().map(|action| action.name.as_str());
-    // Tables and actions are values of one scope.
-    let values = Names::of(names().chain(actions), Case::LowerCamel, "", RESERVED)?;
+    let streams = model.streams.iter().map(|stream| stream.call.as_str());
+    // Tables, actions and streams are values of one scope.
+    let values = names().chain(actions).chain(streams);
+    let values = Names::of(values, Case::LowerCamel, "", RESERVED)?;
     let mut body = String::new();
     for one in &model.tables {
         table(&mut body, one, types.get(&one.name), values.get(&one.name))?;
     }
     for one in &model.actions {
         action(&mut body, one, values.get(&one.name))?;
+    }
+    for one in &model.streams {
+        stream(&mut body, one, values.get(&one.call))?;
     }
     let imports = [
         ("JsonParam", "type JsonParam"),
@@ -41,6 +46,8 @@ pub(super) fn file(model: &Model) -> Result<String> {
         ("RejoinClient", "type RejoinClient"),
         (" Row)", "type Row"),
         ("Statement", "type Statement"),
+        ("StreamSubscription", "type StreamSubscription"),
+        ("SubscribeOptions", "type SubscribeOptions"),
     ];
     let imports: Vec<&str> =
         imports.into_iter().filter(|(word, _)| body.contains(word)).map(|(_, name)| name).collect();
@@ -137,6 +144,27 @@ fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
             commented(&action.name)
         )?;
     }
+    Ok(())
+}
+
+fn stream(out: &mut String, stream: &Stream, name: &str) -> Result<()> {
+    let mut given = String::new();
+    for parameter in &stream.parameters {
+        writeln!(given, "    {}: {};", key(&parameter.name), parameter_type(parameter))?;
+    }
+    let (head, parameters) = if given.is_empty() {
+        (String::new(), "{}")
+    } else {
+        (format!("  parameters: {{\n{given}  }},\n"), "parameters")
+    };
+    write!(
+        out,
+        "\n/** Subscribes to the stream `{}`. */\nexport function {name}(\n  client: RejoinClient,\n{head}  \
+         options?: SubscribeOptions,\n): Promise<StreamSubscription> {{\n  \
+         return client.sync.subscribe({}, {parameters}, options);\n}}\n",
+        commented(&stream.name),
+        literal(&stream.name)
+    )?;
     Ok(())
 }
 

@@ -185,3 +185,18 @@ pub fn take_part(
     });
     client.perform("take_part", arguments)
 }
+
+/// Subscribes to the stream `everything`.
+pub fn subscribe_everything(client: &rejoin_core::Client) -> rejoin_core::Subscribe {
+    client.sync().subscribe("everything", ())
+}
+
+/// Subscribes to the stream `harbour-2`.
+pub fn subscribe_harbour_2(
+    client: &rejoin_core::Client,
+    class: &str,
+    ttl: i64,
+) -> rejoin_core::Subscribe {
+    let parameters = [("class", class.to_string()), ("ttl", ttl.to_string())];
+    client.sync().subscribe("harbour-2", parameters)
+}

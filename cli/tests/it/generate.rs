@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread::JoinHandle;
 
-use rejoin_core::{Client, Config, Error, block_on};
+use rejoin_core::{Client, Config, Error, StreamParameters, block_on};
 
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[path = "../generated/rejoin_schema.rs"]
 mod rejoin_schema;
 
-use rejoin_schema::{PlacesRow, take_part};
+use rejoin_schema::{PlacesRow, subscribe_everything, subscribe_harbour_2, take_part};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -79,6 +79,47 @@ fn unknown_type_is_an_error_that_names_the_column() {
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("places.photo: unknown type \"shape\""), "{error}");
+}
+
+#[test]
+fn bad_stream_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("schema.json");
+    let text = std::fs::read_to_string(repository().join("cli/tests/schema.json")).unwrap();
+    let edits = [
+        (
+            "\"integer\"\n     }",
+            "\"date\"\n     }",
+            "harbour-2: the parameter ttl has the unknown type",
+        ),
+        ("\"everything\"", "\"!!\"", "stream \"!!\" has no letter or digit"),
+        ("\"everything\"", "\"harbour 2\"", "both become subscribe_harbour_2: rename one"),
+        ("\"everything\"", "\"a\\nb\"", "has a control character"),
+    ];
+    for (from, to, expected) in edits {
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let output = generate("rust", &["--schema", path.to_str().unwrap(), "--out", "."]);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(expected), "{expected}: {error}");
+    }
+}
+
+/// In one scope, a table or an action can have the name of a stream's function.
+#[test]
+fn function_of_a_stream_has_a_name_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("action.json"), folder.path().to_str().unwrap());
+    std::fs::write(&path, "{\"name\": \"subscribe_everything\"}").unwrap();
+    let arguments = ["--schema", "schema.json", "--action", path.to_str().unwrap(), "--out", out];
+    for (language, is_one_scope) in
+        [("rust", true), ("typescript", true), ("kotlin", false), ("swift", false)]
+    {
+        let output = generate(language, &arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), !is_one_scope, "{language}: {error}");
+        assert_eq!(error.contains("rename one"), is_one_scope, "{language}: {error}");
+    }
 }
 
 /// Answers one request with this status and body; returns the address and the request.
@@ -186,6 +227,17 @@ fn rust_row_is_written_read_changed_and_deleted() -> Result<(), Error> {
         let (sql, values) = PlacesRow::delete("p1");
         assert_eq!(client.execute(sql, values).await?, 1);
         assert_eq!(read().await?, []);
+
+        let harbour = subscribe_harbour_2(&client, "fishing", i64::MIN).priority(1).await?;
+        let everything = subscribe_everything(&client).await?;
+        let subscriptions = client.sync().subscriptions();
+        let found: Vec<_> =
+            subscriptions.iter().map(|one| (&*one.stream, &one.parameters, one.priority)).collect();
+        let least = i64::MIN.to_string();
+        let parameters = StreamParameters::from([("class", "fishing"), ("ttl", &*least)]);
+        let none = StreamParameters::default();
+        assert_eq!(found, [("harbour-2", &parameters, 1), ("everything", &none, 3)]);
+        drop((harbour, everything));
 
         // The call compiles; the client has no such action.
         let error = take_part(&client, "p1", 1, None, None, None).await.unwrap_err();

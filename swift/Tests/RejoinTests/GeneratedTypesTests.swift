@@ -91,6 +91,18 @@ import Testing
         let few = Given(part: "p1", quantity: 1, class: nil, photo: nil, extra: nil)
         #expect(given.with { $0 } == [all, few])
     }
+
+    @Test func functionOfAStreamSubscribesToIt() async throws {
+        let client = try await client()
+        let harbour = try await client.sync.subscribeHarbour2(class_: "$fishing", ttl_: .min, ttl: .seconds(7_200), priority: 1)
+        let everything = try await client.sync.subscribeEverything()
+        let parameters = ["class": "$fishing", "ttl": String(Int64.min)]
+        #expect(client.sync.subscriptions == [
+            SubscribedStream(stream: "harbour-2", parameters: parameters, priority: 1, ttl: .seconds(7_200), ends: nil, status: .waiting),
+            SubscribedStream(stream: "everything", parameters: [:], priority: 3, ttl: .seconds(86_400), ends: nil, status: .waiting),
+        ])
+        for held in [harbour, everything] { held.release() }
+    }
 }
 
 /// The text of an input of `rejoin generate` for RejoinSchema.swift.

@@ -277,3 +277,31 @@ extension RejoinClient {
             ["part": part, "quantity": quantity, "class": class_, "photo": photo, "extra": extra] as ActionArguments)
     }
 }
+
+extension SyncHandle {
+    /// Subscribes to the stream `everything`.
+    public func subscribeEverything(
+        ttl: Duration? = nil,
+        priority: UInt8? = nil
+    ) async throws -> StreamSubscription {
+        try await subscribe(
+            "everything",
+            [:],
+            ttl: ttl,
+            priority: priority)
+    }
+
+    /// Subscribes to the stream `harbour-2`.
+    public func subscribeHarbour2(
+        class_: String,
+        ttl_: Int64,
+        ttl: Duration? = nil,
+        priority: UInt8? = nil
+    ) async throws -> StreamSubscription {
+        try await subscribe(
+            "harbour-2",
+            ["class": class_, "ttl": ttl_],
+            ttl: ttl,
+            priority: priority)
+    }
+}

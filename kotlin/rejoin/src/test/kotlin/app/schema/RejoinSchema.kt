@@ -4,10 +4,13 @@ package app.schema
 import dev.rejoin.Performed
 import dev.rejoin.RejoinClient
 import dev.rejoin.Statement
+import dev.rejoin.StreamSubscription
+import dev.rejoin.SyncHandle
 import dev.rejoin.perform
 import kotlinx.serialization.SerialName
 import kotlinx.serialization.Serializable
 import kotlinx.serialization.json.JsonElement
+import kotlin.time.Duration
 
 /** A row of the table `countries`. */
 @Serializable
@@ -183,4 +186,30 @@ public suspend fun RejoinClient.takePart(
         "class" to class_,
         "photo" to photo,
         "extra" to extra,
+    )
+
+/** Subscribes to the stream `everything`. */
+public suspend fun SyncHandle.subscribeEverything(
+    ttl: Duration? = null,
+    priority: Int? = null,
+): StreamSubscription =
+    subscribe(
+        "everything",
+        emptyMap(),
+        ttl,
+        priority,
+    )
+
+/** Subscribes to the stream `harbour-2`. */
+public suspend fun SyncHandle.subscribeHarbour2(
+    class_: String,
+    ttl_: Long,
+    ttl: Duration? = null,
+    priority: Int? = null,
+): StreamSubscription =
+    subscribe(
+        "harbour-2",
+        mapOf("class" to class_, "ttl" to ttl_),
+        ttl,
+        priority,
     )

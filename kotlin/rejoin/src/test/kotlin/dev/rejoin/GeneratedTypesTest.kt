@@ -7,6 +7,8 @@ import app.schema.CountriesRow
 import app.schema.FavoriteMarksRow
 import app.schema.PlacesRow
 import app.schema.resetAll
+import app.schema.subscribeEverything
+import app.schema.subscribeHarbour2
 import app.schema.takePart
 import kotlinx.serialization.json.JsonNull
 import kotlinx.serialization.json.JsonPrimitive
@@ -16,6 +18,7 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNotEquals
 import org.junit.jupiter.api.Test
 import java.io.File
+import kotlin.time.Duration.Companion.hours
 
 class GeneratedTypesTest {
     private val full =
@@ -119,6 +122,22 @@ class GeneratedTypesTest {
             assertArrayEquals(byteArrayOf(0, -1), all.bytes("photo"))
             assertEquals("p1" to 1L, few.string("part") to few.long("quantity"))
             for (name in listOf("class", "photo", "extra")) assertEquals(JsonNull, few[name], name)
+        }
+
+    @Test
+    fun `function of a stream subscribes to it`() =
+        story {
+            val client = offline { copy(schema = generatedFrom("schema.json")) }
+            val harbour = client.sync.subscribeHarbour2("\$fishing", ttl_ = Long.MIN_VALUE, ttl = 2.hours, priority = 1)
+            val everything = client.sync.subscribeEverything()
+            val parameters = mapOf("class" to "\$fishing", "ttl" to "${Long.MIN_VALUE}")
+            val expected =
+                listOf(
+                    SubscribedStream("harbour-2", parameters, 1, 2.hours, null, StreamStatus.Waiting),
+                    SubscribedStream("everything", emptyMap(), 3, 24.hours, null, StreamStatus.Waiting),
+                )
+            assertEquals(expected, client.sync.subscriptions)
+            for (held in listOf(harbour, everything)) held.close()
         }
 
     @Test
