@@ -137,7 +137,8 @@ fn stream(out: &mut String, stream: &Stream, name: &str) -> Result<()> {
     let title = literal(title);
     let pairs = parameters.iter().map(|parameter| {
         let value = names.get(&parameter.name);
-        format!("({}, {value}.to_string())", literal(&parameter.name))
+        let text = if parameter.kind == ParameterType::Text { "to_owned" } else { "to_string" };
+        format!("({}, {value}.{text}())", literal(&parameter.name))
     });
     let pairs: Vec<String> = pairs.collect();
     if pairs.is_empty() {

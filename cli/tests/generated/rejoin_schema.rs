@@ -197,6 +197,6 @@ pub fn subscribe_harbour_2(
     class: &str,
     ttl: i64,
 ) -> rejoin_core::Subscribe {
-    let parameters = [("class", class.to_string()), ("ttl", ttl.to_string())];
+    let parameters = [("class", class.to_owned()), ("ttl", ttl.to_string())];
     client.sync().subscribe("harbour-2", parameters)
 }
