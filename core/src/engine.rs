@@ -34,7 +34,7 @@ pub mod search;
 pub mod shortage;
 pub(crate) mod staging;
 pub(crate) mod statement;
-pub(crate) mod subscription;
+pub mod subscription;
 pub(crate) mod transaction;
 
 use std::collections::HashSet;

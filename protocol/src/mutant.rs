@@ -35,6 +35,7 @@ pub enum Mutant {
     NotToldGone,        // entries that became hidden are not reported
     NoFloor,            // a cursor before compaction is valid
     HistoryNotRecalled, // history is not sent again after an epoch change
+    EndedNotSent,       // an ended subscription is not sent while mutations wait
 
     // Server rules.
     VerdictForgotten,   // a mutation is applied again
@@ -43,6 +44,7 @@ pub enum Mutant {
     WatermarkIgnored,   // a cursor before the start of the log is valid
     BucketsUnwalked,    // a pull ignores added and removed buckets
     LostPageTaken,      // a shared page of a lost state is applied
+    ReadersWrite,       // a user writes each bucket that the user reads
 }
 
 #[cfg(feature = "mutants")]

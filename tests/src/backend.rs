@@ -11,8 +11,8 @@ use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, SUBSCRIPTIONS_HEADER, USER_HEADER};
 use rejoin_server::{
-    ActionConfig, Auth, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server, StreamConfig,
-    TableConfig,
+    ActionConfig, Auth, Config, Gatekeeper, JwtConfig, Limits, ManualClock, MembershipConfig,
+    Server, StreamConfig, TableConfig,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -110,6 +110,12 @@ impl Backend {
     /// Adds a stream, to which devices may subscribe.
     pub fn add_stream(&mut self, stream: StreamConfig) {
         self.config = self.config.clone().with_stream(stream);
+        self.restart();
+    }
+
+    /// Takes the rights of users from a query of the server's tables.
+    pub fn set_membership(&mut self, membership: MembershipConfig) {
+        self.config = self.config.clone().with_membership(membership);
         self.restart();
     }
 
@@ -280,8 +286,15 @@ impl Backend {
     /// The server's digest of a table for `user`.
     #[track_caller]
     pub fn digest(&self, user: &str, table: &str) -> Digest {
+        self.digest_with(user, table, None)
+    }
+
+    /// The server's digest of a table for `user`, with these subscriptions.
+    #[track_caller]
+    pub fn digest_with(&self, user: &str, table: &str, subscriptions: Option<&str>) -> Digest {
         let path = format!("/sync/digest?table={table}");
-        let (status, body) = self.ask(user, "GET", &path, Vec::new());
+        let subscriptions = subscriptions.map(str::to_owned);
+        let (status, body) = self.send(user, ("GET", &path), subscriptions, Vec::new());
         let text = String::from_utf8_lossy(&body).into_owned();
         assert_eq!(status, 200, "{text}");
         let json: serde_json::Value = serde_json::from_slice(&body).expect("a digest");

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rejoin_protocol::limits;
+use rejoin_protocol::mutant::{self, Mutant};
 pub use rejoin_protocol::wire::subscription::RefusalCode;
 use rejoin_protocol::wire::subscription::{Subscription, SubscriptionState, header};
 
@@ -91,21 +92,26 @@ pub struct SubscribedStream {
 
 /// What identifies a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct StreamKey {
-    pub(crate) stream: String,
-    pub(crate) parameters: StreamParameters,
+pub struct StreamKey {
+    /// The stream's name.
+    pub stream: String,
+    /// Its parameters.
+    pub parameters: StreamParameters,
 }
 
 /// A subscription that the app requests.
 #[derive(Debug, Clone)]
-pub(crate) struct StreamRequest {
-    pub(crate) key: StreamKey,
-    pub(crate) priority: u8,
-    pub(crate) ttl: Duration,
+pub struct StreamRequest {
+    /// The rows.
+    pub key: StreamKey,
+    /// Lower ones are loaded first.
+    pub priority: u8,
+    /// How long it lasts after the app no longer holds it.
+    pub ttl: Duration,
 }
 
 /// Holds subscriptions for the app, and follows those of the file.
-pub(crate) trait SubscriptionObserver: Send + Sync {
+pub trait SubscriptionObserver: Send + Sync {
     /// Whether the app holds it: it does not expire.
     fn holds(&self, key: &StreamKey) -> bool;
     /// The subscriptions of the file have changed.
@@ -114,7 +120,7 @@ pub(crate) trait SubscriptionObserver: Send + Sync {
 
 /// A subscription as the file has it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct StoredStream {
+pub struct StoredStream {
     pub(crate) key: StreamKey,
     pub(crate) priority: u8,
     pub(crate) ttl_ms: i64,
@@ -150,7 +156,7 @@ impl StoredStream {
 }
 
 /// Sets the observer, which receives the subscriptions of the file.
-pub(crate) fn observe(
+pub fn observe(
     engine: &mut Engine,
     observer: std::sync::Arc<dyn SubscriptionObserver>,
 ) -> Result<()> {
@@ -171,7 +177,7 @@ pub(crate) fn publish(engine: &Engine) -> Result<()> {
 ///
 /// # Errors
 /// `Refused` for an empty name, `TooManySubscriptions`; nothing was changed.
-pub(crate) fn subscribe(engine: &mut Engine, request: &StreamRequest) -> Result<bool> {
+pub fn subscribe(engine: &mut Engine, request: &StreamRequest) -> Result<bool> {
     let StreamKey { stream, parameters } = &request.key;
     if stream.is_empty() || parameters.0.contains_key("") {
         return Err(Error::InvalidInput(InputFault::Refused {
@@ -199,7 +205,7 @@ pub(crate) fn subscribe(engine: &mut Engine, request: &StreamRequest) -> Result<
 }
 
 /// Renews a subscription that the app no longer holds: its ttl begins.
-pub(crate) fn release(engine: &mut Engine, key: &StreamKey) -> Result<()> {
+pub fn release(engine: &mut Engine, key: &StreamKey) -> Result<()> {
     let now_ms = now_ms(engine);
     let all = table::all(engine.db.conn())?;
     let Some(one) = all.iter().find(|one| one.key == *key && one.expires_ms > 0) else {
@@ -211,7 +217,7 @@ pub(crate) fn release(engine: &mut Engine, key: &StreamKey) -> Result<()> {
 }
 
 /// Ends a subscription, if there is one.
-pub(crate) fn end(engine: &mut Engine, key: &StreamKey) -> Result<()> {
+pub fn end(engine: &mut Engine, key: &StreamKey) -> Result<()> {
     engine.write(Origin::Remote, |engine| table::set_expiry(engine.db.conn(), key, 0))?;
     publish(engine)
 }
@@ -298,7 +304,8 @@ fn remove_ended(engine: &Engine) -> Result<()> {
 
 fn has_ended(engine: &Engine, one: &StoredStream, now_ms: i64) -> bool {
     let counts = engine.queue.counts();
-    let waits = counts.pending + counts.sent + counts.uncertain > 0;
+    let waits =
+        counts.pending + counts.sent + counts.uncertain > 0 && !mutant::on(Mutant::EndedNotSent);
     one.expires_ms <= now_ms && !waits && !is_held(engine, &one.key)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The scope holds names only. The store renders it as the predicate of each query.
 
+use rejoin_protocol::mutant::{self, Mutant};
+
 /// The prefix of a user's own bucket; the user's id follows it.
 pub(crate) const OWN_PREFIX: &str = "user:";
 
@@ -77,7 +79,8 @@ impl Rights {
         // A query of the application may name anything: what begins with # is reserved.
         let named = |grant: &Grant| !grant.bucket.is_empty() && !grant.bucket.starts_with('#');
         for grant in grants.into_iter().filter(named) {
-            writes.extend(grant.writes.then(|| grant.bucket.clone()));
+            let may_write = grant.writes || mutant::on(Mutant::ReadersWrite);
+            writes.extend(may_write.then(|| grant.bucket.clone()));
             reads.extend(grant.reads.then_some(grant.bucket));
         }
         // A device's list in its cursor is then mostly equal, and found so in one pass.

@@ -1,5 +1,6 @@
 //! Simulation runs of two to six devices and one companion server, with outside writers, faults,
-//! crashes, wrong clocks, grants, optional columns, copies of files and restored backups.
+//! crashes, wrong clocks, grants, teams, subscriptions, optional columns, copies of files and
+//! restored backups.
 //!
 //! Invariants at each step: an app sees the base with its pending mutations applied, actions run
 //! again. A mutation leaves the queue accepted or discarded by the app, and its content does not
@@ -33,6 +34,7 @@ mod server_schema;
 mod setting;
 mod slot;
 mod step;
+mod teams;
 mod user_operations;
 
 use super::exchange::Step;

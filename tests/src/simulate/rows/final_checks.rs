@@ -14,7 +14,6 @@ use super::exceptions::{ONCE, PARKED, SURVIVES};
 use super::invariants::CheckCause;
 use super::mutations::WrittenMutation;
 use super::run::RowsRun;
-use super::setting::TABLES;
 use crate::simulate::{Checked, broken};
 
 /// A mutation that was pending in two copies of a file, was sent by one, and is parked in the
@@ -64,6 +63,7 @@ impl RowsRun<'_> {
                     "{open} withdrawals of device {at} have no verdict"
                 );
             }
+            self.check_subscriptions(at)?;
             let shown = self.shown(at);
             if self.slots[at].state.view != shown {
                 let view = &self.slots[at].state.view;
@@ -75,11 +75,12 @@ impl RowsRun<'_> {
 
     fn check_digests(&mut self) -> Checked {
         for at in 0..self.slots.len() {
-            for table in TABLES {
+            for table in self.setting.tables() {
                 let user = self.slots[at].device.user.clone();
                 let mine = digest::digest(self.slots[at].device.engine(), table);
                 let mine = mine.map_err(|error| error.to_string())?;
-                if mine != self.server.backend.digest(&user, table) {
+                let header = self.slots[at].header.as_deref();
+                if mine != self.server.backend.digest_with(&user, table, header) {
                     return broken!(
                         "digests-agree",
                         "the digests of {table} of device {at} differ"

@@ -17,6 +17,7 @@ use super::push_invariants::WithdrawnMutation;
 use super::pushes::OverwrittenCell;
 use super::run::RowsRun;
 use super::schema::{self, TINT};
+use super::teams::is_of_team;
 use crate::simulate::{Checked, broken};
 
 /// Why a device is checked, which determines the allowed changes of its queue.
@@ -109,6 +110,7 @@ impl RowsRun<'_> {
             call,
             first: one.clone(),
             saw: self.slots[at].versions(&rows),
+            lost_right: self.may_lack_right(at, &rows),
             rows,
             known,
             epoch: self.slots[at].epoch,
@@ -266,7 +268,7 @@ impl RowsRun<'_> {
         let slot = &self.slots[at];
         let user = &slot.device.user;
         for (name, row) in &slot.state.base {
-            let Some(owner) = row.get("user_id") else { continue };
+            let Some(owner) = row.get("user_id").or(row.get("team")) else { continue };
             if owner != user && !self.granted.contains(&(user.clone(), owner.clone())) {
                 return broken!("rows-are-the-users", "{name:?} of {owner} is with {user}");
             }
@@ -344,15 +346,21 @@ impl RowsRun<'_> {
         let schema = self.slots[at].device.engine().schema().clone();
         let user = self.slots[at].device.user.clone();
         let mut owners = self.server.buckets(&user);
+        let access = self.server.access(&user, self.slots[at].header.as_deref());
         owners.insert(user);
         let history = self.server.history();
         let sees = |row: &Row| row.get("user_id").is_some_and(|owner| owners.contains(owner));
         let mut rows = Rows::new();
-        for ((table, id), row) in history.now.iter().filter(|(_, row)| is_live(row)) {
+        for (name, row) in history.now.iter().filter(|(_, row)| is_live(row)) {
+            let (table, id) = name;
             let item = row.get("item_id").map(|item| ("items".to_owned(), item.clone()));
             let above = item.and_then(|item| history.now.get(&item)).unwrap_or(row);
             let is_everybodys = ["items", "parts", "kinds"].contains(&table.as_str());
-            if !sees(above) && (above.contains_key("user_id") || !is_everybodys) {
+            if is_of_team(name) {
+                if !access.reads(name, row) {
+                    continue;
+                }
+            } else if !sees(above) && (above.contains_key("user_id") || !is_everybodys) {
                 continue;
             }
             let Some(known) = schema.named(table) else { continue };

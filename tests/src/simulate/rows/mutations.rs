@@ -156,6 +156,8 @@ pub(super) struct WrittenMutation {
     pub(super) after_reset: bool,
     /// The write times of the rows that its author saw, by their versions.
     pub(super) saw: BTreeMap<Name, i64>,
+    /// Whether its user may have had no right to it since it was written.
+    pub(super) lost_right: bool,
     /// Whether the server's rules never accept it.
     pub(super) bad: bool,
     /// Whether it reverts something: an undo, or the reverse of a withdrawn mutation.

@@ -10,6 +10,7 @@ use super::mutations::WrittenMutation;
 use super::run::RowsRun;
 use super::schema::{self, TINT};
 use super::setting::LEAVES;
+use super::teams::is_of_team;
 use crate::simulate::exchange::parked_event;
 use crate::simulate::{Checked, broken};
 
@@ -63,7 +64,12 @@ impl RowsRun<'_> {
     /// Whether one of its keys belongs to another user.
     fn is_foreign(&self, written: &WrittenMutation) -> bool {
         let history = self.server.history();
+        let access = self.server.access(&written.user, None);
         let is_others = |name: &Name| {
+            if is_of_team(name) {
+                let is_member = |row| access.member_writes(row);
+                return written.lost_right || !history.now.get(name).is_none_or(is_member);
+            }
             // No user may write a row without an owner; a part belongs to the owner of its item.
             let row = history.now.get(name).filter(|_| name.0 != "parts");
             row.is_some_and(|row| row.get("user_id") != Some(&written.user))

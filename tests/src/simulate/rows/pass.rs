@@ -125,6 +125,7 @@ impl ExchangeRun for RowsRun<'_> {
         };
         if moment.is_ok() && self.server.pulled.get() != usize::MAX {
             (slot.pulled, slot.stale) = (self.server.pulled.get(), false);
+            slot.header.clone_from(&self.server.header.borrow());
         }
         self.report.trace(|| match &moment {
             Ok(moment) => format!("   {at} {fault:?} {moment:?}"),

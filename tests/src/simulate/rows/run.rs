@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use rejoin_core::VerdictKind;
 use rejoin_core::engine::reset;
+use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, HistoryBounds, Keep};
 use rejoin_server::Clock as _;
@@ -64,8 +65,8 @@ impl<'t> RowsRun<'t> {
     pub(super) fn new(seed: u64, store: Store, report: &'t mut RunReport) -> Checked<Self> {
         // Other random numbers than those of the steps, so that each is independent.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
-        let setting = Setting::new(&mut rng);
-        let server = RowsFixture::new(setting.server(store), seed);
+        let setting = Setting::new(&mut rng, seed);
+        let server = RowsFixture::new(setting.server(store), setting.tables().collect(), seed);
         let times = EditTimes::of(setting.by_time());
         let mut run = Self {
             setting,
@@ -86,6 +87,9 @@ impl<'t> RowsRun<'t> {
             times,
         };
         run.write_first_rows(&mut rng);
+        if run.setting.teams {
+            run.write_first_members(seed);
+        }
         if Rng::with_seed(seed ^ 0x006c_6561_7665).bool() {
             run.server.add_leaves();
         }
@@ -164,10 +168,14 @@ impl<'t> RowsRun<'t> {
             StepKind::Redo(at) => self.undo(at % count, true, &mut rng),
             StepKind::ReadVerdicts(at) => self.read_verdicts(at % count, rng.u8(..3)),
             StepKind::JumpClock(at) => {
-                jump_clock(&self.slots[at % count].device, &mut rng);
+                let slot = &mut self.slots[at % count];
+                let before = slot.device.host.now_micros();
+                jump_clock(&slot.device, &mut rng);
+                slot.subscriptions.is_set_back |= slot.device.host.now_micros() < before;
                 self.report.count("a clock jump");
                 Ok(())
             }
+            StepKind::Team(at) => self.team_step(at % count, &mut rng),
             StepKind::Copy(at) if count < DEVICES => self.copy(at % count),
             StepKind::Copy(_) => Ok(()),
             StepKind::ChangeSchema(at) => self.change_schema(at % count, &mut rng),
@@ -215,6 +223,10 @@ impl<'t> RowsRun<'t> {
     }
 
     pub(super) fn write_outside(&mut self, number: u32, rng: &mut Rng) {
+        if self.setting.teams && rng.u8(..4) == 0 {
+            let sql = self.team_statement(None, &format!("o{number}"), rng);
+            return self.outside_sql(&sql);
+        }
         let user = USERS[rng.usize(..2)];
         let id = format!("{}{}", &user[..1], rng.u8(..=self.setting.rows));
         let own = format!("WHERE id = '{id}'");
@@ -270,8 +282,7 @@ impl<'t> RowsRun<'t> {
 
     /// Grants or revokes a user's access to the rows of another.
     pub(super) fn set_access(&mut self, reader: &str, owner: &str, may: bool) {
-        self.slots.iter_mut().for_each(|slot| slot.stale = true);
-        self.push_history.forget_conflicts();
+        self.access_changed();
         if may {
             self.granted.insert((reader.to_owned(), owner.to_owned()));
             self.outside_sql(&format!(
@@ -282,6 +293,12 @@ impl<'t> RowsRun<'t> {
                 "DELETE FROM rejoin_bucket WHERE user_id = '{reader}' AND bucket = 'user:{owner}'"
             ));
         }
+    }
+
+    /// The rights of users have changed.
+    pub(super) fn access_changed(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.stale = true);
+        self.push_history.forget_conflicts();
     }
 
     fn change_owner(&mut self, rng: &mut Rng) {

@@ -16,7 +16,8 @@ use super::pushes::{
     AnsweredPush, OverwrittenCell, PushedGroup, cells, is_of_another, verdicts_of,
 };
 use super::server_schema::ServerSchema;
-use super::setting::{LEAVES, TABLES, create_leaves};
+use super::setting::{LEAVES, PLANS, create_leaves};
+use super::teams::{Members, TeamAccess, is_of_team, teams_of};
 use crate::backend::SideSession;
 use crate::simulate::Failure;
 use crate::simulate::wire::WireLog;
@@ -43,6 +44,12 @@ pub(super) struct RowsFixture {
     unlogged: RefCell<BTreeSet<MutationKey>>,
     /// The first violation.
     violation: RefCell<Option<Failure>>,
+    /// The synced tables, without the optional one.
+    tables: Vec<&'static str>,
+    /// The members of teams.
+    members: RefCell<Members>,
+    /// The subscriptions of the last pull.
+    pub(super) header: RefCell<Option<String>>,
     /// The number of the server's changes at the last pull, if there was one.
     pub(super) pulled: Cell<usize>,
     backup: RefCell<Option<(Backup, BTreeSet<MutationKey>)>>,
@@ -62,7 +69,7 @@ pub(super) struct RowsFixture {
 }
 
 impl RowsFixture {
-    pub(super) fn new(backend: Backend, seed: u64) -> Self {
+    pub(super) fn new(backend: Backend, tables: Vec<&'static str>, seed: u64) -> Self {
         let server = Self {
             backend,
             sender: Cell::new(0),
@@ -72,6 +79,9 @@ impl RowsFixture {
             ever: RefCell::default(),
             unlogged: RefCell::default(),
             violation: RefCell::default(),
+            tables,
+            members: RefCell::default(),
+            header: RefCell::default(),
             pulled: Cell::new(0),
             backup: RefCell::default(),
             side: RefCell::default(),
@@ -114,9 +124,29 @@ impl RowsFixture {
     /// Records the changes of the rows by this author.
     pub(super) fn record_changes(&self, by: Option<usize>) -> usize {
         let leaves = self.has_leaves().then_some(LEAVES);
-        let rows =
-            self.with_side_session(|side| history::read(side, TABLES.into_iter().chain(leaves)));
+        let rows = self.with_side_session(|side| {
+            history::read(side, self.tables.iter().copied().chain(leaves))
+        });
+        if by.is_none() && self.tables.contains(&PLANS) {
+            *self.members.borrow_mut() = self.read_members();
+        }
         self.history.borrow_mut().record_changes(rows, by)
+    }
+
+    fn read_members(&self) -> Members {
+        let sql = "SELECT user_id, team, role FROM members";
+        let rows = self.with_side_session(|side| side.query(&[sql]).remove(0).rows);
+        let member = |row: Vec<Option<String>>| {
+            let mut cells = row.into_iter().flatten();
+            Some(((cells.next()?, cells.next()?), cells.next()? != "viewer"))
+        };
+        rows.into_iter().filter_map(member).collect()
+    }
+
+    /// The rights of a request with these subscriptions.
+    pub(super) fn access(&self, user: &str, header: Option<&str>) -> TeamAccess {
+        let (user, members) = (user.to_owned(), self.members.borrow().clone());
+        TeamAccess { user, members, subscribed: teams_of(header) }
     }
 
     /// Runs statements of another program in one transaction, at the time of the server's clock.
@@ -205,7 +235,11 @@ impl RowsFixture {
 
     /// A push did something else than it reported.
     fn record_violation(&self, what: String) {
-        let violation = Failure::Invariant("accepted-is-applied", what);
+        self.record_failure("accepted-is-applied", what);
+    }
+
+    fn record_failure(&self, invariant: &'static str, what: String) {
+        let violation = Failure::Invariant(invariant, what);
         self.violation.borrow_mut().get_or_insert(violation);
     }
 
@@ -244,7 +278,9 @@ impl RowsFixture {
         if groups.len() != fresh.len() {
             self.record_violation(format!("accepted without a push: {fresh:?}"));
         }
-        self.check_push(user, &before, &groups, changed);
+        let access = self.access(user, request.subscriptions.as_deref());
+        self.check_push(&access, &before, &groups, changed);
+        self.check_rights(&access, changed);
         *self.stored.borrow_mut() = accepted_now;
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
         if changed == 0 {
@@ -280,7 +316,7 @@ impl RowsFixture {
     ///
     /// Of several changes of a cell in one push the last is written, and the first displaces the
     /// server's value.
-    fn check_push(&self, user: &str, before: &Rows, groups: &[&Group], changed: usize) {
+    fn check_push(&self, access: &TeamAccess, before: &Rows, groups: &[&Group], changed: usize) {
         let history = self.history();
         let mut cells_written: BTreeMap<(Name, String), (Option<String>, &Group, &Change)> =
             BTreeMap::new();
@@ -303,7 +339,10 @@ impl RowsFixture {
             let there = history.now.get(name).is_some_and(is_live);
             let deletes = *operation == Operation::Delete;
             // If its user sees no row, a delete is accepted even if another user has the row.
-            if there == deletes && !(deletes && is_of_another(&history.now, name, user)) {
+            let is_unseen = is_of_another(&history.now, name, &access.user)
+                || is_of_team(name)
+                    && !history.now.get(name).is_some_and(|row| access.member_reads(row));
+            if there == deletes && !(deletes && is_unseen) {
                 self.record_violation(format!("accepted, and not done: {operation:?} of {name:?}"));
             }
         }
@@ -334,6 +373,31 @@ impl RowsFixture {
                 ));
             }
             self.record_deleted(&rows, change);
+        }
+    }
+
+    /// The user of a push could write the rows that it changed, as they were and as they are.
+    fn check_rights(&self, access: &TeamAccess, changed: usize) {
+        let history = self.history();
+        for change in history.changes.iter().skip(history.tick() - changed) {
+            let before = change.before.as_ref().filter(|row| is_live(row));
+            let mut rows = before.into_iter().chain(&change.after);
+            if is_of_team(&change.name) && !rows.all(|row| access.writes(&change.name, row)) {
+                self.record_failure(
+                    "writes-need-the-right",
+                    format!("{access:?} wrote {change:?}"),
+                );
+            }
+        }
+    }
+
+    /// A response has no row that its user may not read.
+    fn check_reads(&self, user: &str, request: &Request, answer: &Response) {
+        let Ok(json) = serde_json::from_slice(&answer.body) else { return };
+        let (access, mut found) = (self.access(user, request.subscriptions.as_deref()), Vec::new());
+        access.forbidden(&json, "", &mut found);
+        if let Some(row) = found.first() {
+            self.record_failure("reads-need-the-right", format!("{access:?} received {row}"));
         }
     }
 
@@ -385,13 +449,19 @@ impl RowsFixture {
             self.wire.count("a changed schema (409)");
         }
         let is_good = answer.is_some_and(|answer| answer.status == 200);
+        if let Some(answer) = answer.filter(|_| self.tables.contains(&PLANS)) {
+            self.check_reads(user, request, answer);
+        }
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
         match request.path.as_str() {
             "/sync/push" => self.record_push(user, request, answer),
             "/sync/pull" if text.contains("\"snapshot_required\":true") => {
                 self.wire.count("rebuilds");
             }
-            "/sync/pull" if is_good => self.pulled.set(self.history().tick()),
+            "/sync/pull" if is_good => {
+                self.pulled.set(self.history().tick());
+                self.header.borrow_mut().clone_from(&request.subscriptions);
+            }
             "/sync/snapshot" if is_good => self.wire.count("snapshots"),
             _ => {}
         }

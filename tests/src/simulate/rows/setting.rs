@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rejoin_core::{Actions, Parameter, ParameterType, Policy};
-use rejoin_server::{Limits, TableConfig};
+use rejoin_server::{Limits, MembershipConfig, PushPolicy, StreamConfig, TableConfig};
 
 use crate::{Backend, Store};
 
@@ -31,6 +31,24 @@ const SQL: &str = "
     CREATE TABLE takings (id TEXT PRIMARY KEY, tally_id TEXT, n INTEGER, user_id TEXT, updated_at TEXT);
     CREATE TABLE kinds (id TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
 ";
+
+/// The tables of teams: users read the plans of their teams, and the jobs of those of their teams
+/// to which a device subscribes. Members who are no viewers write both.
+pub(super) const TEAM_TABLES: [&str; 2] = [PLANS, JOBS];
+pub(super) const PLANS: &str = "plans";
+pub(super) const JOBS: &str = "jobs";
+
+/// `plans` are soft-deleted, `jobs` are hard-deleted. `members` is the app's own table.
+const TEAM_SQL: &str = "
+    CREATE TABLE plans (id TEXT PRIMARY KEY, team TEXT, name TEXT, note TEXT, updated_at TEXT, deleted_at TEXT);
+    CREATE TABLE jobs (id TEXT PRIMARY KEY, team TEXT, name TEXT, note TEXT, updated_at TEXT);
+    CREATE TABLE members (user_id TEXT, team TEXT, role TEXT NOT NULL, PRIMARY KEY (user_id, team));
+";
+
+/// Whether a run has teams: every third one.
+pub(super) fn has_teams(seed: u64) -> bool {
+    Rng::with_seed(seed ^ 0x7465_616d).u8(..3) == 0
+}
 
 /// The optional table. The names of a user's rows in it are unique, which only the
 /// server checks: by triggers, because SQLite tables may have no UNIQUE beside the key.
@@ -121,10 +139,12 @@ pub(super) struct Setting {
     pub(super) tallies: Policy,
     /// Number of keys that each user writes, by table.
     pub(super) rows: u8,
+    /// Whether users are members of teams, and devices subscribe to their rows.
+    pub(super) teams: bool,
 }
 
 impl Setting {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    pub(super) fn new(rng: &mut Rng, seed: u64) -> Self {
         let users = match rng.u8(..10) {
             0..3 => vec!["ana", "ana"],
             3 => vec!["ana", "ben"],
@@ -135,7 +155,7 @@ impl Setting {
         };
         let policies = [policy(rng), policy(rng)];
         let tallies = if rng.bool() { Policy::Rebase } else { Policy::AcceptServer };
-        Self { users, policies, tallies, rows: rng.u8(1..4) }
+        Self { users, policies, tallies, rows: rng.u8(1..4), teams: has_teams(seed) }
     }
 
     pub(super) fn server(&self, store: Store) -> Backend {
@@ -149,7 +169,38 @@ impl Setting {
             TableConfig::owned("takings", "user_id"),
             TableConfig::global("kinds"),
         ];
-        Backend::made(store, SQL, tables, Limits::default())
+        if self.teams {
+            self.with_teams(store, tables)
+        } else {
+            Backend::made(store, SQL, tables, Limits::default())
+        }
+    }
+
+    /// A server with the rows of teams too.
+    fn with_teams(&self, store: Store, mut tables: Vec<TableConfig>) -> Backend {
+        tables.extend(TEAM_TABLES.map(|table| {
+            let prefix = if table == PLANS { "team:" } else { "job:" };
+            let table = TableConfig::new(table).with_policy(self.policy(table));
+            table.with_bucket("team", prefix).with_push(PushPolicy::Bucket)
+        }));
+        let mut server =
+            Backend::made(store, &format!("{SQL}{TEAM_SQL}"), tables, Limits::default());
+        let query =
+            "SELECT user_id, 'team:' || team AS bucket, role <> 'viewer' AS writes FROM members";
+        let tables = vec!["members".to_owned()];
+        server.set_membership(MembershipConfig { query: query.to_owned(), tables });
+        let allow = "SELECT role <> 'viewer' FROM members WHERE user_id = :user AND team = :team";
+        let stream = StreamConfig::new(JOBS, "job:{team}", allow);
+        server.add_stream(stream.with_parameter(Parameter::new("team", ParameterType::Text)));
+        server
+    }
+
+    /// The tables of the server, without the optional one.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &'static str> + use<> {
+        TABLES.into_iter().chain(TEAM_TABLES.into_iter().filter({
+            let teams = self.teams;
+            move |_| teams
+        }))
     }
 
     /// The tables in which the later edit wins.
@@ -163,6 +214,11 @@ impl Setting {
             "items" | "parts" => self.policies[0],
             "marks" => self.policies[1],
             "tallies" => self.tallies,
+            // No time decides: the model of later edits has no rows that a user does not see.
+            PLANS | JOBS => match self.policies[usize::from(table == JOBS)] {
+                Policy::LastWriteWins => Policy::AcceptServer,
+                policy => policy,
+            },
             _ => Policy::AcceptServer,
         }
     }

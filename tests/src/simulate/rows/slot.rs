@@ -13,6 +13,7 @@ use super::device_state::{self, DeviceState};
 use super::history::Name;
 use super::push_invariants::WithdrawnMutation;
 use super::setting::DRAFTS;
+use super::teams::Subscriptions;
 use crate::Device;
 
 /// A verdict as the app received it: the mutation's id, its attempt, its kind.
@@ -47,6 +48,10 @@ pub(super) struct DeviceSlot {
     /// the current exchange.
     pub(super) withdrawn: Vec<WithdrawnMutation>,
     pub(super) open: Vec<WithdrawnMutation>,
+    /// The subscriptions of its last pull that had a response.
+    pub(super) header: Option<String>,
+    /// Those that its app has.
+    pub(super) subscriptions: Subscriptions,
     /// Whether its app is an older version, without actions.
     pub(super) is_older: bool,
     actions: Arc<Actions>,
@@ -57,6 +62,8 @@ impl DeviceSlot {
         perform::set_actions(device.engine(), actions.clone(), false)
             .expect("actions that are in order");
         device.try_write(DRAFTS);
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.start(device.engine());
         Self {
             device,
             original,
@@ -72,6 +79,8 @@ impl DeviceSlot {
             accepted: Vec::new(),
             withdrawn: Vec::new(),
             open: Vec::new(),
+            header: None,
+            subscriptions,
             is_older: false,
             actions,
         }
@@ -95,6 +104,7 @@ impl DeviceSlot {
         let actions = if self.is_older { none() } else { self.actions.clone() };
         perform::set_actions(self.device.engine(), actions, false)
             .expect("actions that are in order");
+        self.subscriptions.start(self.device.engine());
     }
 
     /// Starts the app on the files that a crash left.
@@ -109,6 +119,7 @@ impl DeviceSlot {
         self.reported.clear();
         self.accepted.clear();
         self.withdrawn.clear();
+        self.subscriptions.clear();
         (self.acknowledged, self.pulled, self.known, self.stale) = (0, 0, 0, true);
         (self.epoch, self.is_reset) = (0, false);
     }
@@ -124,6 +135,9 @@ impl DeviceSlot {
         copy.acknowledged = self.acknowledged;
         copy.accepted.clone_from(&self.accepted);
         copy.withdrawn.clone_from(&self.withdrawn);
+        copy.header.clone_from(&self.header);
+        copy.subscriptions = self.subscriptions.copy();
+        copy.subscriptions.start(copy.device.engine());
         copy
     }
 

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::scenarios::Scenario;
+use super::setting::has_teams;
 use crate::Fault;
 use crate::simulate::exchange::{Step, fault};
 
@@ -75,6 +76,8 @@ pub enum StepKind {
     ChangeOwner,
     /// A sequence of steps that rarely occurs by chance.
     Scenario(usize, Scenario),
+    /// A change of a team's members or rows, or of the subscriptions of a device.
+    Team(usize),
 }
 
 /// The faults of exchanges.
@@ -96,7 +99,15 @@ pub(super) fn of(seed: u64) -> Vec<Step<StepKind>> {
     let mut rng = Rng::with_seed(seed);
     // The setting uses the random numbers of the seed itself.
     rng.u64(..);
-    (0..STEPS).map(|number| step(&mut rng, number)).collect()
+    let mut steps: Vec<_> = (0..STEPS).map(|number| step(&mut rng, number)).collect();
+    if has_teams(seed) {
+        for step in &mut steps {
+            if rng.u8(..5) < 2 {
+                step.kind = StepKind::Team(rng.usize(..60));
+            }
+        }
+    }
+    steps
 }
 
 fn step(rng: &mut Rng, number: u32) -> Step<StepKind> {

@@ -50,6 +50,9 @@ impl RowsRun<'_> {
     }
 
     fn statement(&mut self, at: usize, value: &str, bad: bool, rng: &mut Rng) -> String {
+        if self.setting.teams && !bad && rng.u8(..3) == 0 {
+            return self.team_statement(Some(at), value, rng);
+        }
         let mut first = &self.slots[at].device.user.clone()[..1];
         if rng.u8(..14) == 0 {
             first = &USERS[rng.usize(..2)][..1];
@@ -267,6 +270,10 @@ impl RowsRun<'_> {
         let schema = self.slots[at].device.engine().schema().clone();
         let slot = &self.slots[at];
         let DeviceState { view, queue, .. } = &slot.state;
+        let lacks = retried.iter().filter(|id| {
+            self.mutations.get(**id).is_some_and(|one| self.may_lack_right(at, &one.rows))
+        });
+        let lacks: Vec<MutationId> = lacks.copied().collect();
         let is_there = |name: &Name| {
             let mut rows = [before, view].into_iter().filter_map(|rows| rows.get(name));
             rows.any(is_live)
@@ -277,6 +284,7 @@ impl RowsRun<'_> {
             let Some(written) = self.mutations.get_mut(one.id) else { continue };
             written.retried_on_missing_row |= names.any(|name| !is_there(&name));
             written.retried = true;
+            written.lost_right |= lacks.contains(&one.id);
             // Its author has seen the current rows.
             written.saw.extend(slot.versions(&written.rows));
         }
