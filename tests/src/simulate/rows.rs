@@ -7,8 +7,9 @@
 //! change. A mutation is parked only if another write touched its rows. No push overwrites a value
 //! that its device never had. A push sends what was written and what a server had; if it is
 //! accepted, all of it is written to the columns meant. A response of another schema changes
-//! nothing. After a whole pass without other writers, device and server agree. After some quiet
-//! passes nothing is pending and all devices agree.
+//! nothing. No request reads or writes a team's row without the right at that moment. After a whole
+//! pass without other writers, device and server agree. After some quiet passes nothing is pending
+//! and all devices agree.
 
 mod crash_point;
 mod device_state;

@@ -17,6 +17,7 @@ use super::push_invariants::WithdrawnMutation;
 use super::pushes::OverwrittenCell;
 use super::run::RowsRun;
 use super::schema::{self, TINT};
+use super::setting::JOBS;
 use super::teams::is_of_team;
 use crate::simulate::{Checked, broken};
 
@@ -330,6 +331,9 @@ impl RowsRun<'_> {
         let base = &self.slots[at].state.base;
         if *base == shown {
             self.report.count("passes after which device and server agree");
+            if base.keys().any(|name| name.0 == JOBS) {
+                self.report.count("rows of a subscription");
+            }
             return Ok(());
         }
         let names: BTreeSet<_> = base.keys().chain(shown.keys()).collect();

@@ -2,9 +2,9 @@
 
 use rejoin_protocol::mutant::Mutant::{
     AfterIgnored, AnswerByPieces, BlindWritesFree, BucketsUnwalked, CancelForgets, ColumnsByName,
-    GuardLeftOpen, HistoryNotRecalled, LostPageTaken, NoClosureByRows, NoRecheck, NoTakeOver,
-    NotStartedOver, OtherLifeUnnoticed, ReadsUntied, UncertainJudged, UncertainRunAgain,
-    UndoOverLater, VerdictForgotten, WatermarkIgnored,
+    EndedNotSent, GuardLeftOpen, HistoryNotRecalled, LostPageTaken, NoClosureByRows, NoRecheck,
+    NoTakeOver, NotStartedOver, OtherLifeUnnoticed, ReadersWrite, ReadsUntied, UncertainJudged,
+    UncertainRunAgain, UndoOverLater, VerdictForgotten, WatermarkIgnored,
 };
 
 use crate::simulate::{Switch, switches};
@@ -30,5 +30,7 @@ pub(super) const SWITCHES: &[Switch] = switches! {
     "O14", HistoryNotRecalled, 1 => "acceptance-survives-restore";
     "S1", ColumnsByName, 22 => "column-is-the-one-meant";
     "C3", WatermarkIgnored, 9 => "base-is-what-the-server-shows", "devices-agree";
+    "A1", ReadersWrite, 12 => "writes-need-the-right";
+    "A2", EndedNotSent, 105 => "conflict-for-a-reason", "rejected-for-a-reason";
     "C4", BucketsUnwalked, 8 => "base-is-what-the-server-shows", "devices-agree";
 };

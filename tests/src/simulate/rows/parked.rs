@@ -19,11 +19,17 @@ impl RowsRun<'_> {
     pub(super) fn check_parked(&mut self, at: usize, one: &Mutation) -> Checked {
         let Some(written) = self.mutations.get(one.id) else { return Ok(()) };
         self.report.count(parked_event(one));
+        if written.lost_right {
+            self.report.count("parked, perhaps for a lost right");
+        }
         let history = self.server.history();
         let touched = written.rows.iter().any(|name| history.others_wrote(name, at, written.known));
         drop(history);
         let invariant = match one.reason {
             Some(ParkReason::Rejected) if !self.may_be_rejected(written) => REJECTED,
+            Some(ParkReason::Refused) if lacks_right(one) && !self.may_be_rejected(written) => {
+                REJECTED
+            }
             // Time alone decides, and the last writer of the row may be this very device.
             Some(ParkReason::Conflicted) if is_superseded(one) => return Ok(()),
             Some(ParkReason::Conflicted) if self.is_decided_on_device(written, one) => {
@@ -175,6 +181,11 @@ impl RowsRun<'_> {
 
 fn creates(written: &WrittenMutation) -> bool {
     written.first.effect.rows.iter().any(|patch| patch.kind == PatchKind::Insert)
+}
+
+/// Whether the server's reason is a missing right.
+fn lacks_right(parked: &Mutation) -> bool {
+    parked.detail.as_deref().unwrap_or_default().contains("\"ownership\"")
 }
 
 fn is_superseded(parked: &Mutation) -> bool {

@@ -88,7 +88,7 @@ impl<'t> RowsRun<'t> {
         };
         run.write_first_rows(&mut rng);
         if run.setting.teams {
-            run.write_first_members(seed);
+            run.write_first_teams(seed);
         }
         if Rng::with_seed(seed ^ 0x006c_6561_7665).bool() {
             run.server.add_leaves();

@@ -17,7 +17,7 @@ use super::pushes::{
 };
 use super::server_schema::ServerSchema;
 use super::setting::{LEAVES, PLANS, create_leaves};
-use super::teams::{Members, TeamAccess, is_of_team, teams_of};
+use super::teams::{Members, TeamAccess, is_of_team};
 use crate::backend::SideSession;
 use crate::simulate::Failure;
 use crate::simulate::wire::WireLog;
@@ -47,7 +47,7 @@ pub(super) struct RowsFixture {
     /// The synced tables, without the optional one.
     tables: Vec<&'static str>,
     /// The members of teams.
-    members: RefCell<Members>,
+    pub(super) members: RefCell<Members>,
     /// The subscriptions of the last pull.
     pub(super) header: RefCell<Option<String>>,
     /// The number of the server's changes at the last pull, if there was one.
@@ -133,22 +133,6 @@ impl RowsFixture {
         self.history.borrow_mut().record_changes(rows, by)
     }
 
-    fn read_members(&self) -> Members {
-        let sql = "SELECT user_id, team, role FROM members";
-        let rows = self.with_side_session(|side| side.query(&[sql]).remove(0).rows);
-        let member = |row: Vec<Option<String>>| {
-            let mut cells = row.into_iter().flatten();
-            Some(((cells.next()?, cells.next()?), cells.next()? != "viewer"))
-        };
-        rows.into_iter().filter_map(member).collect()
-    }
-
-    /// The rights of a request with these subscriptions.
-    pub(super) fn access(&self, user: &str, header: Option<&str>) -> TeamAccess {
-        let (user, members) = (user.to_owned(), self.members.borrow().clone());
-        TeamAccess { user, members, subscribed: teams_of(header) }
-    }
-
     /// Runs statements of another program in one transaction, at the time of the server's clock.
     ///
     /// # Errors
@@ -157,7 +141,7 @@ impl RowsFixture {
         self.with_side_session(|side| side.write_at(self.backend.clock.now(), sql))
     }
 
-    fn with_side_session<T>(&self, work: impl FnOnce(&SideSession) -> T) -> T {
+    pub(super) fn with_side_session<T>(&self, work: impl FnOnce(&SideSession) -> T) -> T {
         let mut kept = self.side.borrow_mut();
         work(kept.get_or_insert_with(|| self.backend.side_session()))
     }
@@ -238,7 +222,7 @@ impl RowsFixture {
         self.record_failure("accepted-is-applied", what);
     }
 
-    fn record_failure(&self, invariant: &'static str, what: String) {
+    pub(super) fn record_failure(&self, invariant: &'static str, what: String) {
         let violation = Failure::Invariant(invariant, what);
         self.violation.borrow_mut().get_or_insert(violation);
     }
@@ -373,31 +357,6 @@ impl RowsFixture {
                 ));
             }
             self.record_deleted(&rows, change);
-        }
-    }
-
-    /// The user of a push could write the rows that it changed, as they were and as they are.
-    fn check_rights(&self, access: &TeamAccess, changed: usize) {
-        let history = self.history();
-        for change in history.changes.iter().skip(history.tick() - changed) {
-            let before = change.before.as_ref().filter(|row| is_live(row));
-            let mut rows = before.into_iter().chain(&change.after);
-            if is_of_team(&change.name) && !rows.all(|row| access.writes(&change.name, row)) {
-                self.record_failure(
-                    "writes-need-the-right",
-                    format!("{access:?} wrote {change:?}"),
-                );
-            }
-        }
-    }
-
-    /// A response has no row that its user may not read.
-    fn check_reads(&self, user: &str, request: &Request, answer: &Response) {
-        let Ok(json) = serde_json::from_slice(&answer.body) else { return };
-        let (access, mut found) = (self.access(user, request.subscriptions.as_deref()), Vec::new());
-        access.forbidden(&json, "", &mut found);
-        if let Some(row) = found.first() {
-            self.record_failure("reads-need-the-right", format!("{access:?} received {row}"));
         }
     }
 

@@ -47,7 +47,7 @@ const TEAM_SQL: &str = "
 
 /// Whether a run has teams: every third one.
 pub(super) fn has_teams(seed: u64) -> bool {
-    Rng::with_seed(seed ^ 0x7465_616d).u8(..3) == 0
+    Rng::with_seed(seed ^ 0x0074_6561_6d73).u8(..3) == 0
 }
 
 /// The optional table. The names of a user's rows in it are unique, which only the

@@ -2,20 +2,24 @@
 //! subscribe to the rows of a team.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
 use rejoin_core::StreamParameters;
 use rejoin_core::engine::Engine;
+use rejoin_core::engine::queue::mutation::MutationState;
 use rejoin_core::engine::subscription::{
     self, StoredStream, StreamKey, StreamRequest, SubscriptionObserver,
 };
+use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::wire::subscription::parse;
 use serde_json::Value as Json;
 
-use super::history::{Name, Row};
+use super::history::{Name, Row, is_live};
+use super::mutations::WrittenMutation;
 use super::run::RowsRun;
+use super::server::RowsFixture;
 use super::setting::{JOBS, PLANS, TEAM_TABLES, USERS};
 use crate::simulate::{Checked, broken};
 
@@ -38,34 +42,37 @@ pub(super) struct TeamAccess {
 }
 
 impl TeamAccess {
-    fn of(&self, name: &Name, row: &Row, may: impl Fn(bool) -> bool) -> bool {
+    fn may(&self, name: &Name, row: &Row, allows: impl Fn(bool) -> bool) -> bool {
         let team = row.get("team").cloned().unwrap_or_default();
         let is_held = name.0 != JOBS || self.subscribed.contains(&team);
-        is_held && self.members.get(&(self.user.clone(), team)).is_some_and(|writes| may(*writes))
+        is_held
+            && self.members.get(&(self.user.clone(), team)).is_some_and(|writes| allows(*writes))
     }
 
     pub(super) fn reads(&self, name: &Name, row: &Row) -> bool {
-        self.of(name, row, |_| true)
+        self.may(name, row, |_| true)
     }
 
     /// Whether the user reads the row, if the request subscribes to it.
     pub(super) fn member_reads(&self, row: &Row) -> bool {
-        self.of(&(PLANS.to_owned(), String::new()), row, |_| true)
+        self.may(&(PLANS.to_owned(), String::new()), row, |_| true)
     }
 
     /// Whether the user writes the row, if the request subscribes to it.
     pub(super) fn member_writes(&self, row: &Row) -> bool {
-        self.of(&(PLANS.to_owned(), String::new()), row, |writes| writes)
+        self.may(&(PLANS.to_owned(), String::new()), row, |writes| writes)
     }
 
     pub(super) fn writes(&self, name: &Name, row: &Row) -> bool {
-        self.of(name, row, |writes| writes)
+        self.may(name, row, |writes| writes)
     }
 
     /// The rows in a response that the user may not read.
     pub(super) fn forbidden(&self, answer: &Json, table: &str, found: &mut Vec<String>) {
         match answer {
             Json::Array(all) => all.iter().for_each(|one| self.forbidden(one, table, found)),
+            // The verdict on an accepted mutation is repeated as it was.
+            Json::Object(members) if members.get("verdict").is_some_and(|it| it == "accepted") => {}
             Json::Object(members) => {
                 let table = members.get("table_name").and_then(Json::as_str).unwrap_or(table);
                 if let Some(Json::String(team)) = members.get("team") {
@@ -138,7 +145,7 @@ impl Subscriptions {
         self.lapsed.clear();
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn held(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.held.0.lock().expect("no panic while it is locked")
     }
 
@@ -155,11 +162,62 @@ impl Subscriptions {
     }
 }
 
+impl RowsFixture {
+    pub(super) fn read_members(&self) -> Members {
+        let sql = "SELECT user_id, team, role FROM members";
+        let rows = self.with_side_session(|side| side.query(&[sql]).remove(0).rows);
+        let member = |row: Vec<Option<String>>| {
+            let mut cells = row.into_iter().flatten();
+            Some(((cells.next()?, cells.next()?), cells.next()? != "viewer"))
+        };
+        rows.into_iter().filter_map(member).collect()
+    }
+
+    /// The rights of a request with these subscriptions.
+    pub(super) fn access(&self, user: &str, header: Option<&str>) -> TeamAccess {
+        let (user, members) = (user.to_owned(), self.members.borrow().clone());
+        TeamAccess { user, members, subscribed: teams_of(header) }
+    }
+
+    /// The user of a push could write the rows that it changed, as they were and as they are.
+    pub(super) fn check_rights(&self, access: &TeamAccess, changed: usize) {
+        let history = self.history();
+        for change in history.changes.iter().skip(history.tick() - changed) {
+            let before = change.before.as_ref().filter(|row| is_live(row));
+            let mut rows = before.into_iter().chain(&change.after);
+            if !is_of_team(&change.name) {
+                continue;
+            }
+            self.wire.count("writes of a team's rows");
+            if !rows.all(|row| access.writes(&change.name, row)) {
+                self.record_failure(
+                    "writes-need-the-right",
+                    format!("{access:?} wrote {change:?}"),
+                );
+            }
+        }
+    }
+
+    /// A response has no row that its user may not read.
+    pub(super) fn check_reads(&self, user: &str, request: &Request, answer: &Response) {
+        let Ok(json) = serde_json::from_slice(&answer.body) else { return };
+        let (access, mut found) = (self.access(user, request.subscriptions.as_deref()), Vec::new());
+        access.forbidden(&json, "", &mut found);
+        if let Some(row) = found.first() {
+            self.record_failure("reads-need-the-right", format!("{access:?} received {row}"));
+        }
+    }
+}
+
 impl RowsRun<'_> {
-    /// Most users are members before any device syncs.
-    pub(super) fn write_first_members(&mut self, seed: u64) {
+    /// Before any device syncs, teams have rows, and most users are members.
+    pub(super) fn write_first_teams(&mut self, seed: u64) {
         let mut rng = Rng::with_seed(seed);
-        (0..6).for_each(|_| self.change_role(TEAMS[rng.usize(..2)], &mut rng));
+        for number in 0..8 {
+            self.change_role(TEAMS[number % 2], &mut rng);
+            let sql = self.team_statement(None, &format!("f{number}"), &mut rng);
+            self.outside_sql(&sql);
+        }
     }
 
     pub(super) fn team_step(&mut self, at: usize, rng: &mut Rng) -> Checked {
@@ -170,7 +228,19 @@ impl RowsRun<'_> {
                 Ok(())
             }
             3..6 => self.subscribe(at, team, rng),
-            _ => self.end_subscription(at, team, rng.bool()),
+            _ => {
+                let jobs = self.slots[at].state.view.iter().filter(|(name, row)| {
+                    name.0 == JOBS && row.get("team").is_some_and(|other| other == team)
+                });
+                if let Some((_, id)) =
+                    rng.choice(jobs.map(|(name, _)| name.clone()).collect::<Vec<_>>())
+                {
+                    let sql =
+                        format!("UPDATE jobs SET name = 'j{}' WHERE id = '{id}'", rng.u32(..));
+                    self.write_sql(at, &sql, false)?;
+                }
+                self.end_subscription(at, team, rng.bool())
+            }
         }
     }
 
@@ -187,9 +257,7 @@ impl RowsRun<'_> {
 
     pub(super) fn set_role(&mut self, user: &str, team: &str, role: Option<&str>) {
         self.access_changed();
-        let own = |one: &&mut super::mutations::WrittenMutation| {
-            one.user == user && one.rows.iter().any(is_of_team)
-        };
+        let own = |one: &&mut WrittenMutation| one.user == user && one.rows.iter().any(is_of_team);
         self.mutations.written.iter_mut().filter(own).for_each(|one| one.lost_right = true);
         let gone = format!("DELETE FROM members WHERE user_id = '{user}' AND team = '{team}'");
         match role {
@@ -221,19 +289,21 @@ impl RowsRun<'_> {
     /// The app ends a subscription now, or holds it no longer.
     fn end_subscription(&mut self, at: usize, team: &str, now: bool) -> Checked {
         let slot = &mut self.slots[at];
-        let engine = slot.device.engine();
-        let was_held = slot.subscriptions.held.0.lock().is_ok_and(|mut held| held.remove(team));
+        if !slot.subscriptions.current().contains(team) {
+            return Ok(());
+        }
+        let was_held = slot.subscriptions.held().remove(team);
         let done = if now {
             slot.subscriptions.lasting.remove(team);
-            subscription::end(engine, &key(team))
+            subscription::end(slot.device.engine(), &key(team))
         } else if was_held {
             slot.subscriptions.lapsed.insert(team.to_owned());
-            subscription::release(engine, &key(team))
+            subscription::release(slot.device.engine(), &key(team))
         } else {
             return Ok(());
         };
         done.map_err(|error| format!("ending a subscription: {error}"))?;
-        let waits = slot.state.queue.iter().any(|one| one.effect.rows.len() > 0);
+        let waits = slot.state.queue.iter().any(|one| one.state != MutationState::Parked);
         self.report.count(if waits {
             "a subscription ends under edits"
         } else {

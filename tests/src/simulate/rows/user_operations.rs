@@ -50,7 +50,7 @@ impl RowsRun<'_> {
     }
 
     fn statement(&mut self, at: usize, value: &str, bad: bool, rng: &mut Rng) -> String {
-        if self.setting.teams && !bad && rng.u8(..3) == 0 {
+        if self.setting.teams && !bad && rng.bool() {
             return self.team_statement(Some(at), value, rng);
         }
         let mut first = &self.slots[at].device.user.clone()[..1];
