@@ -338,18 +338,19 @@ impl RowsRun<'_> {
         }
     }
 
-    /// Whether the server may refuse an edit of these rows, as far as its device knows: its user
-    /// writes not all of the teams, or it is not subscribed to one.
+    /// Whether an edit of these rows may be parked although no other writer touches them: its user
+    /// writes not all of the teams, or the rows of a subscription are not loaded.
     pub(super) fn may_lack_right(&self, at: usize, rows: &[Name]) -> bool {
         let slot = &self.slots[at];
         let access = self.server.access(&slot.device.user, None);
         let access = TeamAccess { subscribed: slot.subscriptions.current(), ..access };
+        let history = self.server.history();
         let lacks = |name: &&Name| {
             let known = [&slot.state.view, &slot.state.base].map(|rows| rows.get(*name));
-            let mut known = known.into_iter().flatten();
-            slot.stale
-                || known.clone().next().is_none()
-                || !known.all(|row| access.writes(name, row))
+            let is_unloaded = known[1].is_none() && history.now.contains_key(*name);
+            let known: Vec<_> = known.into_iter().flatten().collect();
+            let writes = known.iter().all(|row| access.writes(name, row));
+            slot.stale || is_unloaded || known.is_empty() || !writes
         };
         rows.iter().filter(|name| is_of_team(name)).any(|name| lacks(&name))
     }
