@@ -4,7 +4,7 @@
 mod language;
 
 use crate::built::Built;
-use crate::process::{cargo, succeeds, version};
+use crate::process::{self, become_it, cargo, missing, succeeds};
 use crate::report::Count;
 use crate::toolchain::powersync;
 use language::Language;
@@ -44,10 +44,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if counts {
         let mut bench = Built::now()?.program("rejoin-bench")?;
         bench.args(&arguments);
-        return crate::process::become_it(bench);
+        return become_it(bench);
     }
     let fixed = ["run", "--release", "--package", "rejoin-bench", "--"];
-    crate::process::become_it(cargo(&fixed, &arguments))
+    become_it(cargo(&fixed, &arguments))
 }
 
 /// Instruction counts are compared across commits, so any profile works. It is the build of the gate
@@ -56,8 +56,8 @@ const COUNTING: [&str; 2] = ["--gate", "--write-baseline"];
 
 /// Fails if a workload needs more instructions than `bench/baseline.json` allows.
 pub(crate) fn gate() -> anyhow::Result<Count> {
-    if version("valgrind", "--version").is_none() {
-        return Ok(Count::skipped("instruction counts: there is no valgrind on the PATH"));
+    if let Some(missing) = missing(&["valgrind"]) {
+        return Ok(Count::skipped(&format!("instruction counts: {missing}")));
     }
     let mut bench = Built::now()?.program("rejoin-bench")?;
     bench.arg("--gate");
@@ -73,16 +73,14 @@ fn powersync(further: &[String]) -> anyhow::Result<ExitCode> {
     }
     let mut bench = cargo(&fixed, further);
     bench.env("REJOIN_BENCH_POWERSYNC", extension);
-    crate::process::become_it(bench)
+    become_it(bench)
 }
 
 /// The server is measured as deployed: its binary, next to the benchmark program.
 fn server(further: &[String]) -> anyhow::Result<ExitCode> {
     let both = ["--package", "rejoin-server", "--package", "rejoin-server-bench"];
     let build = ["build", "--release", "--bins"];
-    if !succeeds(cargo(&[&build[..], &both].concat(), &[]))? {
-        return Ok(ExitCode::FAILURE);
-    }
+    process::run(cargo(&[&build[..], &both].concat(), &[]))?;
     let fixed = ["run", "--release", "--package", "rejoin-server-bench", "--"];
-    crate::process::become_it(cargo(&fixed, further))
+    become_it(cargo(&fixed, further))
 }

@@ -5,7 +5,7 @@
 //! `--check` verifies that it is current.
 
 use crate::built::Built;
-use crate::process::{self, succeeds};
+use crate::process::{missing, run as run_it};
 use crate::report::{self, Count};
 use crate::toolchain::ubrn::{Flavor, Ubrn};
 use crate::workspace;
@@ -96,13 +96,10 @@ fn each(take: impl Fn(Language, &Files) -> Result<bool>) -> Result<Count> {
     let mut count = Count::default();
     for language in LANGUAGES {
         let needs_npm = language.flavor().is_some() && Ubrn::found()?.is_none();
-        if needs_npm && process::version("npm", "--version").is_none() {
-            count += Count::skipped(&format!(
-                "{language:?}: there is no npm on the PATH to make its generator with"
-            ));
-            continue;
-        }
-        count += Count::one(take(language, &written(&built, language)?)?);
+        count += match missing(&["npm"]).filter(|_| needs_npm) {
+            Some(missing) => Count::skipped(&format!("the generator of {language:?}: {missing}")),
+            None => Count::one(take(language, &written(&built, language)?)?),
+        };
     }
     Ok(count)
 }
@@ -111,10 +108,10 @@ fn each(take: impl Fn(Language, &Files) -> Result<bool>) -> Result<Count> {
 fn written(built: &Built, language: Language) -> Result<Files> {
     // Next to the library: outside the tree, on the same disk, and overwritten by the next run.
     let name = format!("rejoin-bindings-{}", std::process::id());
-    let folder = built.library()?.with_file_name(name);
+    let folder = built.folder().join(name);
     fs::create_dir_all(&folder)?;
     let files = generator(built, language, &folder).and_then(|command| {
-        ensure!(succeeds(command)?, "the generator failed");
+        run_it(command)?;
         collect(language, &folder)
     });
     fs::remove_dir_all(&folder)?;
@@ -124,11 +121,11 @@ fn written(built: &Built, language: Language) -> Result<Files> {
 fn generator(built: &Built, language: Language, folder: &Path) -> Result<Command> {
     if let Some(flavor) = language.flavor() {
         let manifest = workspace::root().join("bindings/Cargo.toml");
-        return Ok(Ubrn::ensure()?.generate(flavor, &manifest, built.library()?, folder));
+        return Ok(Ubrn::ensure()?.generate(flavor, &manifest, &built.library()?, folder));
     }
     let name = if language == Language::Kotlin { "kotlin" } else { "swift" };
     let mut command = built.program("uniffi-bindgen")?;
-    command.args(["--language", name, "--out-dir"]).args([folder, built.library()?]);
+    command.args(["--language", name, "--out-dir"]).arg(folder).arg(built.library()?);
     Ok(command)
 }
 

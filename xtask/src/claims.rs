@@ -8,37 +8,9 @@ use crate::process::{announce, for_each_line};
 use crate::report::Count;
 use anyhow::{Result, ensure};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 /// Concurrent runs; each is a server and two devices.
 const AT_ONCE: usize = 2;
-
-/// One run of a program.
-#[derive(Debug, Default)]
-struct Claims {
-    held: Vec<u32>,
-    broken: Vec<u32>,
-    /// Whether the exit code was 0.
-    well: bool,
-}
-
-impl Claims {
-    fn count(&mut self, line: &str) {
-        self.held.extend(numbered(line, "[ok]"));
-        self.broken.extend(numbered(line, "[BROKEN]"));
-    }
-
-    /// Runs a program that is expected to fail. Its output is returned, its errors without
-    /// backtraces: shown, they would hide the run that does not fail as expected.
-    fn of_broken(mut command: Command) -> Result<(Self, String)> {
-        announce(&command);
-        let output = command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).output()?;
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        let mut claims = Self { well: output.status.success(), ..Self::default() };
-        text.lines().for_each(|line| claims.count(line));
-        Ok((claims, text))
-    }
-}
 
 /// The number of a claim in a line with this mark.
 fn numbered(line: &str, mark: &str) -> Option<u32> {
@@ -49,44 +21,41 @@ fn numbered(line: &str, mark: &str) -> Option<u32> {
 /// Runs the program with its output shown; returns the counts and the numbers of the claims that
 /// held.
 pub(crate) fn hold(command: Command) -> Result<(Count, Vec<u32>)> {
-    let mut claims = Claims::default();
-    claims.well = for_each_line(command, |line| {
+    let (mut held, mut count) = (Vec::new(), Count::default());
+    let well = for_each_line(command, |line| {
         println!("{line}");
-        claims.count(line);
+        held.extend(numbered(line, "[ok]"));
+        count.failed += u64::from(numbered(line, "[BROKEN]").is_some());
     })?;
-    let Claims { held, broken, well } = claims;
-    let count = Count { passed: held.len() as u64, failed: broken.len() as u64, skipped: 0 };
+    count.passed = held.len() as u64;
     Ok((count.failed_unless(well && !held.is_empty()), held))
 }
 
 /// Injects a fault into each claim in turn: the program must fail and name this claim.
-pub(crate) fn notice(
-    claims: &[u32],
-    command: impl Fn(u32) -> Result<Command> + Sync,
-) -> Result<Count> {
+pub(crate) fn notice(claims: &[u32], command: impl Fn(u32) -> Result<Command>) -> Result<Count> {
     ensure!(!claims.is_empty(), "there is no claim to inject a fault into");
-    let waiting = Mutex::new(claims.iter());
-    let work = || -> Result<Count> {
-        let mut count = Count::default();
-        // A poisoned lock means that another worker panicked, which is reported separately.
-        while let Some(&claim) = waiting.lock().ok().and_then(|mut claims| claims.next()) {
-            let (run, text) = Claims::of_broken(command(claim)?)?;
-            let noticed = !run.well && run.broken.contains(&claim);
-            if !noticed {
+    let mut count = Count::default();
+    for claims in claims.chunks(AT_ONCE) {
+        let mut runs = Vec::new();
+        for claim in claims {
+            let mut command = command(*claim)?;
+            announce(&command);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            runs.push((*claim, command.env("RUST_BACKTRACE", "0").spawn()?));
+        }
+        for (claim, run) in runs {
+            let output = run.wait_with_output()?;
+            let text =
+                String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            let mut broken = text.lines().filter_map(|line| numbered(line, "[BROKEN]"));
+            let is_noticed = !output.status.success() && broken.any(|broken| broken == claim);
+            if !is_noticed {
                 println!("{text}a fault in claim {claim} was not noticed");
             }
-            count += Count::one(noticed);
+            count += Count::one(is_noticed);
         }
-        Ok(count)
-    };
-    let mut count = Count::default();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            count += worker.join().unwrap_or_else(|_| Ok(Count::one(false)))?;
-        }
-        Ok(count)
-    })
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

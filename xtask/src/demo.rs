@@ -79,7 +79,7 @@ fn faults_in(built: &Built, arguments: &[String]) -> Result<Count> {
 /// path is long.
 fn kotlin_device(built: &Built) -> Result<[String; 2]> {
     let device = (KOTLIN.device)(built)?;
-    let file = built.library()?.with_file_name("demo-kotlin.json");
+    let file = built.folder().join("demo-kotlin.json");
     std::fs::write(&file, language::start_of(&device)?.to_string())?;
     let file = file.to_str().context("a path that is not Unicode")?.to_owned();
     Ok([KOTLIN_FLAG.to_owned(), file])

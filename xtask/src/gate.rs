@@ -2,17 +2,21 @@
 //!
 //! A stage starts, in the order of its list, when all stages before it have ended and all that it
 //! needs have passed. A failed stage ends only the stages that need its result. The output of a
-//! stage goes to `target/gate/NAME.log` and is printed if it fails. A stage that exceeds its time
-//! limit is killed with all its processes, and counts as failed. The stages are defined in
+//! stage goes to `target/gate/NAME.log`; its end is printed if the stage fails. A stage that exceeds
+//! its time limit is killed with all its processes, and counts as failed. The stages are defined in
 //! `stages.rs`.
 
-use crate::report::{Count, Report, Row, skips_allowed};
-use crate::{watchdog, workspace};
-use anyhow::{Context as _, Result};
+use crate::report::{Count, Row, close, skips_allowed};
+use crate::workspace;
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_current_process_group, kill_process_group};
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread::sleep;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Stages that run at the same time.
@@ -21,13 +25,10 @@ const LANES: usize = 2;
 /// Poll interval of running stages.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Time without output after which the running stages are listed.
-const SILENCE: Duration = Duration::from_mins(1);
-
 /// Number of log lines printed for a failed stage.
 const TAIL: usize = 200;
 
-/// Set for stages of a run, which use the files built by its `build` stage in `target/gate`.
+/// Set for stages of a run, which use what its `build` stage has built.
 pub(crate) const IN_GATE: &str = "REJOIN_GATE";
 
 /// One check or test.
@@ -35,22 +36,20 @@ pub(crate) const IN_GATE: &str = "REJOIN_GATE";
 pub(crate) struct Stage {
     /// Its name on the command line and in the table.
     pub(crate) name: &'static str,
-    /// Minutes after which it is stopped.
-    pub(crate) minutes: u64,
+    /// After this time a run stops it.
+    limit: Duration,
     /// Stages whose result it uses: they must have passed before it.
     pub(crate) needs: &'static [&'static str],
-    /// Stages that must have ended before it, passed or not: they write the same folders, or fill
-    /// a cache.
+    /// Stages that must have ended before it, passed or not: they write the same folders, hold
+    /// cargo's lock on the build folder, or fill a cache.
     pub(crate) after: &'static [&'static str],
-    /// Whether it holds cargo's lock on the build folder for long: such stages run one at a time.
-    pub(crate) locks: bool,
     /// Runs it in this process.
     pub(crate) run: fn() -> Result<Count>,
 }
 
 impl Stage {
     pub(crate) const fn new(name: &'static str, minutes: u64, run: fn() -> Result<Count>) -> Self {
-        Self { name, minutes, needs: &[], after: &[], locks: false, run }
+        Self { name, limit: Duration::from_mins(minutes), needs: &[], after: &[], run }
     }
 
     pub(crate) const fn needs(self, needs: &'static [&'static str]) -> Self {
@@ -60,189 +59,144 @@ impl Stage {
     pub(crate) const fn after(self, after: &'static [&'static str]) -> Self {
         Self { after, ..self }
     }
-
-    pub(crate) const fn locks(self) -> Self {
-        Self { locks: true, ..self }
-    }
 }
 
-/// The folder for logs, rows and lists of a run.
+/// The folder for the logs of a run.
 pub(crate) fn folder() -> PathBuf {
     workspace::root().join("target/gate")
 }
 
-/// Runs one stage in this process, with its time limit.
-pub(crate) fn run_here(stage: &Stage) -> Row {
-    Row::of(stage.name, || {
-        let (count, stopped) = watchdog::within(Duration::from_mins(stage.minutes), stage.run);
-        Ok(count?.failed_unless(!stopped))
-    })
-}
-
-/// Runs one stage in a process with this variable.
-pub(crate) fn run_with(stage: &str, (name, value): (&str, &str)) -> Result<Count> {
-    let row = folder().join(format!("{stage}-{name}.row"));
-    let _ = fs::remove_file(&row);
-    let mut command = Command::new(std::env::current_exe()?);
-    let status = command.args(["stage", stage, "--row"]).arg(&row).env(name, value).status()?;
-    let count = Row::read(&row).filter(|_| status.success()).map(|row| row.count);
-    Ok(count.unwrap_or(Count::one(false)))
-}
-
-/// Runs stages in two lanes and prints the table.
+/// Runs stages and prints the table.
 pub(crate) fn run(stages: &[Stage]) -> Result<ExitCode> {
     let folder = folder();
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let program = std::env::current_exe()?;
-    let command = |stage: &Stage, row: &Path| {
+    let rows = run_in(&folder, stages, |stage| {
         let mut command = Command::new(&program);
-        command.args(["stage", stage.name, "--row"]).arg(row).env(IN_GATE, "1");
+        command.args(["stage", stage.name]).env(IN_GATE, "1");
         command
-    };
-    Ok(run_in(&folder, stages, command)?.close(skips_allowed()))
+    });
+    Ok(close(&rows, skips_allowed()))
 }
 
-/// Runs each stage with the command made for it and for the file of its row.
-fn run_in(
-    folder: &Path,
-    stages: &[Stage],
-    command: impl Fn(&Stage, &Path) -> Command,
-) -> Result<Report> {
-    let (mut waiting, mut running) = (stages.to_vec(), Vec::<Running>::new());
-    let mut report = Report::default();
-    let begun = Instant::now();
-    let say = |text: &str| {
-        let seconds = begun.elapsed().as_secs();
-        println!("[{:>3}:{:02}] {text}", seconds / 60, seconds % 60);
-    };
-    let mut news = Instant::now();
-    loop {
-        if let Some(at) = waiting.iter().position(|stage| report.has_failed(stage.needs)) {
-            let stage = waiting.remove(at).name;
-            say(&format!("{stage}: not run, because a stage that it needs failed"));
-            report.add(Row::failed(stage));
-        } else if let Some(at) = next(&waiting, &running) {
-            let stage = waiting.remove(at);
-            say(&format!("{} ...", stage.name));
-            running.push(Running::start(stage, folder, &command)?);
-        } else if running.is_empty() {
-            return Ok(report);
-        } else if let Some((at, row)) = ended(&mut running)? {
-            let Count { passed, failed, skipped } = row.count;
-            let counts = format!("{passed} passed, {failed} failed, {skipped} skipped");
-            say(&format!("{}: {counts} in {:.0} s", row.stage, row.seconds));
-            let log = running.remove(at).log;
-            if failed > 0 {
-                print_tail(&log);
+/// Ends this process, a stage of a run, with all that it has started when the run ends or is
+/// interrupted: the run holds the other end of standard input.
+pub(crate) fn end_with_the_run() {
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        kill_current_process_group(Signal::KILL)
+    });
+}
+
+/// Runs each stage with the command made for it.
+fn run_in(folder: &Path, stages: &[Stage], command: impl Fn(&Stage) -> Command + Sync) -> Vec<Row> {
+    let (mut waiting, mut running) = (stages.to_vec(), Vec::new());
+    let mut rows: Vec<Row> = Vec::new();
+    let (sender, ended) = channel();
+    let command = &command;
+    thread::scope(|scope| {
+        loop {
+            let has_failed =
+                |name: &&str| rows.iter().any(|row| row.stage == *name && row.count.failed > 0);
+            if let Some(at) = waiting.iter().position(|stage| stage.needs.iter().any(has_failed)) {
+                let error = "not run, because a stage that it needs failed";
+                rows.push(Row::of(waiting.remove(at).name, || bail!(error)));
+            } else if let Some(at) = next(&waiting, &running) {
+                let (stage, sender) = (waiting.remove(at), sender.clone());
+                running.push(stage.name);
+                scope.spawn(move || sender.send(run_one(folder, stage, command(&stage))));
+            } else if running.is_empty() {
+                return rows;
+            } else if let Ok(row) = ended.recv() {
+                running.retain(|name| *name != row.stage);
+                rows.push(row);
             }
-            report.add(row);
-            news = Instant::now();
-        } else {
-            sleep(TICK);
         }
-        if news.elapsed() >= SILENCE {
-            let names: Vec<&str> = running.iter().map(|running| running.stage.name).collect();
-            say(&format!("still running: {}", names.join(", ")));
-            news = Instant::now();
-        }
-    }
+    })
 }
 
 /// The next stage that can start now. Stages that were not requested are not waited for.
-fn next(waiting: &[Stage], running: &[Running]) -> Option<usize> {
-    let locked = running.iter().any(|running| running.stage.locks);
-    let is_pending = |name: &&str| {
-        let mut pending = waiting.iter().chain(running.iter().map(|running| &running.stage));
-        pending.any(|stage| stage.name == *name)
-    };
-    let can_start = |stage: &Stage| {
-        let mut before = stage.needs.iter().chain(stage.after);
-        !(before.any(is_pending) || stage.locks && locked)
-    };
+fn next(waiting: &[Stage], running: &[&str]) -> Option<usize> {
+    let is_pending =
+        |name: &&str| running.contains(name) || waiting.iter().any(|stage| stage.name == *name);
+    let can_start = |stage: &Stage| !stage.needs.iter().chain(stage.after).any(is_pending);
     if running.len() < LANES { waiting.iter().position(can_start) } else { None }
 }
 
-/// A stage that has ended, and its row. A stage that leaves no row has failed.
-fn ended(running: &mut [Running]) -> Result<Option<(usize, Row)>> {
-    for (at, Running { stage, child, row, .. }) in running.iter_mut().enumerate() {
-        if child.try_wait()?.is_some() {
-            return Ok(Some((at, Row::read(row).unwrap_or_else(|| Row::failed(stage.name)))));
+/// Runs a stage, whose log ends with its closing line.
+fn run_one(folder: &Path, stage: Stage, mut command: Command) -> Row {
+    println!("{} ...", stage.name);
+    let path = folder.join(format!("{}.log", stage.name));
+    let mut log = String::new();
+    let row = Row::of(stage.name, || {
+        let output = File::create(&path).with_context(|| path.display().to_string())?;
+        command.stdout(output.try_clone()?).stderr(output);
+        let ended = end_within(stage.limit, command);
+        log = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        ended?;
+        log.lines().next_back().and_then(Count::read).context("it ended without a closing line")
+    });
+    println!("{}: {} in {:.0} s", row.stage, row.count, row.seconds);
+    if row.count.failed > 0 {
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(TAIL)..];
+        let (number, path) = (tail.len(), path.display());
+        println!("--- the last {number} lines of {path}\n{}\n---", tail.join("\n"));
+    }
+    row
+}
+
+/// Waits until the command has ended, or kills it with its process group.
+fn end_within(limit: Duration, mut command: Command) -> Result<()> {
+    let begun = Instant::now();
+    let mut child = command.process_group(0).stdin(Stdio::piped()).spawn()?;
+    while child.try_wait()?.is_none() {
+        if begun.elapsed() > limit {
+            kill_process_group(Pid::from_child(&child), Signal::KILL)?;
+            child.wait()?;
+            bail!("killed after its limit of {} s", limit.as_secs());
         }
+        thread::sleep(TICK);
     }
-    Ok(None)
-}
-
-/// A stage running as a child process.
-struct Running {
-    stage: Stage,
-    child: Child,
-    log: PathBuf,
-    row: PathBuf,
-}
-
-impl Running {
-    fn start(
-        stage: Stage,
-        folder: &Path,
-        command: impl Fn(&Stage, &Path) -> Command,
-    ) -> Result<Self> {
-        let log = folder.join(format!("{}.log", stage.name));
-        let row = folder.join(format!("{}.row", stage.name));
-        let _ = fs::remove_file(&row);
-        let output = File::create(&log).with_context(|| log.display().to_string())?;
-        let mut command = command(&stage, &row);
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().context("cannot start a stage")?;
-        Ok(Self { stage, child, log, row })
-    }
-}
-
-fn print_tail(log: &Path) {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(TAIL);
-    println!("--- the last {} lines of {}", lines.len() - from, log.display());
-    lines[from..].iter().for_each(|line| println!("{line}"));
-    println!("---");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Stage, run_in};
-    use crate::report::Count;
+    use super::{Stage, end_within, run_in};
+    use crate::report::{Count, Row};
     use std::fs;
+    use std::io::read_to_string;
     use std::process::Command;
+    use std::time::Duration;
 
     const fn stage(name: &'static str) -> Stage {
-        Stage::new(name, 1, || Ok(Count::one(true)))
+        Stage::new(name, 1, || Ok(Count { passed: 1, failed: 0, skipped: 0 }))
     }
 
-    /// Runs stages that are a line of shell; `$0` is the stage, `$1` the file of its row.
-    fn run(stages: &[Stage], script: &str) -> (Vec<(String, Count)>, String) {
+    /// Runs stages that are a line of shell; `$0` is the stage.
+    fn run(stages: &[Stage], script: &str) -> (Vec<Row>, String) {
         let folder = tempfile::tempdir().unwrap();
-        let order = folder.path().join("order");
-        let report = run_in(folder.path(), stages, |stage, row| {
+        let rows = run_in(folder.path(), stages, |stage| {
             let mut shell = Command::new("sh");
-            shell.args(["-c", script, stage.name]).arg(row).current_dir(folder.path());
+            shell.args(["-c", script, stage.name]).current_dir(folder.path());
             shell
         });
-        let rows = report.unwrap().rows.into_iter().map(|row| (row.stage, row.count)).collect();
-        (rows, fs::read_to_string(order).unwrap_or_default())
+        (rows, fs::read_to_string(folder.path().join("order")).unwrap_or_default())
     }
 
     #[test]
     fn stages_run_two_at_a_time_after_those_they_need() {
-        let stages =
-            [stage("a").locks(), stage("b").needs(&["a"]), stage("c").locks().after(&["a"])];
+        let stages = [stage("a"), stage("b").needs(&["a"]), stage("c").after(&["a"])];
         // `b` ends only after `c` has started, or fails after a minute.
         let script = r#"
             echo "+$0" >>order; tries=600
             while [ $0 = b ] && [ $tries -gt 0 ] && ! grep -q +c order; do tries=$((tries - 1)); sleep 0.1; done
             [ $tries -gt 0 ] || exit
-            echo "-$0" >>order; printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
+            echo "-$0" >>order; echo '1 passed, 0 failed, 2 skipped'"#;
         let (rows, order) = run(&stages, script);
-        assert!(rows.iter().all(|(_, count)| *count == Count::one(true)), "{rows:?}");
+        let expected = Count { passed: 1, failed: 0, skipped: 2 };
+        assert!(rows.len() == 3 && rows.iter().all(|row| row.count == expected), "{rows:?}");
         let at = |mark: &str| order.lines().position(|line| line == mark).unwrap();
         assert!(at("-a") < at("+b") && at("-a") < at("+c"), "{order}");
     }
@@ -255,10 +209,27 @@ mod tests {
             stage("c").needs(&["b"]),
             stage("d").after(&["a", "c"]),
         ];
-        let script = r#"echo "+$0" >>order; [ $0 = a ] || printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
+        let script = r#"echo "+$0" >>order; [ $0 = a ] || echo '1 passed, 0 failed, 0 skipped'"#;
         let (rows, order) = run(&stages, script);
-        assert_eq!(order, "+a\n+d\n", "a stage without a row has failed");
-        let failed = |name: &str| rows.iter().any(|(row, count)| row == name && count.failed == 1);
+        assert_eq!(order, "+a\n+d\n", "a stage without a closing line has failed");
+        let failed = |name: &str| rows.iter().any(|row| row.stage == name && row.count.failed == 1);
         assert!(["a", "b", "c"].into_iter().all(failed) && !failed("d"), "{rows:?}");
+    }
+
+    #[test]
+    fn stage_beyond_its_limit_is_killed_with_its_processes() {
+        let (output, writer) = std::io::pipe().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 600 & sleep 600"]).stdout(writer);
+        assert!(end_within(Duration::from_millis(200), shell).is_err());
+        // Ends when no process has the pipe open, including the one in the background.
+        assert_eq!(read_to_string(output).unwrap(), "");
+        let hanging = Stage { limit: Duration::from_millis(200), ..stage("a") };
+        let (rows, _) = run(
+            &[hanging, stage("b")],
+            "[ $0 = b ] || sleep 600; echo '1 passed, 0 failed, 0 skipped'",
+        );
+        assert_eq!(rows.iter().filter(|row| row.count.failed == 1 && row.stage == "a").count(), 1);
+        assert_eq!(rows.len(), 2, "{rows:?}");
     }
 }

@@ -7,7 +7,7 @@ use crate::built::Built;
 use crate::language::JAVASCRIPT;
 use crate::language::react_native::counted;
 use crate::library::rust_std;
-use crate::process::{succeeds, version};
+use crate::process::{self, succeeds};
 use crate::report::Count;
 use crate::toolchain::remark;
 use crate::workspace::{File, files};
@@ -30,7 +30,8 @@ pub(crate) fn checked() -> Result<Count> {
         return Ok(count);
     }
     let fixed = ["build", "--package", PROGRAM, "--bin", PROGRAM, "--config", COMPILER];
-    let built = Built::by(&[&fixed[..], &["--target", &target]].concat())?;
+    let built =
+        Built::by(&format!("{target}/debug"), &[&fixed[..], &["--target", &target]].concat())?;
     let port = TcpListener::bind("0.0.0.0:0")?.local_addr()?.port();
     let mut check = Command::new("server/check-image.sh");
     check.arg(built.path(PROGRAM)?).arg(port.to_string());
@@ -64,8 +65,8 @@ fn missing(target: &str) -> Result<Option<String>> {
         return Ok(Some(missing));
     }
     let programs = ["musl-gcc", "bash", "curl", "jq", "sqlite3"];
-    if let Some(name) = programs.iter().find(|name| version(name, "--version").is_none()) {
-        return Ok(Some(format!("there is no {name}")));
+    if let Some(missing) = process::missing(&programs) {
+        return Ok(Some(missing));
     }
     let mut namespace = Command::new("unshare");
     namespace.args(["--map-root-user", "true"]);

@@ -7,10 +7,12 @@
 //! scenario of `rejoin-conformance`. A name that ends before `::`, a bracket or a parenthesis
 //! includes all cases below it. A test that was left out for a missing program is skipped here, too.
 
-use crate::junit::{self, Case, LANGUAGES, Outcome};
+use crate::junit::{self, LANGUAGES};
 use crate::report::Count;
+use crate::rust_tests::left_out::LeftOut;
 use crate::workspace::{self, File};
 use anyhow::{Result, ensure};
+use junit_parser::TestCase;
 use std::collections::BTreeSet;
 
 /// The page of guarantees.
@@ -22,7 +24,7 @@ const SUITE: &str = "conformance/src/scenarios/";
 /// Compares the names in documents with the reports of this run.
 pub(crate) fn tests_exist() -> Result<Count> {
     let files = workspace::files()?;
-    let mut reports = Reports::default();
+    let mut reports = Reports::new(LeftOut::here());
     for language in LANGUAGES {
         reports.add(language, &junit::read(&junit::folder(language))?);
     }
@@ -32,34 +34,45 @@ pub(crate) fn tests_exist() -> Result<Count> {
 }
 
 /// The tests of this run by their outcome, with the names that documents use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reports {
     /// The languages that have a report.
     ran: BTreeSet<&'static str>,
     passed: BTreeSet<String>,
     skipped: BTreeSet<String>,
+    /// The Rust tests that are in no report.
+    left_out: LeftOut,
 }
 
 impl Reports {
-    fn add(&mut self, language: &'static str, cases: &[Case]) {
+    fn new(left_out: LeftOut) -> Self {
+        let (ran, passed, skipped) = Default::default();
+        Self { ran, passed, skipped, left_out }
+    }
+
+    fn add(&mut self, language: &'static str, cases: &[TestCase]) {
         for case in cases {
             self.ran.insert(language);
-            match case.outcome {
-                Outcome::Passed => self.passed.insert(full_name(language, case)),
-                Outcome::Skipped => self.skipped.insert(full_name(language, case)),
-                Outcome::Failed => false,
-            };
+            if case.status.is_success() {
+                self.passed.insert(full_name(language, case));
+            } else if case.status.is_skipped() {
+                self.skipped.insert(full_name(language, case));
+            }
         }
     }
 
     /// A name of a language that did not run, or of a test that was left out, is skipped.
-    fn outcome(&self, name: &str) -> Outcome {
-        match () {
-            () if covers(&self.passed, name) => Outcome::Passed,
-            () if !self.ran.contains(language_of(name)) => Outcome::Skipped,
-            () if covers(&self.skipped, name) => Outcome::Skipped,
-            () => Outcome::Failed,
+    fn outcome(&self, name: &str) -> Count {
+        let is_skipped = || {
+            !self.ran.contains(language_of(name))
+                || covers(&self.skipped, name)
+                || self.left_out.contains(name)
+        };
+        let has_passed = covers(&self.passed, name);
+        if !has_passed && is_skipped() {
+            return Count { skipped: 1, ..Count::default() };
         }
+        Count::one(has_passed)
     }
 }
 
@@ -71,14 +84,11 @@ fn compared(files: &[File], reports: &Reports) -> Count {
             count += Count::one(false);
         }
         for (line, name) in names(&page.text) {
-            match reports.outcome(name) {
-                Outcome::Passed => count.passed += 1,
-                Outcome::Skipped => count.skipped += 1,
-                Outcome::Failed => {
-                    println!("{}:{line}: no test passed that is called `{name}`", page.path);
-                    count.failed += 1;
-                }
+            let outcome = reports.outcome(name);
+            if outcome.failed > 0 {
+                println!("{}:{line}: no test passed that is called `{name}`", page.path);
             }
+            count += outcome;
         }
     }
     count
@@ -90,7 +100,10 @@ fn is_page(file: &File) -> bool {
 }
 
 /// A test's name as written in documents.
-fn full_name(language: &str, Case { class, name, .. }: &Case) -> String {
+fn full_name(language: &str, case: &TestCase) -> String {
+    let class = case.classname.as_deref().unwrap_or_default();
+    // JUnit 5 ends names with `()`.
+    let name = case.original_name.trim_end_matches("()");
     match language {
         // `rejoin-server::it` is a test program of `rejoin-server`.
         "rust" => format!("{}: {name}", class.split("::").next().unwrap_or(class)),
@@ -156,30 +169,34 @@ fn empty_sections(page: &File) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Reports, compared, covers, empty_sections, full_name, is_page, language_of, names,
-    };
-    use crate::junit::{Case, LANGUAGES, Outcome};
+    use super::{Reports, compared, empty_sections, is_page, language_of, names};
+    use crate::junit::LANGUAGES;
+    use crate::report::Count;
     use crate::rust_tests::left_out::LeftOut;
     use crate::workspace::{self, File};
-    use std::collections::BTreeSet;
+    use junit_parser::{TestCase, TestStatus};
+
+    fn case(class: &str, name: &str) -> TestCase {
+        let (classname, original_name) = (Some(class.to_owned()), name.to_owned());
+        TestCase { classname, original_name, ..TestCase::default() }
+    }
+
+    fn page(path: &str, text: &str) -> File {
+        File { path: path.to_owned(), text: text.to_owned() }
+    }
 
     #[test]
     fn test_names_are_found_in_the_reports() {
-        let case = |class: &str, name: &str| Case {
-            class: class.into(),
-            name: name.into(),
-            outcome: Outcome::Passed,
-        };
-        let reports = [
+        let mut reports = Reports::new(LeftOut::none());
+        for (language, case) in [
             ("rust", case("rejoin-server::it", "push::conflict::postgres")),
             ("rust", case("rejoin-core", "engine::tests::undo")),
-            ("kotlin", case("dev.rejoin.RowTest", "a row is read")),
+            ("kotlin", case("dev.rejoin.RowTest", "a row is read()")),
             ("swift", case("RejoinTests.RowTests", "aRowIsRead")),
             ("javascript", case("test/row.test.ts", "rows > are read")),
-        ];
-        let passed: BTreeSet<String> =
-            reports.iter().map(|(language, case)| full_name(language, case)).collect();
+        ] {
+            reports.add(language, &[case]);
+        }
         let table = [
             ("rejoin-server: push::conflict", true),
             ("rejoin-server: push::conflict::postgres", true),
@@ -194,13 +211,12 @@ mod tests {
         for (name, known) in table {
             let text = format!("see `{name}`, `cargo xtask demo` and `a: b`");
             assert_eq!(names(&text).collect::<Vec<_>>(), [(1, name)]);
-            assert_eq!(covers(&passed, name), known, "{name}");
+            assert_eq!(reports.outcome(name), Count::one(known), "{name}");
         }
     }
 
     #[test]
     fn guarantee_without_a_test_is_named() {
-        let page = |path: &str, text: &str| File { path: path.into(), text: text.into() };
         let invariants = "# x\n\n### a\n`rejoin-core: t`\n\n### b\nnothing\n";
         let problems = empty_sections(&page("docs/invariants.md", invariants));
         assert_eq!(problems, ["docs/invariants.md: b names no test"]);
@@ -214,18 +230,14 @@ mod tests {
         let pages = files.iter().filter(|file| is_page(file));
         let cited: Vec<&str> = pages.flat_map(|page| names(&page.text)).map(|it| it.1).collect();
         for left_out in LeftOut::combinations() {
-            for missing in 0..1_u32 << LANGUAGES.len() {
-                let mut reports = Reports::default();
-                let runs = |language: &str| {
-                    let at = LANGUAGES.iter().position(|it| *it == language);
-                    at == Some(0) || at.is_some_and(|at| missing >> at & 1 == 0)
+            for missing in (0..1_u32 << LANGUAGES.len()).step_by(2) {
+                let mut reports = Reports::new(left_out.clone());
+                let present = LANGUAGES.iter().enumerate().filter(|(at, _)| missing >> at & 1 == 0);
+                reports.ran.extend(present.map(|(_, language)| *language));
+                let runs = |name: &&&str| {
+                    reports.ran.contains(language_of(name)) && !left_out.contains(name)
                 };
-                reports.ran.extend(LANGUAGES.into_iter().filter(|language| runs(language)));
-                for name in cited.iter().filter(|name| runs(language_of(name))) {
-                    let is_skipped = left_out.contains(name);
-                    let among = if is_skipped { &mut reports.skipped } else { &mut reports.passed };
-                    among.insert((*name).to_owned());
-                }
+                reports.passed = cited.iter().filter(runs).map(|name| (*name).to_owned()).collect();
                 let count = compared(&files, &reports);
                 assert_eq!(count.failed, 0, "{left_out:?}, languages without {missing:b}");
                 assert_eq!(count.passed + count.skipped, cited.len() as u64);
@@ -235,17 +247,12 @@ mod tests {
 
     #[test]
     fn lost_test_of_a_language_that_ran_fails() {
-        let text = "### a\n`rejoin-server: x::nginx_gets_it` `rejoin-core: lost`\n";
-        let page = File { path: "docs/invariants.md".into(), text: text.into() };
-        let mut reports = Reports::default();
-        let case = |name: &str, outcome| Case {
-            class: "rejoin-server::it".into(),
-            name: name.into(),
-            outcome,
-        };
-        reports
-            .add("rust", &[case("x::nginx_gets_it", Outcome::Skipped), case("y", Outcome::Passed)]);
-        let count = compared(&[page], &reports);
-        assert_eq!((count.passed, count.failed, count.skipped), (0, 1, 1));
+        let text = "### a\n`rejoin-server: x::skipped` `rejoin-core: lost`\n";
+        let mut reports = Reports::new(LeftOut::none());
+        let status = TestStatus::Skipped(junit_parser::TestSkipped::default());
+        let skipped = TestCase { status, ..case("rejoin-server::it", "x::skipped") };
+        reports.add("rust", &[skipped, case("rejoin-server::it", "y")]);
+        let count = compared(&[page("docs/invariants.md", text)], &reports);
+        assert_eq!(count, Count { passed: 0, failed: 1, skipped: 1 });
     }
 }

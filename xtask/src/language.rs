@@ -13,7 +13,6 @@ pub(crate) mod swift;
 
 use crate::built::Built;
 use crate::junit;
-use crate::process::for_each_line;
 use crate::report::Count;
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -95,10 +94,9 @@ impl Language {
 
 /// The variables with the paths of the library, the test server and the report folder.
 pub(crate) fn variables(built: &Built) -> Result<Vec<(&'static str, PathBuf)>> {
-    let library = built.library()?.parent().context("the library has a folder")?;
     Ok(vec![
-        ("REJOIN_LIBRARY_DIR", library.to_owned()),
-        ("REJOIN_STORY_SERVER", built.path("rejoin-story-server")?.to_owned()),
+        ("REJOIN_LIBRARY_DIR", built.folder().to_owned()),
+        ("REJOIN_STORY_SERVER", built.path("rejoin-story-server")?),
     ])
 }
 
@@ -109,9 +107,4 @@ pub(crate) fn start_of(device: &Command) -> Result<serde_json::Value> {
         [device.get_program()].into_iter().chain(device.get_args()).map(text).collect();
     let parts = parts.context("a path that is not Unicode")?;
     Ok(serde_json::json!({"folder": device.get_current_dir(), "words": parts}))
-}
-
-/// Runs a command with its output shown; returns whether it succeeded.
-fn shown(command: Command) -> Result<bool> {
-    for_each_line(command, |line| println!("{line}"))
 }

@@ -42,7 +42,7 @@ fn build() -> Result<PathBuf> {
     );
     let fixed = ["rustc", "--profile", "shipping", "--package", "rejoin-bindings", "--lib"];
     let cdylib = ["--crate-type", "cdylib", "--config", &flags];
-    Ok(Built::by(&[&fixed[..], &cdylib].concat())?.library()?.to_owned())
+    Built::by("shipping", &[&fixed[..], &cdylib].concat())?.library()
 }
 
 /// The checks of a built library on any system.

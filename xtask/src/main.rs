@@ -30,7 +30,6 @@ mod site;
 mod stages;
 mod test;
 mod toolchain;
-mod watchdog;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -73,9 +72,9 @@ enum Command {
     Package(package::Options),
     /// Install a tool that no package manager has; kept outside the tree
     Toolchain(toolchain::Options),
-    /// One stage of a run
+    /// One stage of a run, which holds standard input open
     #[command(hide = true)]
-    Stage(test::StageOptions),
+    Stage { name: String },
 }
 
 fn main() -> ExitCode {
@@ -101,7 +100,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Library => Ok(report::alone("library", library::shipped)),
         Command::Package(options) => Ok(package::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
-        Command::Stage(options) => test::stage(&options),
+        Command::Stage { name } => test::stage(&name),
     }
 }
 

@@ -18,7 +18,7 @@ mod npm;
 use crate::library::rust_std;
 use crate::process::{cargo, succeeds};
 use crate::report::{self, Count};
-use crate::workspace::root;
+use crate::workspace::{self, root};
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::path::PathBuf;
@@ -118,13 +118,7 @@ pub(crate) fn inventory() -> Result<Count> {
 
 /// An empty folder: a library of an earlier run must never end up in a package.
 fn emptied(platform: &str) -> Result<PathBuf> {
-    let folder = folder(platform);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
+    workspace::emptied(folder(platform))
 }
 
 fn folder(platform: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Child processes: each is printed before it runs, has no standard input, and runs at the
 //! workspace's root.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
@@ -22,6 +22,13 @@ pub(crate) fn succeeds(mut command: Command) -> Result<bool> {
     }
     let status = command.stdin(Stdio::null()).status();
     Ok(status.with_context(|| format!("cannot start {}", line(&command)))?.success())
+}
+
+/// Runs to the end with its output shown; it must succeed.
+pub(crate) fn run(command: Command) -> Result<()> {
+    let line = line(&command);
+    ensure!(succeeds(command)?, "{line} failed");
+    Ok(())
 }
 
 /// Runs to the end and passes each line of its standard output to `each`; returns whether it
@@ -54,13 +61,16 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", line(&command)))
 }
 
-/// The first line of a program's version output; `None` if it is missing or fails.
-pub(crate) fn version(program: &str, flag: &str) -> Option<String> {
-    let output = Command::new(program).arg(flag).stdin(Stdio::null()).output().ok()?;
-    // Java prints it to standard error.
-    let text = [output.stdout, output.stderr].concat();
-    let line = String::from_utf8_lossy(&text).lines().next().map(str::to_owned);
-    line.filter(|_| output.status.success())
+/// What a program prints as its version; `None` if it is missing or fails.
+pub(crate) fn version(program: &str) -> Option<String> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The first of these programs that cannot be started, as a message.
+pub(crate) fn missing(programs: &[&str]) -> Option<String> {
+    let missing = programs.iter().find(|program| version(program).is_none());
+    missing.map(|program| format!("there is no {program} on the PATH"))
 }
 
 /// Arguments that another program parses.
@@ -97,7 +107,7 @@ fn line(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cargo, line, version};
+    use super::{cargo, line, missing, version};
 
     #[test]
     fn command_is_printed_as_typed_in_a_shell() {
@@ -108,9 +118,9 @@ mod tests {
 
     #[test]
     fn missing_program_has_no_version() {
-        assert_eq!(version("no-such-program-anywhere", "--version"), None);
         let cargo = std::env::var("CARGO").unwrap();
-        assert!(version(&cargo, "--version").unwrap().starts_with("cargo "));
-        assert_eq!(version(&cargo, "--no-such-flag"), None);
+        assert!(version(&cargo).unwrap().starts_with("cargo "));
+        let message = Some("there is no no-such-program on the PATH".to_owned());
+        assert_eq!(missing(&[&cargo, "no-such-program"]), message);
     }
 }

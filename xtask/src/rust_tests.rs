@@ -7,7 +7,7 @@
 pub(crate) mod left_out;
 
 use crate::process::{self, for_each_line, output, succeeds};
-use crate::report::Count;
+use crate::report::{Count, number_before};
 use crate::toolchain::cargo::NEXTEST;
 use crate::{junit, workspace};
 use anyhow::{Context as _, Result, ensure};
@@ -77,22 +77,11 @@ fn by_nextest(
     let mut count = junit::count(&junit::read(&reports)?).failed_unless(well);
     ensure!(count.passed + count.failed > 0, "no test was run");
     if !filter.is_empty() {
-        let skipped = listed(nextest, &filter)?;
-        count.skipped += skipped.len() as u64;
-        junit::write_skipped(&reports, &skipped)?;
+        let mut list = NEXTEST.command_at(nextest);
+        list.args(["list", "--workspace", "--message-format", "oneline", "--filterset", &filter]);
+        count.skipped += output(list)?.lines().count() as u64;
     }
     Ok(count)
-}
-
-/// The tests that match a filter, each as its program and its name.
-fn listed(nextest: &Path, filter: &str) -> Result<Vec<(String, String)>> {
-    let mut list = NEXTEST.command_at(nextest);
-    list.args(["list", "--workspace", "--message-format", "oneline", "--filterset", filter]);
-    let words = |line: &str| {
-        let (program, name) = line.trim().split_once(' ')?;
-        Some((program.to_owned(), name.to_owned()))
-    };
-    Ok(output(list)?.lines().filter_map(words).collect())
 }
 
 /// Runs them with cargo alone, which writes no reports.
@@ -103,52 +92,35 @@ fn by_cargo(left_out: &LeftOut, cluster: Option<&Cluster>) -> Result<Count> {
     test.args(["--test-threads", AT_ONCE]);
     test.args(left_out.parts().flat_map(|part| ["--skip", part]));
     set_url(&mut test, cluster);
-    let mut failed = Vec::new();
-    let (count, well) = counted(test, |line| {
-        failed.extend(line.strip_suffix(" ... FAILED").map(str::to_owned));
-    })?;
-    // Their output is far above, between that of later programs.
-    for test in failed {
-        println!("FAILED: {test}");
-    }
-    ensure!(!well || count.passed > 0, "no test was run");
-    Ok(count.failed_unless(well))
+    counted(test)
 }
 
 /// Doctests, which nextest does not run. Only they have a line number in their names. With `--doc`
 /// cargo selects other features, and compiles most of what the stage `build` has built again.
 pub(crate) fn doctests() -> Result<Count> {
     let doc = process::cargo(&["test", "--workspace", "--no-fail-fast", "--", "(line "], &[]);
-    let (count, well) = counted(doc, |_| ())?;
-    ensure!(
-        !well || count.passed > 0,
-        "no doctest has `(line ` in its name: adapt the filter to the names that rustdoc gives now"
-    );
     // Every other test is filtered out.
-    Ok(Count { skipped: 0, ..count }.failed_unless(well))
+    Ok(Count { skipped: 0, ..counted(doc)? })
 }
 
-/// Runs `cargo test` with its output shown, and adds up its results; returns whether it succeeded.
-fn counted(test: Command, mut each: impl FnMut(&str)) -> Result<(Count, bool)> {
+/// Runs `cargo test` with its output shown, and adds up its results.
+fn counted(test: Command) -> Result<Count> {
     let mut count = Count::default();
     let well = for_each_line(test, |line| {
         println!("{line}");
-        each(line);
         count += result_line(line).unwrap_or_default();
     })?;
-    Ok((count, well))
+    ensure!(!well || count.passed > 0, "no test was run");
+    Ok(count.failed_unless(well))
 }
 
 /// The counts of one `test result:` line; tests that were filtered out were skipped.
 fn result_line(line: &str) -> Option<Count> {
-    let rest = line.trim_start().strip_prefix("test result: ")?;
-    let number = |word: &str| -> Option<u64> {
-        rest.split([';', '.']).find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
-    };
+    let line = line.trim_start().strip_prefix("test result: ")?;
     Some(Count {
-        passed: number("passed")?,
-        failed: number("failed")?,
-        skipped: number("ignored")? + number("filtered out")?,
+        passed: number_before(line, "passed")?,
+        failed: number_before(line, "failed")?,
+        skipped: number_before(line, "ignored")? + number_before(line, "filtered out")?,
     })
 }
 

@@ -7,11 +7,11 @@
 mod links;
 mod summary;
 
-use crate::process::succeeds;
+use crate::process::{run, succeeds};
 use crate::report::Count;
 use crate::toolchain::cargo::{HYPERLINK, MDBOOK};
 use crate::workspace::{self, root};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(crate) fn built() -> Result<Count> {
     let summary = staged()?;
     let mut mdbook = MDBOOK.command()?;
     mdbook.args(["build", SOURCE]);
-    ensure!(succeeds(mdbook)?, "mdbook could not build {SITE}");
+    run(mdbook)?;
     println!("{} pages; the first is {SITE}/index.html", summary.pages.len());
     let mut count = Count::one(true);
     let mut hyperlink = HYPERLINK.command()?;

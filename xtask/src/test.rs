@@ -1,10 +1,8 @@
 //! `cargo xtask test`, `deep` and `check`: stages, all of them or by name.
 
 use crate::gate::{self, Stage};
-use crate::report::{Report, skips_allowed};
-use crate::stages;
+use crate::{report, stages};
 use anyhow::{Context as _, Result};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments of `cargo xtask test`.
@@ -28,15 +26,6 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// Arguments of a stage that a run starts.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StageOptions {
-    name: String,
-    /// The file for its result
-    #[arg(long)]
-    row: PathBuf,
-}
-
 /// Runs the daily tests, or the gate. `--only` finds the stages of both.
 pub(crate) fn test(TestOptions { all, options }: &TestOptions) -> Result<ExitCode> {
     let is_daily = |name: &String| stages::DAILY.iter().any(|stage| stage.name == *name);
@@ -44,24 +33,26 @@ pub(crate) fn test(TestOptions { all, options }: &TestOptions) -> Result<ExitCod
     run(options, if daily { stages::DAILY } else { stages::GATE })
 }
 
-/// Runs stages of a list. One stage alone runs in this process, with its output shown.
-pub(crate) fn run(options: &Options, stages: &[Stage]) -> Result<ExitCode> {
-    if options.list {
+/// Runs stages of a list. One stage alone runs in this process, with its output shown and without a
+/// time limit.
+pub(crate) fn run(Options { only, list }: &Options, stages: &[Stage]) -> Result<ExitCode> {
+    if *list {
         for stage in stages {
             println!("{}", stage.name);
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let is_known = |name: &&String| stages.iter().any(|stage| stage.name == **name);
-    if let Some(unknown) = options.only.iter().find(|name| !is_known(name)) {
-        anyhow::bail!("there is no stage {unknown:?} here; `--list` names the stages");
-    }
-    let wanted = |stage: &&Stage| {
-        options.only.is_empty() || options.only.iter().any(|only| only == stage.name)
+    let named = |name: &String| {
+        let stage = stages.iter().find(|stage| stage.name == *name);
+        stage.with_context(|| format!("there is no stage {name:?} here; `--list` names the stages"))
     };
-    let wanted: Vec<Stage> = stages.iter().filter(wanted).copied().collect();
-    let [only] = wanted.as_slice() else { return gate::run(&wanted) };
-    Ok(Report { rows: vec![gate::run_here(only)] }.close(skips_allowed()))
+    only.iter().try_for_each(|name| named(name).map(drop))?;
+    let mut wanted = stages.to_vec();
+    wanted.retain(|stage| only.is_empty() || only.iter().any(|name| name == stage.name));
+    match wanted.as_slice() {
+        [stage] => Ok(report::alone(stage.name, stage.run)),
+        wanted => gate::run(wanted),
+    }
 }
 
 /// Runs the stages of `cargo xtask check`.
@@ -70,9 +61,9 @@ pub(crate) fn check(options: &Options) -> Result<ExitCode> {
     run(options, &checks.copied().collect::<Vec<_>>())
 }
 
-/// Runs one stage for a parent that reads its row.
-pub(crate) fn stage(options: &StageOptions) -> Result<ExitCode> {
-    let stage = stages::named(&options.name).context("no such stage")?;
-    gate::run_here(stage).write(&options.row)?;
-    Ok(ExitCode::SUCCESS)
+/// Runs one stage for a run, which reads its closing line.
+pub(crate) fn stage(name: &str) -> Result<ExitCode> {
+    gate::end_with_the_run();
+    let stage = stages::named(name).context("no such stage")?;
+    Ok(report::alone(stage.name, stage.run))
 }

@@ -19,6 +19,17 @@ pub(crate) fn root() -> &'static Path {
     })
 }
 
+/// Makes a folder, or empties it.
+pub(crate) fn emptied(folder: PathBuf) -> Result<PathBuf> {
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
+
 /// A text file of the project: its path from the root with forward slashes, and its contents.
 #[derive(Debug, Clone)]
 pub(crate) struct File {

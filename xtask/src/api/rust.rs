@@ -1,8 +1,8 @@
 //! The public items of `rejoin-core`, from rustdoc's JSON.
 
-use crate::process::{cargo, succeeds};
+use crate::process::{cargo, run};
 use crate::workspace::root;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -20,7 +20,7 @@ pub(super) fn listing() -> Result<String> {
     let as_json = ["-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"];
     let mut doc = cargo(&[&of_core[..], &as_json].concat(), &[]);
     doc.env("RUSTDOC", &rustdoc);
-    ensure!(succeeds(doc)?, "rustdoc failed");
+    run(doc)?;
     let api = public_api::Builder::from_rustdoc_json(target.join("doc/rejoin_core.json"))
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)

@@ -2,9 +2,9 @@
 
 use crate::language::apple::MODULES;
 use crate::language::swift;
-use crate::process::succeeds;
+use crate::process::run;
 use crate::workspace::root;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,7 @@ fn symbols(module: &str) -> Result<String> {
     let folder = root().join("target/swift-api");
     fs::create_dir_all(&folder)?;
     let graph = swift::symbol_graph(module, &folder)?;
-    ensure!(succeeds(graph)?, "the symbol graph of {module} cannot be extracted");
+    run(graph)?;
     let path = folder.join(format!("{module}.symbols.json"));
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     lines(&text)

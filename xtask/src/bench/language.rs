@@ -5,7 +5,7 @@
 
 use crate::built::Built;
 use crate::language::javascript;
-use crate::process::{cargo, for_each_line, output, succeeds};
+use crate::process::{cargo, for_each_line, output, run};
 use crate::toolchain::swift;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -64,8 +64,8 @@ impl Language {
 
     /// Builds everything, runs Rust's program and then the language's, and prints the table.
     pub(super) fn bench(&self) -> Result<ExitCode> {
-        let built = Built::by(&["build", "--release", "--package", "rejoin-bindings"])?;
-        let folder = built.library()?.parent().context("the library has no parent folder")?;
+        let built = Built::by("release", &["build", "--release", "--package", "rejoin-bindings"])?;
+        let folder = built.folder();
         let own = ["run", "--quiet", "--release", "--package", "rejoin-bench", "--", "border"];
         let rust = figures(cargo(&own, &[]))?;
         let mut command = (self.command)(folder)?;
@@ -143,7 +143,7 @@ fn javascript(library: &Path) -> Result<Command> {
     if Path::new(prefix.trim()).join("include/node").is_dir() {
         install.env("npm_config_nodedir", prefix.trim());
     }
-    ensure!(succeeds(install)?, "npm cannot install {BETTER_SQLITE3}");
+    run(install)?;
     let mut command = Command::new("node");
     command.env("REJOIN_NODE_RUNTIME", javascript::prepare()?).env("REJOIN_BENCH_PEERS", peers);
     command.arg("bench/main.mjs").current_dir(javascript::folder());

@@ -5,12 +5,13 @@
 //! Nothing here runs on an Apple system; `package swift` has the framework.
 
 use super::swift::{self, scratch, symbol_graph};
-use super::{shown, variables};
+use super::variables;
 use crate::built::Built;
 use crate::library::claim;
+use crate::process::run;
 use crate::report::Count;
 use crate::workspace::{self, root};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
 
@@ -28,7 +29,7 @@ pub(crate) fn checked() -> Result<Count> {
         return Ok(Count::skipped(&format!("apple: {missing}")));
     }
     let built = Built::now()?;
-    succeeds(swift::modules(&built)?)?;
+    run(swift::modules(&built)?)?;
     let mut count = Count::default();
     for module in MODULES {
         count += claim(
@@ -36,8 +37,14 @@ pub(crate) fn checked() -> Result<Count> {
             &documented(module),
         );
     }
-    count += claim("the files for Apple's systems compile against the stubs", &stubs(&built));
-    count += claim("a package that depends on this one builds and runs", &consumer(&built));
+    count += claim(
+        "the files for Apple's systems compile against the stubs",
+        &package("build", "Stubs", &built),
+    );
+    count += claim(
+        "a package that depends on this one builds and runs",
+        &package("run", "Consumer", &built),
+    );
     count += claim("swift-format finds nothing", &formatted());
     Ok(count)
 }
@@ -46,22 +53,14 @@ pub(crate) fn checked() -> Result<Count> {
 fn documented(module: &str) -> Result<()> {
     let folder = root().join("target/swift-documentation").join(module);
     std::fs::create_dir_all(&folder)?;
-    succeeds(symbol_graph(module, &folder)?)?;
+    run(symbol_graph(module, &folder)?)?;
     let mut docc = program("docc")?;
     docc.arg("convert").arg(root().join(format!("swift/Sources/{module}/{module}.docc")));
     docc.arg("--additional-symbol-graph-dir").arg(&folder);
     docc.arg("--output-dir").arg(folder.join(format!("{module}.doccarchive")));
     docc.args(["--warnings-as-errors", "--fallback-display-name", module]);
     docc.args(["--fallback-bundle-identifier", &format!("dev.rejoin.{module}")]);
-    succeeds(docc)
-}
-
-fn stubs(built: &Built) -> Result<()> {
-    succeeds(package("build", "Stubs", built)?)
-}
-
-fn consumer(built: &Built) -> Result<()> {
-    succeeds(package("run", "Consumer", built)?)
+    run(docc)
 }
 
 fn formatted() -> Result<()> {
@@ -70,16 +69,16 @@ fn formatted() -> Result<()> {
     let files = workspace::files()?;
     let written = files.iter().filter(|file| file.is_written() && file.has_extension("swift"));
     format.args(written.map(|file| &file.path));
-    succeeds(format)
+    run(format)
 }
 
-/// A command of Swift's package manager on a package below `swift`.
-fn package(verb: &str, name: &str, built: &Built) -> Result<Command> {
+/// Runs Swift's package manager on a package below `swift`.
+fn package(verb: &str, name: &str, built: &Built) -> Result<()> {
     let mut command = swift::present()?.command("swift");
     command.arg(verb).arg("--package-path").arg(root().join("swift").join(name));
     command.arg("--scratch-path").arg(scratch(&format!("swift-{}", name.to_lowercase())));
     command.envs(variables(built)?);
-    Ok(command)
+    run(command)
 }
 
 /// A program of the toolchain that may not be on the PATH.
@@ -88,9 +87,4 @@ fn program(name: &str) -> Result<Command> {
     let mut command = swift::present()?.command(Path::new("sh"));
     command.args(["-c", beside, name]);
     Ok(command)
-}
-
-fn succeeds(command: Command) -> Result<()> {
-    ensure!(shown(command)?, "it failed; see above");
-    Ok(())
 }

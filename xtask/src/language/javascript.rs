@@ -1,11 +1,11 @@
 //! TypeScript on Node: the compiler checks the types, vitest runs and reports.
 
-use super::{shown, variables};
+use super::variables;
 use crate::built::Built;
-use crate::process::version;
+use crate::process::{self, succeeds, version};
 use crate::toolchain::ubrn::Ubrn;
 use crate::workspace::root;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,12 +16,7 @@ const OLDEST_NODE: (u32, u32) = (20, 19);
 
 /// Node and npm; what npm does not provide is built (`cargo xtask toolchain ubrn`).
 pub(super) fn missing() -> Option<String> {
-    let no = |program: &str| Some(format!("there is no {program} on the PATH"));
-    match (version("node", "--version"), version("npm", "--version")) {
-        (Some(node), Some(_)) => too_old(&node),
-        (None, _) => no("node"),
-        (_, None) => no("npm"),
-    }
+    process::missing(&["node", "npm"]).or_else(|| too_old(&version("node")?))
 }
 
 /// A message if this version (`v20.20.2`) is too old for vitest.
@@ -34,12 +29,12 @@ fn too_old(node: &str) -> Option<String> {
 
 pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     let runtime = prepare()?;
-    ensure!(shown(npm(&["run", "--silent", "types"]))?, "the types do not fit");
+    process::run(npm(&["run", "--silent", "types"]))?;
     let mut vitest =
         npm(&["exec", "--", "vitest", "run", "--reporter=default", "--reporter=junit"]);
     vitest.arg(format!("--outputFile.junit={}", reports.join("vitest.xml").display()));
     vitest.envs(variables(built)?).env("REJOIN_NODE_RUNTIME", runtime);
-    shown(vitest)
+    succeeds(vitest)
 }
 
 /// TypeScript run by Node, which strips the types.
@@ -61,8 +56,9 @@ pub(crate) fn prepare() -> Result<PathBuf> {
     // npm writes it last. Not `npm ci`: it refuses a lockfile that lacks a package's builds for
     // other systems.
     let is_fresh = changed("node_modules/.package-lock.json").is_some_and(|there| there >= lock);
-    let fetched = is_fresh || shown(npm(&["install", "--no-save", "--no-audit", "--no-fund"]))?;
-    ensure!(fetched, "npm cannot fetch the packages");
+    if !is_fresh {
+        process::run(npm(&["install", "--no-save", "--no-audit", "--no-fund"]))?;
+    }
     Ok(Ubrn::ensure()?.runtime())
 }
 

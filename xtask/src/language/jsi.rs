@@ -6,7 +6,7 @@
 use super::react_native::counted;
 use super::{javascript, variables};
 use crate::built::Built;
-use crate::process::version;
+use crate::process;
 use crate::report::Count;
 use anyhow::Result;
 use std::process::Command;
@@ -16,17 +16,11 @@ const ENGINE: &str = "javascriptcoregtk-4.1";
 
 /// Node, a compiler and the engine; only Linux has this build of the engine.
 pub(super) fn missing() -> Option<String> {
-    let no = |what: &str| {
-        Some(format!("there is no {what} (Debian: apt-get install g++ pkg-config lib{ENGINE}-dev)"))
-    };
     let has_engine = || {
         Command::new("pkg-config").args(["--exists", ENGINE]).status().is_ok_and(|it| it.success())
     };
-    javascript::missing().or_else(|| match version("g++", "--version") {
-        None => no("g++ on the PATH"),
-        Some(_) if !has_engine() => no(ENGINE),
-        Some(_) => None,
-    })
+    let no_engine = || (!has_engine()).then(|| format!("there is no lib{ENGINE}-dev"));
+    javascript::missing().or_else(|| process::missing(&["g++", "pkg-config"])).or_else(no_engine)
 }
 
 /// Compiles the host and runs the tests.

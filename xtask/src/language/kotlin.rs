@@ -1,10 +1,10 @@
 //! Kotlin on the JVM and for Android: Maven compiles and runs, surefire reports.
 
-use super::{shown, variables};
+use super::variables;
 use crate::built::Built;
-use crate::process::{output, version};
+use crate::process::{self, output, succeeds};
 use crate::workspace::root;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -24,19 +24,13 @@ const CLASS_PATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0
 
 /// A JDK and Maven; Maven downloads the rest.
 pub(super) fn missing() -> Option<String> {
-    let no = |program: &str| Some(format!("there is no {program} on the PATH"));
-    match (version("java", "-version"), version("mvn", "-version")) {
-        (Some(_), Some(_)) => None,
-        (None, _) => no("java"),
-        (_, None) => no("mvn"),
-    }
+    process::missing(&["java", "mvn"])
 }
 
 pub(super) fn prepare() -> Result<()> {
     let mut compile = maven();
     compile.args(["--quiet", "test-compile"]);
-    ensure!(shown(compile)?, "the Kotlin code does not compile");
-    Ok(())
+    process::run(compile)
 }
 
 /// The modules without Android.
@@ -57,14 +51,13 @@ fn tested(built: &Built, reports: &Path, words: &[&str]) -> Result<bool> {
     let mut test = maven();
     test.arg("--fail-at-end").args(words).envs(variables(built)?);
     test.arg(format!("-Drejoin.reports={}", reports.display()));
-    shown(test)
+    succeeds(test)
 }
 
 /// A class among the tests.
 pub(super) fn device(built: &Built) -> Result<Command> {
-    let folder = built.library()?.parent().context("the library has a folder")?;
     let mut device = java()?;
-    device.arg(format!("-Djna.library.path={}", folder.display()));
+    device.arg(format!("-Djna.library.path={}", built.folder().display()));
     device.arg("dev.rejoin.interop.DeviceKt");
     Ok(device)
 }
@@ -93,7 +86,7 @@ fn java() -> Result<Command> {
         "-Dmdep.includeScope=test",
     ]);
     goals.arg(format!("-Dmdep.outputFile={printed}"));
-    ensure!(shown(goals)?, "the Kotlin code does not compile");
+    process::run(goals)?;
     let module = root().join("kotlin/rejoin");
     let libraries =
         fs::read_to_string(module.join(printed)).context("Maven printed no class path")?;

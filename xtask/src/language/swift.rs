@@ -1,12 +1,12 @@
 //! Swift: its package manager compiles, runs, and reports.
 
-use super::{shown, variables};
+use super::variables;
 use crate::built::Built;
-use crate::process::output;
+use crate::process::{self, output, succeeds};
 use crate::report::skips_allowed;
 use crate::toolchain::swift::{self, Swift};
 use crate::workspace::root;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,7 +28,7 @@ pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     // Sequentially: some tests inspect the state of the whole process.
     test.args(["test", "--no-parallel", "--scratch-path"]).arg(scratch(BUILD));
     test.arg("--xunit-output").arg(reports.join("tests.xml")).envs(variables(built)?);
-    shown(test)
+    succeeds(test)
 }
 
 /// A command that builds the modules.
@@ -42,7 +42,7 @@ pub(super) fn modules(built: &Built) -> Result<Command> {
 pub(super) fn device(built: &Built) -> Result<Command> {
     let mut compile = modules(built)?;
     compile.args(["--product", "rejoin-interop-device"]);
-    ensure!(shown(compile)?, "the device in Swift does not compile");
+    process::run(compile)?;
     Ok(present()?.command(scratch(BUILD).join("debug/rejoin-interop-device")))
 }
 

@@ -78,7 +78,8 @@ fn library(abi: Abi, ndk: &Path, place: &Path) -> Result<Count> {
     let cdylib = ["--crate-type", "cdylib", "--target", abi.1];
     let config = config(abi, ndk);
     let config: Vec<&str> = config.iter().flat_map(|set| ["--config", set]).collect();
-    let built = Built::by(&[&fixed[..], &cdylib, &config].concat())?;
+    let built =
+        Built::by(&format!("{}/shipping", abi.1), &[&fixed[..], &cdylib, &config].concat())?;
     fs::create_dir_all(place)?;
     let library = place.join(LIBRARY);
     fs::copy(built.file(LIBRARY)?, &library)?;

@@ -39,12 +39,13 @@ fn deploy(folder: &Path, further: &[String]) -> Result<Count> {
 
 /// The engine for this machine, in the folder where JNA looks for it on the class path.
 fn host(folder: &Path) -> Result<PathBuf> {
-    let built = Built::by(&["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
+    let built =
+        Built::by("shipping", &["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
     let library = built.library()?;
     let host = folder.join("host");
     let place = host.join(jna_folder(OS, ARCH));
     fs::create_dir_all(&place)?;
-    fs::copy(library, place.join(library.file_name().context("a library has a name")?))?;
+    fs::copy(&library, place.join(library.file_name().context("a library has a name")?))?;
     Ok(host)
 }
 

@@ -6,10 +6,10 @@
 use super::folder;
 use crate::built::Built;
 use crate::language::javascript;
-use crate::process::succeeds;
+use crate::process::{run, succeeds};
 use crate::report::Count;
 use crate::workspace::root;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::env::consts::{ARCH, OS};
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) fn tarballs() -> Result<Count> {
     let runtime = javascript::prepare()?;
     let mut build = Command::new("node");
     build.arg("package-tests/build.mjs").current_dir(javascript::folder());
-    ensure!(succeeds(build)?, "the packages cannot be built");
+    run(build)?;
     let out = root().join("target/npm");
     let package = out.join("react-native");
 
@@ -42,12 +42,13 @@ pub(super) fn tarballs() -> Result<Count> {
 
 /// The library for this system, as it is shipped, and what loads it into Node: for tests of apps.
 fn node(package: &Path, runtime: &Path) -> Result<()> {
-    let built = Built::by(&["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
+    let built =
+        Built::by("shipping", &["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
     let os = if OS == "macos" { "darwin" } else { OS };
     let processor = if ARCH == "aarch64" { "arm64" } else { "x64" };
     let place = package.join(format!("prebuilt/node/{os}-{processor}"));
     fs::create_dir_all(&place)?;
-    for file in [built.library()?, runtime] {
+    for file in [&*built.library()?, runtime] {
         let name = file.file_name().context("a library has a name")?;
         fs::copy(file, place.join(name))?;
     }
@@ -72,8 +73,7 @@ fn only_ios(from: &Path, to: &Path) -> Result<()> {
         create.arg("-framework").arg(from.join(slice).join("CRejoinFFI.framework"));
     }
     create.arg("-output").arg(to);
-    ensure!(succeeds(create)?, "xcodebuild cannot make {}", to.display());
-    Ok(())
+    run(create)
 }
 
 /// Copies a folder with what is in it.

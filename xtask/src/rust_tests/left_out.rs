@@ -1,7 +1,8 @@
 //! Programs that some Rust tests start. Without one of them its tests are left out by name.
 
-use crate::process::version;
+use crate::process::missing;
 use rejoin_postgres::{URL_VARIABLE, basebackup, pgbouncer, programs};
+use std::process::Command;
 
 /// A program, and a part of the names of the tests that start it.
 #[derive(Debug)]
@@ -30,20 +31,22 @@ pub(crate) const OPTIONAL: [Optional; 6] = [
         name: "nginx",
         tests: &["nginx"],
         // On the PATH, or where Debian installs it.
-        is_installed: || ["nginx", "/usr/sbin/nginx"].iter().any(|it| version(it, "-v").is_some()),
+        is_installed: || {
+            ["nginx", "/usr/sbin/nginx"]
+                .iter()
+                .any(|it| Command::new(it).arg("-v").output().is_ok())
+        },
     },
     Optional {
         name: "chromium",
         tests: &["chromium"],
-        is_installed: || version("chromium", "--version").is_some(),
+        is_installed: || missing(&["chromium"]).is_none(),
     },
     Optional {
         // Used by the commands of `docs/operate.md`.
         name: "bash, curl, jq and sqlite3",
         tests: &["operator_page"],
-        is_installed: || {
-            ["bash", "curl", "jq", "sqlite3"].iter().all(|it| version(it, "--version").is_some())
-        },
+        is_installed: || missing(&["bash", "curl", "jq", "sqlite3"]).is_none(),
     },
 ];
 
@@ -52,7 +55,7 @@ fn has_postgres() -> bool {
 }
 
 /// The missing programs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LeftOut(Vec<&'static Optional>);
 
 impl LeftOut {
@@ -82,9 +85,14 @@ impl LeftOut {
     }
 
     /// Whether a test is left out.
-    #[cfg(test)]
     pub(crate) fn contains(&self, test: &str) -> bool {
         self.parts().any(|part| test.contains(part))
+    }
+
+    /// On a machine that has them all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
     }
 
     /// Each combination of missing programs.

@@ -40,7 +40,7 @@ impl Subcommand {
     /// The program in the cache or on the PATH, if there is one.
     pub(crate) fn found(&self) -> Result<Option<PathBuf>> {
         let name = self.tool.name;
-        let on_the_path = || version(name, "--version").map(|_| name.into());
+        let on_the_path = || version(name).map(|_| name.into());
         Ok(self.tool.found()?.map(|folder| program_in(&folder, name)).or_else(on_the_path))
     }
 
