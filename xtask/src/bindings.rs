@@ -5,27 +5,19 @@
 //! `--check` verifies that it is current.
 
 use crate::built::Built;
+use crate::generated::{Files, Options, below, update};
 use crate::process::{missing, run as run_it};
 use crate::report::{self, Count};
 use crate::toolchain::ubrn::{Flavor, Ubrn};
 use crate::workspace;
 use anyhow::{Context as _, Result, ensure};
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 mod bytes;
 mod cpp;
 mod hide;
-
-/// Arguments of `cargo xtask bindings`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// Change nothing; name the committed files that are not what would be written
-    #[arg(long)]
-    check: bool,
-}
 
 /// The languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,38 +59,27 @@ impl Language {
     }
 }
 
-/// Generated text by path from the root, with forward slashes.
-type Files = BTreeMap<String, String>;
-
-/// Generates or compares, language by language.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    if options.check {
-        return Ok(report::alone("bindings", compared));
-    }
-    each(|language, files| replace(workspace::root(), language, files).map(|()| true))?;
-    Ok(ExitCode::SUCCESS)
+/// Generates the code, and writes or compares it.
+pub(crate) fn run(options: Options) -> ExitCode {
+    report::alone("bindings", || update_all(options.check))
 }
 
 /// Counts the languages whose committed code is current.
 pub(crate) fn compared() -> Result<Count> {
-    each(|language, files| {
-        let problems = differences(workspace::root(), language, files)?;
-        for problem in &problems {
-            println!("{problem}: not what `cargo xtask bindings` writes");
-        }
-        Ok(problems.is_empty())
-    })
+    update_all(true)
 }
 
 /// Generates each language. One whose generator cannot be installed is skipped by name.
-fn each(take: impl Fn(Language, &Files) -> Result<bool>) -> Result<Count> {
+fn update_all(check: bool) -> Result<Count> {
     let built = Built::now()?;
     let mut count = Count::default();
     for language in LANGUAGES {
         let needs_npm = language.flavor().is_some() && Ubrn::found()?.is_none();
-        count += match missing(&["npm"]).filter(|_| needs_npm) {
-            Some(missing) => Count::skipped(&format!("the generator of {language:?}: {missing}")),
-            None => Count::one(take(language, &written(&built, language)?)?),
+        count += if let Some(missing) = missing(&["npm"]).filter(|_| needs_npm) {
+            Count::skipped(&format!("the generator of {language:?}: {missing}"))
+        } else {
+            let files = written(&built, language)?;
+            Count::one(update(Some(own_folder(language)), &files, check)?)
         };
     }
     Ok(count)
@@ -188,87 +169,9 @@ fn tidy(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// Every file below a folder; none if there is no such folder.
-fn below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    if !folder.is_dir() {
-        return Ok(files);
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(below(&path)?);
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(files)
-}
-
-/// Files in a language's folder that its generator does not produce.
-fn left_over(root: &Path, language: Language, files: &Files) -> Result<Vec<String>> {
-    let mut left_over = Vec::new();
-    for path in below(&root.join(own_folder(language)))? {
-        let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
-        if !files.contains_key(&name) {
-            left_over.push(name);
-        }
-    }
-    Ok(left_over)
-}
-
-/// The names of files that are missing, different or left over.
-fn differences(root: &Path, language: Language, files: &Files) -> Result<Vec<String>> {
-    let differs = |name: &str, text: &str| {
-        // A checkout may have different line endings.
-        fs::read_to_string(root.join(name))
-            .map_or(true, |committed| committed.replace("\r\n", "\n") != text)
-    };
-    let wrong = files.iter().filter(|(name, text)| differs(name, text)).map(|(name, _)| name);
-    let mut wrong: Vec<String> = wrong.cloned().collect();
-    wrong.extend(left_over(root, language, files)?);
-    Ok(wrong)
-}
-
-/// Writes changed files and removes leftover ones.
-fn replace(root: &Path, language: Language, files: &Files) -> Result<()> {
-    for name in differences(root, language, files)? {
-        let path = root.join(&name);
-        match files.get(&name) {
-            Some(text) => {
-                let folder = path.parent().context("a file has a folder")?;
-                fs::create_dir_all(folder)?;
-                fs::write(&path, text)?;
-            }
-            None => fs::remove_file(&path)?,
-        }
-        println!("{name}");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Files, Language, differences, place, replace, tidy};
-    use std::fs;
-
-    #[test]
-    fn missing_changed_and_leftover_files_are_named_and_fixed() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("swift/Sources/RejoinFFI");
-        fs::create_dir_all(&folder).unwrap();
-        let written = ["same.swift", "other.swift", "missing.swift"];
-        let files: Files = written.map(|name| (place(Language::Swift, name), "a\n".into())).into();
-        fs::write(folder.join("same.swift"), "a\r\n").unwrap();
-        fs::write(folder.join("other.swift"), "b\n").unwrap();
-        fs::write(folder.join("old.swift"), "a\n").unwrap();
-        let named = differences(root.path(), Language::Swift, &files).unwrap();
-        let expected = ["missing", "other", "old"];
-        assert_eq!(named, expected.map(|name| format!("swift/Sources/RejoinFFI/{name}.swift")));
-        replace(root.path(), Language::Swift, &files).unwrap();
-        assert!(differences(root.path(), Language::Swift, &files).unwrap().is_empty());
-        assert!(!folder.join("old.swift").exists());
-    }
+    use super::{Language, place, tidy};
 
     #[test]
     fn header_is_next_to_the_module_map() {

@@ -3,7 +3,6 @@
 mod cycles;
 mod examples;
 mod files;
-mod impls;
 mod layers;
 mod names;
 mod source;
@@ -33,7 +32,6 @@ pub(crate) fn rules() -> Result<Count> {
         ("packages", layers::between_packages(&workspace::packages()?)),
         ("layers", layers::between_files(&files)?),
         ("cycles", cycles::cycles(&files)?),
-        ("methods", impls::spread(&files)?),
         ("names", names::undeclared(&files)),
         ("examples", examples::untested(&files)),
     ];

@@ -6,7 +6,7 @@
 use crate::built::Built;
 use crate::language::JAVASCRIPT;
 use crate::language::react_native::counted;
-use crate::library::rust_std;
+use crate::library::missing_std;
 use crate::process::{self, succeeds};
 use crate::report::Count;
 use crate::toolchain::remark;
@@ -61,7 +61,7 @@ fn missing(target: &str) -> Result<Option<String>> {
     if !cfg!(target_os = "linux") {
         return Ok(Some("it is built on Linux only".to_owned()));
     }
-    if let Some(missing) = rust_std::missing(target)? {
+    if let Some(missing) = missing_std(target)? {
         return Ok(Some(missing));
     }
     let programs = ["musl-gcc", "bash", "curl", "jq", "sqlite3"];

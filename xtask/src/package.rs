@@ -15,7 +15,7 @@ mod inventory;
 mod maven;
 mod npm;
 
-use crate::library::rust_std;
+use crate::library::has_std;
 use crate::process::{cargo, succeeds};
 use crate::report::{self, Count};
 use crate::workspace::{self, root};
@@ -51,6 +51,11 @@ const APPLE: [&str; 5] = [
     "x86_64-apple-darwin",
 ];
 
+/// The Rust targets of all phones.
+fn targets() -> impl Iterator<Item = &'static str> {
+    android::targets().into_iter().chain(APPLE)
+}
+
 /// Builds the package, and what is in it.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let (name, build): (_, fn() -> Result<Count>) = match options.platform {
@@ -65,8 +70,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 /// Checks the engine's code for each phone, and writes the licences and bills of materials.
 pub(crate) fn checked() -> Result<Count> {
     let mut count = inventory()?;
-    count += inventory::write(&emptied("swift")?, &APPLE)?;
-    for target in android::targets().into_iter().chain(APPLE) {
+    count += inventory::write(&emptied("swift")?)?;
+    for target in targets() {
         count += type_checked(target)?;
     }
     Ok(count)
@@ -74,7 +79,7 @@ pub(crate) fn checked() -> Result<Count> {
 
 /// Type-checks the engine for a target; skipped by name if rustup has not installed it.
 fn type_checked(target: &str) -> Result<Count> {
-    if !rust_std::is_present(target)? {
+    if !has_std(target)? {
         return Ok(Count::skipped(&format!("{target}: rustup target add {target}")));
     }
     let mut check = cargo(&["check", "--package", "rejoin-bindings", "--target", target], &[]);
@@ -98,7 +103,7 @@ fn libraries() -> Result<Count> {
 
 /// Apple's frameworks, and what accompanies them.
 fn frameworks() -> Result<Count> {
-    let mut count = inventory::write(&emptied("swift")?, &APPLE)?;
+    let mut count = inventory::write(&emptied("swift")?)?;
     if !cfg!(target_os = "macos") {
         count += Count::skipped("the frameworks need a Mac with Xcode");
         return Ok(count);
@@ -113,7 +118,7 @@ fn frameworks() -> Result<Count> {
 pub(crate) fn inventory() -> Result<Count> {
     let folder = folder("android");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    inventory::write(&folder, &android::targets())
+    inventory::write(&folder)
 }
 
 /// An empty folder: a library of an earlier run must never end up in a package.

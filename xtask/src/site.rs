@@ -4,7 +4,6 @@
 //! `llms.txt` lists the pages. They are copied to `target/site-source`, at the same paths as in the
 //! repository, so that links between them stay correct; mdBook writes `target/site`.
 
-mod links;
 mod summary;
 
 use crate::process::{run, succeeds};
@@ -42,17 +41,12 @@ pub(crate) fn built() -> Result<Count> {
 fn staged() -> Result<Summary> {
     let paths: BTreeSet<String> = workspace::paths()?.into_iter().collect();
     let summary = Summary::read(&read(LIST)?, &paths, read)?;
-    let source = root().join(SOURCE);
-    if source.exists() {
-        fs::remove_dir_all(&source).with_context(|| format!("cannot remove {SOURCE}"))?;
-    }
-    let mut copied = summary.pages.clone();
-    for page in &summary.pages {
-        let targets = links::targets(page, &read(page)?);
-        // mdBook makes pages only of chapters; the check of links reports a link to any other.
-        copied.extend(targets.into_iter().filter(|path| paths.contains(path)));
-    }
-    for path in &copied {
+    let source = workspace::emptied(root().join(SOURCE))?;
+    let pages = summary.pages.iter().map(|page| read(page)).collect::<Result<String>>()?;
+    // A page may link to a file whose name it has. mdBook makes pages only of chapters; the check of
+    // links reports a link to any other.
+    let is_named = |path: &str| path.rsplit('/').next().is_some_and(|name| pages.contains(name));
+    for path in paths.iter().filter(|path| summary.pages.contains(*path) || is_named(path)) {
         copy(path, &source.join("src").join(path))?;
     }
     copy("docs/book.toml", &source.join("book.toml"))?;

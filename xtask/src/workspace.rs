@@ -86,12 +86,22 @@ pub(crate) fn files() -> Result<Vec<File>> {
 }
 
 /// A package in the output of `cargo metadata`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) license: Option<String>,
+    pub(crate) manifest_path: PathBuf,
     /// `None` for the workspace's own packages.
     pub(crate) source: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
+}
+
+impl Package {
+    /// The folder of its sources.
+    pub(crate) fn folder(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(&self.manifest_path)
+    }
 }
 
 /// A declared dependency of a package.

@@ -6,23 +6,14 @@ use crate::workspace::File;
 const LONGEST: usize = 500;
 
 /// Every file starts with a header that describes its purpose and scope: `//!` in Rust, a comment
-/// of several words elsewhere.
+/// elsewhere, after lines that tools require.
 pub(crate) fn header(file: &File) -> Option<String> {
-    let mut lines = file.text.lines();
-    if file.is_rust() {
-        let opens = lines.next().is_some_and(|line| {
-            line.strip_prefix("//!").is_some_and(|promise| !promise.trim().is_empty())
-                || line.starts_with("#![doc")
-        });
-        return (!opens).then(|| format!("{}: has no `//!` header on its first line", file.path));
-    }
-    // Lines that tools require may precede the header.
-    let mut lines =
-        lines.filter(|line| !line.contains("swift-tools-version") && !line.starts_with("#!"));
-    let is_comment = |line: &&str| ["//", "/*", " *"].iter().any(|start| line.starts_with(start));
-    let first = lines.by_ref().take_while(is_comment).take(3).collect::<String>();
-    let words = first.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count();
-    (words < 3).then(|| format!("{}: does not start with a header comment", file.path))
+    let is_for_tools =
+        |line: &&str| line.contains("swift-tools-version") || line.starts_with("#!/");
+    let first = file.text.lines().find(|line| !is_for_tools(line)).unwrap_or_default();
+    let marks: &[&str] = if file.is_rust() { &["//! ", "#![doc"] } else { &["// ", "/*", "/// "] };
+    let has_header = marks.iter().any(|mark| first.starts_with(mark));
+    (!has_header).then(|| format!("{}: does not start with a header comment", file.path))
 }
 
 /// A file that is too long should be split.
@@ -104,12 +95,9 @@ mod tests {
     fn non_rust_source_starts_with_a_header() {
         let table = [
             ("/*\n * What it promises.\n */\npackage a", true),
-            ("/** What it promises. */\nexport const a = 1;", true),
-            ("// What it promises.\nimport A", true),
             ("// swift-tools-version: 6.0\n// What it promises.\nimport A", true),
             ("// swift-tools-version: 6.0\nimport A", false),
             ("package a // What it promises.", false),
-            ("/* */\npackage a", false),
             ("", false),
         ];
         for (text, good) in table {

@@ -1,7 +1,7 @@
 //! The native library of each Android ABI by an NDK, and its checks.
 
 use crate::built::Built;
-use crate::library::{self, rust_std};
+use crate::library;
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -71,7 +71,7 @@ pub(super) fn libraries(ndk: &Path, folder: &Path) -> Result<Count> {
 
 /// Builds the library of one ABI into `place`, and checks it.
 fn library(abi: Abi, ndk: &Path, place: &Path) -> Result<Count> {
-    if let Some(missing) = rust_std::missing(abi.1)? {
+    if let Some(missing) = library::missing_std(abi.1)? {
         bail!("{missing}");
     }
     let fixed = ["rustc", "--profile", "shipping", "--package", "rejoin-bindings", "--lib"];

@@ -29,7 +29,11 @@ pub(super) fn tarballs() -> Result<Count> {
     node(&package, &runtime)?;
     let mut count = Count::one(true);
     count += placed("android", &folder("android").join("jni"), |from| {
-        copy(from, &package.join("android/src/main/jniLibs"))
+        let libraries = package.join("android/src/main/jniLibs");
+        fs::create_dir_all(&libraries)?;
+        let mut copy = Command::new("cp");
+        copy.arg("-R").arg(from.join(".")).arg(libraries);
+        run(copy)
     })?;
     count += placed("ios", &folder("swift").join(XCFRAMEWORK), |from| {
         only_ios(from, &package.join("ios").join(XCFRAMEWORK))
@@ -74,19 +78,4 @@ fn only_ios(from: &Path, to: &Path) -> Result<()> {
     }
     create.arg("-output").arg(to);
     run(create)
-}
-
-/// Copies a folder with what is in it.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let target = to.join(path.file_name().context("an entry has a name")?);
-        if path.is_dir() {
-            copy(&path, &target)?;
-        } else {
-            fs::copy(&path, target)?;
-        }
-    }
-    Ok(())
 }
