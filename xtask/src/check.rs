@@ -19,16 +19,17 @@ use std::process::Command;
 /// Rules that are checked by reading the files.
 pub(crate) fn rules() -> Result<Count> {
     let files = workspace::files()?;
-    let each = |of: fn(&File) -> bool, rule: fn(&File) -> Option<String>| -> Vec<String> {
-        files.iter().filter(|file| of(file)).filter_map(rule).collect()
+    let is_text = |file: &File| file.is_written() || file.has_extension("md");
+    let each = |rule: fn(&File) -> Option<String>| -> Vec<String> {
+        files.iter().filter(|file| file.is_written()).filter_map(rule).collect()
     };
     let rules = [
-        ("header", each(File::is_written, files::header)),
-        ("length", each(File::is_written, files::length)),
-        ("ascii", each(File::is_rust, files::ascii)),
-        ("finished", each(File::is_written, files::finished)),
-        ("words", each(|file| file.is_written() || file.has_extension("md"), files::plain_words)),
-        ("paths", each(|_| true, files::no_machine_path)),
+        ("header", each(files::header)),
+        ("length", each(files::length)),
+        ("ascii", files::lines(&files, File::is_rust, files::NOT_ASCII)?),
+        ("finished", files::lines(&files, File::is_written, files::UNFINISHED)?),
+        ("words", files::lines(&files, is_text, files::NOT_PLAIN)?),
+        ("paths", files::lines(&files, |file| !file.has_extension("lock"), files::MACHINE_PATH)?),
         ("packages", layers::between_packages(&workspace::packages()?)),
         ("layers", layers::between_files(&files)?),
         ("cycles", cycles::cycles(&files)?),

@@ -7,8 +7,8 @@ use crate::process::{Passed, become_it, cargo};
 use crate::report::Count;
 use crate::rust_tests;
 use anyhow::Result;
-use rejoin_postgres::StartError;
-use std::process::{Command, ExitCode};
+use rejoin_postgres::{Cluster, StartError};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The models of the gate, with their number of runs: always the same seeds, which usually include
@@ -35,14 +35,9 @@ pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
     become_it(cargo(&fixed, &passed.arguments))
 }
 
-/// Every model with the fixed seeds of the gate, and some new ones. Claims are counted, not runs.
+/// Every model with the fixed seeds of the gate, and some new ones.
 pub(crate) fn gate() -> Result<Count> {
-    let mut count = Count::default();
-    for (model, runs) in GATE {
-        let mut simulation = simulation_of(model, runs)?;
-        simulation.args(["--events", "--mutants"]);
-        count += claims::hold(simulation)?.0;
-    }
+    let mut count = runs(&GATE, &["--events", "--mutants"], None)?;
     count += fresh(GATE_FRESH)?;
     count += over_postgres(POSTGRES, POSTGRES_FRESH)?;
     Ok(count)
@@ -50,13 +45,7 @@ pub(crate) fn gate() -> Result<Count> {
 
 /// Every model with a few fixed seeds.
 pub(crate) fn daily() -> Result<Count> {
-    let mut count = Count::default();
-    for (model, runs) in DAILY {
-        let mut simulation = simulation_of(model, runs)?;
-        simulation.arg("--mutants");
-        count += claims::hold(simulation)?.0;
-    }
-    Ok(count)
+    runs(&DAILY, &["--mutants"], None)
 }
 
 /// Every model with many new seeds.
@@ -76,34 +65,21 @@ fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
         Err(error) => return Err(error.into()),
     };
     let mut count = Count::default();
-    for (runs, is_fresh) in [(fixed, false), (fresh, true)] {
-        if runs == 0 {
-            continue;
-        }
-        for model in ["rows", "log"] {
-            let mut simulation = simulation_of(model, runs)?;
-            simulation.args(["--store", "postgres"]);
-            if is_fresh {
-                simulation.args(["--from", &fresh_seed()?, "--every"]);
-            }
-            rust_tests::set_url(&mut simulation, cluster.as_ref());
-            count += claims::hold(simulation)?.0;
-        }
+    let store = ["--store", "postgres"];
+    let models = |runs| [("rows", runs), ("log", runs)];
+    if fixed > 0 {
+        count += runs(&models(fixed), &store, cluster.as_ref())?;
     }
+    let from = fresh_seed()?;
+    let further = [&store[..], &["--from", &from, "--every"]].concat();
+    count += runs(&models(fresh), &further, cluster.as_ref())?;
     Ok(count)
 }
 
 /// Every model with new seeds, which the first line of the output names. Continues after a broken
 /// run.
-fn fresh(runs: u32) -> Result<Count> {
-    let from = fresh_seed()?;
-    let mut count = Count::default();
-    for (model, _) in GATE {
-        let mut simulation = simulation_of(model, runs)?;
-        simulation.args(["--from", &from, "--every"]);
-        count += claims::hold(simulation)?.0;
-    }
-    Ok(count)
+fn fresh(number: u32) -> Result<Count> {
+    runs(&GATE.map(|(model, _)| (model, number)), &["--from", &fresh_seed()?, "--every"], None)
 }
 
 /// The first of a range of new seeds: far from the fixed ones, and a different range each second.
@@ -112,8 +88,14 @@ fn fresh_seed() -> Result<String> {
     Ok((now * u64::from(DEEP_FRESH)).to_string())
 }
 
-fn simulation_of(model: &str, runs: u32) -> Result<Command> {
-    let mut simulation = Built::now()?.program("rejoin-simulate")?;
-    simulation.args(["--model", model, "--seeds", &runs.to_string()]);
-    Ok(simulation)
+/// A number of runs of each model. Claims are counted, not runs.
+fn runs(models: &[(&str, u32)], further: &[&str], cluster: Option<&Cluster>) -> Result<Count> {
+    let mut count = Count::default();
+    for (model, runs) in models {
+        let mut simulation = Built::now()?.program("rejoin-simulate")?;
+        simulation.args(["--model", model, "--seeds", &runs.to_string()]).args(further);
+        rust_tests::set_url(&mut simulation, cluster);
+        count += claims::hold(simulation)?.0;
+    }
+    Ok(count)
 }

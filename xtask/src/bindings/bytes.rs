@@ -3,6 +3,8 @@
 //! UniFFI reads bytes into an array that it fills with zeros first, and copies that into `Data`; the
 //! package needs an array again. For the rows of a large result, that is most of the time.
 
+use regex::{Captures, Regex};
+
 /// How the generated code reads bytes.
 const READS: &str = "\
     var value = [UInt8](repeating: 0, count: count)
@@ -20,26 +22,17 @@ const READS_ONCE: &str = "\
     }
 ";
 
+/// The type of bytes, with what is next to it where the code reads from `Data` or builds it.
+const DATA: &str = r"(data: |extension )?\bData\b(\.Index|\(rustBuffer)?";
+
 /// The code to commit; `None` if the generator no longer produces the code to patch.
 pub(super) fn patched(swift: &str) -> Option<String> {
-    swift.contains(READS).then(|| arrays(&swift.replace(READS, READS_ONCE)))
-}
-
-/// The same code with arrays as the type of bytes, except where the code reads from `Data`.
-fn arrays(swift: &str) -> String {
-    let mut text = String::with_capacity(swift.len());
-    let mut rest = swift;
-    while let Some(at) = rest.find("Data") {
-        let (before, after) = (&rest[..at], &rest[at + "Data".len()..]);
-        text.push_str(before);
-        let is_name = |next: Option<char>| next.is_some_and(|it| it.is_alphanumeric() || it == '_');
-        let is_word = !is_name(before.chars().next_back()) && !is_name(after.chars().next());
-        let reads = before.ends_with("data: ") || before.ends_with("extension ");
-        let builds = after.starts_with(".Index") || after.starts_with("(rustBuffer");
-        text.push_str(if is_word && !reads && !builds { "[UInt8]" } else { "Data" });
-        rest = after;
-    }
-    text + rest
+    let text = swift.contains(READS).then(|| swift.replace(READS, READS_ONCE))?;
+    let array = |found: &Captures<'_>| match (found.get(1), found.get(2)) {
+        (None, None) => "[UInt8]".to_owned(),
+        _ => found[0].to_owned(),
+    };
+    Some(Regex::new(DATA).ok()?.replace_all(&text, array).into_owned())
 }
 
 #[cfg(test)]

@@ -17,10 +17,13 @@
 //! The threads: the app may block all of `Dispatchers.Default` while it waits for the engine, which waits
 //! for the app's token provider or transport.
 
-/// Modifiers that may precede the keyword of a declaration.
-const MODIFIERS: [&str; 7] = ["public", "data", "sealed", "open", "abstract", "inline", "suspend"];
-/// Keywords of declarations.
-const KINDS: [&str; 8] = ["class", "interface", "object", "fun", "val", "var", "typealias", "enum"];
+use regex::Regex;
+
+/// A top-level declaration; one of a function that throws is indented after its annotation, and one
+/// without errors follows its comment.
+const DECLARATION: &str = "(?m)^(?:(\\s*@Throws\\(.*::class\\) |\\s*\\*/ )(fun )|(?:public )?\
+    ((?:(?:data|sealed|open|abstract|inline|suspend) )*\
+    (?:class|interface|object|fun|val|var|typealias|enum)[ <]))";
 
 /// How the generated code ends the wait for a result.
 const ENDS: &str = "    } finally {\n        freeFunc(rustFuture)\n    }\n";
@@ -81,7 +84,7 @@ const CALLS: &str = concat!(
 
 /// The code to commit; `None` if the generator no longer produces the code to patch.
 pub(super) fn patched(kotlin: &str) -> Option<String> {
-    let mut text = hidden(kotlin);
+    let mut text = hidden(kotlin)?;
     for (before, after) in FREES.into_iter().chain([(LAUNCHES, LAUNCHES_AWAY)]) {
         if !text.contains(before) {
             return None;
@@ -93,34 +96,10 @@ pub(super) fn patched(kotlin: &str) -> Option<String> {
 }
 
 /// The same code with internal visibility and without warnings.
-fn hidden(kotlin: &str) -> String {
-    let mut text = String::with_capacity(kotlin.len());
-    for line in kotlin.lines() {
-        text.push_str(&declared(line).unwrap_or_else(|| {
-            line.replace("@file:Suppress(\"NAME_SHADOWING\")", "@file:Suppress(\"warnings\")")
-        }));
-        text.push('\n');
-    }
-    text
-}
-
-/// The line as an internal declaration, if it starts a top-level declaration.
-fn declared(line: &str) -> Option<String> {
-    // A top-level function that throws is indented, after its annotation.
-    if let Some((throws, function)) = line.split_once("::class) fun ")
-        && throws.trim_start().starts_with("@Throws(")
-    {
-        return Some(format!("{throws}::class) internal fun {function}"));
-    }
-    // A function without errors stands behind its comment.
-    if let Some((comment, function)) = line.split_once("*/ fun ")
-        && comment.trim_start().is_empty()
-    {
-        return Some(format!("{comment}*/ internal fun {function}"));
-    }
-    let mut words = line.split([' ', '<']).skip_while(|word| MODIFIERS.contains(word));
-    let declares = words.next().is_some_and(|word| KINDS.contains(&word));
-    declares.then(|| format!("internal {}", line.strip_prefix("public ").unwrap_or(line)))
+fn hidden(kotlin: &str) -> Option<String> {
+    let declaration = Regex::new(DECLARATION).ok()?;
+    let text = declaration.replace_all(kotlin, "${1}internal $2$3");
+    Some(text.replace("@file:Suppress(\"NAME_SHADOWING\")", "@file:Suppress(\"warnings\")"))
 }
 
 #[cfg(test)]
@@ -170,7 +149,7 @@ mod tests {
             ("@file:Suppress(\"NAME_SHADOWING\")", "@file:Suppress(\"warnings\")"),
             ("// class of its own", "// class of its own"),
         ] {
-            assert_eq!(hidden(before), format!("{after}\n"));
+            assert_eq!(hidden(before).unwrap(), after);
         }
     }
 }

@@ -4,7 +4,9 @@
 use super::source::paths;
 use crate::workspace::File;
 use anyhow::Result;
-use std::collections::{BTreeMap, BTreeSet};
+use petgraph::algo::tarjan_scc;
+use petgraph::graphmap::DiGraphMap;
+use std::collections::BTreeMap;
 
 /// The crates whose files are checked.
 const CRATES: [&str; 5] = ["protocol/", "log/", "core/", "server/", "bindings/"];
@@ -12,7 +14,8 @@ const CRATES: [&str; 5] = ["protocol/", "log/", "core/", "server/", "bindings/"]
 /// Maximum number of files that may import each other.
 const LONGEST: usize = 2;
 
-type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+/// An edge for each import.
+type Imports<'a> = DiGraphMap<&'a str, ()>;
 
 /// The cycles that are too long, one text each.
 pub(crate) fn cycles(files: &[File]) -> Result<Vec<String>> {
@@ -20,15 +23,8 @@ pub(crate) fn cycles(files: &[File]) -> Result<Vec<String>> {
     for prefix in CRATES {
         let files: Vec<&File> = files.iter().filter(|file| is_product(file, prefix)).collect();
         let imports = imports(&files)?;
-        let reached: Imports<'_> =
-            imports.keys().map(|file| (*file, reached(&imports, file))).collect();
-        let cycle = |file: &str| -> BTreeSet<&str> {
-            let back = |other: &&str| reached[other].contains(file);
-            reached[file].iter().copied().filter(back).collect()
-        };
-        let cycles: BTreeSet<_> = imports.keys().map(|file| cycle(file)).collect();
-        let long = cycles.iter().filter(|cycle| cycle.len() > LONGEST);
-        problems.extend(long.map(|cycle| described(&imports, cycle)));
+        let cycles = tarjan_scc(&imports).into_iter().filter(|cycle| cycle.len() > LONGEST);
+        problems.extend(cycles.map(|cycle| described(&imports, &cycle)));
     }
     Ok(problems)
 }
@@ -45,8 +41,9 @@ fn imports<'a>(files: &[&'a File]) -> Result<Imports<'a>> {
     let mut imports = Imports::new();
     for file in files {
         let named = paths(file)?;
-        let named = named.iter().filter_map(|path| file_of(&modules, path));
-        imports.insert(&file.path, named.filter(|path| **path != *file.path).collect());
+        for other in named.iter().filter_map(|path| file_of(&modules, path)) {
+            imports.add_edge(file.path.as_str(), other, ());
+        }
     }
     Ok(imports)
 }
@@ -76,24 +73,10 @@ fn file_of<'a>(modules: &BTreeMap<String, &'a str>, path: &str) -> Option<&'a st
     }
 }
 
-/// The files that `start` imports, directly or through others.
-fn reached<'a>(imports: &Imports<'a>, start: &str) -> BTreeSet<&'a str> {
-    let mut found = BTreeSet::new();
-    let mut open: Vec<&str> = imports[start].iter().copied().collect();
-    while let Some(file) = open.pop() {
-        if let Some((file, _)) = imports.get_key_value(file)
-            && found.insert(*file)
-        {
-            open.extend(&imports[file]);
-        }
-    }
-    found
-}
-
-fn described(imports: &Imports<'_>, cycle: &BTreeSet<&str>) -> String {
+fn described(imports: &Imports<'_>, cycle: &[&str]) -> String {
     let lines = cycle.iter().map(|file| {
-        let named: Vec<&str> = imports[file].intersection(cycle).copied().collect();
-        format!("\n    {file} -> {}", named.join(", "))
+        let others = imports.neighbors(file).filter(|other| cycle.contains(other) && other != file);
+        format!("\n    {file} -> {}", others.collect::<Vec<_>>().join(", "))
     });
     format!("{} files import each other:{}", cycle.len(), lines.collect::<String>())
 }
@@ -105,11 +88,11 @@ mod tests {
 
     #[test]
     fn cycle_of_three_files_is_refused() {
-        let table: [(&[(&str, &str)], bool); 4] = [
-            (&[("a", "use crate::b::B;"), ("b", "use crate::a::A;")], true),
-            (&[("a", "use crate::b::B;"), ("b", "use crate::c::C;"), ("c", "")], true),
+        let table = [
+            ([("a", "use crate::b::B;"), ("b", "use crate::a::A;"), ("c", "")], true),
+            ([("a", "use crate::b::B;"), ("b", "use crate::c::C;"), ("c", "")], true),
             (
-                &[
+                [
                     ("a", "use crate::b::B;"),
                     ("b", "use super::c::C;"),
                     ("c", "fn f() { crate::a::g() }"),
@@ -117,7 +100,7 @@ mod tests {
                 false,
             ),
             (
-                &[
+                [
                     ("a", "use crate::b::B;"),
                     ("b", "use crate::c::C;"),
                     ("c", "#[cfg(test)] mod tests { use crate::a::A; }"),
@@ -130,7 +113,7 @@ mod tests {
                 path: format!("core/src/{name}.rs"),
                 text: (*text).to_owned(),
             };
-            let problems = cycles(&files.iter().map(file).collect::<Vec<_>>()).unwrap();
+            let problems = cycles(&files.each_ref().map(file)).unwrap();
             assert_eq!(problems.is_empty(), good, "{files:?}: {problems:?}");
         }
     }

@@ -43,35 +43,9 @@ fn host(folder: &Path) -> Result<PathBuf> {
         Built::by("shipping", &["build", "--profile", "shipping", "--package", "rejoin-bindings"])?;
     let library = built.library()?;
     let host = folder.join("host");
-    let place = host.join(jna_folder(OS, ARCH));
+    // JNA's name of a system: `Platform.RESOURCE_PREFIX`.
+    let place = host.join(format!("{OS}-{ARCH}").replace("macos", "darwin").replace('_', "-"));
     fs::create_dir_all(&place)?;
     fs::copy(&library, place.join(library.file_name().context("a library has a name")?))?;
     Ok(host)
-}
-
-/// JNA's name of a system: `Platform.RESOURCE_PREFIX`.
-fn jna_folder(os: &str, processor: &str) -> String {
-    let os = match os {
-        "macos" => "darwin",
-        "windows" => "win32",
-        other => other,
-    };
-    format!("{os}-{}", if processor == "x86_64" { "x86-64" } else { processor })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::jna_folder;
-
-    #[test]
-    fn folder_of_a_system_is_the_one_of_jna() {
-        for (os, processor, expected) in [
-            ("linux", "x86_64", "linux-x86-64"),
-            ("linux", "aarch64", "linux-aarch64"),
-            ("macos", "aarch64", "darwin-aarch64"),
-            ("windows", "x86_64", "win32-x86-64"),
-        ] {
-            assert_eq!(jna_folder(os, processor), expected);
-        }
-    }
 }

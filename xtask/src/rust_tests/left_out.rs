@@ -4,51 +4,28 @@ use crate::process::missing;
 use rejoin_postgres::{URL_VARIABLE, basebackup, pgbouncer, programs};
 use std::process::Command;
 
-/// A program, and a part of the names of the tests that start it.
-#[derive(Debug)]
-pub(crate) struct Optional {
-    name: &'static str,
-    tests: &'static [&'static str],
-    is_installed: fn() -> bool,
-}
+/// A program, parts of the names of the tests that start it, and whether it is installed.
+type Optional = (&'static str, &'static [&'static str], fn() -> bool);
 
 const POSTGRES: &str = "postgres";
 
-/// The programs. A test that starts another one has a name of its own here.
-pub(crate) const OPTIONAL: [Optional; 6] = [
-    Optional { name: "PostgreSQL", tests: &[POSTGRES], is_installed: has_postgres },
-    Optional {
-        name: "PgBouncer",
-        tests: &["postgres_pooled", "postgres_only::pooler"],
-        is_installed: || pgbouncer().is_some(),
-    },
-    Optional {
-        name: "pg_basebackup",
-        tests: &["postgres_only::replica"],
-        is_installed: || basebackup().is_some(),
-    },
-    Optional {
-        name: "nginx",
-        tests: &["nginx"],
-        // On the PATH, or where Debian installs it.
-        is_installed: || {
-            ["nginx", "/usr/sbin/nginx"]
-                .iter()
-                .any(|it| Command::new(it).arg("-v").output().is_ok())
-        },
-    },
-    Optional {
-        name: "chromium",
-        tests: &["chromium"],
-        is_installed: || missing(&["chromium"]).is_none(),
-    },
-    Optional {
-        // Used by the commands of `docs/operate.md`.
-        name: "bash, curl, jq and sqlite3",
-        tests: &["operator_page"],
-        is_installed: || missing(&["bash", "curl", "jq", "sqlite3"]).is_none(),
-    },
+/// The programs. A test that starts another one has a name of its own here. `operator_page` runs the
+/// commands of `docs/operate.md`.
+const OPTIONAL: [Optional; 6] = [
+    ("PostgreSQL", &[POSTGRES], has_postgres),
+    ("PgBouncer", &["postgres_pooled", "postgres_only::pooler"], || pgbouncer().is_some()),
+    ("pg_basebackup", &["postgres_only::replica"], || basebackup().is_some()),
+    ("nginx", &["nginx"], has_nginx),
+    ("chromium", &["chromium"], || missing(&["chromium"]).is_none()),
+    ("bash, curl, jq and sqlite3", &["operator_page"], || {
+        missing(&["bash", "curl", "jq", "sqlite3"]).is_none()
+    }),
 ];
+
+/// On the PATH, or where Debian installs it.
+fn has_nginx() -> bool {
+    ["nginx", "/usr/sbin/nginx"].iter().any(|it| Command::new(it).arg("-v").output().is_ok())
+}
 
 fn has_postgres() -> bool {
     std::env::var_os(URL_VARIABLE).is_some() || programs().is_some()
@@ -61,7 +38,7 @@ pub(crate) struct LeftOut(Vec<&'static Optional>);
 impl LeftOut {
     /// Those missing on this machine.
     pub(crate) fn here() -> Self {
-        Self(OPTIONAL.iter().filter(|program| !(program.is_installed)()).collect())
+        Self(OPTIONAL.iter().filter(|(.., is_installed)| !is_installed()).collect())
     }
 
     /// Whether PostgreSQL is there.
@@ -71,16 +48,14 @@ impl LeftOut {
 
     /// Parts of the names of all tests that are left out.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().flat_map(|program| program.tests.iter().copied())
+        self.0.iter().flat_map(|(_, tests, _)| tests.iter().copied())
     }
 
     /// Prints why tests are left out.
     pub(crate) fn explain(&self) {
-        for Optional { name, tests, .. } in &self.0 {
-            println!(
-                "skipped: tests with {} in their names: {name} is missing",
-                tests.join(" or ")
-            );
+        for (name, tests, _) in &self.0 {
+            let tests = tests.join(" or ");
+            println!("skipped: tests with {tests} in their names: {name} is missing");
         }
     }
 
