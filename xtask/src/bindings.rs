@@ -113,12 +113,10 @@ fn generator(built: &Built, language: Language, folder: &Path) -> Result<Command
 /// The path where a generated file is committed.
 fn place(language: Language, name: &str) -> String {
     match (language, name.rsplit_once('.')) {
+        // Its files are named by their package.
         (Language::Kotlin, _) => format!("kotlin/rejoin/src/main/kotlin/{name}"),
         (Language::Swift, Some((_, "h"))) => format!("swift/Sources/CRejoinFFI/{name}"),
-        (Language::Swift, _) => format!("swift/Sources/RejoinFFI/{name}"),
-        (Language::Typescript | Language::Node | Language::Cpp, _) => {
-            format!("{}/{name}", own_folder(language))
-        }
+        _ => format!("{}/{name}", own_folder(language)),
     }
 }
 
@@ -142,20 +140,14 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
             continue;
         }
         let text = tidy(&fs::read_to_string(&path)?);
-        let text = match language {
-            Language::Kotlin => {
-                hide::patched(&text).context("Kotlin waits for futures differently")?
-            }
-            Language::Swift if path.extension().is_some_and(|it| it == "swift") => {
-                bytes::patched(&text).context("Swift reads bytes differently")?
-            }
-            Language::Cpp => {
-                let is_header = path.extension().is_some_and(|it| it == "hpp");
-                if is_header { cpp::header(&text) } else { cpp::source(&text) }
-                    .context("C++ calls JavaScript differently")?
-            }
-            Language::Swift | Language::Typescript | Language::Node => text,
+        let patched = match (language, name.rsplit_once('.')) {
+            (Language::Kotlin, _) => hide::patched(&text),
+            (Language::Swift, Some((_, "swift"))) => bytes::patched(&text),
+            (Language::Cpp, Some((_, "hpp"))) => cpp::header(&text),
+            (Language::Cpp, _) => cpp::source(&text),
+            _ => Some(text),
         };
+        let text = patched.with_context(|| format!("{name}: the code to patch has changed"))?;
         files.insert(place(language, &name), text);
     }
     ensure!(!files.is_empty(), "the generator wrote nothing");

@@ -6,7 +6,7 @@ use crate::language::{self, KOTLIN};
 use crate::process::{become_it, cargo};
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Arguments of the demo.
 #[derive(Debug, clap::Args)]
@@ -65,14 +65,12 @@ pub(crate) fn faults_are_noticed() -> Result<Count> {
 
 /// With these arguments each claim must hold, and a fault injected into each must be detected.
 fn faults_in(built: &Built, arguments: &[String]) -> Result<Count> {
-    let demo = |further: &[String]| -> Result<Command> {
+    claims::faults(|fault| {
         let mut demo = built.program("rejoin-demo")?;
-        demo.args(arguments).args(further);
+        demo.args(arguments);
+        demo.args(fault.iter().flat_map(|claim| ["--sabotage".to_owned(), claim.to_string()]));
         Ok(demo)
-    };
-    let (mut count, claims) = claims::hold(demo(&[])?)?;
-    count += claims::notice(&claims, |claim| demo(&["--sabotage".to_owned(), claim.to_string()]))?;
-    Ok(count)
+    })
 }
 
 /// The demo's arguments for a device in Kotlin. Its command line is in a file, because the class

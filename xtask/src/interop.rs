@@ -35,9 +35,7 @@ pub(crate) fn agree() -> Result<Count> {
 /// A fault in each claim, with two devices in Rust, which start fast.
 pub(crate) fn notice() -> Result<Count> {
     let built = Built::now()?;
-    let (mut count, claims) = claims::hold(referee(&built, &twins(&built)?, None)?)?;
-    count += claims::notice(&claims, |claim| referee(&built, &twins(&built)?, Some(claim)))?;
-    Ok(count)
+    claims::faults(|fault| referee(&built, &twins(&built)?, fault))
 }
 
 fn device(built: &Built) -> Result<Command> {

@@ -43,13 +43,7 @@ pub(crate) const KOTLIN: Language = Language {
 };
 
 /// The packages for Android: the same tools, after the modules that they depend on.
-pub(crate) const ANDROID: Language = Language {
-    name: "android",
-    missing: || Ok(kotlin::missing()),
-    prepare: || Ok(()),
-    run: kotlin::android,
-    device: kotlin::device,
-};
+pub(crate) const ANDROID: Language = Language { name: "android", run: kotlin::android, ..KOTLIN };
 
 /// Swift, by its package manager.
 pub(crate) const SWIFT: Language = Language {

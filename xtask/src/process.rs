@@ -1,7 +1,7 @@
 //! Child processes: each is printed before it runs, has no standard input, and runs at the
 //! workspace's root.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
@@ -14,13 +14,20 @@ pub(crate) fn cargo(fixed: &[&str], further: &[String]) -> Command {
     command
 }
 
-/// Runs to the end with its output shown; returns whether it succeeded.
-pub(crate) fn succeeds(mut command: Command) -> Result<bool> {
-    announce(&command);
+/// The command at the workspace's root, unless it has a folder, and without standard input.
+fn prepared(mut command: Command) -> Command {
     if command.get_current_dir().is_none() {
         command.current_dir(crate::workspace::root());
     }
-    let status = command.stdin(Stdio::null()).status();
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end with its output shown; returns whether it succeeded.
+pub(crate) fn succeeds(command: Command) -> Result<bool> {
+    announce(&command);
+    let mut command = prepared(command);
+    let status = command.status();
     Ok(status.with_context(|| format!("cannot start {}", line(&command)))?.success())
 }
 
@@ -33,13 +40,13 @@ pub(crate) fn run(command: Command) -> Result<()> {
 
 /// Runs to the end and passes each line of its standard output to `each`; returns whether it
 /// succeeded.
-pub(crate) fn for_each_line(mut command: Command, mut each: impl FnMut(&str)) -> Result<bool> {
+pub(crate) fn for_each_line(command: Command, mut each: impl FnMut(&str)) -> Result<bool> {
     announce(&command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    if command.get_current_dir().is_none() {
-        command.current_dir(crate::workspace::root());
-    }
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", line(&command)))?;
+    let mut command = prepared(command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", line(&command)))?;
     let stdout = child.stdout.take().context("a piped child has a standard output")?;
     let mut reader = BufReader::new(stdout);
     let mut bytes = Vec::new();
@@ -52,12 +59,13 @@ pub(crate) fn for_each_line(mut command: Command, mut each: impl FnMut(&str)) ->
 }
 
 /// Standard output of a command that must succeed.
-pub(crate) fn output(mut command: Command) -> Result<String> {
-    command.current_dir(crate::workspace::root()).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().with_context(|| format!("cannot start {}", line(&command)))?;
-    if !output.status.success() {
-        bail!("{} ended with {}", line(&command), output.status);
-    }
+pub(crate) fn output(command: Command) -> Result<String> {
+    let mut command = prepared(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", line(&command)))?;
+    ensure!(output.status.success(), "{} ended with {}", line(&command), output.status);
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", line(&command)))
 }
 
@@ -85,8 +93,7 @@ pub(crate) struct Passed {
 /// Replaces this process by the command.
 pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
     announce(&command);
-    command.current_dir(crate::workspace::root());
-    let error = command.exec();
+    let error = command.current_dir(crate::workspace::root()).exec();
     Err(error).with_context(|| format!("cannot start {}", line(&command)))
 }
 

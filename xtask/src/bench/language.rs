@@ -7,7 +7,7 @@ use crate::built::Built;
 use crate::language::javascript;
 use crate::process::{cargo, for_each_line, output, run};
 use crate::toolchain::swift;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::fs;
 use std::path::Path;
@@ -71,21 +71,16 @@ impl Language {
         let mut command = (self.command)(folder)?;
         command.env("REJOIN_LIBRARY_DIR", folder);
         let measured = figures(command)?;
-        println!("\n{}", self.table(&measured, &rust));
+        let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"];
+        println!();
+        print_line(&heads.map(str::to_owned));
+        for figure in measured {
+            print_line(&self.cells(&figure, &rust));
+        }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The table, with one line per figure of the language.
-    fn table(&self, measured: &[Figure], rust: &[Figure]) -> String {
-        let line = |[what, cells @ ..]: [String; 7]| {
-            let cells = cells.map(|cell| format!("{cell:>12}")).join("  ");
-            format!("{what:<50}  {cells}").trim_end().to_owned() + "\n"
-        };
-        let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"];
-        let rows = measured.iter().map(|figure| line(self.cells(figure, rust)));
-        std::iter::once(line(heads.map(str::to_owned))).chain(rows).collect()
-    }
-
+    /// The cells of a line, with the figure of Rust that has the same name.
     fn cells(&self, figure: &Figure, rust: &[Figure]) -> [String; 7] {
         let millis = |value: f64| format!("{value:.3} ms");
         let applies = |(line, peer, _): &&Goal| {
@@ -106,6 +101,11 @@ impl Language {
             same.map(|rust| millis(rust.ours_ms)).unwrap_or_default(),
         ]
     }
+}
+
+fn print_line([what, cells @ ..]: &[String; 7]) {
+    let cells = cells.each_ref().map(|cell| format!("{cell:>12}")).join("  ");
+    println!("{}", format!("{what:<50}  {cells}").trim_end());
 }
 
 /// Maven runs the program in its own process.
@@ -157,46 +157,27 @@ fn figures(command: Command) -> Result<Vec<Figure>> {
         Ok(figure) => figures.push(figure),
         Err(_) => println!("{line}"),
     })?;
-    if !well {
-        bail!("the program ended badly");
-    }
-    ensure!(!figures.is_empty(), "the program printed no figure");
+    ensure!(well && !figures.is_empty(), "the program failed or printed no figure");
     Ok(figures)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Figure, Language};
-
-    /// The cells of the lines after the first.
-    fn rows(language: &str, measured: &[&str], rust: &[&str]) -> Vec<Vec<String>> {
-        let figures = |texts: &[&str]| -> Vec<Figure> {
-            texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
-        };
-        let table = Language::named(language).unwrap().table(&figures(measured), &figures(rust));
-        let cells = |line: &str| {
-            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
-            cells.map(str::to_owned).collect()
-        };
-        table.lines().skip(1).map(cells).collect()
-    }
+    use super::{Figure, Language, ROWS};
 
     #[test]
     fn figures_are_shown_with_those_of_rust_and_the_goal() {
-        let of_peer = |peer: &str, ratio: f64| {
-            format!(
-                r#"{{"what":"10,000 x 8 rows into objects","ours_ms":12.5,"peer":"{peer}","peer_ms":10,"ratio":{ratio}}}"#
-            )
+        let figure = |what: &str, peer: Option<&str>, ratio| {
+            let (what, peer) = (what.to_owned(), peer.map(str::to_owned));
+            Figure { what, ours_ms: 12.5, peer, peer_ms: Some(10.0), ratio }
         };
-        let p50 = r#"{"what":"commit to emission, p50","ours_ms":0.5}"#;
-        let rust = r#"{"what":"commit to emission, p50","ours_ms":0.25,"peer":null}"#;
-        let good = of_peer("sqlite-jdbc", 1.25);
-        let (bad, other) = (of_peer("sqlite-jdbc", 1.6), of_peer("another", 3.0));
-        let rows = rows("kotlin", &[&good, &bad, &other, p50], &[rust]);
-        assert_eq!(rows[0][1..], ["12.500 ms", "sqlite-jdbc", "10.000 ms", "1.25", "1.50 met"]);
-        assert_eq!(rows[1][4..], ["1.60", "1.50 MISSED"]);
-        assert_eq!(rows[2][4..], ["3.00"], "the goal is for another peer");
-        assert_eq!(rows[3], ["commit to emission, p50", "0.500 ms", "0.250 ms"]);
-        assert!(Language::named("--filter").is_none());
+        let kotlin = Language::named("kotlin").unwrap();
+        let cells = |peer, ratio| kotlin.cells(&figure(ROWS, Some(peer), Some(ratio)), &[]);
+        let good = ["12.500 ms", "sqlite-jdbc", "10.000 ms", "1.25", "1.50 met", ""];
+        assert_eq!(cells("sqlite-jdbc", 1.25)[1..], good);
+        assert_eq!(cells("sqlite-jdbc", 1.6)[5], "1.50 MISSED");
+        assert_eq!(cells("another", 3.0)[5], "", "the goal is for another peer");
+        let rust = [figure("commit", None, None)];
+        assert_eq!(kotlin.cells(&figure("commit", None, None), &rust)[6], "12.500 ms");
     }
 }
