@@ -1,10 +1,9 @@
 //! Checks that run no test; each function is a stage or, in `rules`, one of its rules.
 
 mod cycles;
-mod examples;
 mod files;
 mod layers;
-mod names;
+mod pages;
 mod source;
 
 use crate::language::JAVASCRIPT;
@@ -33,8 +32,8 @@ pub(crate) fn rules() -> Result<Count> {
         ("packages", layers::between_packages(&workspace::packages()?)),
         ("layers", layers::between_files(&files)?),
         ("cycles", cycles::cycles(&files)?),
-        ("names", names::undeclared(&files)),
-        ("examples", examples::untested(&files)),
+        ("names", pages::undeclared(&files)),
+        ("examples", pages::untested(&files)),
     ];
     let mut count = Count::default();
     for (name, problems) in rules {

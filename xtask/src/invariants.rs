@@ -143,10 +143,9 @@ fn names(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn is_name(quoted: &str) -> bool {
     let prefix = quoted.split_once(": ").map_or("", |(prefix, _)| prefix);
-    prefix == "suite"
+    ["suite", "xtask"].contains(&prefix)
         || LANGUAGES.contains(&prefix)
         || prefix.starts_with("rejoin-")
-        || prefix == "xtask"
 }
 
 /// Guarantees without a test, and rows with neither a test nor a reason.

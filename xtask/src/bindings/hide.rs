@@ -107,28 +107,15 @@ mod tests {
     use super::{ENDS, FREES, LAUNCHES, hidden, patched};
 
     #[test]
-    fn unfetched_result_is_fetched_or_the_patch_fails() {
-        let others = FREES.map(|(before, _)| before).concat() + LAUNCHES;
-        let waits = format!("{others}    try {{\n{ENDS}");
-        let patched_once = patched(&waits).unwrap();
-        assert!(patched_once.contains("(it as? Disposable)?.destroy()"));
-        assert!(
-            patched_once.ends_with(
-                "throw cancelled\n    } finally {\n        freeFunc(rustFuture)\n    }\n"
-            )
-        );
-        assert!(patched(&waits.replace("freeFunc", "free")).is_none());
-    }
-
-    #[test]
-    fn memory_of_structures_is_freed_or_the_patch_fails() {
-        let ends = format!("{}{LAUNCHES}{ENDS}", FREES.map(|(before, _)| before).concat());
-        assert_eq!(patched(&ends).unwrap().matches(".uniffiClose()").count(), 3);
-        for (before, _) in FREES {
-            assert!(patched(&ends.replace(before, "")).is_none());
+    fn each_part_is_patched_or_the_patch_fails() {
+        let code = format!("{}{LAUNCHES}{ENDS}", FREES.map(|(before, _)| before).concat());
+        let patched_code = patched(&code).unwrap();
+        assert!(patched_code.ends_with(&format!("throw cancelled\n{ENDS}")));
+        assert_eq!(patched_code.matches(".uniffiClose()").count(), 3);
+        assert!(patched_code.contains("launch(dev.rejoin.away)"));
+        for before in FREES.map(|(before, _)| before).into_iter().chain([LAUNCHES, ENDS]) {
+            assert!(patched(&code.replace(before, "")).is_none(), "{before}");
         }
-        assert!(patched(&ends).unwrap().contains("launch(dev.rejoin.away)"));
-        assert!(patched(&ends.replace(LAUNCHES, "")).is_none());
     }
 
     #[test]
