@@ -1,8 +1,9 @@
 //! Subscriptions of this device to streams: sets of rows that it holds only while it subscribes to them.
 //!
 //! They are in the file, so that they survive a restart. One ends when it has expired or the app has ended
-//! it. It is sent to the server until no mutation waits any more, because these may need its rights; then
-//! it leaves the file, and the server removes its rows with the next pull.
+//! it. It is sent to the server until no mutation waits any more, because these may need its rights; a pull
+//! without it removes its rows. Only then it leaves the file: an edit of these rows that is made before needs
+//! it again.
 
 mod table;
 #[cfg(test)]
@@ -191,9 +192,10 @@ pub fn subscribe(engine: &mut Engine, request: &StreamRequest) -> Result<bool> {
     let find = |all: Vec<StoredStream>| all.into_iter().find(|one| one.key == request.key);
     let before = find(table::all(engine.db.conn())?);
     engine.write(Origin::Remote, |engine| {
-        remove_ended(engine)?;
         table::put(engine.db.conn(), request, now_ms)?;
-        let all: Vec<_> = table::all(engine.db.conn())?.iter().map(StoredStream::to_wire).collect();
+        let all = table::all(engine.db.conn())?;
+        let all = all.iter().filter(|one| !has_ended(engine, one, now_ms));
+        let all: Vec<_> = all.map(StoredStream::to_wire).collect();
         let limit = limits::SUBSCRIPTIONS;
         header(&all).map(drop).ok_or_else(|| InputFault::TooManySubscriptions { limit }.into())
     })?;
@@ -222,8 +224,8 @@ pub fn end(engine: &mut Engine, key: &StreamKey) -> Result<()> {
     publish(engine)
 }
 
-/// The subscriptions of the next request, by priority. Renews those that the app holds, and removes those
-/// that have ended, unless mutations wait for the server.
+/// The subscriptions of the next request, by priority, without those that have ended, unless mutations wait
+/// for the server. Renews those that the app holds.
 pub(crate) fn of_request(engine: &mut Engine) -> Result<Vec<Subscription>> {
     let all = table::all(engine.db.conn())?;
     if all.is_empty() {
@@ -235,16 +237,35 @@ pub(crate) fn of_request(engine: &mut Engine) -> Result<Vec<Subscription>> {
     };
     let held = all.iter().filter(|one| is_held(engine, &one.key));
     let renewed: Vec<&StoredStream> = held.filter(is_due).collect();
-    if !renewed.is_empty() || all.iter().any(|one| has_ended(engine, one, now_ms)) {
+    let (ended, named): (Vec<&StoredStream>, Vec<&StoredStream>) =
+        all.iter().partition(|one| has_ended(engine, one, now_ms));
+    let leaving: Vec<&StoredStream> = ended.into_iter().filter(|one| one.state.is_some()).collect();
+    if !renewed.is_empty() || !leaving.is_empty() {
         engine.write(Origin::Remote, |engine| {
             for one in renewed {
                 table::set_expiry(engine.db.conn(), &one.key, one.renewed(now_ms))?;
             }
-            remove_ended(engine)
+            // From now on its rows may be gone: a new subscription to them waits for a pull.
+            leaving.iter().try_for_each(|one| table::forget_state(engine.db.conn(), &one.key))
         })?;
         publish(engine)?;
     }
-    Ok(table::all(engine.db.conn())?.iter().map(StoredStream::to_wire).collect())
+    Ok(named.into_iter().map(StoredStream::to_wire).collect())
+}
+
+/// After the last page of a pull with these subscriptions is applied: removes from the file those that have
+/// ended and were not sent. The rows of these are gone, unless an edit waits.
+pub(crate) fn remove_ended(engine: &mut Engine, sent: &[Subscription]) -> Result<()> {
+    let now_ms = now_ms(engine);
+    let mut ended = table::all(engine.db.conn())?;
+    ended.retain(|one| has_ended(engine, one, now_ms) && !sent.iter().any(|sent| one.is(sent)));
+    if ended.is_empty() {
+        return Ok(());
+    }
+    engine.write(Origin::Remote, |engine| {
+        ended.iter().try_for_each(|one| table::remove(engine.db.conn(), &one.key))
+    })?;
+    publish(engine)
 }
 
 /// Stores the states that a pull returned for the subscriptions of its request. `is_applied`: whether the rows up to
@@ -293,15 +314,7 @@ fn set_states(engine: &mut Engine, changed: &[(StreamKey, SubscriptionState)]) -
     publish(engine)
 }
 
-/// Removes those that have ended. While mutations wait, they stay: the server may accept the mutations
-/// only with them.
-fn remove_ended(engine: &Engine) -> Result<()> {
-    let now_ms = now_ms(engine);
-    let all = table::all(engine.db.conn())?;
-    let ended = all.iter().filter(|one| has_ended(engine, one, now_ms));
-    ended.map(|one| &one.key).try_for_each(|key| table::remove(engine.db.conn(), key))
-}
-
+/// While mutations wait, none ends: the server may accept the mutations only with it.
 fn has_ended(engine: &Engine, one: &StoredStream, now_ms: i64) -> bool {
     let counts = engine.queue.counts();
     let waits =

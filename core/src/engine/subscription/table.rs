@@ -67,6 +67,11 @@ pub(super) fn set_state(
     set(conn, "state", key, json(state)?)
 }
 
+/// Its rows may leave the device.
+pub(super) fn forget_state(conn: &Connection, key: &StreamKey) -> Result<()> {
+    set(conn, "state", key, rusqlite::types::Null)
+}
+
 fn set(
     conn: &Connection,
     column: &str,

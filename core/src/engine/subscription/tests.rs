@@ -7,7 +7,9 @@ use rejoin_protocol::limits;
 use rejoin_protocol::wire::subscription::{RefusalCode, Subscription, SubscriptionState};
 use tempfile::TempDir;
 
-use super::{StreamKey, StreamRequest, of_request, record, refuse, release, subscribe, table};
+use super::{
+    StreamKey, StreamRequest, of_request, record, refuse, release, remove_ended, subscribe, table,
+};
 use crate::engine::reset::{Keep, reset};
 use crate::engine::tests::table as synced;
 use crate::engine::{Engine, OpenOptions};
@@ -55,7 +57,31 @@ fn second_subscription_has_longer_ttl_and_lower_priority() {
     assert_eq!(sent(&mut engine), [("b".to_owned(), 2)]);
     host.advance(DAY);
     assert!(sent(&mut engine).is_empty());
+    remove_ended(&mut engine, &[]).unwrap();
     assert!(table::all(engine.db.conn()).unwrap().is_empty());
+}
+
+/// Its rows are on the device until a pull without it is applied.
+#[test]
+fn edit_beside_the_pull_that_ends_a_subscription_is_sent_with_it() {
+    let (_folder, mut engine, host) = opened();
+    subscribe(&mut engine, &wanted("a", 3, DAY)).unwrap();
+    let asked = of_request(&mut engine).unwrap();
+    record(&mut engine, &asked, &[SubscriptionState::Current], true).unwrap();
+    host.advance(2 * DAY);
+    let pull = of_request(&mut engine).unwrap();
+    assert!(pull.is_empty());
+    assert_eq!(states(&engine), [None], "its rows may leave");
+    engine.execute("INSERT INTO notes (id) VALUES ('n')", &[]).unwrap();
+    remove_ended(&mut engine, &pull).unwrap();
+    assert_eq!(of_request(&mut engine).unwrap(), asked);
+    let waiting = engine.pending().unwrap()[0].id;
+    crate::engine::rebase::decide::discard(&mut engine, waiting).unwrap();
+    remove_ended(&mut engine, &asked).unwrap();
+    assert_eq!(states(&engine).len(), 1, "the pull had it");
+    let pull = of_request(&mut engine).unwrap();
+    remove_ended(&mut engine, &pull).unwrap();
+    assert!(states(&engine).is_empty());
 }
 
 #[test]

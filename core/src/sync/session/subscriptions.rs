@@ -37,6 +37,7 @@ impl Session {
             return Ok(());
         }
         subscription::of_request(engine)?;
+        subscription::remove_ended(engine, &[])?;
         subscription::refuse(engine, NO_STREAMS)
     }
 

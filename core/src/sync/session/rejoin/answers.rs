@@ -179,6 +179,9 @@ impl Rejoin {
         let states = states_of(&answer);
         let taken = pull::apply(engine, answer, running, &mut self.gathered)?;
         subscription::record(engine, &pass.subscriptions, &states, taken.is_applied)?;
+        if taken.is_applied && !more {
+            subscription::remove_ended(engine, &pass.subscriptions)?;
+        }
         pass.report.pulled += taken.applied;
         pass.progress.done += taken.received;
         pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
