@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use rejoin_core::host::TestHost;
 use rejoin_core::transport::{HttpRequest, MemoryTransport};
 use rejoin_core::{
-    Client, Config, Error, InputFault, RefusalCode, Result, Services, StreamStatus,
+    Client, Config, Error, InputFault, Manifest, RefusalCode, Result, Services, StreamStatus,
     StreamSubscription, SyncFault,
 };
 use rejoin_protocol::SUBSCRIPTIONS_HEADER;
+use rejoin_protocol::manifest::{StreamManifest, StreamParameter};
 use rejoin_protocol::wire::subscription::Subscription;
 use tempfile::TempDir;
 
@@ -64,7 +65,17 @@ impl Device {
 }
 
 fn opened(folder: &TempDir, host: &Arc<TestHost>, transport: &MemoryTransport) -> Client {
-    let config = Config::new(folder.path().join("app.db")).schema(manifest());
+    bundling(manifest(), folder, host, transport)
+}
+
+/// Opens the file with the schema that the app bundles.
+fn bundling(
+    schema: Manifest,
+    folder: &TempDir,
+    host: &Arc<TestHost>,
+    transport: &MemoryTransport,
+) -> Client {
+    let config = Config::new(folder.path().join("app.db")).schema(schema);
     let services = Services {
         host: Some(Arc::clone(host) as _),
         transport: Some(Arc::new(transport.clone())),
@@ -94,6 +105,36 @@ fn offline_subscription_brings_rows_when_online() {
     loaded(&project).unwrap();
     assert_eq!((device.tasks().as_str(), project.status()), ("a b", StreamStatus::Current));
     loaded(&project).unwrap();
+}
+
+/// The schema names the streams for generated code. Devices compare schemas by their hashes, without them.
+#[test]
+fn streams_of_the_schema_are_no_other_schema() {
+    let server = StreamServer::with("p1", &["a"]);
+    let with_stream = |name: &str| {
+        let mut schema = manifest();
+        let parameters = vec![StreamParameter { name: "id".to_owned(), kind: "uuid".to_owned() }];
+        let streams = vec![StreamManifest { name: name.to_owned(), parameters }];
+        schema.rejoin.as_mut().unwrap().streams = streams;
+        schema
+    };
+    let (folder, host) = (tempfile::tempdir().unwrap(), Arc::new(TestHost::new(1)));
+    let transport = server.transport();
+    for (at, schema) in
+        [with_stream("project"), with_stream("other"), manifest()].iter().enumerate()
+    {
+        let client = bundling(schema.clone(), &folder, &host, &transport);
+        let _held = client.sync().subscribe("project", [("id", "p1")]).wait().unwrap();
+        server.take("");
+        within(client.sync().run(Some(PATIENCE))).unwrap();
+        let received = server.inside().received.clone();
+        let count = |path: &str| received.iter().filter(|(at, _)| at == path).count();
+        let snapshots = usize::from(at == 0);
+        assert_eq!((count("/sync/schema"), count("/sync/snapshot")), (0, snapshots), "{schema:?}");
+        let rows = within(client.query("SELECT id FROM task", ())).unwrap();
+        assert_eq!(rows.iter().count(), 1, "{schema:?}");
+        within(client.shutdown()).unwrap();
+    }
 }
 
 #[test]
