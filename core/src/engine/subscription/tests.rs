@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_protocol::limits;
-use rejoin_protocol::wire::subscription::{RefusalCode, Subscription, SubscriptionState};
+use rejoin_protocol::wire::subscription::{RefusalCode, Subscription, SubscriptionState, header};
 use tempfile::TempDir;
 
 use super::{
@@ -131,6 +131,19 @@ fn too_many_subscriptions_are_refused() {
     );
     assert_eq!(sent(&mut engine).len(), number - 1, "it was stored");
     assert!(number > 30);
+}
+
+/// Offline no pull removes them; all are sent while an edit waits.
+#[test]
+fn ended_subscriptions_never_exceed_the_header() {
+    let (_folder, mut engine, _) = opened();
+    for number in 0..100 {
+        let name = format!("{number}{}", "x".repeat(100));
+        subscribe(&mut engine, &wanted(&name, 3, Duration::ZERO)).unwrap();
+    }
+    engine.execute("INSERT INTO notes (id) VALUES ('n')", &[]).unwrap();
+    let asked = of_request(&mut engine).unwrap();
+    assert!(asked.len() > 10 && header(&asked).is_some(), "{}", asked.len());
 }
 
 #[test]
