@@ -5,7 +5,7 @@ use crate::built::Built;
 use crate::process::{self, output, succeeds};
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
@@ -30,6 +30,7 @@ pub(super) fn missing() -> Option<String> {
 pub(super) fn prepare() -> Result<()> {
     let mut compile = maven();
     compile.args(["--quiet", "test-compile"]);
+    let _one = one_build()?;
     process::run(compile)
 }
 
@@ -51,6 +52,7 @@ fn tested(built: &Built, reports: &Path, words: &[&str]) -> Result<bool> {
     let mut test = maven();
     test.arg("--fail-at-end").args(words).envs(variables(built)?);
     test.arg(format!("-Drejoin.reports={}", reports.display()));
+    let _one = one_build()?;
     succeeds(test)
 }
 
@@ -86,7 +88,9 @@ fn java() -> Result<Command> {
         "-Dmdep.includeScope=test",
     ]);
     goals.arg(format!("-Dmdep.outputFile={printed}"));
+    let one = one_build()?;
     process::run(goals)?;
+    drop(one);
     let module = root().join("kotlin/rejoin");
     let libraries =
         fs::read_to_string(module.join(printed)).context("Maven printed no class path")?;
@@ -95,6 +99,16 @@ fn java() -> Result<Command> {
     let mut java = Command::new("java");
     java.arg("-cp").arg(std::env::join_paths(class_path)?);
     Ok(java)
+}
+
+/// Waits for another build of these modules: two must not write the same classes. The lock ends with its value, or the
+/// process.
+fn one_build() -> Result<File> {
+    let lock = root().join("target/kotlin.lock");
+    fs::create_dir_all(root().join("target"))?;
+    let lock = File::create(lock)?;
+    lock.lock().context("cannot lock the build of Kotlin")?;
+    Ok(lock)
 }
 
 /// Maven over all modules, without colours, progress bars and prompts.
