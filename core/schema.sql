@@ -110,7 +110,8 @@ CREATE TABLE rejoin_gone (
     hash INTEGER PRIMARY KEY
 );
 
--- Subscriptions of this device to streams. Ended ones stay while mutations wait for the server, which may need their rights.
+-- Subscriptions of this device to streams. Ended ones stay while mutations wait for the server, which may need their rights,
+-- and until a pull has removed their rows.
 CREATE TABLE rejoin_subscription (
     stream     TEXT NOT NULL,
     parameters TEXT NOT NULL,    -- their values by name, as JSON in the order of the names
@@ -118,6 +119,7 @@ CREATE TABLE rejoin_subscription (
     ttl_ms     INTEGER NOT NULL, -- how long it lasts after the app no longer holds it
     expires_ms INTEGER NOT NULL, -- when it ends, unless it is held; 0 if the app has ended it
     state      TEXT,             -- its state in the last pull, as JSON; NULL before
+    pushed     INTEGER NOT NULL DEFAULT 0, -- 1 from a push with it until its rows are current: the cursor may not have it
     PRIMARY KEY (stream, parameters)
 ) WITHOUT ROWID;
 

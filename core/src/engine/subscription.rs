@@ -127,6 +127,8 @@ pub struct StoredStream {
     pub(crate) ttl_ms: i64,
     pub(crate) expires_ms: i64,
     pub(crate) state: Option<SubscriptionState>,
+    /// A push may have brought rows that the cursor does not have.
+    pub(crate) pushed: bool,
 }
 
 impl StoredStream {
@@ -138,6 +140,15 @@ impl StoredStream {
     /// When it ends if the app holds it until now.
     fn renewed(&self, now_ms: i64) -> i64 {
         now_ms.saturating_add(self.ttl_ms)
+    }
+
+    fn is_current(&self) -> bool {
+        self.state == Some(SubscriptionState::Current)
+    }
+
+    /// Whether this state changes nothing.
+    fn has(&self, state: &SubscriptionState) -> bool {
+        self.state.as_ref() == Some(state) && !(self.pushed && ends_push(state))
     }
 
     fn is(&self, sent: &Subscription) -> bool {
@@ -193,29 +204,31 @@ pub fn subscribe(engine: &mut Engine, request: &StreamRequest) -> Result<bool> {
     let before = find(table::all(engine.db.conn())?);
     engine.write(Origin::Remote, |engine| {
         table::put(engine.db.conn(), request, now_ms)?;
-        if fits(engine)? {
-            return Ok(());
-        }
-        // All may be sent again while an edit waits, so ended ones make room, even if their rows are here.
-        for one in table::all(engine.db.conn())? {
-            if has_ended(engine, &one, now_ms) {
-                table::remove(engine.db.conn(), &one.key)?;
-            }
-        }
-        let limit = limits::SUBSCRIPTIONS;
-        if fits(engine)? { Ok(()) } else { Err(InputFault::TooManySubscriptions { limit }.into()) }
+        make_room(engine, &request.key)
     })?;
     publish(engine)?;
     let after = find(table::all(engine.db.conn())?);
-    let is_current = after.as_ref().is_some_and(|one| one.status() == StreamStatus::Current);
+    let is_current = after.as_ref().is_some_and(StoredStream::is_current);
     let priority = |one: &Option<StoredStream>| one.as_ref().map(|one| one.priority);
     Ok(!is_current || priority(&before) != priority(&after))
 }
 
-/// Whether a request can name all subscriptions of the file.
-fn fits(engine: &Engine) -> Result<bool> {
-    let all: Vec<_> = table::all(engine.db.conn())?.iter().map(StoredStream::to_wire).collect();
-    Ok(header(&all).is_some())
+/// While mutations wait, a request names all of the file, so they must fit into its header. Others than this one that the
+/// app does not hold make room, the first to end first; their rows leave with the next pull.
+fn make_room(engine: &Engine, key: &StreamKey) -> Result<()> {
+    let conn = engine.db.conn();
+    let mut all = table::all(conn)?;
+    all.sort_by_key(|one| one.expires_ms);
+    let may_leave = |one: &StoredStream| {
+        one.key != *key && !one.pushed && !is_held(engine, &one.key) && !has_waiting(engine)
+    };
+    while header(&all.iter().map(StoredStream::to_wire).collect::<Vec<_>>()).is_none() {
+        let Some(first) = all.iter().position(may_leave) else {
+            return Err(InputFault::TooManySubscriptions { limit: limits::SUBSCRIPTIONS }.into());
+        };
+        table::remove(conn, &all.remove(first).key)?;
+    }
+    Ok(())
 }
 
 /// Renews a subscription that the app no longer holds: its ttl begins.
@@ -252,13 +265,17 @@ pub(crate) fn of_request(engine: &mut Engine) -> Result<Vec<Subscription>> {
     let (ended, named): (Vec<&StoredStream>, Vec<&StoredStream>) =
         all.iter().partition(|one| has_ended(engine, one, now_ms));
     let leaving: Vec<&StoredStream> = ended.into_iter().filter(|one| one.state.is_some()).collect();
-    if !renewed.is_empty() || !leaving.is_empty() {
+    let mut pushed = named.clone();
+    pushed.retain(|one| has_waiting(engine) && !one.pushed && !one.is_current());
+    if !(renewed.is_empty() && leaving.is_empty() && pushed.is_empty()) {
         engine.write(Origin::Remote, |engine| {
+            let conn = engine.db.conn();
             for one in renewed {
-                table::set_expiry(engine.db.conn(), &one.key, one.renewed(now_ms))?;
+                table::set_expiry(conn, &one.key, one.renewed(now_ms))?;
             }
             // From now on its rows may be gone: a new subscription to them waits for a pull.
-            leaving.iter().try_for_each(|one| table::forget_state(engine.db.conn(), &one.key))
+            leaving.iter().try_for_each(|one| table::forget_state(conn, &one.key))?;
+            pushed.iter().try_for_each(|one| table::set_pushed(conn, &one.key, true))
         })?;
         publish(engine)?;
     }
@@ -293,11 +310,11 @@ pub(crate) fn record(
     for (sent, state) in sent.iter().zip(states) {
         let Some(one) = all.iter().find(|one| one.is(sent)) else { continue };
         let is_early = !is_applied && *state == SubscriptionState::Current;
-        if one.state.as_ref() == Some(state) {
+        if one.has(state) {
             continue;
         }
         let state = if is_early { SubscriptionState::Loading } else { state.clone() };
-        if one.state.as_ref() != Some(&state) {
+        if !one.has(&state) {
             changed.push((one.key.clone(), state));
         }
     }
@@ -311,7 +328,7 @@ pub(crate) fn refuse(engine: &mut Engine, message: &str) -> Result<()> {
         message: message.to_owned(),
     };
     let all = table::all(engine.db.conn())?.into_iter();
-    let changed = all.filter(|one| one.state.as_ref() != Some(&state));
+    let changed = all.filter(|one| !one.has(&state));
     let changed: Vec<_> = changed.map(|one| (one.key, state.clone())).collect();
     set_states(engine, &changed)
 }
@@ -321,17 +338,32 @@ fn set_states(engine: &mut Engine, changed: &[(StreamKey, SubscriptionState)]) -
         return Ok(());
     }
     engine.write(Origin::Remote, |engine| {
-        changed.iter().try_for_each(|(key, state)| table::set_state(engine.db.conn(), key, state))
+        for (key, state) in changed {
+            table::set_state(engine.db.conn(), key, state)?;
+            if ends_push(state) {
+                table::set_pushed(engine.db.conn(), key, false)?;
+            }
+        }
+        Ok(())
     })?;
     publish(engine)
 }
 
-/// While mutations wait, none ends: the server may accept the mutations only with it.
+/// Whether the cursor now has all rows that a push may have brought.
+fn ends_push(state: &SubscriptionState) -> bool {
+    *state != SubscriptionState::Loading
+}
+
+/// While mutations wait, none ends: the server may accept the mutations only with it. Nor does it before a pull has
+/// brought what a push with it may have brought: a pull removes only the rows that the cursor has.
 fn has_ended(engine: &Engine, one: &StoredStream, now_ms: i64) -> bool {
+    one.expires_ms <= now_ms && !one.pushed && !has_waiting(engine) && !is_held(engine, &one.key)
+}
+
+/// Whether mutations wait for the server.
+fn has_waiting(engine: &Engine) -> bool {
     let counts = engine.queue.counts();
-    let waits =
-        counts.pending + counts.sent + counts.uncertain > 0 && !mutant::on(Mutant::EndedNotSent);
-    one.expires_ms <= now_ms && !waits && !is_held(engine, &one.key)
+    counts.pending + counts.sent + counts.uncertain > 0 && !mutant::on(Mutant::EndedNotSent)
 }
 
 fn is_held(engine: &Engine, key: &StreamKey) -> bool {

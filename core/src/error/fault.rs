@@ -60,7 +60,7 @@ pub enum InputFault {
     },
     /// The device cannot send more subscriptions to streams.
     #[error(
-        "the subscriptions of this device are longer than {limit} bytes with this one; end some, or give them a shorter ttl"
+        "the subscriptions of this device are longer than {limit} bytes with this one; end some that the app holds, or send the waiting edits first: they may need the others"
     )]
     TooManySubscriptions {
         /// Maximum length of all subscriptions as JSON, with those that have ended and wait for mutations

@@ -12,7 +12,7 @@ const LONGEST_TTL_MS: i64 = 100 * 366 * 24 * 3_600 * 1_000;
 
 /// All subscriptions, also ended ones, the lowest priority first.
 pub(super) fn all(conn: &Connection) -> Result<Vec<StoredStream>> {
-    let sql = "/*rejoin*/SELECT stream, parameters, priority, ttl_ms, expires_ms, state
+    let sql = "/*rejoin*/SELECT stream, parameters, priority, ttl_ms, expires_ms, state, pushed
                FROM rejoin_subscription ORDER BY priority, stream, parameters";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
@@ -35,6 +35,7 @@ fn read(row: &Row<'_>) -> Result<StoredStream> {
         ttl_ms: row.get(3)?,
         expires_ms: row.get(4)?,
         state: state.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)?,
+        pushed: row.get(6)?,
     })
 }
 
@@ -65,6 +66,10 @@ pub(super) fn set_state(
     state: &SubscriptionState,
 ) -> Result<()> {
     set(conn, "state", key, json(state)?)
+}
+
+pub(super) fn set_pushed(conn: &Connection, key: &StreamKey, pushed: bool) -> Result<()> {
+    set(conn, "pushed", key, pushed)
 }
 
 /// Its rows may leave the device.

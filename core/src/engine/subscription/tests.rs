@@ -77,11 +77,48 @@ fn edit_beside_the_pull_that_ends_a_subscription_is_sent_with_it() {
     assert_eq!(of_request(&mut engine).unwrap(), asked);
     let waiting = engine.pending().unwrap()[0].id;
     crate::engine::rebase::decide::discard(&mut engine, waiting).unwrap();
+    record(&mut engine, &asked, &[SubscriptionState::Current], true).unwrap();
     remove_ended(&mut engine, &asked).unwrap();
     assert_eq!(states(&engine).len(), 1, "the pull had it");
     let pull = of_request(&mut engine).unwrap();
     remove_ended(&mut engine, &pull).unwrap();
     assert!(states(&engine).is_empty());
+}
+
+/// Found by the simulation: the cursor never had the bucket, so a row that came by the push stayed on the device.
+#[test]
+fn subscription_that_a_push_had_stays_until_a_pull_has_its_rows() {
+    let (_folder, mut engine, _) = opened();
+    subscribe(&mut engine, &wanted("a", 3, Duration::ZERO)).unwrap();
+    engine.execute("INSERT INTO notes (id) VALUES ('n')", &[]).unwrap();
+    let asked = of_request(&mut engine).unwrap();
+    let waiting = engine.pending().unwrap()[0].id;
+    crate::engine::rebase::decide::discard(&mut engine, waiting).unwrap();
+    for (state, is_applied) in [
+        (SubscriptionState::Loading, true),
+        (SubscriptionState::Current, false),
+        (SubscriptionState::Current, true),
+    ] {
+        remove_ended(&mut engine, &[]).unwrap();
+        assert_eq!(of_request(&mut engine).unwrap(), asked);
+        record(&mut engine, &asked, &[state], is_applied).unwrap();
+    }
+    assert!(sent(&mut engine).is_empty());
+}
+
+/// A right may come and go between the pulls.
+#[test]
+fn refused_subscription_that_a_push_had_stays_until_the_next_pull() {
+    let (_folder, mut engine, _) = opened();
+    subscribe(&mut engine, &wanted("a", 3, Duration::ZERO)).unwrap();
+    refuse(&mut engine, "no streams").unwrap();
+    engine.execute("INSERT INTO notes (id) VALUES ('n')", &[]).unwrap();
+    assert_eq!(sent(&mut engine).len(), 1);
+    let waiting = engine.pending().unwrap()[0].id;
+    crate::engine::rebase::decide::discard(&mut engine, waiting).unwrap();
+    assert_eq!(sent(&mut engine).len(), 1);
+    refuse(&mut engine, "no streams").unwrap();
+    assert!(sent(&mut engine).is_empty());
 }
 
 #[test]
@@ -97,6 +134,8 @@ fn expired_subscription_is_sent_while_mutations_wait() {
     host.advance(DAY);
     let waiting = engine.pending().unwrap()[0].id;
     crate::engine::rebase::decide::discard(&mut engine, waiting).unwrap();
+    let asked = of_request(&mut engine).unwrap();
+    record(&mut engine, &asked, &[SubscriptionState::Current], true).unwrap();
     assert!(sent(&mut engine).is_empty());
 }
 
@@ -115,6 +154,7 @@ fn ttl_begins_at_the_release() {
 #[test]
 fn too_many_subscriptions_are_refused() {
     let (_folder, mut engine, _) = opened();
+    engine.execute("INSERT INTO notes (id) VALUES ('n')", &[]).unwrap();
     let mut number = 0;
     let refused = loop {
         number += 1;
@@ -131,6 +171,25 @@ fn too_many_subscriptions_are_refused() {
     );
     assert_eq!(sent(&mut engine).len(), number - 1, "it was stored");
     assert!(number > 30);
+}
+
+/// Opening many screens on one day: the default time to live is a day.
+#[test]
+fn subscription_that_the_app_released_first_makes_room() {
+    let (_folder, mut engine, host) = opened();
+    for number in 0..100 {
+        let name = format!("{number}{}", "x".repeat(100));
+        subscribe(&mut engine, &wanted(&name, 3, DAY)).unwrap();
+        host.advance(Duration::from_secs(1));
+    }
+    let named = sent(&mut engine);
+    assert!(named.len() > 10);
+    let oldest = 100 - named.len();
+    assert!(
+        named
+            .iter()
+            .all(|(name, _)| { name.trim_end_matches('x').parse::<usize>().unwrap() >= oldest })
+    );
 }
 
 /// Offline no pull removes them; all are sent while an edit waits.
