@@ -9,8 +9,8 @@ pub const NAME: usize = 255;
 /// The display name of a device.
 pub const CLIENT_NAME: usize = 1_024;
 
-/// A cursor or a witness. A cursor names the buckets of the device.
-pub const CURSOR: usize = 16 * 1024;
+/// A cursor or a witness. A cursor names the buckets of the device: about two thousand with a UUID each.
+pub const CURSOR: usize = 64 * 1024;
 
 /// The address of a shared page.
 pub const ADDRESS: usize = 4_096;

@@ -107,9 +107,9 @@ pub struct PullAnswer {
     pub request: i64,
     /// The server's epoch.
     pub epoch: String,
-    /// The cursor after this page; opaque, at most 16 KiB.
+    /// The cursor after this page; opaque, at most 64 KiB.
     pub cursor: String,
-    /// The buckets of this answer; the cursor has them too.
+    /// The buckets of this answer, or the hash of many; the cursor names them.
     pub held: Vec<String>,
     /// The changed rows, one set per table.
     pub sets: Vec<RowSet>,

@@ -1,4 +1,4 @@
-//! Cursors: opaque to the device, signed, at most 16 KiB.
+//! Cursors: opaque to the device, signed, at most 64 KiB.
 //!
 //! A cursor holds the epoch, the position up to which a device has read, and its buckets. It also
 //! detects a server that was restored from a backup but kept its epoch. For that it holds the
@@ -21,6 +21,12 @@ use crate::error::Fault;
 use crate::model::{LogState, own_bucket};
 use crate::store::Reading;
 use rejoin_protocol::mutant::{self, Mutant};
+
+/// Buckets that a response names.
+const SHOWN: usize = 16;
+
+/// Longer values are compressed: a cursor with hundreds of buckets, some of which it may name twice.
+const PLAIN: usize = 8 * 1024;
 
 /// How far a device has read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -161,6 +167,12 @@ impl Cursor {
     pub(super) fn is_hashed(&self) -> bool {
         matches!(self.held.as_slice(), [one] if one.starts_with('#'))
     }
+}
+
+/// The buckets of a response, by which the device notices that they have changed: more than a few as
+/// their hash.
+pub(super) fn shown(held: &[String]) -> Vec<String> {
+    if held.len() <= SHOWN { held.to_vec() } else { vec![hashed(held)] }
 }
 
 /// A placeholder for a list of buckets; no bucket name has this prefix.
@@ -304,17 +316,28 @@ pub(super) fn witness(
 
 /// Seals a value: its JSON and a signature, in characters that survive any re-encoding.
 pub(super) fn seal<T: Serialize>(value: &T, key: &str) -> Result<String, Fault> {
-    let json = serde_json::to_vec(value)?;
-    let mut sealed = URL_SAFE_NO_PAD.encode(&json);
-    let _ = write!(sealed, ".{}", signature(&json, key));
+    let mut body = serde_json::to_vec(value)?;
+    if body.len() > PLAIN
+        && let Ok(packed) = zstd::encode_all(&*body, 1)
+    {
+        body = packed;
+    }
+    let mut sealed = URL_SAFE_NO_PAD.encode(&body);
+    let _ = write!(sealed, ".{}", signature(&body, key));
     Ok(sealed)
 }
 
 /// Opens a sealed value; `None` if it was sealed with another key.
 pub(super) fn open<T: DeserializeOwned>(sealed: &str, key: &str) -> Option<T> {
     let (body, signed) = sealed.split_once('.')?;
-    let json = URL_SAFE_NO_PAD.decode(body).ok()?;
-    (signature(&json, key) == signed).then(|| serde_json::from_slice(&json).ok())?
+    let mut body = URL_SAFE_NO_PAD.decode(body).ok()?;
+    if signature(&body, key) != signed {
+        return None;
+    }
+    if !body.starts_with(b"{") {
+        body = zstd::decode_all(&*body).ok()?;
+    }
+    serde_json::from_slice(&body).ok()
 }
 
 /// HMAC-SHA-256, the first 16 bytes in hexadecimal.

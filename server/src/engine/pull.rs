@@ -226,7 +226,7 @@ fn empty(reading: &dyn Reading, held: &Held, ask: &PullAsk) -> Result<PullRespon
         rejoin: Some(PullAnswer {
             request: ask.request,
             epoch: reading.log_state()?.epoch,
-            held: held.rights.reads.clone(),
+            held: cursor::shown(&held.rights.reads),
             ..PullAnswer::default()
         }),
     })
@@ -286,7 +286,11 @@ fn page(
     }
     next.read_now(reading)?;
     next.has_later_rows = reading.log_state()?.unnumbered && (count > 0 || walking);
-    let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
+    let sealed = if next == *cursor {
+        ask.cursor.clone()
+    } else if let Some(sealed) = next.seal(&reading.log_state()?.key)? {
+        sealed
+    } else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
     observe::pulled(gone.rows);

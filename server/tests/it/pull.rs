@@ -2,9 +2,12 @@
 
 use macro_rules_attribute::apply;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use rejoin_protocol::limits;
 use rejoin_protocol::wire::pull::PullResponse;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::world::{Backend, World, named, place, rename};
 
@@ -233,21 +236,29 @@ async fn empty_polls_write_nothing(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn cursor_stays_short_with_many_buckets(world: World) {
-    for number in 0..800 {
-        world.write(&format!(
-            "INSERT INTO rejoin_bucket(user_id, bucket) VALUES('anna', 'user:someone-with-a-long-name-{number}')"
-        ));
-    }
+async fn cursor_has_a_thousand_buckets_and_the_hash_of_more(world: World) {
+    let grant = |numbers: Range<u32>| {
+        let team = |number: u32| Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes());
+        let rows = numbers.map(|number| format!("('anna', 'team:{}')", team(number)));
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        world.write(&format!("INSERT INTO rejoin_bucket(user_id, bucket) VALUES {rows}"));
+    };
+    grant(0..1_000);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
-    assert!(anna.cursor.len() <= 16_384, "{}", anna.cursor.len());
     anna.accept("m1", json!([place("p1", "x")])).await;
     assert_eq!(anna.pull().await, ["places/p1"]);
-    assert!(anna.cursor.len() <= 16_384);
-    world.write("DELETE FROM rejoin_bucket WHERE bucket LIKE '%-7'");
+    let end = anna.cursor.clone();
+    assert!(anna.pull().await.is_empty());
+    assert_eq!(anna.cursor, end, "nothing has changed");
+    grant(1_000..1_001);
+    assert!(anna.pull().await.is_empty(), "the walk through a bucket without rows");
+    assert!(anna.cursor.len() <= limits::CURSOR, "{}", anna.cursor.len());
+
+    grant(1_001..3_000);
     let page = anna.pull_page(10).await;
     assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
     anna.snapshot(10).await;
+    assert!(anna.cursor.len() < 1_000, "{}", anna.cursor.len());
     assert!(anna.pull().await.is_empty());
 }

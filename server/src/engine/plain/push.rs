@@ -15,6 +15,7 @@ use crate::engine::batch;
 use crate::engine::budget::Budget;
 use crate::engine::budget::check_size;
 use crate::engine::conflict_log::ConflictLog;
+use crate::engine::cursor::shown;
 use crate::engine::push::load::{self, ChangedRow};
 use crate::engine::user_transaction::UserTransaction;
 use crate::engine::{Caller, Engine, rights, window};
@@ -100,7 +101,7 @@ fn changed_row(record: &PushRecord) -> ChangedRow<'_> {
 /// The response members for Rejoin devices.
 fn answer(reading: &dyn Reading, request: i64, held: &[String]) -> Result<PushAnswer, Fault> {
     let epoch = reading.log_state()?.epoch;
-    Ok(PushAnswer { request, epoch, held: held.to_vec(), ..PushAnswer::default() })
+    Ok(PushAnswer { request, epoch, held: shown(held), ..PushAnswer::default() })
 }
 
 /// A result for each record, in the order of the request.
