@@ -13,7 +13,9 @@ pub(crate) use admit::Strictness;
 pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
 pub use log::{LogRowError, LogTables, Misfit, fits};
 pub use prefetch::{Prefetch, ReadHint};
-pub use reading::{FurtherBuckets, Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
+pub use reading::{
+    FurtherBuckets, Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, Truths,
+};
 pub use work::{read, read_replica, write, write_to_end};
 pub use writing::{
     Maintain, Savepoints, StoreWrite, WriteDevices, WriteError, WriteKind, WriteRows, Writing,

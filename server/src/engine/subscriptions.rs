@@ -16,7 +16,7 @@ use super::Caller;
 use crate::config::{StreamConfig, USER};
 use crate::error::{Fault, Problem, Refusal};
 use crate::model::{Grant, Rights};
-use crate::store::{FurtherBuckets, Reading};
+use crate::store::{FurtherBuckets, Reading, Truths};
 
 /// The streams of the server.
 #[derive(Debug, Clone, Default)]
@@ -201,25 +201,25 @@ fn decide(
         Ok(arguments) => arguments,
         Err(problems) => return Ok(Err((RefusalCode::InvalidParameter, problems.join("; ")))),
     };
-    let texts: Vec<(&str, String)> = parameters
-        .iter()
-        .map(|of| (of.name.as_str(), arguments.value(&of.name).to_id().unwrap_or_default()))
-        .collect();
-    let text = |name: &str| {
-        let found = texts.iter().find(|(other, _)| *other == name);
-        found.map_or("", |(_, text)| text.as_str())
+    let mut values: Vec<(&str, Value)> =
+        parameters.iter().map(|of| (of.name.as_str(), arguments.value(&of.name))).collect();
+    let bucket_of = |texts: &[String]| {
+        stream.bucket_of(|name| {
+            let at = parameters.iter().position(|of| of.name == name);
+            at.and_then(|at| texts.get(at)).map_or("", String::as_str)
+        })
     };
-    let bucket = match stream.bucket_of(text) {
+    let given: Vec<String> =
+        values.iter().map(|(_, value)| value.to_id().unwrap_or_default()).collect();
+    let bucket = match bucket_of(&given) {
         Ok(bucket) => bucket,
         Err(why) => return Ok(Err((RefusalCode::InvalidParameter, why))),
     };
-    let mut values: Vec<(&str, Value)> =
-        parameters.iter().map(|of| (of.name.as_str(), arguments.value(&of.name))).collect();
     values.push((USER, user.into()));
     Ok(match reading.truths(&stream.allow, &values)? {
-        Ok(rows) => match rows.as_slice() {
+        Ok(Truths { rows, texts }) => match rows.as_slice() {
             [] => Err((RefusalCode::Forbidden, format!("the user may not read {bucket}"))),
-            [writes] => Ok((bucket, *writes)),
+            [writes] => Ok((bucket_of(&texts).unwrap_or(bucket), *writes)),
             _ => {
                 tracing::warn!(stream = stream.name, bucket, "allow returns more than one row");
                 Err(failed(stream))

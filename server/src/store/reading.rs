@@ -24,6 +24,15 @@ pub struct FurtherBuckets {
     pub writes: Vec<String>,
 }
 
+/// What a query says about values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Truths {
+    /// For each of its first two rows, whether the first cell is a number other than 0.
+    pub rows: Vec<bool>,
+    /// The values as the database writes them in the types to which it compares them. Empty without rows.
+    pub texts: Vec<String>,
+}
+
 /// A snapshot of the database.
 pub trait Reading: ReadSchema + ReadLog + ReadRows + ReadDevices + Prefetch {
     /// Sets the user of the transaction, before any row is read. `further`: buckets besides those that
@@ -38,13 +47,8 @@ pub trait Reading: ReadSchema + ReadLog + ReadRows + ReadDevices + Prefetch {
     /// that it reads cannot change until the transaction ends.
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
 
-    /// Runs a query that only reads: for each of its first two rows whether the first cell is a number
-    /// other than 0, or why the database refuses it. The transaction goes on.
-    fn truths(
-        &self,
-        sql: &str,
-        values: &[(&str, Value)],
-    ) -> Result<Result<Vec<bool>, String>, Fault>;
+    /// Runs a query that only reads, or says why the database refuses it. The transaction goes on.
+    fn truths(&self, sql: &str, values: &[(&str, Value)]) -> Result<Result<Truths, String>, Fault>;
 
     /// The parameters of a check, or why it cannot run: it is not a query, more than one statement,
     /// or it writes.

@@ -270,7 +270,7 @@ async fn ids_of_users_and_parameters_in_postgres_are_compared_in_their_own_types
         config.with_table(tasks.with_push(PushPolicy::Bucket)).with_stream(stream)
     });
     let (user, id) =
-        ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222");
+        ("11111111-1111-4111-8111-111111111111", "2222aaaa-2222-4222-8222-222222222222");
     world.write(&format!(
         "INSERT INTO member VALUES('{user}', '{id}'); INSERT INTO tasks(id, project) VALUES('t', '{id}')"
     ));
@@ -278,6 +278,9 @@ async fn ids_of_users_and_parameters_in_postgres_are_compared_in_their_own_types
     device.subscriptions = vec![stream("project", id, 3), stream("project", "no uuid", 3)];
     assert_eq!(device.snapshot(9).await, ["tasks/t"]);
     assert_eq!(refusal(&states(&mut device).await[1]), Some(RefusalCode::Forbidden));
+    let mut swift = world.device(user, "c").await;
+    swift.subscriptions = vec![stream("project", &id.to_uppercase(), 3)];
+    assert_eq!(swift.snapshot(9).await, ["tasks/t"], "`uuidString` has capital letters");
     let mut stranger = world.device("no uuid", "b").await;
     stranger.subscriptions = vec![stream("project", id, 3)];
     assert!(stranger.snapshot(9).await.is_empty());

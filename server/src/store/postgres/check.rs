@@ -2,16 +2,19 @@
 //! streams. Within a write transaction, the tables that a check reads are locked against other writers.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use bytes::BytesMut;
 use rejoin_protocol::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use uuid::Uuid;
 
 use super::connection::{Connection, Sql};
 use super::error::log_text;
 use crate::error::Fault;
 use crate::model::PlanStep;
+use crate::store::Truths;
 
 /// NULL of any parameter type.
 #[derive(Debug)]
@@ -35,15 +38,39 @@ impl ToSql for Nothing {
 
 /// A value of any parameter type, which PostgreSQL reads as text.
 #[derive(Debug)]
-struct AsText(String);
+struct AsText {
+    text: String,
+    /// Known once the value was sent.
+    kind: OnceLock<Type>,
+}
+
+impl AsText {
+    fn new(value: &Value) -> Self {
+        Self { text: value.to_id().unwrap_or_default(), kind: OnceLock::new() }
+    }
+
+    /// The one text that PostgreSQL writes for this value: it reads several for a UUID or an integer, and
+    /// a bucket has the text of a column.
+    fn canonical(&self) -> String {
+        let canonical = match self.kind.get() {
+            Some(&Type::UUID) => Uuid::try_parse(&self.text).ok().map(|id| id.to_string()),
+            Some(&(Type::INT2 | Type::INT4 | Type::INT8)) => {
+                self.text.trim().parse().ok().map(|number: i64| number.to_string())
+            }
+            _ => None,
+        };
+        canonical.unwrap_or_else(|| self.text.clone())
+    }
+}
 
 impl ToSql for AsText {
     fn to_sql(
         &self,
-        _: &Type,
+        kind: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(self.0.as_bytes());
+        let _ = self.kind.set(kind.clone());
+        out.extend_from_slice(self.text.as_bytes());
         Ok(IsNull::No)
     }
 
@@ -96,17 +123,20 @@ pub(super) fn truths(
     connection: &Connection,
     sql: &str,
     values: &[(&str, Value)],
-) -> Result<Vec<bool>, tokio_postgres::Error> {
-    // A start refuses a query that cannot be taken apart.
-    let Ok(asked) = take_apart(sql) else { return Ok(Vec::new()) };
-    let values = values_of(&asked, values);
-    let values: Vec<AsText> =
-        values.iter().map(|value| AsText(value.to_id().unwrap_or_default())).collect();
-    let params: Vec<&(dyn ToSql + Sync)> =
-        values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+) -> Result<Truths, tokio_postgres::Error> {
+    // A start refuses a query that cannot be taken apart, or that has other parameters.
+    let Ok(asked) = take_apart(sql) else { return Ok(Truths::default()) };
+    let given: Vec<AsText> = values.iter().map(|(_, value)| AsText::new(value)).collect();
+    let place = |name: &String| values.iter().position(|(other, _)| other == name);
+    let params: Vec<&(dyn ToSql + Sync)> = asked
+        .names
+        .iter()
+        .map(|name| place(name).map_or(&Nothing as &(dyn ToSql + Sync), |at| &given[at]))
+        .collect();
     let text = format!("{} LIMIT 2", wrapped(&asked.text));
     let rows = connection.all_guarded(&[(Sql { text: &text, types: &[] }, &params)])?;
-    Ok(rows.into_iter().flatten().map(|row| row.get(0)).collect())
+    let rows = rows.into_iter().flatten().map(|row| row.get(0)).collect();
+    Ok(Truths { rows, texts: given.iter().map(AsText::canonical).collect() })
 }
 
 /// The value of each parameter.

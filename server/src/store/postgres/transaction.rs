@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::store::log::LogSession;
 use crate::store::{
-    End, FurtherBuckets, Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading,
+    End, FurtherBuckets, Images, LogTables, ReadLog, ReadRows, ReadSchema, Reading, Truths,
 };
 
 mod devices;
@@ -280,17 +280,13 @@ impl Reading for PostgresTransaction<'_> {
         done.inspect_err(|fault| self.note(fault))
     }
 
-    fn truths(
-        &self,
-        sql: &str,
-        values: &[(&str, Value)],
-    ) -> Result<Result<Vec<bool>, String>, Fault> {
+    fn truths(&self, sql: &str, values: &[(&str, Value)]) -> Result<Result<Truths, String>, Fault> {
         let connection = self.asked()?;
         match self.asking(|| check::truths(connection, sql, values))? {
             Ok(found) => Ok(Ok(found)),
             // The user's id, or a value, is none of the type to which the query compares it.
             Err(error) if error.code().is_some_and(|code| code.code().starts_with("22")) => {
-                Ok(Ok(Vec::new()))
+                Ok(Ok(Truths::default()))
             }
             Err(error) if error.code().is_some_and(|code| code.code().starts_with("42")) => {
                 Ok(Err(error::log_text(&error)))

@@ -17,7 +17,7 @@ use crate::model::{
 use crate::store::log::LogSession;
 use crate::store::{
     Images, LogTables, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading,
-    Savepoints, StoreWrite, WriteDevices, WriteError, WriteRows, Writing,
+    Savepoints, StoreWrite, Truths, WriteDevices, WriteError, WriteRows, Writing,
 };
 
 /// A transaction on a connection that this store holds.
@@ -69,12 +69,10 @@ impl Reading for SqliteTransaction<'_> {
         Ok(check::holds(self.connection, sql, values)?)
     }
 
-    fn truths(
-        &self,
-        sql: &str,
-        values: &[(&str, Value)],
-    ) -> Result<Result<Vec<bool>, String>, Fault> {
-        Ok(check::truths(self.connection, sql, values, 2).map_err(|error| error.to_string()))
+    fn truths(&self, sql: &str, values: &[(&str, Value)]) -> Result<Result<Truths, String>, Fault> {
+        let rows = check::truths(self.connection, sql, values, 2);
+        let texts = values.iter().map(|(_, value)| value.to_id().unwrap_or_default()).collect();
+        Ok(rows.map(|rows| Truths { rows, texts }).map_err(|error| error.to_string()))
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
