@@ -20,6 +20,7 @@ use crate::share::HourlyShares;
 use crate::store::{FurtherBuckets, Reading, Store, write};
 
 use checks::Checks;
+use push::own_rights::DecidingTables;
 use subscriptions::{Held, Streams, Subscriptions};
 
 mod apply;
@@ -82,6 +83,8 @@ pub(crate) struct Engine {
     pub(crate) checks: Checks,
     /// The streams to which devices subscribe.
     pub(crate) streams: Streams,
+    /// The tables whose rows decide about rights.
+    pub(crate) deciding: DecidingTables,
     /// The host's hooks.
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
     /// Rate limit for log lines about devices above the limit of their users.

@@ -91,6 +91,7 @@ use engine::Engine;
 use engine::checks::{self, Checks};
 pub use engine::log_import::Imported;
 use engine::log_model;
+use engine::push::own_rights::DecidingTables;
 use engine::subscriptions::Streams;
 use events::Hub;
 use feeder::Feeder;
@@ -282,6 +283,7 @@ impl Server {
             min_app_version: config.min_app_version.clone(),
             checks: Checks::new(&config.actions),
             streams: Streams::new(&config.streams),
+            deciding: DecidingTables::new(config.membership.as_ref(), &config.streams),
             hooks: config.hooks.clone(),
             staged_turn: Arc::default(),
             refused_devices: Arc::default(),

@@ -31,6 +31,7 @@ use crate::store::{End, Reading, Writing, write_to_end};
 
 mod left;
 pub(super) mod load;
+pub(crate) mod own_rights;
 mod session;
 
 use session::{Ended, PushSession, Undecided};
@@ -123,6 +124,7 @@ fn push_part(
     let begun = verdicts.len();
     let cancels = ask.cancel.get(begun..).unwrap_or_default();
     let groups = ask.groups.get(begun.saturating_sub(ask.cancel.len())..).unwrap_or_default();
+    let version = request.schema_version;
     let ((part, found), end) = write_to_end(&*engine.store, &now, |writing| {
         budget.begin_slice(writing.batch().is_none());
         load::announce(writing, caller, &request.client_id, &ask.witness)?;
@@ -133,17 +135,25 @@ fn push_part(
         }
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
-        let rights = rights(writing, caller)?;
-        let (held, epoch) = (&rights.reads, log.epoch.clone());
-        let mut answer =
-            PushAnswer { request: ask.request, epoch, held: held.clone(), ..PushAnswer::default() };
+        let mut rights = rights(writing, caller)?;
+        let slice = own_rights::slice(writing, &engine.deciding, &rights, (groups, version))?;
+        let all = groups;
+        let groups = all.get(..slice.groups).unwrap_or(all);
+        if let Some(group) = groups.first().filter(|_| slice.gives) {
+            let transaction = UserTransaction::new(writing, None, &caller.user, (&rights, &now));
+            let given = own_rights::given(engine, (transaction, caller), (request, group), budget)?;
+            rights = given.unwrap_or(rights);
+        }
+        let (held, epoch) = (cursor::shown(&rights.reads), log.epoch.clone());
+        let mut answer = PushAnswer { request: ask.request, epoch, held, ..PushAnswer::default() };
         let conflicts = ConflictLog::new(hooks);
         let (mut found, mut ended, mut is_last) = (Vec::new(), Ended::default(), true);
         if ask.epoch == log.epoch {
             let user = caller.user.as_str();
             load::lock_keys(writing, groups)?;
             let plan = load::plan_of(writing, &engine.checks, (user, &rights), (cancels, groups))?;
-            let plan = plan.as_ref();
+            // One statement for all writes would not see the rights that the first of them give.
+            let plan = plan.as_ref().filter(|_| !slice.gives);
             let transaction = UserTransaction::new(writing, plan, user, (&rights, &now));
             let own = OwnWrites::default();
             let evaluator = Evaluator {
@@ -157,11 +167,11 @@ fn push_part(
             let session = PushSession::new(request, evaluator, &client, hooks, budget);
             found = session.evaluate_all(cancels, groups)?;
             ended = session.into_ended();
-            is_last = found.len() == cancels.len() + groups.len() || budget.is_over();
+            is_last = found.len() == cancels.len() + all.len() || budget.is_over();
             if is_last {
-                answer.rows = rows_of(writing, held, ask, (budget, &own))?;
+                answer.rows = rows_of(writing, &rights.reads, ask, (budget, &own))?;
             } else {
-                left::compare(writing, held, &own)?;
+                left::compare(writing, &rights.reads, &own)?;
             }
             left::report(&transaction, &own, budget, (groups, &mut found))?;
             if is_last {

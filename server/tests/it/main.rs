@@ -42,6 +42,7 @@ mod oracle;
 mod outage;
 mod outside_writer;
 mod own_edits;
+mod own_rights;
 mod ownership;
 mod plain;
 mod policies;
