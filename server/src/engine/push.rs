@@ -23,7 +23,7 @@ use super::own_writes::OwnWrites;
 use super::stage;
 use super::user_transaction::UserTransaction;
 use super::verdict::unfinished;
-use super::{Caller, Engine, encode, rights};
+use super::{Caller, Engine, encode};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Conflict;
 use crate::model::{Client, LogState, ReadScope, Row};
@@ -34,6 +34,7 @@ pub(super) mod load;
 pub(crate) mod own_rights;
 mod session;
 
+use own_rights::Slice;
 use session::{Ended, PushSession, Undecided};
 
 /// A push that was answered.
@@ -123,8 +124,7 @@ fn push_part(
     let hooks = engine.hooks.as_deref();
     let begun = verdicts.len();
     let cancels = ask.cancel.get(begun..).unwrap_or_default();
-    let groups = ask.groups.get(begun.saturating_sub(ask.cancel.len())..).unwrap_or_default();
-    let version = request.schema_version;
+    let left = ask.groups.get(begun.saturating_sub(ask.cancel.len())..).unwrap_or_default();
     let ((part, found), end) = write_to_end(&*engine.store, &now, |writing| {
         budget.begin_slice(writing.batch().is_none());
         load::announce(writing, caller, &request.client_id, &ask.witness)?;
@@ -135,15 +135,8 @@ fn push_part(
         }
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
-        let mut rights = rights(writing, caller)?;
-        let slice = own_rights::slice(writing, &engine.deciding, &rights, (groups, version))?;
-        let all = groups;
-        let groups = all.get(..slice.groups).unwrap_or(all);
-        if let Some(group) = groups.first().filter(|_| slice.gives) {
-            let transaction = UserTransaction::new(writing, None, &caller.user, (&rights, &now));
-            let given = own_rights::given(engine, (transaction, caller), (request, group), budget)?;
-            rights = given.unwrap_or(rights);
-        }
+        let Slice { groups, rights, gives } =
+            own_rights::slice(engine, (writing, caller, &now), (request, left), budget)?;
         let (held, epoch) = (cursor::shown(&rights.reads), log.epoch.clone());
         let mut answer = PushAnswer { request: ask.request, epoch, held, ..PushAnswer::default() };
         let conflicts = ConflictLog::new(hooks);
@@ -153,7 +146,7 @@ fn push_part(
             load::lock_keys(writing, groups)?;
             let plan = load::plan_of(writing, &engine.checks, (user, &rights), (cancels, groups))?;
             // One statement for all writes would not see the rights that the first of them give.
-            let plan = plan.as_ref().filter(|_| !slice.gives);
+            let plan = plan.as_ref().filter(|_| !gives);
             let transaction = UserTransaction::new(writing, plan, user, (&rights, &now));
             let own = OwnWrites::default();
             let evaluator = Evaluator {
@@ -167,7 +160,7 @@ fn push_part(
             let session = PushSession::new(request, evaluator, &client, hooks, budget);
             found = session.evaluate_all(cancels, groups)?;
             ended = session.into_ended();
-            is_last = found.len() == cancels.len() + all.len() || budget.is_over();
+            is_last = found.len() == cancels.len() + left.len() || budget.is_over();
             if is_last {
                 answer.rows = rows_of(writing, &rights.reads, ask, (budget, &own))?;
             } else {

@@ -41,29 +41,38 @@ impl DecidingTables {
 }
 
 /// What one transaction of a push decides.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slice {
-    /// The number of groups.
-    pub(super) groups: usize,
-    /// Whether it is one group, which needs rights that it may give itself.
+pub(super) struct Slice<'g> {
+    /// The first groups that are left.
+    pub(super) groups: &'g [Group],
+    /// The rights for them.
+    pub(super) rights: Rights,
+    /// Whether it is one group, which may give rights to itself.
     pub(super) gives: bool,
 }
 
-/// The groups that can be decided with these rights.
-pub(super) fn slice(
-    writing: &dyn Writing,
-    deciding: &DecidingTables,
-    rights: &Rights,
-    (groups, version): (&[Group], i64),
-) -> Result<Slice, Fault> {
+/// The groups that can be decided with one set of rights.
+pub(super) fn slice<'g>(
+    engine: &Engine,
+    (writing, caller, now): (&dyn Writing, &Caller, &str),
+    (request, groups): (&PushRequest, &'g [Group]),
+    budget: &Budget<'_>,
+) -> Result<Slice<'g>, Fault> {
+    let rights = rights(writing, caller)?;
     let mut given = false;
     for (at, group) in groups.iter().enumerate() {
-        given |= group.changes.iter().any(|change| deciding.has(change));
-        if given && needs_more(writing, rights, group, version)? {
-            return Ok(Slice { groups: at.max(1), gives: at == 0 });
+        given |= group.changes.iter().any(|change| engine.deciding.has(change));
+        if !given || !needs_more(writing, &rights, group, request.schema_version)? {
+            continue;
         }
+        if at > 0 {
+            return Ok(Slice { groups: groups.get(..at).unwrap_or(groups), rights, gives: false });
+        }
+        let transaction = UserTransaction::new(writing, None, &caller.user, (&rights, now));
+        let more = own(engine, (transaction, caller), (request, group), budget)?;
+        let groups = groups.get(..1).unwrap_or(groups);
+        return Ok(Slice { groups, rights: more.unwrap_or(rights), gives: true });
     }
-    Ok(Slice { groups: groups.len(), gives: false })
+    Ok(Slice { groups, rights, gives: false })
 }
 
 /// Whether the group puts a row into a bucket without the right.
@@ -85,7 +94,7 @@ fn needs_more(
 
 /// The rights after the changes of the group that depend on no bucket; `None` if these are not accepted.
 /// Nothing stays written.
-pub(super) fn given(
+fn own(
     engine: &Engine,
     (transaction, caller): (UserTransaction<'_>, &Caller),
     (request, group): (&PushRequest, &Group),
