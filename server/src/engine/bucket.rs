@@ -59,17 +59,29 @@ fn may_name(
     value: &Value,
     rights: &Rights,
 ) -> bool {
-    let name = match (kind, value) {
-        (_, Value::Null) => String::new(),
-        (Some(ColumnKind::String), Value::Text(text)) => text.clone(),
-        (Some(ColumnKind::Int | ColumnKind::Int64), Value::Integer(number)) => number.to_string(),
-        // The database formats such a value differently.
-        _ => return false,
-    };
+    let Some(name) = name((bucket, kind), value) else { return false };
     let is_writers = table.push == PushPolicy::Bucket;
     if name.is_empty() {
         return !bucket.global && !is_writers;
     }
-    let name = format!("{}{name}", bucket.prefix);
     name != GLOBAL && if is_writers { rights.may_write(&name) } else { rights.may_read(&name) }
+}
+
+/// The bucket that this value names, empty for none; `None` if only the database knows its text.
+fn name((bucket, kind): (&BucketColumn, Option<ColumnKind>), value: &Value) -> Option<String> {
+    let text = match (kind, value) {
+        (_, Value::Null) => return Some(String::new()),
+        (Some(ColumnKind::String), Value::Text(text)) => text.clone(),
+        (Some(ColumnKind::Int | ColumnKind::Int64), Value::Integer(number)) => number.to_string(),
+        _ => return None,
+    };
+    Some(if text.is_empty() { text } else { format!("{}{text}", bucket.prefix) })
+}
+
+/// The bucket that these cells name, if it is one that can be granted.
+pub(super) fn named(table: &Table, cells: &[(usize, Value)]) -> Option<String> {
+    let bucket = column(table)?;
+    let (_, value) = cells.iter().find(|(at, _)| *at == bucket.column)?;
+    let kind = table.columns.get(bucket.column).map(|column| column.kind);
+    name((bucket, kind), value).filter(|name| !name.is_empty() && name != GLOBAL)
 }

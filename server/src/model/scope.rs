@@ -91,6 +91,16 @@ impl Rights {
         Self { reads, writes }
     }
 
+    /// With these buckets too, to read and to write.
+    pub(crate) fn with(&self, buckets: &[String]) -> Self {
+        let and = |list: &[String]| {
+            let mut list = [list, buckets].concat();
+            list.sort_unstable();
+            list
+        };
+        Self { reads: and(&self.reads), writes: and(&self.writes) }
+    }
+
     pub(crate) fn may_read(&self, bucket: &String) -> bool {
         self.reads.binary_search(bucket).is_ok()
     }

@@ -105,9 +105,9 @@ fn settings_of_tables_and_issuers_are_valid() {
         panic!("no settings");
     };
     let tables = settings(include_str!("../../../docs/tables.md"));
-    assert_eq!((issuers.len(), tables.len()), (5, 7));
+    assert_eq!((issuers.len(), tables.len()), (5, 8));
     let all = with(auth, &tables.concat());
-    assert_eq!((all.tables.len(), all.membership.is_some()), (9, true));
+    assert_eq!((all.tables.len(), all.membership.is_some()), (11, true));
     let streams = settings(include_str!("../../../docs/subscriptions.md"));
     assert_eq!(with(auth, &streams.concat()).streams.len(), 1);
     for issuer in issuers {

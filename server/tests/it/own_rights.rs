@@ -106,6 +106,61 @@ async fn new_team_of_a_stream_is_sent_with_its_first_rows(backend: Backend) {
     founds_a_team(World::with(backend, TABLES, by_stream), subscribed.into()).await;
 }
 
+/// All rows of the team are in its bucket: its members see each other.
+fn in_the_bucket(config: Config) -> Config {
+    let membership = MembershipConfig { query: QUERY.into(), tables: vec!["team_member".into()] };
+    let by = |table: &str, column: &str| TableConfig::new(table).with_bucket(column, "team:");
+    config
+        .with_table(TableConfig::owned("team", "owner").with_bucket("id", "team:"))
+        .with_table(by("team_member", "team_id").with_push(PushPolicy::Bucket))
+        .with_table(by("reports", "team_id").with_push(PushPolicy::Bucket))
+        .with_table(TableConfig::child("remarks", "reports", "report_id"))
+        .with_membership(membership)
+}
+
+#[apply(secured_stores!)]
+async fn mutation_founds_a_bucket_in_which_no_row_is(backend: Backend) {
+    let world = World::with(backend, TABLES, in_the_bucket);
+    let mut anna = world.device("anna", "a").await;
+    let mut ben = world.device("ben", "b").await;
+    ben.snapshot(9).await;
+    anna.snapshot(9).await;
+    let whole = [founded("t1", "anna", "editor"), vec![report("r1", "t1"), remark("k1", "r1")]];
+    let mutations = vec![("m1", whole.concat()), ("m2", vec![report("r2", "t1")])];
+    assert_eq!(push(&mut anna, mutations).await, ["accepted -"; 2]);
+    let mut seen = anna.pull().await;
+    seen.sort();
+    seen.dedup();
+    let all = ["remarks/k1", "reports/r1", "reports/r2", "team/t1", "team_member/t1-anna"];
+    assert_eq!(seen, all);
+
+    let member = |id: &str, team: &str, user: &str, role: &str| {
+        let columns = json!({"team_id": team, "user_id": user, "role": role});
+        create("team_member", id, &columns)
+    };
+    for (id, changes) in [
+        ("into a team that has rows", vec![member("x", "t1", "ben", "editor")]),
+        ("with a row of it", vec![member("x", "t1", "ben", "editor"), report("x", "t1")]),
+        ("without a member", vec![create("team", "t2", &json!({"name": "x"}))]),
+        ("as a reader", founded("t2", "ben", "viewer")),
+        ("with another member", founded("t2", "zoe", "editor")),
+        (
+            "beside a foreign bucket",
+            [founded("t2", "ben", "editor"), vec![report("x", "t1")]].concat(),
+        ),
+    ] {
+        let verdicts = push(&mut ben, vec![(id, changes)]).await;
+        assert!(verdicts[0].starts_with("refused "), "{id}: {verdicts:?}");
+    }
+    assert!(ben.pull().await.is_empty());
+    // A member admits others.
+    anna.accept("m3", json!([member("t1-ben", "t1", "ben", "viewer")])).await;
+    let mut seen = ben.pull().await;
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, [&all[..], &["team_member/t1-ben"]].concat());
+}
+
 /// Neither a row in another team's bucket nor one that a reader writes, in one mutation with the member or after it.
 #[apply(secured_stores!)]
 async fn own_member_gives_no_other_right(backend: Backend) {

@@ -3,7 +3,7 @@
 //!
 //! A transaction has the rights of its beginning. So it ends before the first group that puts a row into a
 //! bucket without the right, if an earlier group has written a table that decides about rights. A group that
-//! does both has the rights that its other changes give, if these are accepted without them.
+//! does both is tried first, to know the rights that it gives.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::engine::own_writes::OwnWrites;
 use crate::engine::user_transaction::UserTransaction;
 use crate::engine::{Caller, Engine, bucket, rights};
 use crate::error::Fault;
-use crate::model::{Access, Rights, Schema, Table};
+use crate::model::{Access, PageLimit, ReadScope, Rights, Schema, Table};
 use crate::store::{FurtherBuckets, Writing};
 
 /// The tables that decide about rights: those of the membership, and those that a stream's query names.
@@ -61,67 +61,131 @@ pub(super) fn slice<'g>(
     let mut given = false;
     for (at, group) in groups.iter().enumerate() {
         given |= group.changes.iter().any(|change| engine.deciding.has(change));
-        if !given || !needs_more(writing, &rights, group, request.schema_version)? {
+        if !given || lacked(writing, &rights, group, request.schema_version)?.is_empty() {
             continue;
         }
         if at > 0 {
             return Ok(Slice { groups: groups.get(..at).unwrap_or(groups), rights, gives: false });
         }
-        let transaction = UserTransaction::new(writing, None, &caller.user, (&rights, now));
-        let more = own(engine, (transaction, caller), (request, group), budget)?;
+        let trial = Trial { engine, writing, caller, now, request, budget };
         let groups = groups.get(..1).unwrap_or(groups);
-        return Ok(Slice { groups, rights: more.unwrap_or(rights), gives: true });
+        return Ok(Slice { groups, rights: trial.own_rights(group, rights)?, gives: true });
     }
     Ok(Slice { groups, rights, gives: false })
 }
 
-/// Whether the group puts a row into a bucket without the right.
-fn needs_more(
+/// The buckets into which the group puts rows without the right. An empty name stands for one that only the
+/// database can write.
+fn lacked(
     writing: &dyn Writing,
     rights: &Rights,
     group: &Group,
     version: i64,
-) -> Result<bool, Fault> {
+) -> Result<Vec<String>, Fault> {
     let naming = Naming::of(writing, group.schema_version.unwrap_or(version))?;
-    Ok(group.changes.iter().any(|change| {
-        let table = writing.schema().table(&change.table_name);
-        let cells = table.map(|table| (table, decode(table, change.data.as_deref(), &naming)));
-        change.operation != Operation::Delete
-            && matches!(cells, Some((table, Ok(cells)))
-                if bucket::foreign(table, None, &cells, rights).is_some())
-    }))
+    let mut lacked = Vec::new();
+    for change in group.changes.iter().filter(|change| change.operation != Operation::Delete) {
+        let Some(table) = writing.schema().table(&change.table_name) else { continue };
+        let Ok(mut cells) = decode(table, change.data.as_deref(), &naming) else { continue };
+        if change.operation == Operation::Create && cells.iter().all(|(at, _)| *at != table.key) {
+            cells.extend(table.key_of(&change.id).map(|key| (table.key, key)));
+        }
+        if bucket::foreign(table, None, &cells, rights).is_some() {
+            lacked.push(bucket::named(table, &cells).unwrap_or_default());
+        }
+    }
+    lacked.sort_unstable();
+    lacked.dedup();
+    Ok(lacked)
 }
 
-/// The rights after the changes of the group that depend on no bucket; `None` if these are not accepted.
-/// Nothing stays written.
-fn own(
-    engine: &Engine,
-    (transaction, caller): (UserTransaction<'_>, &Caller),
-    (request, group): (&PushRequest, &Group),
-    budget: &Budget<'_>,
-) -> Result<Option<Rights>, Fault> {
-    let writing = transaction.writing;
-    let mut first = group.clone();
-    first.reads.clear();
-    first.changes.retain(|change| {
-        let table = writing.schema().table(&change.table_name);
-        table.is_some_and(|table| !is_by_bucket(writing.schema(), table))
-    });
-    let (conflicts, own) = (ConflictLog::new(None), OwnWrites::default());
-    let (client_id, checks) = (request.client_id.as_str(), &engine.checks);
-    let evaluator =
-        Evaluator { transaction, client_id, conflicts: &conflicts, checks, budget, own: &own };
-    budget.begin_group(0);
-    writing.begin()?;
-    let outcome = evaluator.group(&first, request.schema_version)?;
-    let is_accepted = matches!(outcome, Outcome::Accepted { .. });
-    let rights = is_accepted.then(|| rights(writing, caller)).transpose()?;
-    writing.undo()?;
-    if let Some(Rights { reads, writes }) = rights.clone() {
-        // Row level security cannot derive them yet.
-        writing.act_for(&caller.user, &FurtherBuckets { reads, writes })?;
+/// Finds out which rights a group gives, without keeping what it writes.
+struct Trial<'a> {
+    engine: &'a Engine,
+    writing: &'a dyn Writing,
+    caller: &'a Caller,
+    now: &'a str,
+    request: &'a PushRequest,
+    budget: &'a Budget<'a>,
+}
+
+impl Trial<'_> {
+    /// The rights for a group that may give some to its own user.
+    ///
+    /// Those that its changes without buckets give, if these are accepted. Beyond, a group may found buckets
+    /// in which no row is, if it leaves its user with the right: a new team and its members are in the bucket
+    /// of this team. A bucket that has rows has members who decide.
+    fn own_rights(&self, group: &Group, mut rights: Rights) -> Result<Rights, Fault> {
+        let version = self.request.schema_version;
+        let schema = self.writing.schema();
+        let whole = Group { reads: Vec::new(), ..group.clone() };
+        let mut without = whole.clone();
+        without.changes.retain(|change| {
+            schema.table(&change.table_name).is_some_and(|table| !is_by_bucket(schema, table))
+        });
+        if let Some(more) = self.rights_after(&without, &rights)? {
+            rights = more;
+        }
+        let founded = lacked(self.writing, &rights, group, version)?;
+        if !founded.is_empty() && self.are_unused(&founded)? {
+            let after = self.rights_after(&whole, &rights.with(&founded))?;
+            if let Some(more) = after
+                && lacked(self.writing, &more, group, version)?.is_empty()
+            {
+                rights = more;
+            }
+        }
+        self.act(&rights)?;
+        Ok(rights)
     }
-    Ok(rights)
+
+    /// The user's rights after this group, evaluated with `rights`; `None` if it is not accepted.
+    fn rights_after(&self, group: &Group, with: &Rights) -> Result<Option<Rights>, Fault> {
+        let (conflicts, own) = (ConflictLog::new(None), OwnWrites::default());
+        let evaluator = Evaluator {
+            transaction: UserTransaction::new(
+                self.writing,
+                None,
+                &self.caller.user,
+                (with, self.now),
+            ),
+            client_id: &self.request.client_id,
+            conflicts: &conflicts,
+            checks: &self.engine.checks,
+            budget: self.budget,
+            own: &own,
+        };
+        self.budget.begin_group(0);
+        self.writing.begin()?;
+        self.act(with)?;
+        let outcome = evaluator.group(group, self.request.schema_version)?;
+        let is_accepted = matches!(outcome, Outcome::Accepted { .. });
+        let after = is_accepted.then(|| rights(self.writing, self.caller)).transpose()?;
+        self.writing.undo()?;
+        Ok(after)
+    }
+
+    /// Whether no live row is in any of these buckets.
+    fn are_unused(&self, buckets: &[String]) -> Result<bool, Fault> {
+        if buckets.iter().any(String::is_empty) {
+            return Ok(false);
+        }
+        let further = FurtherBuckets { reads: buckets.to_vec(), writes: Vec::new() };
+        self.writing.act_for(&self.caller.user, &further)?;
+        let (room, scope) = (PageLimit { rows: 1, bytes: 1 }, ReadScope::of(buckets));
+        for table in &self.writing.schema().tables {
+            if !self.writing.page(table, None, room, &scope)?.rows.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets the rights for row level security, which cannot derive those to come.
+    fn act(&self, Rights { reads, writes }: &Rights) -> Result<(), Fault> {
+        let further = FurtherBuckets { reads: reads.clone(), writes: writes.clone() };
+        self.writing.act_for(&self.caller.user, &further)
+    }
 }
 
 /// Whether access to the table's rows depends on buckets that their contents name.
