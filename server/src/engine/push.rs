@@ -135,7 +135,7 @@ fn push_part(
         }
         check_verdicts(engine, writing, caller, (request, ask), &client)?;
         let log = writing.log_state()?;
-        let Slice { groups, rights, gives } =
+        let Slice { groups, rights, gives, undecided } =
             own_rights::slice(engine, (writing, caller, &now), (request, left), budget)?;
         let (held, epoch) = (cursor::shown(&rights.reads), log.epoch.clone());
         let mut answer = PushAnswer { request: ask.request, epoch, held, ..PushAnswer::default() };
@@ -157,7 +157,7 @@ fn push_part(
                 budget,
                 own: &own,
             };
-            let session = PushSession::new(request, evaluator, &client, hooks, budget);
+            let session = PushSession::new(request, evaluator, &client, (hooks, undecided), budget);
             found = session.evaluate_all(cancels, groups)?;
             ended = session.into_ended();
             is_last = found.len() == cancels.len() + left.len() || budget.is_over();

@@ -48,6 +48,15 @@ pub(super) struct Slice<'g> {
     pub(super) rights: Rights,
     /// Whether it is one group, which may give rights to itself.
     pub(super) gives: bool,
+    /// Why the rights that it gives are not known now.
+    pub(super) undecided: Option<String>,
+}
+
+impl<'g> Slice<'g> {
+    fn of(groups: &'g [Group], number: usize, rights: Rights) -> Self {
+        let groups = groups.get(..number).unwrap_or(groups);
+        Self { groups, rights, gives: false, undecided: None }
+    }
 }
 
 /// The groups that can be decided with one set of rights.
@@ -65,13 +74,16 @@ pub(super) fn slice<'g>(
             continue;
         }
         if at > 0 {
-            return Ok(Slice { groups: groups.get(..at).unwrap_or(groups), rights, gives: false });
+            return Ok(Slice::of(groups, at, rights));
         }
         let trial = Trial { engine, writing, caller, now, request, budget };
-        let groups = groups.get(..1).unwrap_or(groups);
-        return Ok(Slice { groups, rights: trial.own_rights(group, rights)?, gives: true });
+        let (rights, undecided) = match trial.own_rights(group, rights.clone())? {
+            Ok(more) => (more, None),
+            Err(why) => (rights, Some(why)),
+        };
+        return Ok(Slice { gives: true, undecided, ..Slice::of(groups, 1, rights) });
     }
-    Ok(Slice { groups, rights, gives: false })
+    Ok(Slice::of(groups, groups.len(), rights))
 }
 
 /// The buckets into which the group puts rows without the right. An empty name stands for one that only the
@@ -115,7 +127,11 @@ impl Trial<'_> {
     /// Those that its changes without buckets give, if these are accepted. Beyond, a group may found buckets
     /// in which no row is, if it leaves its user with the right: a new team and its members are in the bucket
     /// of this team. A bucket that has rows has members who decide.
-    fn own_rights(&self, group: &Group, mut rights: Rights) -> Result<Rights, Fault> {
+    fn own_rights(
+        &self,
+        group: &Group,
+        mut rights: Rights,
+    ) -> Result<Result<Rights, String>, Fault> {
         let version = self.request.schema_version;
         let schema = self.writing.schema();
         let whole = Group { reads: Vec::new(), ..group.clone() };
@@ -123,24 +139,30 @@ impl Trial<'_> {
         without.changes.retain(|change| {
             schema.table(&change.table_name).is_some_and(|table| !is_by_bucket(schema, table))
         });
-        if let Some(more) = self.rights_after(&without, &rights)? {
-            rights = more;
+        match self.rights_after(&without, &rights)? {
+            Ok(more) => rights = more.unwrap_or(rights),
+            Err(why) => return Ok(Err(why)),
         }
         let founded = lacked(self.writing, &rights, group, version)?;
         if !founded.is_empty() && self.are_unused(&founded)? {
-            let after = self.rights_after(&whole, &rights.with(&founded))?;
-            if let Some(more) = after
-                && lacked(self.writing, &more, group, version)?.is_empty()
-            {
-                rights = more;
+            match self.rights_after(&whole, &rights.with(&founded))? {
+                Ok(Some(more)) if lacked(self.writing, &more, group, version)?.is_empty() => {
+                    rights = more;
+                }
+                Ok(_) => {}
+                Err(why) => return Ok(Err(why)),
             }
         }
         self.act(&rights)?;
-        Ok(rights)
+        Ok(Ok(rights))
     }
 
-    /// The user's rights after this group, evaluated with `rights`; `None` if it is not accepted.
-    fn rights_after(&self, group: &Group, with: &Rights) -> Result<Option<Rights>, Fault> {
+    /// The user's rights after this group, evaluated with these; `None` if it is refused, or why that is not known.
+    fn rights_after(
+        &self,
+        group: &Group,
+        with: &Rights,
+    ) -> Result<Result<Option<Rights>, String>, Fault> {
         let (conflicts, own) = (ConflictLog::new(None), OwnWrites::default());
         let evaluator = Evaluator {
             transaction: UserTransaction::new(
@@ -158,9 +180,12 @@ impl Trial<'_> {
         self.budget.begin_group(0);
         self.writing.begin()?;
         self.act(with)?;
-        let outcome = evaluator.group(group, self.request.schema_version)?;
-        let is_accepted = matches!(outcome, Outcome::Accepted { .. });
-        let after = is_accepted.then(|| rights(self.writing, self.caller)).transpose()?;
+        let after = match evaluator.group(group, self.request.schema_version)? {
+            Outcome::Accepted { .. } => Ok(Some(rights(self.writing, self.caller)?)),
+            Outcome::Refused(_) => Ok(None),
+            Outcome::Later(verdict) => Err(verdict.message.unwrap_or_default()),
+            Outcome::Transient(why) => Err(why),
+        };
         self.writing.undo()?;
         Ok(after)
     }

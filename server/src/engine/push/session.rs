@@ -35,6 +35,8 @@ pub(super) struct PushSession<'a> {
     /// on these are blocked.
     accepted_alone: RefCell<BTreeSet<String>>,
     undecided: RefCell<Vec<Undecided>>,
+    /// Why the rights of its first group are not known.
+    without_rights: Option<String>,
     /// The mutations whose rejection is stored, and had none before.
     rejected: RefCell<BTreeSet<String>>,
 }
@@ -58,12 +60,22 @@ impl<'a> PushSession<'a> {
         request: &'a PushRequest,
         evaluator: Evaluator<'a>,
         client: &'a Client,
-        hooks: Option<&'a dyn Hooks>,
+        (hooks, without_rights): (Option<&'a dyn Hooks>, Option<String>),
         budget: &'a Budget<'a>,
     ) -> Self {
         let (accepted_alone, undecided) = (RefCell::default(), RefCell::default());
         let rejected = RefCell::default();
-        Self { request, evaluator, client, hooks, budget, accepted_alone, undecided, rejected }
+        Self {
+            request,
+            evaluator,
+            client,
+            hooks,
+            budget,
+            accepted_alone,
+            undecided,
+            without_rights,
+            rejected,
+        }
     }
 
     pub(super) fn into_ended(self) -> Ended {
@@ -125,6 +137,9 @@ impl PushSession<'_> {
             };
             return self.store_rejection(group, verdict);
         };
+        if let Some(why) = &self.without_rights {
+            return self.undecided(group, why);
+        }
         self.evaluator.own.begin(at, before);
         self.budget.begin_group(at);
         transaction.begin()?;
