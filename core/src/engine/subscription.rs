@@ -283,18 +283,21 @@ pub(crate) fn of_request(engine: &mut Engine) -> Result<Vec<Subscription>> {
 }
 
 /// After the last page of a pull with these subscriptions is applied: removes from the file those that have
-/// ended and were not sent. The rows of these are gone, unless an edit waits.
-pub(crate) fn remove_ended(engine: &mut Engine, sent: &[Subscription]) -> Result<()> {
+/// ended and were not sent. The rows of these are gone, unless an edit waits. Returns whether one that was sent
+/// has ended: the next pull removes its rows.
+pub(crate) fn remove_ended(engine: &mut Engine, sent: &[Subscription]) -> Result<bool> {
     let now_ms = now_ms(engine);
-    let mut ended = table::all(engine.db.conn())?;
-    ended.retain(|one| has_ended(engine, one, now_ms) && !sent.iter().any(|sent| one.is(sent)));
-    if ended.is_empty() {
-        return Ok(());
+    let all = table::all(engine.db.conn())?;
+    let ended = all.iter().filter(|one| has_ended(engine, one, now_ms));
+    let (sent, gone): (Vec<_>, Vec<_>) =
+        ended.partition(|one| sent.iter().any(|sent| one.is(sent)));
+    if !gone.is_empty() {
+        engine.write(Origin::Remote, |engine| {
+            gone.iter().try_for_each(|one| table::remove(engine.db.conn(), &one.key))
+        })?;
+        publish(engine)?;
     }
-    engine.write(Origin::Remote, |engine| {
-        ended.iter().try_for_each(|one| table::remove(engine.db.conn(), &one.key))
-    })?;
-    publish(engine)
+    Ok(!sent.is_empty())
 }
 
 /// Stores the states that a pull returned for the subscriptions of its request. `is_applied`: whether the rows up to

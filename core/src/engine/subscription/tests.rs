@@ -99,11 +99,14 @@ fn subscription_that_a_push_had_stays_until_a_pull_has_its_rows() {
         (SubscriptionState::Current, false),
         (SubscriptionState::Current, true),
     ] {
-        remove_ended(&mut engine, &[]).unwrap();
+        assert!(!remove_ended(&mut engine, &asked).unwrap());
         assert_eq!(of_request(&mut engine).unwrap(), asked);
         record(&mut engine, &asked, &[state], is_applied).unwrap();
     }
+    assert!(remove_ended(&mut engine, &asked).unwrap(), "one more pull, without it");
     assert!(sent(&mut engine).is_empty());
+    assert!(!remove_ended(&mut engine, &[]).unwrap());
+    assert!(states(&engine).is_empty());
 }
 
 /// A right may come and go between the pulls.

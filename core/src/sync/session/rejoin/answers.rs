@@ -179,13 +179,12 @@ impl Rejoin {
         let states = states_of(&answer);
         let taken = pull::apply(engine, answer, running, &mut self.gathered)?;
         subscription::record(engine, &pass.subscriptions, &states, taken.is_applied)?;
-        if taken.is_applied && !more {
-            subscription::remove_ended(engine, &pass.subscriptions)?;
-        }
+        let again =
+            taken.is_applied && !more && subscription::remove_ended(engine, &pass.subscriptions)?;
         pass.report.pulled += taken.applied;
         pass.progress.done += taken.received;
         pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
-        if !more && fact::recheck(engine)?.is_empty() {
+        if !more && !again && fact::recheck(engine)?.is_empty() {
             pass.step = PassStep::Log;
         }
         Ok(NextStep::Onward)
