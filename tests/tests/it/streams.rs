@@ -92,6 +92,23 @@ fn device_holds_the_rows_of_its_subscriptions(store: Store) {
     assert_eq!(server.side_session().texts("SELECT id FROM tasks WHERE title = 'mine'"), ["bay1"]);
 }
 
+/// A row that came by a push leaves with the subscription, although no pull had it before.
+#[apply(each_store)]
+fn row_of_a_push_leaves_with_the_ended_subscription(store: Store) {
+    let (server, socket) = projects(store);
+    join(&server, "ana", "bay", true);
+    let ana = device(&socket, "ana");
+    let bay = subscribe(&ana, "bay");
+    ana.run("INSERT INTO tasks (id, project) VALUES ('bay1', 'bay')");
+    bay.unsubscribe().wait().unwrap();
+    ana.sync();
+    assert_eq!(tasks(&ana), ids([]));
+    assert_eq!(server.side_session().texts(TASKS), ["bay1"]);
+    let _bay = subscribe(&ana, "bay");
+    ana.sync();
+    assert_eq!(tasks(&ana), ids(["bay1"]));
+}
+
 /// Subscriptions, rights and rows change at random under edits that wait. After each pass for which the
 /// app waited, a device has exactly the rows of the subscriptions that its user may read; in the end,
 /// each new row is on the server or parked.

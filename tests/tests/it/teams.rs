@@ -1,7 +1,7 @@
 //! A team on real devices: members edit the same rows, a viewer reads, and rights come and go under
 //! edits that wait.
 
-use rejoin_server::{Limits, PushPolicy, TableConfig};
+use rejoin_server::{Limits, MembershipConfig, PushPolicy, TableConfig};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::{apply, each_store};
@@ -134,5 +134,44 @@ fn lost_right_parks_the_edit_and_removes_the_rows(store: Store) {
         grant(&server, "bob", true);
         bob.sync(&server);
         assert_eq!(bob.see(REPORTS), "r1|a|n");
+    }
+}
+
+/// The rows of a team, its members and its reports are in the bucket of the team.
+#[apply(each_store)]
+fn team_that_is_created_offline_is_sent_with_its_rows(store: Store) {
+    let sql = "
+        CREATE TABLE team (id TEXT PRIMARY KEY, owner TEXT, name TEXT, updated_at TEXT);
+        CREATE TABLE team_member (
+            id TEXT PRIMARY KEY, team_id TEXT, user_id TEXT, role TEXT, updated_at TEXT);
+        CREATE TABLE reports (id TEXT PRIMARY KEY, team_id TEXT, title TEXT, updated_at TEXT);";
+    let by = |table: &str| TableConfig::new(table).with_bucket("team_id", "team:");
+    let tables = vec![
+        TableConfig::owned("team", "owner").with_bucket("id", "team:"),
+        by("team_member").with_push(PushPolicy::Bucket),
+        by("reports").with_push(PushPolicy::Bucket),
+    ];
+    let mut server = Backend::made(store, sql, tables, Limits::default());
+    let query =
+        "SELECT user_id, 'team:' || team_id AS bucket, role <> 'viewer' AS writes FROM team_member";
+    let tables = vec!["team_member".to_owned()];
+    server.set_membership(MembershipConfig { query: query.to_owned(), tables });
+    let (mut ana, mut bob) = (Device::new("ana", 1), Device::new("bob", 2));
+    ana.sync(&server);
+    bob.sync(&server);
+    ana.write(
+        "INSERT INTO team (id, name) VALUES ('t', 'red');
+         INSERT INTO team_member (id, team_id, user_id, role) VALUES ('a', 't', 'ana', 'editor')",
+    );
+    ana.write("INSERT INTO reports (id, team_id, title) VALUES ('r', 't', 'first')");
+    ana.write(
+        "INSERT INTO team_member (id, team_id, user_id, role) VALUES ('b', 't', 'bob', 'viewer')",
+    );
+    ana.sync(&server);
+    assert_eq!(ana.waiting(), "");
+    bob.sync(&server);
+    for device in [&mut ana, &mut bob] {
+        assert_eq!(device.see("SELECT id, title FROM reports"), "r|first");
+        assert_eq!(device.see("SELECT id FROM team_member ORDER BY id"), "a b");
     }
 }
